@@ -1,0 +1,1 @@
+//! Drives a runtime binary on real bundles.

@@ -1,0 +1,125 @@
+//! The one error type: what failed, on which object, with which errno, and what to do next.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+/// The class of a failure. It decides the exit status and, for a few classes,
+/// words that container engines match literally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A flag or argument of the command line.
+    Usage,
+    /// A property of `config.json` or of the bundle.
+    Config,
+    /// The host lacks something: a kernel feature, a controller, a privilege.
+    Host,
+    /// `container does not exist`.
+    NotFound,
+    /// `container with given ID already exists`.
+    Exists,
+    /// `container not running`, `cannot start …`: the status forbids the verb.
+    Status,
+    /// A system call failed while a container was being set up or torn down.
+    Setup,
+}
+
+/// A failure, told once, at the top.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// The class.
+    pub kind: Kind,
+    /// Outermost context first; joined with `: `.
+    context: Vec<String>,
+    errno: Option<Errno>,
+    hint: Option<String>,
+}
+
+/// The result of everything outside `sys` and the init executor.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A failure of `kind` described by `message`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, context: vec![message.into()], errno: None, hint: None }
+    }
+
+    /// A wrong property: `field` is its path in the config, as in `linux.devices[2].type`.
+    pub fn config(field: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(Kind::Config, format!("{field}: {message}"))
+    }
+
+    /// A failed system call `op` on the object that `what` names.
+    pub fn sys(what: impl Into<String>, op: &str, errno: Errno) -> Self {
+        let mut error = Self::new(Kind::Setup, what);
+        error.context.push(op.to_owned());
+        error.errno = Some(errno);
+        error
+    }
+
+    /// Puts `context` in front.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context.insert(0, context.into());
+        self
+    }
+
+    /// Says what to do next; shown in parentheses at the end.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Changes the class.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The errno of the system call behind the failure, if there is one.
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context.join(": "))?;
+        if let Some(errno) = self.errno {
+            write!(f, ": {}", errno_text(errno))?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The errno's sentence as strerror(3) has it, lower case as engines match it:
+/// `no such file or directory`, `permission denied`, `operation not permitted`.
+pub fn errno_text(errno: Errno) -> String {
+    let text = errno.desc();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if !text[1..].starts_with(char::is_uppercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Adds context to the error of a result.
+pub trait Context<T> {
+    /// Puts what `context` returns in front of the error.
+    fn context<C: Into<String>>(self, context: impl FnOnce() -> C) -> Result<T>;
+}
+
+impl<T> Context<T> for Result<T> {
+    fn context<C: Into<String>>(self, context: impl FnOnce() -> C) -> Result<T> {
+        self.map_err(|error| error.context(context()))
+    }
+}
