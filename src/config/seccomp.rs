@@ -10,6 +10,8 @@ pub enum Action {
     Errno(u16),
     /// With the value for the tracer.
     Trace(u16),
+    /// Asks the listener of `listenerPath`.
+    Notify,
     Log,
     Allow,
 }
