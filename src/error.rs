@@ -41,7 +41,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure of `kind` described by `message`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, context: vec![message.into()], errno: None, hint: None }
+        Self {
+            kind,
+            context: vec![message.into()],
+            errno: None,
+            hint: None,
+        }
     }
 
     /// A wrong property: `field` is its path in the config, as in `linux.devices[2].type`.

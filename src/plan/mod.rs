@@ -1,0 +1,340 @@
+//! From a validated config to an explicit ordered list of steps. Pure.
+//!
+//! A [`Step`] is an intention with its fallback as data, named by its man page. Each step says
+//! which property of the config it comes from, so that a failure in the init process, reported as
+//! an index and an errno, becomes a sentence.
+
+pub mod cgroup;
+pub mod devices;
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
+
+/// When and where a step runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// In the runtime, before any process exists.
+    Prepare,
+    /// In the runtime, after clone3(2), while init sets itself up.
+    Parent,
+    /// In the init process, until it waits for `start`.
+    Init,
+    /// In the init process, after `start` and before execve(2) returns.
+    Start,
+    /// In the runtime, after the user process has executed.
+    Started,
+    /// In the runtime, when the container is gone.
+    Deleted,
+}
+
+/// A step with its moment and its origin.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub phase: Phase,
+    /// The property that asks for it, as in `linux.maskedPaths[3]`; or the rule that does, as in
+    /// `default devices`.
+    pub field: String,
+    pub step: Step,
+}
+
+/// Everything that will be done, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub steps: Vec<Planned>,
+    /// Namespaces that the init process gets new.
+    pub new_namespaces: Vec<NamespaceKind>,
+    /// What the user should know though it stops nothing.
+    pub warnings: Vec<String>,
+}
+
+/// Where a bind mount's tree comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindSource {
+    /// Opened by the runtime before clone3(2).
+    Host(CString),
+    /// Opened by init when its turn comes: it lies below the rootfs, where an earlier mount may
+    /// change what the path means.
+    Rootfs(CString),
+}
+
+/// One bind mount: open_tree(2), mount_setattr(2), move_mount(2).
+#[derive(Clone, Debug)]
+pub struct Bind {
+    pub source: BindSource,
+    /// Absolute path in the container.
+    pub target: CString,
+    /// `rbind`.
+    pub recursive: bool,
+    pub attrs: BindAttrs,
+    pub propagation: Vec<Propagation>,
+}
+
+/// What becomes of the attributes that the source's mount has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BindAttrs {
+    /// `MOUNT_ATTR_*` for the mount itself.
+    pub set: u64,
+    /// Cleared on the mount itself.
+    pub clear: u64,
+    /// Set on the whole tree.
+    pub recursive_set: u64,
+    /// Cleared on the whole tree.
+    pub recursive_clear: u64,
+    /// Bits that the words of the config clear by name. In a user namespace the attributes of the
+    /// source are locked: those that no word names stay as they are, those named here are an error.
+    pub asked_clear: u64,
+    /// The source's attributes are kept, because the container has a user namespace.
+    pub keep_source: bool,
+}
+
+/// A new file system: mount(2).
+#[derive(Clone, Debug)]
+pub struct Filesystem {
+    pub fstype: CString,
+    pub source: CString,
+    pub target: CString,
+    /// `MS_*`.
+    pub flags: u64,
+    pub data: CString,
+    /// What to do when the kernel says EPERM or EBUSY.
+    pub if_denied: IfDenied,
+    /// The target must be a real directory, never a symbolic link: /proc and /sys are places that
+    /// later steps and the container's masks rely on.
+    pub real_directory: bool,
+    /// Give the new root the mode of the directory that it covers.
+    pub inherit_mode: bool,
+    /// Copy what the directory holds into the new file system.
+    pub copy_up: bool,
+    /// Attributes applied after the mount, on the whole tree.
+    pub recursive_set: u64,
+    pub recursive_clear: u64,
+    pub propagation: Vec<Propagation>,
+}
+
+/// The fallback of a [`Filesystem`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IfDenied {
+    Fail,
+    /// Bind this host directory instead (`/sys`, or the container's own cgroup).
+    Bind(CString),
+}
+
+/// A device node: mknod(2), or a bind of the host's node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub path: CString,
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Bind the host's node of the same path: mknod(2) is denied in a user namespace.
+    pub bind: bool,
+}
+
+/// A program that runs at a hook moment.
+#[derive(Clone, Debug)]
+pub struct HookStep {
+    pub path: CString,
+    pub args: Vec<CString>,
+    /// `None` inherits the caller's environment.
+    pub env: Option<Vec<CString>>,
+    pub timeout: Option<Duration>,
+    pub moment: HookMoment,
+}
+
+/// The six moments of the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookMoment {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+    Poststart,
+    Poststop,
+}
+
+/// `user` of the process, ids inside the container.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub uid: u32,
+    pub gid: u32,
+    /// `None` leaves the groups alone, because setgroups(2) is denied in this user namespace.
+    pub groups: Option<Vec<u32>>,
+    pub umask: u32,
+    pub capabilities: Capabilities,
+    /// Highest capability number to drop from the bounding set.
+    pub last_capability: u8,
+    /// CAP_SYS_ADMIN stays until the seccomp filter is loaded, because without no_new_privs the
+    /// kernel asks for it.
+    pub keep_sys_admin: bool,
+}
+
+/// The user process: execve(2).
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// `args[0]` itself if it has a slash, else it below each directory of `PATH`.
+    pub candidates: Vec<CString>,
+    pub args: Vec<CString>,
+    pub env: Vec<CString>,
+    /// `HOME` is missing: take it from the container's /etc/passwd, else `/`.
+    pub home_of: Option<u32>,
+    /// Descriptors 3 to 3 + n stay open.
+    pub preserved_fds: u32,
+}
+
+/// How the container's root becomes `/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootSwitch {
+    /// pivot_root(2).
+    Pivot,
+    /// `--no-pivot`: MS_MOVE and chroot(2).
+    Move,
+    /// No mount namespace: chroot(2) alone.
+    Chroot,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// mkdir below the cgroup2 mount; each parent gets the controllers in `cgroup.subtree_control`.
+    CreateCgroup {
+        path: PathBuf,
+        controllers: Vec<String>,
+    },
+    /// One control file of the container's cgroup.
+    CgroupWrite(cgroup::Write),
+    /// BPF_PROG_ATTACH of a BPF_CGROUP_DEVICE program.
+    DeviceProgram(Vec<devices::Insn>),
+    /// chown of the delegated files to the container's root.
+    DelegateCgroup {
+        uid: u32,
+    },
+    /// /proc/PID/setgroups.
+    DenySetgroups,
+    /// /proc/PID/uid_map or gid_map, one mapping a line.
+    IdMap {
+        group: bool,
+        map: String,
+    },
+    /// /proc/PID/oom_score_adj.
+    OomScoreAdj(i32),
+    /// prlimit(2).
+    Rlimit {
+        resource: u32,
+        name: String,
+        soft: u64,
+        hard: u64,
+    },
+    /// A hook of the runtime or of init, as its phase says.
+    Hook(HookStep),
+    /// setns(2).
+    JoinNamespace {
+        kind: NamespaceKind,
+        path: CString,
+    },
+    /// unshare(2) of a time namespace and its offsets, for the child to enter.
+    TimeOffsets {
+        offsets: String,
+    },
+    /// setresuid(2) and setresgid(2) to the user namespace's root.
+    BecomeRoot {
+        setgroups: bool,
+    },
+    /// unshare(CLONE_NEWCGROUP): after init has arrived in its cgroup, which becomes the root.
+    UnshareCgroup,
+    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING).
+    SessionKeyring {
+        name: CString,
+    },
+    /// The loopback interface of a new network namespace goes up.
+    LoopbackUp,
+    /// The propagation of every mount of the new mount namespace.
+    RootPropagation {
+        flag: u64,
+        recursive: bool,
+    },
+    /// The rootfs becomes a mount of its own.
+    BindRootfs {
+        path: CString,
+    },
+    Filesystem(Filesystem),
+    Bind(Bind),
+    /// mount(2) with MS_REMOUNT of what is at `target`.
+    Remount {
+        target: CString,
+        attrs: BindAttrs,
+        flags: u64,
+        data: CString,
+        bind: bool,
+    },
+    Node(Node),
+    /// symlink(2), where nothing of that name exists.
+    Symlink {
+        target: CString,
+        path: CString,
+    },
+    /// A bind of the host's /dev/null, or a read-only tmpfs over a directory.
+    MaskPath {
+        path: CString,
+    },
+    /// A read-only bind of a path upon itself.
+    ReadonlyPath {
+        path: CString,
+    },
+    /// The rootfs becomes `/`.
+    SwitchRoot(RootSwitch),
+    /// Propagation of `/` in the container.
+    Propagate {
+        propagation: Propagation,
+    },
+    /// A mount that had to stay writable until now.
+    MountReadonly {
+        path: CString,
+    },
+    /// A pseudo-terminal from the container's devpts becomes stdin, stdout, stderr and /dev/console.
+    Console {
+        size: Option<ConsoleSize>,
+        uid: u32,
+    },
+    /// The three standard descriptors go to the user, and /dev/null is the container's.
+    Stdio {
+        uid: u32,
+    },
+    Hostname(CString),
+    Domainname(CString),
+    /// A file below /proc/sys.
+    Sysctl {
+        path: CString,
+        value: CString,
+    },
+    /// personality(2).
+    Personality(u64),
+    /// chdir(2), after mkdir(2) where it is missing.
+    Cwd {
+        path: CString,
+    },
+    Credentials(Credentials),
+    /// PR_SET_NO_NEW_PRIVS.
+    NoNewPrivileges,
+    /// The last capabilities of setting up go.
+    DropSysAdmin {
+        capabilities: Capabilities,
+    },
+    /// seccomp(SECCOMP_SET_MODE_FILTER).
+    Seccomp {
+        program: Vec<libc::sock_filter>,
+        flags: u64,
+    },
+    /// The user process is looked up, so that `create` can say that it is missing.
+    FindExecutable,
+    /// close_range(2) of what must not be inherited.
+    CloseRange {
+        first: u32,
+    },
+    Exec(Exec),
+}
