@@ -15,3 +15,4 @@ pub mod config;
 pub mod error;
 pub mod host;
 pub mod plan;
+pub mod sys;

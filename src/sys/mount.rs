@@ -1,0 +1,168 @@
+//! The mount API: open_tree(2), move_mount(2), mount_setattr(2), fsopen(2), and the classics.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{Sys, check};
+
+const OPEN_TREE_CLONE: u32 = 1;
+const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+
+fn owned(op: &'static str, fd: libc::c_long) -> Sys<OwnedFd> {
+    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    check(op, fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, relative to `dir`
+/// (the working directory for `None`; an empty path names `dir` itself).
+pub fn clone_tree(dir: Option<BorrowedFd>, path: &CStr, recursive: bool) -> Sys<OwnedFd> {
+    let raw = dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
+    let mut flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= libc::AT_RECURSIVE as u32;
+    }
+    if path.is_empty() {
+        flags |= libc::AT_EMPTY_PATH as u32;
+    }
+    // SAFETY: path is NUL-terminated.
+    owned("open_tree", unsafe {
+        libc::syscall(libc::SYS_open_tree, raw, path.as_ptr(), flags)
+    })
+}
+
+/// move_mount(2): attaches the tree `from` on the descriptor `to`.
+pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
+    // SAFETY: the empty paths are NUL-terminated and the flags say that they name the descriptors.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            c"".as_ptr(),
+            to.as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    };
+    check("move_mount", done).map(drop)
+}
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    pub set: u64,
+    pub clear: u64,
+    /// `MS_SHARED` and its kin, or 0.
+    pub propagation: u64,
+    pub userns_fd: u64,
+}
+
+/// mount_setattr(2) on the mount that `fd` is in, and on those below it if `recursive`.
+pub fn set_attr(fd: BorrowedFd, change: Change, recursive: bool) -> Sys<()> {
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: change has the layout of struct mount_attr and its size is given.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &change,
+            size_of::<Change>(),
+        )
+    };
+    check("mount_setattr", done).map(drop)
+}
+
+/// mount(2).
+pub fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u64, data: &CStr) -> Sys<()> {
+    // SAFETY: all strings are NUL-terminated.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount,
+            source.as_ptr(),
+            target.as_ptr(),
+            fstype.as_ptr(),
+            flags,
+            data.as_ptr(),
+        )
+    };
+    check("mount", done).map(drop)
+}
+
+/// umount2(2) of the working directory's mount with MNT_DETACH.
+pub fn detach_cwd() -> Sys<()> {
+    // SAFETY: the path is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_umount2, c".".as_ptr(), libc::MNT_DETACH) };
+    check("umount2", done).map(drop)
+}
+
+/// pivot_root(".", "."): the working directory becomes `/`, the old root lies on top of it.
+pub fn pivot_to_cwd() -> Sys<()> {
+    // SAFETY: the paths are NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) };
+    check("pivot_root", done).map(drop)
+}
+
+/// fsopen(2).
+pub fn fs_open(fstype: &CStr) -> Sys<OwnedFd> {
+    // SAFETY: fstype is NUL-terminated.
+    owned("fsopen", unsafe {
+        libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC)
+    })
+}
+
+/// fsconfig(2): one parameter; `None` sets a flag.
+pub fn fs_set(context: BorrowedFd, key: &CStr, value: Option<&CStr>) -> Sys<()> {
+    let (command, value) = match value {
+        Some(value) => (FSCONFIG_SET_STRING, value.as_ptr()),
+        None => (FSCONFIG_SET_FLAG, std::ptr::null()),
+    };
+    // SAFETY: key and value are NUL-terminated, and a flag takes no value.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            command,
+            key.as_ptr(),
+            value,
+            0,
+        )
+    };
+    check("fsconfig", done).map(drop)
+}
+
+/// fsconfig(FSCONFIG_CMD_CREATE) and fsmount(2): a detached mount with `attrs`.
+pub fn fs_mount(context: BorrowedFd, attrs: u64) -> Sys<OwnedFd> {
+    // SAFETY: the command takes neither key nor value.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            FSCONFIG_CMD_CREATE,
+            std::ptr::null::<u8>(),
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    check("fsconfig", done)?;
+    // SAFETY: takes no pointers.
+    owned("fsmount", unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            context.as_raw_fd(),
+            FSMOUNT_CLOEXEC,
+            attrs,
+        )
+    })
+}

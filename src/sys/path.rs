@@ -1,0 +1,458 @@
+//! Paths below a root that belongs to somebody else: openat2(2) and what is done by descriptor.
+//!
+//! Whatever a container's root filesystem holds is hostile. A path in it is resolved by the
+//! kernel below the root's descriptor, never by joining strings, and no magic link of /proc is
+//! followed on the way.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{Fail, Sys, check};
+
+/// Resolution as if the directory were `/`; magic links are refused. openat2(2), Linux 5.6.
+pub const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+
+/// Strictly below the directory, on its file system, through no link at all.
+pub const BENEATH: u64 = libc::RESOLVE_BENEATH
+    | libc::RESOLVE_NO_XDEV
+    | libc::RESOLVE_NO_MAGICLINKS
+    | libc::RESOLVE_NO_SYMLINKS;
+
+/// The mode that openat2(2) demands to be zero unless a file may be created.
+fn open_mode(flags: i32, mode: u32) -> u64 {
+    if flags & (libc::O_CREAT | libc::O_TMPFILE) == 0 {
+        0
+    } else {
+        u64::from(mode)
+    }
+}
+
+/// openat2(2), close-on-exec; retried when a concurrent rename makes the kernel say EAGAIN.
+pub fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Sys<OwnedFd> {
+    // SAFETY: open_how is plain integers, for which all-zero is a valid value.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.mode = open_mode(flags, mode);
+    how.resolve = resolve;
+    for _ in 0..128 {
+        // SAFETY: path is NUL-terminated, how lives across the call and its size is given.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                dir.as_raw_fd(),
+                path.as_ptr(),
+                &how,
+                size_of::<libc::open_how>(),
+            )
+        };
+        match check("openat2", fd) {
+            Err(Fail {
+                errno: Errno::EAGAIN,
+                ..
+            }) => {}
+            // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+            other => return other.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+        }
+    }
+    Err(Fail::new("openat2", Errno::EAGAIN))
+}
+
+/// Opens `path` below `root`; an absolute path starts there too.
+pub fn open_in_root(root: BorrowedFd, path: &CStr, flags: i32) -> Sys<OwnedFd> {
+    openat2(root, path, flags, 0, IN_ROOT)
+}
+
+/// openat(2) of a path that is trusted, close-on-exec.
+pub fn open(path: &CStr, flags: i32) -> Sys<OwnedFd> {
+    open_at(None, path, flags, 0)
+}
+
+/// openat(2) relative to `dir` (the working directory for `None`), close-on-exec.
+pub fn open_at(dir: Option<BorrowedFd>, path: &CStr, flags: i32, mode: u32) -> Sys<OwnedFd> {
+    let dir = dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
+    // SAFETY: path is NUL-terminated.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat,
+            dir,
+            path.as_ptr(),
+            flags | libc::O_CLOEXEC,
+            mode,
+        )
+    };
+    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    check("open", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// What is made at a path that does not exist yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    Directory,
+    File,
+}
+
+/// Opens `path` below `root` with O_PATH; what is missing is made, directories with mode 0755.
+///
+/// Each component is made in the descriptor of its parent, exclusively, and opened again through
+/// the root: a link swapped in meanwhile still cannot lead out.
+pub fn open_or_make(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
+    match open_in_root(root, path, libc::O_PATH) {
+        Err(Fail {
+            errno: Errno::ENOENT,
+            ..
+        }) => make_in_root(root, path, make),
+        other => other,
+    }
+}
+
+/// Splits off the last component: the parent (at least `/`) and the name.
+/// `None` where there is no plain name at the end, as in `/` or `a/..`.
+pub fn split(path: &CStr) -> Option<(Vec<u8>, Vec<u8>)> {
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|&byte| byte != b'/')? + 1;
+    let start = bytes[..end]
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(0, |at| at + 1);
+    let name = &bytes[start..end];
+    if name == b"." || name == b".." {
+        return None;
+    }
+    let parent = if start == 0 {
+        b"/".to_vec()
+    } else {
+        bytes[..start].to_vec()
+    };
+    Some((parent, name.to_vec()))
+}
+
+/// `split` with both parts as C strings.
+pub fn split_cstr(path: &CStr) -> Option<(std::ffi::CString, std::ffi::CString)> {
+    let (parent, name) = split(path)?;
+    Some((
+        std::ffi::CString::new(parent).ok()?,
+        std::ffi::CString::new(name).ok()?,
+    ))
+}
+
+/// Opens the parent directory of `path` below `root`, made where missing, and gives the name.
+pub fn open_parent(root: BorrowedFd, path: &CStr) -> Sys<(OwnedFd, std::ffi::CString)> {
+    let (parent, name) = split_cstr(path).ok_or(Fail::new("openat2", Errno::EINVAL))?;
+    let dir = open_or_make(root, &parent, Make::Directory)?;
+    Ok((dir, name))
+}
+
+fn make_in_root(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
+    // A dangling link at the end names a path that does not exist yet, below the root too.
+    if let Some(target) = dangling_target(root, path)? {
+        return open_or_make(root, &target, make);
+    }
+    let (dir, name) = open_parent(root, path)?;
+    match make {
+        Make::Directory => match mkdir_at(dir.as_fd(), &name, 0o755) {
+            Ok(())
+            | Err(Fail {
+                errno: Errno::EEXIST,
+                ..
+            }) => {}
+            Err(fail) => return Err(fail),
+        },
+        Make::File => {
+            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+            match open_at(Some(dir.as_fd()), &name, flags, 0o644) {
+                Ok(_)
+                | Err(Fail {
+                    errno: Errno::EEXIST,
+                    ..
+                }) => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+    }
+    open_in_root(root, path, libc::O_PATH)
+}
+
+/// The path to make instead when `path` is a symbolic link whose target is missing.
+fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<std::ffi::CString>> {
+    let link = match open_in_root(root, path, libc::O_PATH | libc::O_NOFOLLOW) {
+        Ok(fd) => fd,
+        Err(Fail {
+            errno: Errno::ENOENT,
+            ..
+        }) => return Ok(None),
+        Err(fail) => return Err(fail),
+    };
+    if !stat(link.as_fd())?.is(libc::S_IFLNK) {
+        return Ok(None);
+    }
+    let target = read_link(link.as_fd())?;
+    let mut full = Vec::new();
+    if target.first() != Some(&b'/') {
+        let (parent, _) = split(path).ok_or(Fail::new("readlink", Errno::EINVAL))?;
+        full.extend_from_slice(&parent);
+        full.push(b'/');
+    }
+    full.extend_from_slice(&target);
+    if full.len() >= libc::PATH_MAX as usize {
+        return Err(Fail::new("openat2", Errno::ELOOP));
+    }
+    let full = std::ffi::CString::new(full).map_err(|_| Fail::new("readlink", Errno::EINVAL))?;
+    Ok(Some(full))
+}
+
+/// readlinkat(2) of an O_PATH descriptor of a link.
+pub fn read_link(link: BorrowedFd) -> Sys<Vec<u8>> {
+    let mut buffer = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is writable for the given length; an empty path names the descriptor.
+    let length = unsafe {
+        libc::syscall(
+            libc::SYS_readlinkat,
+            link.as_raw_fd(),
+            c"".as_ptr(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        )
+    };
+    buffer.truncate(check("readlink", length)? as usize);
+    Ok(buffer)
+}
+
+/// mkdirat(2).
+pub fn mkdir_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Sys<()> {
+    // SAFETY: name is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_mkdirat, dir.as_raw_fd(), name.as_ptr(), mode) };
+    check("mkdir", done).map(drop)
+}
+
+/// mknodat(2); `mode` holds the type and the permission bits.
+pub fn mknod_at(dir: BorrowedFd, name: &CStr, mode: u32, major: u32, minor: u32) -> Sys<()> {
+    let device = libc::makedev(major, minor);
+    // SAFETY: name is NUL-terminated.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mknodat,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            mode,
+            device,
+        )
+    };
+    check("mknod", done).map(drop)
+}
+
+/// symlinkat(2).
+pub fn symlink_at(target: &CStr, dir: BorrowedFd, name: &CStr) -> Sys<()> {
+    // SAFETY: both strings are NUL-terminated.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_symlinkat,
+            target.as_ptr(),
+            dir.as_raw_fd(),
+            name.as_ptr(),
+        )
+    };
+    check("symlink", done).map(drop)
+}
+
+/// unlinkat(2) of a name that is no directory.
+pub fn unlink_at(dir: BorrowedFd, name: &CStr) -> Sys<()> {
+    // SAFETY: name is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_unlinkat, dir.as_raw_fd(), name.as_ptr(), 0) };
+    check("unlink", done).map(drop)
+}
+
+/// fchownat(2) of the descriptor itself; works on O_PATH. `u32::MAX` leaves an id alone.
+pub fn chown(fd: BorrowedFd, uid: u32, gid: u32) -> Sys<()> {
+    // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_fchownat,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            uid,
+            gid,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    check("chown", done).map(drop)
+}
+
+/// What stat(2) says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: (u32, u32),
+    pub dev: u64,
+    pub ino: u64,
+}
+
+impl Stat {
+    /// Whether the type bits are `kind`, one of `S_IF*`.
+    pub fn is(&self, kind: u32) -> bool {
+        self.mode & libc::S_IFMT == kind
+    }
+
+    /// Whether it is the character device `major`:`minor`.
+    pub fn is_char(&self, major: u32, minor: u32) -> bool {
+        self.is(libc::S_IFCHR) && self.rdev == (major, minor)
+    }
+}
+
+/// fstat(2); works on O_PATH.
+pub fn stat(fd: BorrowedFd) -> Sys<Stat> {
+    let raw = super::tag("fstat", nix::sys::stat::fstat(fd))?;
+    Ok(Stat {
+        mode: raw.st_mode,
+        uid: raw.st_uid,
+        gid: raw.st_gid,
+        rdev: (libc::major(raw.st_rdev), libc::minor(raw.st_rdev)),
+        dev: raw.st_dev,
+        ino: raw.st_ino,
+    })
+}
+
+/// fstatfs(2): the magic number of the file system.
+pub fn magic(fd: BorrowedFd) -> Sys<i64> {
+    let raw = super::tag("fstatfs", nix::sys::statfs::fstatfs(fd))?;
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "the C libraries disagree about the type"
+    )]
+    Ok(raw.filesystem_type().0 as i64)
+}
+
+/// The `ST_*` flags of the mount that `fd` is in. statvfs(3).
+pub fn mount_flags(fd: BorrowedFd) -> Sys<u64> {
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "the C libraries disagree about the type"
+    )]
+    super::tag("fstatfs", nix::sys::statvfs::fstatvfs(fd)).map(|raw| raw.flags().bits() as u64)
+}
+
+/// fchdir(2).
+pub fn fchdir(fd: BorrowedFd) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    let done = unsafe { libc::syscall(libc::SYS_fchdir, fd.as_raw_fd()) };
+    check("fchdir", done).map(drop)
+}
+
+/// chdir(2).
+pub fn chdir(path: &CStr) -> Sys<()> {
+    // SAFETY: path is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_chdir, path.as_ptr()) };
+    check("chdir", done).map(drop)
+}
+
+/// chroot(2).
+pub fn chroot(path: &CStr) -> Sys<()> {
+    // SAFETY: path is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_chroot, path.as_ptr()) };
+    check("chroot", done).map(drop)
+}
+
+/// Whether the working directory can be reached from the root: the raw getcwd(2) says
+/// `(unreachable)` of one that cannot.
+pub fn cwd_is_reachable() -> Sys<bool> {
+    let mut buffer = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is writable for the given length.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    check("getcwd", length)?;
+    Ok(buffer[0] == b'/')
+}
+
+/// faccessat2(2) with the effective ids. Linux 5.8.
+pub fn may_execute(path: &CStr) -> Sys<()> {
+    // SAFETY: path is NUL-terminated.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS,
+        )
+    };
+    check("access", done).map(drop)
+}
+
+/// Reads into `buffer`; EINTR is retried.
+pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Sys<usize> {
+    loop {
+        // SAFETY: the buffer is writable for the given length.
+        let length = unsafe {
+            libc::syscall(
+                libc::SYS_read,
+                fd.as_raw_fd(),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+            )
+        };
+        match check("read", length) {
+            Err(Fail {
+                errno: Errno::EINTR,
+                ..
+            }) => {}
+            other => return other.map(|length| length as usize),
+        }
+    }
+}
+
+/// Writes all of `data`; EINTR is retried.
+pub fn write_all(fd: BorrowedFd, mut data: &[u8]) -> Sys<()> {
+    while !data.is_empty() {
+        // SAFETY: the data is readable for the given length.
+        let length =
+            unsafe { libc::syscall(libc::SYS_write, fd.as_raw_fd(), data.as_ptr(), data.len()) };
+        match check("write", length) {
+            Err(Fail {
+                errno: Errno::EINTR,
+                ..
+            }) => {}
+            Err(fail) => return Err(fail),
+            Ok(length) => data = &data[length as usize..],
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_gives_parent_and_name() {
+        let cases: [(&CStr, Option<(&[u8], &[u8])>); 6] = [
+            (c"/dev/null", Some((b"/dev/", b"null"))),
+            (c"null", Some((b"/", b"null"))),
+            (c"/a/", Some((b"/", b"a"))),
+            (c"/", None),
+            (c"/a/..", None),
+            (c"a/.", None),
+        ];
+        for (path, expected) in cases {
+            let got = split(path);
+            let got = got.as_ref().map(|(parent, name)| (&parent[..], &name[..]));
+            assert_eq!(got, expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn links_do_not_lead_out_of_the_root() {
+        let dir = std::env::temp_dir().join(format!("sampan-path-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("in")).unwrap();
+        std::os::unix::fs::symlink("/../../../etc", dir.join("in/up")).unwrap();
+        std::os::unix::fs::symlink("/missing/deep", dir.join("in/dangling")).unwrap();
+        let root: OwnedFd = std::fs::File::open(&dir).unwrap().into();
+        open_or_make(root.as_fd(), c"/in/up/made", Make::File).unwrap();
+        open_or_make(root.as_fd(), c"/in/dangling", Make::Directory).unwrap();
+        assert!(dir.join("etc/made").is_file());
+        assert!(dir.join("missing/deep").is_dir());
+        assert!(!std::path::Path::new("/etc/made").exists());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

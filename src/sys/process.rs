@@ -1,0 +1,421 @@
+//! Processes, namespaces, credentials.
+//!
+//! Credentials are set by the raw calls: libc's wrappers signal every thread of the process, and
+//! init has exactly one.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::{Fail, Sys, check};
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What clone3(2) has made.
+pub enum Cloned {
+    /// In the new process.
+    Child,
+    /// In the caller: the child's pid and pidfd.
+    Parent { pid: i32, pidfd: OwnedFd },
+}
+
+/// clone3(2) without a stack, as fork(2) does it: the child continues here, with a copy of the
+/// memory. `cgroup` places it by CLONE_INTO_CGROUP. Linux 5.7.
+///
+/// The caller must have one thread only: the copy holds whatever locks the others held.
+pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: bool) -> Sys<Cloned> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain integers, for which all-zero is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    // With CLONE_PARENT the exit signal is the caller's own.
+    args.exit_signal = if parent { 0 } else { libc::SIGCHLD as u64 };
+    if parent {
+        args.flags |= libc::CLONE_PARENT as u64;
+    }
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: args is initialised and its size given; without CLONE_VM the child has its own copy
+    // of the memory, so both may return from here.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<libc::clone_args>()) };
+    match check("clone3", pid)? {
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the kernel has just stored this descriptor and nobody else owns it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent {
+                pid: pid as i32,
+                pidfd,
+            })
+        }
+    }
+}
+
+/// setns(2).
+pub fn setns(fd: BorrowedFd, kind: i32) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    check("setns", unsafe {
+        libc::syscall(libc::SYS_setns, fd.as_raw_fd(), kind)
+    })
+    .map(drop)
+}
+
+/// unshare(2).
+pub fn unshare(flags: i32) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    check("unshare", unsafe {
+        libc::syscall(libc::SYS_unshare, flags)
+    })
+    .map(drop)
+}
+
+/// `NS_GET_NSTYPE`: the `CLONE_NEW*` flag of a namespace descriptor. ioctl_ns(2).
+pub fn namespace_type(fd: BorrowedFd) -> Sys<i32> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: the ioctl takes no argument.
+    let kind = unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE) };
+    check("ioctl(NS_GET_NSTYPE)", kind).map(|kind| kind as i32)
+}
+
+/// prctl(2) with up to four integer arguments.
+pub fn prctl(op: &'static str, option: i32, arguments: [u64; 4]) -> Sys<i64> {
+    let [second, third, fourth, fifth] = arguments;
+    // SAFETY: callers pass options whose arguments are integers.
+    let done = unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) };
+    check(op, done)
+}
+
+/// PR_SET_DUMPABLE: whether others of the same user may look into this process.
+pub fn set_dumpable(dumpable: bool) -> Sys<()> {
+    let value = u64::from(dumpable);
+    prctl(
+        "prctl(PR_SET_DUMPABLE)",
+        libc::PR_SET_DUMPABLE,
+        [value, 0, 0, 0],
+    )
+    .map(drop)
+}
+
+/// setresuid(2) to one id.
+pub fn set_uid(uid: u32) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    check("setresuid", unsafe {
+        libc::syscall(libc::SYS_setresuid, uid, uid, uid)
+    })
+    .map(drop)
+}
+
+/// setresgid(2) to one id.
+pub fn set_gid(gid: u32) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    check("setresgid", unsafe {
+        libc::syscall(libc::SYS_setresgid, gid, gid, gid)
+    })
+    .map(drop)
+}
+
+/// setgroups(2).
+pub fn set_groups(groups: &[u32]) -> Sys<()> {
+    // SAFETY: the pointer and the length describe the slice.
+    let done = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    check("setgroups", done).map(drop)
+}
+
+/// capset(2) of the calling thread, masks with bit n for capability n.
+pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Sys<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let low = [effective as u32, permitted as u32, inheritable as u32];
+    let high = [
+        (effective >> 32) as u32,
+        (permitted >> 32) as u32,
+        (inheritable >> 32) as u32,
+    ];
+    let data = [low, high];
+    // SAFETY: header and data have the layout of version 3.
+    check("capset", unsafe {
+        libc::syscall(libc::SYS_capset, &header, &data)
+    })
+    .map(drop)
+}
+
+/// capget(2) of the calling thread: effective, permitted, inheritable.
+pub fn capget() -> Sys<(u64, u64, u64)> {
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let mut data = [[0u32; 3]; 2];
+    // SAFETY: header and data have the layout of version 3.
+    check("capget", unsafe {
+        libc::syscall(libc::SYS_capget, &header, &mut data)
+    })?;
+    let join = |at: usize| u64::from(data[0][at]) | u64::from(data[1][at]) << 32;
+    Ok((join(0), join(1), join(2)))
+}
+
+/// PR_CAPBSET_DROP.
+pub fn drop_bounding(capability: u8) -> Sys<()> {
+    let arguments = [u64::from(capability), 0, 0, 0];
+    prctl("prctl(PR_CAPBSET_DROP)", libc::PR_CAPBSET_DROP, arguments).map(drop)
+}
+
+/// PR_CAP_AMBIENT_RAISE.
+pub fn raise_ambient(capability: u8) -> Sys<()> {
+    let arguments = [
+        libc::PR_CAP_AMBIENT_RAISE as u64,
+        u64::from(capability),
+        0,
+        0,
+    ];
+    prctl(
+        "prctl(PR_CAP_AMBIENT_RAISE)",
+        libc::PR_CAP_AMBIENT,
+        arguments,
+    )
+    .map(drop)
+}
+
+/// PR_SET_KEEPCAPS: permitted capabilities survive the change of user.
+pub fn keep_capabilities(keep: bool) -> Sys<()> {
+    let arguments = [u64::from(keep), 0, 0, 0];
+    prctl("prctl(PR_SET_KEEPCAPS)", libc::PR_SET_KEEPCAPS, arguments).map(drop)
+}
+
+/// PR_SET_NO_NEW_PRIVS.
+pub fn no_new_privileges() -> Sys<()> {
+    prctl(
+        "prctl(PR_SET_NO_NEW_PRIVS)",
+        libc::PR_SET_NO_NEW_PRIVS,
+        [1, 0, 0, 0],
+    )
+    .map(drop)
+}
+
+/// prlimit(2) of another process.
+pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Sys<()> {
+    let limit = [soft, hard];
+    // SAFETY: limit has the layout of struct rlimit64; no old value is asked for.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            &limit,
+            ptr::null::<u8>(),
+        )
+    };
+    check("prlimit", done).map(drop)
+}
+
+/// umask(2).
+pub fn umask(mask: u32) {
+    // SAFETY: takes no pointers and cannot fail.
+    unsafe { libc::syscall(libc::SYS_umask, mask) };
+}
+
+/// personality(2).
+pub fn personality(persona: u64) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    check("personality", unsafe {
+        libc::syscall(libc::SYS_personality, persona)
+    })
+    .map(drop)
+}
+
+/// sethostname(2).
+pub fn set_hostname(name: &CStr) -> Sys<()> {
+    let length = name.to_bytes().len();
+    // SAFETY: the pointer and the length describe the string.
+    let done = unsafe { libc::syscall(libc::SYS_sethostname, name.as_ptr(), length) };
+    check("sethostname", done).map(drop)
+}
+
+/// setdomainname(2).
+pub fn set_domainname(name: &CStr) -> Sys<()> {
+    let length = name.to_bytes().len();
+    // SAFETY: the pointer and the length describe the string.
+    let done = unsafe { libc::syscall(libc::SYS_setdomainname, name.as_ptr(), length) };
+    check("setdomainname", done).map(drop)
+}
+
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name.
+pub fn join_session_keyring(name: &CStr) -> Sys<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: name is NUL-terminated.
+    let done =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    check("keyctl(KEYCTL_JOIN_SESSION_KEYRING)", done).map(drop)
+}
+
+/// setsid(2).
+pub fn setsid() -> Sys<()> {
+    // SAFETY: takes no arguments.
+    check("setsid", unsafe { libc::syscall(libc::SYS_setsid) }).map(drop)
+}
+
+/// dup3(2) over a standard descriptor, which stays open across execve(2).
+pub fn dup_over(from: BorrowedFd, to: RawFd) -> Sys<()> {
+    // SAFETY: takes no pointers; what `to` was is closed by intent.
+    check("dup3", unsafe {
+        libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, 0)
+    })
+    .map(drop)
+}
+
+/// close_range(2) from `first` to the end. Linux 5.9.
+pub fn close_from(first: u32) -> Sys<()> {
+    // SAFETY: takes no pointers; owners of descriptors above do not outlive the execve that follows.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    check("close_range", done).map(drop)
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC: from `first` on nothing survives execve(2).
+/// Linux 5.11.
+pub fn close_on_exec_from(first: u32) -> Sys<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: takes no pointers.
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    check("close_range", done).map(drop)
+}
+
+/// A NULL-terminated array of pointers to strings, for argv and envp.
+pub struct StringArray<'a> {
+    pointers: Vec<*const libc::c_char>,
+    strings: std::marker::PhantomData<&'a CStr>,
+}
+
+impl<'a> StringArray<'a> {
+    /// Borrows the strings.
+    pub fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
+        let mut pointers: Vec<_> = strings.map(CStr::as_ptr).collect();
+        pointers.push(ptr::null());
+        Self {
+            pointers,
+            strings: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<'a> From<&'a [CString]> for StringArray<'a> {
+    fn from(strings: &'a [CString]) -> Self {
+        Self::new(strings.iter().map(CString::as_c_str))
+    }
+}
+
+/// execve(2); returns only on failure.
+pub fn execve(path: &CStr, args: &StringArray, env: &StringArray) -> Fail {
+    // SAFETY: path is NUL-terminated, and both arrays are NULL-terminated and borrow live strings.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execve,
+            path.as_ptr(),
+            args.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+        )
+    };
+    Fail::new("execve", Errno::last())
+}
+
+/// execveat(2) of a descriptor; returns only on failure.
+pub fn execve_fd(file: BorrowedFd, args: &StringArray, env: &StringArray) -> Fail {
+    // SAFETY: the empty path with AT_EMPTY_PATH names the descriptor, and both arrays are
+    // NULL-terminated and borrow live strings.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            args.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Fail::new("execveat", Errno::last())
+}
+
+/// The process's environment as it was at the start, for a hook that inherits it.
+pub fn environment() -> StringArray<'static> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut pointers = Vec::new();
+    // SAFETY: environ is NULL-terminated, and this program never changes its environment.
+    unsafe {
+        let mut at = environ;
+        while !at.is_null() && !(*at).is_null() {
+            pointers.push(*at);
+            at = at.add(1);
+        }
+    }
+    pointers.push(ptr::null());
+    StringArray {
+        pointers,
+        strings: std::marker::PhantomData,
+    }
+}
+
+/// exit_group(2), with no destructors and no handlers.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status) }
+}
+
+/// Unblocks every signal and gives each its default action: what a new program expects.
+pub fn reset_signals() {
+    // SAFETY: sigset_t is plain data; the calls read it.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
+        for signal in [libc::SIGPIPE, libc::SIGCHLD] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
+/// waitid(P_PIDFD) for the end of a process: the status as a shell counts it, 128 + signal.
+pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
+    loop {
+        // SAFETY: siginfo_t is plain data, for which all-zero is a valid value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: info is writable; no resource usage is asked for.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                pidfd.as_raw_fd(),
+                &mut info,
+                libc::WEXITED,
+                ptr::null::<u8>(),
+            )
+        };
+        match check("waitid", done) {
+            Err(Fail {
+                errno: Errno::EINTR,
+                ..
+            }) => {}
+            Err(fail) => return Err(fail),
+            Ok(_) => {
+                // SAFETY: waitid has filled the fields of a child's end.
+                let status = unsafe { info.si_status() };
+                return Ok(if info.si_code == libc::CLD_EXITED {
+                    status
+                } else {
+                    128 + status
+                });
+            }
+        }
+    }
+}

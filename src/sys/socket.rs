@@ -1,0 +1,94 @@
+//! SEQPACKET sockets between the runtime and init, and descriptors over any Unix socket.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+
+use super::{Fail, Sys, check, tag};
+
+/// A pair of connected SEQPACKET sockets, close-on-exec.
+pub fn pair() -> Sys<(OwnedFd, OwnedFd)> {
+    let made = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    );
+    tag("socketpair", made)
+}
+
+/// Sends one message, with a descriptor if there is one. No SIGPIPE; EINTR is retried.
+pub fn send(socket: BorrowedFd, data: &[u8], fd: Option<BorrowedFd>) -> Sys<()> {
+    let fds: Option<[RawFd; 1]> = fd.map(|fd| [fd.as_raw_fd()]);
+    let control = fds.as_ref().map(|fds| ControlMessage::ScmRights(fds));
+    loop {
+        let sent = sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(data)],
+            control.as_slice(),
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        );
+        match sent {
+            Err(Errno::EINTR) => {}
+            other => return tag("sendmsg", other).map(drop),
+        }
+    }
+}
+
+/// Receives one message: its length (0 at the end of file) and a descriptor if one came along.
+pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Sys<(usize, Option<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    loop {
+        let received = recvmsg::<()>(
+            socket.as_raw_fd(),
+            &mut slices,
+            Some(&mut space),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        );
+        let message = match received {
+            Err(Errno::EINTR) => continue,
+            other => tag("recvmsg", other)?,
+        };
+        let mut fd = None;
+        for control in tag("recvmsg", message.cmsgs())? {
+            if let ControlMessageOwned::ScmRights(fds) = control {
+                for raw in fds {
+                    // SAFETY: the kernel has just installed this descriptor for the caller.
+                    fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+                }
+            }
+        }
+        return Ok((message.bytes, fd));
+    }
+}
+
+/// accept4(2), close-on-exec; EINTR is retried.
+pub fn accept(listener: BorrowedFd) -> Sys<OwnedFd> {
+    loop {
+        // SAFETY: no address is asked for.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_accept4,
+                listener.as_raw_fd(),
+                std::ptr::null::<u8>(),
+                std::ptr::null::<u8>(),
+                libc::SOCK_CLOEXEC,
+            )
+        };
+        match check("accept4", fd) {
+            Err(Fail {
+                errno: Errno::EINTR | Errno::ECONNABORTED,
+                ..
+            }) => {}
+            // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+            other => return other.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+        }
+    }
+}
