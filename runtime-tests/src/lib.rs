@@ -1,1 +1,69 @@
-//! Drives a runtime binary on real bundles.
+//! Tests that drive a real OCI runtime binary on real bundles, as root.
+//!
+//! The library is the harness; the cases are in [`cases`], one file by area. `README.md` beside
+//! this crate says how to write and run them. Nothing here depends on the runtime's own code:
+//! `RUNTIME=/usr/sbin/runc` runs the same cases on another runtime.
+
+use std::process::ExitCode;
+
+pub mod bundle;
+pub mod call;
+pub mod cases;
+pub mod container;
+pub mod host;
+mod leaks;
+mod options;
+mod runner;
+pub mod sandbox;
+
+pub use bundle::Bundle;
+pub use call::{Call, Output, Running};
+pub use container::Container;
+pub use host::Need;
+pub use sandbox::Sandbox;
+
+/// One case: a function, and what it asks of the host.
+pub struct Test {
+    /// `module_path!()` of the file that holds it.
+    pub module: &'static str,
+    /// The function's name.
+    pub name: &'static str,
+    /// The case is skipped, with the reason, on a host that lacks one of these.
+    pub needs: &'static [Need],
+    /// The case itself; it fails by panicking.
+    pub body: fn(&Sandbox),
+}
+
+impl Test {
+    /// `area::name`, as shown and as matched by filters.
+    pub fn full_name(&self) -> String {
+        let area = self.module.rsplit("::").next().unwrap_or(self.module);
+        format!("{area}::{}", self.name)
+    }
+}
+
+/// Lists the cases of a file: `tests![plain, picky [Need::Systemd]]`.
+///
+/// A case that is written but not listed is dead code, which the compiler reports.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident $([$($need:expr),+ $(,)?])?),* $(,)?) => {
+        &[$($crate::Test {
+            module: module_path!(),
+            name: stringify!($name),
+            needs: &[$($($need),+)?],
+            body: $name,
+        }),*]
+    };
+}
+
+/// Runs the program on its command line.
+pub fn main() -> ExitCode {
+    match options::Options::parse(std::env::args().skip(1)) {
+        Ok(options) => runner::main(&options),
+        Err(message) => {
+            eprintln!("runtime-tests: {message}\n\n{}", options::USAGE);
+            ExitCode::from(2)
+        }
+    }
+}

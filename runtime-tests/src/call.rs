@@ -1,0 +1,283 @@
+//! Calls of programs: output to files, and a watchdog against hangs.
+//!
+//! Output goes to files, never to pipes: a created container inherits the runtime's stdout and
+//! stderr, and reading a pipe to its end would wait for the container.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+/// How long a command or a condition may take before the case fails. A hang guard,
+/// not an assertion about speed.
+pub fn patience() -> Duration {
+    let seconds = std::env::var("RUNTIME_TESTS_PATIENCE")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
+
+/// A change to the command, kept until it starts.
+type Setting = Box<dyn FnOnce(&mut Command)>;
+
+/// A program about to be called.
+pub struct Call {
+    argv: Vec<OsString>,
+    settings: Vec<Setting>,
+    directory: PathBuf,
+    stdin: Vec<u8>,
+}
+
+impl Call {
+    /// A call of `program`; its output files are made in `directory`.
+    pub fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
+        Self {
+            argv: vec![program.as_ref().to_owned()],
+            settings: Vec::new(),
+            directory: directory.to_owned(),
+            stdin: Vec::new(),
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.argv
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(self, arg: impl AsRef<OsStr>) -> Self {
+        self.args([arg])
+    }
+
+    /// Puts words in front of the program: `sh -c 'exec 3<file; exec "$@"' sh`, `unshare -m`.
+    #[must_use]
+    pub fn prefix<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.argv
+            .splice(0..0, words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let (name, value) = (name.to_owned(), value.as_ref().to_owned());
+        self.settings.push(Box::new(move |command| {
+            command.env(name, value);
+        }));
+        self
+    }
+
+    /// Sets the working directory.
+    #[must_use]
+    pub fn cwd(mut self, directory: impl AsRef<Path>) -> Self {
+        let directory = directory.as_ref().to_owned();
+        self.settings.push(Box::new(move |command| {
+            command.current_dir(directory);
+        }));
+        self
+    }
+
+    /// What the program reads from standard input; nothing without this call.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Starts the program.
+    #[track_caller]
+    pub fn spawn(self) -> Running {
+        static COUNTER: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = |kind: &str| self.directory.join(format!("{number:03}.{kind}"));
+        let (stdin, stdout, stderr) = (path("stdin"), path("stdout"), path("stderr"));
+        File::create(&stdin)
+            .and_then(|mut file| file.write_all(&self.stdin))
+            .expect("stdin file");
+        let mut command = Command::new(&self.argv[0]);
+        command
+            .args(&self.argv[1..])
+            .stdin(File::open(stdin).expect("stdin file"))
+            .stdout(Stdio::from(File::create(&stdout).expect("stdout file")))
+            .stderr(Stdio::from(File::create(&stderr).expect("stderr file")))
+            .process_group(0);
+        for setting in self.settings {
+            setting(&mut command);
+        }
+        let line: Vec<_> = self.argv.iter().map(|arg| arg.to_string_lossy()).collect();
+        let line = line.join(" ");
+        match command.spawn() {
+            Ok(child) => Running {
+                child,
+                line,
+                stdout,
+                stderr,
+            },
+            Err(error) => panic!("cannot run {line}: {error}"),
+        }
+    }
+
+    /// Runs the program to its end.
+    #[track_caller]
+    pub fn run(self) -> Output {
+        self.spawn().finish()
+    }
+}
+
+/// A program that runs.
+pub struct Running {
+    child: Child,
+    line: String,
+    /// The file that receives its standard output, and that of a container it created.
+    pub stdout: PathBuf,
+    /// The file that receives its standard error, and that of a container it created.
+    pub stderr: PathBuf,
+}
+
+impl Running {
+    /// The program's process id.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Sends it a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("signal the program");
+    }
+
+    /// Waits for its end; kills its process group and fails the case if it hangs.
+    #[track_caller]
+    pub fn finish(self) -> Output {
+        let (output, hung) = self.end();
+        assert!(!hung, "no end after {:?}, killed\n{output}", patience());
+        output
+    }
+
+    /// Waits for its end, or kills it; whether it hung comes with the output.
+    pub(crate) fn end(mut self) -> (Output, bool) {
+        let pid = self.pid();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(self.child.wait()));
+        let status = receiver.recv_timeout(patience());
+        let hung = status.is_err();
+        if hung {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let output = Output {
+            status: status
+                .unwrap_or_else(|_| Ok(ExitStatus::from_raw(libc::SIGKILL)))
+                .expect("wait"),
+            stdout: read(&self.stdout),
+            stderr: read(&self.stderr),
+            line: self.line,
+        };
+        (output, hung)
+    }
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Output {
+    /// Its wait status.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    line: String,
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            status,
+            stdout,
+            stderr,
+            line,
+        } = self;
+        write!(
+            f,
+            "$ {line}\n{status}\n--- stdout\n{stdout}--- stderr\n{stderr}"
+        )
+    }
+}
+
+impl Output {
+    /// The exit status; 128+n for a death by signal n.
+    pub fn code(&self) -> i32 {
+        self.status
+            .code()
+            .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
+    }
+
+    /// Asserts success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert!(self.status.success(), "expected success\n{self}");
+        self
+    }
+
+    /// Asserts this exit status.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code(), code, "expected exit status {code}\n{self}");
+        self
+    }
+
+    /// Asserts an orderly failure: a nonzero exit status (no signal), and words on stderr.
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        let orderly = self.status.code().is_some_and(|code| code != 0);
+        assert!(orderly, "expected a failure\n{self}");
+        assert!(
+            !self.stderr.trim().is_empty(),
+            "expected an error message\n{self}"
+        );
+        self
+    }
+
+    /// Asserts an orderly failure whose message contains `text`.
+    #[track_caller]
+    pub fn fails_with(self, text: &str) -> Self {
+        let output = self.fails();
+        assert!(
+            output.stderr.contains(text),
+            "expected the message {text:?}\n{output}"
+        );
+        output
+    }
+
+    /// Asserts what standard output is, white space at its ends aside.
+    #[track_caller]
+    pub fn prints(self, text: &str) -> Self {
+        assert_eq!(
+            self.stdout.trim(),
+            text.trim(),
+            "expected this output\n{self}"
+        );
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        match serde_json::from_str(&self.stdout) {
+            Ok(value) => value,
+            Err(error) => panic!("expected JSON: {error}\n{self}"),
+        }
+    }
+}

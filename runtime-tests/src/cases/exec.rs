@@ -1,0 +1,109 @@
+//! exec: a further process in a running container.
+
+use serde_json::json;
+
+use crate::container::reap;
+use crate::{Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    exec_passes_output_and_exit_status,
+    exec_joins_the_container,
+    exec_takes_env_cwd_and_user,
+    exec_by_process_file,
+    exec_detached_writes_a_pid_file,
+    exec_in_a_stopped_container_is_refused,
+    exec_of_a_missing_program_fails,
+];
+
+fn exec_passes_output_and_exit_status(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container.exec(&["echo", "hello"]).ok().prints("hello");
+    let output = container
+        .exec(&["sh", "-c", "echo words >&2; exit 9"])
+        .exits(9);
+    assert_eq!(output.stderr, "words\n");
+    container
+        .exec(&["sh", "-c", "kill -TERM $$"])
+        .exits(128 + 15);
+}
+
+fn exec_joins_the_container(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container.exec(&["hostname"]).ok().prints("testbox");
+    let script = "for n in pid net ipc uts mnt cgroup user; do readlink /proc/self/ns/$n; done";
+    let inside = container.exec(&["sh", "-c", script]).ok().stdout;
+    let init = script.replace("self", "1");
+    container.exec(&["sh", "-c", &init]).ok().prints(&inside);
+}
+
+fn exec_takes_env_cwd_and_user(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let flags = [
+        "--env",
+        "A=1",
+        "--env",
+        "B=2",
+        "--cwd",
+        "/tmp",
+        "--user",
+        "1000:1001",
+    ];
+    let script = "echo $A $B $(pwd) $(id -u) $(id -g)";
+    container
+        .exec_with(&flags, &["sh", "-c", script])
+        .ok()
+        .prints("1 2 /tmp 1000 1001");
+}
+
+fn exec_by_process_file(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let process = json!({"terminal": false, "user": {"uid": 7, "gid": 8}, "cwd": "/home",
+        "args": ["sh", "-c", "echo $X $(pwd) $(id -u) $(id -g)"],
+        "env": ["PATH=/bin", "X=from the file"]});
+    let file = t.path("process.json");
+    std::fs::write(&file, process.to_string()).expect("process.json");
+    let call = t
+        .runtime()
+        .args(["exec", "--process"])
+        .arg(&file)
+        .arg(&container.id);
+    call.run().ok().prints("from the file /home 7 8");
+}
+
+fn exec_detached_writes_a_pid_file(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let file = t.path("exec.pid");
+    let flags = ["--detach", "--pid-file", file.to_str().expect("UTF-8")];
+    container.exec_with(&flags, &["sh", "-c", "exit 5"]).ok();
+    let text = std::fs::read_to_string(&file).expect("the pid file");
+    let pid = text.parse().expect("digits only");
+    assert_eq!(reap(pid), 5, "the engine waits for the process itself");
+}
+
+fn exec_in_a_stopped_container_is_refused(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container.stop();
+    container.exec(&["true"]).fails_with("stopped");
+    t.bundle()
+        .container()
+        .exec(&["true"])
+        .fails_with("does not exist");
+}
+
+fn exec_of_a_missing_program_fails(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container
+        .exec(&["no-such-program"])
+        .fails_with("executable file not found in");
+    container
+        .exec(&["/no/such/program"])
+        .fails_with("no such file or directory");
+    assert_eq!(container.status(), "running");
+}

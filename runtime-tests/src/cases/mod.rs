@@ -1,0 +1,29 @@
+//! The cases, one file by area.
+
+use crate::Test;
+
+mod bad_input;
+mod exec;
+mod kill_delete;
+mod lifecycle;
+mod mounts;
+mod process;
+mod selftest;
+mod state_list;
+
+const FILES: &[&[Test]] = &[
+    bad_input::TESTS,
+    exec::TESTS,
+    kill_delete::TESTS,
+    lifecycle::TESTS,
+    mounts::TESTS,
+    process::TESTS,
+    state_list::TESTS,
+];
+
+/// Every case; the cases that must fail only where they are asked for.
+pub fn all() -> impl Iterator<Item = &'static Test> {
+    let selftest = std::env::var_os("RUNTIME_TESTS_SELFTEST").is_some();
+    let selftest: &[Test] = if selftest { selftest::TESTS } else { &[] };
+    FILES.iter().copied().flatten().chain(selftest)
+}

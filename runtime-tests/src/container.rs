@@ -1,0 +1,239 @@
+//! A container: one method for each verb of the runtime.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::call::{Call, Output, Running};
+use crate::sandbox::Sandbox;
+
+/// A container's id, bundle and output. Its process is created by [`Container::create`] or
+/// [`Container::run`]. What a case does not delete, the harness deletes by force.
+pub struct Container<'t> {
+    sandbox: &'t Sandbox,
+    /// The id given to the runtime.
+    pub id: String,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    output: RefCell<Option<(PathBuf, PathBuf)>>,
+}
+
+impl<'t> Container<'t> {
+    pub(crate) fn new(sandbox: &'t Sandbox, id: String, bundle: &Path) -> Self {
+        Self {
+            sandbox,
+            id,
+            bundle: bundle.to_owned(),
+            output: RefCell::default(),
+        }
+    }
+
+    /// Another container, not yet created, of the same bundle.
+    pub fn sibling(&self) -> Container<'t> {
+        self.sandbox.container(&self.bundle)
+    }
+
+    /// `create`.
+    #[track_caller]
+    pub fn create(&self) -> Output {
+        self.create_with(&[])
+    }
+
+    /// `create` with flags.
+    #[track_caller]
+    pub fn create_with(&self, flags: &[&str]) -> Output {
+        let call = self.sandbox.runtime().arg("create").args(flags);
+        self.launch(call).finish()
+    }
+
+    /// `run` in the foreground.
+    #[track_caller]
+    pub fn run(&self) -> Output {
+        self.run_with(&[])
+    }
+
+    /// `run` with flags, as `--detach`.
+    #[track_caller]
+    pub fn run_with(&self, flags: &[&str]) -> Output {
+        self.spawn_run(flags).finish()
+    }
+
+    /// `run`, not waited for.
+    #[track_caller]
+    pub fn spawn_run(&self, flags: &[&str]) -> Running {
+        let call = self.sandbox.runtime().arg("run").args(flags);
+        self.launch(call)
+    }
+
+    /// Completes a call of `create` or `run` with bundle and id, and starts it.
+    /// For calls with global flags, a prefix or an environment of their own.
+    #[track_caller]
+    pub fn launch(&self, call: Call) -> Running {
+        self.sandbox.forget(&self.id);
+        self.sandbox.remember(&self.id);
+        let running = call.arg("--bundle").arg(&self.bundle).arg(&self.id).spawn();
+        *self.output.borrow_mut() = Some((running.stdout.clone(), running.stderr.clone()));
+        running
+    }
+
+    /// `VERB ID`: start, pause, resume, state and others that take no more than the id.
+    #[track_caller]
+    pub fn verb(&self, verb: &str) -> Output {
+        self.sandbox.runtime().args([verb, &self.id]).run()
+    }
+
+    /// `start`.
+    #[track_caller]
+    pub fn start(&self) -> Output {
+        self.verb("start")
+    }
+
+    /// `create` and `start`, both of which must succeed.
+    #[track_caller]
+    pub fn launch_ok(&self) {
+        self.create().ok();
+        self.start().ok();
+    }
+
+    /// `kill ID SIGNAL`.
+    #[track_caller]
+    pub fn kill(&self, signal: &str) -> Output {
+        self.sandbox
+            .runtime()
+            .args(["kill", &self.id, signal])
+            .run()
+    }
+
+    /// Kills init and reaps it.
+    #[track_caller]
+    pub fn stop(&self) {
+        let pid = self.pid();
+        self.kill("KILL").ok();
+        reap(pid);
+    }
+
+    /// `delete`. After a success the harness holds the case to leaving nothing behind.
+    #[track_caller]
+    pub fn delete(&self) -> Output {
+        let output = self.verb("delete");
+        if output.status.success() {
+            self.sandbox.forget(&self.id);
+        }
+        output
+    }
+
+    /// `delete --force`.
+    #[track_caller]
+    pub fn delete_force(&self) -> Output {
+        let output = self
+            .sandbox
+            .runtime()
+            .args(["delete", "--force", &self.id])
+            .run();
+        if output.status.success() {
+            self.sandbox.forget(&self.id);
+        }
+        output
+    }
+
+    /// `exec ID ARGS…`.
+    #[track_caller]
+    pub fn exec(&self, args: &[&str]) -> Output {
+        self.exec_with(&[], args)
+    }
+
+    /// `exec FLAGS… ID ARGS…`.
+    #[track_caller]
+    pub fn exec_with(&self, flags: &[&str], args: &[&str]) -> Output {
+        self.sandbox
+            .runtime()
+            .arg("exec")
+            .args(flags)
+            .arg(&self.id)
+            .args(args)
+            .run()
+    }
+
+    /// `state`, which must succeed.
+    #[track_caller]
+    pub fn state(&self) -> Value {
+        self.verb("state").ok().json()
+    }
+
+    /// The status that `state` tells.
+    #[track_caller]
+    pub fn status(&self) -> String {
+        self.state()["status"]
+            .as_str()
+            .expect("status is a string")
+            .to_owned()
+    }
+
+    /// The process id that `state` tells.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        self.state()["pid"].as_i64().expect("pid is a number") as i32
+    }
+
+    /// Waits until `state` tells this status.
+    #[track_caller]
+    pub fn wait_status(&self, status: &str) {
+        let what = format!("{} is {status}", self.id);
+        self.sandbox.eventually(&what, || self.status() == status);
+    }
+
+    /// Waits for init of a created or detached container to end; its exit status, 128+n for a
+    /// signal. The case's process is a subreaper, so init is its child, as it is an engine's.
+    #[track_caller]
+    pub fn wait_exit(&self) -> i32 {
+        reap(self.pid())
+    }
+
+    /// What the container and the runtime call that launched it have written to stdout so far.
+    pub fn stdout(&self) -> String {
+        self.read_output(|(stdout, _)| stdout)
+    }
+
+    /// The same of stderr.
+    pub fn stderr(&self) -> String {
+        self.read_output(|(_, stderr)| stderr)
+    }
+
+    /// Waits until the container has written `text` to stdout.
+    #[track_caller]
+    pub fn wait_stdout(&self, text: &str) {
+        let what = format!("the container prints {text:?}");
+        self.sandbox
+            .eventually(&what, || self.stdout().contains(text));
+    }
+
+    fn read_output(&self, which: fn(&(PathBuf, PathBuf)) -> &PathBuf) -> String {
+        let output = self.output.borrow();
+        let path = which(output.as_ref().expect("the container was launched"));
+        fs::read_to_string(path).expect("output of the container")
+    }
+}
+
+/// Waits for a child, or a process that became one, to end; exit status or 128+signal.
+#[track_caller]
+pub fn reap(pid: i32) -> i32 {
+    let deadline = std::time::Instant::now() + crate::call::patience();
+    loop {
+        match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => return code,
+            Ok(WaitStatus::Signaled(_, signal, _)) => return 128 + signal as i32,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => panic!("wait for process {pid}: {error}"),
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "process {pid} does not end"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,156 @@
+//! What a case may ask of the host, and how the host is asked.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A requirement. A host without it skips the case and says so.
+#[derive(Clone, Copy)]
+pub enum Need {
+    /// A controller that the root of the cgroup v2 hierarchy offers, as `memory`.
+    Controller(&'static str),
+    /// `/sys/fs/cgroup` itself is cgroup v2.
+    UnifiedCgroups,
+    /// A security module named in `/sys/kernel/security/lsm`, as `apparmor`.
+    Lsm(&'static str),
+    /// systemd is the host's init.
+    Systemd,
+    /// An effective capability: name and number. See [`CAP_SYS_RESOURCE`].
+    Capability(&'static str, u32),
+    /// A kernel of at least this version.
+    Kernel(u32, u32),
+    /// A program on `PATH`.
+    Program(&'static str),
+    /// A file or directory that exists.
+    Path(&'static str),
+    /// The runtime is not one of the peers: the case is about something only this one has.
+    NotAPeer,
+    /// Anything else: a description, and a check that returns what is missing.
+    Custom(&'static str, fn() -> Result<(), String>),
+}
+
+/// `CAP_SYS_RESOURCE`, which raising a hard limit takes.
+pub const CAP_SYS_RESOURCE: Need = Need::Capability("CAP_SYS_RESOURCE", 24);
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Controller(name) => write!(f, "cgroup v2 controller {name}"),
+            Self::UnifiedCgroups => f.write_str("unified cgroup v2 at /sys/fs/cgroup"),
+            Self::Lsm(name) => write!(f, "security module {name}"),
+            Self::Systemd => f.write_str("systemd as init"),
+            Self::Capability(name, _) => f.write_str(name),
+            Self::Kernel(major, minor) => write!(f, "Linux {major}.{minor}"),
+            Self::Program(name) => write!(f, "program {name}"),
+            Self::Path(path) => f.write_str(path),
+            Self::NotAPeer => f.write_str("no peer runtime"),
+            Self::Custom(what, _) => f.write_str(what),
+        }
+    }
+}
+
+impl Need {
+    /// `Err` says what the host lacks.
+    pub fn check(&self, runtime: &Path) -> Result<(), String> {
+        let lacks = |missing: bool| {
+            if missing {
+                Err(format!("the host lacks: {self}"))
+            } else {
+                Ok(())
+            }
+        };
+        match self {
+            Self::Controller(name) => {
+                let file = cgroup2_mount().map(|mount| mount.join("cgroup.controllers"));
+                let text = file
+                    .and_then(|file| fs::read_to_string(file).ok())
+                    .unwrap_or_default();
+                lacks(!text.split_whitespace().any(|one| one == *name))
+            }
+            Self::UnifiedCgroups => {
+                lacks(cgroup2_mount().as_deref() != Some(Path::new("/sys/fs/cgroup")))
+            }
+            Self::Lsm(name) => {
+                let text = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+                lacks(!text.trim().split(',').any(|one| one == *name))
+            }
+            Self::Systemd => lacks(!Path::new("/run/systemd/system").exists()),
+            Self::Capability(_, number) => {
+                let held = proc_status_field("CapEff:")
+                    .and_then(|hex| u64::from_str_radix(&hex, 16).ok())
+                    .unwrap_or(0);
+                lacks(held >> number & 1 == 0)
+            }
+            Self::Kernel(major, minor) => lacks(kernel() < (*major, *minor)),
+            Self::Program(name) => lacks(find_program(name).is_none()),
+            Self::Path(path) => lacks(!Path::new(path).exists()),
+            Self::NotAPeer => match peer_name(runtime) {
+                Some(peer) => Err(format!("not asked of {peer}")),
+                None => Ok(()),
+            },
+            Self::Custom(_, check) => check(),
+        }
+    }
+}
+
+/// Where cgroup v2 is mounted.
+pub fn cgroup2_mount() -> Option<PathBuf> {
+    cgroup_mounts()
+        .into_iter()
+        .find(|(fstype, _)| fstype == "cgroup2")
+        .map(|(_, path)| path)
+}
+
+/// Every cgroup mount: `cgroup` or `cgroup2`, and where.
+pub fn cgroup_mounts() -> Vec<(String, PathBuf)> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (path, fstype) = (fields.next()?, fields.next()?);
+            fstype
+                .starts_with("cgroup")
+                .then(|| (fstype.to_owned(), PathBuf::from(path)))
+        })
+        .collect()
+}
+
+/// The kernel's version.
+pub fn kernel() -> (u32, u32) {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|n| n.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// A field of this process's `/proc/self/status`.
+pub fn proc_status_field(name: &str) -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(|rest| rest.trim().to_owned())
+}
+
+/// Searches `PATH`.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+/// `runc`, `crun` or `youki` if `--version` of the runtime says so.
+pub fn peer_name(runtime: &Path) -> Option<String> {
+    let output = std::process::Command::new(runtime)
+        .arg("--version")
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = text.split_whitespace().next()?;
+    ["runc", "crun", "youki"]
+        .contains(&first)
+        .then(|| first.to_owned())
+}

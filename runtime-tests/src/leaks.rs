@@ -1,0 +1,182 @@
+//! Finds and removes what a case left behind.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::host::cgroup_mounts;
+use crate::sandbox::Sandbox;
+
+/// How long a process that was killed may take to go.
+const EXIT_GRACE: Duration = Duration::from_secs(2);
+
+/// Everything that is left of the case, in words; empty if it was clean.
+pub fn find(sandbox: &Sandbox) -> Vec<String> {
+    let deadline = Instant::now() + EXIT_GRACE;
+    let mut processes = processes(&sandbox.id);
+    while !processes.is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+        processes = self::processes(&sandbox.id);
+    }
+    let mut leaks = Vec::new();
+    for (pid, name) in processes {
+        leaks.push(format!("process {pid} ({name}) is still running"));
+    }
+    for path in cgroups(&sandbox.id) {
+        leaks.push(format!("cgroup {} is still there", path.display()));
+    }
+    for path in mounts(&sandbox.id) {
+        leaks.push(format!("mount {} is still there", path.display()));
+    }
+    for entry in fs::read_dir(&sandbox.root).into_iter().flatten().flatten() {
+        leaks.push(format!(
+            "{} is still in the runtime's root",
+            entry.path().display()
+        ));
+    }
+    leaks
+}
+
+/// Removes what is left, by the runtime if it can and by hand if not, and the case's directory.
+pub fn clean(sandbox: &Sandbox, keep_directory: bool) {
+    for entry in fs::read_dir(&sandbox.root).into_iter().flatten().flatten() {
+        let id = entry.file_name();
+        // Its result does not matter: what it leaves is removed below.
+        let _ = sandbox
+            .runtime()
+            .args(["delete", "--force"])
+            .arg(id)
+            .spawn()
+            .end();
+    }
+    for (pid, _) in processes(&sandbox.id) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let deadline = Instant::now() + EXIT_GRACE;
+    while !processes(&sandbox.id).is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for path in cgroups(&sandbox.id) {
+        let _ = fs::remove_dir(path);
+    }
+    for path in mounts(&sandbox.id).into_iter().rev() {
+        let _ = umount2(&path, MntFlags::MNT_DETACH);
+    }
+    // Only a tree without mounts is removed: a leaked bind mount may show the host's files.
+    if !keep_directory && mounts(&sandbox.id).is_empty() {
+        let _ = fs::remove_dir_all(&sandbox.dir);
+    }
+}
+
+/// The mount points of this mount namespace, one string a line of mountinfo without its ids.
+pub fn all_mounts() -> Vec<String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines()
+        .map(|line| line.splitn(4, ' ').last().unwrap_or(line).to_owned())
+        .collect()
+}
+
+/// The mount points whose path contains `id`, outermost first.
+fn mounts(id: &str) -> Vec<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    points
+        .filter(|point| point.contains(id))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// The cgroups of every hierarchy whose name contains `id`, innermost first.
+fn cgroups(id: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (_, mount) in cgroup_mounts() {
+        search_cgroups(&mount, id, 0, &mut found);
+    }
+    found
+}
+
+fn search_cgroups(directory: &Path, id: &str, depth: usize, found: &mut Vec<PathBuf>) {
+    // Deep enough for a slice in a slice; the machine's own trees end before.
+    if depth > 8 {
+        return;
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let path = entry.path();
+            search_cgroups(&path, id, depth + 1, found);
+            if path
+                .as_os_str()
+                .as_bytes()
+                .windows(id.len())
+                .any(|part| part == id.as_bytes())
+            {
+                found.push(path);
+            }
+        }
+    }
+}
+
+/// The live processes that belong to the case `id`: by environment, command line, cgroup, or,
+/// in a mount namespace of their own, by a mount that comes from the case's directory.
+fn processes(id: &str) -> Vec<(i32, String)> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = (std::process::id() as i32, namespace("self"));
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(pid) = name.parse::<i32>() else {
+            continue;
+        };
+        let mentions = |file: &str| {
+            let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            bytes.windows(id.len()).any(|part| part == id.as_bytes())
+        };
+        let belongs = mentions("environ")
+            || mentions("cmdline")
+            || mentions("cgroup")
+            || (namespace(&name) != own.1 && mentions("mountinfo"));
+        if pid != own.0 && belongs && !is_zombie(pid) {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            found.push((pid, comm.trim().to_owned()));
+        }
+    }
+    found
+}
+
+/// Whether a process has ended and only waits for its parent; one that is gone counts too.
+fn is_zombie(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_environment_until_it_ends() {
+        let id = format!("leaktest{}x", std::process::id());
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .env("MARK", &id)
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        assert_eq!(processes(&id), [(pid, "sleep".to_owned())]);
+        child.kill().unwrap();
+        // It is a zombie from here to its wait, and gone after it.
+        while !is_zombie(pid) {
+            std::thread::yield_now();
+        }
+        assert_eq!(processes(&id), []);
+        child.wait().unwrap();
+        assert_eq!(processes(&id), []);
+    }
+}

@@ -1,0 +1,5 @@
+//! The runtime tests under `cargo test`.
+
+fn main() -> std::process::ExitCode {
+    runtime_tests::main()
+}
