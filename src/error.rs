@@ -62,6 +62,14 @@ impl Error {
         error
     }
 
+    /// A failed operation of the standard library, as [`Error::sys`].
+    pub fn io(what: impl Into<String>, op: &str, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::sys(what, op, Errno::from_raw(errno)),
+            None => Self::new(Kind::Setup, format!("{}: {op}: {error}", what.into())),
+        }
+    }
+
     /// Puts `context` in front.
     #[must_use]
     pub fn context(mut self, context: impl Into<String>) -> Self {

@@ -11,8 +11,14 @@
 //!                                                └▶ explain  └── Failure{step, errno} ┘
 //! ```
 
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod host;
+pub mod log;
 pub mod plan;
+pub mod signal;
+pub mod state;
 pub mod sys;
+pub mod timestamp;

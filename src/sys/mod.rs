@@ -6,6 +6,7 @@
 pub mod mount;
 pub mod net;
 pub mod path;
+pub mod pidfd;
 pub mod process;
 pub mod socket;
 pub mod terminal;

@@ -1,0 +1,429 @@
+//! The command line: definitions for clap, and nothing that acts.
+//!
+//! The spellings are those that engines use with other runtimes. [`go`] turns what a Go command
+//! line accepts and clap does not (`-root=X`, `--debug=true`) into the forms defined here.
+
+pub mod go;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::{Error, Kind};
+
+/// The runtime-spec version that this runtime implements.
+pub const SPEC_VERSION: &str = "1.3.0";
+
+/// The commit that the binary was built from, given by `SAMPAN_COMMIT` at build time.
+pub const COMMIT: &str = match option_env!("SAMPAN_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// What `--version` prints. Engines read the first line and the line that begins
+/// with `commit: `; no later line may have the first line's keyword in it.
+fn version_text() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("sampan version {version}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")
+}
+
+/// Run containers as the OCI runtime specification describes them
+#[derive(Parser, Debug)]
+#[command(
+    name = "sampan",
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    subcommand_value_name = "COMMAND"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print the version
+    #[arg(short = 'v', long, visible_short_alias = 'V', action = ArgAction::Version)]
+    pub version: (),
+}
+
+/// The flags that stand before the command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// Directory that holds the state of the containers.
+    ///
+    /// It should be on a tmpfs, because the state must not outlive a reboot. Without this flag it
+    /// is /run/sampan, or $XDG_RUNTIME_DIR/sampan for a user other than root.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Where to write the log: [file:]PATH, journald:ID or syslog:ID.
+    ///
+    /// A file is appended to. A command that fails adds exactly one error to it and also prints
+    /// the text on standard error. Without this flag the log is standard error.
+    #[arg(long, value_name = "TARGET")]
+    pub log: Option<OsString>,
+
+    /// Format of the log: text or json
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// Least severe lines to log: error, warning or debug
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub log_level: Option<LogLevel>,
+
+    /// Log debug lines too; the same as --log-level debug
+    #[arg(long)]
+    pub debug: bool,
+
+    /// Let systemd manage the cgroups of the container
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+
+    /// Who manages the cgroups of the container.
+    ///
+    /// cgroupfs: this runtime, in the cgroup2 file system. systemd: the same as --systemd-cgroup.
+    /// disabled: nobody; the container stays in the cgroup of its caller.
+    #[arg(long, value_name = "MANAGER", value_enum)]
+    pub cgroup_manager: Option<CgroupManager>,
+
+    /// Tolerate what only root may do: true, false or auto.
+    ///
+    /// auto decides by the effective user id and the user namespace.
+    #[arg(long, value_name = "BOOL", value_parser = bool_or_auto)]
+    pub rootless: Option<Rootless>,
+}
+
+/// `--log-level`.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    #[default]
+    Warning,
+    Debug,
+}
+
+/// `--cgroup-manager`.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    #[default]
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
+/// `--rootless`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    #[default]
+    Auto,
+    Yes,
+    No,
+}
+
+/// A boolean in the spellings of Go's `strconv.ParseBool`, or `auto`.
+fn bool_or_auto(text: &str) -> Result<Rootless, String> {
+    match go::parse_bool(text) {
+        Some(true) => Ok(Rootless::Yes),
+        Some(false) => Ok(Rootless::No),
+        None if text == "auto" => Ok(Rootless::Auto),
+        None => Err("expected true, false or auto".to_owned()),
+    }
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+#[command(defer = true)]
+pub enum Command {
+    /// Create a container without running its process.
+    ///
+    /// The container is set up as config.json in the bundle says, up to the moment before its
+    /// process executes. Later changes to config.json have no effect. `start` runs the process.
+    Create(Create),
+    /// Run the process of a created container
+    Start(Id),
+    /// Create a container, run its process, and delete it when the process ends.
+    ///
+    /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
+    Run(Run),
+    /// Print the state of a container as JSON
+    State(Id),
+    /// Send a signal to the process of a container
+    Kill(Kill),
+    /// Delete a container that has stopped.
+    ///
+    /// A container that was created and never started is killed and deleted.
+    Delete(Delete),
+    /// List the containers below the root directory
+    List(List),
+    /// Write a config.json to start from
+    Spec(Spec),
+    /// Print what this runtime supports as JSON
+    Features(NoArgs),
+    /// Show every step that creating a container would take.
+    ///
+    /// Nothing is done and nothing is changed.
+    Explain(Explain),
+}
+
+// The structs below have no doc comments: clap would show them in place of those above.
+
+#[derive(Args, Debug)]
+pub struct NoArgs {}
+
+#[derive(Args, Debug)]
+pub struct Id {
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// Where the config of a new container is.
+#[derive(Args, Clone, Debug)]
+pub struct Bundle {
+    /// Directory that holds config.json; paths in the config are relative to it
+    #[arg(
+        short,
+        long,
+        value_name = "DIR",
+        default_value = ".",
+        hide_default_value = false
+    )]
+    pub bundle: PathBuf,
+
+    /// The config, if it is not config.json in the bundle; a relative path starts at the bundle
+    #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json")]
+    pub config: PathBuf,
+}
+
+/// The flags that change what a new container is made of.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Shape {
+    /// Use MS_MOVE and chroot(2) instead of pivot_root(2).
+    ///
+    /// For a host whose root is an initramfs, where pivot_root(2) fails. It isolates less.
+    #[arg(long)]
+    pub no_pivot: bool,
+
+    /// Stay in the session keyring of the caller instead of making a new one
+    #[arg(long)]
+    pub no_new_keyring: bool,
+
+    /// Pass this many descriptors, from 3 upwards, to the process.
+    ///
+    /// They come after those that LISTEN_FDS announces.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+}
+
+/// The flags that `create` and `run` share.
+#[derive(Args, Clone, Debug)]
+pub struct Setup {
+    #[command(flatten)]
+    pub bundle: Bundle,
+    #[command(flatten)]
+    pub shape: Shape,
+
+    /// Unix stream socket that receives the master of the container's terminal
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+
+    /// Unix stream socket that receives a pidfd of the container's process
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+
+    /// File to write the process id to, as seen by the caller
+    #[arg(long, value_name = "PATH")]
+    pub pid_file: Option<PathBuf>,
+
+    /// Do not adopt the orphans of the container
+    #[arg(long)]
+    pub no_subreaper: bool,
+
+    /// Name of the new container: letters, digits and _ + - .
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Create {
+    #[command(flatten)]
+    pub setup: Setup,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub setup: Setup,
+
+    /// Return as soon as the process runs
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// Keep the state and the cgroup when the process ends; `delete` removes them
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Kill {
+    /// Signal every process of the container, and accept a container that has stopped
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// ID is an extended regular expression; every container that it matches is signalled
+    #[arg(short, long)]
+    pub regex: bool,
+
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// Name or number of the signal: TERM, SIGTERM, 15, RTMIN+3
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+    pub signal: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// Kill the container first if it runs; accept one that does not exist
+    #[arg(short, long)]
+    pub force: bool,
+
+    /// ID is an extended regular expression; every container that it matches is deleted
+    #[arg(short, long)]
+    pub regex: bool,
+
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+pub struct List {
+    /// Form of the list
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "table"
+    )]
+    pub format: ListFormat,
+
+    /// Print the ids alone
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `list --format`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListFormat {
+    Table,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct Spec {
+    /// Directory to write config.json in
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+
+    /// File to write instead; one that exists is replaced
+    #[arg(short, long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+
+    /// Describe a container that a user other than root can run
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Explain {
+    #[command(flatten)]
+    pub bundle: Bundle,
+    #[command(flatten)]
+    pub shape: Shape,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Name of the container, where the config leaves the cgroup to it
+    #[arg(value_name = "ID", default_value = "ID")]
+    pub id: String,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A command.
+    Run(Box<Cli>),
+    /// A text for standard output: `--help` or `--version`.
+    Print(String),
+}
+
+/// Parses the arguments after the program's name.
+///
+/// # Errors
+/// [`Kind::Usage`] with one line that names the flag. A flag without its value gives the words
+/// `flag needs an argument: --x`, which podman looks for when it probes a runtime.
+pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
+    let args = go::normalise(args)?;
+    match Cli::try_parse_from(std::iter::once(OsString::from("sampan")).chain(args)) {
+        Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp => Ok(Parsed::Print(error.render().to_string())),
+            ErrorKind::DisplayVersion => Ok(Parsed::Print(version_text())),
+            _ => Err(usage_error(&error)),
+        },
+    }
+}
+
+/// The global flags that say where a failure to parse `args` is to be told.
+pub fn log_flags(args: &[OsString]) -> Global {
+    let (log, format) = go::log_values(args);
+    Global {
+        log,
+        log_format: format.and_then(|format| format.into_string().ok()),
+        ..Global::default()
+    }
+}
+
+/// One line of clap's message, and where to read more.
+fn usage_error(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line).to_owned();
+    let message = match (missing_value(error), error.kind()) {
+        (Some(flag), _) => format!("flag needs an argument: {flag}"),
+        (
+            None,
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+        ) => "a command is missing".to_owned(),
+        (None, _) => line,
+    };
+    Error::new(Kind::Usage, message).hint("see sampan --help")
+}
+
+/// The flag that `error` finds without its value, as in `--root`.
+fn missing_value(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let empty = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) => value.is_empty(),
+        _ => false,
+    };
+    if error.kind() != ErrorKind::InvalidValue || !empty || !flag.starts_with('-') {
+        return None;
+    }
+    flag.split_whitespace().next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! `kill`: a signal for the init process, or for every process of the container.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{Context, everyone};
+use crate::cli::Kill;
+use crate::error::{Error, Kind, Result};
+use crate::signal;
+use crate::state::{Dir, State, Status, open_process};
+use crate::sys::pidfd;
+
+/// Signals one container, or with `--regex` all that match.
+pub fn kill(context: &Context, args: &Kill) -> Result<()> {
+    let signal = signal::parse(&args.signal)?;
+    context.each(&args.id, args.regex, |id| {
+        let (dir, state) = context.load(id)?;
+        match send(&dir, &state, signal, args.all) {
+            // Engines clean up with `--all` and take a failure to mean that processes are left.
+            Err(error) if args.all && error.kind == Kind::Status => Ok(()),
+            result => result,
+        }
+    })
+}
+
+/// Sends `signal` to the init process; to all processes if `all` says so, or if it is SIGKILL and
+/// the container has no pid namespace whose end would take them along.
+///
+/// # Errors
+/// `container not running`, [`Kind::Status`]; or a system call failed.
+pub fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
+    let fatal = signal == libc::SIGKILL;
+    if let Some(cgroup) = &state.cgroup
+        && (all || (fatal && !state.private_pid_namespace))
+    {
+        return send_all(&cgroup.dir(), signal).map_err(|error| match error.errno() {
+            Some(Errno::ENOENT | Errno::ENODEV) => not_running(state),
+            _ => error.context(format!("container {}", state.id)),
+        });
+    }
+    let status = state.status(dir)?;
+    send_init(state, status, signal)?;
+    match &state.cgroup {
+        Some(cgroup) if fatal && status == Status::Paused => everyone::thaw(&cgroup.dir()),
+        _ => Ok(()),
+    }
+}
+
+fn send_all(cgroup: &Path, signal: i32) -> Result<()> {
+    match signal {
+        libc::SIGKILL => everyone::kill(cgroup).and_then(|()| everyone::thaw(cgroup)),
+        _ => everyone::signal(cgroup, signal),
+    }
+}
+
+fn send_init(state: &State, status: Status, signal: i32) -> Result<()> {
+    if matches!(status, Status::Creating | Status::Stopped) {
+        return Err(not_running(state));
+    }
+    let Some(process) = open_process(state.pid, state.start_time)? else {
+        return Err(not_running(state));
+    };
+    match pidfd::send_signal(process.as_fd(), signal) {
+        Ok(()) => Ok(()),
+        Err(fail) if fail.errno == Errno::ESRCH => Err(not_running(state)),
+        Err(fail) => Err(Error::sys(
+            format!("container {}", state.id),
+            fail.op,
+            fail.errno,
+        )),
+    }
+}
+
+fn not_running(state: &State) -> Error {
+    Error::new(Kind::Status, format!("container not running: {}", state.id))
+}

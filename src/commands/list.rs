@@ -1,0 +1,139 @@
+//! `list`: the containers below the root directory.
+
+use std::os::unix::fs::MetadataExt;
+
+use nix::unistd::{Uid, User};
+
+use super::{Context, print};
+use crate::cli::{List, ListFormat};
+use crate::error::{Error, Kind, Result};
+use crate::state::{Dir, State, View};
+
+/// Prints a table, JSON, or ids. A container that cannot be read is told on standard error, and the
+/// list goes on without it.
+pub fn list(context: &Context, args: &List) -> Result<()> {
+    let mut views = Vec::new();
+    for dir in context.root.containers()? {
+        match view(&dir) {
+            Ok(view) => views.push(view),
+            Err(error) => eprintln!("load container {}: {error}", dir.id),
+        }
+    }
+    print(&match (args.quiet, args.format) {
+        (true, _) => views.iter().map(|view| format!("{}\n", view.id)).collect(),
+        (false, ListFormat::Table) => table(&views),
+        (false, ListFormat::Json) => json(&views)?,
+    })
+}
+
+fn view(dir: &Dir) -> Result<View> {
+    let state = State::load(dir)?;
+    let status = state.status(dir)?;
+    let uid = std::fs::metadata(&dir.path)
+        .map_err(|error| Error::io(dir.path.display().to_string(), "stat", &error))?
+        .uid();
+    Ok(state.view(status, owner(uid)))
+}
+
+/// The user's name, or `#` and the id of a user without one.
+fn owner(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => user.name,
+        _ => format!("#{uid}"),
+    }
+}
+
+/// One line; `null` for no containers, as engines get it from other runtimes.
+fn json(views: &[View]) -> Result<String> {
+    let text = match views {
+        [] => Ok("null".to_owned()),
+        _ => serde_json::to_string(views),
+    };
+    text.map(|text| text + "\n")
+        .map_err(|error| Error::new(Kind::Setup, format!("list: {error}")))
+}
+
+/// A heading and a line per container. A column is as wide as its longest cell and three blanks,
+/// and at least twelve; the last one is not filled up.
+fn table(views: &[View]) -> String {
+    let heading = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let mut rows = vec![heading];
+    rows.extend(views.iter().map(|view| {
+        [
+            view.id.clone(),
+            view.pid.to_string(),
+            view.status.to_string(),
+            view.bundle.display().to_string(),
+            view.created.clone(),
+            view.owner.clone(),
+        ]
+    }));
+    let width = |column: usize| {
+        let longest = rows.iter().map(|row| row[column].chars().count()).max();
+        (longest.unwrap_or_default() + 3).max(12)
+    };
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let line = |row: &[String; 6]| {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<String>() + &row[5] + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Status;
+
+    fn views() -> Vec<View> {
+        let view = |id: &str, pid, status, bundle: &str| {
+            let state = State {
+                id: id.to_owned(),
+                pid,
+                bundle: bundle.into(),
+                created: "2024-01-01T00:00:00.5Z".to_owned(),
+                ..State::default()
+            };
+            state.view(status, "root".to_owned())
+        };
+        vec![
+            view("a", 7, Status::Running, "/b"),
+            view("a-name-that-is-long", 8, Status::Stopped, "/b"),
+        ]
+    }
+
+    #[test]
+    fn columns_are_filled_with_blanks() {
+        assert_eq!(
+            table(&views()),
+            "\
+ID                    PID         STATUS      BUNDLE      CREATED                  OWNER
+a                     7           running     /b          2024-01-01T00:00:00.5Z   root
+a-name-that-is-long   0           stopped     /b          2024-01-01T00:00:00.5Z   root
+"
+        );
+        assert_eq!(
+            table(&[]),
+            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+        );
+    }
+
+    #[test]
+    fn json_is_an_array_or_null() {
+        assert_eq!(json(&[]).unwrap(), "null\n");
+        let text = json(&views()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value[1]["status"], "stopped");
+        assert_eq!(value[0]["owner"], "root");
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn owners() {
+        assert_eq!(owner(0), "root");
+        assert_eq!(owner(3_999_999_999), "#3999999999");
+    }
+}

@@ -1,0 +1,140 @@
+//! The verbs, one file each.
+
+mod everyone;
+mod kill;
+mod list;
+mod state;
+
+use std::io::Write;
+
+use crate::cli::{CgroupManager, Cli, Command, Global};
+use crate::error::{Error, Kind, Result};
+use crate::log::Log;
+use crate::state::{Dir, Root, State};
+
+/// What every verb has at hand.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub root: Root,
+    pub global: Global,
+    pub log: &'a Log,
+}
+
+impl Context<'_> {
+    /// The directory and the state of an existing container.
+    ///
+    /// # Errors
+    /// `invalid container ID format`, `container does not exist`, or an unreadable state.
+    pub fn load(&self, id: &str) -> Result<(Dir, State)> {
+        let dir = self.root.container(id)?;
+        let state = State::load(&dir)?;
+        Ok((dir, state))
+    }
+
+    /// The ids that the extended regular expression `pattern` matches anywhere, sorted.
+    ///
+    /// # Errors
+    /// The pattern is wrong, or the root directory cannot be read.
+    pub fn matching(&self, pattern: &str) -> Result<Vec<String>> {
+        let regex = regex_lite::Regex::new(pattern)
+            .map_err(|error| Error::new(Kind::Usage, format!("--regex: {pattern:?}: {error}")))?;
+        let mut ids: Vec<_> = self
+            .root
+            .containers()?
+            .into_iter()
+            .map(|dir| dir.id)
+            .collect();
+        ids.retain(|id| regex.is_match(id));
+        Ok(ids)
+    }
+
+    /// Does `one` to the container `id`, or with `regex` to each that `id` matches; then a failure
+    /// is a warning.
+    ///
+    /// # Errors
+    /// Those of `one` without `regex`, and those of [`Context::matching`].
+    pub fn each(&self, id: &str, regex: bool, one: impl Fn(&str) -> Result<()>) -> Result<()> {
+        if !regex {
+            return one(id);
+        }
+        for id in self.matching(id)? {
+            if let Err(error) = one(&id) {
+                self.log.warn(format!("{id}: {error}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who manages the cgroup of a new container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// This runtime makes it in the cgroup2 file system.
+    Cgroupfs,
+    /// Nobody: the container stays in the cgroup of its caller.
+    Disabled,
+}
+
+impl CgroupDriver {
+    /// What the global flags ask for; for verbs that make a container. The others take it from the
+    /// state, because engines do not repeat the flag.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`]: systemd was asked for.
+    pub fn of(global: &Global) -> Result<Self> {
+        let flag = match (global.systemd_cgroup, global.cgroup_manager) {
+            (_, Some(CgroupManager::Disabled)) => return Ok(Self::Disabled),
+            (_, Some(CgroupManager::Systemd)) => "--cgroup-manager systemd",
+            (true, _) => "--systemd-cgroup",
+            _ => return Ok(Self::Cgroupfs),
+        };
+        let message = format!("{flag}: cgroups are managed through the cgroup2 file system only");
+        Err(Error::new(Kind::Usage, message)
+            .hint("set the engine's cgroup manager or cgroup driver to cgroupfs"))
+    }
+}
+
+/// Carries out a command; the value is the exit status.
+///
+/// # Errors
+/// Those of the command.
+pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
+    let context = Context {
+        root: Root::choose(cli.global.root.as_deref())?,
+        global: cli.global,
+        log,
+    };
+    match cli.command {
+        Command::State(args) => state::state(&context, &args)?,
+        Command::Kill(args) => kill::kill(&context, &args)?,
+        Command::List(args) => list::list(&context, &args)?,
+        other => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{other:?} is not built in"),
+            ));
+        }
+    }
+    Ok(0)
+}
+
+/// Writes `text` on standard output.
+///
+/// # Errors
+/// write(2) failed, as on a closed pipe.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::io("standard output", "write", &error))
+}
+
+/// `value` as JSON, indented.
+///
+/// # Errors
+/// A path in it is not UTF-8.
+fn pretty(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::new(Kind::Setup, format!("JSON: {error}")))
+}

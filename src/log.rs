@@ -1,0 +1,379 @@
+//! The log that engines read.
+//!
+//! Podman parses the whole log file as one JSON object; containerd takes the last object whose
+//! level is `error` and needs its time in RFC 3339. So a command that fails adds exactly one object.
+//! Warnings wait until the command has succeeded, and a failure drops them. `--debug` gives that
+//! up: whoever asks for debug lines gets each at once. The text of a failure also goes to standard
+//! error, because conmon and the shim fall back to that.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use crate::cli::{Global, LogLevel};
+use crate::error::{Error, Kind, Result};
+use crate::timestamp;
+
+const SYSLOG_SOCKET: &str = "/dev/log";
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// `--log`.
+#[derive(Debug)]
+enum Sink {
+    Stderr,
+    File(File),
+    Syslog { socket: UnixDatagram, ident: String },
+    Journal { socket: UnixDatagram, ident: String },
+}
+
+/// Where the lines of one command go.
+#[derive(Debug)]
+pub struct Log {
+    sink: Sink,
+    format: Format,
+    level: LogLevel,
+    /// Warnings that wait for the command's success.
+    waiting: RefCell<Vec<String>>,
+}
+
+impl Default for Log {
+    /// Text on standard error.
+    fn default() -> Self {
+        Self {
+            sink: Sink::Stderr,
+            format: Format::Text,
+            level: LogLevel::default(),
+            waiting: RefCell::default(),
+        }
+    }
+}
+
+impl Log {
+    /// The log that the global flags ask for.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`]: an unknown format, or a target that cannot be opened.
+    pub fn open(global: &Global) -> Result<Self> {
+        let format = match global.log_format.as_deref() {
+            None | Some("text") => Format::Text,
+            Some("json") => Format::Json,
+            Some(other) => {
+                let message = format!("--log-format: unknown format {other:?}");
+                return Err(Error::new(Kind::Usage, message).hint("use text or json"));
+            }
+        };
+        let level = match global.debug {
+            true => LogLevel::Debug,
+            false => global.log_level.unwrap_or_default(),
+        };
+        Ok(Self {
+            sink: match &global.log {
+                Some(target) => Sink::open(target.as_bytes())?,
+                None => Sink::Stderr,
+            },
+            format,
+            level,
+            waiting: RefCell::default(),
+        })
+    }
+
+    /// Something that the user should know and that stops nothing.
+    pub fn warn(&self, message: impl Into<String>) {
+        match self.sink {
+            _ if self.level < LogLevel::Warning => {}
+            Sink::Stderr => self.write(LogLevel::Warning, &message.into()),
+            _ => self.waiting.borrow_mut().push(message.into()),
+        }
+    }
+
+    /// What `message` returns, if `--debug` asks for it.
+    pub fn debug(&self, message: impl FnOnce() -> String) {
+        if self.level >= LogLevel::Debug {
+            self.write(LogLevel::Debug, &message());
+        }
+    }
+
+    /// The command has succeeded: the warnings may go out.
+    pub fn succeed(&self) {
+        for message in self.waiting.take() {
+            self.write(LogLevel::Warning, &message);
+        }
+    }
+
+    /// The command has failed: one line in the log, and the text on standard error.
+    pub fn fail(&self, error: &Error) {
+        self.waiting.take();
+        let message = error.to_string();
+        self.write(LogLevel::Error, &message);
+        if !matches!(self.sink, Sink::Stderr) {
+            print_error(message.as_bytes());
+            print_error(b"\n");
+        }
+    }
+
+    /// A log that cannot be written is no reason to fail a command that has worked.
+    fn write(&self, level: LogLevel, message: &str) {
+        let line = || self.format.line(level, message, timestamp::now());
+        match &self.sink {
+            Sink::Stderr => print_error(line().as_bytes()),
+            // One write, so that lines of commands that share the file do not mix.
+            Sink::File(file) => drop({ file }.write_all(line().as_bytes())),
+            Sink::Syslog { socket, ident } => {
+                drop(socket.send(syslog_message(level, ident, message).as_bytes()));
+            }
+            Sink::Journal { socket, ident } => {
+                drop(socket.send(&journal_message(level, ident, message)));
+            }
+        }
+    }
+}
+
+/// Unlike `eprintln!`, lives with a closed standard error.
+fn print_error(text: &[u8]) {
+    drop(std::io::stderr().write_all(text));
+}
+
+impl Sink {
+    fn open(target: &[u8]) -> Result<Self> {
+        let ident = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        if let Some(id) = target.strip_prefix(b"syslog:") {
+            let (socket, ident) = (connect(SYSLOG_SOCKET)?, ident(id));
+            return Ok(Self::Syslog { socket, ident });
+        }
+        if let Some(id) = target.strip_prefix(b"journald:") {
+            let (socket, ident) = (connect(JOURNAL_SOCKET)?, ident(id));
+            return Ok(Self::Journal { socket, ident });
+        }
+        let path = target.strip_prefix(b"file:").unwrap_or(target);
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .open(path)
+            .map(Self::File)
+            .map_err(|error| failed(&path.display().to_string(), "open", &error))
+    }
+}
+
+fn connect(path: &str) -> Result<UnixDatagram> {
+    UnixDatagram::unbound()
+        .and_then(|socket| socket.connect(path).map(|()| socket))
+        .map_err(|error| failed(path, "connect", &error))
+}
+
+fn failed(path: &str, op: &str, error: &std::io::Error) -> Error {
+    Error::io(format!("--log: {path}"), op, error).kind(Kind::Usage)
+}
+
+impl LogLevel {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Debug => "debug",
+        }
+    }
+
+    /// Severity of syslog(3).
+    fn severity(self) -> i32 {
+        match self {
+            Self::Error => libc::LOG_ERR,
+            Self::Warning => libc::LOG_WARNING,
+            Self::Debug => libc::LOG_DEBUG,
+        }
+    }
+}
+
+impl Format {
+    fn line(self, level: LogLevel, message: &str, now: std::time::Duration) -> String {
+        // Whole seconds: every reader of RFC 3339 takes them.
+        let time = timestamp::rfc3339(std::time::Duration::from_secs(now.as_secs()));
+        let level = level.word();
+        match self {
+            Self::Text => format!("time=\"{time}\" level={level} msg={}\n", quote(message)),
+            Self::Json => {
+                let object = serde_json::json!({"level": level, "msg": message, "time": time});
+                format!("{object}\n")
+            }
+        }
+    }
+}
+
+/// In double quotes on one line; printable characters stay, so that the text can be searched.
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            _ if character.is_control() => out.extend(character.escape_unicode()),
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// The datagram of /dev/log: syslog(3), RFC 3164 without time and host.
+fn syslog_message(level: LogLevel, ident: &str, message: &str) -> String {
+    format!("<{}>{ident}: {message}", libc::LOG_USER | level.severity())
+}
+
+/// The journal's native protocol: a value that spans lines has its length in front.
+fn journal_message(level: LogLevel, ident: &str, message: &str) -> Vec<u8> {
+    let priority = level.severity().to_string();
+    let mut out = Vec::new();
+    for (key, value) in [
+        ("MESSAGE", message),
+        ("PRIORITY", &priority),
+        ("SYSLOG_IDENTIFIER", ident),
+    ] {
+        out.extend_from_slice(key.as_bytes());
+        if value.contains('\n') {
+            out.push(b'\n');
+            out.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        } else {
+            out.push(b'=');
+        }
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A log that writes to a fresh file, and that file.
+    fn to_file(name: &str, change: impl FnOnce(&mut Global)) -> (Log, PathBuf) {
+        let path = std::env::temp_dir().join(format!("sampan-log-{}-{name}", std::process::id()));
+        drop(std::fs::remove_file(&path));
+        let mut global = Global {
+            log: Some(path.clone().into()),
+            log_format: Some("json".to_owned()),
+            ..Global::default()
+        };
+        change(&mut global);
+        (Log::open(&global).unwrap(), path)
+    }
+
+    fn take(path: &Path) -> String {
+        let text = std::fs::read_to_string(path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_failure_is_one_object_without_the_warnings() {
+        let (log, path) = to_file("fail", |_| {});
+        log.warn("unknown capability");
+        log.fail(&Error::new(Kind::Config, "a \"bad\"\nfield"));
+        let text = take(&path);
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(object["level"], "error");
+        assert_eq!(object["msg"], "a \"bad\"\nfield");
+        assert_eq!(
+            object["time"].as_str().unwrap().len(),
+            "2024-01-01T00:00:00Z".len()
+        );
+        assert_eq!(object.as_object().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_success_writes_the_warnings() {
+        let (log, path) = to_file("succeed", |_| {});
+        log.warn("one");
+        log.warn("two");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        log.succeed();
+        let text = take(&path);
+        let messages: Vec<String> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|object| format!("{} {}", object["level"], object["msg"]))
+            .collect();
+        assert_eq!(messages, [r#""warning" "one""#, r#""warning" "two""#]);
+    }
+
+    #[test]
+    fn levels_filter() {
+        let (log, path) = to_file("quiet", |global| global.log_level = Some(LogLevel::Error));
+        log.warn("hidden");
+        log.debug(|| unreachable!());
+        log.succeed();
+        assert_eq!(take(&path), "");
+        let (log, path) = to_file("debug", |global| {
+            global.debug = true;
+            global.log_format = None;
+        });
+        log.debug(|| "step 1".to_owned());
+        assert!(take(&path).ends_with(" level=debug msg=\"step 1\"\n"));
+    }
+
+    #[test]
+    fn a_file_is_appended_to() {
+        let (log, path) = to_file("append", |_| {});
+        std::fs::write(&path, "before\n").unwrap();
+        log.fail(&Error::new(Kind::Config, "after"));
+        assert!(take(&path).starts_with("before\n{"));
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        let global = Global {
+            log_format: Some("xml".to_owned()),
+            ..Global::default()
+        };
+        let error = Log::open(&global).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--log-format: unknown format \"xml\" (use text or json)"
+        );
+        let global = Global {
+            log: Some("file:/nonexistent/log".into()),
+            ..Global::default()
+        };
+        let error = Log::open(&global).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--log: /nonexistent/log: open: no such file or directory"
+        );
+    }
+
+    #[test]
+    fn text_is_quoted_on_one_line() {
+        let line = Format::Text.line(
+            LogLevel::Error,
+            "exec: \"sh\"\n\u{1b}",
+            std::time::Duration::from_secs(1),
+        );
+        assert_eq!(
+            line,
+            "time=\"1970-01-01T00:00:01Z\" level=error msg=\"exec: \\\"sh\\\"\\n\\u{1b}\"\n"
+        );
+    }
+
+    #[test]
+    fn datagrams() {
+        assert_eq!(syslog_message(LogLevel::Error, "c1", "no"), "<11>c1: no");
+        assert_eq!(
+            journal_message(LogLevel::Warning, "c1", "a\nb"),
+            b"MESSAGE\n\x03\0\0\0\0\0\0\0a\nb\nPRIORITY=4\nSYSLOG_IDENTIFIER=c1\n"
+        );
+    }
+}

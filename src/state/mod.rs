@@ -1,0 +1,272 @@
+//! What is remembered of a container, and what is found out about it.
+//!
+//! ```text
+//! ROOT/ID/state.json   what later verbs must know, written once and atomically by `create`
+//! ROOT/ID/config.json  the config's bytes, so that later changes to the bundle have no effect
+//! ROOT/ID/start.sock   the init process accepts here, from when it is set up until `start`
+//! ROOT/ID/init.lock    the init process has the write lock until its execve(2)
+//! ```
+//!
+//! The status is computed, never stored: see [`Status`].
+
+mod root;
+mod status;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use root::{Claim, Dir, Root};
+pub use status::{Status, lock_init, open_process, start_time};
+
+use crate::error::{Error, Kind, Result};
+
+/// The content of `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// `ociVersion` of the config.
+    pub oci_version: String,
+    pub id: String,
+    /// The init process, as the runtime sees it; 0 while it is not known.
+    pub pid: i32,
+    /// When that process began: field 22 of /proc/PID/stat, in clock ticks since the boot. With
+    /// the pid it names the process even after the pid is used again.
+    pub start_time: u64,
+    /// Absolute.
+    pub bundle: PathBuf,
+    /// Absolute.
+    pub rootfs: PathBuf,
+    /// RFC 3339, UTC.
+    pub created: String,
+    /// Effective user id of the runtime that created the container.
+    pub owner: u32,
+    /// `annotations` of the config.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// `None` if the container stays in the cgroup of its caller.
+    pub cgroup: Option<Cgroup>,
+    /// The container has a pid namespace of its own, so that killing init kills all.
+    pub private_pid_namespace: bool,
+    /// The flags of `create` that later verbs must follow.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// The container's cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// Where the cgroup2 hierarchy is mounted.
+    pub mount: PathBuf,
+    /// Absolute below `mount`, as in /proc/PID/cgroup.
+    pub path: String,
+}
+
+impl Cgroup {
+    /// Its directory.
+    pub fn dir(&self) -> PathBuf {
+        self.mount.join(self.path.trim_start_matches('/'))
+    }
+}
+
+/// Flags of `create` that later verbs must follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Options {
+    pub systemd_cgroup: bool,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+}
+
+/// What `state` prints. The keys are those of the specification and of other runtimes' output
+/// that engines read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    pub oci_version: String,
+    pub id: String,
+    /// 0 when the container has stopped.
+    pub pid: i32,
+    pub status: Status,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    pub created: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    pub owner: String,
+}
+
+impl State {
+    /// Writes `state.json`, mode 0600: a reader sees the old file or the new one, never a part.
+    ///
+    /// # Errors
+    /// A path is not UTF-8, or a system call failed.
+    pub fn save(&self, dir: &Dir) -> Result<()> {
+        let text = serde_json::to_vec(self).map_err(|error| {
+            Error::new(
+                Kind::Setup,
+                format!("state of container {}: {error}", self.id),
+            )
+        })?;
+        write_atomically(&dir.state_file(), &text, 0o600)
+    }
+
+    /// Reads `state.json`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], `container does not exist`, also when a create that was killed left the
+    /// directory without the file; [`Kind::Setup`] if it cannot be read or is not what [`save`]
+    /// writes.
+    ///
+    /// [`save`]: State::save
+    pub fn load(dir: &Dir) -> Result<Self> {
+        let file = dir.state_file();
+        let text = match std::fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(dir)),
+            Err(error) => return Err(Error::io(file.display().to_string(), "open", &error)),
+        };
+        serde_json::from_slice(&text).map_err(|error| {
+            Error::new(Kind::Setup, format!("{}: {error}", file.display()))
+                .hint("sampan delete --force removes the container")
+        })
+    }
+
+    /// What `state` prints, with `owner` as the caller wants it shown.
+    pub fn view(&self, status: Status, owner: String) -> View {
+        View {
+            oci_version: self.oci_version.clone(),
+            id: self.id.clone(),
+            pid: if status == Status::Stopped {
+                0
+            } else {
+                self.pid
+            },
+            status,
+            bundle: self.bundle.clone(),
+            rootfs: self.rootfs.clone(),
+            created: self.created.clone(),
+            annotations: self.annotations.clone(),
+            owner,
+        }
+    }
+}
+
+fn missing(dir: &Dir) -> Error {
+    let error = Error::new(
+        Kind::NotFound,
+        format!("container does not exist: {}", dir.id),
+    );
+    match dir.path.exists() {
+        true => error.hint(format!(
+            "{} is left from a create that is under way or was killed; sampan delete --force removes it",
+            dir.path.display()
+        )),
+        false => error,
+    }
+}
+
+/// Writes a file of its own beside `path` and renames it over `path`.
+///
+/// # Errors
+/// A system call failed; then `path` is as it was.
+pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let write = |mut file: File| file.write_all(content);
+    let result = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&temporary)
+        .map_err(|error| ("open", error))
+        .and_then(|file| write(file).map_err(|error| ("write", error)))
+        .and_then(|()| std::fs::rename(&temporary, path).map_err(|error| ("rename", error)));
+    result.map_err(|(op, error)| {
+        drop(std::fs::remove_file(&temporary));
+        Error::io(path.display().to_string(), op, &error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn sample() -> State {
+        State {
+            oci_version: "1.3.0".to_owned(),
+            id: "one".to_owned(),
+            pid: 42,
+            start_time: 99,
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            created: "2024-02-29T23:59:59.25Z".to_owned(),
+            annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+            cgroup: Some(Cgroup {
+                mount: "/sys/fs/cgroup".into(),
+                path: "/a/one".to_owned(),
+            }),
+            private_pid_namespace: true,
+            ..State::default()
+        }
+    }
+
+    fn in_root(name: &str, test: impl FnOnce(&Root)) {
+        let path = std::env::temp_dir().join(format!("sampan-{name}-{}", std::process::id()));
+        test(&Root::choose(Some(&path)).unwrap());
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn round_trip_through_a_private_file() {
+        in_root("state", |root| {
+            let dir = root.claim("one").unwrap().keep();
+            sample().save(&dir).unwrap();
+            assert_eq!(State::load(&dir).unwrap(), sample());
+            let mode = std::fs::metadata(dir.state_file())
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let files = std::fs::read_dir(&dir.path).unwrap().count();
+            assert_eq!(files, 1, "no temporary file stays");
+        });
+    }
+
+    #[test]
+    fn load_tells_missing_from_half_made_from_broken() {
+        in_root("load", |root| {
+            let claim = root.claim("one").unwrap();
+            let none = State::load(&root.container("two").unwrap()).unwrap_err();
+            assert_eq!(none.to_string(), "container does not exist: two");
+            let half = State::load(claim.dir()).unwrap_err();
+            assert_eq!((none.kind, half.kind), (Kind::NotFound, Kind::NotFound));
+            assert!(half.to_string().contains("delete --force"), "{half}");
+            std::fs::write(claim.dir().state_file(), "{\"id\":").unwrap();
+            assert_eq!(State::load(claim.dir()).unwrap_err().kind, Kind::Setup);
+        });
+    }
+
+    #[test]
+    fn view_has_the_keys_that_engines_read() {
+        let json = |state: &State, status| {
+            serde_json::to_string(&state.view(status, String::new())).unwrap()
+        };
+        assert_eq!(
+            json(&sample(), Status::Created),
+            r#"{"ociVersion":"1.3.0","id":"one","pid":42,"status":"created","bundle":"/b","rootfs":"/b/rootfs","created":"2024-02-29T23:59:59.25Z","annotations":{"k":"v"},"owner":""}"#
+        );
+        let mut plain = sample();
+        plain.annotations.clear();
+        let text = json(&plain, Status::Stopped);
+        assert!(text.contains(r#""pid":0,"status":"stopped""#) && !text.contains("annotations"));
+    }
+}

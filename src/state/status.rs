@@ -1,0 +1,225 @@
+//! The status of a container, found out from the kernel.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use serde::Serialize;
+
+use super::{Dir, State};
+use crate::error::{Error, Kind, Result};
+use crate::sys::pidfd;
+
+/// The status words of the specification, and `paused`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// There is no init process yet, or it is still setting up: its socket is missing.
+    Creating,
+    /// Init holds its lock, so it has not executed the user process.
+    Created,
+    /// The user process has executed.
+    Running,
+    /// The cgroup is frozen.
+    Paused,
+    /// The init process is dead, a zombie, or its pid names another process now.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+impl State {
+    /// The status at this moment.
+    ///
+    /// # Errors
+    /// The lock or the cgroup cannot be read.
+    pub fn status(&self, dir: &Dir) -> Result<Status> {
+        if self.pid == 0 {
+            return Ok(Status::Creating);
+        }
+        if start_time(self.pid) != Some(self.start_time) {
+            return Ok(Status::Stopped);
+        }
+        if let Some(cgroup) = &self.cgroup
+            && frozen(&cgroup.dir())?
+        {
+            return Ok(Status::Paused);
+        }
+        if !is_locked(&dir.init_lock())? {
+            return Ok(Status::Running);
+        }
+        Ok(match dir.start_socket().exists() {
+            true => Status::Created,
+            false => Status::Creating,
+        })
+    }
+}
+
+/// When the process began: field 22 of /proc/PID/stat. `None` if there is no such process or it is
+/// dead (states Z and X). Source: proc_pid_stat(5).
+pub fn start_time(pid: i32) -> Option<u64> {
+    live_start(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn live_start(stat: &str) -> Option<u64> {
+    // The second field is the name in parentheses, and the name may have both blanks and
+    // parentheses in it.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    match fields.next()? {
+        "Z" | "X" | "x" => None,
+        _ => fields.nth(18)?.parse().ok(),
+    }
+}
+
+/// A pidfd of the process `pid` if that is still the one that began at `start`.
+///
+/// The descriptor is opened first and the time compared after that: whatever process the pid named
+/// at the comparison, the descriptor names the same one or one that has died.
+///
+/// # Errors
+/// pidfd_open(2) failed for another reason than that the process is gone.
+pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
+    match pidfd::open(pid) {
+        Ok(fd) => Ok((start_time(pid) == Some(start)).then_some(fd)),
+        Err(fail) if fail.errno == Errno::ESRCH => Ok(None),
+        Err(fail) => Err(Error::sys(format!("process {pid}"), fail.op, fail.errno)),
+    }
+}
+
+/// The argument of an open file description lock of the type `kind` on all of a file.
+fn whole_file(kind: i32) -> libc::flock {
+    libc::flock {
+        l_type: kind as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// Takes the write lock by which init shows that it has not executed the user process yet. It
+/// belongs to the open file description and goes when the last copy of the descriptor is closed:
+/// close-on-exec in init, and by hand in a runtime that goes on.
+///
+/// # Errors
+/// open(2) or fcntl(2) failed.
+pub fn lock_init(dir: &Dir) -> Result<OwnedFd> {
+    let path = dir.init_lock();
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Error::io(path.display().to_string(), "open", &error))?;
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))
+        .map_err(|errno| Error::sys(path.display().to_string(), "fcntl(F_OFD_SETLK)", errno))?;
+    Ok(file.into())
+}
+
+/// Does any process hold a lock on the file? A missing file is not locked. Source: fcntl_locking(2).
+fn is_locked(path: &Path) -> Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(path.display().to_string(), "open", &error)),
+    };
+    let mut lock = whole_file(libc::F_WRLCK);
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
+        .map_err(|errno| Error::sys(path.display().to_string(), "fcntl(F_OFD_GETLK)", errno))?;
+    Ok(lock.l_type != libc::F_UNLCK as i16)
+}
+
+/// Is every process of the cgroup frozen? A cgroup that is gone is not. Source: cgroup-v2.rst,
+/// `cgroup.events`.
+fn frozen(cgroup: &Path) -> Result<bool> {
+    let path = cgroup.join("cgroup.events");
+    match std::fs::read_to_string(&path) {
+        Ok(events) => Ok(events.lines().any(|line| line == "frozen 1")),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+            Ok(false)
+        }
+        Err(error) => Err(Error::io(path.display().to_string(), "read", &error).kind(Kind::Host)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Root;
+
+    #[test]
+    fn start_time_comes_after_a_hostile_name() {
+        let stat = |state: &str| {
+            format!(
+                "7 (a) Z 1 (b) {state} 1 7 7 0 -1 4194560 9 0 0 0 0 0 0 0 20 0 1 0 12345 1000 2"
+            )
+        };
+        assert_eq!(live_start(&stat("S")), Some(12345));
+        assert_eq!(live_start(&stat("Z")), None);
+        assert_eq!(live_start(&stat("X")), None);
+        assert_eq!(live_start(""), None);
+        assert_eq!(live_start("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_pid_and_start() {
+        let pid = std::process::id() as i32;
+        let start = start_time(pid).unwrap();
+        assert!(open_process(pid, start).unwrap().is_some());
+        assert!(open_process(pid, start + 1).unwrap().is_none());
+        assert!(open_process(i32::MAX, 1).unwrap().is_none());
+    }
+
+    /// This process stands for init: it is alive and holds the lock or not.
+    #[test]
+    fn status_follows_the_process_the_lock_and_the_socket() {
+        let path = std::env::temp_dir().join(format!("sampan-status-{}", std::process::id()));
+        let root = Root::choose(Some(&path)).unwrap();
+        let dir = root.claim("one").unwrap().keep();
+        let pid = std::process::id() as i32;
+        let mut state = State {
+            pid,
+            start_time: start_time(pid).unwrap(),
+            ..State::default()
+        };
+        let lock = lock_init(&dir).unwrap();
+        assert_eq!(state.status(&dir).unwrap(), Status::Creating);
+        std::fs::write(dir.start_socket(), "").unwrap();
+        assert_eq!(state.status(&dir).unwrap(), Status::Created);
+        fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))).unwrap();
+        assert_eq!(state.status(&dir).unwrap(), Status::Running);
+        let cgroup = super::super::Cgroup {
+            mount: path.clone(),
+            path: "/cg".to_owned(),
+        };
+        std::fs::create_dir(cgroup.dir()).unwrap();
+        std::fs::write(
+            cgroup.dir().join("cgroup.events"),
+            "populated 1\nfrozen 1\n",
+        )
+        .unwrap();
+        state.cgroup = Some(cgroup);
+        assert_eq!(state.status(&dir).unwrap(), Status::Paused);
+        state.start_time += 1;
+        assert_eq!(state.status(&dir).unwrap(), Status::Stopped);
+        state.pid = 0;
+        assert_eq!(state.status(&dir).unwrap(), Status::Creating);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
