@@ -181,7 +181,7 @@ pub struct Id {
     pub id: String,
 }
 
-/// Where the config of a new container is.
+// Where the config of a new container is.
 #[derive(Args, Clone, Debug)]
 pub struct Bundle {
     /// Directory that holds config.json; paths in the config are relative to it
@@ -199,7 +199,7 @@ pub struct Bundle {
     pub config: PathBuf,
 }
 
-/// The flags that change what a new container is made of.
+// The flags that change what a new container is made of.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Shape {
     /// Use MS_MOVE and chroot(2) instead of pivot_root(2).
@@ -219,7 +219,7 @@ pub struct Shape {
     pub preserve_fds: u32,
 }
 
-/// The flags that `create` and `run` share.
+// The flags that `create` and `run` share.
 #[derive(Args, Clone, Debug)]
 pub struct Setup {
     #[command(flatten)]
