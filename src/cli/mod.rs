@@ -37,6 +37,8 @@ fn version_text() -> String {
     disable_version_flag = true,
     disable_help_subcommand = true,
     subcommand_required = true,
+    // As with Go's flags, the last one wins: engines put the user's flags after their own.
+    args_override_self = true,
     subcommand_value_name = "COMMAND"
 )]
 pub struct Cli {

@@ -132,6 +132,16 @@ fn go_spellings() {
 }
 
 #[test]
+fn the_last_of_repeated_flags_wins() {
+    let cli = cli("--root /a --debug --root /b --debug create -b /a --bundle /b ID");
+    assert_eq!(cli.global.root, Some("/b".into()));
+    let Command::Create(create) = cli.command else {
+        panic!()
+    };
+    assert_eq!(create.setup.bundle.bundle, PathBuf::from("/b"));
+}
+
+#[test]
 fn values_may_begin_with_a_dash() {
     let cli = cli("--root -odd --log -log list");
     assert_eq!(cli.global.root, Some("-odd".into()));

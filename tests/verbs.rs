@@ -1,0 +1,205 @@
+//! The binary on containers whose init process is a child of the test.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use sampan::state::{Dir, Root, State, lock_init, start_time};
+
+/// A root directory with one container, `one`, whose process sleeps.
+struct Fixture {
+    path: PathBuf,
+    dir: Dir,
+    child: Child,
+}
+
+impl Fixture {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sampan-verbs-{}-{name}", std::process::id()));
+        let root = Root::choose(Some(&path)).unwrap();
+        let dir = root.claim("one").unwrap().keep();
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = child.id() as i32;
+        let state = State {
+            oci_version: "1.3.0".to_owned(),
+            id: "one".to_owned(),
+            pid,
+            start_time: start_time(pid).unwrap(),
+            bundle: "/bundle".into(),
+            rootfs: "/bundle/rootfs".into(),
+            created: "2024-01-01T00:00:00Z".to_owned(),
+            private_pid_namespace: true,
+            ..State::default()
+        };
+        state.save(&dir).unwrap();
+        Self { path, dir, child }
+    }
+
+    fn sampan(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_sampan"))
+            .arg("--root")
+            .arg(&self.path)
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.sampan(args);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn error(&self, args: &[&str]) -> String {
+        let output = self.sampan(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{args:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn status(&self) -> String {
+        let state: serde_json::Value = serde_json::from_str(&self.ok(&["state", "one"])).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.path));
+    }
+}
+
+#[test]
+fn status_and_list_follow_the_process() {
+    let mut fixture = Fixture::new("status");
+    assert_eq!(fixture.status(), "running");
+    let lock = lock_init(&fixture.dir).unwrap();
+    assert_eq!(fixture.status(), "creating");
+    std::fs::write(fixture.dir.start_socket(), "").unwrap();
+    assert_eq!(fixture.status(), "created");
+    // Not by closing: a process that another test is starting may have a copy for a moment.
+    let unlock = libc::flock {
+        l_type: libc::F_UNLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&lock, FcntlArg::F_OFD_SETLK(&unlock)).unwrap();
+    assert_eq!(fixture.status(), "running");
+    let table = fixture.ok(&["list"]);
+    assert_eq!(table.lines().count(), 2);
+    assert!(
+        table.lines().nth(1).unwrap().starts_with("one         "),
+        "{table}"
+    );
+    assert_eq!(fixture.ok(&["list", "-q"]), "one\n");
+    fixture.child.kill().unwrap();
+    fixture.child.wait().unwrap();
+    assert_eq!(fixture.status(), "stopped");
+    let list: serde_json::Value =
+        serde_json::from_str(&fixture.ok(&["list", "--format=json"])).unwrap();
+    assert_eq!(
+        (&list[0]["pid"], &list[0]["status"]),
+        (&0.into(), &"stopped".into())
+    );
+}
+
+#[test]
+fn an_unreadable_container_does_not_stop_the_list() {
+    let fixture = Fixture::new("unreadable");
+    std::fs::create_dir(fixture.path.join("broken")).unwrap();
+    let output = fixture.sampan(&["list", "-q"]);
+    assert!(output.status.success());
+    assert_eq!(output.stdout, b"one\n");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.starts_with("load container broken: container does not exist"),
+        "{text}"
+    );
+}
+
+#[test]
+fn kill_sends_the_signal_and_refuses_the_dead() {
+    let mut fixture = Fixture::new("kill");
+    assert!(
+        fixture
+            .error(&["kill", "one", "NONSENSE"])
+            .contains("unknown signal")
+    );
+    assert!(
+        fixture
+            .error(&["kill", "two", "9"])
+            .contains("container does not exist")
+    );
+    fixture.ok(&["kill", "one", "sigusr1"]);
+    let status = fixture.child.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGUSR1));
+    assert!(
+        fixture
+            .error(&["kill", "one", "9"])
+            .contains("container not running")
+    );
+    assert_eq!(fixture.ok(&["kill", "--all", "one", "9"]), "");
+    assert_eq!(fixture.ok(&["kill", "--regex", "^on", "9"]), "");
+    assert!(
+        fixture
+            .error(&["kill", "--regex", "(", "9"])
+            .contains("--regex")
+    );
+}
+
+#[test]
+fn a_pid_that_is_used_again_gets_no_signal() {
+    let mut fixture = Fixture::new("reuse");
+    let mut state = State::load(&fixture.dir).unwrap();
+    state.start_time -= 1;
+    state.save(&fixture.dir).unwrap();
+    assert!(
+        fixture
+            .error(&["kill", "one", "9"])
+            .contains("container not running")
+    );
+    assert!(fixture.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn a_failure_is_one_object_in_the_log_and_text_on_stderr() {
+    let fixture = Fixture::new("log");
+    let log = fixture.path.join("log.json");
+    let log = log.to_str().unwrap();
+    for (args, text) in [
+        (["state", "two"], "container does not exist: two"),
+        (
+            ["state", "--frob"],
+            "unexpected argument '--frob' found (see sampan --help)",
+        ),
+    ] {
+        let mut line = vec!["--log", log, "--log-format=json"];
+        line.extend(args);
+        assert_eq!(fixture.error(&line), format!("{text}\n"));
+        let object: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(log).unwrap()).unwrap();
+        assert_eq!(
+            (&object["level"], &object["msg"]),
+            (&"error".into(), &text.into())
+        );
+        std::fs::remove_file(log).unwrap();
+    }
+    let text = fixture.error(&["state", "two"]);
+    assert!(
+        text.contains(" level=error msg=\"container does not exist: two\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_root_that_the_user_chose_must_exist_for_list() {
+    let fixture = Fixture::new("root");
+    let missing = fixture.path.join("missing");
+    let text = fixture.error(&["--root", missing.to_str().unwrap(), "list"]);
+    assert!(text.contains("no such file or directory"), "{text}");
+}
