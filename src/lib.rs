@@ -18,6 +18,7 @@ pub mod error;
 pub mod host;
 pub mod log;
 pub mod plan;
+pub mod run;
 pub mod signal;
 pub mod state;
 pub mod sys;

@@ -4,24 +4,41 @@
 //! which property of the config it comes from, so that a failure in the init process, reported as
 //! an index and an errno, becomes a sentence.
 
+mod build;
 pub mod cgroup;
 pub mod devices;
+mod hooks;
+mod mounts;
+mod namespaces;
+mod process;
+mod rootfs;
+mod text;
+
+pub use build::{Options, build};
+pub use mounts::attr;
 
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
+pub use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
+use crate::error::{Error, Result};
 
 /// When and where a step runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// In the runtime, before any process exists.
     Prepare,
-    /// In the runtime, after clone3(2), while init sets itself up.
+    /// Around clone3(2): in the runtime, undone afterwards, or in an intermediate process.
+    Clone,
+    /// In the runtime, as soon as init exists.
     Parent,
     /// In the init process, until it waits for `start`.
     Init,
+    /// In the runtime, when the mounts are there and `/` is still the host's.
+    Hooks,
+    /// In the runtime, when init is ready to wait for `start`.
+    Ready,
     /// In the init process, after `start` and before execve(2) returns.
     Start,
     /// In the runtime, after the user process has executed.
@@ -44,8 +61,13 @@ pub struct Planned {
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub steps: Vec<Planned>,
-    /// Namespaces that the init process gets new.
-    pub new_namespaces: Vec<NamespaceKind>,
+    /// `CLONE_NEW*` flags for clone3(2).
+    pub clone_flags: u64,
+    /// The container gets a user namespace of its own, whose maps the runtime writes.
+    pub new_user_namespace: bool,
+    /// The steps of [`Phase::Clone`] run in a process between the runtime and init, because only
+    /// the container's user namespace gives the rights for them.
+    pub intermediate: bool,
     /// What the user should know though it stops nothing.
     pub warnings: Vec<String>,
 }
@@ -70,6 +92,9 @@ pub struct Bind {
     pub recursive: bool,
     pub attrs: BindAttrs,
     pub propagation: Vec<Propagation>,
+    /// The target may lie in the container's procfs: it is one of the files that tell about the
+    /// machine, or the source is a procfs itself.
+    pub on_proc: bool,
 }
 
 /// What becomes of the attributes that the source's mount has.
@@ -136,6 +161,29 @@ pub struct Node {
     pub bind: bool,
 }
 
+/// A change of a mount that is there already: mount(2) with MS_REMOUNT.
+#[derive(Clone, Debug)]
+pub struct Remount {
+    pub target: CString,
+    /// `bind` too: the attributes of this mount, not those of its file system.
+    pub bind: bool,
+    pub attrs: BindAttrs,
+    pub flags: u64,
+    pub data: CString,
+    pub propagation: Vec<Propagation>,
+}
+
+/// A symbolic link: symlink(2).
+#[derive(Clone, Debug)]
+pub struct Symlink {
+    pub target: CString,
+    pub path: CString,
+    /// Made only where the target exists.
+    pub if_target_exists: bool,
+    /// What is in the way goes; otherwise it stays, and no link is made.
+    pub replace: bool,
+}
+
 /// A program that runs at a hook moment.
 #[derive(Clone, Debug)]
 pub struct HookStep {
@@ -181,10 +229,8 @@ pub struct Exec {
     pub candidates: Vec<CString>,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
-    /// `HOME` is missing: take it from the container's /etc/passwd, else `/`.
+    /// `HOME` is missing: take it from this user's line of the container's /etc/passwd, else `/`.
     pub home_of: Option<u32>,
-    /// Descriptors 3 to 3 + n stay open.
-    pub preserved_fds: u32,
 }
 
 /// How the container's root becomes `/`.
@@ -214,8 +260,6 @@ pub enum Step {
     DelegateCgroup {
         uid: u32,
     },
-    /// /proc/PID/setgroups.
-    DenySetgroups,
     /// /proc/PID/uid_map or gid_map, one mapping a line.
     IdMap {
         group: bool,
@@ -261,23 +305,14 @@ pub enum Step {
     /// The rootfs becomes a mount of its own.
     BindRootfs {
         path: CString,
+        /// pivot_root(2) refuses a parent mount that is shared.
+        private_parent: bool,
     },
     Filesystem(Filesystem),
     Bind(Bind),
-    /// mount(2) with MS_REMOUNT of what is at `target`.
-    Remount {
-        target: CString,
-        attrs: BindAttrs,
-        flags: u64,
-        data: CString,
-        bind: bool,
-    },
+    Remount(Remount),
     Node(Node),
-    /// symlink(2), where nothing of that name exists.
-    Symlink {
-        target: CString,
-        path: CString,
-    },
+    Symlink(Symlink),
     /// A bind of the host's /dev/null, or a read-only tmpfs over a directory.
     MaskPath {
         path: CString,
@@ -287,13 +322,21 @@ pub enum Step {
         path: CString,
     },
     /// The rootfs becomes `/`.
-    SwitchRoot(RootSwitch),
+    SwitchRoot {
+        kind: RootSwitch,
+        /// The old root's mounts propagate: they are made slaves before they are detached.
+        shared: bool,
+    },
     /// Propagation of `/` in the container.
     Propagate {
         propagation: Propagation,
     },
     /// A mount that had to stay writable until now.
     MountReadonly {
+        path: CString,
+    },
+    /// mkdir(2) of the working directory below the rootfs, where it is missing.
+    MakeCwd {
         path: CString,
     },
     /// A pseudo-terminal from the container's devpts becomes stdin, stdout, stderr and /dev/console.
@@ -314,10 +357,12 @@ pub enum Step {
     },
     /// personality(2).
     Personality(u64),
-    /// chdir(2), after mkdir(2) where it is missing.
-    Cwd {
-        path: CString,
-    },
+    /// The runtime runs its hooks while init waits.
+    RuntimeHooks,
+    /// chdir(2), as root: the user may lack the right to walk the path.
+    Cwd { path: CString },
+    /// chdir(2) once more if it failed as root, and getcwd(2): the directory must be in the root.
+    CheckCwd { path: CString },
     Credentials(Credentials),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,
@@ -331,10 +376,71 @@ pub enum Step {
         flags: u64,
     },
     /// The user process is looked up, so that `create` can say that it is missing.
-    FindExecutable,
+    FindExecutable {
+        candidates: Vec<CString>,
+    },
+    /// The runtime is told that all is ready; then init waits for `start`.
+    WaitForStart,
     /// close_range(2) of what must not be inherited.
     CloseRange {
         first: u32,
     },
     Exec(Exec),
+}
+
+impl Plan {
+    /// Adds a step.
+    pub fn push(&mut self, phase: Phase, field: impl Into<String>, step: Step) {
+        self.steps.push(Planned {
+            phase,
+            field: field.into(),
+            step,
+        });
+    }
+
+    /// The steps of a phase with their positions in the plan.
+    pub fn phase(&self, phase: Phase) -> impl Iterator<Item = (usize, &Planned)> {
+        self.steps
+            .iter()
+            .enumerate()
+            .filter(move |(_, planned)| planned.phase == phase)
+    }
+
+    /// Whether init is in another mount namespace than the runtime.
+    pub fn has_mount_namespace(&self) -> bool {
+        let chroot = |planned: &Planned| {
+            matches!(
+                planned.step,
+                Step::SwitchRoot {
+                    kind: RootSwitch::Chroot,
+                    ..
+                }
+            )
+        };
+        !self.steps.iter().any(chroot)
+    }
+
+    /// Whether a phase has any step.
+    pub fn has(&self, phase: Phase) -> bool {
+        self.steps.iter().any(|planned| planned.phase == phase)
+    }
+}
+
+/// A C string of a property's value.
+///
+/// # Errors
+/// The value has a NUL byte.
+pub fn c_string(field: &str, value: impl Into<Vec<u8>>) -> Result<CString> {
+    CString::new(value).map_err(|_| Error::config(field, "a NUL byte in the value"))
+}
+
+/// A C string of a path.
+///
+/// # Errors
+/// The path has a NUL byte.
+pub fn c_path(field: &str, path: &std::path::Path) -> Result<CString> {
+    c_string(
+        field,
+        std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()),
+    )
 }

@@ -419,3 +419,33 @@ pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
         }
     }
 }
+
+/// pidfd_send_signal(2).
+pub fn kill(pidfd: BorrowedFd, signal: i32) -> Sys<()> {
+    // SAFETY: no siginfo is passed.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<u8>(),
+            0,
+        )
+    };
+    check("pidfd_send_signal", done).map(drop)
+}
+
+/// pidfd_open(2), close-on-exec.
+pub fn open_pid(pid: i32) -> Sys<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    check("pidfd_open", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// One of the three standard streams, which stay open as long as the process lives.
+pub fn standard_stream(stream: RawFd) -> BorrowedFd<'static> {
+    assert!((0..3).contains(&stream), "not a standard stream");
+    // SAFETY: nothing in this program closes the standard streams.
+    unsafe { BorrowedFd::borrow_raw(stream) }
+}

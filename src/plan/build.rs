@@ -1,0 +1,57 @@
+//! The order of everything.
+
+use super::{Phase, Plan, RootSwitch, Step, cgroup, hooks, mounts, namespaces, process, rootfs};
+use crate::config::{Config, Namespace};
+use crate::error::Result;
+use crate::host::Host;
+
+/// What the command line adds to the config.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The container's id.
+    pub id: String,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`, with the descriptors of `LISTEN_FDS` counted in.
+    pub preserved_fds: u32,
+    /// `LISTEN_FDS` of the runtime's environment.
+    pub listen_fds: u32,
+}
+
+/// Turns a config into the ordered list of what will be done.
+///
+/// # Errors
+/// A property asks for something that this host cannot give, or contradicts another.
+pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
+    let mut plan = Plan {
+        warnings: config.warnings.clone(),
+        ..Plan::default()
+    };
+    plan.steps = cgroup::steps(config, &options.id, host)?;
+    namespaces::steps(&mut plan, config, options)?;
+    rootfs::before_mounts(&mut plan, config)?;
+    mounts::steps(&mut plan, config, host, &options.id)?;
+    rootfs::devices(&mut plan, config, host)?;
+    process::make_cwd(&mut plan, config)?;
+    hooks::create(&mut plan, config)?;
+    process::console(&mut plan, config);
+    rootfs::protect(&mut plan, config)?;
+    let shared = rootfs::root_is_shared(config);
+    let kind = root_switch(config, options);
+    plan.push(Phase::Init, "root.path", Step::SwitchRoot { kind, shared });
+    rootfs::after_switch(&mut plan, config)?;
+    process::settings(&mut plan, config)?;
+    process::become_user(&mut plan, config, host, options)?;
+    hooks::later(&mut plan, config)?;
+    Ok(plan)
+}
+
+fn root_switch(config: &Config, options: &Options) -> RootSwitch {
+    match (&config.linux.namespaces.mount, options.no_pivot) {
+        (Namespace::Inherit, _) => RootSwitch::Chroot,
+        (_, true) => RootSwitch::Move,
+        (_, false) => RootSwitch::Pivot,
+    }
+}

@@ -1,0 +1,131 @@
+//! `hooks`: each at its moment.
+
+use super::{HookMoment, HookStep, Phase, Plan, Step, c_path, c_string};
+use crate::config::{Config, Hook};
+use crate::error::Result;
+
+impl HookMoment {
+    /// The specification's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
+
+    /// The container's status in the state that the hook reads.
+    /// Source: runtime-spec 1.3, config.md, POSIX-platform hooks; runtime.md, lifecycle.
+    pub const fn status(self) -> &'static str {
+        match self {
+            Self::Prestart | Self::CreateRuntime | Self::CreateContainer => "creating",
+            Self::StartContainer => "created",
+            Self::Poststart => "running",
+            Self::Poststop => "stopped",
+        }
+    }
+}
+
+/// The hooks of `create`.
+pub(super) fn create(plan: &mut Plan, config: &Config) -> Result<()> {
+    let hooks = &config.hooks;
+    push(
+        plan,
+        Phase::Hooks,
+        HookMoment::Prestart,
+        &hooks.prestart,
+        None,
+    )?;
+    push(
+        plan,
+        Phase::Hooks,
+        HookMoment::CreateRuntime,
+        &hooks.create_runtime,
+        None,
+    )?;
+    if plan.has(Phase::Hooks) {
+        plan.push(Phase::Init, "hooks", Step::RuntimeHooks);
+    }
+    push(
+        plan,
+        Phase::Init,
+        HookMoment::CreateContainer,
+        &hooks.create_container,
+        None,
+    )
+}
+
+/// The hooks of the verbs after `start`.
+pub(super) fn later(plan: &mut Plan, config: &Config) -> Result<()> {
+    let hooks = &config.hooks;
+    push(
+        plan,
+        Phase::Started,
+        HookMoment::Poststart,
+        &hooks.poststart,
+        None,
+    )?;
+    push(
+        plan,
+        Phase::Deleted,
+        HookMoment::Poststop,
+        &hooks.poststop,
+        None,
+    )
+}
+
+/// The hooks that run beside the user process, by default with its environment.
+pub(super) fn start(plan: &mut Plan, config: &Config) -> Result<()> {
+    let environment = config
+        .process
+        .as_ref()
+        .map(|process| process.env.as_slice());
+    let hooks = &config.hooks.start_container;
+    push(
+        plan,
+        Phase::Start,
+        HookMoment::StartContainer,
+        hooks,
+        environment,
+    )
+}
+
+fn push(
+    plan: &mut Plan,
+    phase: Phase,
+    moment: HookMoment,
+    hooks: &[Hook],
+    default_env: Option<&[String]>,
+) -> Result<()> {
+    for hook in hooks {
+        let strings = |values: &[String]| {
+            values
+                .iter()
+                .map(|value| c_string(&hook.field, value.as_str()))
+                .collect()
+        };
+        let path = c_path(&hook.field, &hook.path)?;
+        let args: Vec<_> = strings(&hook.args)?;
+        let step = HookStep {
+            args: if args.is_empty() {
+                vec![path.clone()]
+            } else {
+                args
+            },
+            path,
+            env: hook
+                .env
+                .as_deref()
+                .or(default_env)
+                .map(strings)
+                .transpose()?,
+            timeout: hook.timeout,
+            moment,
+        };
+        plan.push(phase, &hook.field, Step::Hook(step));
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! `mounts`.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use super::{
+    Bind, BindAttrs, BindSource, Filesystem, IfDenied, Phase, Plan, Remount, Step, c_path,
+    c_string, cgroup, rootfs,
+};
+use crate::config::{Config, Mount, Namespace, Propagation};
+use crate::error::{Error, Result};
+use crate::host::Host;
+
+/// `MOUNT_ATTR_*` of mount_setattr(2).
+pub mod attr {
+    pub const RDONLY: u64 = 0x1;
+    pub const NOSUID: u64 = 0x2;
+    pub const NODEV: u64 = 0x4;
+    pub const NOEXEC: u64 = 0x8;
+    /// The mask of the three access time modes, of which relatime is zero.
+    pub const ATIME: u64 = 0x70;
+    pub const NOATIME: u64 = 0x10;
+    pub const STRICTATIME: u64 = 0x20;
+    pub const NODIRATIME: u64 = 0x80;
+    pub const NOSYMFOLLOW: u64 = 0x20_0000;
+    /// What a list of plain words decides as a whole: words that are absent are cleared.
+    pub const PLAIN: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
+}
+
+const MS_NOSYMFOLLOW: u64 = 256;
+
+pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, id: &str) -> Result<()> {
+    for mount in &config.mounts {
+        let step = match mount.bind {
+            _ if mount.remount => remount(mount)?,
+            Some(recursive) => Step::Bind(bind(mount, recursive, config, host)?),
+            None => Step::Filesystem(filesystem(mount, config, host, id)?),
+        };
+        plan.push(Phase::Init, &mount.field, step);
+    }
+    Ok(())
+}
+
+/// A tmpfs and /dev are filled before they become read-only.
+pub(super) fn readonly_later(mount: &Mount) -> bool {
+    let fills = mount.fstype == "tmpfs" || mount.destination == Path::new("/dev");
+    mount.bind.is_none() && !mount.remount && fills && mount.attrs.set & attr::RDONLY != 0
+}
+
+/// The plain words of a bind decide its attributes as a whole, as a remount does: what they do not
+/// name is cleared. With no word at all the source's attributes stay.
+fn bind_attrs(mount: &Mount, keep_source: bool) -> BindAttrs {
+    let plain = mount.attrs.set | mount.attrs.clear;
+    let unnamed = if plain == 0 || keep_source {
+        0
+    } else {
+        attr::PLAIN & !mount.attrs.set
+    };
+    BindAttrs {
+        set: mount.attrs.set,
+        clear: unnamed | mount.attrs.clear,
+        recursive_set: mount.recursive_attrs.set,
+        recursive_clear: mount.recursive_attrs.clear,
+        asked_clear: mount.attrs.clear & attr::PLAIN,
+        keep_source,
+    }
+}
+
+fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Result<Bind> {
+    let source = mount
+        .source
+        .as_deref()
+        .ok_or_else(|| Error::config(format!("{}.source", mount.field), "a bind needs a source"))?;
+    let path = c_string(&format!("{}.source", mount.field), source)?;
+    let on_proc = may_lie_on_proc(mount)?;
+    let in_rootfs = Path::new(source).starts_with(&config.root.path);
+    let keep_source = host.in_user_namespace || config.linux.namespaces.user != Namespace::Inherit;
+    Ok(Bind {
+        source: if in_rootfs {
+            BindSource::Rootfs(path)
+        } else {
+            BindSource::Host(path)
+        },
+        target: c_path(&mount.field, &mount.destination)?,
+        recursive,
+        attrs: bind_attrs(mount, keep_source),
+        propagation: bind_propagation(mount, config),
+        on_proc,
+    })
+}
+
+/// Files of /proc that tell about the machine and that container engines replace.
+const PROC_FILES: [&str; 10] = [
+    "cpuinfo",
+    "diskstats",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "loadavg",
+    "slabinfo",
+    "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled",
+];
+
+/// Whether a bind's target may be in procfs. A mount anywhere else in /proc could feign the files
+/// through which a process is confined (CVE-2019-16884).
+fn may_lie_on_proc(mount: &Mount) -> Result<bool> {
+    let Ok(below) = mount.destination.strip_prefix("/proc") else {
+        return Ok(false);
+    };
+    if below.as_os_str().is_empty() || PROC_FILES.iter().any(|file| below == Path::new(file)) {
+        return Ok(true);
+    }
+    let message = format!(
+        "{} lies inside /proc and cannot be mounted over",
+        mount.destination.display()
+    );
+    Err(
+        Error::config(format!("{}.destination", mount.field), message)
+            .hint(format!("only these may: {}", PROC_FILES.join(", "))),
+    )
+}
+
+/// A tree that was copied on the host is still in the host's peer group. The first change takes it
+/// where the root propagation has taken everything else.
+fn bind_propagation(mount: &Mount, config: &Config) -> Vec<Propagation> {
+    let mut all = mount.propagation.clone();
+    let severed = all
+        .first()
+        .is_some_and(|first| first.recursive && first.flag != libc::MS_SHARED);
+    if !severed && !rootfs::root_is_shared(config) && rootfs::has_mount_namespace(config) {
+        let flag = rootfs::propagation_flag(config);
+        all.insert(
+            0,
+            Propagation {
+                flag,
+                recursive: true,
+            },
+        );
+    }
+    all
+}
+
+fn remount(mount: &Mount) -> Result<Step> {
+    let mut attrs = bind_attrs(mount, false);
+    attrs.clear &= !attr::ATIME | mount.attrs.clear;
+    Ok(Step::Remount(Remount {
+        target: c_path(&mount.field, &mount.destination)?,
+        bind: mount.bind.is_some(),
+        attrs,
+        flags: mount_flags(mount),
+        data: c_string(&mount.field, mount.data.as_str())?,
+        propagation: mount.propagation.clone(),
+    }))
+}
+
+/// The `MS_*` flags of mount(2) for the plain words.
+fn mount_flags(mount: &Mount) -> u64 {
+    let table = [
+        (attr::RDONLY, libc::MS_RDONLY),
+        (attr::NOSUID, libc::MS_NOSUID),
+        (attr::NODEV, libc::MS_NODEV),
+        (attr::NOEXEC, libc::MS_NOEXEC),
+        (attr::NOATIME, libc::MS_NOATIME),
+        (attr::STRICTATIME, libc::MS_STRICTATIME),
+        (attr::NODIRATIME, libc::MS_NODIRATIME),
+        (attr::NOSYMFOLLOW, MS_NOSYMFOLLOW),
+    ];
+    let mut flags = mount.super_flags;
+    for (bit, flag) in table {
+        if mount.attrs.set & bit != 0 {
+            flags |= flag;
+        }
+    }
+    if mount.attrs.clear & attr::ATIME != 0 && mount.attrs.set & attr::ATIME == 0 {
+        flags |= libc::MS_RELATIME;
+    }
+    flags
+}
+
+fn filesystem(mount: &Mount, config: &Config, host: &Host, id: &str) -> Result<Filesystem> {
+    let mut flags = mount_flags(mount);
+    if readonly_later(mount) {
+        flags &= !libc::MS_RDONLY;
+    }
+    let is_cgroup = matches!(mount.fstype.as_str(), "cgroup" | "cgroup2");
+    let fstype = if is_cgroup {
+        "cgroup2"
+    } else {
+        mount.fstype.as_str()
+    };
+    let if_denied = match fstype {
+        "cgroup2" => own_cgroup(config, host, id)?.map_or(IfDenied::Fail, IfDenied::Bind),
+        "sysfs" => IfDenied::Bind(c"/sys".into()),
+        _ => IfDenied::Fail,
+    };
+    let field = &mount.field;
+    if fstype != "proc" && mount.destination.starts_with("/proc") {
+        let message = format!("a {fstype} cannot be mounted in /proc");
+        return Err(Error::config(format!("{field}.destination"), message));
+    }
+    Ok(Filesystem {
+        fstype: c_string(field, fstype)?,
+        source: c_string(field, mount.source.as_deref().unwrap_or(fstype))?,
+        target: c_path(field, &mount.destination)?,
+        flags,
+        data: c_string(field, mount.data.as_str())?,
+        if_denied,
+        real_directory: matches!(fstype, "proc" | "sysfs"),
+        inherit_mode: fstype == "tmpfs"
+            && !mount.data.split(',').any(|word| word.starts_with("mode=")),
+        copy_up: mount.tmpcopyup,
+        recursive_set: mount.recursive_attrs.set,
+        recursive_clear: mount.recursive_attrs.clear,
+        propagation: mount.propagation.clone(),
+    })
+}
+
+/// The container's own cgroup as the host sees it: what a bind shows where a cgroup2 mount is
+/// denied.
+fn own_cgroup(config: &Config, host: &Host, id: &str) -> Result<Option<CString>> {
+    let Some(cgroups) = &host.cgroup else {
+        return Ok(None);
+    };
+    let below = cgroup::path(config.linux.cgroups_path.as_deref(), id, cgroups)?;
+    let below = below.strip_prefix("/").unwrap_or(&below);
+    c_path("linux.cgroupsPath", &cgroups.mount.join(below)).map(Some)
+}

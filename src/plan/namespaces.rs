@@ -1,0 +1,169 @@
+//! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
+
+use super::{Options, Phase, Plan, Step, c_path, c_string};
+use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces};
+use crate::error::Result;
+
+impl NamespaceKind {
+    /// Every kind, in the order in which they are joined: the user namespace first, because it
+    /// gives the rights for the others, the mount namespace last, because it changes what paths
+    /// mean.
+    pub const ALL: [Self; 8] = [
+        Self::User,
+        Self::Pid,
+        Self::Network,
+        Self::Ipc,
+        Self::Uts,
+        Self::Cgroup,
+        Self::Time,
+        Self::Mount,
+    ];
+
+    /// The `CLONE_NEW*` flag. clone(2), namespaces(7).
+    pub const fn flag(self) -> i32 {
+        match self {
+            Self::User => libc::CLONE_NEWUSER,
+            Self::Pid => libc::CLONE_NEWPID,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Uts => libc::CLONE_NEWUTS,
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Time => 0x80,
+            Self::Mount => libc::CLONE_NEWNS,
+        }
+    }
+
+    /// The specification's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+            Self::Mount => "mount",
+        }
+    }
+}
+
+impl Namespaces {
+    /// What the config says of one kind.
+    pub fn get(&self, kind: NamespaceKind) -> &Namespace {
+        match kind {
+            NamespaceKind::User => &self.user,
+            NamespaceKind::Pid => &self.pid,
+            NamespaceKind::Network => &self.network,
+            NamespaceKind::Ipc => &self.ipc,
+            NamespaceKind::Uts => &self.uts,
+            NamespaceKind::Cgroup => &self.cgroup,
+            NamespaceKind::Time => &self.time,
+            NamespaceKind::Mount => &self.mount,
+        }
+    }
+}
+
+const FIELD: &str = "linux.namespaces";
+
+pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Result<()> {
+    let namespaces = &config.linux.namespaces;
+    let new_user = namespaces.user == Namespace::New;
+    let joined_user = matches!(namespaces.user, Namespace::Join { .. });
+    plan.new_user_namespace = new_user;
+    plan.intermediate = joined_user || (new_user && !config.linux.time_offsets.is_empty());
+    plan.clone_flags = clone_flags(namespaces, !config.linux.time_offsets.is_empty());
+    if new_user {
+        id_maps(plan, config);
+    }
+    let become_root = if plan.intermediate {
+        Phase::Clone
+    } else {
+        Phase::Init
+    };
+    for kind in NamespaceKind::ALL {
+        if let Namespace::Join { field, path } = namespaces.get(kind) {
+            let path = c_path(field, path)?;
+            let phase = match kind {
+                NamespaceKind::User | NamespaceKind::Pid => Phase::Clone,
+                _ => Phase::Init,
+            };
+            plan.push(phase, field, Step::JoinNamespace { kind, path });
+        }
+        if kind == NamespaceKind::User && (new_user || joined_user) {
+            plan.push(become_root, FIELD, Step::BecomeRoot { setgroups: true });
+        }
+    }
+    time_offsets(plan, config);
+    if namespaces.cgroup == Namespace::New {
+        plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
+    }
+    if !options.no_new_keyring {
+        let name = c_string("id", format!("_ses.{}", options.id))?;
+        plan.push(
+            Phase::Init,
+            "session keyring",
+            Step::SessionKeyring { name },
+        );
+    }
+    if namespaces.network == Namespace::New {
+        plan.push(Phase::Init, FIELD, Step::LoopbackUp);
+    }
+    Ok(())
+}
+
+/// The cgroup namespace is left out: its root is the cgroup of whoever makes it, so init makes it
+/// itself, once it is in the container's cgroup. So is a time namespace with offsets, which can be
+/// set only before anybody has entered.
+fn clone_flags(namespaces: &Namespaces, offsets: bool) -> u64 {
+    NamespaceKind::ALL
+        .into_iter()
+        .filter(|&kind| *namespaces.get(kind) == Namespace::New)
+        .filter(|&kind| kind != NamespaceKind::Cgroup)
+        .filter(|&kind| kind != NamespaceKind::Time || !offsets)
+        .map(|kind| kind.flag() as u64)
+        .fold(0, |flags, flag| flags | flag)
+}
+
+fn id_maps(plan: &mut Plan, config: &Config) {
+    let maps = [
+        ("linux.gidMappings", true, &config.linux.gid_mappings),
+        ("linux.uidMappings", false, &config.linux.uid_mappings),
+    ];
+    for (field, group, mappings) in maps {
+        plan.push(
+            Phase::Parent,
+            field,
+            Step::IdMap {
+                group,
+                map: map_text(mappings),
+            },
+        );
+    }
+}
+
+/// The text for /proc/PID/uid_map. user_namespaces(7).
+fn map_text(mappings: &[IdMapping]) -> String {
+    mappings
+        .iter()
+        .map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size))
+        .collect()
+}
+
+/// The lines for /proc/PID/timens_offsets. time_namespaces(7).
+fn time_offsets(plan: &mut Plan, config: &Config) {
+    if config.linux.time_offsets.is_empty() {
+        return;
+    }
+    let offsets = config
+        .linux
+        .time_offsets
+        .iter()
+        .map(|offset| format!("{} {} {}\n", offset.clock, offset.secs, offset.nanosecs))
+        .collect();
+    plan.push(
+        Phase::Clone,
+        "linux.timeOffsets",
+        Step::TimeOffsets { offsets },
+    );
+}

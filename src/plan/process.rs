@@ -1,0 +1,230 @@
+//! `process`: from the container's root to execve(2).
+
+use std::ffi::CString;
+
+use super::{Credentials, Exec, Options, Phase, Plan, Step, c_path, c_string, hooks};
+use crate::config::{Config, Personality, Process};
+use crate::error::{Error, Result};
+use crate::host::Host;
+
+/// Where an executable is looked for when the environment has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+/// personality(2): report a 32-bit machine.
+const PER_LINUX32: u64 = 8;
+
+pub(super) fn make_cwd(plan: &mut Plan, config: &Config) -> Result<()> {
+    if let Some(process) = &config.process {
+        let path = c_path("process.cwd", &process.cwd)?;
+        plan.push(Phase::Init, "process.cwd", Step::MakeCwd { path });
+    }
+    Ok(())
+}
+
+pub(super) fn console(plan: &mut Plan, config: &Config) {
+    let Some(process) = &config.process else {
+        return;
+    };
+    let uid = process.user.uid;
+    if process.terminal {
+        let step = Step::Console {
+            size: process.console_size,
+            uid,
+        };
+        plan.push(Phase::Init, "process.terminal", step);
+    } else {
+        plan.push(Phase::Init, "process.user", Step::Stdio { uid });
+    }
+}
+
+/// Names and kernel settings of the new namespaces.
+pub(super) fn settings(plan: &mut Plan, config: &Config) -> Result<()> {
+    if let Some(name) = &config.hostname {
+        let name = c_string("hostname", name.as_str())?;
+        plan.push(Phase::Init, "hostname", Step::Hostname(name));
+    }
+    if let Some(name) = &config.domainname {
+        let name = c_string("domainname", name.as_str())?;
+        plan.push(Phase::Init, "domainname", Step::Domainname(name));
+    }
+    for (path, value) in &config.linux.sysctl {
+        let field = format!("linux.sysctl[{}]", path.replace('/', "."));
+        let path = c_string(&field, path.as_str())?;
+        let value = c_string(&field, value.as_str())?;
+        plan.push(Phase::Init, field, Step::Sysctl { path, value });
+    }
+    if let Some(personality) = config.linux.personality {
+        let persona = match personality {
+            Personality::Linux => 0,
+            Personality::Linux32 => PER_LINUX32,
+        };
+        plan.push(Phase::Init, "linux.personality", Step::Personality(persona));
+    }
+    Ok(())
+}
+
+/// The steps after which nothing of the runtime's privilege is left.
+pub(super) fn become_user(
+    plan: &mut Plan,
+    config: &Config,
+    host: &Host,
+    options: &Options,
+) -> Result<()> {
+    let Some(process) = &config.process else {
+        plan.push(Phase::Init, "process", Step::WaitForStart);
+        return Ok(());
+    };
+    labels(plan, config, process, host)?;
+    if let Some(score) = process.oom_score_adj {
+        plan.push(
+            Phase::Parent,
+            "process.oomScoreAdj",
+            Step::OomScoreAdj(score),
+        );
+    }
+    for rlimit in &process.rlimits {
+        let (resource, name) = (rlimit.resource, rlimit.name.clone());
+        let step = Step::Rlimit {
+            resource,
+            name,
+            soft: rlimit.soft,
+            hard: rlimit.hard,
+        };
+        plan.push(Phase::Ready, &rlimit.field, step);
+    }
+    let cwd = c_path("process.cwd", &process.cwd)?;
+    plan.push(Phase::Init, "process.cwd", Step::Cwd { path: cwd.clone() });
+    let late = config.linux.seccomp.is_some()
+        && !process.no_new_privileges
+        && process.capabilities.permitted & CAP_SYS_ADMIN == 0;
+    let credentials = Step::Credentials(Credentials {
+        uid: process.user.uid,
+        gid: process.user.gid,
+        groups: Some(process.user.additional_gids.clone()),
+        umask: process.user.umask,
+        capabilities: process.capabilities,
+        last_capability: host.last_capability,
+        keep_sys_admin: late,
+    });
+    plan.push(Phase::Init, "process.user", credentials);
+    if process.no_new_privileges {
+        plan.push(
+            Phase::Init,
+            "process.noNewPrivileges",
+            Step::NoNewPrivileges,
+        );
+    }
+    plan.push(Phase::Init, "process.cwd", Step::CheckCwd { path: cwd });
+    let exec = exec(process, options)?;
+    let candidates = exec.candidates.clone();
+    plan.push(
+        Phase::Init,
+        "process.args[0]",
+        Step::FindExecutable { candidates },
+    );
+    plan.push(Phase::Init, "process", Step::WaitForStart);
+    hooks::start(plan, config)?;
+    let first = 3 + options.preserved_fds;
+    plan.push(Phase::Start, "open descriptors", Step::CloseRange { first });
+    seccomp(plan, config, host)?;
+    if late {
+        let capabilities = process.capabilities;
+        plan.push(
+            Phase::Start,
+            "process.capabilities",
+            Step::DropSysAdmin { capabilities },
+        );
+    }
+    plan.push(Phase::Start, "process.args", Step::Exec(exec));
+    Ok(())
+}
+
+/// Labels are accepted where no security module would read them.
+fn labels(plan: &mut Plan, config: &Config, process: &Process, host: &Host) -> Result<()> {
+    let labels = [
+        (
+            "process.apparmorProfile",
+            "AppArmor",
+            &process.apparmor_profile,
+            host.apparmor,
+        ),
+        (
+            "process.selinuxLabel",
+            "SELinux",
+            &process.selinux_label,
+            host.selinux,
+        ),
+        (
+            "linux.mountLabel",
+            "SELinux",
+            &config.linux.mount_label,
+            host.selinux,
+        ),
+    ];
+    for (field, module, label, enabled) in labels {
+        match label.as_deref() {
+            None | Some("") => {}
+            Some(_) if enabled => {
+                let message = format!("{module} labels are not supported yet");
+                return Err(Error::config(field, message)
+                    .hint("remove the label to run without this protection"));
+            }
+            Some(_) => plan.warnings.push(format!(
+                "{field}: {module} is not enabled on this host: label ignored"
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
+    let _ = (plan, config, host);
+    Ok(())
+}
+
+fn exec(process: &Process, options: &Options) -> Result<Exec> {
+    let mut env = Vec::with_capacity(process.env.len() + 2);
+    for (index, entry) in process.env.iter().enumerate() {
+        env.push(c_string(&format!("process.env[{index}]"), entry.as_str())?);
+    }
+    if options.listen_fds > 0 {
+        env.push(c_string(
+            "LISTEN_FDS",
+            format!("LISTEN_FDS={}", options.listen_fds),
+        )?);
+        env.push(c"LISTEN_PID=1".into());
+    }
+    let mut args = Vec::with_capacity(process.args.len());
+    for (index, argument) in process.args.iter().enumerate() {
+        args.push(c_string(
+            &format!("process.args[{index}]"),
+            argument.as_str(),
+        )?);
+    }
+    let home = process.env.iter().any(|entry| entry.starts_with("HOME="));
+    Ok(Exec {
+        candidates: candidates(process)?,
+        args,
+        env,
+        home_of: (!home).then_some(process.user.uid),
+    })
+}
+
+/// The paths that execvp(3) would try.
+fn candidates(process: &Process) -> Result<Vec<CString>> {
+    let name = process.args.first().map_or("", String::as_str);
+    let field = "process.args[0]";
+    if name.contains('/') {
+        return Ok(vec![c_string(field, name)?]);
+    }
+    let path = process
+        .env
+        .iter()
+        .find_map(|entry| entry.strip_prefix("PATH="));
+    path.unwrap_or(DEFAULT_PATH)
+        .split(':')
+        // An empty element means the working directory, which is never meant here.
+        .filter(|directory| directory.starts_with('/'))
+        .map(|directory| c_string(field, format!("{}/{name}", directory.trim_end_matches('/'))))
+        .collect()
+}

@@ -1,0 +1,195 @@
+//! The root filesystem around its mounts: propagation, devices, links, masks, read-only parts.
+
+use std::path::Path;
+
+use super::{Node, Phase, Plan, Step, Symlink, c_path};
+use crate::config::{Config, DeviceKind, Namespace, Propagation, RootPropagation};
+use crate::error::Result;
+use crate::host::Host;
+
+/// Source: runtime-spec 1.3, config-linux.md, default devices.
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Source: runtime-spec 1.3, runtime-linux.md, dev symbolic links.
+const LINKS: [(&std::ffi::CStr, &std::ffi::CStr); 6] = [
+    (c"/proc/self/fd", c"/dev/fd"),
+    (c"/proc/self/fd/0", c"/dev/stdin"),
+    (c"/proc/self/fd/1", c"/dev/stdout"),
+    (c"/proc/self/fd/2", c"/dev/stderr"),
+    (c"/proc/kcore", c"/dev/core"),
+    (c"pts/ptmx", c"/dev/ptmx"),
+];
+
+impl RootPropagation {
+    /// The `MS_*` flag.
+    pub const fn flag(self) -> u64 {
+        match self {
+            Self::Shared => libc::MS_SHARED,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Private => libc::MS_PRIVATE,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
+}
+
+pub(super) fn has_mount_namespace(config: &Config) -> bool {
+    config.linux.namespaces.mount != Namespace::Inherit
+}
+
+/// The propagation of everything in the new mount namespace.
+pub(super) fn propagation_flag(config: &Config) -> u64 {
+    match config.linux.rootfs_propagation {
+        // An unbindable root could not be bound upon itself; it becomes unbindable at the end.
+        None | Some(RootPropagation::Slave | RootPropagation::Unbindable) => libc::MS_SLAVE,
+        Some(other) => other.flag(),
+    }
+}
+
+/// Whether mounts of the host and of the container show up in each other.
+pub(super) fn root_is_shared(config: &Config) -> bool {
+    has_mount_namespace(config) && config.linux.rootfs_propagation == Some(RootPropagation::Shared)
+}
+
+/// Whether what the host mounts later may show up in the container: everything but `shared`
+/// cuts the way back.
+pub(super) fn before_mounts(plan: &mut Plan, config: &Config) -> Result<()> {
+    let path = c_path("root.path", &config.root.path)?;
+    if has_mount_namespace(config) {
+        let flag = match config.linux.rootfs_propagation {
+            // An unbindable root could not be bound upon itself; it becomes unbindable at the end.
+            None | Some(RootPropagation::Slave | RootPropagation::Unbindable) => libc::MS_SLAVE,
+            Some(other) => other.flag(),
+        };
+        let step = Step::RootPropagation {
+            flag,
+            recursive: true,
+        };
+        plan.push(Phase::Init, "linux.rootfsPropagation", step);
+    }
+    let private_parent = root_is_shared(config);
+    plan.push(
+        Phase::Init,
+        "root.path",
+        Step::BindRootfs {
+            path,
+            private_parent,
+        },
+    );
+    Ok(())
+}
+
+/// /dev as a whole may come from elsewhere; then nothing is made in it.
+fn dev_is_bound(config: &Config) -> bool {
+    config
+        .mounts
+        .iter()
+        .any(|mount| mount.destination == Path::new("/dev") && mount.bind.is_some())
+}
+
+pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
+    if dev_is_bound(config) {
+        return Ok(());
+    }
+    let bind = host.in_user_namespace || config.linux.namespaces.user != Namespace::Inherit;
+    for (path, major, minor) in DEFAULT_DEVICES {
+        if config
+            .linux
+            .devices
+            .iter()
+            .any(|device| device.path == Path::new(path))
+        {
+            continue;
+        }
+        let path = c_path("default devices", Path::new(path))?;
+        let kind = DeviceKind::Char;
+        let node = Node {
+            path,
+            kind,
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+            bind,
+        };
+        plan.push(Phase::Init, "default devices", Step::Node(node));
+    }
+    for device in &config.linux.devices {
+        // The pseudo-terminal multiplexer is a link into the container's own devpts.
+        if device.path == Path::new("/dev/ptmx") {
+            continue;
+        }
+        let node = Node {
+            path: c_path(&device.field, &device.path)?,
+            kind: device.kind,
+            major: device.major,
+            minor: device.minor,
+            mode: device.mode,
+            uid: device.uid,
+            gid: device.gid,
+            bind: bind && device.kind != DeviceKind::Fifo,
+        };
+        plan.push(Phase::Init, &device.field, Step::Node(node));
+    }
+    for (target, path) in LINKS {
+        let link = Symlink {
+            target: target.into(),
+            path: path.into(),
+            if_target_exists: path == c"/dev/core",
+            replace: path == c"/dev/ptmx",
+        };
+        plan.push(Phase::Init, "default links", Step::Symlink(link));
+    }
+    Ok(())
+}
+
+/// What must be out of reach before the user process runs. All of it is done by descriptor below
+/// the rootfs while the host's own /dev/null is still at hand.
+pub(super) fn protect(plan: &mut Plan, config: &Config) -> Result<()> {
+    let paths = config.linux.readonly_paths.iter().enumerate();
+    for (index, path) in paths {
+        let field = format!("linux.readonlyPaths[{index}]");
+        let path = c_path(&field, path)?;
+        plan.push(Phase::Init, field, Step::ReadonlyPath { path });
+    }
+    for (index, path) in config.linux.masked_paths.iter().enumerate() {
+        let field = format!("linux.maskedPaths[{index}]");
+        let path = c_path(&field, path)?;
+        plan.push(Phase::Init, field, Step::MaskPath { path });
+    }
+    for mount in &config.mounts {
+        if super::mounts::readonly_later(mount) {
+            let path = c_path(&mount.field, &mount.destination)?;
+            plan.push(Phase::Init, &mount.field, Step::MountReadonly { path });
+        }
+    }
+    if config.root.readonly && has_mount_namespace(config) {
+        let path = c"/".into();
+        plan.push(Phase::Init, "root.readonly", Step::MountReadonly { path });
+    }
+    Ok(())
+}
+
+pub(super) fn after_switch(plan: &mut Plan, config: &Config) -> Result<()> {
+    if let (Some(propagation), true) =
+        (config.linux.rootfs_propagation, has_mount_namespace(config))
+    {
+        let propagation = Propagation {
+            flag: propagation.flag(),
+            recursive: false,
+        };
+        plan.push(
+            Phase::Init,
+            "linux.rootfsPropagation",
+            Step::Propagate { propagation },
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Standard streams: a pseudo-terminal, or what the caller gave.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::{Init, Report};
+use crate::plan::ConsoleSize;
+use crate::sys::{Fail, Sys, mount, path, process, terminal};
+
+const DEVPTS_MAGIC: i64 = 0x1cd1;
+const KEEP: u32 = u32::MAX;
+
+impl Init<'_> {
+    /// Opens a pair in the container's devpts, hands the one end out and becomes the other.
+    /// Everything is verified and used by descriptor: the names in /dev belong to the image
+    /// (CVE-2025-52565).
+    pub(super) fn console(&mut self, size: Option<ConsoleSize>, uid: u32) -> Sys<()> {
+        let root = self.root()?;
+        let ptmx = path::open_in_root(root, c"/dev/pts/ptmx", libc::O_RDWR | libc::O_NOCTTY)?;
+        let stat = path::stat(ptmx.as_fd())?;
+        if path::magic(ptmx.as_fd())? != DEVPTS_MAGIC || !stat.is_char(5, 2) {
+            return Err(Fail::new("open /dev/pts/ptmx of a devpts", Errno::ENODEV));
+        }
+        terminal::unlock(ptmx.as_fd())?;
+        let peer = terminal::peer(ptmx.as_fd())?;
+        if let Some(size) = size {
+            terminal::set_size(peer.as_fd(), size.height, size.width)?;
+        }
+        own(peer.as_fd(), uid)?;
+        let tree = mount::clone_tree(Some(peer.as_fd()), c"", false)?;
+        let target = console_target(root)?;
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        Report::Console.send(self.connection.as_fd(), Some(ptmx.as_fd()))?;
+        terminal::make_controlling(peer.as_fd())?;
+        for stream in 0..3 {
+            process::dup_over(peer.as_fd(), stream)?;
+        }
+        Ok(())
+    }
+
+    /// The caller's streams go to the user. /dev/null is opened anew: the host's node would let
+    /// the container change what everybody on the host shares.
+    pub(super) fn stdio(&self, uid: u32) -> Sys<()> {
+        for stream in 0..3 {
+            let fd = process::standard_stream(stream);
+            let stat = path::stat(fd)?;
+            if stat.is_char(1, 3) {
+                self.reopen_null(stream)?;
+            } else if stat.uid != uid {
+                own(fd, uid)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reopen_null(&self, stream: i32) -> Sys<()> {
+        match path::open_in_root(self.root()?, c"/dev/null", libc::O_RDWR) {
+            Ok(null) if path::stat(null.as_fd())?.is_char(1, 3) => {
+                process::dup_over(null.as_fd(), stream)
+            }
+            // A container without /dev/null keeps the caller's.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A plain file to bind the terminal on; never what a link in the image points to.
+fn console_target(root: BorrowedFd) -> Sys<std::os::fd::OwnedFd> {
+    let (dir, name) = path::open_parent(root, c"/dev/console")?;
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+    match path::open_at(Some(dir.as_fd()), &name, flags, 0o620) {
+        Ok(_)
+        | Err(Fail {
+            errno: Errno::EEXIST | Errno::EROFS,
+            ..
+        }) => {}
+        Err(fail) => return Err(fail),
+    }
+    let target = path::open_at(Some(dir.as_fd()), &name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    if path::stat(target.as_fd())?.is(libc::S_IFLNK) {
+        return Err(Fail::new("open /dev/console", Errno::ELOOP));
+    }
+    Ok(target)
+}
+
+/// Gives a stream to the user. One that cannot be given (a read-only file system, a user namespace
+/// that does not map its owner) stays as it is.
+fn own(fd: BorrowedFd, uid: u32) -> Sys<()> {
+    match path::chown(fd, uid, KEEP) {
+        Err(Fail {
+            errno: Errno::EPERM | Errno::EROFS | Errno::EINVAL,
+            ..
+        }) => Ok(()),
+        other => other,
+    }
+}

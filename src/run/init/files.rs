@@ -1,0 +1,211 @@
+//! Single files below the rootfs: devices, links, masks, the working directory; and sysctls.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::Init;
+use crate::plan::{DeviceKind, Node, Symlink, attr};
+use crate::sys::mount::{self, Change};
+use crate::sys::path::{self, Make, Stat};
+use crate::sys::{Fail, Sys};
+
+impl Init<'_> {
+    pub(super) fn node(&self, node: &Node) -> Sys<()> {
+        if node.bind {
+            return self.bind_node(node);
+        }
+        let (dir, name) = path::open_parent(self.root()?, &node.path)?;
+        let kind = match node.kind {
+            DeviceKind::Char => libc::S_IFCHR,
+            DeviceKind::Block => libc::S_IFBLK,
+            DeviceKind::Fifo => libc::S_IFIFO,
+        };
+        match path::mknod_at(dir.as_fd(), &name, kind | node.mode, node.major, node.minor) {
+            Ok(()) => {}
+            Err(Fail {
+                errno: Errno::EPERM,
+                ..
+            }) if node.kind != DeviceKind::Fifo => {
+                return self.bind_node(node);
+            }
+            Err(Fail {
+                errno: Errno::EEXIST,
+                ..
+            }) => {}
+            Err(fail) => return Err(fail),
+        }
+        // What was there already, or was put there since, must be the device that is meant.
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let made = path::open_at(Some(dir.as_fd()), &name, flags, 0)?;
+        let stat = path::stat(made.as_fd())?;
+        if !is_device(&stat, kind, node) {
+            return Err(Fail::new("mknod", Errno::EEXIST));
+        }
+        if (stat.uid, stat.gid) != (node.uid, node.gid) {
+            path::chown(made.as_fd(), node.uid, node.gid)?;
+        }
+        Ok(())
+    }
+
+    /// The host's node of the same path, where the kernel lets nobody make one.
+    fn bind_node(&self, node: &Node) -> Sys<()> {
+        let tree = mount::clone_tree(None, &node.path, false)?;
+        if path::stat(tree.as_fd())?.is(libc::S_IFDIR) {
+            return Err(Fail::new("open_tree", Errno::EISDIR));
+        }
+        let target = path::open_or_make(self.root()?, &node.path, Make::File)?;
+        mount::attach(tree.as_fd(), target.as_fd())
+    }
+
+    pub(super) fn symlink(&self, link: &Symlink) -> Sys<()> {
+        let root = self.root()?;
+        if link.if_target_exists && path::open_in_root(root, &link.target, libc::O_PATH).is_err() {
+            return Ok(());
+        }
+        let (dir, name) = path::open_parent(root, &link.path)?;
+        match path::symlink_at(&link.target, dir.as_fd(), &name) {
+            Err(Fail {
+                errno: Errno::EEXIST,
+                ..
+            }) if link.replace => {
+                path::unlink_at(dir.as_fd(), &name)?;
+                path::symlink_at(&link.target, dir.as_fd(), &name)
+            }
+            Err(Fail {
+                errno: Errno::EEXIST,
+                ..
+            }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Covers a file with /dev/null and a directory with nothing. Only a path that does not exist
+    /// needs no mask.
+    pub(super) fn mask(&mut self, masked: &CStr) -> Sys<()> {
+        let target = match path::open_in_root(self.root()?, masked, libc::O_PATH) {
+            Err(Fail {
+                errno: Errno::ENOENT,
+                ..
+            }) => return Ok(()),
+            other => other?,
+        };
+        if path::stat(target.as_fd())?.is(libc::S_IFDIR) {
+            return self.mask_directory(target);
+        }
+        if self.null.is_none() {
+            self.null = Some(host_null()?);
+        }
+        let null = self.null.as_ref().map(AsFd::as_fd);
+        let cover = mount::clone_tree(null, c"", false)?;
+        mount::attach(cover.as_fd(), target.as_fd())
+    }
+
+    /// All masked directories share one empty tmpfs.
+    fn mask_directory(&mut self, target: OwnedFd) -> Sys<()> {
+        if let Some(empty) = &self.empty {
+            let cover = mount::clone_tree(Some(empty.as_fd()), c"", false)?;
+            return mount::attach(cover.as_fd(), target.as_fd());
+        }
+        let context = mount::fs_open(c"tmpfs")?;
+        for (key, value) in [
+            (c"nr_blocks", c"1"),
+            (c"nr_inodes", c"1"),
+            (c"mode", c"0755"),
+        ] {
+            mount::fs_set(context.as_fd(), key, Some(value))?;
+        }
+        mount::fs_set(context.as_fd(), c"ro", None)?;
+        let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        let empty = mount::fs_mount(context.as_fd(), attrs)?;
+        mount::attach(empty.as_fd(), target.as_fd())?;
+        self.empty = Some(empty);
+        Ok(())
+    }
+
+    pub(super) fn make_readonly(&self, target: &CStr) -> Sys<()> {
+        let target = match path::open_in_root(self.root()?, target, libc::O_PATH) {
+            Err(Fail {
+                errno: Errno::ENOENT,
+                ..
+            }) => return Ok(()),
+            other => other?,
+        };
+        let tree = mount::clone_tree(Some(target.as_fd()), c"", true)?;
+        let change = Change {
+            set: attr::RDONLY,
+            ..Change::default()
+        };
+        mount::set_attr(tree.as_fd(), change, true)?;
+        mount::attach(tree.as_fd(), target.as_fd())
+    }
+
+    pub(super) fn make_cwd(&self, cwd: &CStr) -> Sys<()> {
+        match path::open_or_make(self.root()?, cwd, Make::Directory) {
+            // Whether the directory can be entered shows when the user enters it.
+            Err(Fail {
+                errno: Errno::EROFS | Errno::EACCES | Errno::ELOOP,
+                ..
+            }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    pub(super) fn cwd(&mut self, cwd: &CStr) -> Sys<()> {
+        match path::chdir(cwd) {
+            Ok(()) => self.cwd_reached = true,
+            // Root may lack a right that the user has, on a network file system for one.
+            Err(Fail {
+                errno: Errno::EACCES | Errno::EPERM,
+                ..
+            }) => {}
+            Err(fail) => return Err(fail),
+        }
+        Ok(())
+    }
+
+    /// A working directory outside the root is a way out of the container (CVE-2024-21626).
+    pub(super) fn check_cwd(&self, cwd: &CStr) -> Sys<()> {
+        if !self.cwd_reached {
+            path::chdir(cwd)?;
+        }
+        if path::cwd_is_reachable()? {
+            Ok(())
+        } else {
+            Err(Fail::new("getcwd", Errno::ENOENT))
+        }
+    }
+
+    /// Writes below /proc/sys of a procfs that nobody else can touch: what the image shows as
+    /// /proc could send the value elsewhere (CVE-2025-52881).
+    pub(super) fn sysctl(&mut self, key: &CStr, value: &CStr) -> Sys<()> {
+        if self.proc.is_none() {
+            let context = mount::fs_open(c"proc")?;
+            self.proc = Some(mount::fs_mount(context.as_fd(), 0)?);
+        }
+        let proc = self
+            .proc
+            .as_ref()
+            .map(AsFd::as_fd)
+            .ok_or(Fail::new("fsmount", Errno::EBADF))?;
+        let sys = path::openat2(proc, c"sys", libc::O_PATH, 0, path::BENEATH)?;
+        let file = path::openat2(sys.as_fd(), key, libc::O_WRONLY, 0, path::BENEATH)?;
+        path::write_all(file.as_fd(), value.to_bytes())
+    }
+}
+
+fn is_device(stat: &Stat, kind: u32, node: &Node) -> bool {
+    let device = node.kind == DeviceKind::Fifo || stat.rdev == (node.major, node.minor);
+    stat.is(kind) && device
+}
+
+/// The host's /dev/null, which covers masked files; anything else under that name is refused.
+fn host_null() -> Sys<OwnedFd> {
+    let null = path::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
+    if path::stat(null.as_fd())?.is_char(1, 3) {
+        Ok(null)
+    } else {
+        Err(Fail::new("open /dev/null of the host", Errno::ENODEV))
+    }
+}

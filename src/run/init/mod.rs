@@ -1,0 +1,262 @@
+//! The init process: from clone3(2) to execve(2), one arm per step.
+//!
+//! It sees the plan, which it borrows by copy-on-write, and system calls. What it cannot do it
+//! reports as a position in the plan and an errno, and exits.
+
+mod console;
+mod copy_up;
+mod files;
+mod mounts;
+mod root;
+mod user;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::hooks;
+use super::sync::{self, Failure, Report};
+use crate::plan::{Exec, HookMoment, NamespaceKind, Phase, Plan, Step};
+use crate::sys::{self, Fail, Sys, path, process, socket};
+
+/// What init is given besides the plan.
+pub struct Inherited {
+    /// The connection to the runtime that made it.
+    pub runtime: OwnedFd,
+    /// Where `start` connects.
+    pub listener: OwnedFd,
+    /// A file that is locked until execve(2) closes it: the container counts as created so long.
+    pub lock: OwnedFd,
+    /// What the runtime has opened for the steps, by position in the plan.
+    pub opened: Vec<Option<OwnedFd>>,
+    /// The bundle, as working directory of hooks that still see the host's paths.
+    pub bundle: std::ffi::CString,
+}
+
+/// Init's own state while it walks the plan.
+struct Init<'a> {
+    plan: &'a Plan,
+    inherited: Inherited,
+    /// The connection on which failures are told: the runtime's, later that of `start`.
+    connection: OwnedFd,
+    /// The rootfs; everything in it is reached from here.
+    root: Option<OwnedFd>,
+    /// The host's /dev/null, verified.
+    null: Option<OwnedFd>,
+    /// The empty read-only directory that covers masked directories.
+    empty: Option<OwnedFd>,
+    /// A procfs of our own, attached nowhere.
+    proc: Option<OwnedFd>,
+    cwd_reached: bool,
+    /// Position in the candidates of the executable that was found.
+    executable: usize,
+    /// What the next hooks read.
+    state: Vec<u8>,
+}
+
+/// Runs the plan's init part; returns only by exiting.
+///
+/// `wait_for_maps`: the runtime writes the id maps of a new user namespace first.
+pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
+    process::umask(0);
+    let connection = match inherited.runtime.try_clone() {
+        Ok(connection) => connection,
+        Err(_) => process::exit(1),
+    };
+    let mut init = Init {
+        plan,
+        inherited,
+        connection,
+        root: None,
+        null: None,
+        empty: None,
+        proc: None,
+        cwd_reached: false,
+        executable: 0,
+        state: Vec::new(),
+    };
+    if wait_for_maps {
+        init.await_go(false);
+    }
+    if let Err((position, fail)) = init.walk() {
+        tell(&init.connection, position, fail);
+    }
+    process::exit(1)
+}
+
+/// Says which step failed. A runtime that is gone does not hear it.
+pub fn tell(connection: &OwnedFd, position: usize, fail: Fail) {
+    let _ = Report::Failure(Failure::new(position, fail)).send(connection.as_fd(), None);
+}
+
+impl Init<'_> {
+    fn walk(&mut self) -> Result<(), (usize, Fail)> {
+        let plan = self.plan;
+        process::setsid().map_err(|fail| (0, fail))?;
+        for phase in [Phase::Init, Phase::Start] {
+            for (position, planned) in plan.phase(phase) {
+                self.step(position, &planned.step)
+                    .map_err(|fail| (position, fail))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, position: usize, step: &Step) -> Sys<()> {
+        match step {
+            Step::BecomeRoot { setgroups } => user::become_root(*setgroups),
+            Step::JoinNamespace { kind, .. } => self.join(position, *kind),
+            Step::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP),
+            Step::SessionKeyring { name } => user::session_keyring(name),
+            Step::LoopbackUp => sys::net::loopback_up(),
+            Step::RootPropagation { flag, .. } => root::propagate_all(*flag),
+            Step::BindRootfs {
+                path,
+                private_parent,
+            } => self.bind_rootfs(path, *private_parent),
+            Step::Filesystem(filesystem) => self.filesystem(filesystem),
+            Step::Bind(bind) => self.bind(position, bind),
+            Step::Remount(remount) => self.remount(remount),
+            Step::Node(node) => self.node(node),
+            Step::Symlink(symlink) => self.symlink(symlink),
+            Step::MaskPath { path } => self.mask(path),
+            Step::ReadonlyPath { path } => self.make_readonly(path),
+            Step::MountReadonly { path } => self.mount_readonly(path),
+            Step::SwitchRoot { kind, shared } => self.switch_root(*kind, *shared),
+            Step::Propagate { propagation } => self.propagate(*propagation),
+            Step::MakeCwd { path } => self.make_cwd(path),
+            Step::RuntimeHooks => self.runtime_hooks(),
+            Step::Hook(hook) => {
+                let start = hook.moment == HookMoment::StartContainer;
+                let bundle = (!start).then_some(self.inherited.bundle.as_c_str());
+                hooks::run(hook, bundle, &self.state).map_err(hooks::HookFail::into_fail)
+            }
+            Step::Console { size, uid } => self.console(*size, *uid),
+            Step::Stdio { uid } => self.stdio(*uid),
+            Step::Hostname(name) => process::set_hostname(name),
+            Step::Domainname(name) => process::set_domainname(name),
+            Step::Sysctl { path, value } => self.sysctl(path, value),
+            Step::Personality(persona) => process::personality(*persona),
+            Step::Cwd { path } => self.cwd(path),
+            Step::CheckCwd { path } => self.check_cwd(path),
+            Step::Credentials(credentials) => user::become_user(credentials),
+            Step::NoNewPrivileges => process::no_new_privileges(),
+            Step::FindExecutable { candidates } => self.find_executable(candidates),
+            Step::WaitForStart => self.wait_for_start(),
+            Step::CloseRange { first } => process::close_on_exec_from(*first),
+            Step::Seccomp { program, flags } => sys::seccomp::install(program, *flags),
+            Step::DropSysAdmin { capabilities } => user::set_capabilities(*capabilities, 0),
+            Step::Exec(exec) => Err(self.exec(exec)),
+            // What the runtime does is not in init's phases.
+            Step::CreateCgroup { .. }
+            | Step::CgroupWrite(_)
+            | Step::DeviceProgram(_)
+            | Step::DelegateCgroup { .. }
+            | Step::IdMap { .. }
+            | Step::OomScoreAdj(_)
+            | Step::Rlimit { .. }
+            | Step::TimeOffsets { .. } => Err(Fail::new("init", Errno::ENOSYS)),
+        }
+    }
+
+    /// What the runtime opened for a step.
+    fn take(&mut self, position: usize) -> Option<OwnedFd> {
+        self.inherited
+            .opened
+            .get_mut(position)
+            .and_then(Option::take)
+    }
+
+    fn root(&self) -> Sys<BorrowedFd<'_>> {
+        self.root
+            .as_ref()
+            .map(AsFd::as_fd)
+            .ok_or(Fail::new("rootfs", Errno::EBADF))
+    }
+
+    fn join(&mut self, position: usize, kind: NamespaceKind) -> Sys<()> {
+        let namespace = self
+            .take(position)
+            .ok_or(Fail::new("setns", Errno::EBADF))?;
+        process::setns(namespace.as_fd(), kind.flag())
+    }
+
+    /// Waits for the runtime's word; without a runtime there is nothing left to live for.
+    fn await_go(&mut self, with_state: bool) {
+        match sync::receive_go(&self.inherited.runtime, with_state) {
+            Ok(Some(state)) => self.state = state,
+            Ok(None) | Err(_) => process::exit(1),
+        }
+    }
+
+    fn runtime_hooks(&mut self) -> Sys<()> {
+        Report::Hooks.send(self.connection.as_fd(), None)?;
+        self.await_go(true);
+        Ok(())
+    }
+
+    fn find_executable(&mut self, candidates: &[std::ffi::CString]) -> Sys<()> {
+        let mut worst = Fail::new("access", Errno::ENOENT);
+        for (position, candidate) in candidates.iter().enumerate() {
+            match self.executable_file(candidate) {
+                Ok(()) => {
+                    self.executable = position;
+                    return Ok(());
+                }
+                // A file that may not be executed is worth telling more than one that is missing.
+                Err(fail) if fail.errno != Errno::ENOENT && fail.errno != Errno::ENOTDIR => {
+                    worst = fail;
+                }
+                Err(_) => {}
+            }
+        }
+        Err(worst)
+    }
+
+    fn executable_file(&self, candidate: &CStr) -> Sys<()> {
+        path::may_execute(candidate)?;
+        // Directories may be executed too, says access(2).
+        let file = path::open(candidate, libc::O_PATH)?;
+        if path::stat(file.as_fd())?.is(libc::S_IFDIR) {
+            return Err(Fail::new("execve", Errno::EISDIR));
+        }
+        Ok(())
+    }
+
+    /// Everything is there. From now on `start` decides, and hears of failures.
+    fn wait_for_start(&mut self) -> Sys<()> {
+        let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+        let ready = Report::Ready(self.executable as u32);
+        ready.send(self.connection.as_fd(), Some(root.as_fd()))?;
+        drop(root);
+        self.await_go(false);
+        loop {
+            let connection = socket::accept(self.inherited.listener.as_fd())?;
+            if let Ok(Some(state)) = sync::receive_go(&connection, true) {
+                self.state = state;
+                self.connection = connection;
+                return Ok(());
+            }
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec) -> Fail {
+        let Some(file) = exec.candidates.get(self.executable) else {
+            return Fail::new("execve", Errno::ENOENT);
+        };
+        let args = process::StringArray::from(exec.args.as_slice());
+        let home = exec.home_of.map(user::home);
+        let strings = exec
+            .env
+            .iter()
+            .chain(home.as_ref())
+            .map(std::ffi::CString::as_c_str);
+        let env = process::StringArray::new(strings);
+        if let Err(fail) = Report::Executing.send(self.connection.as_fd(), None) {
+            return fail;
+        }
+        process::reset_signals();
+        process::execve(file, &args, &env)
+    }
+}

@@ -1,0 +1,222 @@
+//! The config's mounts, each attached on a descriptor below the rootfs.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{Init, copy_up};
+use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, IfDenied, Propagation, Remount, attr};
+use crate::sys::mount::{self, Change};
+use crate::sys::path::{self, Make};
+use crate::sys::{Fail, Sys};
+
+const PROC_MAGIC: i64 = 0x9fa0;
+const NO_CHANGE: Change = Change {
+    set: 0,
+    clear: 0,
+    propagation: 0,
+    userns_fd: 0,
+};
+
+impl Init<'_> {
+    pub(super) fn filesystem(&self, fs: &Filesystem) -> Sys<()> {
+        let target = self.directory(fs)?;
+        if fs.fstype.as_c_str() != c"proc" {
+            refuse_proc(target.as_fd())?;
+        }
+        let data = if fs.inherit_mode {
+            data_with_mode(fs, target.as_fd())?
+        } else {
+            None
+        };
+        let data = data.as_deref().unwrap_or(&fs.data);
+        // The working directory stands for the descriptor: mount(2) knows paths only.
+        path::fchdir(target.as_fd())?;
+        let mounted = mount::mount(&fs.source, c".", &fs.fstype, fs.flags, data);
+        let top = match (mounted, &fs.if_denied) {
+            (Ok(()), _) => None,
+            (
+                Err(Fail {
+                    errno: Errno::EPERM | Errno::EBUSY,
+                    ..
+                }),
+                IfDenied::Bind(source),
+            ) => Some(bind_instead(source, target.as_fd(), fs.flags)?),
+            (Err(fail), _) => return Err(fail),
+        };
+        if fs.copy_up || fs.recursive_set | fs.recursive_clear != 0 || !fs.propagation.is_empty() {
+            let top = match top {
+                Some(top) => top,
+                None => path::open_in_root(self.root()?, &fs.target, libc::O_PATH)?,
+            };
+            self.finish(fs, target.as_fd(), top.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// What follows the mount itself.
+    fn finish(&self, fs: &Filesystem, covered: BorrowedFd, top: BorrowedFd) -> Sys<()> {
+        if fs.copy_up {
+            copy_up::copy(covered, top)?;
+        }
+        let attrs = BindAttrs {
+            recursive_set: fs.recursive_set,
+            recursive_clear: fs.recursive_clear,
+            ..BindAttrs::default()
+        };
+        change(top, attrs, &fs.propagation, true)
+    }
+
+    /// The directory to mount on.
+    fn directory(&self, fs: &Filesystem) -> Sys<OwnedFd> {
+        let target = path::open_or_make(self.root()?, &fs.target, Make::Directory)?;
+        if fs.real_directory {
+            let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            return path::open_in_root(self.root()?, &fs.target, flags);
+        }
+        if !path::stat(target.as_fd())?.is(libc::S_IFDIR) {
+            return Err(Fail::new("mount", Errno::ENOTDIR));
+        }
+        Ok(target)
+    }
+
+    pub(super) fn bind(&mut self, position: usize, bind: &Bind) -> Sys<()> {
+        let tree = match self.take(position) {
+            Some(tree) => tree,
+            None => {
+                let tree = self.source(bind)?;
+                change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)?;
+                tree
+            }
+        };
+        let directory = path::stat(tree.as_fd())?.is(libc::S_IFDIR);
+        let make = if directory {
+            Make::Directory
+        } else {
+            Make::File
+        };
+        let target = path::open_or_make(self.root()?, &bind.target, make)?;
+        if !bind.on_proc {
+            refuse_proc(target.as_fd())?;
+        } else if directory && path::magic(tree.as_fd())? != PROC_MAGIC {
+            // Over /proc as a whole only another procfs may go.
+            return Err(Fail::new("move_mount", Errno::EPERM));
+        }
+        mount::attach(tree.as_fd(), target.as_fd())
+    }
+
+    fn source(&self, bind: &Bind) -> Sys<OwnedFd> {
+        match &bind.source {
+            BindSource::Host(source) => mount::clone_tree(None, source, bind.recursive),
+            BindSource::Rootfs(below) => {
+                let source = path::open_in_root(self.root()?, below, libc::O_PATH)?;
+                mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)
+            }
+        }
+    }
+
+    pub(super) fn remount(&self, remount: &Remount) -> Sys<()> {
+        let target = path::open_in_root(self.root()?, &remount.target, libc::O_PATH)?;
+        if remount.bind {
+            return change(target.as_fd(), remount.attrs, &remount.propagation, false);
+        }
+        path::fchdir(target.as_fd())?;
+        let flags = remount.flags | libc::MS_REMOUNT;
+        mount::mount(c"", c".", c"", flags, &remount.data)?;
+        change(
+            target.as_fd(),
+            BindAttrs::default(),
+            &remount.propagation,
+            false,
+        )
+    }
+}
+
+/// A mount on a file of the container's procfs could redirect what is written there later.
+fn refuse_proc(target: BorrowedFd) -> Sys<()> {
+    if path::magic(target)? == PROC_MAGIC {
+        return Err(Fail::new("mount inside procfs", Errno::EPERM));
+    }
+    Ok(())
+}
+
+/// `mode=` of the covered directory in front of the data.
+fn data_with_mode(fs: &Filesystem, target: BorrowedFd) -> Sys<Option<CString>> {
+    let mode = path::stat(target)?.mode & 0o7777;
+    let mut data = format!("mode={mode:04o}").into_bytes();
+    if !fs.data.is_empty() {
+        data.push(b',');
+        data.extend_from_slice(fs.data.to_bytes());
+    }
+    Ok(CString::new(data).ok())
+}
+
+/// The fallback of a file system that the kernel does not grant.
+fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
+    let tree = mount::clone_tree(None, source, true)?;
+    // The MS_* and the MOUNT_ATTR_* bits of ro, nosuid, nodev and noexec are the same.
+    let set = flags & (attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC);
+    mount::set_attr(tree.as_fd(), Change { set, ..NO_CHANGE }, true)?;
+    mount::attach(tree.as_fd(), target)?;
+    Ok(tree)
+}
+
+/// Applies attributes and propagation to a tree: first the whole tree, then its top.
+pub fn change(
+    tree: BorrowedFd,
+    attrs: BindAttrs,
+    propagation: &[Propagation],
+    recursive: bool,
+) -> Sys<()> {
+    for step in propagation {
+        let change = Change {
+            propagation: step.flag,
+            ..NO_CHANGE
+        };
+        mount::set_attr(tree, change, step.recursive && recursive)?;
+    }
+    if attrs.recursive_set | attrs.recursive_clear != 0 {
+        let change = Change {
+            set: attrs.recursive_set,
+            clear: attrs.recursive_clear,
+            ..NO_CHANGE
+        };
+        mount::set_attr(tree, change, true)?;
+    }
+    if attrs.set | attrs.clear == 0 {
+        return Ok(());
+    }
+    let mut clear = attrs.clear;
+    if attrs.keep_source {
+        clear = unlocked(tree, attrs)?;
+    }
+    mount::set_attr(
+        tree,
+        Change {
+            set: attrs.set,
+            clear,
+            ..NO_CHANGE
+        },
+        false,
+    )
+}
+
+/// What may be cleared where the source's attributes are locked: nothing that the source has.
+/// mount_namespaces(7).
+fn unlocked(tree: BorrowedFd, attrs: BindAttrs) -> Sys<u64> {
+    let table = [
+        (libc::ST_RDONLY, attr::RDONLY),
+        (libc::ST_NOSUID, attr::NOSUID),
+        (libc::ST_NODEV, attr::NODEV),
+        (libc::ST_NOEXEC, attr::NOEXEC),
+    ];
+    let source = path::mount_flags(tree)?;
+    for (flag, bit) in table {
+        if source & flag as u64 != 0 && attrs.asked_clear & bit != 0 {
+            return Err(Fail::new("clear a locked mount flag", Errno::EPERM));
+        }
+    }
+    // The access time mode is replaced as a whole, so its mask stays.
+    Ok(attrs.clear & attr::ATIME)
+}

@@ -1,0 +1,133 @@
+//! Who the process is: ids, groups, capabilities, keyring, home.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use crate::plan::{Capabilities, Credentials};
+use crate::sys::{Fail, Sys, path, process};
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// Root of the user namespace, with no groups of the caller.
+pub fn become_root(setgroups: bool) -> Sys<()> {
+    if setgroups {
+        match process::set_groups(&[]) {
+            // The namespace denies setgroups(2) to everybody: user_namespaces(7).
+            Ok(())
+            | Err(Fail {
+                errno: Errno::EPERM,
+                ..
+            }) => {}
+            Err(fail) => return Err(fail),
+        }
+    }
+    process::set_gid(0)?;
+    process::set_uid(0)
+}
+
+/// A session keyring of our own, so that the container does not see the caller's keys.
+pub fn session_keyring(name: &CStr) -> Sys<()> {
+    match process::join_session_keyring(name) {
+        // A kernel without keyrings, or a caller's seccomp filter: there is nothing to hide.
+        Err(Fail {
+            errno: Errno::ENOSYS | Errno::EPERM,
+            ..
+        }) => Ok(()),
+        other => other,
+    }
+}
+
+/// Gives up everything that the config does not grant, in the order that the rights allow.
+/// capabilities(7), credentials(7).
+pub fn become_user(user: &Credentials) -> Sys<()> {
+    for capability in 0..=user.last_capability {
+        if user.capabilities.bounding & 1 << capability == 0 {
+            process::drop_bounding(capability)?;
+        }
+    }
+    process::keep_capabilities(true)?;
+    if let Some(groups) = &user.groups {
+        match process::set_groups(groups) {
+            // No groups are wanted, and a user namespace that denies setgroups(2) has none to give.
+            Err(Fail {
+                errno: Errno::EPERM,
+                ..
+            }) if groups.is_empty() => {}
+            other => other?,
+        }
+    }
+    process::set_gid(user.gid)?;
+    process::set_uid(user.uid)?;
+    process::umask(user.umask);
+    let extra = if user.keep_sys_admin {
+        CAP_SYS_ADMIN
+    } else {
+        0
+    };
+    set_capabilities(user.capabilities, extra)?;
+    for capability in 0..=user.last_capability {
+        if user.capabilities.ambient & 1 << capability != 0 {
+            process::raise_ambient(capability)?;
+        }
+    }
+    Ok(())
+}
+
+/// capset(2) to what is granted and held; the rest cannot be had and is no error.
+pub fn set_capabilities(sets: Capabilities, extra: u64) -> Sys<()> {
+    let (_, held, _) = process::capget()?;
+    let permitted = (sets.permitted | extra) & held;
+    let effective = (sets.effective | extra) & permitted;
+    process::capset(effective, permitted, sets.inheritable & (held | permitted))
+}
+
+/// `HOME=` from the user's line of /etc/passwd, else `/`.
+pub fn home(uid: u32) -> CString {
+    let directory = home_directory(uid).unwrap_or_else(|| b"/".to_vec());
+    CString::new([b"HOME=".as_slice(), &directory].concat()).unwrap_or_else(|_| c"HOME=/".into())
+}
+
+fn home_directory(uid: u32) -> Option<Vec<u8>> {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = path::open(c"/etc/passwd", flags).ok()?;
+    if !path::stat(file.as_fd()).ok()?.is(libc::S_IFREG) {
+        return None;
+    }
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    // A megabyte of users is enough; an image could hold an endless file.
+    while text.len() < 1 << 20 {
+        match path::read(file.as_fd(), &mut chunk).ok()? {
+            0 => break,
+            length => text.extend_from_slice(&chunk[..length]),
+        }
+    }
+    find_home(&text, uid)
+}
+
+/// The sixth field of the first line whose third is `uid`. passwd(5).
+fn find_home(text: &[u8], uid: u32) -> Option<Vec<u8>> {
+    text.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let id = std::str::from_utf8(fields.nth(2)?).ok()?;
+        let home = fields.nth(2)?;
+        (id.parse() == Ok(uid) && !home.is_empty()).then(|| home.to_vec())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_is_the_sixth_field() {
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/sh\nbroken\nweb:x:33:33::/srv/web:/bin/sh\nx:x:7:7::\n";
+        assert_eq!(find_home(passwd, 0).unwrap(), b"/root");
+        assert_eq!(find_home(passwd, 33).unwrap(), b"/srv/web");
+        assert_eq!(find_home(passwd, 7), None);
+        assert_eq!(find_home(passwd, 1), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! What the runtime and init say to each other.
+//!
+//! ```text
+//!  runtime                                   init
+//!     │  clone3 ─────────────────────────────▶ │
+//!     │  (new user namespace: id maps)         │
+//!     │ ── Go ────────────────────────────────▶│  namespaces, mounts, devices
+//!     │ ◀──────────────────────────────── Hooks│  (only with hooks of `create`)
+//!     │  prestart, createRuntime               │
+//!     │ ── Go + state ────────────────────────▶│  createContainer, masks, pivot_root
+//!     │ ◀────────────────────── Console + ptmx │  (only with a terminal)
+//!     │                                        │  user, capabilities, executable found
+//!     │ ◀───────────────── Ready + root        │
+//!     │  rlimits, executable read, state.json  │
+//!     │ ── Go ────────────────────────────────▶│  now `start` may speak
+//!     ╵                                        │
+//!  start (or the same `run`)                   │
+//!     │ ── Start + state ─────────────────────▶│  startContainer, seccomp
+//!     │ ◀──────────────────────────── Executing│
+//!     │ ◀───────────────────────── end of file │  execve closed the connection
+//!
+//!  At any moment init may say Failure{step, op, errno} and exit.
+//! ```
+//!
+//! The end of file before `Executing` means that init died. The runtime's end of file means that
+//! the runtime died: init exits, and the kernel takes its namespaces with it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::sys::{Fail, Sys, socket};
+
+/// The longest message: a hook's state with its annotations. Below the default socket buffer.
+const LONGEST: usize = 192 * 1024;
+const OP_LENGTH: usize = 40;
+const REPORT_LENGTH: usize = 12 + OP_LENGTH;
+
+/// From init to the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The mounts are there: run the hooks of the runtime and tell the state.
+    Hooks,
+    /// The pseudo-terminal comes along.
+    Console,
+    /// Everything but the user process is there; the container's root comes along. The number is
+    /// the candidate that will be executed.
+    Ready(u32),
+    /// execve comes next.
+    Executing,
+    /// The intermediate process has made init, with this pid.
+    Pid(i32),
+    /// A step failed.
+    Failure(Failure),
+}
+
+/// Where init failed. The runtime has the plan and finds the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Position in the plan.
+    pub step: u32,
+    /// The errno.
+    pub errno: Errno,
+    /// The system call's name, NUL-padded.
+    op: [u8; OP_LENGTH],
+}
+
+impl Failure {
+    /// A failed step.
+    pub fn new(step: usize, fail: Fail) -> Self {
+        let mut op = [0; OP_LENGTH];
+        let name = fail.op.as_bytes();
+        let length = name.len().min(OP_LENGTH);
+        op[..length].copy_from_slice(&name[..length]);
+        Self {
+            step: step as u32,
+            errno: fail.errno,
+            op,
+        }
+    }
+
+    /// The system call's name.
+    pub fn op(&self) -> String {
+        let length = self
+            .op
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(OP_LENGTH);
+        String::from_utf8_lossy(&self.op[..length]).into_owned()
+    }
+}
+
+impl Report {
+    fn encode(self) -> [u8; REPORT_LENGTH] {
+        let (kind, value, errno) = match self {
+            Self::Hooks => (1u32, 0, 0),
+            Self::Console => (2, 0, 0),
+            Self::Ready(candidate) => (3, candidate, 0),
+            Self::Executing => (4, 0, 0),
+            Self::Pid(pid) => (5, pid as u32, 0),
+            Self::Failure(failure) => (6, failure.step, failure.errno as u32),
+        };
+        let mut bytes = [0; REPORT_LENGTH];
+        bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&value.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&errno.to_ne_bytes());
+        if let Self::Failure(failure) = self {
+            bytes[12..].copy_from_slice(&failure.op);
+        }
+        bytes
+    }
+
+    /// `None` for a message that no init of this program sends.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let value = word(4)?;
+        Some(match word(0)? {
+            1 => Self::Hooks,
+            2 => Self::Console,
+            3 => Self::Ready(value),
+            4 => Self::Executing,
+            5 => Self::Pid(value as i32),
+            6 => Self::Failure(Failure {
+                step: value,
+                errno: Errno::from_raw(word(8)? as i32),
+                op: bytes.get(12..REPORT_LENGTH)?.try_into().ok()?,
+            }),
+            _ => return None,
+        })
+    }
+
+    /// Sends it, with a descriptor if there is one.
+    pub fn send(self, socket: BorrowedFd, fd: Option<BorrowedFd>) -> Sys<()> {
+        socket::send(socket, &self.encode(), fd)
+    }
+
+    /// Waits for the next one; `None` at the end of file.
+    pub fn receive(socket: BorrowedFd) -> Sys<Option<(Self, Option<OwnedFd>)>> {
+        let mut buffer = [0; REPORT_LENGTH];
+        let (length, fd) = socket::receive(socket, &mut buffer)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let report = Self::decode(&buffer[..length]).ok_or(Fail::new("recvmsg", Errno::EPROTO))?;
+        Ok(Some((report, fd)))
+    }
+}
+
+/// From the runtime to init: a go-ahead, with the state that the next hooks read (or nothing).
+pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
+    let mut message = Vec::with_capacity(state.len() + 1);
+    message.push(b'G');
+    message.extend_from_slice(state);
+    socket::send(socket, &message, None)
+}
+
+/// Waits for the go-ahead; `None` when the runtime is gone.
+pub fn receive_go(socket: &OwnedFd, with_state: bool) -> Sys<Option<Vec<u8>>> {
+    let mut buffer = vec![0; if with_state { LONGEST } else { 1 }];
+    let (length, _) = socket::receive(socket.as_fd(), &mut buffer)?;
+    if length == 0 {
+        return Ok(None);
+    }
+    buffer.truncate(length);
+    buffer.remove(0);
+    Ok(Some(buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_socket() {
+        let (one, other) = socket::pair().unwrap();
+        let failure = Failure::new(7, Fail::new("mount_setattr", Errno::EPERM));
+        let reports = [
+            Report::Hooks,
+            Report::Console,
+            Report::Ready(3),
+            Report::Executing,
+            Report::Pid(1234),
+            Report::Failure(failure),
+        ];
+        for report in reports {
+            report.send(one.as_fd(), None).unwrap();
+            let (got, fd) = Report::receive(other.as_fd()).unwrap().unwrap();
+            assert_eq!(got, report);
+            assert!(fd.is_none());
+        }
+        assert_eq!(failure.op(), "mount_setattr");
+        drop(one);
+        assert!(Report::receive(other.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn foreign_messages_are_refused() {
+        for bytes in [
+            &[][..],
+            &[9; 3],
+            &[0xff; REPORT_LENGTH],
+            &[6, 0, 0, 0, 1, 0, 0, 0],
+        ] {
+            assert_eq!(Report::decode(bytes), None);
+        }
+    }
+}
