@@ -1,4 +1,28 @@
 //! The device allow-list as a BPF_CGROUP_DEVICE program.
+//!
+//! Every access to a device node asks the program with a set of accesses: mknod alone, or read and
+//! write together for an open(2) with O_RDWR. The meaning of the list is:
+//!
+//! * Each single access (read, write, mknod) is decided by the **last** rule that names the device
+//!   and that access; no rule means denied. The request passes if all of its accesses do.
+//! * [`DEFAULTS`] come after the rules of the config, so that a container can always use the
+//!   devices that the specification promises.
+//! * A rule of type `a` without access is one for every access.
+//!
+//! This is what the lists of engines mean in runc, which replays them as cgroup v1 would, with two
+//! differences. Where a rule denies a part of what an earlier wildcard allowed, v1 ignored the
+//! rule and runc refuses the config: here the part is denied. And `a` was always everything in v1:
+//! here its numbers and accesses count if given.
+//!
+//! Sources: runtime-spec config-linux.md, "Allowed Device list"; cgroup-v2.rst, "Device controller".
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::config::resources::{DeviceRule, DeviceRuleKind};
+use crate::error::{Error, Result};
 
 /// One eBPF instruction. Source: Documentation/bpf/standardization/instruction-set.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,4 +33,256 @@ pub struct Insn {
     pub registers: u8,
     pub offset: i16,
     pub immediate: i32,
+}
+
+/// A program and what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    pub insns: Vec<Insn>,
+    /// The rules in the order in which the program tries them, in one line, as in
+    /// `allow c 10:200 rwm, allow c 5:2 rwm, deny a *:* rwm`.
+    pub summary: String,
+}
+
+const fn default(kind: DeviceRuleKind, major: Option<u32>, minor: Option<u32>) -> DeviceRule {
+    DeviceRule { allow: true, kind, major, minor, read: true, write: true, mknod: true }
+}
+
+const fn mknod_any(kind: DeviceRuleKind) -> DeviceRule {
+    DeviceRule { allow: true, kind, major: None, minor: None, read: false, write: false, mknod: true }
+}
+
+/// What every container may use, whatever its own rules say. A node may be made for any device:
+/// it cannot be opened without a rule. The console of the container is one of 136:*, so the
+/// host's own console, 5:1, is not here.
+pub const DEFAULTS: [DeviceRule; 11] = {
+    use DeviceRuleKind::{Block, Char};
+    [
+        mknod_any(Char),
+        mknod_any(Block),
+        default(Char, Some(1), Some(3)),   // null
+        default(Char, Some(1), Some(5)),   // zero
+        default(Char, Some(1), Some(7)),   // full
+        default(Char, Some(1), Some(8)),   // random
+        default(Char, Some(1), Some(9)),   // urandom
+        default(Char, Some(5), Some(0)),   // tty
+        default(Char, Some(5), Some(2)),   // ptmx
+        default(Char, Some(136), None),    // pts/*
+        default(Char, Some(10), Some(200)), // net/tun
+    ]
+};
+
+/// BPF_DEVCG_ACC_*.
+const MKNOD: u8 = 1;
+const READ: u8 = 2;
+const WRITE: u8 = 4;
+const ALL: u8 = MKNOD | READ | WRITE;
+
+/// BPF_DEVCG_DEV_*.
+const BLOCK: u8 = 1;
+const CHAR: u8 = 2;
+
+/// A rule in the numbers of the kernel; `None` is the wildcard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rule {
+    allow: bool,
+    kind: Option<u8>,
+    major: Option<u32>,
+    minor: Option<u32>,
+    access: u8,
+}
+
+impl Insn {
+    /// The instruction as the kernel reads it, eight bytes in the order of the machine.
+    pub fn encode(self) -> u64 {
+        let [a, b] = self.offset.to_ne_bytes();
+        let [c, d, e, f] = self.immediate.to_ne_bytes();
+        u64::from_ne_bytes([self.code, self.registers, a, b, c, d, e, f])
+    }
+}
+
+impl Rule {
+    fn new(rule: &DeviceRule) -> Self {
+        let kind = match rule.kind {
+            DeviceRuleKind::All => None,
+            DeviceRuleKind::Block => Some(BLOCK),
+            DeviceRuleKind::Char => Some(CHAR),
+        };
+        let access = u8::from(rule.mknod) * MKNOD
+            | u8::from(rule.read) * READ
+            | u8::from(rule.write) * WRITE;
+        let access = if access == 0 && kind.is_none() { ALL } else { access };
+        Self { allow: rule.allow, kind, major: rule.major, minor: rule.minor, access }
+    }
+
+    /// Everything that `other` decides, this rule decides too.
+    fn covers(&self, other: &Self) -> bool {
+        fn wider<T: PartialEq>(this: Option<T>, other: Option<T>) -> bool {
+            this.is_none() || this == other
+        }
+        wider(self.kind, other.kind)
+            && wider(self.major, other.major)
+            && wider(self.minor, other.minor)
+            && other.access & !self.access == 0
+    }
+
+    fn is_everything(&self) -> bool {
+        self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.allow { "allow" } else { "deny" };
+        let kind = match self.kind {
+            None => 'a',
+            Some(BLOCK) => 'b',
+            Some(_) => 'c',
+        };
+        let number = |number: Option<u32>| number.map_or("*".into(), |number| number.to_string());
+        write!(f, "{verdict} {kind} {}:{} ", number(self.major), number(self.minor))?;
+        for (bit, letter) in [(READ, "r"), (WRITE, "w"), (MKNOD, "m")] {
+            f.write_str(if self.access & bit == 0 { "" } else { letter })?;
+        }
+        Ok(())
+    }
+}
+
+/// The program for the rules of the config and [`DEFAULTS`]; `None` if they allow everything, for
+/// which no program is needed.
+pub fn compile(rules: &[DeviceRule]) -> Result<Option<Program>> {
+    let (tried, otherwise) = order(rules);
+    if otherwise && tried.iter().all(|rule| rule.allow) {
+        return Ok(None);
+    }
+    let insns = assemble(&tried, otherwise).ok_or_else(|| {
+        let message = format!("{} rules do not fit into one program", rules.len());
+        Error::config("linux.resources.devices", message)
+    })?;
+    let last = if otherwise { "allow a *:* rwm" } else { "deny a *:* rwm" };
+    let summary =
+        tried.iter().map(|rule| format!("{rule}, ")).chain([last.to_owned()]).collect();
+    Ok(Some(Program { insns, summary }))
+}
+
+/// The rules from the last to the first, without those that can decide nothing any more, and the
+/// verdict where none of them decides.
+fn order(rules: &[DeviceRule]) -> (Vec<Rule>, bool) {
+    let mut tried: Vec<Rule> = Vec::new();
+    for rule in rules.iter().chain(&DEFAULTS).rev().map(Rule::new) {
+        if rule.is_everything() {
+            return (tried, rule.allow);
+        }
+        if rule.access != 0 && !tried.iter().any(|earlier| earlier.covers(&rule)) {
+            tried.push(rule);
+        }
+    }
+    (tried, false)
+}
+
+/// The registers of the program; r1 is the context, as the kernel passes it.
+const VERDICT: u8 = 0;
+const CONTEXT: u8 = 1;
+/// The accesses that no rule has decided yet.
+const OPEN: u8 = 2;
+const KIND: u8 = 3;
+const MAJOR: u8 = 4;
+const MINOR: u8 = 5;
+
+/// Instruction codes: class, operation and source of the operand in one byte.
+const LOAD_WORD: u8 = 0x61;
+const MOVE_IMMEDIATE: u8 = 0xb4;
+const MOVE_REGISTER: u8 = 0xbc;
+const AND: u8 = 0x54;
+const SHIFT_RIGHT: u8 = 0x74;
+const JUMP: u8 = 0x05;
+const JUMP_IF_EQUAL: u8 = 0x16;
+const JUMP_IF_NOT_EQUAL: u8 = 0x56;
+const JUMP_IF_ANY_BIT: u8 = 0x46;
+const EXIT: u8 = 0x95;
+
+/// Where a jump goes; the offset is filled in when the place is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Allow,
+    Deny,
+}
+
+#[derive(Default)]
+struct Assembler {
+    insns: Vec<Insn>,
+    jumps: Vec<(usize, Target)>,
+}
+
+impl Assembler {
+    fn push(&mut self, code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> usize {
+        self.insns.push(Insn { code, registers: to | from << 4, offset, immediate });
+        self.insns.len() - 1
+    }
+
+    fn jump(&mut self, code: u8, register: u8, immediate: i32, target: Target) {
+        let at = self.push(code, register, 0, 0, immediate);
+        self.jumps.push((at, target));
+    }
+
+    /// Points the jump at `at` behind the last instruction.
+    fn land(&mut self, at: usize) -> Option<()> {
+        self.insns[at].offset = i16::try_from(self.insns.len() - at - 1).ok()?;
+        Some(())
+    }
+
+    /// Returns with the verdict; all jumps to it land here.
+    fn verdict(&mut self, target: Target) -> Option<()> {
+        let jumps: Vec<_> = self.jumps.iter().filter(|jump| jump.1 == target).copied().collect();
+        for (at, _) in jumps {
+            self.land(at)?;
+        }
+        self.push(MOVE_IMMEDIATE, VERDICT, 0, 0, i32::from(target == Target::Allow));
+        self.push(EXIT, 0, 0, 0, 0);
+        Some(())
+    }
+}
+
+/// `None` if a jump is too far. The verifier refuses dead code, so each verdict must be reached:
+/// the second one is, because there is a default that allows, and because [`compile`] asks for no
+/// program where nothing denies.
+fn assemble(rules: &[Rule], otherwise: bool) -> Option<Vec<Insn>> {
+    let mut code = Assembler::default();
+    // struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; }, where access_type
+    // holds the accesses in its high half and the kind in its low half.
+    code.push(LOAD_WORD, KIND, CONTEXT, 0, 0);
+    code.push(LOAD_WORD, MAJOR, CONTEXT, 4, 0);
+    code.push(LOAD_WORD, MINOR, CONTEXT, 8, 0);
+    code.push(MOVE_REGISTER, OPEN, KIND, 0, 0);
+    code.push(SHIFT_RIGHT, OPEN, 0, 0, 16);
+    code.push(AND, KIND, 0, 0, 0xffff);
+    for rule in rules {
+        let conditions = [
+            (KIND, rule.kind.map(u32::from)),
+            (MAJOR, rule.major),
+            (MINOR, rule.minor),
+        ];
+        let mut skips = Vec::new();
+        for (register, wanted) in conditions {
+            if let Some(wanted) = wanted {
+                skips.push(code.push(JUMP_IF_NOT_EQUAL, register, 0, 0, wanted.cast_signed()));
+            }
+        }
+        if rule.allow && rule.access == ALL {
+            code.jump(JUMP, 0, 0, Target::Allow);
+        } else if rule.allow {
+            code.push(AND, OPEN, 0, 0, i32::from(ALL & !rule.access));
+            code.jump(JUMP_IF_EQUAL, OPEN, 0, Target::Allow);
+        } else {
+            code.jump(JUMP_IF_ANY_BIT, OPEN, i32::from(rule.access), Target::Deny);
+        }
+        for skip in skips {
+            code.land(skip)?;
+        }
+    }
+    let (first, second) =
+        if otherwise { (Target::Allow, Target::Deny) } else { (Target::Deny, Target::Allow) };
+    code.verdict(first)?;
+    code.verdict(second)?;
+    Some(code.insns)
 }

@@ -250,12 +250,15 @@ pub enum Step {
     /// mkdir below the cgroup2 mount; each parent gets the controllers in `cgroup.subtree_control`.
     CreateCgroup {
         path: PathBuf,
+        /// Needed by a limit.
         controllers: Vec<String>,
+        /// Wanted for their statistics, and left out where the hierarchy refuses them.
+        optional: Vec<String>,
     },
     /// One control file of the container's cgroup.
     CgroupWrite(cgroup::Write),
     /// BPF_PROG_ATTACH of a BPF_CGROUP_DEVICE program.
-    DeviceProgram(Vec<devices::Insn>),
+    DeviceProgram(devices::Program),
     /// chown of the delegated files to the container's root.
     DelegateCgroup {
         uid: u32,
