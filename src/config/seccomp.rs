@@ -27,6 +27,18 @@ pub enum Arch {
     Riscv64,
 }
 
+impl Arch {
+    /// What this program was built for.
+    #[cfg(target_arch = "x86_64")]
+    pub const NATIVE: Self = Self::X86_64;
+    /// What this program was built for.
+    #[cfg(target_arch = "aarch64")]
+    pub const NATIVE: Self = Self::Aarch64;
+    /// What this program was built for.
+    #[cfg(target_arch = "riscv64")]
+    pub const NATIVE: Self = Self::Riscv64;
+}
+
 /// `SCMP_CMP_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
@@ -63,7 +75,7 @@ pub struct Rule {
 #[derive(Clone, Debug)]
 pub struct Seccomp {
     pub default_action: Action,
-    /// Empty means the host's own.
+    /// Beside the host's own, which is always filtered.
     pub architectures: Vec<Arch>,
     /// `SECCOMP_FILTER_FLAG_*`; an absent `flags` asks for SPEC_ALLOW, an empty one for nothing.
     pub flags: u64,

@@ -12,6 +12,8 @@ mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
+pub mod seccomp;
+pub mod syscalls;
 mod text;
 
 pub use build::{Options, build};

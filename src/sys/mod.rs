@@ -8,6 +8,7 @@ pub mod net;
 pub mod path;
 pub mod pidfd;
 pub mod process;
+pub mod seccomp;
 pub mod socket;
 pub mod terminal;
 

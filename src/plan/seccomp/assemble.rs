@@ -1,0 +1,197 @@
+//! From ranges of numbers to instructions.
+//!
+//! Jumps only go forward and conditional ones reach 255 instructions, so the program is written
+//! from its end to its start: every target exists before the jump to it, and a target out of reach
+//! gets a stepping stone on the way.
+
+use libc::sock_filter;
+use seccompiler::SeccompCondition;
+
+use super::rules;
+
+/// What one architecture answers.
+pub struct Section {
+    /// `AUDIT_ARCH_*`.
+    pub audit: u32,
+    /// The answer from each number to the next; starts at 0.
+    pub ranges: Vec<(u32, Verdict)>,
+}
+
+/// The answer to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// `SECCOMP_RET_*`.
+    Return(u32),
+    /// That of the body with this index.
+    Match(usize),
+}
+
+/// An answer that depends on arguments: that of the first clause that matches.
+#[derive(PartialEq)]
+pub struct Body {
+    pub clauses: Vec<Clause>,
+    /// `SECCOMP_RET_*` if none does.
+    pub otherwise: u32,
+}
+
+/// If all conditions hold, the answer is `action`.
+#[derive(PartialEq)]
+pub struct Clause {
+    pub conditions: Vec<SeccompCondition>,
+    pub action: u32,
+}
+
+const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+/// Offsets in `struct seccomp_data` (seccomp(2)).
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ARCH: u32 = 4;
+
+/// How far a conditional jump goes here: the field's 255 less the stepping stones that may still
+/// come between (one for each branch).
+const REACH: usize = 253;
+
+/// The program for `sections`, tried in their order; other architectures get `foreign`.
+pub fn assemble(sections: &[Section], bodies: &[Body], foreign: u32) -> Vec<sock_filter> {
+    let mut code = Code {
+        backward: Vec::new(),
+        returns: Vec::new(),
+        bodies: Vec::new(),
+    };
+    let mut entries = Vec::with_capacity(sections.len());
+    for section in sections.iter().rev() {
+        let tree = code.tree(&section.ranges, bodies);
+        code.continue_at(tree);
+        entries.push((section.audit, code.push(LOAD, OFFSET_NUMBER)));
+    }
+    let mut next = code.answer(foreign);
+    for (audit, entry) in entries {
+        next = code.branch(IF_EQUAL, audit, entry, next);
+    }
+    code.continue_at(next);
+    code.push(LOAD, OFFSET_ARCH);
+    code.backward.reverse();
+    code.backward
+}
+
+/// A place in the program, counted from its end.
+type Place = usize;
+
+struct Code {
+    backward: Vec<sock_filter>,
+    /// Where each answer was last written.
+    returns: Vec<(u32, Place)>,
+    /// Where each body, or a jump to it, was last written.
+    bodies: Vec<(usize, Place)>,
+}
+
+impl Code {
+    fn push(&mut self, code: u16, k: u32) -> Place {
+        self.backward.push(sock_filter {
+            code,
+            jt: 0,
+            jf: 0,
+            k,
+        });
+        self.backward.len() - 1
+    }
+
+    /// Instructions between the next one to be written and `place`.
+    fn distance(&self, place: Place) -> usize {
+        self.backward.len() - place - 1
+    }
+
+    fn in_reach(&self, place: Place) -> bool {
+        self.distance(place) <= REACH
+    }
+
+    fn jump(&mut self, place: Place) -> Place {
+        self.push(JUMP, self.distance(place) as u32)
+    }
+
+    /// Makes what is written next run on into `place`.
+    fn continue_at(&mut self, place: Place) {
+        if self.distance(place) > 0 {
+            self.jump(place);
+        }
+    }
+
+    /// `place`, or a stepping stone to it.
+    fn near(&mut self, place: Place) -> Place {
+        if self.in_reach(place) {
+            place
+        } else {
+            self.jump(place)
+        }
+    }
+
+    fn branch(&mut self, test: u16, k: u32, yes: Place, no: Place) -> Place {
+        let (yes, no) = (self.near(yes), self.near(no));
+        let (jt, jf) = (self.distance(yes), self.distance(no));
+        debug_assert!(jt <= 255 && jf <= 255);
+        self.backward.push(sock_filter {
+            code: test,
+            jt: jt as u8,
+            jf: jf as u8,
+            k,
+        });
+        self.backward.len() - 1
+    }
+
+    /// A RET with `value`, the last one if it is in reach.
+    fn answer(&mut self, value: u32) -> Place {
+        let known = self.returns.iter().position(|(other, _)| *other == value);
+        if let Some(place) = known
+            .map(|at| self.returns[at].1)
+            .filter(|place| self.in_reach(*place))
+        {
+            return place;
+        }
+        let place = self.push(RETURN, value);
+        match known {
+            Some(at) => self.returns[at].1 = place,
+            None => self.returns.push((value, place)),
+        }
+        place
+    }
+
+    /// The start of body number `index` of `bodies`, or a jump to it.
+    fn body(&mut self, index: usize, bodies: &[Body]) -> Place {
+        if let Some(at) = self.bodies.iter().position(|(other, _)| *other == index) {
+            let place = self.near(self.bodies[at].1);
+            self.bodies[at].1 = place;
+            return place;
+        }
+        let body = &bodies[index];
+        self.push(RETURN, body.otherwise);
+        for clause in body.clauses.iter().rev() {
+            self.push(RETURN, clause.action);
+            for instruction in rules::instructions(&clause.conditions).iter().rev() {
+                let seccompiler::sock_filter { code, jt, jf, k } = *instruction;
+                self.backward.push(sock_filter { code, jt, jf, k });
+            }
+        }
+        let place = self.backward.len() - 1;
+        self.bodies.push((index, place));
+        place
+    }
+
+    /// A binary tree over `ranges`, with the number in the accumulator. What it returns is where
+    /// to enter it.
+    fn tree(&mut self, ranges: &[(u32, Verdict)], bodies: &[Body]) -> Place {
+        if let [(_, verdict)] = ranges {
+            return match *verdict {
+                Verdict::Return(value) => self.answer(value),
+                Verdict::Match(index) => self.body(index, bodies),
+            };
+        }
+        let (lower, upper) = ranges.split_at(ranges.len() / 2);
+        let yes = self.tree(upper, bodies);
+        let no = self.tree(lower, bodies);
+        self.branch(IF_AT_LEAST, upper[0].0, yes, no)
+    }
+}

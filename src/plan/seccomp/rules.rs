@@ -1,0 +1,240 @@
+//! The profile's rules, sorted by the number of the call on one architecture.
+
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+use super::assemble::{Body, Clause, Verdict};
+use super::encode;
+use crate::config::seccomp::{Action, Arch, Argument, Operator, Seccomp};
+use crate::error::{Error, Result};
+use crate::plan::syscalls::{Syscall, multiplexed};
+
+/// A profile with its names looked up.
+pub struct Profile<'a> {
+    rules: Vec<Rule<'a>>,
+    /// `SECCOMP_RET_*` for everything that no rule answers.
+    pub default: u32,
+    /// The default action lets calls through; a tracer is expected to know new calls.
+    pub permissive: bool,
+    /// Names that no architecture has.
+    pub unknown: Vec<String>,
+}
+
+/// One element of `linux.seccomp.syscalls`.
+struct Rule<'a> {
+    calls: Vec<(Syscall, &'a str)>,
+    action: u32,
+    /// Any of these is enough; each is a list of arguments that must all match. Empty if the
+    /// rule holds for any arguments.
+    alternatives: Vec<Vec<&'a Argument>>,
+}
+
+/// A rule at one number.
+struct Entry<'a> {
+    number: u32,
+    rule: &'a Rule<'a>,
+    /// The call behind i386's multiplexer, in whose first argument the kernel looks for it.
+    behind: Option<u32>,
+}
+
+impl<'a> Profile<'a> {
+    /// Looks up the names of `profile`.
+    ///
+    /// # Errors
+    /// An argument index above 5.
+    pub fn new(profile: &'a Seccomp) -> Result<Self> {
+        let mut unknown = Vec::new();
+        let mut rules = Vec::with_capacity(profile.rules.len());
+        for (index, rule) in profile.rules.iter().enumerate() {
+            if let Some(wrong) = rule.args.iter().position(|argument| argument.index > 5) {
+                return Err(Error::config(
+                    format!("linux.seccomp.syscalls[{index}].args[{wrong}].index"),
+                    format!("{} is not between 0 and 5", rule.args[wrong].index),
+                ));
+            }
+            let mut calls = Vec::with_capacity(rule.names.len());
+            for name in &rule.names {
+                match Syscall::named(name) {
+                    Some(syscall) => calls.push((syscall, name.as_str())),
+                    None => unknown.push(name.clone()),
+                }
+            }
+            let alternatives = alternatives(&rule.args);
+            rules.push(Rule {
+                calls,
+                action: encode(rule.action),
+                alternatives,
+            });
+        }
+        let permissive = matches!(
+            profile.default_action,
+            Action::Allow | Action::Log | Action::Trace(_)
+        );
+        Ok(Self {
+            rules,
+            default: encode(profile.default_action),
+            permissive,
+            unknown,
+        })
+    }
+
+    /// The newest call below `limit` that the profile names, whatever it says about it.
+    pub fn newest(&self, arch: Arch, limit: u32) -> Option<u32> {
+        let calls = self.rules.iter().flat_map(|rule| &rule.calls);
+        calls
+            .filter_map(|(syscall, _)| syscall.number(arch))
+            .filter(|number| *number < limit)
+            .max()
+    }
+
+    /// The answer for each number that a rule is about, in ascending order. Adds to `bodies` what
+    /// has to look at arguments.
+    pub fn numbers(&self, arch: Arch, bodies: &mut Vec<Body>) -> Vec<(u32, Verdict)> {
+        let mut entries = self.entries(arch);
+        // A stable sort: rules for one number stay in the profile's order.
+        entries.sort_by_key(|entry| entry.number);
+        entries
+            .chunk_by(|a, b| a.number == b.number)
+            .map(|chunk| (chunk[0].number, self.verdict(chunk, arch, bodies)))
+            .collect()
+    }
+
+    fn entries(&self, arch: Arch) -> Vec<Entry<'_>> {
+        let mut entries = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.action != self.default) {
+            for (syscall, name) in &rule.calls {
+                if let Some(number) = syscall.number(arch) {
+                    entries.push(Entry {
+                        number,
+                        rule,
+                        behind: None,
+                    });
+                }
+                if arch == Arch::X86
+                    && let Some((multiplexer, call)) = multiplexed(name)
+                    && let Some(number) = Syscall::named(multiplexer).and_then(|s| s.number(arch))
+                {
+                    entries.push(Entry {
+                        number,
+                        rule,
+                        behind: Some(call),
+                    });
+                }
+            }
+        }
+        entries
+    }
+
+    /// The answer of all rules for one number.
+    fn verdict(&self, entries: &[Entry], arch: Arch, bodies: &mut Vec<Body>) -> Verdict {
+        let mut clauses = Vec::new();
+        for entry in entries {
+            if entry.behind.is_none() && entry.rule.alternatives.is_empty() {
+                return Verdict::Return(entry.rule.action);
+            }
+            for conditions in entry.conditions(arch) {
+                if conditions.is_empty() {
+                    return Verdict::Return(entry.rule.action);
+                }
+                clauses.push(Clause {
+                    conditions,
+                    action: entry.rule.action,
+                });
+            }
+        }
+        let body = Body {
+            clauses,
+            otherwise: self.default,
+        };
+        let known = bodies.iter().position(|other| *other == body);
+        Verdict::Match(known.unwrap_or_else(|| {
+            bodies.push(body);
+            bodies.len() - 1
+        }))
+    }
+}
+
+/// All arguments must match, unless two of them have one index: then each alone is enough. That
+/// is how runc treated lists of arguments at first, and what profiles with such pairs mean.
+fn alternatives(arguments: &[Argument]) -> Vec<Vec<&Argument>> {
+    let repeated = arguments.iter().enumerate().any(|(at, argument)| {
+        arguments[..at]
+            .iter()
+            .any(|other| other.index == argument.index)
+    });
+    if repeated {
+        arguments.iter().map(|argument| vec![argument]).collect()
+    } else if arguments.is_empty() {
+        Vec::new()
+    } else {
+        vec![arguments.iter().collect()]
+    }
+}
+
+impl Entry<'_> {
+    /// The alternatives as conditions for the width of `arch`. An empty one always matches.
+    fn conditions(&self, arch: Arch) -> Vec<Vec<SeccompCondition>> {
+        let Some(call) = self.behind else {
+            return self
+                .rule
+                .alternatives
+                .iter()
+                .map(|all| conditions(all, arch))
+                .collect();
+        };
+        let call = &Argument {
+            index: 0,
+            value: u64::from(call),
+            value_two: 0,
+            operator: Operator::Equal,
+        };
+        if self.rule.alternatives.is_empty() {
+            return vec![conditions(&[call], arch)];
+        }
+        let behind = |all: &Vec<&Argument>| {
+            let rest = all.iter().copied().filter(|argument| argument.index != 0);
+            conditions(&std::iter::once(call).chain(rest).collect::<Vec<_>>(), arch)
+        };
+        self.rule.alternatives.iter().map(behind).collect()
+    }
+}
+
+fn conditions(arguments: &[&Argument], arch: Arch) -> Vec<SeccompCondition> {
+    arguments
+        .iter()
+        .filter_map(|argument| condition(argument, arch))
+        .collect()
+}
+
+/// `None` for a mask without bits, which any argument satisfies.
+fn condition(argument: &Argument, arch: Arch) -> Option<SeccompCondition> {
+    let (length, bits) = match arch {
+        Arch::X86_64 | Arch::Aarch64 | Arch::Riscv64 => (SeccompCmpArgLen::Qword, u64::MAX),
+        Arch::X32 | Arch::X86 | Arch::Arm => (SeccompCmpArgLen::Dword, u64::from(u32::MAX)),
+    };
+    let mut value = argument.value & bits;
+    let operator = match argument.operator {
+        Operator::NotEqual => SeccompCmpOp::Ne,
+        Operator::Less => SeccompCmpOp::Lt,
+        Operator::LessOrEqual => SeccompCmpOp::Le,
+        Operator::Equal => SeccompCmpOp::Eq,
+        Operator::GreaterOrEqual => SeccompCmpOp::Ge,
+        Operator::Greater => SeccompCmpOp::Gt,
+        Operator::MaskedEqual if value == 0 => return None,
+        Operator::MaskedEqual => {
+            let mask = std::mem::replace(&mut value, argument.value_two & bits);
+            SeccompCmpOp::MaskedEq(mask)
+        }
+    };
+    let condition = SeccompCondition::new(argument.index, length, operator, value);
+    Some(condition.expect("indexes are checked when the profile is read"))
+}
+
+/// The conditions as instructions that fall through if all match and otherwise jump over one
+/// instruction more than there are: the RET that follows.
+pub fn instructions(conditions: &[SeccompCondition]) -> seccompiler::BpfProgram {
+    let rule = SeccompRule::new(conditions.to_vec()).expect("an empty list was a verdict");
+    let mut program = seccompiler::BpfProgram::from(rule);
+    // The first two only lead into and around the rule.
+    program.drain(..2);
+    program
+}

@@ -1,0 +1,170 @@
+//! System call names and their numbers on each architecture that seccomp profiles name.
+//!
+//! The table is generated from the kernel's user-space headers (Linux 7.2) by
+//! `scripts/gen-syscalls`. One row per name, so that one search answers for all architectures.
+
+mod table;
+
+use crate::config::seccomp::Arch;
+use table::{NO, TABLE};
+
+/// The bit that marks an x32 call among those of x86_64 (`__X32_SYSCALL_BIT`).
+pub const X32_BIT: u32 = 0x4000_0000;
+
+/// Where ARM's private calls begin (`__ARM_NR_BASE`), far above the common ones.
+pub const ARM_PRIVATE: u32 = 0x000f_0000;
+
+/// A system call that at least one architecture has.
+#[derive(Clone, Copy, Debug)]
+pub struct Syscall(&'static [u32; 6]);
+
+impl Syscall {
+    /// The call named `name` as the kernel's headers spell it, or `None` if no architecture has it.
+    pub fn named(name: &str) -> Option<Self> {
+        let row = TABLE
+            .binary_search_by(|(known, _)| (*known).cmp(name))
+            .ok()?;
+        Some(Self(&TABLE[row].1))
+    }
+
+    /// Its number on `arch` as `seccomp_data.nr` shows it (x32 with [`X32_BIT`]), or `None` if
+    /// that architecture lacks it.
+    pub fn number(self, arch: Arch) -> Option<u32> {
+        let column = match arch {
+            Arch::X86_64 => 0,
+            Arch::X32 => 1,
+            Arch::X86 => 2,
+            Arch::Aarch64 => 3,
+            Arch::Arm => 4,
+            Arch::Riscv64 => 5,
+        };
+        match (self.0[column], arch) {
+            (NO, _) => None,
+            (number, Arch::X32) => Some(number | X32_BIT),
+            (number, _) => Some(number),
+        }
+    }
+}
+
+/// The number of a call in the `call` argument of i386's multiplexers and the multiplexer's name:
+/// `socketcall(2)` from `linux/net.h`, `ipc(2)` from `linux/ipc.h`. `None` for all other calls.
+pub fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
+    let (multiplexer, call) = match name {
+        "socket" => ("socketcall", 1),
+        "bind" => ("socketcall", 2),
+        "connect" => ("socketcall", 3),
+        "listen" => ("socketcall", 4),
+        "accept" => ("socketcall", 5),
+        "getsockname" => ("socketcall", 6),
+        "getpeername" => ("socketcall", 7),
+        "socketpair" => ("socketcall", 8),
+        "send" => ("socketcall", 9),
+        "recv" => ("socketcall", 10),
+        "sendto" => ("socketcall", 11),
+        "recvfrom" => ("socketcall", 12),
+        "shutdown" => ("socketcall", 13),
+        "setsockopt" => ("socketcall", 14),
+        "getsockopt" => ("socketcall", 15),
+        "sendmsg" => ("socketcall", 16),
+        "recvmsg" => ("socketcall", 17),
+        "accept4" => ("socketcall", 18),
+        "recvmmsg" => ("socketcall", 19),
+        "sendmmsg" => ("socketcall", 20),
+        "semop" => ("ipc", 1),
+        "semget" => ("ipc", 2),
+        "semctl" => ("ipc", 3),
+        "semtimedop" => ("ipc", 4),
+        "msgsnd" => ("ipc", 11),
+        "msgrcv" => ("ipc", 12),
+        "msgget" => ("ipc", 13),
+        "msgctl" => ("ipc", 14),
+        "shmat" => ("ipc", 21),
+        "shmdt" => ("ipc", 22),
+        "shmget" => ("ipc", 23),
+        "shmctl" => ("ipc", 24),
+        _ => return None,
+    };
+    Some((multiplexer, call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(name: &str, arch: Arch) -> Option<u32> {
+        Syscall::named(name).and_then(|syscall| syscall.number(arch))
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_every_name_is_found() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        for (name, numbers) in &TABLE {
+            let found = Syscall::named(name).expect(name);
+            assert_eq!(found.0, numbers, "{name}");
+            assert!(
+                numbers.iter().any(|number| *number != NO),
+                "{name} has no number"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_agree_with_the_c_library_of_this_architecture() {
+        #[cfg(target_arch = "x86_64")]
+        let native = Arch::X86_64;
+        #[cfg(target_arch = "aarch64")]
+        let native = Arch::Aarch64;
+        #[cfg(target_arch = "riscv64")]
+        let native = Arch::Riscv64;
+        for (name, expected) in [
+            ("read", libc::SYS_read),
+            ("mkdirat", libc::SYS_mkdirat),
+            ("clone3", libc::SYS_clone3),
+            ("mount_setattr", libc::SYS_mount_setattr),
+        ] {
+            assert_eq!(number(name, native), Some(expected as u32), "{name}");
+        }
+    }
+
+    #[test]
+    fn x32_has_its_own_numbers_and_shares_the_rest() {
+        assert_eq!(number("read", Arch::X32), Some(X32_BIT));
+        assert_eq!(number("rt_sigaction", Arch::X86_64), Some(13));
+        assert_eq!(number("rt_sigaction", Arch::X32), Some(X32_BIT + 512));
+        assert_eq!(number("pwritev2", Arch::X32), Some(X32_BIT + 547));
+    }
+
+    #[test]
+    fn old_private_and_recent_calls_are_known() {
+        assert_eq!(number("recv", Arch::Arm), Some(291));
+        assert_eq!(number("pciconfig_iobase", Arch::Arm), Some(271));
+        assert_eq!(
+            number("sync_file_range2", Arch::Arm),
+            number("arm_sync_file_range", Arch::Arm)
+        );
+        assert_eq!(number("set_tls", Arch::Arm), Some(ARM_PRIVATE + 5));
+        assert_eq!(number("mseal", Arch::Riscv64), Some(462));
+        assert_eq!(number("file_getattr", Arch::X86), Some(468));
+        assert_eq!(number("riscv_flush_icache", Arch::Riscv64), Some(259));
+        assert_eq!(number("riscv_flush_icache", Arch::X86_64), None);
+    }
+
+    #[test]
+    fn unknown_names_are_unknown() {
+        for name in ["", "rea", "readx", "zzz", "READ"] {
+            assert!(Syscall::named(name).is_none(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn multiplexed_calls_name_a_call_that_i386_has() {
+        for (name, _) in &TABLE {
+            if let Some((multiplexer, _)) = multiplexed(name) {
+                assert!(number(multiplexer, Arch::X86).is_some(), "{name}");
+            }
+        }
+        // recv and send exist on i386 only behind socketcall.
+        assert_eq!(number("send", Arch::X86), None);
+        assert_eq!(multiplexed("send"), Some(("socketcall", 9)));
+    }
+}

@@ -1,0 +1,37 @@
+//! The seccomp compiler: what a compiled profile answers, rule by rule; against a direct
+//! evaluation of random profiles; against libseccomp; and in the kernel.
+
+mod answers;
+mod bpf;
+mod naive;
+mod profile;
+mod random;
+
+use sampan::config::seccomp::{Action, Arch, Rule, Seccomp};
+use sampan::plan::seccomp::{Filter, compile};
+
+/// All that the compiler has tables for.
+const ARCHES: [Arch; 6] = [
+    Arch::X86_64,
+    Arch::X32,
+    Arch::X86,
+    Arch::Aarch64,
+    Arch::Arm,
+    Arch::Riscv64,
+];
+
+fn seccomp(default_action: Action, architectures: &[Arch], rules: Vec<Rule>) -> Seccomp {
+    Seccomp {
+        default_action,
+        architectures: architectures.to_vec(),
+        flags: 0,
+        rules,
+    }
+}
+
+/// Compiles and verifies.
+fn filter(profile: &Seccomp, native: Arch) -> Filter {
+    let filter = compile(profile, native).expect("the profile compiles");
+    bpf::verify(&filter.program);
+    filter
+}
