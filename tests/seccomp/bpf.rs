@@ -20,7 +20,7 @@ impl Call {
             8 | 12 => 0,
             16..64 => {
                 let argument = self.args[(offset as usize - 16) / 8];
-                (if offset % 8 == 0 {
+                (if offset.is_multiple_of(8) {
                     argument
                 } else {
                     argument >> 32
