@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oci_spec::runtime as oci;
+
+use super::check;
+use crate::error::{Error, Result};
+
 /// The six hook moments. Source: runtime-spec 1.3, config.md, POSIX-platform hooks.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
@@ -33,4 +38,72 @@ pub struct Hook {
     pub env: Option<Vec<String>>,
     /// The time after which it is killed and counts as failed.
     pub timeout: Option<Duration>,
+}
+
+impl Hooks {
+    /// Checks `hooks`.
+    ///
+    /// # Errors
+    /// A path that is not absolute, a timeout that is not positive, a NUL byte.
+    pub(super) fn new(hooks: Option<&oci::Hooks>) -> Result<Self> {
+        let Some(hooks) = hooks else {
+            return Ok(Self::default());
+        };
+        // The property is deprecated; engines still use it.
+        #[allow(deprecated)]
+        let prestart = hooks.prestart();
+        Ok(Self {
+            prestart: phase("prestart", prestart)?,
+            create_runtime: phase("createRuntime", hooks.create_runtime())?,
+            create_container: phase("createContainer", hooks.create_container())?,
+            start_container: phase("startContainer", hooks.start_container())?,
+            poststart: phase("poststart", hooks.poststart())?,
+            poststop: phase("poststop", hooks.poststop())?,
+        })
+    }
+}
+
+fn phase(name: &str, hooks: &Option<Vec<oci::Hook>>) -> Result<Vec<Hook>> {
+    let hooks = check::list(hooks).iter().enumerate();
+    hooks
+        .map(|(index, hook)| Hook::new(format!("hooks.{name}[{index}]"), hook))
+        .collect()
+}
+
+impl Hook {
+    fn new(field: String, hook: &oci::Hook) -> Result<Self> {
+        check::absolute(format_args!("{field}.path"), hook.path())?;
+        let path = hook.path().clone();
+        let args = match hook.args() {
+            Some(args) if !args.is_empty() => args.clone(),
+            _ => vec![path.to_string_lossy().into_owned()],
+        };
+        let lists = [("args", Some(&args)), ("env", hook.env().as_ref())];
+        for (name, list) in lists {
+            for (index, text) in list.into_iter().flatten().enumerate() {
+                check::no_nul(format_args!("{field}.{name}[{index}]"), text)?;
+            }
+        }
+        let timeout = match hook.timeout() {
+            None => None,
+            Some(seconds) => Some(positive(&field, seconds)?),
+        };
+        Ok(Self {
+            path,
+            args,
+            env: hook.env().clone(),
+            timeout,
+            field,
+        })
+    }
+}
+
+fn positive(field: &str, seconds: i64) -> Result<Duration> {
+    match u64::try_from(seconds) {
+        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(Error::config(
+            format_args!("{field}.timeout"),
+            format!("{seconds} is not a positive number of seconds"),
+        )),
+    }
 }

@@ -1,9 +1,14 @@
 //! `linux.*`, except resources and seccomp.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime as oci;
 
 use super::resources::Resources;
 use super::seccomp::Seccomp;
+use super::{check, namespaces, sysctl};
+use crate::error::{Error, Result};
 
 /// `linux`, checked.
 #[derive(Clone, Debug, Default)]
@@ -134,4 +139,172 @@ pub struct Device {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+}
+
+/// The kernel's widths of device numbers. Source: MINORBITS in linux/kdev_t.h.
+const MAX_MAJOR: i64 = 0xfff;
+const MAX_MINOR: i64 = 0xf_ffff;
+
+impl Linux {
+    /// Checks `linux`.
+    ///
+    /// # Errors
+    /// The first wrong or unserved property.
+    pub(super) fn new(linux: Option<&oci::Linux>, warnings: &mut Vec<String>) -> Result<Self> {
+        let Some(linux) = linux else {
+            return Ok(Self::default());
+        };
+        let net_devices = linux
+            .net_devices()
+            .as_ref()
+            .is_some_and(|map| !map.is_empty());
+        check::unsupported("linux.netDevices", net_devices)?;
+        check::unsupported("linux.memoryPolicy", linux.memory_policy().is_some())?;
+        check::unsupported("linux.intelRdt", linux.intel_rdt().is_some())?;
+        let namespaces = Namespaces::new(check::list(linux.namespaces()))?;
+        let (uid_mappings, gid_mappings) = namespaces::id_mappings(linux, &namespaces.user)?;
+        let resources = linux.resources().as_ref();
+        let resources = resources.map(|it| Resources::new(it, "linux.resources", warnings));
+        let seccomp = linux.seccomp().as_ref();
+        let cgroups_path = linux.cgroups_path().as_ref();
+        let cgroups_path = cgroups_path.map(|path| path.to_string_lossy().into_owned());
+        Ok(Self {
+            uid_mappings,
+            gid_mappings,
+            time_offsets: namespaces::time_offsets(linux.time_offsets(), &namespaces.time)?,
+            devices: devices(check::list(linux.devices()))?,
+            cgroups_path: check::text("linux.cgroupsPath", cgroups_path.as_ref())?,
+            resources: resources.transpose()?.unwrap_or_default(),
+            rootfs_propagation: rootfs_propagation(linux.rootfs_propagation().as_deref())?,
+            sysctl: sysctl::new(linux.sysctl(), &namespaces)?,
+            seccomp: seccomp.map(|it| Seccomp::new(it, warnings)).transpose()?,
+            masked_paths: paths("linux.maskedPaths", linux.masked_paths(), &namespaces)?,
+            readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), &namespaces)?,
+            mount_label: check::text("linux.mountLabel", linux.mount_label().as_ref())?,
+            personality: personality(linux.personality().as_ref())?,
+            namespaces,
+        })
+    }
+}
+
+fn rootfs_propagation(word: Option<&str>) -> Result<Option<RootPropagation>> {
+    let word = word.unwrap_or_default();
+    Ok(Some(match word {
+        "" => return Ok(None),
+        "shared" | "rshared" => RootPropagation::Shared,
+        "slave" | "rslave" => RootPropagation::Slave,
+        "private" | "rprivate" => RootPropagation::Private,
+        "unbindable" | "runbindable" => RootPropagation::Unbindable,
+        _ => {
+            let message =
+                format!("unknown value {word:?}, expected shared, slave, private or unbindable");
+            return Err(Error::config("linux.rootfsPropagation", message));
+        }
+    }))
+}
+
+fn paths(field: &str, list: &Option<Vec<String>>, namespaces: &Namespaces) -> Result<Vec<PathBuf>> {
+    let mut out = Vec::new();
+    for (index, path) in check::list(list).iter().enumerate() {
+        let path = check::absolute(format_args!("{field}[{index}]"), Path::new(path))?;
+        if !out.contains(&path) {
+            out.push(path);
+        }
+    }
+    if !out.is_empty() {
+        namespaces.require(field, NamespaceKind::Mount)?;
+    }
+    Ok(out)
+}
+
+fn personality(personality: Option<&oci::LinuxPersonality>) -> Result<Option<Personality>> {
+    let Some(personality) = personality else {
+        return Ok(None);
+    };
+    let flags = check::list(personality.flags());
+    check::unsupported("linux.personality.flags", !flags.is_empty())?;
+    Ok(Some(match personality.domain() {
+        oci::LinuxPersonalityDomain::PerLinux => Personality::Linux,
+        oci::LinuxPersonalityDomain::PerLinux32 => Personality::Linux32,
+    }))
+}
+
+fn devices(devices: &[oci::LinuxDevice]) -> Result<Vec<Device>> {
+    let mut out: Vec<Device> = Vec::with_capacity(devices.len());
+    for (index, device) in devices.iter().enumerate() {
+        let device = Device::new(format!("linux.devices[{index}]"), device)?;
+        match out.iter().find(|other| other.path == device.path) {
+            None => out.push(device),
+            Some(other) if other.same_node(&device) => {}
+            Some(other) => {
+                let message = format!("{} differs from {}", device.path.display(), other.field);
+                return Err(Error::config(
+                    format_args!("{}.path", device.field),
+                    message,
+                ));
+            }
+        }
+    }
+    Ok(out)
+}
+
+impl Device {
+    fn new(field: String, device: &oci::LinuxDevice) -> Result<Self> {
+        let path = check::absolute(format_args!("{field}.path"), device.path())?;
+        if path == Path::new("/") {
+            return Err(Error::config(
+                format_args!("{field}.path"),
+                "/ cannot be a device",
+            ));
+        }
+        let kind = match device.typ() {
+            oci::LinuxDeviceType::C | oci::LinuxDeviceType::U => DeviceKind::Char,
+            oci::LinuxDeviceType::B => DeviceKind::Block,
+            oci::LinuxDeviceType::P => DeviceKind::Fifo,
+            oci::LinuxDeviceType::A => {
+                let message = "\"a\" is no node, expected b, c, p or u";
+                return Err(Error::config(format_args!("{field}.type"), message));
+            }
+        };
+        let (major, minor) = match kind {
+            DeviceKind::Fifo => (0, 0),
+            _ => (
+                major(format_args!("{field}.major"), device.major())?,
+                minor(format_args!("{field}.minor"), device.minor())?,
+            ),
+        };
+        let mode = device.file_mode().unwrap_or(0o666);
+        check::within(format_args!("{field}.fileMode"), mode, 0..=0o177_777)?;
+        Ok(Self {
+            path,
+            kind,
+            major,
+            minor,
+            // Engines copy st_mode, with the file's type.
+            mode: mode & 0o7777,
+            uid: device.uid().unwrap_or(0),
+            gid: device.gid().unwrap_or(0),
+            field,
+        })
+    }
+
+    fn same_node(&self, other: &Self) -> bool {
+        let key = |it: &Self| (it.kind, it.major, it.minor, it.mode, it.uid, it.gid);
+        key(self) == key(other)
+    }
+}
+
+fn number(field: impl Display, value: i64, max: i64) -> Result<u32> {
+    check::within(&field, value, 0..=max)?;
+    u32::try_from(value).map_err(|_| Error::config(field, format!("{value} is too large")))
+}
+
+/// A major number.
+pub(super) fn major(field: impl Display, value: i64) -> Result<u32> {
+    number(field, value, MAX_MAJOR)
+}
+
+/// A minor number.
+pub(super) fn minor(field: impl Display, value: i64) -> Result<u32> {
+    number(field, value, MAX_MINOR)
 }

@@ -4,15 +4,26 @@
 //! Pure: no file system, environment, clock, process or system call.
 //! `Config::new` is the only way in, so whoever holds a `Config` may trust it.
 
+mod block_io;
+mod check;
+pub mod default;
 pub mod hooks;
 pub mod linux;
 pub mod mounts;
+mod namespaces;
 pub mod process;
 pub mod resources;
 pub mod seccomp;
+mod sysctl;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime as oci;
+
+use crate::error::{Error, Result};
 
 pub use hooks::{Hook, Hooks};
 pub use linux::{
@@ -56,4 +67,128 @@ pub struct Root {
     pub path: PathBuf,
     /// `root.readonly`.
     pub readonly: bool,
+}
+
+/// The version of the runtime specification that this runtime implements.
+pub const SPEC_VERSION: &str = "1.3.0";
+
+/// The longest host or domain name that the kernel keeps (`__NEW_UTS_LEN`).
+const UTS_LEN: usize = 64;
+
+impl Config {
+    /// Checks `spec` for the bundle at the absolute path `bundle`.
+    ///
+    /// # Errors
+    /// The first property that breaks a MUST of runtime-spec 1.3 or that this
+    /// runtime does not serve, by its path.
+    pub fn new(spec: &oci::Spec, bundle: &Path) -> Result<Self> {
+        version(spec.version())?;
+        check::unsupported("vm", spec.vm().is_some())?;
+        let mut warnings = foreign_sections(spec);
+        let linux = Linux::new(spec.linux().as_ref(), &mut warnings)?;
+        let process = spec.process().as_ref();
+        Ok(Self {
+            oci_version: spec.version().clone(),
+            root: Root::new(spec.root().as_ref(), bundle)?,
+            mounts: mounts::list(check::list(spec.mounts()), bundle, &mut warnings)?,
+            process: process
+                .map(|process| Process::new(process, &mut warnings))
+                .transpose()?,
+            hostname: uts_name("hostname", spec.hostname(), &linux.namespaces)?,
+            domainname: uts_name("domainname", spec.domainname(), &linux.namespaces)?,
+            hooks: Hooks::new(spec.hooks().as_ref())?,
+            annotations: annotations(spec)?,
+            linux,
+            warnings,
+        })
+    }
+}
+
+/// Any 1.x in the form of SemVer 2.0.0: minor versions are compatible both ways,
+/// since unknown properties are ignored.
+fn version(version: &str) -> Result<()> {
+    if version.is_empty() {
+        return Err(Error::config("ociVersion", "missing"));
+    }
+    let release = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = release.split('.').collect();
+    let number = |text: &&str| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text.len() == 1 || !text.starts_with('0'))
+    };
+    let suffix = &version[release.len()..];
+    let tail = |byte: u8| byte.is_ascii_alphanumeric() || b"-+.".contains(&byte);
+    if numbers.len() != 3
+        || !numbers.iter().all(number)
+        || suffix.len() == 1
+        || !suffix.bytes().all(tail)
+    {
+        return Err(Error::config(
+            "ociVersion",
+            format!("{version:?} is not a semantic version"),
+        ));
+    }
+    match numbers[0] {
+        "1" => Ok(()),
+        _ => Err(Error::config(
+            "ociVersion",
+            format!("{version:?} is not a 1.x version"),
+        )),
+    }
+}
+
+fn foreign_sections(spec: &oci::Spec) -> Vec<String> {
+    let sections = [
+        ("windows", spec.windows().is_some()),
+        ("solaris", spec.solaris().is_some()),
+        ("zos", spec.zos().is_some()),
+    ];
+    let present = sections.into_iter().filter(|(_, present)| *present);
+    present
+        .map(|(name, _)| format!("{name}: for another platform, ignored"))
+        .collect()
+}
+
+fn uts_name(field: &str, name: &Option<String>, namespaces: &Namespaces) -> Result<Option<String>> {
+    let name = check::text(field, name.as_ref())?;
+    if let Some(name) = &name {
+        namespaces.require(field, NamespaceKind::Uts)?;
+        if name.len() > UTS_LEN {
+            return Err(Error::config(
+                field,
+                format!("is longer than {UTS_LEN} bytes"),
+            ));
+        }
+    }
+    Ok(name)
+}
+
+fn annotations(spec: &oci::Spec) -> Result<BTreeMap<String, String>> {
+    let annotations: BTreeMap<_, _> = spec.annotations().clone().into_iter().flatten().collect();
+    match annotations.contains_key("") {
+        true => Err(Error::config("annotations", "has an empty key")),
+        false => Ok(annotations),
+    }
+}
+
+impl Root {
+    fn new(root: Option<&oci::Root>, bundle: &Path) -> Result<Self> {
+        let root = root.ok_or_else(|| Error::config("root", "missing"))?;
+        let text = root.path().to_string_lossy();
+        if text.is_empty() {
+            return Err(Error::config("root.path", "missing"));
+        }
+        check::no_nul("root.path", &text)?;
+        // `..` stays: only the kernel knows what it means behind a symbolic link.
+        let path = bundle.join(root.path());
+        let path = path
+            .components()
+            .filter(|part| *part != Component::CurDir)
+            .collect();
+        Ok(Self {
+            path,
+            readonly: root.readonly().unwrap_or(false),
+        })
+    }
 }

@@ -1,6 +1,11 @@
 //! `mounts` and the table of mount option words.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime as oci;
+
+use super::check;
+use crate::error::{Error, Result};
 
 /// Mount attributes as mount_setattr(2) takes them: `MOUNT_ATTR_*` bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,4 +56,305 @@ pub struct Mount {
     pub tmpcopyup: bool,
     /// The option words as written, for messages.
     pub options: Vec<String>,
+}
+
+/// `MOUNT_ATTR_*` of mount_setattr(2). Source: linux/mount.h.
+mod attr {
+    pub const RDONLY: u64 = 0x01;
+    pub const NOSUID: u64 = 0x02;
+    pub const NODEV: u64 = 0x04;
+    pub const NOEXEC: u64 = 0x08;
+    /// The field of the atime mode; `RELATIME` is its zero.
+    pub const ATIME: u64 = 0x70;
+    pub const RELATIME: u64 = 0x00;
+    pub const NOATIME: u64 = 0x10;
+    pub const STRICTATIME: u64 = 0x20;
+    pub const NODIRATIME: u64 = 0x80;
+    pub const NOSYMFOLLOW: u64 = 0x20_0000;
+}
+
+/// The option words that mean attributes, each also with an `r` in front for the whole tree:
+/// word, bits, whether they are set or cleared.
+const ATTR_WORDS: &[(&str, u64, bool)] = &[
+    ("ro", attr::RDONLY, true),
+    ("rw", attr::RDONLY, false),
+    ("nosuid", attr::NOSUID, true),
+    ("suid", attr::NOSUID, false),
+    ("nodev", attr::NODEV, true),
+    ("dev", attr::NODEV, false),
+    ("noexec", attr::NOEXEC, true),
+    ("exec", attr::NOEXEC, false),
+    ("nodiratime", attr::NODIRATIME, true),
+    ("diratime", attr::NODIRATIME, false),
+    ("nosymfollow", attr::NOSYMFOLLOW, true),
+    ("symfollow", attr::NOSYMFOLLOW, false),
+];
+
+/// The option words that choose or leave an atime mode: word, mode, chosen or left.
+const ATIME_WORDS: &[(&str, u64, bool)] = &[
+    ("noatime", attr::NOATIME, true),
+    ("atime", attr::NOATIME, false),
+    ("relatime", attr::RELATIME, true),
+    ("norelatime", attr::RELATIME, false),
+    ("strictatime", attr::STRICTATIME, true),
+    ("nostrictatime", attr::STRICTATIME, false),
+];
+
+/// The option words of the superblock: word, `MS_*` flag, set or cleared.
+const SUPER_WORDS: &[(&str, u64, bool)] = &[
+    ("ro", libc::MS_RDONLY, true),
+    ("rw", libc::MS_RDONLY, false),
+    ("sync", libc::MS_SYNCHRONOUS, true),
+    ("async", libc::MS_SYNCHRONOUS, false),
+    ("dirsync", libc::MS_DIRSYNC, true),
+    ("mand", libc::MS_MANDLOCK, true),
+    ("nomand", libc::MS_MANDLOCK, false),
+    ("lazytime", libc::MS_LAZYTIME, true),
+    ("nolazytime", libc::MS_LAZYTIME, false),
+    ("iversion", libc::MS_I_VERSION, true),
+    ("noiversion", libc::MS_I_VERSION, false),
+    ("silent", libc::MS_SILENT, true),
+    ("loud", libc::MS_SILENT, false),
+];
+
+/// The propagation words, each also with an `r` in front for the whole tree.
+const PROPAGATION_WORDS: &[(&str, u64)] = &[
+    ("private", libc::MS_PRIVATE),
+    ("shared", libc::MS_SHARED),
+    ("slave", libc::MS_SLAVE),
+    ("unbindable", libc::MS_UNBINDABLE),
+];
+
+/// Every option word that is no file system data, for `features`.
+pub fn option_words() -> Vec<String> {
+    let attrs = ATTR_WORDS.iter().chain(ATIME_WORDS).map(|(word, ..)| *word);
+    let both = attrs.chain(PROPAGATION_WORDS.iter().map(|(word, _)| *word));
+    let mut words: Vec<String> = both
+        .flat_map(|word| [word.to_owned(), format!("r{word}")])
+        .collect();
+    words.extend(SUPER_WORDS.iter().map(|(word, ..)| (*word).to_owned()));
+    let rest = ["bind", "rbind", "defaults", "remount", "tmpcopyup"];
+    words.extend(rest.map(str::to_owned));
+    words.sort();
+    words.dedup();
+    words
+}
+
+impl Attrs {
+    fn put(&mut self, bits: u64, on: bool) {
+        match on {
+            true => (self.set, self.clear) = (self.set | bits, self.clear & !bits),
+            false => (self.set, self.clear) = (self.set & !bits, self.clear | bits),
+        }
+    }
+
+    /// The kernel wants the whole field cleared before a mode is set.
+    fn put_atime(&mut self, mode: u64, on: bool) {
+        self.clear |= attr::ATIME;
+        match on {
+            true => self.set = self.set & !attr::ATIME | mode,
+            false if self.set & attr::ATIME == mode => self.set &= !attr::ATIME,
+            false => {}
+        }
+    }
+
+    /// Takes `word` if it is an attribute's.
+    fn word(&mut self, word: &str) -> bool {
+        if let Some((_, bits, on)) = ATTR_WORDS.iter().find(|(name, ..)| *name == word) {
+            self.put(*bits, *on);
+            return true;
+        }
+        if let Some((_, mode, on)) = ATIME_WORDS.iter().find(|(name, ..)| *name == word) {
+            self.put_atime(*mode, *on);
+            return true;
+        }
+        false
+    }
+}
+
+/// Checks `mounts`.
+///
+/// # Errors
+/// As [`Mount::new`].
+pub(super) fn list(
+    mounts: &[oci::Mount],
+    bundle: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Mount>> {
+    let mounts = mounts.iter().enumerate();
+    mounts
+        .map(|(index, mount)| Mount::new(index, mount, bundle, warnings))
+        .collect()
+}
+
+impl Mount {
+    /// Checks one element of `mounts`.
+    ///
+    /// # Errors
+    /// No destination, no type and no bind, a bind without source or with file system data,
+    /// a NUL byte, id mappings.
+    fn new(
+        index: usize,
+        mount: &oci::Mount,
+        bundle: &Path,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        let field = format!("mounts[{index}]");
+        let id_maps = [
+            ("uidMappings", mount.uid_mappings()),
+            ("gidMappings", mount.gid_mappings()),
+        ];
+        for (name, mappings) in id_maps {
+            check::unsupported(
+                format_args!("{field}.{name}"),
+                !check::list(mappings).is_empty(),
+            )?;
+        }
+        let fstype = mount.typ().clone().unwrap_or_default();
+        check::no_nul(format_args!("{field}.type"), &fstype)?;
+        let mut this = Self {
+            destination: destination(&field, mount.destination(), warnings)?,
+            source: mount
+                .source()
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned()),
+            fstype,
+            bind: None,
+            attrs: Attrs::default(),
+            recursive_attrs: Attrs::default(),
+            super_flags: 0,
+            super_clear: 0,
+            propagation: Vec::new(),
+            data: String::new(),
+            remount: false,
+            tmpcopyup: false,
+            options: check::list(mount.options()).to_vec(),
+            field,
+        };
+        this.read_options()?;
+        this.check_source(bundle)?;
+        this.check_kind(warnings)?;
+        Ok(this)
+    }
+
+    fn read_options(&mut self) -> Result<()> {
+        let options = std::mem::take(&mut self.options);
+        for (index, word) in options.iter().enumerate() {
+            let field = format!("{}.options[{index}]", self.field);
+            check::no_nul(&field, word)?;
+            if matches!(word.split('=').next(), Some("idmap" | "ridmap")) {
+                let error = Error::config(field, format!("{word:?}: not supported"));
+                return Err(error.hint("remove the option"));
+            }
+            self.read_option(word);
+        }
+        self.options = options;
+        // No file system has the name `bind`, so the type alone can mean nothing else.
+        if self.bind.is_none() {
+            self.bind = match self.fstype.as_str() {
+                "bind" => Some(false),
+                "rbind" => Some(true),
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+
+    fn read_option(&mut self, word: &str) {
+        let superblock = SUPER_WORDS.iter().find(|(name, ..)| *name == word);
+        if let Some((_, flag, on)) = superblock {
+            let (add, remove) = match on {
+                true => (&mut self.super_flags, &mut self.super_clear),
+                false => (&mut self.super_clear, &mut self.super_flags),
+            };
+            *add |= flag;
+            *remove &= !flag;
+        }
+        if self.attrs.word(word) || superblock.is_some() {
+            return;
+        }
+        let tree = word.strip_prefix('r').unwrap_or_default();
+        if self.recursive_attrs.word(tree) {
+            return;
+        }
+        let propagation = |word: &str, recursive| {
+            let found = PROPAGATION_WORDS.iter().find(|(name, _)| *name == word);
+            found.map(|(_, flag)| Propagation {
+                flag: *flag,
+                recursive,
+            })
+        };
+        if let Some(change) = propagation(word, false).or_else(|| propagation(tree, true)) {
+            self.propagation.push(change);
+            return;
+        }
+        match word {
+            "" | "defaults" => {}
+            "bind" => self.bind = Some(self.bind.unwrap_or(false)),
+            "rbind" => self.bind = Some(true),
+            "remount" => self.remount = true,
+            "tmpcopyup" => self.tmpcopyup = true,
+            data => {
+                if !self.data.is_empty() {
+                    self.data.push(',');
+                }
+                self.data.push_str(data);
+            }
+        }
+    }
+
+    fn check_source(&mut self, bundle: &Path) -> Result<()> {
+        let field = format!("{}.source", self.field);
+        check::no_nul(&field, self.source.as_deref().unwrap_or_default())?;
+        if self.bind.is_none() {
+            return Ok(());
+        }
+        match self.source.as_deref().unwrap_or_default() {
+            "" if self.remount => {}
+            "" => return Err(Error::config(field, "missing; a bind mount needs one")),
+            source => {
+                let path = bundle.join(source);
+                self.source = Some(path.to_string_lossy().into_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_kind(&mut self, warnings: &mut Vec<String>) -> Result<()> {
+        if self.bind.is_some() && !self.data.is_empty() {
+            let message = format!(
+                "{:?}: a bind mount takes no file system specific options",
+                self.data
+            );
+            return Err(Error::config(
+                format_args!("{}.options", self.field),
+                message,
+            ));
+        }
+        if self.bind.is_none() && self.fstype.is_empty() && !self.remount {
+            let error = Error::config(format_args!("{}.type", self.field), "missing");
+            return Err(error.hint("only a bind mount, by the option bind or rbind, needs no type"));
+        }
+        if self.tmpcopyup && (self.bind.is_some() || self.fstype != "tmpfs") {
+            warnings.push(format!(
+                "{}.options: tmpcopyup is for tmpfs, ignored",
+                self.field
+            ));
+            self.tmpcopyup = false;
+        }
+        Ok(())
+    }
+}
+
+fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<PathBuf> {
+    let text = path.to_string_lossy();
+    let field = format!("{field}.destination");
+    check::no_nul(&field, &text)?;
+    if text.is_empty() {
+        return Err(Error::config(field, "missing"));
+    }
+    if !path.is_absolute() {
+        warnings.push(format!("{field}: {text:?} is not absolute, taken below /"));
+    }
+    Ok(check::clean(path))
 }

@@ -1,6 +1,12 @@
 //! `process`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+
+use oci_spec::runtime as oci;
+
+use super::check;
+use crate::error::{Error, Result};
 
 /// `process`, checked.
 #[derive(Clone, Debug, Default)]
@@ -74,4 +80,248 @@ pub struct Rlimit {
     pub resource: u32,
     pub soft: u64,
     pub hard: u64,
+}
+
+/// The id that means "no id" to the kernel.
+const NO_ID: u32 = u32::MAX;
+
+impl Process {
+    /// Checks `process`, of `config.json` or of a file for `exec`.
+    ///
+    /// # Errors
+    /// The first wrong or unserved property, by its path from `process` on.
+    pub fn new(process: &oci::Process, warnings: &mut Vec<String>) -> Result<Self> {
+        refuse_unserved(process)?;
+        let terminal = process.terminal().unwrap_or(false);
+        let cwd = process.cwd().clone();
+        check::absolute("process.cwd", &cwd)?;
+        let oom_score_adj = process.oom_score_adj();
+        if let Some(score) = oom_score_adj {
+            check::within("process.oomScoreAdj", score, -1000..=1000)?;
+        }
+        if process.command_line().is_some() {
+            warnings.push("process.commandLine: for another platform, ignored".to_owned());
+        }
+        let size = process.console_size().filter(|_| terminal);
+        let capabilities = process.capabilities().as_ref();
+        Ok(Self {
+            terminal,
+            console_size: size.map(ConsoleSize::new).transpose()?.flatten(),
+            cwd,
+            env: env(check::list(process.env()))?,
+            args: args(check::list(process.args()))?,
+            user: User::new(process.user())?,
+            capabilities: capabilities.map_or_else(Capabilities::default, |sets| {
+                Capabilities::new(sets, warnings)
+            }),
+            rlimits: rlimits(check::list(process.rlimits()))?,
+            no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            oom_score_adj,
+            apparmor_profile: check::text(
+                "process.apparmorProfile",
+                process.apparmor_profile().as_ref(),
+            )?,
+            selinux_label: check::text("process.selinuxLabel", process.selinux_label().as_ref())?,
+        })
+    }
+}
+
+fn refuse_unserved(process: &oci::Process) -> Result<()> {
+    check::unsupported("process.scheduler", process.scheduler().is_some())?;
+    check::unsupported("process.ioPriority", process.io_priority().is_some())?;
+    let affinity = process
+        .exec_cpu_affinity()
+        .as_ref()
+        .is_some_and(|affinity| {
+            [affinity.initial(), affinity.cpu_affinity_final()]
+                .into_iter()
+                .flatten()
+                .any(|cpus| !cpus.is_empty())
+        });
+    check::unsupported("process.execCPUAffinity", affinity)
+}
+
+fn args(args: &[String]) -> Result<Vec<String>> {
+    match args.first() {
+        None => return Err(Error::config("process.args", "missing")),
+        Some(program) if program.is_empty() => {
+            return Err(Error::config("process.args[0]", "is empty"));
+        }
+        Some(_) => {}
+    }
+    for (index, arg) in args.iter().enumerate() {
+        check::no_nul(format_args!("process.args[{index}]"), arg)?;
+    }
+    Ok(args.to_vec())
+}
+
+/// Of entries with one name the last one stays, at its place. An empty `HOME` counts as absent.
+fn env(entries: &[String]) -> Result<Vec<String>> {
+    let mut last = HashMap::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let field = format_args!("process.env[{index}]");
+        check::no_nul(field, entry)?;
+        match entry.split_once('=') {
+            None => return Err(Error::config(field, format!("{entry:?} has no \"=\""))),
+            Some(("", _)) => return Err(Error::config(field, format!("{entry:?} has no name"))),
+            Some((name, _)) => last.insert(name, index),
+        };
+    }
+    let kept = entries.iter().enumerate().filter(|(index, entry)| {
+        let name = entry.split_once('=').map(|(name, _)| name);
+        name.and_then(|name| last.get(name)) == Some(index) && *entry != "HOME="
+    });
+    Ok(kept.map(|(_, entry)| entry.clone()).collect())
+}
+
+impl ConsoleSize {
+    /// `None` for 0 by 0, which is what engines send when they do not know.
+    fn new(size: oci::Box) -> Result<Option<Self>> {
+        let one = |name: &str, value: u64| {
+            let field = format!("process.consoleSize.{name}");
+            check::within(&field, value, 0..=u64::from(u16::MAX))?;
+            u16::try_from(value).map_err(|_| Error::config(field, "too large"))
+        };
+        let this = Self {
+            height: one("height", size.height())?,
+            width: one("width", size.width())?,
+        };
+        Ok(Some(this).filter(|size| {
+            *size
+                != Self {
+                    height: 0,
+                    width: 0,
+                }
+        }))
+    }
+}
+
+impl User {
+    fn new(user: &oci::User) -> Result<Self> {
+        let umask = user.umask().unwrap_or(0o022);
+        check::within("process.user.umask", umask, 0..=0o7777)?;
+        let mut additional_gids = Vec::new();
+        for gid in check::list(user.additional_gids()) {
+            if !additional_gids.contains(gid) {
+                additional_gids.push(*gid);
+            }
+        }
+        let groups = additional_gids.iter().map(|gid| ("additionalGids", *gid));
+        for (name, id) in [("uid", user.uid()), ("gid", user.gid())]
+            .into_iter()
+            .chain(groups)
+        {
+            if id == NO_ID {
+                let message = format!("{id} is no id");
+                return Err(Error::config(format_args!("process.user.{name}"), message));
+            }
+        }
+        Ok(Self {
+            uid: user.uid(),
+            gid: user.gid(),
+            additional_gids,
+            umask: umask & 0o777,
+        })
+    }
+}
+
+impl Capabilities {
+    /// Checks `process.capabilities`. What the kernel's rules forbid is a warning, as the
+    /// specification asks: an effective bit needs the permitted one; an inheritable bit needs
+    /// the bounding one; an ambient bit needs both the permitted and the inheritable one.
+    fn new(sets: &oci::LinuxCapabilities, warnings: &mut Vec<String>) -> Self {
+        let mut limit = |name: &str, set: u64, allowed: u64, needs: &str| {
+            for capability in names(set & !allowed) {
+                warnings.push(format!(
+                    "process.capabilities.{name}: {capability} is not {needs} too, ignored"
+                ));
+            }
+            set & allowed
+        };
+        let (bounding, permitted) = (mask(sets.bounding()), mask(sets.permitted()));
+        let inheritable = limit(
+            "inheritable",
+            mask(sets.inheritable()),
+            bounding,
+            "bounding",
+        );
+        Self {
+            bounding,
+            permitted,
+            inheritable,
+            effective: limit("effective", mask(sets.effective()), permitted, "permitted"),
+            ambient: limit(
+                "ambient",
+                mask(sets.ambient()),
+                permitted & inheritable,
+                "permitted and inheritable",
+            ),
+        }
+    }
+}
+
+/// Every capability of `set`, by name.
+fn names(set: u64) -> Vec<String> {
+    let mut all: Vec<_> = caps::all().into_iter().collect();
+    all.sort_by_key(caps::Capability::index);
+    let present = all
+        .into_iter()
+        .filter(|capability| set & capability.bitmask() != 0);
+    present.map(|capability| capability.to_string()).collect()
+}
+
+fn mask(set: &Option<oci::Capabilities>) -> u64 {
+    let set = set.iter().flatten();
+    set.filter_map(|capability| format!("CAP_{capability}").parse::<caps::Capability>().ok())
+        .fold(0, |mask, capability| mask | capability.bitmask())
+}
+
+fn rlimits(list: &[oci::PosixRlimit]) -> Result<Vec<Rlimit>> {
+    let mut out: Vec<Rlimit> = Vec::with_capacity(list.len());
+    for (index, limit) in list.iter().enumerate() {
+        let field = format!("process.rlimits[{index}]");
+        let name = limit.typ().to_string();
+        if let Some(other) = out.iter().find(|other| other.name == name) {
+            let message = format!("{name} is listed twice, first at {}", other.field);
+            return Err(Error::config(format_args!("{field}.type"), message));
+        }
+        let (soft, hard) = (limit.soft(), limit.hard());
+        if soft > hard {
+            let message = format!("{name}: {soft} is above the hard limit {hard}");
+            return Err(Error::config(format_args!("{field}.soft"), message));
+        }
+        out.push(Rlimit {
+            field,
+            name,
+            resource: resource(limit.typ()),
+            soft,
+            hard,
+        });
+    }
+    Ok(out)
+}
+
+fn resource(kind: oci::PosixRlimitType) -> u32 {
+    use oci::PosixRlimitType as Kind;
+
+    let resource = match kind {
+        Kind::RlimitCpu => libc::RLIMIT_CPU,
+        Kind::RlimitFsize => libc::RLIMIT_FSIZE,
+        Kind::RlimitData => libc::RLIMIT_DATA,
+        Kind::RlimitStack => libc::RLIMIT_STACK,
+        Kind::RlimitCore => libc::RLIMIT_CORE,
+        Kind::RlimitRss => libc::RLIMIT_RSS,
+        Kind::RlimitNproc => libc::RLIMIT_NPROC,
+        Kind::RlimitNofile => libc::RLIMIT_NOFILE,
+        Kind::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        Kind::RlimitAs => libc::RLIMIT_AS,
+        Kind::RlimitLocks => libc::RLIMIT_LOCKS,
+        Kind::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        Kind::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        Kind::RlimitNice => libc::RLIMIT_NICE,
+        Kind::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        Kind::RlimitRttime => libc::RLIMIT_RTTIME,
+    };
+    // Signed in one C library, unsigned in another; all are small.
+    resource as _
 }

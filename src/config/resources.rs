@@ -1,6 +1,13 @@
 //! `linux.resources`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+
+use oci_spec::runtime as oci;
+
+pub use super::block_io::{BlockIo, Throttle, ThrottleKind, WeightDevice};
+use super::{check, linux};
+use crate::error::{Error, Result};
 
 /// `linux.resources`, checked; absent values are `None`, and `-1` means unlimited.
 #[derive(Clone, Debug, Default)]
@@ -62,40 +69,6 @@ pub struct Cpu {
     pub realtime_period: Option<u64>,
 }
 
-/// `resources.blockIO`.
-#[derive(Clone, Debug, Default)]
-pub struct BlockIo {
-    pub weight: Option<u16>,
-    pub weight_devices: Vec<WeightDevice>,
-    pub throttle: Vec<Throttle>,
-}
-
-/// One element of `blockIO.weightDevice`.
-#[derive(Clone, Debug)]
-pub struct WeightDevice {
-    pub major: i64,
-    pub minor: i64,
-    pub weight: u16,
-}
-
-/// One element of a `blockIO.throttle…Device` list.
-#[derive(Clone, Debug)]
-pub struct Throttle {
-    pub kind: ThrottleKind,
-    pub major: i64,
-    pub minor: i64,
-    pub rate: u64,
-}
-
-/// Which list a throttle came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThrottleKind {
-    ReadBps,
-    WriteBps,
-    ReadIops,
-    WriteIops,
-}
-
 /// One element of `resources.hugepageLimits`.
 #[derive(Clone, Debug)]
 pub struct Hugepage {
@@ -109,4 +82,311 @@ pub struct Hugepage {
 pub struct Rdma {
     pub hca_handles: Option<u32>,
     pub hca_objects: Option<u32>,
+}
+
+impl Resources {
+    /// Checks `linux.resources`, of `config.json` or of a file for `update`; `field` is its
+    /// path, for messages.
+    ///
+    /// A limit of 0 counts as absent where the kernel has no use for a zero (memory, CPU
+    /// shares, quota and period, block weight): engines send it so.
+    ///
+    /// # Errors
+    /// A value out of range, or a property that only cgroup v1 has.
+    pub fn new(
+        resources: &oci::LinuxResources,
+        field: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        let at = |name: &str| match field {
+            "" => name.to_owned(),
+            field => format!("{field}.{name}"),
+        };
+        refuse_network(resources.network().as_ref(), &at("network"))?;
+        let (memory, cpu) = (resources.memory().as_ref(), resources.cpu().as_ref());
+        let memory = memory
+            .map(|it| Memory::new(it, &at("memory"), warnings))
+            .transpose()?;
+        let cpu = cpu.map(|it| Cpu::new(it, &at("cpu"))).transpose()?;
+        let block_io = resources.block_io().as_ref();
+        let block_io = block_io
+            .map(|it| BlockIo::new(it, &at("blockIO"), warnings))
+            .transpose()?;
+        let pids = resources.pids().map(|pids| pids.limit());
+        if let Some(limit) = pids {
+            check::within(at("pids.limit"), limit, -1..=i64::MAX)?;
+        }
+        Ok(Self {
+            devices: device_rules(check::list(resources.devices()), &at("devices"))?,
+            memory: memory.unwrap_or_default(),
+            cpu: cpu.unwrap_or_default(),
+            pids,
+            block_io: block_io.unwrap_or_default(),
+            hugepages: hugepages(
+                check::list(resources.hugepage_limits()),
+                &at("hugepageLimits"),
+            )?,
+            rdma: rdma(resources.rdma(), &at("rdma"))?,
+            unified: unified(resources.unified(), &at("unified"))?,
+        })
+    }
+}
+
+/// An error for a property that only cgroup v1 could serve.
+fn v1_only(field: impl Display, present: bool) -> Result<()> {
+    match present {
+        false => Ok(()),
+        true => Err(Error::config(field, "cgroup v2 has no such control").hint("remove it")),
+    }
+}
+
+fn refuse_network(network: Option<&oci::LinuxNetwork>, field: &str) -> Result<()> {
+    let Some(network) = network else {
+        return Ok(());
+    };
+    let class = network.class_id().unwrap_or(0) != 0;
+    v1_only(format_args!("{field}.classID"), class)?;
+    v1_only(
+        format_args!("{field}.priorities"),
+        !check::list(network.priorities()).is_empty(),
+    )
+}
+
+fn device_rules(rules: &[oci::LinuxDeviceCgroup], field: &str) -> Result<Vec<DeviceRule>> {
+    let rules = rules.iter().enumerate();
+    rules
+        .map(|(index, rule)| DeviceRule::new(rule, &format!("{field}[{index}]")))
+        .collect()
+}
+
+impl DeviceRule {
+    /// An absent `access` means all three.
+    fn new(rule: &oci::LinuxDeviceCgroup, field: &str) -> Result<Self> {
+        let kind = match rule.typ() {
+            None | Some(oci::LinuxDeviceType::A) => DeviceRuleKind::All,
+            Some(oci::LinuxDeviceType::B) => DeviceRuleKind::Block,
+            Some(oci::LinuxDeviceType::C) => DeviceRuleKind::Char,
+            Some(other) => {
+                let message = format!(
+                    "{:?} cannot be controlled, expected a, b or c",
+                    other.as_str()
+                );
+                return Err(Error::config(format_args!("{field}.type"), message));
+            }
+        };
+        let access = match rule.access().as_deref() {
+            None | Some("") => "rwm",
+            Some(access) => access,
+        };
+        if let Some(letter) = access.chars().find(|letter| !"rwm".contains(*letter)) {
+            let message = format!("unknown access {letter:?} in {access:?}, expected r, w or m");
+            return Err(Error::config(format_args!("{field}.access"), message));
+        }
+        // Engines write the wildcard as -1, too.
+        let (major, minor) = (
+            rule.major().filter(|n| *n != -1),
+            rule.minor().filter(|n| *n != -1),
+        );
+        Ok(Self {
+            allow: rule.allow(),
+            kind,
+            major: major
+                .map(|n| linux::major(format_args!("{field}.major"), n))
+                .transpose()?,
+            minor: minor
+                .map(|n| linux::minor(format_args!("{field}.minor"), n))
+                .transpose()?,
+            read: access.contains('r'),
+            write: access.contains('w'),
+            mknod: access.contains('m'),
+        })
+    }
+}
+
+impl Memory {
+    fn new(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) -> Result<Self> {
+        let bytes = |name: &str, value: Option<i64>| -> Result<Option<i64>> {
+            let value = value.filter(|value| *value != 0);
+            if let Some(value) = value {
+                check::within(format_args!("{field}.{name}"), value, -1..=i64::MAX)?;
+            }
+            Ok(value)
+        };
+        let this = Self {
+            limit: bytes("limit", memory.limit())?,
+            reservation: bytes("reservation", memory.reservation())?,
+            swap: bytes("swap", memory.swap())?,
+            swappiness: memory.swappiness(),
+            disable_oom_killer: memory.disable_oom_killer().unwrap_or(false),
+            check_before_update: memory.check_before_update().unwrap_or(false),
+        };
+        if let Some(swappiness) = this.swappiness {
+            check::within(format_args!("{field}.swappiness"), swappiness, 0..=100)?;
+        }
+        if let (Some(limit), Some(swap)) = (this.limit, this.swap)
+            && swap > 0
+            && swap < limit
+        {
+            let message =
+                format!("{swap} is below limit, {limit}: it counts memory and swap together");
+            return Err(Error::config(format_args!("{field}.swap"), message));
+        }
+        this.warn(memory, field, warnings);
+        Ok(this)
+    }
+
+    fn warn(&self, memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) {
+        // The properties are deprecated; old configs have them.
+        #[allow(deprecated)]
+        let kernel = memory.kernel();
+        for (name, present) in [
+            ("kernel", kernel.is_some()),
+            ("kernelTCP", memory.kernel_tcp().is_some()),
+            ("useHierarchy", memory.use_hierarchy() == Some(false)),
+            ("swappiness", self.swappiness.is_some()),
+            ("disableOOMKiller", self.disable_oom_killer),
+        ] {
+            if present {
+                warnings.push(format!(
+                    "{field}.{name}: cgroup v2 has no such control, ignored"
+                ));
+            }
+        }
+    }
+}
+
+impl Cpu {
+    fn new(cpu: &oci::LinuxCpu, field: &str) -> Result<Self> {
+        let realtime = (cpu.realtime_runtime(), cpu.realtime_period());
+        let runtime = realtime.0.unwrap_or(0) != 0;
+        v1_only(format_args!("{field}.realtimeRuntime"), runtime)?;
+        v1_only(
+            format_args!("{field}.realtimePeriod"),
+            realtime.1.unwrap_or(0) != 0,
+        )?;
+        let this = Self {
+            shares: cpu.shares().filter(|shares| *shares != 0),
+            quota: cpu.quota().filter(|quota| *quota != 0),
+            period: cpu.period().filter(|period| *period != 0),
+            burst: cpu.burst(),
+            idle: cpu.idle(),
+            cpus: list_of_numbers(&format!("{field}.cpus"), cpu.cpus().as_ref())?,
+            mems: list_of_numbers(&format!("{field}.mems"), cpu.mems().as_ref())?,
+            realtime_runtime: realtime.0,
+            realtime_period: realtime.1,
+        };
+        this.check_bandwidth(field)?;
+        Ok(this)
+    }
+
+    /// The ranges are the kernel's. Source: kernel/sched/core.c, `tg_set_bandwidth`.
+    fn check_bandwidth(&self, field: &str) -> Result<()> {
+        if let Some(period) = self.period {
+            check::within(format_args!("{field}.period"), period, 1_000..=1_000_000)?;
+        }
+        if let Some(quota) = self.quota
+            && quota != -1
+        {
+            check::within(format_args!("{field}.quota"), quota, 1_000..=i64::MAX)?;
+        }
+        if let Some(idle) = self.idle {
+            check::within(format_args!("{field}.idle"), idle, 0..=1)?;
+        }
+        let quota = self.quota.and_then(|quota| u64::try_from(quota).ok());
+        match (self.burst, quota) {
+            (Some(burst), Some(quota)) if burst > quota => {
+                let message = format!("{burst} is above quota, {quota}");
+                Err(Error::config(format_args!("{field}.burst"), message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `0-3,5` and the like, as cpuset files take it.
+fn list_of_numbers(field: &str, list: Option<&String>) -> Result<Option<String>> {
+    let list = check::text(field, list)?;
+    if let Some(text) = &list {
+        let number = |text: &str| text.trim().parse::<u32>().ok();
+        let good = |part: &str| match part.split_once('-') {
+            None => number(part).is_some(),
+            Some((first, last)) => match (number(first), number(last)) {
+                (Some(first), Some(last)) => first <= last,
+                _ => false,
+            },
+        };
+        if !text.split(',').all(good) {
+            return Err(Error::config(
+                field,
+                format!("{text:?} is not a list such as 0-3,5"),
+            ));
+        }
+    }
+    Ok(list)
+}
+
+fn hugepages(limits: &[oci::LinuxHugepageLimit], field: &str) -> Result<Vec<Hugepage>> {
+    let limits = limits.iter().enumerate();
+    limits
+        .map(|(index, limit)| Hugepage::new(limit, &format!("{field}[{index}]")))
+        .collect()
+}
+
+impl Hugepage {
+    fn new(limit: &oci::LinuxHugepageLimit, field: &str) -> Result<Self> {
+        let page_size = limit.page_size();
+        let number = page_size
+            .strip_suffix('B')
+            .and_then(|size| size.strip_suffix(['K', 'M', 'G']));
+        let digits =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+        if !number.is_some_and(|number| !number.is_empty() && digits(number)) {
+            let message = format!("{page_size:?} is not a size such as 64KB, 2MB or 1GB");
+            return Err(Error::config(format_args!("{field}.pageSize"), message));
+        }
+        let bytes = u64::try_from(limit.limit()).map_err(|_| {
+            let message = format!("{} is negative", limit.limit());
+            Error::config(format_args!("{field}.limit"), message)
+        })?;
+        Ok(Self {
+            page_size: page_size.clone(),
+            limit: bytes,
+        })
+    }
+}
+
+fn rdma(
+    devices: &Option<HashMap<String, oci::LinuxRdma>>,
+    field: &str,
+) -> Result<BTreeMap<String, Rdma>> {
+    let mut out = BTreeMap::new();
+    for (device, limit) in devices.iter().flatten() {
+        let field = format!("{field}[{device:?}]");
+        if device.is_empty() || device.contains(|c: char| c.is_whitespace() || c == '\0') {
+            return Err(Error::config(field, "not the name of a device"));
+        }
+        let limit = Rdma {
+            hca_handles: limit.hca_handles(),
+            hca_objects: limit.hca_objects(),
+        };
+        if limit.hca_handles.is_none() && limit.hca_objects.is_none() {
+            return Err(Error::config(field, "needs hcaHandles or hcaObjects"));
+        }
+        out.insert(device.clone(), limit);
+    }
+    Ok(out)
+}
+
+fn unified(
+    files: &Option<HashMap<String, String>>,
+    field: &str,
+) -> Result<BTreeMap<String, String>> {
+    for (name, value) in files.iter().flatten() {
+        let field = format!("{field}[{name:?}]");
+        check::no_nul(&field, value)?;
+        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+            return Err(Error::config(field, "not the name of a file in a cgroup"));
+        }
+    }
+    Ok(files.clone().into_iter().flatten().collect())
 }

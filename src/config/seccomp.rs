@@ -1,5 +1,10 @@
 //! `linux.seccomp`.
 
+use oci_spec::runtime as oci;
+
+use super::check;
+use crate::error::{Error, Result};
+
 /// What a filter answers. Numbers as in seccomp(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
@@ -80,4 +85,199 @@ pub struct Seccomp {
     /// `SECCOMP_FILTER_FLAG_*`; an absent `flags` asks for SPEC_ALLOW, an empty one for nothing.
     pub flags: u64,
     pub rules: Vec<Rule>,
+}
+
+/// `SECCOMP_FILTER_FLAG_*`. Source: seccomp(2).
+mod flag {
+    pub const TSYNC: u64 = 1;
+    pub const LOG: u64 = 2;
+    pub const SPEC_ALLOW: u64 = 4;
+}
+
+/// What an action that carries a number answers when the config gives none.
+const DEFAULT_ERRNO: u16 = libc::EPERM as u16;
+/// The largest errno that the kernel returns.
+const MAX_ERRNO: u16 = 4095;
+
+impl Seccomp {
+    /// Checks `linux.seccomp`.
+    ///
+    /// # Errors
+    /// An errno for an action that takes none, an argument index above 5, a rule without names,
+    /// anything that needs a listener.
+    pub(super) fn new(seccomp: &oci::LinuxSeccomp, warnings: &mut Vec<String>) -> Result<Self> {
+        let listener = seccomp.listener_path().as_ref();
+        let listener = listener.is_some_and(|path| !path.as_os_str().is_empty());
+        check::unsupported("linux.seccomp.listenerPath", listener)?;
+        let metadata = seccomp
+            .listener_metadata()
+            .as_ref()
+            .is_some_and(|text| !text.is_empty());
+        check::unsupported("linux.seccomp.listenerMetadata", metadata)?;
+        let default_action = Action::new(
+            "linux.seccomp.defaultAction",
+            seccomp.default_action(),
+            "linux.seccomp.defaultErrnoRet",
+            seccomp.default_errno_ret(),
+        )?;
+        let rules = check::list(seccomp.syscalls()).iter().enumerate();
+        Ok(Self {
+            default_action,
+            architectures: architectures(check::list(seccomp.architectures()), warnings),
+            flags: flags(seccomp.flags().as_deref(), warnings),
+            rules: rules
+                .map(|(index, rule)| Rule::new(index, rule))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl Action {
+    fn new(
+        field: &str,
+        action: oci::LinuxSeccompAction,
+        errno_field: &str,
+        errno: Option<u32>,
+    ) -> Result<Self> {
+        use oci::LinuxSeccompAction as Scmp;
+
+        let number = |max: u16| -> Result<u16> {
+            let Some(errno) = errno else {
+                return Ok(DEFAULT_ERRNO);
+            };
+            check::within(errno_field, errno, 0..=u32::from(max))?;
+            Ok(errno as u16)
+        };
+        let plain = match action {
+            Scmp::ScmpActErrno => return number(MAX_ERRNO).map(Self::Errno),
+            Scmp::ScmpActTrace => return number(u16::MAX).map(Self::Trace),
+            Scmp::ScmpActNotify => {
+                let error = Error::config(field, "SCMP_ACT_NOTIFY: not supported");
+                return Err(error.hint("choose another action"));
+            }
+            Scmp::ScmpActKill | Scmp::ScmpActKillThread => Self::KillThread,
+            Scmp::ScmpActKillProcess => Self::KillProcess,
+            Scmp::ScmpActTrap => Self::Trap,
+            Scmp::ScmpActLog => Self::Log,
+            Scmp::ScmpActAllow => Self::Allow,
+        };
+        match errno {
+            None => Ok(plain),
+            Some(_) => Err(Error::config(
+                errno_field,
+                format!("{action} returns no errno"),
+            )),
+        }
+    }
+}
+
+/// An architecture that the compiler does not know cannot run here; its programs get the
+/// answer of every unlisted architecture.
+fn architectures(list: &[oci::Arch], warnings: &mut Vec<String>) -> Vec<Arch> {
+    let mut out = Vec::new();
+    for (index, arch) in list.iter().enumerate() {
+        match Arch::new(*arch) {
+            Some(arch) if out.contains(&arch) => {}
+            Some(arch) => out.push(arch),
+            None => warnings.push(format!(
+                "linux.seccomp.architectures[{index}]: {arch} has no table in this build, ignored"
+            )),
+        }
+    }
+    out
+}
+
+impl Arch {
+    fn new(arch: oci::Arch) -> Option<Self> {
+        match arch {
+            oci::Arch::ScmpArchNative => Self::native(),
+            oci::Arch::ScmpArchX86 => Some(Self::X86),
+            oci::Arch::ScmpArchX86_64 => Some(Self::X86_64),
+            oci::Arch::ScmpArchX32 => Some(Self::X32),
+            oci::Arch::ScmpArchArm => Some(Self::Arm),
+            oci::Arch::ScmpArchAarch64 => Some(Self::Aarch64),
+            oci::Arch::ScmpArchRiscv64 => Some(Self::Riscv64),
+            _ => None,
+        }
+    }
+
+    /// The architecture that this program was built for.
+    pub fn native() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::X86_64),
+            "x86" => Some(Self::X86),
+            "aarch64" => Some(Self::Aarch64),
+            "arm" => Some(Self::Arm),
+            "riscv64" => Some(Self::Riscv64),
+            _ => None,
+        }
+    }
+}
+
+fn flags(flags: Option<&[oci::LinuxSeccompFilterFlag]>, warnings: &mut Vec<String>) -> u64 {
+    use oci::LinuxSeccompFilterFlag as Flag;
+
+    let Some(flags) = flags else {
+        return flag::SPEC_ALLOW;
+    };
+    let mut out = 0;
+    for (index, one) in flags.iter().enumerate() {
+        out |= match one {
+            Flag::SeccompFilterFlagLog => flag::LOG,
+            Flag::SeccompFilterFlagTsync => flag::TSYNC,
+            Flag::SeccompFilterFlagSpecAllow => flag::SPEC_ALLOW,
+            Flag::SeccompFilterFlagWaitKillableRecv => {
+                warnings.push(format!(
+                    "linux.seccomp.flags[{index}]: {one} has no effect without SCMP_ACT_NOTIFY"
+                ));
+                0
+            }
+        };
+    }
+    out
+}
+
+impl Rule {
+    fn new(index: usize, rule: &oci::LinuxSyscall) -> Result<Self> {
+        let field = format!("linux.seccomp.syscalls[{index}]");
+        let names = rule.names();
+        if names.is_empty() || names.iter().any(String::is_empty) {
+            return Err(Error::config(format_args!("{field}.names"), "needs a name"));
+        }
+        let action = Action::new(
+            &format!("{field}.action"),
+            rule.action(),
+            &format!("{field}.errnoRet"),
+            rule.errno_ret(),
+        )?;
+        let args = check::list(rule.args()).iter().enumerate();
+        let args = args.map(|(index, arg)| Argument::new(&format!("{field}.args[{index}]"), arg));
+        Ok(Self {
+            names: names.clone(),
+            action,
+            args: args.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl Argument {
+    fn new(field: &str, arg: &oci::LinuxSeccompArg) -> Result<Self> {
+        use oci::LinuxSeccompOperator as Scmp;
+
+        check::within(format_args!("{field}.index"), arg.index(), 0..=5)?;
+        Ok(Self {
+            index: arg.index() as u8,
+            value: arg.value(),
+            value_two: arg.value_two().unwrap_or(0),
+            operator: match arg.op() {
+                Scmp::ScmpCmpNe => Operator::NotEqual,
+                Scmp::ScmpCmpLt => Operator::Less,
+                Scmp::ScmpCmpLe => Operator::LessOrEqual,
+                Scmp::ScmpCmpEq => Operator::Equal,
+                Scmp::ScmpCmpGe => Operator::GreaterOrEqual,
+                Scmp::ScmpCmpGt => Operator::Greater,
+                Scmp::ScmpCmpMaskedEq => Operator::MaskedEqual,
+            },
+        })
+    }
 }

@@ -1,0 +1,121 @@
+//! `linux.resources.blockIO`.
+
+use oci_spec::runtime as oci;
+
+use super::{check, linux};
+use crate::error::Result;
+
+/// `resources.blockIO`.
+#[derive(Clone, Debug, Default)]
+pub struct BlockIo {
+    pub weight: Option<u16>,
+    pub weight_devices: Vec<WeightDevice>,
+    pub throttle: Vec<Throttle>,
+}
+
+/// One element of `blockIO.weightDevice`.
+#[derive(Clone, Debug)]
+pub struct WeightDevice {
+    pub major: i64,
+    pub minor: i64,
+    pub weight: u16,
+}
+
+/// One element of a `blockIO.throttle…Device` list.
+#[derive(Clone, Debug)]
+pub struct Throttle {
+    pub kind: ThrottleKind,
+    pub major: i64,
+    pub minor: i64,
+    pub rate: u64,
+}
+
+/// Which list a throttle came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThrottleKind {
+    ReadBps,
+    WriteBps,
+    ReadIops,
+    WriteIops,
+}
+
+impl BlockIo {
+    pub(super) fn new(
+        block_io: &oci::LinuxBlockIo,
+        field: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        if block_io.leaf_weight().is_some_and(|weight| weight != 0) {
+            warnings.push(format!(
+                "{field}.leafWeight: cgroup v2 has no such control, ignored"
+            ));
+        }
+        let mut this = Self {
+            weight: weight(&format!("{field}.weight"), block_io.weight())?,
+            ..Self::default()
+        };
+        for (index, device) in check::list(block_io.weight_device()).iter().enumerate() {
+            let field = format!("{field}.weightDevice[{index}]");
+            if device.leaf_weight().is_some_and(|weight| weight != 0) {
+                let message = "leafWeight: cgroup v2 has no such control, ignored";
+                warnings.push(format!("{field}.{message}"));
+            }
+            let (major, minor) = block_device(&field, device.major(), device.minor())?;
+            if let Some(weight) = weight(&format!("{field}.weight"), device.weight())? {
+                this.weight_devices.push(WeightDevice {
+                    major,
+                    minor,
+                    weight,
+                });
+            }
+        }
+        for (name, kind, list) in [
+            (
+                "throttleReadBpsDevice",
+                ThrottleKind::ReadBps,
+                block_io.throttle_read_bps_device(),
+            ),
+            (
+                "throttleWriteBpsDevice",
+                ThrottleKind::WriteBps,
+                block_io.throttle_write_bps_device(),
+            ),
+            (
+                "throttleReadIOPSDevice",
+                ThrottleKind::ReadIops,
+                block_io.throttle_read_iops_device(),
+            ),
+            (
+                "throttleWriteIOPSDevice",
+                ThrottleKind::WriteIops,
+                block_io.throttle_write_iops_device(),
+            ),
+        ] {
+            for (index, device) in check::list(list).iter().enumerate() {
+                let field = format!("{field}.{name}[{index}]");
+                let (major, minor) = block_device(&field, device.major(), device.minor())?;
+                this.throttle.push(Throttle {
+                    kind,
+                    major,
+                    minor,
+                    rate: device.rate(),
+                });
+            }
+        }
+        Ok(this)
+    }
+}
+
+fn weight(field: &str, weight: Option<u16>) -> Result<Option<u16>> {
+    let weight = weight.filter(|weight| *weight != 0);
+    if let Some(weight) = weight {
+        check::within(field, weight, 10..=1000)?;
+    }
+    Ok(weight)
+}
+
+fn block_device(field: &str, major: i64, minor: i64) -> Result<(i64, i64)> {
+    linux::major(format_args!("{field}.major"), major)?;
+    linux::minor(format_args!("{field}.minor"), minor)?;
+    Ok((major, minor))
+}

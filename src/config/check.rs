@@ -1,0 +1,103 @@
+//! Small checks that every part of the config shares.
+
+use std::fmt::Display;
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Refuses a NUL byte: every string of the config ends up in a system call.
+pub(super) fn no_nul(field: impl Display, text: &str) -> Result<()> {
+    match text.contains('\0') {
+        true => Err(Error::config(field, "has a NUL byte")),
+        false => Ok(()),
+    }
+}
+
+/// An absolute path without a NUL byte, lexically clean.
+pub(super) fn absolute(field: impl Display, path: &Path) -> Result<PathBuf> {
+    let text = path.to_string_lossy();
+    no_nul(&field, &text)?;
+    if text.is_empty() {
+        return Err(Error::config(field, "missing"));
+    }
+    if !path.is_absolute() {
+        return Err(Error::config(
+            field,
+            format!("{text:?} is not an absolute path"),
+        ));
+    }
+    Ok(clean(path))
+}
+
+/// `path` from the root on, without `.`, `..` and repeated or trailing slashes.
+/// Purely lexical: `..` above the root stays at the root.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+/// An empty string means the same as an absent one.
+pub(super) fn text(field: impl Display, value: Option<&String>) -> Result<Option<String>> {
+    match value.filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(value) => no_nul(field, value).map(|()| Some(value.clone())),
+    }
+}
+
+/// Refuses a property that this runtime does not serve yet.
+pub(super) fn unsupported(field: impl Display, present: bool) -> Result<()> {
+    match present {
+        false => Ok(()),
+        true => Err(Error::config(field, "not supported").hint("remove the property")),
+    }
+}
+
+/// A list, absent or not, as a slice.
+pub(super) fn list<T>(value: &Option<Vec<T>>) -> &[T] {
+    value.as_deref().unwrap_or_default()
+}
+
+/// Refuses a number outside of `range`.
+pub(super) fn within<T>(
+    field: impl Display,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<()>
+where
+    T: PartialOrd + Display,
+{
+    match range.contains(&value) {
+        true => Ok(()),
+        false => Err(Error::config(
+            field,
+            format!("{value} is outside of {} to {}", range.start(), range.end()),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_is_lexical_and_stays_below_the_root() {
+        for (from, to) in [
+            ("/", "/"),
+            ("/a/./b//c/", "/a/b/c"),
+            ("/a/../../b", "/b"),
+            ("a/b", "/a/b"),
+            ("../..", "/"),
+        ] {
+            assert_eq!(clean(Path::new(from)), Path::new(to), "{from}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `linux.namespaces`, the id mappings and the time offsets.
+
+use std::collections::HashMap;
+
+use oci_spec::runtime as oci;
+
+use super::check;
+use super::linux::{IdMapping, Namespace, NamespaceKind, Namespaces, TimeOffset};
+use crate::error::{Error, Result};
+
+/// The most lines that the kernel takes in a uid_map. Source: user_namespaces(7).
+const MAX_MAPPINGS: usize = 340;
+
+impl NamespaceKind {
+    /// The word of `linux.namespaces[].type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+            Self::Mount => "mount",
+        }
+    }
+}
+
+impl From<oci::LinuxNamespaceType> for NamespaceKind {
+    fn from(kind: oci::LinuxNamespaceType) -> Self {
+        match kind {
+            oci::LinuxNamespaceType::User => Self::User,
+            oci::LinuxNamespaceType::Pid => Self::Pid,
+            oci::LinuxNamespaceType::Network => Self::Network,
+            oci::LinuxNamespaceType::Ipc => Self::Ipc,
+            oci::LinuxNamespaceType::Uts => Self::Uts,
+            oci::LinuxNamespaceType::Cgroup => Self::Cgroup,
+            oci::LinuxNamespaceType::Time => Self::Time,
+            oci::LinuxNamespaceType::Mount => Self::Mount,
+        }
+    }
+}
+
+impl Namespaces {
+    /// Checks `linux.namespaces`.
+    ///
+    /// # Errors
+    /// A type listed twice, a path that is not absolute.
+    pub(super) fn new(list: &[oci::LinuxNamespace]) -> Result<Self> {
+        let mut this = Self::default();
+        for (index, namespace) in list.iter().enumerate() {
+            let field = format!("linux.namespaces[{index}]");
+            let kind = NamespaceKind::from(namespace.typ());
+            let slot = this.get_mut(kind);
+            if *slot != Namespace::Inherit {
+                let message = format!("{:?} is listed twice", kind.name());
+                return Err(Error::config(format_args!("{field}.type"), message));
+            }
+            let path = namespace
+                .path()
+                .as_ref()
+                .filter(|path| !path.as_os_str().is_empty());
+            *slot = match path {
+                None => Namespace::New,
+                Some(path) => {
+                    let field = format!("{field}.path");
+                    check::absolute(&field, path)?;
+                    Namespace::Join {
+                        field,
+                        path: path.clone(),
+                    }
+                }
+            };
+        }
+        Ok(this)
+    }
+
+    /// What the config says of `kind`.
+    pub fn get(&self, kind: NamespaceKind) -> &Namespace {
+        match kind {
+            NamespaceKind::User => &self.user,
+            NamespaceKind::Pid => &self.pid,
+            NamespaceKind::Network => &self.network,
+            NamespaceKind::Ipc => &self.ipc,
+            NamespaceKind::Uts => &self.uts,
+            NamespaceKind::Cgroup => &self.cgroup,
+            NamespaceKind::Time => &self.time,
+            NamespaceKind::Mount => &self.mount,
+        }
+    }
+
+    fn get_mut(&mut self, kind: NamespaceKind) -> &mut Namespace {
+        match kind {
+            NamespaceKind::User => &mut self.user,
+            NamespaceKind::Pid => &mut self.pid,
+            NamespaceKind::Network => &mut self.network,
+            NamespaceKind::Ipc => &mut self.ipc,
+            NamespaceKind::Uts => &mut self.uts,
+            NamespaceKind::Cgroup => &mut self.cgroup,
+            NamespaceKind::Time => &mut self.time,
+            NamespaceKind::Mount => &mut self.mount,
+        }
+    }
+
+    /// Whether the container has a namespace of `kind` that the config lists, new or joined.
+    pub(super) fn has(&self, kind: NamespaceKind) -> bool {
+        *self.get(kind) != Namespace::Inherit
+    }
+
+    /// Refuses `field` when the config does not list a namespace of `kind`.
+    pub(super) fn require(&self, field: &str, kind: NamespaceKind) -> Result<()> {
+        if self.has(kind) {
+            return Ok(());
+        }
+        let name = kind.name();
+        let error = Error::config(field, format!("needs a {name} namespace"));
+        Err(error.hint(format!("add {{\"type\": \"{name}\"}} to linux.namespaces")))
+    }
+}
+
+/// Checks `linux.uidMappings` and `linux.gidMappings` against the user namespace.
+///
+/// A joined user namespace may come with mappings: some engines send both. Whether they are
+/// the namespace's own is for whoever can read them.
+///
+/// # Errors
+/// Mappings without a user namespace, a new one without mappings, ranges that the kernel refuses.
+pub(super) fn id_mappings(
+    linux: &oci::Linux,
+    user: &Namespace,
+) -> Result<(Vec<IdMapping>, Vec<IdMapping>)> {
+    let one = |field, mappings| -> Result<Vec<IdMapping>> {
+        let mappings = one_map(field, check::list(mappings))?;
+        match user {
+            Namespace::Inherit if !mappings.is_empty() => {
+                let error = Error::config(field, "needs a user namespace");
+                Err(error.hint("add {\"type\": \"user\"} to linux.namespaces"))
+            }
+            Namespace::New if mappings.is_empty() => Err(Error::config(
+                field,
+                "missing; a new user namespace needs a mapping",
+            )),
+            _ => Ok(mappings),
+        }
+    };
+    let uids = one("linux.uidMappings", linux.uid_mappings())?;
+    let gids = one("linux.gidMappings", linux.gid_mappings())?;
+    Ok((uids, gids))
+}
+
+fn one_map(field: &str, mappings: &[oci::LinuxIdMapping]) -> Result<Vec<IdMapping>> {
+    if mappings.len() > MAX_MAPPINGS {
+        let message = format!(
+            "{} entries; the kernel takes {MAX_MAPPINGS}",
+            mappings.len()
+        );
+        return Err(Error::config(field, message));
+    }
+    let mut out: Vec<IdMapping> = Vec::with_capacity(mappings.len());
+    for (index, mapping) in mappings.iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        let mapping = IdMapping {
+            container_id: mapping.container_id(),
+            host_id: mapping.host_id(),
+            size: mapping.size(),
+        };
+        if mapping.size == 0 {
+            return Err(Error::config(
+                format_args!("{field}.size"),
+                "0 maps nothing",
+            ));
+        }
+        for (name, first) in [
+            ("containerID", mapping.container_id),
+            ("hostID", mapping.host_id),
+        ] {
+            // The last id of all means "no id".
+            if first.checked_add(mapping.size).is_none() {
+                let message = format!("{first} and {} ids from there end too high", mapping.size);
+                return Err(Error::config(format_args!("{field}.{name}"), message));
+            }
+        }
+        for (name, id) in [
+            (
+                "containerID",
+                (|map: &IdMapping| map.container_id) as fn(&IdMapping) -> u32,
+            ),
+            ("hostID", |map| map.host_id),
+        ] {
+            if let Some(other) = out.iter().position(|other| overlap(id, &mapping, other)) {
+                let message = format!("the range overlaps that of entry {other}");
+                return Err(Error::config(format_args!("{field}.{name}"), message));
+            }
+        }
+        out.push(mapping);
+    }
+    Ok(out)
+}
+
+fn overlap(id: fn(&IdMapping) -> u32, one: &IdMapping, other: &IdMapping) -> bool {
+    // Neither sum overflows: checked before.
+    id(one) < id(other) + other.size && id(other) < id(one) + one.size
+}
+
+/// Checks `linux.timeOffsets`; the result is sorted by clock.
+///
+/// # Errors
+/// An unknown clock, a time namespace that is not new, a second or more of nanoseconds.
+pub(super) fn time_offsets(
+    offsets: &Option<HashMap<String, oci::LinuxTimeOffset>>,
+    time: &Namespace,
+) -> Result<Vec<TimeOffset>> {
+    let mut out = Vec::new();
+    for (clock, offset) in offsets.iter().flatten() {
+        let field = format!("linux.timeOffsets.{clock}");
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(Error::config(
+                field,
+                "unknown clock, expected monotonic or boottime",
+            ));
+        }
+        let nanosecs = offset.nanosecs().unwrap_or(0);
+        check::within(format_args!("{field}.nanosecs"), nanosecs, 0..=999_999_999)?;
+        let secs = offset.secs().unwrap_or(0);
+        out.push(TimeOffset {
+            clock: clock.clone(),
+            secs,
+            nanosecs,
+        });
+    }
+    out.sort_by(|one, other| one.clock.cmp(&other.clock));
+    match time {
+        Namespace::Inherit if !out.is_empty() => {
+            let error = Error::config("linux.timeOffsets", "needs a time namespace");
+            Err(error.hint("add {\"type\": \"time\"} to linux.namespaces"))
+        }
+        Namespace::Join { field, .. } if !out.is_empty() => {
+            let message = format!("cannot be set in the existing namespace of {field}");
+            Err(Error::config("linux.timeOffsets", message))
+        }
+        _ => Ok(out),
+    }
+}

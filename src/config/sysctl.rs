@@ -1,0 +1,102 @@
+//! `linux.sysctl`: only kernel parameters that belong to a namespace of the container.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::check;
+use super::linux::{NamespaceKind, Namespaces};
+use crate::error::{Error, Result};
+
+/// The parameters of an IPC namespace. Source: namespaces(7), sysctl documentation.
+const IPC: &[&str] = &[
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
+];
+
+/// Checks `linux.sysctl`; the result is sorted by path below /proc/sys.
+///
+/// # Errors
+/// A key that is no path, is not namespaced, belongs to a namespace that the config
+/// does not list, or is written twice in two spellings.
+pub(super) fn new(
+    sysctl: &Option<HashMap<String, String>>,
+    namespaces: &Namespaces,
+) -> Result<Vec<(String, String)>> {
+    let mut out = BTreeMap::new();
+    let mut keys: Vec<_> = sysctl.iter().flatten().collect();
+    keys.sort();
+    for (key, value) in keys {
+        let field = format!("linux.sysctl[{key:?}]");
+        check::no_nul(&field, value)?;
+        let path = path_of(key);
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) || path.contains('\0') {
+            return Err(Error::config(field, "not the name of a kernel parameter"));
+        }
+        allowed(&field, &path, namespaces)?;
+        if out.insert(path, value.clone()).is_some() {
+            return Err(Error::config(field, "is set twice, by two spellings"));
+        }
+    }
+    Ok(out.into_iter().collect())
+}
+
+/// The path below /proc/sys. As in sysctl(8), the first separator decides: when it is a slash
+/// then the key is a path already, else dots and slashes swap their meaning.
+fn path_of(key: &str) -> String {
+    match key.chars().find(|c| matches!(c, '.' | '/')) {
+        Some('.') => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => key.to_owned(),
+    }
+}
+
+fn allowed(field: &str, path: &str, namespaces: &Namespaces) -> Result<()> {
+    let kind = match path {
+        "kernel/hostname" => {
+            return Err(Error::config(field, "not allowed").hint("set hostname instead"));
+        }
+        "kernel/domainname" => NamespaceKind::Uts,
+        path if IPC.contains(&path) || path.starts_with("fs/mqueue/") => NamespaceKind::Ipc,
+        path if path.starts_with("net/") => NamespaceKind::Network,
+        path if path.starts_with("user/") => NamespaceKind::User,
+        _ => {
+            let message = "not a parameter of a namespace: it would change the host";
+            return Err(Error::config(field, message));
+        }
+    };
+    namespaces.require(field, kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_separator_decides() {
+        for (key, path) in [
+            ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+            ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
+            (
+                "net.ipv4.conf.eno2/100.forwarding",
+                "net/ipv4/conf/eno2.100/forwarding",
+            ),
+            (
+                "net/ipv4/conf/eno2.100/forwarding",
+                "net/ipv4/conf/eno2.100/forwarding",
+            ),
+        ] {
+            assert_eq!(path_of(key), path, "{key}");
+        }
+    }
+}
