@@ -20,6 +20,7 @@ pub mod log;
 pub mod plan;
 pub mod run;
 pub mod signal;
+pub mod spec;
 pub mod state;
 pub mod sys;
 pub mod timestamp;

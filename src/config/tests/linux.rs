@@ -1,0 +1,420 @@
+//! `linux`, except resources and seccomp.
+
+use super::*;
+use crate::config::{DeviceKind, IdMapping, Namespace, Personality, RootPropagation};
+
+#[test]
+fn namespaces() {
+    refused(&[
+        (
+            "/linux/namespaces/0/type",
+            r#""disk""#,
+            "linux.namespaces[0].type: unknown variant `disk`",
+        ),
+        (
+            "/linux/namespaces/0/type",
+            "",
+            "linux.namespaces[0].type: missing",
+        ),
+        (
+            "/linux/namespaces/1/type",
+            r#""mount""#,
+            "linux.namespaces[1].type: \"mount\" is listed twice",
+        ),
+        (
+            "/linux/namespaces/1/path",
+            r#""proc/1""#,
+            "linux.namespaces[1].path: \"proc/1\" is not",
+        ),
+        (
+            "/linux/namespaces/1/path",
+            r#""/\u0000""#,
+            "linux.namespaces[1].path: has a NUL byte",
+        ),
+    ]);
+    let config = accepted(&[("/linux/namespaces/1/path", r#""/proc/1/ns/net""#)]);
+    let field = "linux.namespaces[1].path".to_owned();
+    let join = Namespace::Join {
+        field,
+        path: "/proc/1/ns/net".into(),
+    };
+    assert_eq!(config.linux.namespaces.network, join);
+    assert_eq!(config.linux.namespaces.pid, Namespace::New);
+    let config = accepted(&[("/linux/namespaces/1/path", r#""""#)]);
+    assert_eq!(config.linux.namespaces.network, Namespace::New);
+}
+
+#[test]
+fn id_mappings() {
+    let map =
+        |c: u64, h: u64, s: u64| format!(r#"{{"containerID": {c}, "hostID": {h}, "size": {s}}}"#);
+    let many: Vec<_> = (0..341).map(|id| map(id, id, 1)).collect();
+    refused(&[
+        (
+            "/linux/uidMappings",
+            "",
+            "linux.uidMappings: missing; a new user namespace",
+        ),
+        (
+            "/linux/gidMappings",
+            "[]",
+            "linux.gidMappings: missing; a new user namespace",
+        ),
+        (
+            "/linux/uidMappings/0/size",
+            "0",
+            "linux.uidMappings[0].size: 0 maps nothing",
+        ),
+        (
+            "/linux/uidMappings/0/size",
+            "",
+            "linux.uidMappings[0].size: 0 maps nothing",
+        ),
+        (
+            "/linux/uidMappings/0/hostID",
+            "-1",
+            "linux.uidMappings[0].hostID: invalid value",
+        ),
+        (
+            "/linux/uidMappings/0",
+            &map(0, 4294967295, 1),
+            "linux.uidMappings[0].hostID: 4294967295",
+        ),
+        (
+            "/linux/uidMappings/0",
+            &map(4294967290, 0, 9),
+            "linux.uidMappings[0].containerID: ",
+        ),
+        (
+            "/linux/uidMappings/-",
+            &map(65535, 0, 1),
+            "linux.uidMappings[1].containerID: the range",
+        ),
+        (
+            "/linux/gidMappings/-",
+            &map(70000, 99999, 2),
+            "linux.gidMappings[1].hostID: the range",
+        ),
+        (
+            "/linux/namespaces/6/type",
+            r#""user2""#,
+            "linux.namespaces[6].type: unknown variant",
+        ),
+        (
+            "/linux/uidMappings",
+            &format!("[{}]", many.join(",")),
+            "linux.uidMappings: 341 entries",
+        ),
+    ]);
+    let mut config = json(ENGINE);
+    patch(&mut config, "/linux/namespaces", r#"[{"type": "mount"}]"#);
+    patch(&mut config, "/linux/uidMappings", "");
+    let error = load(&config).expect_err("no user namespace").to_string();
+    assert!(
+        error.starts_with("linux.gidMappings: needs a user namespace"),
+        "{error}"
+    );
+
+    let config = accepted(&[("/linux/uidMappings/-", &map(65536, 200000, 1))]);
+    let second = IdMapping {
+        container_id: 65536,
+        host_id: 200_000,
+        size: 1,
+    };
+    assert_eq!(config.linux.uid_mappings[1], second);
+    // A joined namespace has mappings of its own; engines may repeat them.
+    let mut config = patched("/linux/namespaces/6/path", r#""/proc/1/ns/user""#);
+    load(&config).expect("path and mappings");
+    patch(&mut config, "/linux/uidMappings", "");
+    patch(&mut config, "/linux/gidMappings", "");
+    load(&config).expect("path alone");
+}
+
+#[test]
+fn time_offsets() {
+    refused(&[
+        (
+            "/linux/timeOffsets/realtime",
+            "{}",
+            "linux.timeOffsets.realtime: unknown clock",
+        ),
+        (
+            "/linux/timeOffsets/monotonic/nanosecs",
+            "1000000000",
+            "linux.timeOffsets.monotonic.nano",
+        ),
+        (
+            "/linux/timeOffsets/monotonic/secs",
+            r#""1""#,
+            "linux.timeOffsets.monotonic.secs: invalid",
+        ),
+        (
+            "/linux/namespaces/7/path",
+            r#""/proc/1/ns/time""#,
+            "linux.timeOffsets: cannot be set",
+        ),
+        (
+            "/linux/namespaces/7",
+            r#"{"type": "pid"}"#,
+            "linux.namespaces[7].type: \"pid\" is listed",
+        ),
+    ]);
+    let mut config = json(ENGINE);
+    let list = r#"[{"type": "mount"}, {"type": "user"}, {"type": "ipc"}, {"type": "network"},
+        {"type": "uts"}]"#;
+    patch(&mut config, "/linux/namespaces", list);
+    let error = load(&config).expect_err("no time namespace").to_string();
+    assert!(
+        error.starts_with("linux.timeOffsets: needs a time namespace"),
+        "{error}"
+    );
+
+    let offsets = load(&json(ENGINE)).expect("valid").linux.time_offsets;
+    assert_eq!(
+        (offsets[0].clock.as_str(), offsets[0].secs),
+        ("boottime", -60)
+    );
+    assert_eq!(
+        (offsets[1].clock.as_str(), offsets[1].nanosecs),
+        ("monotonic", 5)
+    );
+}
+
+#[test]
+fn devices() {
+    refused(&[
+        (
+            "/linux/devices/0/path",
+            "",
+            "linux.devices[0].path: missing",
+        ),
+        (
+            "/linux/devices/0/path",
+            r#""dev/x""#,
+            "linux.devices[0].path: \"dev/x\" is not an abs",
+        ),
+        (
+            "/linux/devices/0/path",
+            r#""/dev/..""#,
+            "linux.devices[0].path: / cannot be a device",
+        ),
+        (
+            "/linux/devices/0/type",
+            r#""a""#,
+            "linux.devices[0].type: \"a\" is no node",
+        ),
+        (
+            "/linux/devices/0/type",
+            r#""x""#,
+            "linux.devices[0].type: unknown variant `x`",
+        ),
+        (
+            "/linux/devices/0/type",
+            "",
+            "linux.devices[0].type: missing",
+        ),
+        (
+            "/linux/devices/0/major",
+            "-1",
+            "linux.devices[0].major: -1 is outside of 0 to 4095",
+        ),
+        (
+            "/linux/devices/0/minor",
+            "1048576",
+            "linux.devices[0].minor: 1048576 is outside",
+        ),
+        (
+            "/linux/devices/0/fileMode",
+            "65536",
+            "linux.devices[0].fileMode: 65536 is outside",
+        ),
+        (
+            "/linux/devices/-",
+            r#"{"path": "/dev/fuse/", "type": "b", "major": 1, "minor": 1}"#,
+            "linux.devices[2].path: /dev/fuse differs from linux.devices[0]",
+        ),
+    ]);
+    let config = accepted(&[(
+        "/linux/devices/-",
+        r#"{"path": "/dev//pipe/", "type": "p"}"#,
+    )]);
+    let devices = config.linux.devices;
+    assert_eq!(devices.len(), 2);
+    assert_eq!(
+        (devices[0].major, devices[0].minor, devices[0].mode),
+        (10, 229, 0o666)
+    );
+    assert_eq!(
+        (devices[1].kind, devices[1].path.to_str()),
+        (DeviceKind::Fifo, Some("/dev/pipe"))
+    );
+    let config = accepted(&[("/linux/devices/0/type", r#""u""#)]);
+    assert_eq!(config.linux.devices[0].kind, DeviceKind::Char);
+}
+
+#[test]
+fn sysctl() {
+    let host = "not a parameter of a namespace";
+    let row = |key: &str, expected: &str| {
+        let path = format!("linux.sysctl[{key:?}]: {expected}");
+        let error = load(&patched("/linux/sysctl", &format!("{{{key:?}: \"1\"}}")));
+        let error = error.expect_err(key).to_string();
+        assert!(error.starts_with(&path), "{error}");
+    };
+    for key in [
+        "kernel.panic",
+        "vm.swappiness",
+        "kernel/core_pattern",
+        "fs.file-max",
+        "net",
+        "x",
+    ] {
+        row(key, host);
+    }
+    row("kernel.hostname", "not allowed (set hostname instead)");
+    for key in [
+        "net..x",
+        "net/../kernel/panic",
+        "",
+        "/net/x",
+        "net.",
+        "net.ipv4.a//b/../x",
+    ] {
+        row(key, "not the name");
+    }
+    let twice = r#"{"net.ipv4.x": "1", "net/ipv4/x": "1"}"#;
+    refused(&[
+        (
+            "/linux/sysctl",
+            twice,
+            "linux.sysctl[\"net/ipv4/x\"]: is set twice",
+        ),
+        (
+            "/linux/sysctl",
+            r#"{"net.x": "\u0000"}"#,
+            "linux.sysctl[\"net.x\"]: has a NUL byte",
+        ),
+        (
+            "/linux/sysctl",
+            r#"{"net.x": 1}"#,
+            "linux.sysctl[\"net.x\"]: invalid type",
+        ),
+    ]);
+    let config = accepted(&[("/linux/sysctl/user.max_user_namespaces", r#""0""#)]);
+    let keys: Vec<_> = config
+        .linux
+        .sysctl
+        .iter()
+        .map(|(key, _)| key.as_str())
+        .collect();
+    let expected = [
+        "kernel/shm_rmid_forced",
+        "net/ipv4/ip_unprivileged_port_start",
+        "net/ipv4/ping_group_range",
+        "user/max_user_namespaces",
+    ];
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn sysctl_needs_its_namespace() {
+    for (key, kind) in [
+        ("kernel.msgmax", "ipc"),
+        ("fs.mqueue.msg_max", "ipc"),
+        ("net.core.somaxconn", "network"),
+        ("kernel.domainname", "uts"),
+        ("user.max_user_namespaces", "user"),
+    ] {
+        let config = format!(
+            r#"{{"ociVersion": "1.0.0", "root": {{"path": "/"}},
+                "linux": {{"sysctl": {{"{key}": "1"}}}}}}"#
+        );
+        let error = load(&json(&config)).expect_err(key).to_string();
+        assert!(
+            error.contains(&format!("needs a {kind} namespace")),
+            "{key}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_rest_of_linux() {
+    refused(&[
+        (
+            "/linux/rootfsPropagation",
+            r#""x""#,
+            "linux.rootfsPropagation: unknown value \"x\"",
+        ),
+        (
+            "/linux/maskedPaths/1",
+            r#""proc""#,
+            "linux.maskedPaths[1]: \"proc\" is not an absolute",
+        ),
+        (
+            "/linux/readonlyPaths/1",
+            r#""""#,
+            "linux.readonlyPaths[1]: missing",
+        ),
+        (
+            "/linux/readonlyPaths/1",
+            r#""/\u0000""#,
+            "linux.readonlyPaths[1]: has a NUL byte",
+        ),
+        (
+            "/linux/personality/domain",
+            r#""BSD""#,
+            "linux.personality.domain: unknown variant `BSD`",
+        ),
+        (
+            "/linux/personality/flags",
+            r#"["X"]"#,
+            "linux.personality.flags: not supported",
+        ),
+        (
+            "/linux/cgroupsPath",
+            r#""/\u0000""#,
+            "linux.cgroupsPath: has a NUL byte",
+        ),
+        (
+            "/linux/mountLabel",
+            r#""\u0000""#,
+            "linux.mountLabel: has a NUL byte",
+        ),
+        (
+            "/linux/netDevices",
+            r#"{"eth0": {}}"#,
+            "linux.netDevices: not supported",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_BIND"}"#,
+            "linux.memoryPolicy: not supported",
+        ),
+        ("/linux/intelRdt", "{}", "linux.intelRdt: not supported"),
+    ]);
+    for list in ["maskedPaths", "readonlyPaths"] {
+        let config = format!(
+            r#"{{"ociVersion": "1.0.0", "root": {{"path": "/"}}, "linux": {{"{list}": ["/a"]}}}}"#
+        );
+        let error = load(&json(&config)).expect_err(list).to_string();
+        assert!(
+            error.starts_with(&format!("linux.{list}: needs a mount namespace")),
+            "{error}"
+        );
+    }
+    let linux = accepted(&[("/linux/netDevices", "{}")]).linux;
+    assert_eq!(linux.masked_paths.len(), 2, "{:?}", linux.masked_paths);
+    assert_eq!(linux.personality, Some(Personality::Linux32));
+    assert_eq!(linux.rootfs_propagation, Some(RootPropagation::Slave));
+    assert_eq!(linux.cgroups_path.as_deref(), Some("/docker/af0d"));
+    assert!(linux.mount_label.is_some());
+    for (word, expected) in [
+        ("shared", Some(RootPropagation::Shared)),
+        ("rprivate", Some(RootPropagation::Private)),
+        ("unbindable", Some(RootPropagation::Unbindable)),
+        ("", None),
+    ] {
+        let config = accepted(&[("/linux/rootfsPropagation", &format!("{word:?}"))]);
+        assert_eq!(config.linux.rootfs_propagation, expected, "{word}");
+    }
+}

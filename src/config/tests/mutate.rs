@@ -1,0 +1,180 @@
+//! Whatever is done to a valid config: loading answers, and its errors name a place.
+
+use super::*;
+use crate::config::default::default_config;
+
+/// A xorshift generator: the same numbers at each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+/// The pointers of every value below `value`.
+fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, child)| (key.replace('/', "~1"), child))
+            .collect(),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .map(|(index, child)| (index.to_string(), child))
+            .collect(),
+        _ => Vec::new(),
+    };
+    for (key, child) in children {
+        let pointer = format!("{at}/{key}");
+        out.push(pointer.clone());
+        pointers(child, &pointer, out);
+    }
+}
+
+const VALUES: &[&str] = &[
+    "null",
+    "true",
+    "0",
+    "-1",
+    "1",
+    "4096",
+    "65536",
+    "4294967295",
+    "4294967296",
+    "-2147483649",
+    "9223372036854775807",
+    "18446744073709551615",
+    "1e300",
+    "0.5",
+    "\"\"",
+    "\"x\"",
+    "\"/\"",
+    "\"../..\"",
+    "\"a=b\"",
+    "\"\\u0000\"",
+    "\"rbind\"",
+    "\"=\"",
+    "\"CAP_\"",
+    "[]",
+    "[0]",
+    "[\"\"]",
+    "[[]]",
+    "[{}]",
+    "{}",
+    "{\"\": \"\"}",
+    "{\"path\": \"x\"}",
+    "{\"type\": \"user\"}",
+];
+
+fn mutate(config: &mut Value, random: &mut Random) {
+    let mut all = Vec::new();
+    pointers(config, "", &mut all);
+    if all.is_empty() {
+        return;
+    }
+    let pointer = all[random.below(all.len())].clone();
+    match random.below(4) {
+        0 => remove(config, &pointer),
+        1 => {
+            let other = all[random.below(all.len())].clone();
+            let donor = config.pointer(&other).expect("listed").clone();
+            *config.pointer_mut(&pointer).expect("listed") = donor;
+        }
+        _ => {
+            let value = json(VALUES[random.below(VALUES.len())]);
+            *config.pointer_mut(&pointer).expect("listed") = value;
+        }
+    }
+}
+
+fn remove(config: &mut Value, pointer: &str) {
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    match config.pointer_mut(parent).expect("listed") {
+        Value::Object(members) => {
+            members.remove(&key.replace("~1", "/"));
+        }
+        Value::Array(elements) => {
+            elements.remove(key.parse().expect("an index"));
+        }
+        _ => {}
+    }
+}
+
+/// An error begins with a line or with a property of the top level.
+fn names_a_place(error: &str) -> bool {
+    const TOP: [&str; 14] = [
+        "line ",
+        "ociVersion",
+        "root",
+        "mounts",
+        "process",
+        "hostname",
+        "domainname",
+        "hooks",
+        "annotations",
+        "linux",
+        "vm",
+        "windows",
+        "solaris",
+        "zos",
+    ];
+    TOP.iter().any(|name| error.starts_with(name)) && error.contains(": ")
+}
+
+fn check(text: &[u8], tally: &mut [usize; 2]) {
+    match spec::config(text, Path::new(BUNDLE)) {
+        Ok(config) => {
+            tally[0] += 1;
+            assert!(config.root.path.is_absolute());
+        }
+        Err(error) => {
+            tally[1] += 1;
+            let error = error.to_string();
+            let text = String::from_utf8_lossy(text);
+            assert!(names_a_place(&error), "{error}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn mutated_configs_never_panic_and_errors_name_a_place() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut tally = [0; 2];
+    for base in [
+        ENGINE.to_owned(),
+        default_config(None),
+        default_config(Some((1000, 1000))),
+    ] {
+        let base = json(&base);
+        for _ in 0..2_000 {
+            let mut config = base.clone();
+            for _ in 0..=random.below(3) {
+                mutate(&mut config, &mut random);
+            }
+            check(config.to_string().as_bytes(), &mut tally);
+        }
+    }
+    // Both outcomes are common, else the mutations test nothing.
+    assert!(tally[0] > 500 && tally[1] > 500, "{tally:?}");
+}
+
+#[test]
+fn cut_and_corrupted_text_never_panics() {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut tally = [0; 2];
+    for _ in 0..1_000 {
+        let mut text = ENGINE.as_bytes().to_vec();
+        text.truncate(random.below(text.len()));
+        check(&text, &mut tally);
+        let mut text = ENGINE.as_bytes().to_vec();
+        let at = random.below(text.len());
+        text[at] = b"\"\\{}[],:0\xff\x00u"[random.below(12)];
+        check(&text, &mut tally);
+    }
+    assert!(tally[0] > 50 && tally[1] > 1_000, "{tally:?}");
+}

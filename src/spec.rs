@@ -1,0 +1,203 @@
+//! From the bytes of `config.json` to [`Config`]: the only loader.
+//!
+//! The usual file is parsed once, straight into oci-spec's types. Only what those types cannot
+//! take, or would take for something else, goes the slow way through a tree: there unknown
+//! capability names become warnings and a wrong value gets its path.
+
+mod locate;
+mod repair;
+
+use std::path::Path;
+
+use oci_spec::runtime as oci;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::{Config, Process, Resources};
+use crate::error::{Error, Kind, Result};
+
+pub use crate::config::default::default_config;
+
+/// The file's name in a bundle.
+pub const CONFIG_FILE: &str = "config.json";
+
+/// Reads and checks `config.json` of the bundle at the absolute path `bundle`.
+///
+/// # Errors
+/// The file cannot be read; it is not JSON (with line and column); a property is wrong
+/// (with its path).
+pub fn load(bundle: &Path) -> Result<Config> {
+    let file = bundle.join(CONFIG_FILE);
+    let json = read(&file)?;
+    config(&json, bundle).map_err(|error| error.context(file.display().to_string()))
+}
+
+/// Reads and checks a `process.json`, as `exec --process` takes it. Warnings come second.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_process(file: &Path) -> Result<(Process, Vec<String>)> {
+    let json = read(file)?;
+    process(&json).map_err(|error| error.context(file.display().to_string()))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| {
+        let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        Error::sys(file.display().to_string(), "open", errno)
+            .kind(Kind::Config)
+            .hint("a bundle needs a config.json; the command spec writes one")
+    })
+}
+
+/// The text of `config.json`, checked.
+///
+/// # Errors
+/// As [`load`], without the file's name.
+pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
+    let (spec, mut warnings) = parse::<oci::Spec>(json)?;
+    let mut config = Config::new(&spec, bundle)?;
+    warnings.append(&mut config.warnings);
+    config.warnings = warnings;
+    Ok(config)
+}
+
+/// The text of a `process.json`, checked. Warnings come second.
+///
+/// # Errors
+/// As [`load_process`], without the file's name.
+pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
+    let (process, mut warnings) = parse::<oci::Process>(json)?;
+    let process = Process::new(&process, &mut warnings)?;
+    Ok((process, warnings))
+}
+
+/// The text of the file that `update --resources` takes, checked: `linux.resources` alone.
+/// Warnings come second.
+///
+/// # Errors
+/// Not JSON (with line and column) or a wrong property (with its path).
+pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
+    let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
+    let resources = Resources::new(&resources, "", &mut warnings)?;
+    Ok((resources, warnings))
+}
+
+/// A document that can be loaded.
+trait Document: DeserializeOwned {
+    /// The path of the document, to stand before the paths within.
+    const FIELD: &'static str;
+    /// Where its `process` is, as a JSON pointer.
+    const PROCESS: Option<&'static str>;
+    /// Where its `resources` are, as a JSON pointer.
+    const RESOURCES: Option<&'static str>;
+    /// Their path, for messages.
+    const RESOURCES_FIELD: &'static str = "";
+
+    fn resources(&mut self) -> Option<&mut oci::LinuxResources>;
+}
+
+impl Document for oci::Spec {
+    const FIELD: &'static str = "";
+    const PROCESS: Option<&'static str> = Some("/process");
+    const RESOURCES: Option<&'static str> = Some("/linux/resources");
+    const RESOURCES_FIELD: &'static str = "linux.resources";
+
+    fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
+        self.linux_mut().as_mut()?.resources_mut().as_mut()
+    }
+}
+
+impl Document for oci::Process {
+    const FIELD: &'static str = "process";
+    const PROCESS: Option<&'static str> = Some("");
+    const RESOURCES: Option<&'static str> = None;
+
+    fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
+        None
+    }
+}
+
+impl Document for oci::LinuxResources {
+    const FIELD: &'static str = "";
+    const PROCESS: Option<&'static str> = None;
+    const RESOURCES: Option<&'static str> = Some("");
+
+    fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
+        Some(self)
+    }
+}
+
+fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
+    if !repair::odd_capability(json)
+        && let Ok(mut document) = serde_json::from_slice::<T>(json)
+        && document
+            .resources()
+            .is_none_or(|resources| !has_zero_limit(resources))
+    {
+        return Ok((document, Vec::new()));
+    }
+    parse_slowly(json)
+}
+
+/// oci-spec makes a zero of an absent limit, and zero is a limit.
+fn has_zero_limit(resources: &oci::LinuxResources) -> bool {
+    let hugepages = resources.hugepage_limits().iter().flatten();
+    resources.pids().is_some_and(|pids| pids.limit() == 0)
+        || hugepages.into_iter().any(|hugepage| hugepage.limit() == 0)
+}
+
+fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
+    let text = repair::text(json);
+    let mut value: Value = serde_json::from_str(&text).map_err(|error| syntax(&error))?;
+    let mut warnings = Vec::new();
+    repair::drop_nulls(&mut value);
+    if let Some(process) = T::PROCESS.and_then(|at| value.pointer_mut(at)) {
+        repair::process(process, &mut warnings);
+    }
+    if let Some(resources) = T::RESOURCES.and_then(|at| value.pointer_mut(at)) {
+        repair::resources(resources, T::RESOURCES_FIELD)?;
+    }
+    // The tree carries no positions, its text does.
+    let text = value.to_string();
+    match serde_json::from_str::<T>(&text) {
+        Ok(document) => Ok((document, warnings)),
+        Err(error) => Err(typed::<T>(&text, &error)),
+    }
+}
+
+/// What serde says, without its position.
+fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+fn syntax(error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    Error::new(
+        Kind::Config,
+        format!("line {line}, column {column}: {}", words(error)),
+    )
+}
+
+fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
+    // The text has one line, and a column counts bytes.
+    let within = locate::path_at(text, error.column());
+    let path = match (T::FIELD, within.as_str()) {
+        (field, "") => field.to_owned(),
+        ("", within) => within.to_owned(),
+        (field, within) => format!("{field}.{within}"),
+    };
+    let words = words(error);
+    let missing = words
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    match (missing, path.as_str()) {
+        (Some(name), path) => Error::config(locate::join(path, name), "missing"),
+        (None, "") => Error::new(Kind::Config, format!("line 1, the document: {words}")),
+        (None, path) => Error::config(path, words),
+    }
+}

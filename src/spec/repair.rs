@@ -1,0 +1,196 @@
+//! What the encoder of container engines writes or reads otherwise than oci-spec's types do.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::locate::join;
+use crate::error::{Error, Result};
+
+/// The sets of `process.capabilities`.
+const SETS: [&str; 5] = [
+    "bounding",
+    "effective",
+    "inheritable",
+    "permitted",
+    "ambient",
+];
+
+/// Whether a `capabilities` object has a string that does not look like `CAP_…`: oci-spec's
+/// types take lower-case names and names without prefix, which the specification does not know.
+/// A wrong yes costs time only.
+pub(super) fn odd_capability(json: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"capabilities\"";
+    let Some(start) = find(json, KEY) else {
+        return false;
+    };
+    let rest = &json[start + KEY.len()..];
+    let object = &rest[..rest
+        .iter()
+        .position(|byte| *byte == b'}')
+        .unwrap_or(rest.len())];
+    let strings = object.split(|byte| *byte == b'"').skip(1).step_by(2);
+    let upper = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    strings.into_iter().any(|string| {
+        let set = SETS.iter().any(|name| name.as_bytes() == string);
+        let name = string.starts_with(b"CAP_") && string.iter().all(upper);
+        !(set || name)
+    })
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+/// The text with U+FFFD for what is no UTF-8 and for `\ud800` to `\udfff` without their other
+/// half, as Go reads it. Escapes keep their length, so positions hold.
+pub(super) fn text(json: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(json);
+    let lone = lone_surrogates(text.as_bytes());
+    if lone.is_empty() {
+        return text;
+    }
+    let mut text = text.into_owned();
+    for at in lone {
+        text.replace_range(at..at + 6, "\\ufffd");
+    }
+    Cow::Owned(text)
+}
+
+/// Where escapes of lone surrogates begin.
+fn lone_surrogates(text: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        if text[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        match (escape(text, at), escape(text, at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                found.push(at);
+                at += 6;
+            }
+            (Some(_), _) => at += 6,
+            (None, _) => at += 2,
+        }
+    }
+    found
+}
+
+/// The number of the `\uXXXX` at `at`.
+fn escape(text: &[u8], at: usize) -> Option<u32> {
+    let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// A member that is `null` is an absent one.
+pub(super) fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// An absent `user` is root; unknown capability names are warnings.
+pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
+    let Value::Object(process) = process else {
+        return;
+    };
+    process
+        .entry("user")
+        .or_insert_with(|| Value::Object(Map::new()));
+    let Some(Value::Object(sets)) = process.get_mut("capabilities") else {
+        return;
+    };
+    for set in SETS {
+        let Some(Value::Array(names)) = sets.get_mut(set) else {
+            continue;
+        };
+        names.retain(|name| {
+            let Value::String(name) = name else {
+                return true;
+            };
+            let known = name.parse::<caps::Capability>().is_ok();
+            if !known {
+                let field = format!("process.capabilities.{set}");
+                warnings.push(format!("{field}: unknown capability {name:?}, ignored"));
+            }
+            known
+        });
+    }
+}
+
+/// An absent `pids.limit` is no limit. `field` is the path of `resources`, for messages.
+///
+/// # Errors
+/// An absent limit of huge pages.
+pub(super) fn resources(resources: &mut Value, field: &str) -> Result<()> {
+    let Value::Object(resources) = resources else {
+        return Ok(());
+    };
+    let limitless = |limit: &Value| {
+        limit
+            .as_object()
+            .is_some_and(|it| !it.contains_key("limit"))
+    };
+    if resources.get("pids").is_some_and(limitless) {
+        resources.remove("pids");
+    }
+    let hugepages = resources.get("hugepageLimits").and_then(Value::as_array);
+    match hugepages.and_then(|limits| limits.iter().position(limitless)) {
+        None => Ok(()),
+        Some(index) => {
+            let limits = join(field, "hugepageLimits");
+            Err(Error::config(
+                format_args!("{limits}[{index}].limit"),
+                "missing",
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lone_surrogates_are_replaced_and_pairs_stay() {
+        for (from, to) in [
+            (r#""a\ud800b""#, r#""a\ufffdb""#),
+            (r#""\udc00\ud800""#, r#""\ufffd\ufffd""#),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\\ud800""#, r#""\\ud800""#),
+            (r#""\ud8""#, r#""\ud8""#),
+        ] {
+            assert_eq!(text(from.as_bytes()), to);
+        }
+        assert_eq!(text(b"\"\xff\""), "\"\u{fffd}\"");
+    }
+
+    #[test]
+    fn odd_capability_names_are_seen() {
+        for (json, odd) in [
+            (
+                r#"{"capabilities": {"bounding": ["CAP_KILL"], "ambient": []}}"#,
+                false,
+            ),
+            (r#"{"capabilities": {"bounding": ["cap_kill"]}}"#, true),
+            (
+                r#"{"capabilities": {"bounding": ["CAP_KILL", "chown"]}}"#,
+                true,
+            ),
+            (r#"{"args": ["chown"]}"#, false),
+        ] {
+            assert_eq!(odd_capability(json.as_bytes()), odd, "{json}");
+        }
+    }
+}
