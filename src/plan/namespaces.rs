@@ -32,36 +32,6 @@ impl NamespaceKind {
             Self::Mount => libc::CLONE_NEWNS,
         }
     }
-
-    /// The specification's word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Pid => "pid",
-            Self::Network => "network",
-            Self::Ipc => "ipc",
-            Self::Uts => "uts",
-            Self::Cgroup => "cgroup",
-            Self::Time => "time",
-            Self::Mount => "mount",
-        }
-    }
-}
-
-impl Namespaces {
-    /// What the config says of one kind.
-    pub fn get(&self, kind: NamespaceKind) -> &Namespace {
-        match kind {
-            NamespaceKind::User => &self.user,
-            NamespaceKind::Pid => &self.pid,
-            NamespaceKind::Network => &self.network,
-            NamespaceKind::Ipc => &self.ipc,
-            NamespaceKind::Uts => &self.uts,
-            NamespaceKind::Cgroup => &self.cgroup,
-            NamespaceKind::Time => &self.time,
-            NamespaceKind::Mount => &self.mount,
-        }
-    }
 }
 
 const FIELD: &str = "linux.namespaces";

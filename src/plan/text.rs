@@ -147,10 +147,10 @@ impl Step {
 impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateCgroup { path, controllers } if controllers.is_empty() => {
+            Self::CreateCgroup { path, controllers, .. } if controllers.is_empty() => {
                 write!(f, "create cgroup {}", path.display())
             }
-            Self::CreateCgroup { path, controllers } => {
+            Self::CreateCgroup { path, controllers, .. } => {
                 write!(
                     f,
                     "create cgroup {} with {}",
@@ -160,11 +160,7 @@ impl Display for Step {
             }
             Self::CgroupWrite(write) => write!(f, "write {} to {}", write.value, write.file),
             Self::DeviceProgram(program) => {
-                write!(
-                    f,
-                    "attach a device program of {} instructions",
-                    program.len()
-                )
+                write!(f, "attach a device program: {}", program.summary)
             }
             Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
             Self::IdMap { group, map } => {

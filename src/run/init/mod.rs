@@ -145,7 +145,7 @@ impl Init<'_> {
             Step::FindExecutable { candidates } => self.find_executable(candidates),
             Step::WaitForStart => self.wait_for_start(),
             Step::CloseRange { first } => process::close_on_exec_from(*first),
-            Step::Seccomp { program, flags } => sys::seccomp::install(program, *flags),
+            Step::Seccomp { program, flags } => sys::seccomp::install(program, *flags).map(drop),
             Step::DropSysAdmin { capabilities } => user::set_capabilities(*capabilities, 0),
             Step::Exec(exec) => Err(self.exec(exec)),
             // What the runtime does is not in init's phases.
