@@ -1,0 +1,265 @@
+//! Holds the walls of the design: which file may name which path. Reads the source of `src/`,
+//! without comments, strings and test modules.
+
+#[path = "layers/source.rs"]
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use source::{Mention, mentions};
+
+/// A wall: in the files it holds for, a mention it forbids is an error.
+struct Rule {
+    name: &'static str,
+    holds_for: fn(&str) -> bool,
+    forbids: fn(&Mention) -> bool,
+}
+
+/// Source: the crate's documentation, `src/lib.rs`.
+const RULES: &[Rule] = &[
+    Rule {
+        name: "plan and config are pure",
+        holds_for: is_pure,
+        forbids: is_impure,
+    },
+    Rule {
+        name: "plan and config see no executor",
+        holds_for: is_pure,
+        forbids: is_executor,
+    },
+    Rule {
+        name: "run/init sees only sys, the plan and the sync messages",
+        holds_for: |file| file.starts_with("run/init"),
+        forbids: |mention| {
+            let seen = [
+                "crate::sys",
+                "crate::plan",
+                "crate::run::sync",
+                "crate::run::init",
+            ];
+            (mention.is_in("crate") && !seen.iter().any(|path| mention.is_in(path)))
+                || ["std::fs", "std::env", "std::process", "serde_json"]
+                    .iter()
+                    .any(|path| mention.is_in(path))
+        },
+    },
+    Rule {
+        name: "sys knows nothing of the rest",
+        holds_for: |file| in_module(file, "sys"),
+        forbids: |mention| mention.is_in("crate") && !mention.is_in("crate::sys"),
+    },
+    Rule {
+        name: "unsafe stays in sys",
+        holds_for: |file| !in_module(file, "sys"),
+        forbids: |mention| mention.path == "unsafe",
+    },
+    Rule {
+        name: "oci_spec stays in spec and config",
+        holds_for: |file| !in_module(file, "spec") && !in_module(file, "config"),
+        forbids: |mention| mention.is_in("oci_spec"),
+    },
+    Rule {
+        name: "clap stays in cli",
+        holds_for: |file| !in_module(file, "cli"),
+        forbids: |mention| mention.is_in("clap"),
+    },
+];
+
+/// Whether `file`, relative to `src/`, is the module `name` or in it.
+fn in_module(file: &str, name: &str) -> bool {
+    file.strip_prefix(name)
+        .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+}
+
+fn is_pure(file: &str) -> bool {
+    in_module(file, "plan") || in_module(file, "config")
+}
+
+/// What asks or changes the machine: files, environment, clock, processes, system calls.
+fn is_impure(mention: &Mention) -> bool {
+    const OUTSIDE: &[&str] = &[
+        "std::fs",
+        "std::env",
+        "std::process",
+        "std::net",
+        "std::thread",
+        "std::io::stdin",
+        "std::io::stdout",
+        "std::io::stderr",
+        "std::os::unix::fs",
+        "std::os::unix::net",
+        "std::os::unix::process",
+        "std::time::Instant",
+        "std::time::SystemTime",
+    ];
+    // Methods of Path that ask the filesystem.
+    const ASKING: &[&str] = &[
+        ".canonicalize",
+        ".exists",
+        ".is_dir",
+        ".is_file",
+        ".is_symlink",
+        ".metadata",
+        ".read_dir",
+        ".read_link",
+        ".symlink_metadata",
+        ".try_exists",
+    ];
+    (OUTSIDE.iter().any(|path| mention.is_in(path)) && !mention.is_in("std::env::consts"))
+        || ASKING.contains(&mention.path.as_str())
+        || (mention.is_in("nix") && !mention.is_in("nix::errno"))
+        || (mention.is_in("libc") && is_function(mention))
+        || (mention.is_in("crate::sys")
+            && (is_function(mention) || mention.imported && mention.ends_in_lower_case()))
+}
+
+fn is_executor(mention: &Mention) -> bool {
+    ["run", "commands", "state", "cli", "log", "cgroup"]
+        .iter()
+        .any(|module| mention.is_in(&format!("crate::{module}")))
+}
+
+/// Constants and types are data; a name in lower case that is called is not.
+fn is_function(mention: &Mention) -> bool {
+    mention.called && mention.ends_in_lower_case()
+}
+
+/// Every broken rule in one file: `file:line: path: rule`.
+fn violations(file: &str, text: &str) -> Vec<String> {
+    let mentions = mentions(file, text);
+    let rules = RULES.iter().filter(|rule| (rule.holds_for)(file));
+    rules
+        .flat_map(|rule| {
+            mentions
+                .iter()
+                .filter(|mention| (rule.forbids)(mention))
+                .map(move |m| (m, rule))
+        })
+        .map(|(mention, rule)| {
+            format!(
+                "src/{file}:{}: {}: {}",
+                mention.line, mention.path, rule.name
+            )
+        })
+        .collect()
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("read the source") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_walls_stand() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    assert!(
+        files.iter().any(|file| file.ends_with("config/mod.rs")),
+        "the source was found"
+    );
+    let broken: Vec<_> = files
+        .iter()
+        .flat_map(|path| {
+            let name = path
+                .strip_prefix(&src)
+                .expect("below src")
+                .to_str()
+                .expect("UTF-8");
+            violations(name, &fs::read_to_string(path).expect("source file"))
+        })
+        .collect();
+    assert!(
+        broken.is_empty(),
+        "{} broken:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn bad_code_is_noticed() {
+    let bad = [
+        ("plan/mounts.rs", "use std::fs;"),
+        ("plan/mounts.rs", "use std::{path::Path, fs::{self, File}};"),
+        (
+            "plan/mounts.rs",
+            "fn f() { let now = std::time::Instant::now(); }",
+        ),
+        ("config/mod.rs", "fn f(p: &Path) -> bool { p.exists() }"),
+        ("config/mod.rs", "use nix::{errno::Errno, unistd};"),
+        (
+            "plan/mod.rs",
+            "fn f() { let pid = unwrap(libc::getpid()); }",
+        ),
+        (
+            "plan/mod.rs",
+            "use libc::{c_int, mount}; fn f() { mount() }",
+        ),
+        ("plan/mod.rs", "use crate::sys::path::open_in_root;"),
+        ("plan/mounts.rs", "use super::super::run::parent;"),
+        ("run/init.rs", "use crate::{sys, config::Config};"),
+        ("run/init/mounts.rs", "use super::super::parent::Parent;"),
+        ("run/init.rs", "use crate::commands::create;"),
+        ("sys/mount.rs", "use crate::plan::Mount;"),
+        ("run/parent.rs", "fn f() { unsafe { call() } }"),
+        ("plan/mod.rs", "use oci_spec::runtime::Spec;"),
+        ("commands/run.rs", "#[derive(clap::Args)] struct Run;"),
+    ];
+    for (file, text) in bad {
+        assert!(
+            !violations(file, text).is_empty(),
+            "not noticed in {file}: {text}"
+        );
+    }
+}
+
+#[test]
+fn good_code_is_let_through() {
+    let good = [
+        (
+            "plan/mod.rs",
+            "use libc::{mode_t, sock_filter, MS_BIND}; const A: mode_t = libc::S_ISUID;",
+        ),
+        (
+            "plan/mod.rs",
+            "use nix::errno::Errno; use crate::config::Config; use super::Step;",
+        ),
+        (
+            "plan/mod.rs",
+            "// std::fs\nfn f() { log(\"std::env \\\" clap\"); /* unsafe */ }",
+        ),
+        (
+            "plan/mod.rs",
+            "#[cfg(test)]\nmod tests { use std::fs; fn f() { if true {} } }\nfn g() {}",
+        ),
+        (
+            "plan/mod.rs",
+            "fn f<'a>(c: char) -> bool { c == '\"' || c == '\\'' } // std::env",
+        ),
+        (
+            "run/init.rs",
+            "use crate::{plan::Step, sys}; use super::sync::Message;",
+        ),
+        (
+            "sys/mount.rs",
+            "fn f() { unsafe { libc::sync() } } use super::path;",
+        ),
+        ("config/mounts.rs", "use oci_spec::runtime::Mount;"),
+        ("cli.rs", "use clap::Parser;"),
+    ];
+    for (file, text) in good {
+        assert_eq!(
+            violations(file, text),
+            Vec::<String>::new(),
+            "{file}: {text}"
+        );
+    }
+}
