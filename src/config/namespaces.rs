@@ -11,6 +11,22 @@ use crate::error::{Error, Result};
 /// The most lines that the kernel takes in a uid_map. Source: user_namespaces(7).
 const MAX_MAPPINGS: usize = 340;
 
+impl NamespaceKind {
+    /// The word of `linux.namespaces[].type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+            Self::Mount => "mount",
+        }
+    }
+}
+
 impl From<oci::LinuxNamespaceType> for NamespaceKind {
     fn from(kind: oci::LinuxNamespaceType) -> Self {
         match kind {
@@ -58,6 +74,20 @@ impl Namespaces {
             };
         }
         Ok(this)
+    }
+
+    /// What the config says of `kind`.
+    pub fn get(&self, kind: NamespaceKind) -> &Namespace {
+        match kind {
+            NamespaceKind::User => &self.user,
+            NamespaceKind::Pid => &self.pid,
+            NamespaceKind::Network => &self.network,
+            NamespaceKind::Ipc => &self.ipc,
+            NamespaceKind::Uts => &self.uts,
+            NamespaceKind::Cgroup => &self.cgroup,
+            NamespaceKind::Time => &self.time,
+            NamespaceKind::Mount => &self.mount,
+        }
     }
 
     fn get_mut(&mut self, kind: NamespaceKind) -> &mut Namespace {
