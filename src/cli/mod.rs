@@ -11,10 +11,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::SPEC_VERSION;
 use crate::error::{Error, Kind};
-
-/// The runtime-spec version that this runtime implements.
-pub const SPEC_VERSION: &str = "1.3.0";
 
 /// The commit that the binary was built from, given by `SAMPAN_COMMIT` at build time.
 pub const COMMIT: &str = match option_env!("SAMPAN_COMMIT") {

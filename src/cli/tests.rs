@@ -283,7 +283,7 @@ fn version_has_one_line_with_the_word() {
             concat!("sampan version ", env!("CARGO_PKG_VERSION"))
         );
         assert!(lines[1].starts_with("commit: "));
-        assert_eq!(lines[2], "spec: 1.3.0");
+        assert_eq!(lines[2], format!("spec: {SPEC_VERSION}"));
         assert_eq!(text.matches("version").count(), 1);
     }
 }

@@ -1,8 +1,10 @@
 //! The verbs, one file each.
 
 mod everyone;
+mod features;
 mod kill;
 mod list;
+mod spec;
 mod state;
 
 use std::io::Write;
@@ -108,6 +110,8 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
         Command::State(args) => state::state(&context, &args)?,
         Command::Kill(args) => kill::kill(&context, &args)?,
         Command::List(args) => list::list(&context, &args)?,
+        Command::Spec(args) => spec::spec(&context, &args)?,
+        Command::Features(args) => features::features(&context, &args)?,
         other => {
             return Err(Error::new(
                 Kind::Usage,

@@ -1,0 +1,245 @@
+//! `features`: what this runtime supports. Container engines decide by it at start-up, so it says
+//! nothing of the host and promises nothing that a config would then be refused for.
+//! Source: runtime-spec, features.md and features-linux.md.
+
+use serde_json::{Value, json};
+
+use super::{Context, pretty, print};
+use crate::cli;
+use crate::config::mounts::option_words;
+use crate::config::{NamespaceKind, SPEC_VERSION};
+use crate::error::Result;
+
+const HOOKS: [&str; 6] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];
+
+const NAMESPACES: [NamespaceKind; 8] = [
+    NamespaceKind::Cgroup,
+    NamespaceKind::Ipc,
+    NamespaceKind::Mount,
+    NamespaceKind::Network,
+    NamespaceKind::Pid,
+    NamespaceKind::Time,
+    NamespaceKind::User,
+    NamespaceKind::Uts,
+];
+
+const SECCOMP_ACTIONS: [&str; 8] = [
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_TRAP",
+];
+
+const SECCOMP_OPERATORS: [&str; 7] = [
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_MASKED_EQ",
+    "SCMP_CMP_NE",
+];
+
+const SECCOMP_ARCHS: [&str; 6] = [
+    "SCMP_ARCH_AARCH64",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_X86",
+    "SCMP_ARCH_X86_64",
+];
+
+/// Flags that a config may have, and those of them that have an effect.
+const SECCOMP_KNOWN_FLAGS: [&str; 4] = [
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+];
+const SECCOMP_SUPPORTED_FLAGS: [&str; 3] = [
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_TSYNC",
+];
+
+/// Prints the features.
+pub fn features(_context: &Context, _args: &cli::NoArgs) -> Result<()> {
+    print(&pretty(&document())?)
+}
+
+fn document() -> Value {
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": HOOKS,
+        "mountOptions": option_words(),
+        "linux": linux(),
+        "annotations": {
+            "org.opencontainers.runc.checkpoint.enabled": "false",
+            "sampan.version": env!("CARGO_PKG_VERSION"),
+            "sampan.commit": cli::COMMIT,
+        },
+        "potentiallyUnsafeConfigAnnotations": [],
+    })
+}
+
+fn linux() -> Value {
+    json!({
+        "namespaces": NAMESPACES.map(NamespaceKind::name),
+        "capabilities": capabilities(),
+        "cgroup": {
+            "v1": false,
+            "v2": true,
+            "systemd": false,
+            "systemdUser": false,
+            "rdma": true,
+        },
+        "seccomp": {
+            "enabled": true,
+            "actions": SECCOMP_ACTIONS,
+            "operators": SECCOMP_OPERATORS,
+            "archs": SECCOMP_ARCHS,
+            "knownFlags": SECCOMP_KNOWN_FLAGS,
+            "supportedFlags": SECCOMP_SUPPORTED_FLAGS,
+        },
+        "apparmor": { "enabled": false },
+        "selinux": { "enabled": false },
+        "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
+        "memoryPolicy": { "modes": [], "flags": [] },
+        "mountExtensions": { "idmap": { "enabled": false } },
+        "netDevices": { "enabled": false },
+    })
+}
+
+/// In the order of their numbers.
+fn capabilities() -> Vec<String> {
+    let mut all: Vec<_> = caps::all().into_iter().collect();
+    all.sort_by_key(|capability| capability.index());
+    all.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is the default config accepted, without a warning, after `change`?
+    fn accepted(change: impl FnOnce(&mut Value)) -> bool {
+        let mut config: Value = serde_json::from_str(&crate::spec::default_config(None)).unwrap();
+        change(&mut config);
+        let json = serde_json::to_vec(&config).unwrap();
+        crate::spec::config(&json, "/bundle".as_ref())
+            .is_ok_and(|config| config.warnings.is_empty())
+    }
+
+    #[test]
+    fn seccomp_lists_what_a_config_may_say() {
+        for action in SECCOMP_ACTIONS.iter().chain(&["SCMP_ACT_NOTIFY"]) {
+            let listed = SECCOMP_ACTIONS.contains(action);
+            let rule = json!({"names": ["getpid"], "action": action});
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+            assert_eq!(
+                accepted(|config| config["linux"]["seccomp"] = profile),
+                listed,
+                "{action}"
+            );
+        }
+        for operator in SECCOMP_OPERATORS {
+            let arg = json!({"index": 0, "value": 1, "op": operator});
+            let rule = json!({"names": ["getpid"], "action": "SCMP_ACT_TRAP", "args": [arg]});
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+            assert!(
+                accepted(|config| config["linux"]["seccomp"] = profile),
+                "{operator}"
+            );
+        }
+        for arch in SECCOMP_ARCHS
+            .iter()
+            .chain(&["SCMP_ARCH_S390X", "SCMP_ARCH_MIPS"])
+        {
+            let listed = SECCOMP_ARCHS.contains(arch);
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": [arch]});
+            assert_eq!(
+                accepted(|config| config["linux"]["seccomp"] = profile),
+                listed,
+                "{arch}"
+            );
+        }
+        for flag in SECCOMP_KNOWN_FLAGS {
+            let listed = SECCOMP_SUPPORTED_FLAGS.contains(&flag);
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": [flag]});
+            assert_eq!(
+                accepted(|config| config["linux"]["seccomp"] = profile),
+                listed,
+                "{flag}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_capability_is_accepted() {
+        let all = capabilities();
+        assert_eq!(
+            (all[0].as_str(), all.last().unwrap().as_str()),
+            ("CAP_CHOWN", "CAP_CHECKPOINT_RESTORE")
+        );
+        let sets = json!({"bounding": all, "permitted": all, "effective": all});
+        assert!(accepted(|config| config["process"]["capabilities"] = sets));
+    }
+
+    /// What is refused must not be announced, and what is announced must not be refused.
+    #[test]
+    fn switches_agree_with_the_config() {
+        let linux = linux();
+        for (switch, field, value) in [
+            ("/intelRdt/enabled", "intelRdt", json!({"closID": "a"})),
+            (
+                "/memoryPolicy/modes/0",
+                "memoryPolicy",
+                json!({"mode": "MPOL_BIND", "nodes": "0"}),
+            ),
+            ("/netDevices/enabled", "netDevices", json!({"eth0": {}})),
+            (
+                "/cgroup/rdma",
+                "resources",
+                json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}}),
+            ),
+        ] {
+            let announced = linux
+                .pointer(switch)
+                .is_some_and(|value| *value != json!(false));
+            assert_eq!(
+                accepted(|config| config["linux"][field] = value),
+                announced,
+                "{switch}"
+            );
+        }
+    }
+
+    #[test]
+    fn mount_options_have_the_words_that_engines_look_for() {
+        let document = document();
+        let words: Vec<_> = document["mountOptions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .collect();
+        assert!(words.contains(&&json!("rro")) && words.contains(&&json!("nosymfollow")));
+        assert!(words.is_sorted_by_key(|word| word.as_str()));
+        assert!(
+            !words
+                .iter()
+                .any(|word| word.as_str().unwrap().contains('='))
+        );
+    }
+}
