@@ -1,8 +1,14 @@
 //! What the running kernel and the caller offer, probed once and then plain data.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, statfs};
+use nix::sys::statvfs::FsFlags;
+
 use crate::config::seccomp::Arch;
+use crate::error::{Error, Kind, Result};
 
 /// Facts about the host that decide how a plan is made.
 #[derive(Clone, Debug)]
@@ -36,4 +42,187 @@ pub struct CgroupHost {
     pub controllers: Vec<String>,
     /// The runtime's own cgroup, as in /proc/self/cgroup after `0::`.
     pub own: String,
+}
+
+/// The floor: cgroup.kill, mount_setattr(2) and the rest of what has no other way here.
+const OLDEST_KERNEL: (u32, u32) = (5, 14);
+
+/// The inode of the initial user namespace, fixed since Linux 3.8 (PROC_USER_INIT_INO).
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+const SELINUXFS: FsType = FsType(0xf97c_ff8c);
+
+impl Host {
+    /// Asks the kernel. A kernel below the floor is an error, a missing cgroup2 mount is not yet.
+    pub fn probe() -> Result<Self> {
+        Ok(Self {
+            kernel: kernel()?,
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            in_user_namespace: in_user_namespace(),
+            last_capability: last_capability()?,
+            cgroup: cgroup()?,
+            apparmor: read("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text.starts_with('Y')),
+            selinux: selinux(),
+            arch: arch()?,
+        })
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Error::sys(
+            path,
+            "read",
+            Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        )
+        .kind(Kind::Host)
+    })
+}
+
+fn kernel() -> Result<(u32, u32)> {
+    let name = nix::sys::utsname::uname()
+        .map_err(|errno| Error::sys("kernel version", "uname", errno).kind(Kind::Host))?;
+    let release = name.release().to_string_lossy();
+    let version = parse_release(&release).ok_or_else(|| {
+        Error::new(
+            Kind::Host,
+            format!("kernel version {release:?} is not MAJOR.MINOR"),
+        )
+    })?;
+    if version < OLDEST_KERNEL {
+        let (major, minor) = OLDEST_KERNEL;
+        return Err(Error::new(
+            Kind::Host,
+            format!("Linux {major}.{minor} or newer is needed and this is {release}"),
+        ));
+    }
+    Ok(version)
+}
+
+/// `6.1` of `6.1.0-28-amd64`, and of `6.1-rc3` too.
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let (major, rest) = release.split_once('.')?;
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    Some((major.parse().ok()?, rest[..end].parse().ok()?))
+}
+
+/// Without /proc nothing else will work, and says so better.
+fn in_user_namespace() -> bool {
+    std::fs::metadata("/proc/self/ns/user").is_ok_and(|it| it.ino() != INITIAL_USER_NAMESPACE)
+}
+
+fn last_capability() -> Result<u8> {
+    const FILE: &str = "/proc/sys/kernel/cap_last_cap";
+    let text = read(FILE)?;
+    text.trim()
+        .parse()
+        .map_err(|_| Error::new(Kind::Host, format!("{FILE}: {text:?} is not a number")))
+}
+
+/// The one cgroup2 mount, alone or beside those of cgroup v1.
+fn cgroup() -> Result<Option<CgroupHost>> {
+    let is_cgroup2 = |path: &&str| {
+        statfs(*path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+    };
+    let Some(mount) = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .find(is_cgroup2)
+    else {
+        return Ok(None);
+    };
+    let controllers = read(&format!("{mount}/cgroup.controllers"))?;
+    Ok(Some(CgroupHost {
+        mount: PathBuf::from(mount),
+        controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+        own: own_cgroup(&read("/proc/self/cgroup")?).to_owned(),
+    }))
+}
+
+/// The path of the cgroup2 line, which has the hierarchy number 0 and names no controller.
+fn own_cgroup(text: &str) -> &str {
+    text.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/")
+}
+
+/// A read-only selinuxfs is the one of somebody else's container: SELinux is then not ours to use.
+fn selinux() -> bool {
+    statfs("/sys/fs/selinux").is_ok_and(|found| {
+        found.filesystem_type() == SELINUXFS && !found.flags().contains(FsFlags::ST_RDONLY)
+    })
+}
+
+fn arch() -> Result<Arch> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok(Arch::X86_64),
+        "x86" => Ok(Arch::X86),
+        "aarch64" => Ok(Arch::Aarch64),
+        "arm" => Ok(Arch::Arm),
+        "riscv64" => Ok(Arch::Riscv64),
+        other => Err(Error::new(
+            Kind::Host,
+            format!("the architecture {other} is not supported"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_of_every_shape() {
+        for (release, version) in [
+            ("6.18.5", Some((6, 18))),
+            ("6.1.0-28-amd64", Some((6, 1))),
+            ("6.12-rc3", Some((6, 12))),
+            ("5.14", Some((5, 14))),
+            ("5.4.0+", Some((5, 4))),
+            ("linux", None),
+            ("6.", None),
+        ] {
+            assert_eq!(parse_release(release), version, "{release}");
+        }
+    }
+
+    #[test]
+    fn own_cgroup_among_those_of_v1() {
+        assert_eq!(
+            own_cgroup("5:devices:/x\n0::/user.slice/a:b\n"),
+            "/user.slice/a:b"
+        );
+        assert_eq!(own_cgroup("1:name=systemd:/\n"), "/");
+    }
+
+    #[test]
+    fn probe_agrees_with_proc() {
+        let host = Host::probe().expect("the tests run on a supported kernel");
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let uids = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Uid:"))
+            .unwrap();
+        assert_eq!(
+            uids.split_whitespace().nth(1),
+            Some(host.euid.to_string().as_str())
+        );
+        let set = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapBnd:\t"))
+            .unwrap();
+        let bounding = u64::from_str_radix(set, 16).unwrap();
+        assert!(
+            bounding < 1 << (host.last_capability + 1),
+            "{set} {}",
+            host.last_capability
+        );
+        if let Some(cgroup) = &host.cgroup {
+            let own = cgroup.mount.join(cgroup.own.trim_start_matches('/'));
+            assert!(own.join("cgroup.procs").exists(), "{}", own.display());
+        }
+    }
 }

@@ -13,6 +13,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod cgroup;
 pub mod config;
 pub mod error;
 pub mod host;

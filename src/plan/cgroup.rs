@@ -77,7 +77,10 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
         Some(path) => path,
     };
     if given.contains(['\0', '\n']) {
-        return Err(Error::config(FIELD, format!("{given:?} is not a path: control character")));
+        return Err(Error::config(
+            FIELD,
+            format!("{given:?} is not a path: control character"),
+        ));
     }
     let mut clean = PathBuf::new();
     if !given.starts_with('/') {
@@ -95,7 +98,10 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
     if let Some(name) = clean.iter().find(|name| name.len() > 255) {
         return Err(Error::config(
             FIELD,
-            format!("the name {name:?} has {} bytes and 255 is the limit", name.len()),
+            format!(
+                "the name {name:?} has {} bytes and 255 is the limit",
+                name.len()
+            ),
         ));
     }
     Ok(clean)
@@ -119,7 +125,9 @@ fn append_clean(path: &mut PathBuf, text: &str) {
 pub fn writes(resources: &Resources, host: &CgroupHost) -> Result<Vec<Write>> {
     let mut writes = resources::translate(resources)?;
     let available = |write: &Write| {
-        write.controller().is_none_or(|name| host.controllers.iter().any(|have| have == name))
+        write
+            .controller()
+            .is_none_or(|name| host.controllers.iter().any(|have| have == name))
     };
     writes.retain(|write| available(write) || !write.is_unlimited());
     match writes.iter().find(|write| !available(write)) {
@@ -138,17 +146,23 @@ fn missing_controller(write: &Write, host: &CgroupHost) -> Error {
         write.file
     );
     let hint = if host.mount == Path::new("/sys/fs/cgroup") {
-        format!("the kernel lacks {name}, or it was not delegated to this cgroup: see cgroup.controllers there")
+        format!(
+            "the kernel lacks {name}, or it was not delegated to this cgroup: see cgroup.controllers there"
+        )
     } else {
-        "cgroup v1 holds it: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all".into()
+        "cgroup v1 holds it: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all"
+            .into()
     };
     Error::new(Kind::Host, message).hint(hint)
 }
 
 /// The controllers that the writes need, each once, sorted.
 pub fn controllers(writes: &[Write]) -> Vec<String> {
-    let mut names: Vec<String> =
-        writes.iter().filter_map(Write::controller).map(str::to_owned).collect();
+    let mut names: Vec<String> = writes
+        .iter()
+        .filter_map(Write::controller)
+        .map(str::to_owned)
+        .collect();
     names.sort();
     names.dedup();
     names
@@ -166,13 +180,26 @@ pub fn steps(config: &Config, id: &str, host: &Host) -> Result<Vec<Planned>> {
         .filter(|name| cgroup.controllers.contains(name) && !controllers.contains(name))
         .collect();
     let path = path(linux.cgroups_path.as_deref(), id, cgroup)?;
-    let mut steps =
-        vec![planned("linux.cgroupsPath", Step::CreateCgroup { path, controllers, optional })];
-    steps.extend(writes.into_iter().map(|write| planned(write.field.clone(), Step::CgroupWrite(write))));
+    let mut steps = vec![planned(
+        "linux.cgroupsPath",
+        Step::CreateCgroup {
+            path,
+            controllers,
+            optional,
+        },
+    )];
+    steps.extend(
+        writes
+            .into_iter()
+            .map(|write| planned(write.field.clone(), Step::CgroupWrite(write))),
+    );
     if may_load_programs(host)
         && let Some(program) = devices::compile(&linux.resources.devices)?
     {
-        steps.push(planned("linux.resources.devices", Step::DeviceProgram(program)));
+        steps.push(planned(
+            "linux.resources.devices",
+            Step::DeviceProgram(program),
+        ));
     }
     if let Some((uid, field)) = delegation(config) {
         steps.push(planned(field, Step::DelegateCgroup { uid }));
@@ -181,7 +208,11 @@ pub fn steps(config: &Config, id: &str, host: &Host) -> Result<Vec<Planned>> {
 }
 
 fn planned(field: impl Into<String>, step: Step) -> Planned {
-    Planned { phase: Phase::Prepare, field: field.into(), step }
+    Planned {
+        phase: Phase::Prepare,
+        field: field.into(),
+        step,
+    }
 }
 
 /// The cgroup2 hierarchy, or the sentence that says what to do without one.
@@ -210,7 +241,11 @@ fn delegation(config: &Config) -> Option<(u32, String)> {
     if linux.namespaces.cgroup != Namespace::New {
         return None;
     }
-    let mount = config.mounts.iter().rev().find(|mount| is_cgroup_mount(mount))?;
+    let mount = config
+        .mounts
+        .iter()
+        .rev()
+        .find(|mount| is_cgroup_mount(mount))?;
     if is_readonly(mount) {
         return None;
     }

@@ -17,7 +17,7 @@
 //! Sources: runtime-spec config-linux.md, "Allowed Device list"; cgroup-v2.rst, "Device controller".
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 
@@ -45,11 +45,27 @@ pub struct Program {
 }
 
 const fn default(kind: DeviceRuleKind, major: Option<u32>, minor: Option<u32>) -> DeviceRule {
-    DeviceRule { allow: true, kind, major, minor, read: true, write: true, mknod: true }
+    DeviceRule {
+        allow: true,
+        kind,
+        major,
+        minor,
+        read: true,
+        write: true,
+        mknod: true,
+    }
 }
 
 const fn mknod_any(kind: DeviceRuleKind) -> DeviceRule {
-    DeviceRule { allow: true, kind, major: None, minor: None, read: false, write: false, mknod: true }
+    DeviceRule {
+        allow: true,
+        kind,
+        major: None,
+        minor: None,
+        read: false,
+        write: false,
+        mknod: true,
+    }
 }
 
 /// What every container may use, whatever its own rules say. A node may be made for any device:
@@ -60,14 +76,14 @@ pub const DEFAULTS: [DeviceRule; 11] = {
     [
         mknod_any(Char),
         mknod_any(Block),
-        default(Char, Some(1), Some(3)),   // null
-        default(Char, Some(1), Some(5)),   // zero
-        default(Char, Some(1), Some(7)),   // full
-        default(Char, Some(1), Some(8)),   // random
-        default(Char, Some(1), Some(9)),   // urandom
-        default(Char, Some(5), Some(0)),   // tty
-        default(Char, Some(5), Some(2)),   // ptmx
-        default(Char, Some(136), None),    // pts/*
+        default(Char, Some(1), Some(3)),    // null
+        default(Char, Some(1), Some(5)),    // zero
+        default(Char, Some(1), Some(7)),    // full
+        default(Char, Some(1), Some(8)),    // random
+        default(Char, Some(1), Some(9)),    // urandom
+        default(Char, Some(5), Some(0)),    // tty
+        default(Char, Some(5), Some(2)),    // ptmx
+        default(Char, Some(136), None),     // pts/*
         default(Char, Some(10), Some(200)), // net/tun
     ]
 };
@@ -108,11 +124,20 @@ impl Rule {
             DeviceRuleKind::Block => Some(BLOCK),
             DeviceRuleKind::Char => Some(CHAR),
         };
-        let access = u8::from(rule.mknod) * MKNOD
-            | u8::from(rule.read) * READ
-            | u8::from(rule.write) * WRITE;
-        let access = if access == 0 && kind.is_none() { ALL } else { access };
-        Self { allow: rule.allow, kind, major: rule.major, minor: rule.minor, access }
+        let bits = [(rule.mknod, MKNOD), (rule.read, READ), (rule.write, WRITE)];
+        let access = bits.iter().map(|(named, bit)| u8::from(*named) * bit).sum();
+        let access = if access == 0 && kind.is_none() {
+            ALL
+        } else {
+            access
+        };
+        Self {
+            allow: rule.allow,
+            kind,
+            major: rule.major,
+            minor: rule.minor,
+            access,
+        }
     }
 
     /// Everything that `other` decides, this rule decides too.
@@ -140,7 +165,12 @@ impl fmt::Display for Rule {
             Some(_) => 'c',
         };
         let number = |number: Option<u32>| number.map_or("*".into(), |number| number.to_string());
-        write!(f, "{verdict} {kind} {}:{} ", number(self.major), number(self.minor))?;
+        write!(
+            f,
+            "{verdict} {kind} {}:{} ",
+            number(self.major),
+            number(self.minor)
+        )?;
         for (bit, letter) in [(READ, "r"), (WRITE, "w"), (MKNOD, "m")] {
             f.write_str(if self.access & bit == 0 { "" } else { letter })?;
         }
@@ -159,9 +189,16 @@ pub fn compile(rules: &[DeviceRule]) -> Result<Option<Program>> {
         let message = format!("{} rules do not fit into one program", rules.len());
         Error::config("linux.resources.devices", message)
     })?;
-    let last = if otherwise { "allow a *:* rwm" } else { "deny a *:* rwm" };
-    let summary =
-        tried.iter().map(|rule| format!("{rule}, ")).chain([last.to_owned()]).collect();
+    let last = if otherwise {
+        "allow a *:* rwm"
+    } else {
+        "deny a *:* rwm"
+    };
+    let summary = tried
+        .iter()
+        .map(|rule| format!("{rule}, "))
+        .chain([last.to_owned()])
+        .collect();
     Ok(Some(Program { insns, summary }))
 }
 
@@ -216,7 +253,12 @@ struct Assembler {
 
 impl Assembler {
     fn push(&mut self, code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> usize {
-        self.insns.push(Insn { code, registers: to | from << 4, offset, immediate });
+        self.insns.push(Insn {
+            code,
+            registers: to | from << 4,
+            offset,
+            immediate,
+        });
         self.insns.len() - 1
     }
 
@@ -233,11 +275,22 @@ impl Assembler {
 
     /// Returns with the verdict; all jumps to it land here.
     fn verdict(&mut self, target: Target) -> Option<()> {
-        let jumps: Vec<_> = self.jumps.iter().filter(|jump| jump.1 == target).copied().collect();
+        let jumps: Vec<_> = self
+            .jumps
+            .iter()
+            .filter(|jump| jump.1 == target)
+            .copied()
+            .collect();
         for (at, _) in jumps {
             self.land(at)?;
         }
-        self.push(MOVE_IMMEDIATE, VERDICT, 0, 0, i32::from(target == Target::Allow));
+        self.push(
+            MOVE_IMMEDIATE,
+            VERDICT,
+            0,
+            0,
+            i32::from(target == Target::Allow),
+        );
         self.push(EXIT, 0, 0, 0, 0);
         Some(())
     }
@@ -280,8 +333,11 @@ fn assemble(rules: &[Rule], otherwise: bool) -> Option<Vec<Insn>> {
             code.land(skip)?;
         }
     }
-    let (first, second) =
-        if otherwise { (Target::Allow, Target::Deny) } else { (Target::Deny, Target::Allow) };
+    let (first, second) = if otherwise {
+        (Target::Allow, Target::Deny)
+    } else {
+        (Target::Deny, Target::Allow)
+    };
     code.verdict(first)?;
     code.verdict(second)?;
     Some(code.insns)

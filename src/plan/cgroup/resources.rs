@@ -16,7 +16,11 @@ pub(super) fn translate(resources: &Resources) -> Result<Vec<Write>> {
     memory(&resources.memory, &mut writes)?;
     cpu(&resources.cpu, &mut writes)?;
     if let Some(limit) = resources.pids {
-        writes.push(write("pids.max", number("pids.limit", limit)?, "pids.limit"));
+        writes.push(write(
+            "pids.max",
+            number("pids.limit", limit)?,
+            "pids.limit",
+        ));
     }
     block_io(&resources.block_io, &mut writes)?;
     hugepages(resources, &mut writes)?;
@@ -41,8 +45,9 @@ pub fn warnings(resources: &Resources) -> Vec<String> {
         ));
     }
     if cpu.idle == Some(1) && cpu.shares.is_some_and(|shares| shares != 0) {
-        warnings
-            .push(format!("{PREFIX}.cpu.shares has no effect: an idle cgroup has no weight"));
+        warnings.push(format!(
+            "{PREFIX}.cpu.shares has no effect: an idle cgroup has no weight"
+        ));
     }
     warnings
 }
@@ -66,7 +71,10 @@ fn number(field: &str, limit: i64) -> Result<String> {
     match limit {
         -1 => Ok("max".into()),
         0.. => Ok(limit.to_string()),
-        _ => Err(invalid(field, format!("{limit} is negative and not -1 (unlimited)"))),
+        _ => Err(invalid(
+            field,
+            format!("{limit} is negative and not -1 (unlimited)"),
+        )),
     }
 }
 
@@ -75,14 +83,28 @@ fn memory(memory: &Memory, writes: &mut Vec<Write>) -> Result<()> {
     if let Some(value) = swap(memory)? {
         // Without swap accounting there is no swap to allow or to forbid.
         let trivial = matches!(value.as_str(), "max" | "0");
-        let fallback = if trivial { Fallback::SkipIfAbsent } else { Fallback::Fail };
-        let field = if memory.swap.unwrap_or(0) == 0 { "memory.limit" } else { "memory.swap" };
-        writes.push(Write { fallback, ..write("memory.swap.max", value, field) });
+        let fallback = if trivial {
+            Fallback::SkipIfAbsent
+        } else {
+            Fallback::Fail
+        };
+        let field = if memory.swap.unwrap_or(0) == 0 {
+            "memory.limit"
+        } else {
+            "memory.swap"
+        };
+        writes.push(Write {
+            fallback,
+            ..write("memory.swap.max", value, field)
+        });
     }
     if let Some(limit) = memory.limit.filter(|limit| *limit != 0) {
         let above = (memory.check_before_update && limit > 0).then_some("memory.current");
         let value = number("memory.limit", limit)?;
-        writes.push(Write { above, ..write("memory.max", value, "memory.limit") });
+        writes.push(Write {
+            above,
+            ..write("memory.max", value, "memory.limit")
+        });
     }
     if let Some(reservation) = memory.reservation.filter(|reservation| *reservation != 0) {
         let value = number("memory.reservation", reservation)?;
@@ -124,10 +146,16 @@ fn swap(memory: &Memory) -> Result<Option<String>> {
 /// Microseconds. Source: cgroup-v2.rst, "CPU Interface Files" and "Cpuset Interface Files".
 fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) -> Result<()> {
     if cpu.realtime_runtime.is_some_and(|value| value != 0) {
-        return Err(invalid("cpu.realtimeRuntime", "cgroup v2 cannot limit realtime processes"));
+        return Err(invalid(
+            "cpu.realtimeRuntime",
+            "cgroup v2 cannot limit realtime processes",
+        ));
     }
     if cpu.realtime_period.is_some_and(|value| value != 0) {
-        return Err(invalid("cpu.realtimePeriod", "cgroup v2 cannot limit realtime processes"));
+        return Err(invalid(
+            "cpu.realtimePeriod",
+            "cgroup v2 cannot limit realtime processes",
+        ));
     }
     // The kernel refuses a weight while the cgroup is idle, so the end of idling comes first.
     match cpu.idle {
@@ -135,8 +163,15 @@ fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) -> Result<()> {
         Some(idle @ (0 | 1)) => writes.push(write("cpu.idle", idle.to_string(), "cpu.idle")),
         Some(idle) => return Err(invalid("cpu.idle", format!("{idle} is neither 0 nor 1"))),
     }
-    if let Some(shares) = cpu.shares.filter(|shares| *shares != 0 && cpu.idle != Some(1)) {
-        writes.push(write("cpu.weight", weight(shares).to_string(), "cpu.shares"));
+    if let Some(shares) = cpu
+        .shares
+        .filter(|shares| *shares != 0 && cpu.idle != Some(1))
+    {
+        writes.push(write(
+            "cpu.weight",
+            weight(shares).to_string(),
+            "cpu.shares",
+        ));
     }
     bandwidth(cpu, writes)?;
     if let Some(cpus) = cpu.cpus.as_ref().filter(|cpus| !cpus.is_empty()) {
@@ -160,16 +195,29 @@ fn bandwidth(cpu: &Cpu, writes: &mut Vec<Write>) -> Result<()> {
         let message = format!("{burst} is more than {PREFIX}.cpu.quota {quota}");
         return Err(invalid("cpu.burst", message));
     }
-    let burst = cpu.burst.map(|burst| write("cpu.max.burst", burst.to_string(), "cpu.burst"));
+    let burst = cpu
+        .burst
+        .map(|burst| write("cpu.max.burst", burst.to_string(), "cpu.burst"));
     if quota == 0 && period == 0 {
         writes.extend(burst);
         return Ok(());
     }
     if let Some(burst) = &burst {
-        writes.push(Write { fallback: Fallback::RetriedLater, ..burst.clone() });
+        writes.push(Write {
+            fallback: Fallback::RetriedLater,
+            ..burst.clone()
+        });
     }
-    let field = if quota == 0 { "cpu.period" } else { "cpu.quota" };
-    let quota = if quota == 0 { "max".into() } else { number(field, quota)? };
+    let field = if quota == 0 {
+        "cpu.period"
+    } else {
+        "cpu.quota"
+    };
+    let quota = if quota == 0 {
+        "max".into()
+    } else {
+        number(field, quota)?
+    };
     let period = if period == 0 { 100_000 } else { period };
     writes.push(write("cpu.max", format!("{quota} {period}"), field));
     writes.extend(burst);
@@ -188,7 +236,11 @@ fn weight(shares: u64) -> u64 {
             let l = (shares as f64).log2();
             // 7 / 34 is 126 / 612; under one fraction the powers of two come out exact.
             let exponent = (l * l + 125.0 * l - 126.0) / 612.0;
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 10000")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "1 to 10000"
+            )]
             let weight = 10f64.powf(exponent).ceil() as u64;
             weight
         }
@@ -200,7 +252,12 @@ fn block_io(io: &BlockIo, writes: &mut Vec<Write>) -> Result<()> {
     if let Some(weight) = io.weight.filter(|weight| *weight != 0) {
         writes.push(io_weight("", weight, "blockIO.weight")?);
     }
-    for (i, device) in io.weight_devices.iter().enumerate().filter(|(_, it)| it.weight != 0) {
+    for (i, device) in io
+        .weight_devices
+        .iter()
+        .enumerate()
+        .filter(|(_, it)| it.weight != 0)
+    {
         let target = format!("{}:{} ", device.major, device.minor);
         let field = format!("blockIO.weightDevice[{i}].weight");
         writes.push(io_weight(&target, device.weight, &field)?);
@@ -215,9 +272,14 @@ fn io_weight(target: &str, weight: u16, field: &str) -> Result<Write> {
         return Err(invalid(field, format!("{weight} is not in 10 to 1000")));
     }
     let scaled = 1 + (u32::from(weight) - 10) * 9999 / 990;
-    let fallback =
-        Fallback::IfAbsent { file: "io.weight".into(), value: format!("{target}{scaled}") };
-    Ok(Write { fallback, ..write("io.bfq.weight", format!("{target}{weight}"), field) })
+    let fallback = Fallback::IfAbsent {
+        file: "io.weight".into(),
+        value: format!("{target}{scaled}"),
+    };
+    Ok(Write {
+        fallback,
+        ..write("io.bfq.weight", format!("{target}{weight}"), field)
+    })
 }
 
 /// `io.max`: one write for each device, with all of its limits. The kernel refuses a rate of 0,
@@ -246,7 +308,11 @@ fn throttle(throttles: &[Throttle], writes: &mut Vec<Write>) {
             fields.push(field);
         }
         fields.dedup();
-        writes.push(write("io.max", value, &format!("blockIO.{}", fields.join(" and "))));
+        writes.push(write(
+            "io.max",
+            value,
+            &format!("blockIO.{}", fields.join(" and ")),
+        ));
     }
 }
 
@@ -257,7 +323,10 @@ fn hugepages(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
         let size = &page.page_size;
         let field = format!("hugepageLimits[{i}]");
         if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(invalid(&field, format!("pageSize {size:?} is not a size as in 2MB")));
+            return Err(invalid(
+                &field,
+                format!("pageSize {size:?} is not a size as in 2MB"),
+            ));
         }
         let value = page.limit.to_string();
         writes.push(Write {
@@ -273,9 +342,10 @@ fn hugepages(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
 fn rdma(resources: &Resources, writes: &mut Vec<Write>) {
     for (device, limits) in &resources.rdma {
         let mut value = device.clone();
-        for (key, limit) in
-            [("hca_handle", limits.hca_handles), ("hca_object", limits.hca_objects)]
-        {
+        for (key, limit) in [
+            ("hca_handle", limits.hca_handles),
+            ("hca_object", limits.hca_objects),
+        ] {
             if let Some(limit) = limit {
                 value += &format!(" {key}={limit}");
             }
@@ -296,7 +366,10 @@ fn unified(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
             Some((controller, rest)) if !controller.is_empty() && !rest.is_empty() => {}
             _ => return Err(invalid(&field, "is not a cgroup file as in memory.high")),
         }
-        let lines: Vec<_> = value.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<_> = value
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         if lines.is_empty() {
             writes.push(write(file, "\n", &field));
         }

@@ -1,0 +1,261 @@
+//! A container's cgroup, carried out: made, limited, frozen, killed and removed.
+//!
+//! What is written where is decided in [`crate::plan::cgroup`]; here is the file system side of it.
+//! Placement, freezer, kill and the device program belong to the core of cgroup v2 and need no
+//! controller. Sources: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
+
+mod file;
+mod lifecycle;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::cgroup::{Fallback, Write};
+use crate::plan::devices::Insn;
+use crate::sys::{Fail, bpf, path as syspath};
+
+pub use tree::enable;
+
+/// An open cgroup directory.
+#[derive(Debug)]
+pub struct Cgroup {
+    dir: OwnedFd,
+    /// Absolute, with the mount of the hierarchy.
+    path: PathBuf,
+    /// The directories that [`Cgroup::create`] made, outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Cgroup {
+    /// Makes the cgroup `path` below the hierarchy's `mount`, and enables `controllers` for it in
+    /// each of its parents. `optional` controllers are enabled where the kernel lets them.
+    ///
+    /// A cgroup that exists must hold no process and must not be frozen. After an error nothing
+    /// that this call made is left.
+    pub fn create(
+        mount: &Path,
+        path: &Path,
+        controllers: &[String],
+        optional: &[String],
+    ) -> Result<Self> {
+        let mut made = Vec::new();
+        let full = mount.join(path);
+        let result = tree::make(mount, path, controllers, optional, &mut made).and_then(|dir| {
+            let cgroup = Self {
+                dir,
+                path: full.clone(),
+                made: Vec::new(),
+            };
+            if made.last() != Some(&full) {
+                cgroup.refuse_used()?;
+            }
+            Ok(cgroup)
+        });
+        match result {
+            Ok(cgroup) => Ok(Self { made, ..cgroup }),
+            Err(error) => {
+                tree::undo(&made);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the cgroup at the absolute `path`; `None` if it is gone.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        match file::open_dir(path) {
+            Ok(dir) => Ok(Some(Self {
+                dir,
+                path: path.to_owned(),
+                made: Vec::new(),
+            })),
+            Err(Fail {
+                errno: Errno::ENOENT,
+                ..
+            }) => Ok(None),
+            Err(fail) => Err(Error::sys(path.display().to_string(), fail.op, fail.errno)),
+        }
+    }
+
+    /// The absolute path, as the state of the container keeps it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory, for CLONE_INTO_CGROUP.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Takes back what [`Cgroup::create`] made: kills what runs in the cgroup and removes it, and
+    /// then its parents as far as nobody else uses them by now. A cgroup that existed stays.
+    pub fn undo(self) -> Result<()> {
+        if self.is_new() {
+            self.kill()?;
+            self.remove()?;
+        }
+        tree::undo(&self.made);
+        Ok(())
+    }
+
+    /// [`Cgroup::create`] made the directory itself and not only opened it.
+    fn is_new(&self) -> bool {
+        self.made.last() == Some(&self.path)
+    }
+
+    /// A leftover with processes is another container's, and in a frozen one init would never run.
+    fn refuse_used(&self) -> Result<()> {
+        let refuse = |message: String| {
+            Error::config(
+                "linux.cgroupsPath",
+                format!("{}: {message}", self.path.display()),
+            )
+            .kind(Kind::Host)
+        };
+        if self.event("populated")? {
+            let count = self.processes()?.len();
+            return Err(refuse(format!(
+                "container's cgroup is not empty: {count} process(es) found"
+            ))
+            .hint("another container may use it: choose another linux.cgroupsPath"));
+        }
+        if self.event("frozen")? {
+            return Err(refuse("container's cgroup unexpectedly frozen".into())
+                .hint("write 0 to its cgroup.freeze and to that of its parents"));
+        }
+        Ok(())
+    }
+
+    /// Writes one control file, with the fallback that the write carries.
+    pub fn write(&self, write: &Write) -> Result<()> {
+        if let Some(usage) = write.above {
+            self.check_above(write, usage)?;
+        }
+        let fail = match file::write(self.fd(), &write.file, &write.value) {
+            Ok(()) => return Ok(()),
+            Err(fail) => fail,
+        };
+        match (&write.fallback, fail.errno) {
+            (Fallback::SkipIfAbsent, Errno::ENOENT) | (Fallback::RetriedLater, Errno::EINVAL) => {
+                Ok(())
+            }
+            (Fallback::IfAbsent { file, value }, Errno::ENOENT) => {
+                file::write(self.fd(), file, value)
+                    .map_err(|fail| self.refused(&write.field, file, value, fail))
+            }
+            _ => Err(self.refused(&write.field, &write.file, &write.value, fail)),
+        }
+    }
+
+    fn refused(&self, field: &str, name: &str, value: &str, fail: Fail) -> Error {
+        let file = self.path.join(name);
+        let what = format!("{field}: {}: {:?}", file.display(), value.trim_end());
+        let error = Error::sys(what, fail.op, fail.errno);
+        match fail.errno {
+            Errno::ENOENT => error.hint("this kernel has no such file for the cgroup"),
+            Errno::ENODEV => error.hint("there is no such device"),
+            Errno::EACCES | Errno::EPERM => error.hint("the cgroup is not delegated to the caller"),
+            _ => error,
+        }
+    }
+
+    /// Refuses a limit that is not above what `usage` says is in use.
+    fn check_above(&self, write: &Write, usage: &str) -> Result<()> {
+        let text = match file::read(self.fd(), usage) {
+            Ok(text) => text,
+            Err(Fail {
+                errno: Errno::ENOENT,
+                ..
+            }) => return Ok(()),
+            Err(fail) => return Err(self.failed(usage, fail)),
+        };
+        match (write.value.parse::<u64>(), text.trim().parse::<u64>()) {
+            (Ok(limit), Ok(used)) if limit <= used => Err(Error::config(
+                &write.field,
+                format!(
+                    "{limit} is not more than the {used} in {}/{usage}",
+                    self.path.display()
+                ),
+            )
+            .hint("linux.resources.memory.checkBeforeUpdate asks for this check")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Loads a device program and attaches it. In a cgroup that existed before, it takes the place
+    /// of the programs there, without a moment in which none applies.
+    pub fn attach_device_program(&self, program: &[Insn]) -> Result<()> {
+        let code: Vec<u64> = program.iter().map(|insn| insn.encode()).collect();
+        let error = |fail: Fail| {
+            let what = format!("linux.resources.devices: {}", self.path.display());
+            Error::sys(what, fail.op, fail.errno)
+                .hint("device rules need CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN")
+        };
+        let program = bpf::load_device_program(&code).map_err(|refused| {
+            let error = error(refused.fail);
+            if refused.log.is_empty() {
+                error
+            } else {
+                error.hint(refused.log)
+            }
+        })?;
+        let old = if self.is_new() {
+            Vec::new()
+        } else {
+            bpf::device_programs(self.fd()).map_err(error)?
+        };
+        if let [one] = old.as_slice() {
+            return bpf::attach_device_program(self.fd(), program.as_fd(), Some(one.as_fd()))
+                .map_err(error);
+        }
+        bpf::attach_device_program(self.fd(), program.as_fd(), None).map_err(error)?;
+        for one in &old {
+            bpf::detach_device_program(self.fd(), one.as_fd()).map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the directory, and the files that the kernel names as safe, to `uid`, so that it can
+    /// manage cgroups below this one but not its limits. Source: cgroup-v2.rst, "Delegation".
+    pub fn delegate(&self, uid: u32) -> Result<()> {
+        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
+            .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+        let chown = |fd: BorrowedFd| syspath::chown(fd, uid, u32::MAX);
+        chown(self.fd()).map_err(|fail| self.failed("", fail))?;
+        for name in listed.lines().filter(|name| !name.contains('/')) {
+            match file::open(self.fd(), name, libc::O_WRONLY).and_then(|fd| chown(fd.as_fd())) {
+                // A file of a controller that is not enabled here.
+                Ok(())
+                | Err(Fail {
+                    errno: Errno::ENOENT,
+                    ..
+                }) => {}
+                Err(fail) => return Err(self.failed(name, fail)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a process here, for a caller that cannot use CLONE_INTO_CGROUP. It costs the kernel a
+    /// grace period.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        file::write(self.fd(), "cgroup.procs", &pid.to_string()).map_err(|fail| {
+            self.failed("cgroup.procs", fail)
+                .context(format!("process {pid}"))
+        })
+    }
+
+    fn failed(&self, name: &str, fail: Fail) -> Error {
+        let file = if name.is_empty() {
+            self.path.clone()
+        } else {
+            self.path.join(name)
+        };
+        Error::sys(file.display().to_string(), fail.op, fail.errno)
+    }
+}

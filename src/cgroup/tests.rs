@@ -1,0 +1,438 @@
+//! On the real hierarchy, as root: each test in a cgroup of its own name, removed at its end.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use std::time::Duration;
+
+use super::*;
+use crate::host::{CgroupHost, Host};
+use crate::plan::devices;
+
+/// The hierarchy; `None`, said aloud, where these tests cannot run.
+fn hierarchy() -> Option<CgroupHost> {
+    let host = Host::probe().expect("a supported kernel");
+    let skip = |reason: &str| {
+        // Past the capture of the test harness: a skipped test must be seen.
+        _ = writeln!(std::io::stderr(), "skipped: {reason}");
+        None
+    };
+    if host.euid != 0 || host.in_user_namespace {
+        return skip("needs root");
+    }
+    match host.cgroup {
+        Some(cgroup) => Some(cgroup),
+        None => skip("no cgroup2 mount"),
+    }
+}
+
+/// A cgroup that the test has made, with the processes that it has started in it.
+struct Fixture {
+    mount: PathBuf,
+    name: PathBuf,
+    children: Vec<Child>,
+}
+
+impl Fixture {
+    fn new(name: &str) -> Option<Self> {
+        let mount = hierarchy()?.mount;
+        let name = format!("sampan-test-{}-{name}", std::process::id()).into();
+        Some(Self {
+            mount,
+            name,
+            children: Vec::new(),
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.mount.join(&self.name)
+    }
+
+    fn create(&self, below: &str) -> Result<Cgroup> {
+        Cgroup::create(&self.mount, &self.name.join(below), &[], &[])
+    }
+
+    fn start(&mut self, cgroup: &Cgroup) -> i32 {
+        let child = Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("sleep starts");
+        let pid = child.id().cast_signed();
+        self.children.push(child);
+        cgroup.add(pid).expect("a process can be moved");
+        pid
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        _ = std::fs::write(self.path().join("cgroup.freeze"), "0");
+        for child in &mut self.children {
+            _ = child.kill();
+            _ = child.wait();
+        }
+        _ = tree::remove(&self.path());
+    }
+}
+
+#[test]
+fn made_and_taken_back() {
+    let Some(fixture) = Fixture::new("made") else {
+        return;
+    };
+    let outer = fixture.create("").unwrap();
+    assert_eq!(outer.path(), fixture.path());
+    let inner = fixture.create("a/b").unwrap();
+    assert!(fixture.path().join("a/b/cgroup.procs").exists());
+    assert_eq!(
+        inner.made,
+        [fixture.path().join("a"), fixture.path().join("a/b")]
+    );
+    inner.undo().unwrap();
+    assert!(!fixture.path().join("a").exists());
+    assert!(fixture.path().exists(), "undo leaves what it did not make");
+    outer.remove().unwrap();
+    assert!(!fixture.path().exists());
+    outer.remove().expect("removing twice is no error");
+    assert!(Cgroup::open(&fixture.path()).unwrap().is_none());
+}
+
+#[test]
+fn undo_spares_what_others_use() {
+    let Some(fixture) = Fixture::new("shared") else {
+        return;
+    };
+    let first = fixture.create("a").unwrap();
+    let second = fixture.create("b").unwrap();
+    first.undo().unwrap();
+    assert!(!fixture.path().join("a").exists());
+    assert!(second.path().exists());
+}
+
+#[test]
+fn undo_leaves_no_process() {
+    let Some(mut fixture) = Fixture::new("busy") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    fixture.start(&cgroup);
+    std::fs::create_dir(fixture.path().join("made-by-the-container")).unwrap();
+    cgroup.undo().unwrap();
+    assert!(!fixture.path().exists());
+}
+
+#[test]
+fn empty_leftover_is_used_again() {
+    let Some(fixture) = Fixture::new("again") else {
+        return;
+    };
+    let first = fixture.create("a").unwrap();
+    let second = fixture.create("a").unwrap();
+    assert!(second.made.is_empty());
+    second.undo().unwrap();
+    assert!(first.path().exists());
+}
+
+#[test]
+fn used_or_frozen_cgroup_is_refused() {
+    let Some(mut fixture) = Fixture::new("used") else {
+        return;
+    };
+    let cgroup = fixture.create("a").unwrap();
+    fixture.start(&cgroup);
+    fixture.start(&cgroup);
+    let error = fixture.create("a").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("container's cgroup is not empty: 2 process(es) found"),
+        "{error}"
+    );
+    assert_eq!(error.kind, Kind::Host);
+    let frozen = fixture.create("b").unwrap();
+    frozen.freeze().unwrap();
+    let error = fixture.create("b").unwrap_err().to_string();
+    assert!(error.contains("cgroup unexpectedly frozen"), "{error}");
+}
+
+#[test]
+fn frozen_thawed_killed_removed() {
+    let Some(mut fixture) = Fixture::new("life") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    let inner = fixture.create("inner").unwrap();
+    let mut pids = [fixture.start(&cgroup), fixture.start(&inner)];
+    pids.sort_unstable();
+    assert_eq!(cgroup.processes().unwrap(), pids);
+    assert_eq!(inner.processes().unwrap().len(), 1);
+
+    assert!(!cgroup.is_frozen().unwrap());
+    cgroup.freeze().unwrap();
+    assert!(cgroup.is_frozen().unwrap());
+    assert!(inner.is_frozen().unwrap(), "the freezer reaches below");
+    cgroup.thaw().unwrap();
+    assert!(!cgroup.is_frozen().unwrap());
+
+    cgroup.freeze().unwrap();
+    cgroup.kill().unwrap();
+    assert!(
+        cgroup.wait_empty(Duration::from_secs(60)).unwrap(),
+        "a frozen cgroup can be killed"
+    );
+    cgroup.remove().unwrap();
+    assert!(!fixture.path().exists());
+    assert!(
+        !cgroup.is_frozen().unwrap(),
+        "a cgroup that is gone is not frozen"
+    );
+    assert!(cgroup.wait_empty(Duration::ZERO).unwrap());
+    assert!(cgroup.processes().unwrap().is_empty());
+    cgroup.kill().expect("nobody is left to kill");
+}
+
+#[test]
+fn wait_empty_ends() {
+    let Some(mut fixture) = Fixture::new("wait") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    fixture.start(&cgroup);
+    assert!(!cgroup.wait_empty(Duration::from_millis(1)).unwrap());
+}
+
+#[test]
+fn clone3_places_a_process() {
+    use crate::sys::process::{Cloned, clone3, exit, wait};
+    let Some(fixture) = Fixture::new("place") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    match clone3(0, Some(cgroup.fd()), false).unwrap() {
+        // The copy of a process with threads may do no more than this.
+        Cloned::Child => exit(0),
+        Cloned::Parent { pid, pidfd } => {
+            // A process that has exited keeps its cgroup until it is waited for.
+            let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+            wait(pidfd.as_fd()).unwrap();
+            let wanted = format!("/{}", fixture.name.display());
+            let text = text.unwrap();
+            let own = text
+                .lines()
+                .find_map(|line| line.strip_prefix("0::"))
+                .unwrap();
+            assert!(own.ends_with(&wanted), "{text}");
+        }
+    }
+}
+
+fn write(file: &str, value: &str, fallback: Fallback) -> Write {
+    let field = format!("linux.resources.unified.{file}");
+    Write {
+        file: file.into(),
+        value: value.into(),
+        field,
+        fallback,
+        above: None,
+    }
+}
+
+#[test]
+fn writes_and_their_fallbacks() {
+    let Some(fixture) = Fixture::new("write") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    let depth = || std::fs::read_to_string(fixture.path().join("cgroup.max.depth")).unwrap();
+    cgroup
+        .write(&write("cgroup.max.depth", "3", Fallback::Fail))
+        .unwrap();
+    assert_eq!(depth(), "3\n");
+    cgroup
+        .write(&write("absent.max", "3", Fallback::SkipIfAbsent))
+        .unwrap();
+    let other = Fallback::IfAbsent {
+        file: "cgroup.max.depth".into(),
+        value: "4".into(),
+    };
+    cgroup.write(&write("absent.max", "9", other)).unwrap();
+    assert_eq!(depth(), "4\n");
+    cgroup
+        .write(&write("cgroup.max.depth", "x", Fallback::RetriedLater))
+        .unwrap();
+    assert_eq!(depth(), "4\n");
+
+    let error = cgroup
+        .write(&write("cgroup.max.depth", "x", Fallback::Fail))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "linux.resources.unified.cgroup.max.depth: {}: \"x\": write: invalid argument",
+            fixture.path().join("cgroup.max.depth").display()
+        )
+    );
+    let error = cgroup
+        .write(&write("absent.max", "3", Fallback::Fail))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no such file or directory (this kernel has no such file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_limit_below_the_use_is_refused_when_asked() {
+    let Some(fixture) = Fixture::new("above") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    // Any file with one number can stand for the use; this one holds 7.
+    cgroup
+        .write(&write("cgroup.max.depth", "7", Fallback::Fail))
+        .unwrap();
+    let limit = |value: &str| Write {
+        above: Some("cgroup.max.depth"),
+        ..write("cgroup.max.descendants", value, Fallback::Fail)
+    };
+    cgroup.write(&limit("8")).unwrap();
+    let error = cgroup.write(&limit("7")).unwrap_err().to_string();
+    assert!(error.contains("7 is not more than the 7 in"), "{error}");
+}
+
+#[test]
+fn controllers_are_enabled_on_the_way_down() {
+    let Some(fixture) = Fixture::new("controllers") else {
+        return;
+    };
+    let host = hierarchy().unwrap();
+    let missing = ["nonsense".to_owned()];
+    let path = fixture.name.join("a");
+    let error = Cgroup::create(&fixture.mount, &path, &missing, &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("needs the nonsense controller"),
+        "{error}"
+    );
+    assert!(!fixture.path().exists(), "a failed create leaves nothing");
+    Cgroup::create(&fixture.mount, &path, &[], &missing).expect("optional ones may be missing");
+    let root = std::fs::read_to_string(host.mount.join("cgroup.subtree_control")).unwrap();
+    if let Some(name) = root.split_whitespace().next() {
+        enable(&fixture.mount, &path, &[name.to_owned()]).unwrap();
+        let given = fixture.path().join("cgroup.subtree_control");
+        assert_eq!(std::fs::read_to_string(given).unwrap().trim(), name);
+    }
+}
+
+#[test]
+fn delegated_files_change_their_owner() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(fixture) = Fixture::new("delegate") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    cgroup.delegate(4321).unwrap();
+    let owner = |name: &str| std::fs::metadata(fixture.path().join(name)).unwrap().uid();
+    for name in [
+        "",
+        "cgroup.procs",
+        "cgroup.subtree_control",
+        "cgroup.threads",
+    ] {
+        assert_eq!(owner(name), 4321, "{name}");
+    }
+    for name in ["cgroup.freeze", "cgroup.kill", "cgroup.max.depth"] {
+        assert_eq!(owner(name), 0, "{name}");
+    }
+}
+
+/// Whether a process in the cgroup can read the device.
+fn can_read(cgroup: &Cgroup, device: &Path) -> bool {
+    let script = format!("read _ && head -c 1 {} >/dev/null", device.display());
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    cgroup.add(child.id().cast_signed()).unwrap();
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    child.wait().unwrap().success()
+}
+
+#[test]
+fn device_program_decides() {
+    use crate::config::resources::{DeviceRule, DeviceRuleKind};
+    let Some(fixture) = Fixture::new("devices") else {
+        return;
+    };
+    let cgroup = fixture.create("").unwrap();
+    // rtc, kmsg and the like may be missing; /dev/kmsg is 1:11 and no default device.
+    let node = std::env::temp_dir().join(fixture.name.with_extension("kmsg"));
+    let made = Command::new("mknod")
+        .arg(&node)
+        .args(["c", "1", "9"])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    // 1:9 under its own name is a default device; 1:11 is not.
+    assert!(can_read(&cgroup, &node));
+    let other = Path::new("/dev/kmsg");
+    let readable = other.exists() && can_read(&cgroup, other);
+    cgroup
+        .attach_device_program(&devices::compile(&[]).unwrap().unwrap().insns)
+        .unwrap();
+    assert!(can_read(&cgroup, &node));
+    assert!(!can_read(&cgroup, other));
+
+    // The program of an existing cgroup is replaced, not added to.
+    let rule = DeviceRule {
+        allow: true,
+        kind: DeviceRuleKind::Char,
+        major: Some(1),
+        minor: Some(11),
+        read: true,
+        write: false,
+        mknod: false,
+    };
+    let again = Cgroup::open(cgroup.path()).unwrap().unwrap();
+    again
+        .attach_device_program(&devices::compile(&[rule]).unwrap().unwrap().insns)
+        .unwrap();
+    assert_eq!(bpf::device_programs(again.fd()).unwrap().len(), 1);
+    assert_eq!(can_read(&cgroup, other), readable);
+    std::fs::remove_file(node).unwrap();
+}
+
+#[test]
+fn verifier_takes_every_list() {
+    if hierarchy().is_none() {
+        return;
+    }
+    let mut random = devices::tests::Random::new();
+    for _ in 0..200 {
+        let rules = random.rules();
+        if let Some(program) = devices::compile(&rules).unwrap() {
+            let code: Vec<u64> = program.insns.iter().map(|insn| insn.encode()).collect();
+            bpf::load_device_program(&code)
+                .unwrap_or_else(|refused| panic!("{rules:?} {refused:?}"));
+        }
+    }
+}
+
+#[test]
+fn verifier_says_why() {
+    if hierarchy().is_none() {
+        return;
+    }
+    let exit = Insn {
+        code: 0x95,
+        registers: 0,
+        offset: 0,
+        immediate: 0,
+    };
+    let refused = bpf::load_device_program(&[exit.encode()]).unwrap_err();
+    assert_eq!(refused.fail.errno, Errno::EACCES);
+    assert!(refused.log.contains("R0"), "{}", refused.log);
+}
