@@ -11,9 +11,9 @@
 //!                                                └▶ explain  └── Failure{step, errno} ┘
 //! ```
 
+pub mod cgroup;
 pub mod cli;
 pub mod commands;
-pub mod cgroup;
 pub mod config;
 pub mod error;
 pub mod host;

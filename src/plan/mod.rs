@@ -365,9 +365,13 @@ pub enum Step {
     /// The runtime runs its hooks while init waits.
     RuntimeHooks,
     /// chdir(2), as root: the user may lack the right to walk the path.
-    Cwd { path: CString },
+    Cwd {
+        path: CString,
+    },
     /// chdir(2) once more if it failed as root, and getcwd(2): the directory must be in the root.
-    CheckCwd { path: CString },
+    CheckCwd {
+        path: CString,
+    },
     Credentials(Credentials),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,

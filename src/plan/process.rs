@@ -180,7 +180,10 @@ fn labels(plan: &mut Plan, config: &Config, process: &Process, host: &Host) -> R
 fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     if let Some(profile) = &config.linux.seccomp {
         let filter = super::seccomp::compile(profile, host.arch)?;
-        let step = Step::Seccomp { program: filter.program, flags: filter.flags };
+        let step = Step::Seccomp {
+            program: filter.program,
+            flags: filter.flags,
+        };
         plan.push(Phase::Start, "linux.seccomp", step);
     }
     Ok(())

@@ -147,10 +147,14 @@ impl Step {
 impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateCgroup { path, controllers, .. } if controllers.is_empty() => {
+            Self::CreateCgroup {
+                path, controllers, ..
+            } if controllers.is_empty() => {
                 write!(f, "create cgroup {}", path.display())
             }
-            Self::CreateCgroup { path, controllers, .. } => {
+            Self::CreateCgroup {
+                path, controllers, ..
+            } => {
                 write!(
                     f,
                     "create cgroup {} with {}",
