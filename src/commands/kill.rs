@@ -1,11 +1,11 @@
 //! `kill`: a signal for the init process, or for every process of the container.
 
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::{Context, everyone};
+use crate::cgroup::Cgroup;
 use crate::cli::Kill;
 use crate::error::{Error, Kind, Result};
 use crate::signal;
@@ -35,24 +35,13 @@ pub fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
     if let Some(cgroup) = &state.cgroup
         && (all || (fatal && !state.private_pid_namespace))
     {
-        return send_all(&cgroup.dir(), signal).map_err(|error| match error.errno() {
-            Some(Errno::ENOENT | Errno::ENODEV) => not_running(state),
-            _ => error.context(format!("container {}", state.id)),
-        });
+        return match Cgroup::open(&cgroup.dir())? {
+            Some(cgroup) => everyone::signal(&cgroup, signal),
+            None => Err(not_running(state)),
+        };
     }
-    let status = state.status(dir)?;
-    send_init(state, status, signal)?;
-    match &state.cgroup {
-        Some(cgroup) if fatal && status == Status::Paused => everyone::thaw(&cgroup.dir()),
-        _ => Ok(()),
-    }
-}
-
-fn send_all(cgroup: &Path, signal: i32) -> Result<()> {
-    match signal {
-        libc::SIGKILL => everyone::kill(cgroup).and_then(|()| everyone::thaw(cgroup)),
-        _ => everyone::signal(cgroup, signal),
-    }
+    // The freezer of cgroup v2 lets a frozen process die, so nothing has to be thawed for SIGKILL.
+    send_init(state, state.status(dir)?, signal)
 }
 
 fn send_init(state: &State, status: Status, signal: i32) -> Result<()> {

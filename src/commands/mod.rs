@@ -1,6 +1,8 @@
 //! The verbs, one file each.
 
+pub mod bundle;
 mod everyone;
+mod explain;
 mod features;
 mod kill;
 mod list;
@@ -111,6 +113,7 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
         Command::Kill(args) => kill::kill(&context, &args)?,
         Command::List(args) => list::list(&context, &args)?,
         Command::Spec(args) => spec::spec(&context, &args)?,
+        Command::Explain(args) => explain::explain(&context, &args)?,
         Command::Features(args) => features::features(&context, &args)?,
         other => {
             return Err(Error::new(

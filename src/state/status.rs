@@ -11,7 +11,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
 use super::{Dir, State};
-use crate::error::{Error, Kind, Result};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
 use crate::sys::pidfd;
 
 /// The status words of the specification, and `paused`.
@@ -55,7 +56,8 @@ impl State {
             return Ok(Status::Stopped);
         }
         if let Some(cgroup) = &self.cgroup
-            && frozen(&cgroup.dir())?
+            && let Some(cgroup) = Cgroup::open(&cgroup.dir())?
+            && cgroup.is_frozen()?
         {
             return Ok(Status::Paused);
         }
@@ -143,19 +145,6 @@ fn is_locked(path: &Path) -> Result<bool> {
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
         .map_err(|errno| Error::sys(path.display().to_string(), "fcntl(F_OFD_GETLK)", errno))?;
     Ok(lock.l_type != libc::F_UNLCK as i16)
-}
-
-/// Is every process of the cgroup frozen? A cgroup that is gone is not. Source: cgroup-v2.rst,
-/// `cgroup.events`.
-fn frozen(cgroup: &Path) -> Result<bool> {
-    let path = cgroup.join("cgroup.events");
-    match std::fs::read_to_string(&path) {
-        Ok(events) => Ok(events.lines().any(|line| line == "frozen 1")),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
-            Ok(false)
-        }
-        Err(error) => Err(Error::io(path.display().to_string(), "read", &error).kind(Kind::Host)),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,119 @@
+//! From the flags of a new container to its config and its plan.
+
+use std::path::PathBuf;
+
+use crate::cli;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::plan::{self, Plan};
+use crate::spec;
+
+/// A bundle that has been read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The bundle: absolute, without symbolic links.
+    pub bundle: PathBuf,
+    /// The config's bytes as read, for the copy that the container keeps.
+    pub bytes: Vec<u8>,
+    pub config: Config,
+}
+
+impl Loaded {
+    /// Reads and checks the config of the bundle.
+    ///
+    /// # Errors
+    /// The bundle or the config cannot be read, or a property is wrong.
+    pub fn read(args: &cli::Bundle) -> Result<Self> {
+        let bundle = std::fs::canonicalize(&args.bundle).map_err(|error| {
+            Error::io(
+                format!("--bundle: {}", args.bundle.display()),
+                "open",
+                &error,
+            )
+            .kind(Kind::Usage)
+        })?;
+        let file = bundle.join(&args.config);
+        let bytes = std::fs::read(&file).map_err(|error| {
+            Error::io(file.display().to_string(), "open", &error)
+                .kind(Kind::Config)
+                .hint("a bundle needs a config.json; sampan spec writes one")
+        })?;
+        let config = spec::config(&bytes, &bundle)
+            .map_err(|error| error.context(file.display().to_string()))?;
+        Ok(Self {
+            bundle,
+            bytes,
+            config,
+        })
+    }
+
+    /// What will be done, in order.
+    ///
+    /// # Errors
+    /// A property asks for something that `host` cannot give.
+    pub fn plan(&self, host: &Host, id: &str, shape: &cli::Shape) -> Result<Plan> {
+        let listen_fds = listen_fds(
+            std::env::var("LISTEN_PID").ok().as_deref(),
+            std::env::var("LISTEN_FDS").ok().as_deref(),
+            std::process::id(),
+        );
+        let options = plan::Options {
+            id: id.to_owned(),
+            no_pivot: shape.no_pivot,
+            no_new_keyring: shape.no_new_keyring,
+            preserved_fds: shape.preserve_fds.saturating_add(listen_fds),
+            listen_fds,
+        };
+        plan::build(&self.config, host, &options)
+    }
+}
+
+/// The number of descriptors from 3 on that a service manager passes to the process `own`.
+/// Source: sd_listen_fds(3).
+fn listen_fds(pid: Option<&str>, fds: Option<&str>, own: u32) -> u32 {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
+    match number(pid) == Some(own) {
+        true => number(fds).unwrap_or_default(),
+        false => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_fds_are_for_this_process_alone() {
+        for (pid, fds, expected) in [
+            (Some("7"), Some("2"), 2),
+            (Some("8"), Some("2"), 0),
+            (None, Some("2"), 0),
+            (Some("7"), None, 0),
+            (Some("7"), Some("-1"), 0),
+        ] {
+            assert_eq!(listen_fds(pid, fds, 7), expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_bundle_or_config_is_named() {
+        let read = |bundle: &str, config: &str| {
+            let (bundle, config) = (bundle.into(), config.into());
+            Loaded::read(&cli::Bundle { bundle, config })
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            read("/nonexistent", "config.json"),
+            "--bundle: /nonexistent: open: no such file or directory"
+        );
+        let text = read("/proc", "config.json");
+        assert!(
+            text.starts_with("/proc/config.json: open: no such file or directory"),
+            "{text}"
+        );
+        let text = read("/", "/proc/self/comm");
+        assert!(text.starts_with("/proc/self/comm: "), "{text}");
+    }
+}

@@ -1,0 +1,16 @@
+//! `explain`: the steps that `create` and `start` would take.
+
+use super::bundle::Loaded;
+use super::{Context, pretty, print};
+use crate::cli::Explain;
+use crate::error::Result;
+use crate::host::Host;
+
+/// Prints the plan, as text or as JSON. Its warnings are in it.
+pub fn explain(_context: &Context, args: &Explain) -> Result<()> {
+    let plan = Loaded::read(&args.bundle)?.plan(&Host::probe()?, &args.id, &args.shape)?;
+    print(&match args.json {
+        true => pretty(&plan.json())?,
+        false => plan.text(),
+    })
+}
