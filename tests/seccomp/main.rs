@@ -3,7 +3,9 @@
 
 mod answers;
 mod bpf;
+mod kernel;
 mod naive;
+mod oracle;
 mod profile;
 mod random;
 

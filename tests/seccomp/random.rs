@@ -9,7 +9,7 @@ use crate::profile::docker;
 use crate::{ARCHES, filter, naive, seccomp};
 
 /// Marsaglia's xorshift64: the same numbers in each run.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -19,11 +19,11 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         (self.next() >> 11) as usize % limit
     }
 
-    fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())].clone()
     }
 }
@@ -41,7 +41,7 @@ const ACTIONS: [Action; 10] = [
     Action::Notify,
 ];
 
-const OPERATORS: [Operator; 7] = [
+pub const OPERATORS: [Operator; 7] = [
     Operator::NotEqual,
     Operator::Less,
     Operator::LessOrEqual,
@@ -52,7 +52,7 @@ const OPERATORS: [Operator; 7] = [
 ];
 
 /// Values around the borders of the halves, and the numbers of multiplexed calls.
-const VALUES: [u64; 14] = [
+pub const VALUES: [u64; 14] = [
     0,
     1,
     2,
@@ -70,7 +70,7 @@ const VALUES: [u64; 14] = [
 ];
 
 /// Docker's names, those of the other architectures and some that do not exist.
-fn names() -> Vec<String> {
+pub fn names() -> Vec<String> {
     let others = [
         "socketcall",
         "ipc",
