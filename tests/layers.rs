@@ -29,8 +29,12 @@ const RULES: &[Rule] = &[
         forbids: is_executor,
     },
     Rule {
-        name: "run/init sees only sys, the plan and the sync messages",
-        holds_for: |file| file.starts_with("run/init"),
+        name: "init sees only sys, the plan, the sync messages and the hook runner",
+        holds_for: |file| {
+            ["run/init", "run/sync", "run/hooks"]
+                .iter()
+                .any(|module| in_module(file, module))
+        },
         forbids: |mention| {
             let seen = [
                 "crate::sys",
