@@ -36,12 +36,8 @@ const RULES: &[Rule] = &[
                 .any(|module| in_module(file, module))
         },
         forbids: |mention| {
-            let seen = [
-                "crate::sys",
-                "crate::plan",
-                "crate::run::sync",
-                "crate::run::init",
-            ];
+            let seen = ["sys", "plan", "run::sync", "run::init", "run::hooks"]
+                .map(|module| format!("crate::{module}"));
             (mention.is_in("crate") && !seen.iter().any(|path| mention.is_in(path)))
                 || ["std::fs", "std::env", "std::process", "serde_json"]
                     .iter()
