@@ -1,11 +1,14 @@
 //! The binary on containers whose init process is a child of the test.
 
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 
 use nix::fcntl::{FcntlArg, fcntl};
-use sampan::state::{Dir, Root, State, lock_init, start_time};
+use sampan::cgroup::Cgroup;
+use sampan::host::Host;
+use sampan::state::{self, Dir, Root, State, lock_init, start_time};
 
 /// A root directory with one container, `one`, whose process sleeps.
 struct Fixture {
@@ -202,4 +205,98 @@ fn a_root_that_the_user_chose_must_exist_for_list() {
     let missing = fixture.path.join("missing");
     let text = fixture.error(&["--root", missing.to_str().unwrap(), "list"]);
     assert!(text.contains("no such file or directory"), "{text}");
+}
+
+/// A cgroup with the fixture's process and another one below it, removed at the end.
+struct WithCgroup {
+    fixture: Fixture,
+    cgroup: Cgroup,
+    other: Child,
+}
+
+impl WithCgroup {
+    /// `None`, said aloud, where no cgroup can be made.
+    fn new(name: &str) -> Option<Self> {
+        let host = Host::probe().unwrap();
+        let Some(hierarchy) = host
+            .cgroup
+            .filter(|_| host.euid == 0 && !host.in_user_namespace)
+        else {
+            // Past the capture of the test harness.
+            _ = writeln!(std::io::stderr(), "skipped: needs root and a cgroup2 mount");
+            return None;
+        };
+        let fixture = Fixture::new(name);
+        let path = PathBuf::from(format!("sampan-verbs-{}-{name}", std::process::id()));
+        let create = |path| Cgroup::create(&hierarchy.mount, path, &[], &[]).unwrap();
+        let (cgroup, below) = (create(&path), create(&path.join("below")));
+        let other = Command::new("sleep").arg("1000").spawn().unwrap();
+        cgroup.add(fixture.child.id() as i32).unwrap();
+        below.add(other.id() as i32).unwrap();
+        let mut state = State::load(&fixture.dir).unwrap();
+        state.private_pid_namespace = false;
+        state.cgroup = Some(state::Cgroup {
+            mount: hierarchy.mount,
+            path: format!("/{}", path.display()),
+        });
+        state.save(&fixture.dir).unwrap();
+        Some(Self {
+            fixture,
+            cgroup,
+            other,
+        })
+    }
+
+    /// The signals that ended both processes.
+    fn ends(&mut self) -> [Option<i32>; 2] {
+        [&mut self.fixture.child, &mut self.other].map(|child| child.wait().unwrap().signal())
+    }
+}
+
+impl Drop for WithCgroup {
+    fn drop(&mut self) {
+        drop(self.cgroup.kill());
+        drop(self.fixture.child.wait());
+        drop(self.other.wait());
+        drop(self.cgroup.remove());
+    }
+}
+
+#[test]
+fn kill_all_signals_every_process_of_the_cgroup() {
+    let Some(mut with) = WithCgroup::new("all") else {
+        return;
+    };
+    with.fixture.ok(&["kill", "--all", "one", "USR1"]);
+    assert_eq!(with.ends(), [Some(libc::SIGUSR1); 2]);
+}
+
+#[test]
+fn sigkill_takes_the_cgroup_along_without_a_pid_namespace() {
+    let Some(mut with) = WithCgroup::new("shared") else {
+        return;
+    };
+    with.fixture.ok(&["kill", "one", "TERM"]);
+    assert_eq!(
+        with.fixture.child.wait().unwrap().signal(),
+        Some(libc::SIGTERM)
+    );
+    assert!(
+        with.other.try_wait().unwrap().is_none(),
+        "TERM is for init alone"
+    );
+    with.fixture.ok(&["kill", "one", "KILL"]);
+    assert_eq!(with.other.wait().unwrap().signal(), Some(libc::SIGKILL));
+}
+
+#[test]
+fn a_paused_container_is_paused_and_can_be_killed() {
+    let Some(mut with) = WithCgroup::new("paused") else {
+        return;
+    };
+    with.cgroup.freeze().unwrap();
+    assert_eq!(with.fixture.status(), "paused");
+    with.fixture.ok(&["kill", "one", "KILL"]);
+    assert_eq!(with.ends(), [Some(libc::SIGKILL); 2]);
+    assert_eq!(with.fixture.status(), "stopped");
 }

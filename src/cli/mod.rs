@@ -79,7 +79,9 @@ pub struct Global {
     #[arg(long)]
     pub debug: bool,
 
-    /// Let systemd manage the cgroups of the container
+    /// Let systemd manage the cgroups of the container.
+    ///
+    /// Not available yet: the commands that make a container refuse it, the others accept it.
     #[arg(long)]
     pub systemd_cgroup: bool,
 

@@ -1,13 +1,14 @@
 //! `explain`: the steps that `create` and `start` would take.
 
 use super::bundle::Loaded;
-use super::{Context, pretty, print};
+use super::{CgroupDriver, Context, pretty, print};
 use crate::cli::Explain;
 use crate::error::Result;
 use crate::host::Host;
 
 /// Prints the plan, as text or as JSON. Its warnings are in it.
-pub fn explain(_context: &Context, args: &Explain) -> Result<()> {
+pub fn explain(context: &Context, args: &Explain) -> Result<()> {
+    CgroupDriver::of(&context.global)?;
     let plan = Loaded::read(&args.bundle)?.plan(&Host::probe()?, &args.id, &args.shape)?;
     print(&match args.json {
         true => pretty(&plan.json())?,

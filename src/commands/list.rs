@@ -1,5 +1,6 @@
 //! `list`: the containers below the root directory.
 
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Uid, User};
@@ -16,7 +17,12 @@ pub fn list(context: &Context, args: &List) -> Result<()> {
     for dir in context.root.containers()? {
         match view(&dir) {
             Ok(view) => views.push(view),
-            Err(error) => eprintln!("load container {}: {error}", dir.id),
+            // Not in the log, and not by a macro that panics where standard error is closed.
+            Err(error) => drop(writeln!(
+                std::io::stderr(),
+                "load container {}: {error}",
+                dir.id
+            )),
         }
     }
     print(&match (args.quiet, args.format) {

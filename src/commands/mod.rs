@@ -145,3 +145,55 @@ fn pretty(value: &impl serde::Serialize) -> Result<String> {
         .map(|text| text + "\n")
         .map_err(|error| Error::new(Kind::Setup, format!("JSON: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_is_refused_and_the_others_are_told_apart() {
+        let of = |systemd_cgroup, cgroup_manager| {
+            CgroupDriver::of(&Global {
+                systemd_cgroup,
+                cgroup_manager,
+                ..Global::default()
+            })
+        };
+        assert_eq!(of(false, None).unwrap(), CgroupDriver::Cgroupfs);
+        assert_eq!(
+            of(true, Some(CgroupManager::Disabled)).unwrap(),
+            CgroupDriver::Disabled
+        );
+        let error = of(true, None).unwrap_err().to_string();
+        assert!(error.starts_with("--systemd-cgroup: "), "{error}");
+        let error = of(false, Some(CgroupManager::Systemd))
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("--cgroup-manager systemd: "), "{error}");
+    }
+
+    #[test]
+    fn a_pattern_picks_ids_and_failures_are_warnings() {
+        let path = std::env::temp_dir().join(format!("sampan-each-{}", std::process::id()));
+        let log = Log::default();
+        let context = Context {
+            root: Root::choose(Some(&path)).unwrap(),
+            global: Global::default(),
+            log: &log,
+        };
+        for id in ["web-1", "web-2", "db"] {
+            context.root.claim(id).unwrap().keep();
+        }
+        assert_eq!(context.matching("^web-[0-9]$").unwrap(), ["web-1", "web-2"]);
+        assert_eq!(context.matching("b").unwrap(), ["db", "web-1", "web-2"]);
+        let seen = std::cell::RefCell::new(Vec::new());
+        let fail = |id: &str| {
+            seen.borrow_mut().push(id.to_owned());
+            Err(Error::new(Kind::Status, "no"))
+        };
+        context.each("web", true, fail).unwrap();
+        assert!(context.each("db", false, fail).is_err());
+        assert_eq!(seen.take(), ["web-1", "web-2", "db"]);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
