@@ -79,7 +79,7 @@ pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
 /// Not JSON (with line and column) or a wrong property (with its path).
 pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
     let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
-    let resources = Resources::new(&resources, "", &mut warnings)?;
+    let resources = Resources::new(&resources, &mut warnings)?;
     Ok((resources, warnings))
 }
 
@@ -91,8 +91,6 @@ trait Document: DeserializeOwned {
     const PROCESS: Option<&'static str>;
     /// Where its `resources` are, as a JSON pointer.
     const RESOURCES: Option<&'static str>;
-    /// Their path, for messages.
-    const RESOURCES_FIELD: &'static str = "";
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources>;
 }
@@ -101,7 +99,6 @@ impl Document for oci::Spec {
     const FIELD: &'static str = "";
     const PROCESS: Option<&'static str> = Some("/process");
     const RESOURCES: Option<&'static str> = Some("/linux/resources");
-    const RESOURCES_FIELD: &'static str = "linux.resources";
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
         self.linux_mut().as_mut()?.resources_mut().as_mut()
@@ -119,7 +116,7 @@ impl Document for oci::Process {
 }
 
 impl Document for oci::LinuxResources {
-    const FIELD: &'static str = "";
+    const FIELD: &'static str = "linux.resources";
     const PROCESS: Option<&'static str> = None;
     const RESOURCES: Option<&'static str> = Some("");
 
@@ -156,7 +153,7 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
         repair::process(process, &mut warnings);
     }
     if let Some(resources) = T::RESOURCES.and_then(|at| value.pointer_mut(at)) {
-        repair::resources(resources, T::RESOURCES_FIELD)?;
+        repair::resources(resources)?;
     }
     // The tree carries no positions, its text does.
     let text = value.to_string();

@@ -3,7 +3,7 @@
 use oci_spec::runtime as oci;
 
 use super::{check, linux};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `resources.blockIO`.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,9 @@ impl BlockIo {
             if device.leaf_weight().is_some_and(|weight| weight != 0) {
                 let message = "leafWeight: cgroup v2 has no such control, ignored";
                 warnings.push(format!("{field}.{message}"));
+            }
+            if device.weight().is_none() && device.leaf_weight().is_none() {
+                return Err(Error::config(format_args!("{field}.weight"), "missing"));
             }
             let (major, minor) = block_device(&field, device.major(), device.minor())?;
             if let Some(weight) = weight(&format!("{field}.weight"), device.weight())? {

@@ -84,6 +84,17 @@ where
     }
 }
 
+/// A limit: -1 means unlimited, and nothing lies below.
+pub(super) fn limit(field: impl Display, value: i64) -> Result<()> {
+    match value {
+        -1.. => Ok(()),
+        _ => Err(Error::config(
+            field,
+            format!("{value} is below -1, which means unlimited"),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -164,7 +164,7 @@ impl Linux {
         let namespaces = Namespaces::new(check::list(linux.namespaces()))?;
         let (uid_mappings, gid_mappings) = namespaces::id_mappings(linux, &namespaces.user)?;
         let resources = linux.resources().as_ref();
-        let resources = resources.map(|it| Resources::new(it, "linux.resources", warnings));
+        let resources = resources.map(|it| Resources::new(it, warnings));
         let seccomp = linux.seccomp().as_ref();
         let cgroups_path = linux.cgroups_path().as_ref();
         let cgroups_path = cgroups_path.map(|path| path.to_string_lossy().into_owned());

@@ -85,23 +85,15 @@ pub struct Rdma {
 }
 
 impl Resources {
-    /// Checks `linux.resources`, of `config.json` or of a file for `update`; `field` is its
-    /// path, for messages.
+    /// Checks `linux.resources`, of `config.json` or of a file for `update`.
     ///
     /// A limit of 0 counts as absent where the kernel has no use for a zero (memory, CPU
     /// shares, quota and period, block weight): engines send it so.
     ///
     /// # Errors
     /// A value out of range, or a property that only cgroup v1 has.
-    pub fn new(
-        resources: &oci::LinuxResources,
-        field: &str,
-        warnings: &mut Vec<String>,
-    ) -> Result<Self> {
-        let at = |name: &str| match field {
-            "" => name.to_owned(),
-            field => format!("{field}.{name}"),
-        };
+    pub fn new(resources: &oci::LinuxResources, warnings: &mut Vec<String>) -> Result<Self> {
+        let at = |name: &str| format!("linux.resources.{name}");
         refuse_network(resources.network().as_ref(), &at("network"))?;
         let (memory, cpu) = (resources.memory().as_ref(), resources.cpu().as_ref());
         let memory = memory
@@ -114,7 +106,7 @@ impl Resources {
             .transpose()?;
         let pids = resources.pids().map(|pids| pids.limit());
         if let Some(limit) = pids {
-            check::within(at("pids.limit"), limit, -1..=i64::MAX)?;
+            check::limit(at("pids.limit"), limit)?;
         }
         Ok(Self {
             devices: device_rules(check::list(resources.devices()), &at("devices"))?,
@@ -208,7 +200,7 @@ impl Memory {
         let bytes = |name: &str, value: Option<i64>| -> Result<Option<i64>> {
             let value = value.filter(|value| *value != 0);
             if let Some(value) = value {
-                check::within(format_args!("{field}.{name}"), value, -1..=i64::MAX)?;
+                check::limit(format_args!("{field}.{name}"), value)?;
             }
             Ok(value)
         };
@@ -231,26 +223,25 @@ impl Memory {
                 format!("{swap} is below limit, {limit}: it counts memory and swap together");
             return Err(Error::config(format_args!("{field}.swap"), message));
         }
-        this.warn(memory, field, warnings);
+        warn_of_deprecated(memory, field, warnings);
         Ok(this)
     }
+}
 
-    fn warn(&self, memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) {
-        // The properties are deprecated; old configs have them.
-        #[allow(deprecated)]
-        let kernel = memory.kernel();
-        for (name, present) in [
-            ("kernel", kernel.is_some()),
-            ("kernelTCP", memory.kernel_tcp().is_some()),
-            ("useHierarchy", memory.use_hierarchy() == Some(false)),
-            ("swappiness", self.swappiness.is_some()),
-            ("disableOOMKiller", self.disable_oom_killer),
-        ] {
-            if present {
-                warnings.push(format!(
-                    "{field}.{name}: cgroup v2 has no such control, ignored"
-                ));
-            }
+/// Controls that only cgroup v1 had and that runtimes do without.
+fn warn_of_deprecated(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) {
+    // Old configs have it.
+    #[allow(deprecated)]
+    let kernel = memory.kernel();
+    for (name, present) in [
+        ("kernel", kernel.is_some()),
+        ("kernelTCP", memory.kernel_tcp().is_some()),
+        ("useHierarchy", memory.use_hierarchy() == Some(false)),
+    ] {
+        if present {
+            warnings.push(format!(
+                "{field}.{name}: cgroup v2 has no such control, ignored"
+            ));
         }
     }
 }

@@ -202,14 +202,19 @@ impl Arch {
     }
 
     /// The architecture that this program was built for.
-    pub fn native() -> Option<Self> {
-        match std::env::consts::ARCH {
-            "x86_64" => Some(Self::X86_64),
-            "x86" => Some(Self::X86),
-            "aarch64" => Some(Self::Aarch64),
-            "arm" => Some(Self::Arm),
-            "riscv64" => Some(Self::Riscv64),
-            _ => None,
+    pub const fn native() -> Option<Self> {
+        if cfg!(target_arch = "x86_64") {
+            Some(Self::X86_64)
+        } else if cfg!(target_arch = "x86") {
+            Some(Self::X86)
+        } else if cfg!(target_arch = "aarch64") {
+            Some(Self::Aarch64)
+        } else if cfg!(target_arch = "arm") {
+            Some(Self::Arm)
+        } else if cfg!(target_arch = "riscv64") {
+            Some(Self::Riscv64)
+        } else {
+            None
         }
     }
 }

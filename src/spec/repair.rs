@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::locate::join;
 use crate::error::{Error, Result};
 
 /// The sets of `process.capabilities`.
@@ -129,11 +128,11 @@ pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
     }
 }
 
-/// An absent `pids.limit` is no limit. `field` is the path of `resources`, for messages.
+/// An absent `pids.limit` is no limit.
 ///
 /// # Errors
 /// An absent limit of huge pages.
-pub(super) fn resources(resources: &mut Value, field: &str) -> Result<()> {
+pub(super) fn resources(resources: &mut Value) -> Result<()> {
     let Value::Object(resources) = resources else {
         return Ok(());
     };
@@ -149,11 +148,8 @@ pub(super) fn resources(resources: &mut Value, field: &str) -> Result<()> {
     match hugepages.and_then(|limits| limits.iter().position(limitless)) {
         None => Ok(()),
         Some(index) => {
-            let limits = join(field, "hugepageLimits");
-            Err(Error::config(
-                format_args!("{limits}[{index}].limit"),
-                "missing",
-            ))
+            let field = format!("linux.resources.hugepageLimits[{index}].limit");
+            Err(Error::config(field, "missing"))
         }
     }
 }

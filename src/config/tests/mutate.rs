@@ -151,7 +151,7 @@ fn mutated_configs_never_panic_and_errors_name_a_place() {
         default_config(Some((1000, 1000))),
     ] {
         let base = json(&base);
-        for _ in 0..2_000 {
+        for _ in 0..600 {
             let mut config = base.clone();
             for _ in 0..=random.below(3) {
                 mutate(&mut config, &mut random);
@@ -160,14 +160,14 @@ fn mutated_configs_never_panic_and_errors_name_a_place() {
         }
     }
     // Both outcomes are common, else the mutations test nothing.
-    assert!(tally[0] > 500 && tally[1] > 500, "{tally:?}");
+    assert!(tally[0] > 200 && tally[1] > 200, "{tally:?}");
 }
 
 #[test]
 fn cut_and_corrupted_text_never_panics() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut tally = [0; 2];
-    for _ in 0..1_000 {
+    for _ in 0..500 {
         let mut text = ENGINE.as_bytes().to_vec();
         text.truncate(random.below(text.len()));
         check(&text, &mut tally);
@@ -176,5 +176,5 @@ fn cut_and_corrupted_text_never_panics() {
         text[at] = b"\"\\{}[],:0\xff\x00u"[random.below(12)];
         check(&text, &mut tally);
     }
-    assert!(tally[0] > 50 && tally[1] > 1_000, "{tally:?}");
+    assert!(tally[0] > 20 && tally[1] > 500, "{tally:?}");
 }

@@ -66,13 +66,13 @@ fn device_rules() {
 #[test]
 fn memory() {
     wrong(&[
-        ("/memory/limit", "-2", ".memory.limit: -2 is outside"),
+        ("/memory/limit", "-2", ".memory.limit: -2 is below -1"),
         (
             "/memory/reservation",
             "-2",
-            ".memory.reservation: -2 is outside",
+            ".memory.reservation: -2 is below -1",
         ),
-        ("/memory/swap", "-2", ".memory.swap: -2 is outside"),
+        ("/memory/swap", "-2", ".memory.swap: -2 is below -1"),
         (
             "/memory/swap",
             "1000",
@@ -101,8 +101,6 @@ fn memory() {
         ("kernel", "1"),
         ("kernelTCP", "1"),
         ("useHierarchy", "false"),
-        ("swappiness", "60"),
-        ("disableOOMKiller", "true"),
     ] {
         let expected = format!("linux.resources.memory.{name}: cgroup v2 has no such control");
         warned(&format!("{AT}/memory/{name}"), value, &expected);
@@ -166,7 +164,7 @@ fn cpu() {
 
 #[test]
 fn pids_zero_is_a_limit_and_absent_is_none() {
-    wrong(&[("/pids/limit", "-2", ".pids.limit: -2 is outside")]);
+    wrong(&[("/pids/limit", "-2", ".pids.limit: -2 is below -1")]);
     assert_eq!(good("/pids/limit", "0").pids, Some(0));
     assert_eq!(good("/pids/limit", "-1").pids, Some(-1));
     assert_eq!(good("/pids", "{}").pids, None);
@@ -177,6 +175,11 @@ fn pids_zero_is_a_limit_and_absent_is_none() {
 #[test]
 fn block_io() {
     wrong(&[
+        (
+            "/blockIO/weightDevice/0/weight",
+            "",
+            ".blockIO.weightDevice[0].weight: missing",
+        ),
         (
             "/blockIO/weight",
             "9",
@@ -333,15 +336,15 @@ fn an_update_file_is_resources_alone() {
     for (text, expected) in [
         (
             r#"{"memory": {"limit": -2}}"#,
-            "memory.limit: -2 is outside",
+            "linux.resources.memory.limit: -2 is below -1",
         ),
         (
             r#"{"memory": {"limit": "x"}}"#,
-            "memory.limit: invalid type",
+            "linux.resources.memory.limit: invalid type",
         ),
         (
             r#"{"hugepageLimits": [{"pageSize": "2MB"}]}"#,
-            "hugepageLimits[0].limit: missing",
+            "linux.resources.hugepageLimits[0].limit: missing",
         ),
     ] {
         let error = spec::resources(text.as_bytes())
