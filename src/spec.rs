@@ -21,39 +21,10 @@ pub use crate::config::default::default_config;
 /// The file's name in a bundle.
 pub const CONFIG_FILE: &str = "config.json";
 
-/// Reads and checks `config.json` of the bundle at the absolute path `bundle`.
+/// The text of `config.json`, checked for the bundle at the absolute path `bundle`.
 ///
 /// # Errors
-/// The file cannot be read; it is not JSON (with line and column); a property is wrong
-/// (with its path).
-pub fn load(bundle: &Path) -> Result<Config> {
-    let file = bundle.join(CONFIG_FILE);
-    let json = read(&file)?;
-    config(&json, bundle).map_err(|error| error.context(file.display().to_string()))
-}
-
-/// Reads and checks a `process.json`, as `exec --process` takes it. Warnings come second.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_process(file: &Path) -> Result<(Process, Vec<String>)> {
-    let json = read(file)?;
-    process(&json).map_err(|error| error.context(file.display().to_string()))
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).map_err(|error| {
-        let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0));
-        Error::sys(file.display().to_string(), "open", errno)
-            .kind(Kind::Config)
-            .hint("a bundle needs a config.json; the command spec writes one")
-    })
-}
-
-/// The text of `config.json`, checked.
-///
-/// # Errors
-/// As [`load`], without the file's name.
+/// The text is not JSON (with line and column) or a property is wrong (with its path).
 pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
     let (spec, mut warnings) = parse::<oci::Spec>(json)?;
     let mut config = Config::new(&spec, bundle)?;
@@ -62,10 +33,10 @@ pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// The text of a `process.json`, checked. Warnings come second.
+/// The text of a `process.json`, as `exec --process` takes it, checked. Warnings come second.
 ///
 /// # Errors
-/// As [`load_process`], without the file's name.
+/// As [`config`].
 pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
     let (process, mut warnings) = parse::<oci::Process>(json)?;
     let process = Process::new(&process, &mut warnings)?;
@@ -76,7 +47,7 @@ pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
 /// Warnings come second.
 ///
 /// # Errors
-/// Not JSON (with line and column) or a wrong property (with its path).
+/// As [`config`].
 pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
     let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
     let resources = Resources::new(&resources, &mut warnings)?;

@@ -239,15 +239,6 @@ fn syntax_errors_have_a_line_and_a_column() {
 }
 
 #[test]
-fn a_missing_file_is_named() {
-    let error = spec::load(Path::new("/nonexistent"))
-        .expect_err("no bundle")
-        .to_string();
-    let expected = "/nonexistent/config.json: open: no such file or directory";
-    assert!(error.starts_with(expected), "{error}");
-}
-
-#[test]
 fn default_configs_are_valid() {
     let config = load(&json(&default_config(None))).expect("valid");
     assert_eq!(config.warnings, Vec::<String>::new());
