@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::CgroupDriver;
 use crate::cli;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -52,20 +53,25 @@ impl Loaded {
     ///
     /// # Errors
     /// A property asks for something that `host` cannot give.
-    pub fn plan(&self, host: &Host, id: &str, shape: &cli::Shape) -> Result<Plan> {
-        let listen_fds = listen_fds(
-            std::env::var("LISTEN_PID").ok().as_deref(),
-            std::env::var("LISTEN_FDS").ok().as_deref(),
-            std::process::id(),
-        );
-        let options = plan::Options {
-            id: id.to_owned(),
-            no_pivot: shape.no_pivot,
-            no_new_keyring: shape.no_new_keyring,
-            preserved_fds: shape.preserve_fds.saturating_add(listen_fds),
-            listen_fds,
-        };
-        plan::build(&self.config, host, &options)
+    pub fn plan(&self, host: &Host, options: &plan::Options) -> Result<Plan> {
+        plan::build(&self.config, host, options)
+    }
+}
+
+/// What the command line and the environment add to the config.
+pub fn options(id: &str, shape: &cli::Shape, driver: CgroupDriver) -> plan::Options {
+    let listen_fds = listen_fds(
+        std::env::var("LISTEN_PID").ok().as_deref(),
+        std::env::var("LISTEN_FDS").ok().as_deref(),
+        std::process::id(),
+    );
+    plan::Options {
+        id: id.to_owned(),
+        no_pivot: shape.no_pivot,
+        no_new_keyring: shape.no_new_keyring,
+        no_cgroup: driver == CgroupDriver::Disabled,
+        preserved_fds: shape.preserve_fds.saturating_add(listen_fds),
+        listen_fds,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `explain`: the steps that `create` and `start` would take.
 
-use super::bundle::Loaded;
+use super::bundle::{Loaded, options};
 use super::{CgroupDriver, Context, pretty, print};
 use crate::cli::Explain;
 use crate::error::Result;
@@ -8,8 +8,8 @@ use crate::host::Host;
 
 /// Prints the plan, as text or as JSON. Its warnings are in it.
 pub fn explain(context: &Context, args: &Explain) -> Result<()> {
-    CgroupDriver::of(&context.global)?;
-    let plan = Loaded::read(&args.bundle)?.plan(&Host::probe()?, &args.id, &args.shape)?;
+    let options = options(&args.id, &args.shape, CgroupDriver::of(&context.global)?);
+    let plan = Loaded::read(&args.bundle)?.plan(&Host::probe()?, &options)?;
     print(&match args.json {
         true => pretty(&plan.json())?,
         false => plan.text(),

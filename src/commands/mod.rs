@@ -1,12 +1,15 @@
 //! The verbs, one file each.
 
 pub mod bundle;
+mod create;
+mod delete;
 mod everyone;
 mod explain;
 mod features;
 mod kill;
 mod list;
 mod spec;
+mod start;
 mod state;
 
 use std::io::Write;
@@ -115,12 +118,10 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
         Command::Spec(args) => spec::spec(&context, &args)?,
         Command::Explain(args) => explain::explain(&context, &args)?,
         Command::Features(args) => features::features(&context, &args)?,
-        other => {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("{other:?} is not built in"),
-            ));
-        }
+        Command::Create(args) => create::create(&context, &args)?,
+        Command::Run(args) => return create::run(&context, &args),
+        Command::Start(args) => start::start(&context, &args)?,
+        Command::Delete(args) => delete::delete(&context, &args)?,
     }
     Ok(0)
 }

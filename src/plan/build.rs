@@ -14,6 +14,8 @@ pub struct Options {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
+    /// `--cgroup-manager disabled`: the container stays in its caller's cgroup.
+    pub no_cgroup: bool,
     /// `--preserve-fds`, with the descriptors of `LISTEN_FDS` counted in.
     pub preserved_fds: u32,
     /// `LISTEN_FDS` of the runtime's environment.
@@ -29,7 +31,9 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
         warnings: config.warnings.clone(),
         ..Plan::default()
     };
-    plan.steps = cgroup::steps(config, &options.id, host)?;
+    if !options.no_cgroup {
+        plan.steps = cgroup::steps(config, &options.id, host)?;
+    }
     namespaces::steps(&mut plan, config, options)?;
     rootfs::before_mounts(&mut plan, config)?;
     mounts::steps(&mut plan, config, host, &options.id)?;

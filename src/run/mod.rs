@@ -1,5 +1,17 @@
 //! The executor of a plan, on both sides of one clone3(2).
 
+mod clone;
+mod create;
+mod executable;
 pub mod hooks;
 pub mod init;
+mod prepare;
+pub mod relay;
+mod start;
 pub mod sync;
+pub mod teardown;
+mod words;
+
+pub use create::{Created, Request, create};
+pub use start::start;
+pub use words::run_hooks;

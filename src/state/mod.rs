@@ -24,6 +24,7 @@ pub use root::{Claim, Dir, Root};
 pub use status::{Status, lock_init, open_process, start_time};
 
 use crate::error::{Error, Kind, Result};
+use crate::plan;
 
 /// The content of `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +81,23 @@ pub struct Options {
     pub systemd_cgroup: bool,
     pub no_pivot: bool,
     pub no_new_keyring: bool,
+    /// The container stays in its caller's cgroup.
+    pub no_cgroup: bool,
+    pub listen_fds: u32,
+    pub preserved_fds: u32,
+}
+
+impl From<&plan::Options> for Options {
+    fn from(options: &plan::Options) -> Self {
+        Self {
+            systemd_cgroup: false,
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            no_cgroup: options.no_cgroup,
+            listen_fds: options.listen_fds,
+            preserved_fds: options.preserved_fds,
+        }
+    }
 }
 
 /// What `state` prints. The keys are those of the specification and of other runtimes' output

@@ -86,6 +86,13 @@ pub fn open_at(dir: Option<BorrowedFd>, path: &CStr, flags: i32, mode: u32) -> S
     check("open", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Opens what an O_PATH descriptor names, through the caller's own /proc.
+pub fn reopen(handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
+    let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let name = std::ffi::CString::new(name).map_err(|_| Fail::new("open", Errno::EINVAL))?;
+    open(&name, flags)
+}
+
 /// What is made at a path that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {

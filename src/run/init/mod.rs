@@ -7,6 +7,8 @@ mod console;
 mod copy_up;
 mod files;
 mod mounts;
+pub use mounts::change;
+pub use user::become_root;
 mod root;
 mod user;
 
@@ -80,14 +82,18 @@ pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
         init.await_go(false);
     }
     if let Err((position, fail)) = init.walk() {
-        tell(&init.connection, position, fail);
+        let root = init.root.as_ref().map(AsFd::as_fd);
+        tell(&init.connection, position, fail, root);
+        // The mounts stay until the reason is found: then the connection is closed.
+        let _ = sync::receive_go(&init.connection, false);
     }
     process::exit(1)
 }
 
-/// Says which step failed. A runtime that is gone does not hear it.
-pub fn tell(connection: &OwnedFd, position: usize, fail: Fail) {
-    let _ = Report::Failure(Failure::new(position, fail)).send(connection.as_fd(), None);
+/// Says which step failed, with the container's root for whoever looks for the reason. A runtime
+/// that is gone does not hear it.
+pub fn tell(connection: &OwnedFd, position: usize, fail: Fail, root: Option<BorrowedFd>) {
+    let _ = Report::Failure(Failure::new(position, fail)).send(connection.as_fd(), root);
 }
 
 impl Init<'_> {

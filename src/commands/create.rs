@@ -1,0 +1,131 @@
+//! `create` and `run`.
+
+use std::path::Path;
+
+use super::bundle::{Loaded, options};
+use super::{CgroupDriver, Context, delete};
+use crate::cli::{Create, Run, Setup};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::plan::{Phase, Plan};
+use crate::run::{self, Created, Request, relay};
+use crate::state::Status;
+
+/// Who has the other end of the container's terminal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The runtime exits while the container lives.
+    Detached,
+    /// The runtime stays.
+    Foreground,
+}
+
+/// Makes a container that waits for `start`.
+pub fn create(context: &Context, args: &Create) -> Result<()> {
+    make(context, &args.setup, Mode::Detached).map(drop)
+}
+
+/// Makes a container and starts it; in the foreground its exit status comes back.
+pub fn run(context: &Context, args: &Run) -> Result<u8> {
+    let mode = if args.detach { Mode::Detached } else { Mode::Foreground };
+    let signals = match mode {
+        Mode::Foreground => Some(relay::Signals::block()?),
+        Mode::Detached => None,
+    };
+    if mode == Mode::Foreground && !args.setup.no_subreaper {
+        relay::become_subreaper()?;
+    }
+    let (created, plan) = make(context, &args.setup, mode)?;
+    let Created { dir, state, pidfd, terminal } = created;
+    let started = run::start(&dir.path, &state, || Ok(plan.clone()))
+        .and_then(|()| run::run_hooks(&plan, Phase::Started, &state, Status::Running));
+    let status = match (started, signals) {
+        (Ok(()), Some(signals)) => {
+            context.log.succeed();
+            relay::relay(&signals, state.pid, &pidfd, terminal)
+        }
+        (Ok(()), None) => return Ok(0),
+        (Err(error), _) => Err(error),
+    };
+    if status.is_err() || !args.keep {
+        delete::destroy(context, &dir, &state)?;
+    }
+    status
+}
+
+fn make(context: &Context, setup: &Setup, mode: Mode) -> Result<(Created, Plan)> {
+    let options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global)?);
+    check_preserved(options.preserved_fds)?;
+    let loaded = Loaded::read(&setup.bundle)?;
+    check_terminal(&loaded.config, setup, mode)?;
+    check_rootfs(&loaded.config.root.path)?;
+    let host = Host::probe()?;
+    let plan = loaded.plan(&host, &options)?;
+    for warning in &plan.warnings {
+        context.log.warn(warning.as_str());
+    }
+    let request = Request {
+        root: &context.root,
+        bundle: &loaded.bundle,
+        config: &loaded.config,
+        config_text: &loaded.bytes,
+        plan: &plan,
+        host: &host,
+        options: &options,
+        console_socket: setup.console_socket.as_deref(),
+        pidfd_socket: setup.pidfd_socket.as_deref(),
+        pid_file: setup.pid_file.as_deref(),
+    };
+    run::create(&request).map(|created| (created, plan))
+}
+
+/// A terminal whose master nobody holds would hang up at once, and a socket without a terminal
+/// would wait for ever.
+fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
+    let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
+    let socket = setup.console_socket.is_some();
+    let message = match (terminal, socket, mode) {
+        (true, false, Mode::Detached) => {
+            "process.terminal: cannot allocate tty if runtime will detach without setting console socket"
+        }
+        (false, true, _) => {
+            "--console-socket: cannot use console socket if runtime will not detach or allocate tty"
+        }
+        (_, true, Mode::Foreground) => {
+            "--console-socket: cannot use console socket if runtime will not detach or allocate tty"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(Kind::Usage, message))
+}
+
+/// `root.path` must be a directory that exists. Source: runtime-spec 1.3, config.md, root.
+fn check_rootfs(rootfs: &Path) -> Result<()> {
+    let what = || format!("root.path: {}", rootfs.display());
+    let found = std::fs::metadata(rootfs)
+        .map_err(|error| Error::io(what(), "stat", &error).kind(Kind::Config))?;
+    if !found.is_dir() {
+        return Err(Error::sys(what(), "stat", nix::errno::Errno::ENOTDIR).kind(Kind::Config));
+    }
+    if rootfs == Path::new("/") {
+        return Err(Error::new(Kind::Config, "root.path: the host's root cannot be a container's"));
+    }
+    Ok(())
+}
+
+/// The descriptors that the process inherits must be open: what the runtime opens next would take
+/// the number of one that is not.
+fn check_preserved(count: u32) -> Result<()> {
+    let missing = (3..)
+        .take(count as usize)
+        .find(|number| !Path::new(&format!("/proc/self/fd/{number}")).exists());
+    match missing {
+        None => Ok(()),
+        Some(number) => {
+            let message = format!("--preserve-fds: descriptor {number} is not open");
+            Err(Error::new(Kind::Usage, message)
+                .hint(format!("{count} descriptors from 3 on are to be passed to the process")))
+        }
+    }
+}

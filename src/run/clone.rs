@@ -1,0 +1,140 @@
+//! clone3(2), with what must be so in the process that calls it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::init::{self, Inherited};
+use super::sync::{self, Report};
+use crate::config::NamespaceKind;
+use crate::error::{Error, Result};
+use crate::plan::{Phase, Plan, Step};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Fail, Sys, path};
+
+/// A new process, and the runtime's end of the connection to it.
+pub struct Spawned {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+/// Makes init, or the process between the runtime and init that the plan asks for. Never returns
+/// in the new process.
+///
+/// # Errors
+/// The position of the step that failed and how; clone3(2) itself has no position.
+pub fn spawn(
+    plan: &Plan,
+    inherited: Inherited,
+    cgroup: Option<BorrowedFd>,
+) -> std::result::Result<Spawned, (Option<usize>, Fail)> {
+    let new_user = libc::CLONE_NEWUSER as u64;
+    let flags = if plan.intermediate { plan.clone_flags & new_user } else { plan.clone_flags };
+    let own = if plan.intermediate { None } else { Some(Own::leave(plan, &inherited)?) };
+    let cloned = process::clone3(flags, cgroup, false);
+    if let Ok(Cloned::Child) = cloned {
+        if plan.intermediate {
+            intermediate(plan, inherited)
+        }
+        init::run(plan, inherited, plan.new_user_namespace)
+    }
+    if let Some(own) = own {
+        own.come_back().map_err(|fail| (None, fail))?;
+    }
+    match cloned {
+        Ok(Cloned::Parent { pid, pidfd }) => Ok(Spawned { pid, pidfd }),
+        Ok(Cloned::Child) => process::exit(1),
+        Err(fail) => Err((None, fail)),
+    }
+}
+
+/// The runtime's own namespaces for children, while they are others.
+struct Own(Vec<(NamespaceKind, OwnedFd)>);
+
+impl Own {
+    /// Enters what only a child can be in: the pid namespace to join, a time namespace whose
+    /// offsets are set before anybody is in it.
+    fn leave(plan: &Plan, inherited: &Inherited) -> std::result::Result<Self, (Option<usize>, Fail)> {
+        let mut own = Self(Vec::new());
+        for (position, planned) in plan.phase(Phase::Clone) {
+            let (kind, name) = match planned.step {
+                Step::TimeOffsets { .. } => (NamespaceKind::Time, c"/proc/self/ns/time"),
+                _ => (NamespaceKind::Pid, c"/proc/self/ns/pid"),
+            };
+            let entered = path::open(name, libc::O_RDONLY).and_then(|namespace| {
+                own.0.push((kind, namespace));
+                enter(&planned.step, inherited.opened[position].as_ref())
+            });
+            if let Err(fail) = entered {
+                // The failure that led here is the one to report.
+                let _ = own.come_back();
+                return Err((Some(position), fail));
+            }
+        }
+        Ok(own)
+    }
+
+    fn come_back(self) -> Sys<()> {
+        self.0.iter().try_for_each(|(kind, own)| process::setns(own.as_fd(), kind.flag()))
+    }
+}
+
+/// One step of [`Phase::Clone`].
+fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
+    match step {
+        Step::JoinNamespace { kind, .. } => {
+            let namespace = opened.ok_or(Fail::new("setns", nix::errno::Errno::EBADF))?;
+            process::setns(namespace.as_fd(), kind.flag())
+        }
+        Step::BecomeRoot { setgroups } => init::become_root(*setgroups),
+        Step::TimeOffsets { offsets } => {
+            process::unshare(NamespaceKind::Time.flag())?;
+            let file = path::open(c"/proc/self/timens_offsets", libc::O_WRONLY)?;
+            path::write_all(file.as_fd(), offsets.as_bytes())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Enters the user namespace, gets its rights, makes init as the runtime's own child and is done.
+fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
+    if plan.new_user_namespace
+        && !matches!(sync::receive_go(&inherited.runtime, false), Ok(Some(_)))
+    {
+        process::exit(1);
+    }
+    for (position, planned) in plan.phase(Phase::Clone) {
+        if let Err(fail) = enter(&planned.step, inherited.opened[position].as_ref()) {
+            init::tell(&inherited.runtime, position, fail, None);
+            process::exit(1);
+        }
+    }
+    let flags = plan.clone_flags & !(libc::CLONE_NEWUSER as u64);
+    match process::clone3(flags, None, true) {
+        Ok(Cloned::Child) => init::run(plan, inherited, false),
+        Ok(Cloned::Parent { pid, .. }) => {
+            let sent = Report::Pid(pid).send(inherited.runtime.as_fd(), None);
+            process::exit(i32::from(sent.is_err()))
+        }
+        Err(fail) => {
+            let position = plan.phase(Phase::Clone).next().map_or(0, |(position, _)| position);
+            init::tell(&inherited.runtime, position, fail, None);
+            process::exit(1)
+        }
+    }
+}
+
+/// Waits for the intermediate process to hand over init.
+///
+/// # Errors
+/// It died, or reported a failure.
+pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<Spawned> {
+    let lost = |fail: Fail| Error::sys("intermediate process", fail.op, fail.errno);
+    match Report::receive(connection.as_fd()).map_err(lost)? {
+        Some((Report::Pid(pid), _)) => {
+            process::wait(first.pidfd.as_fd()).map_err(lost)?;
+            let pidfd = process::open_pid(pid).map_err(lost)?;
+            Ok(Spawned { pid, pidfd })
+        }
+        Some((Report::Failure(failure), _)) => Err(super::words::failure(plan, &failure)),
+        _ => Err(lost(Fail::new("recvmsg", nix::errno::Errno::ECHILD))),
+    }
+}

@@ -1,0 +1,307 @@
+//! From a plan to a container that waits for `start`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::clone::{self, Spawned};
+use super::init::Inherited;
+use super::sync::{self, Report};
+use super::teardown::Undo;
+use super::{executable, prepare, start, words};
+use crate::cgroup::Cgroup;
+use crate::config::{Config, Namespace};
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::plan::{self, Phase, Plan, Planned, Step};
+use crate::state::{self, Dir, Root, State, Status};
+use crate::sys::{Fail, process, socket};
+use crate::timestamp;
+
+/// What a container is made of.
+pub struct Request<'a> {
+    pub root: &'a Root,
+    /// Absolute.
+    pub bundle: &'a Path,
+    pub config: &'a Config,
+    /// The config's bytes as read, kept for later verbs.
+    pub config_text: &'a [u8],
+    pub plan: &'a Plan,
+    pub host: &'a Host,
+    pub options: &'a plan::Options,
+    /// `--console-socket`.
+    pub console_socket: Option<&'a Path>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<&'a Path>,
+    /// `--pid-file`.
+    pub pid_file: Option<&'a Path>,
+}
+
+/// A container that waits for `start`.
+pub struct Created {
+    pub dir: Dir,
+    pub state: State,
+    pub pidfd: OwnedFd,
+    /// The master of its terminal, if nobody else has been given it.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Makes the container. After an error nothing of it is left.
+///
+/// # Errors
+/// The step that failed, by its property of the config.
+pub fn create(request: &Request) -> Result<Created> {
+    let opened = prepare::open(request.plan, request.host)?;
+    let console = connect(request.console_socket, "--console-socket")?;
+    let pidfd_socket = connect(request.pidfd_socket, "--pidfd-socket")?;
+    let mut undo = Undo::new(request.root.claim(&request.options.id)?);
+    let mut state = first_state(request);
+    let made = make(request, &mut undo, &mut state, opened, console.as_ref());
+    let finished = made.and_then(|(spawned, connection, terminal)| {
+        finish(request, &undo, &state, &spawned, pidfd_socket.as_ref())?;
+        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+        Ok((spawned, terminal))
+    });
+    match finished {
+        Ok((spawned, terminal)) => {
+            let (dir, pidfd) = (undo.disarm(), spawned.pidfd);
+            Ok(Created { dir, state, pidfd, terminal })
+        }
+        Err(error) => {
+            let began = undo.process_began();
+            drop(undo);
+            if began {
+                // The failure that led here is the one to report.
+                let _ = words::run_hooks(request.plan, Phase::Deleted, &state, Status::Stopped);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
+    path.map(|path| {
+        socket::connect_stream(path).map_err(|fail| {
+            Error::sys(format!("{flag} {}", path.display()), fail.op, fail.errno)
+                .hint("the caller must listen there on a Unix stream socket")
+        })
+    })
+    .transpose()
+}
+
+fn connection_lost(fail: Fail) -> Error {
+    Error::sys("connection to init", fail.op, fail.errno)
+}
+
+/// What `delete --force` needs if the runtime dies before the container is complete.
+fn first_state(request: &Request) -> State {
+    let cgroup = request.plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::CreateCgroup { path, .. } => Some(state::Cgroup {
+            mount: request.host.cgroup.as_ref()?.mount.clone(),
+            path: format!("/{}", path.display()),
+        }),
+        _ => None,
+    });
+    State {
+        oci_version: request.config.oci_version.clone(),
+        id: request.options.id.clone(),
+        bundle: request.bundle.to_owned(),
+        rootfs: request.config.root.path.clone(),
+        created: timestamp::rfc3339(timestamp::now()),
+        owner: request.host.euid,
+        annotations: request.config.annotations.clone(),
+        cgroup,
+        private_pid_namespace: request.config.linux.namespaces.pid == Namespace::New,
+        options: state::Options::from(request.options),
+        ..State::default()
+    }
+}
+
+type Made = (Spawned, OwnedFd, Option<OwnedFd>);
+
+/// Everything up to init's word that it is ready.
+fn make(
+    request: &Request,
+    undo: &mut Undo,
+    state: &mut State,
+    opened: Vec<Option<OwnedFd>>,
+    console: Option<&OwnedFd>,
+) -> Result<Made> {
+    let dir = undo.dir().clone();
+    state.save(&dir)?;
+    state::write_atomically(&dir.config_file(), request.config_text, 0o600)?;
+    let (connection, runtime) = socket::pair().map_err(connection_lost)?;
+    let inherited = Inherited {
+        runtime,
+        listener: start::listen(&dir.path)?,
+        lock: state::lock_init(&dir)?,
+        opened,
+        bundle: plan::c_path("bundle", request.bundle)?,
+    };
+    undo.cgroup = make_cgroup(request)?;
+    process::set_dumpable(false).map_err(connection_lost)?;
+    let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
+    let first = clone::spawn(request.plan, inherited, cgroup)
+        .map_err(|(position, fail)| clone_error(request.plan, position, fail))?;
+    undo.process = first.pidfd.try_clone().ok();
+    if request.plan.new_user_namespace {
+        write_maps(request.plan, first.pid)?;
+        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+    }
+    let spawned = if request.plan.intermediate {
+        let init = clone::hand_over(request.plan, &first, &connection)?;
+        undo.process = init.pidfd.try_clone().ok();
+        init
+    } else {
+        first
+    };
+    state.pid = spawned.pid;
+    state.start_time = state::start_time(spawned.pid).unwrap_or_default();
+    for (_, planned) in request.plan.phase(Phase::Parent) {
+        if let Step::OomScoreAdj(score) = planned.step {
+            write_proc(planned, spawned.pid, "oom_score_adj", &score.to_string())?;
+        }
+    }
+    let terminal = attend(request, undo, state, &connection, console)?;
+    Ok((spawned, connection, terminal))
+}
+
+fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> Error {
+    match position.and_then(|position| plan.steps.get(position)) {
+        Some(planned) => words::step_error(planned, fail.op, fail.errno),
+        None => {
+            let error = Error::sys("linux.namespaces", fail.op, fail.errno).kind(Kind::Host);
+            match fail.errno {
+                nix::errno::Errno::ENOSPC | nix::errno::Errno::EUSERS => error.hint(
+                    "a limit below /proc/sys/user or a nesting limit of namespaces is reached",
+                ),
+                nix::errno::Errno::EPERM => {
+                    error.hint("new namespaces take root, or a user namespace in the config")
+                }
+                _ => error,
+            }
+        }
+    }
+}
+
+fn make_cgroup(request: &Request) -> Result<Option<Cgroup>> {
+    let Some(hierarchy) = &request.host.cgroup else { return Ok(None) };
+    let mut made: Option<Cgroup> = None;
+    for (_, planned) in request.plan.phase(Phase::Prepare) {
+        let result = match (&planned.step, &made) {
+            (Step::CreateCgroup { path, controllers, optional }, _) => {
+                Cgroup::create(&hierarchy.mount, path, controllers, optional)
+                    .map(|cgroup| made = Some(cgroup))
+            }
+            (Step::CgroupWrite(write), Some(cgroup)) => cgroup.write(write),
+            (Step::DeviceProgram(program), Some(cgroup)) => {
+                cgroup.attach_device_program(&program.insns)
+            }
+            (Step::DelegateCgroup { uid }, Some(cgroup)) => cgroup.delegate(*uid),
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            if let Some(cgroup) = made {
+                // The failure that led here is the one to report.
+                let _ = cgroup.undo();
+            }
+            return Err(error);
+        }
+    }
+    Ok(made)
+}
+
+/// user_namespaces(7).
+fn write_maps(plan: &Plan, pid: i32) -> Result<()> {
+    for (_, planned) in plan.phase(Phase::Parent) {
+        if let Step::IdMap { group, map } = &planned.step {
+            let file = if *group { "gid_map" } else { "uid_map" };
+            write_proc(planned, pid, file, map)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()> {
+    let path = PathBuf::from(format!("/proc/{pid}/{file}"));
+    std::fs::write(&path, value).map_err(|error| {
+        let what = format!("{}: {}", planned.field, planned.step);
+        Error::io(what, "write", &error)
+    })
+}
+
+/// Does what init asks for, until it is ready; the terminal's master if it stays here.
+fn attend(
+    request: &Request,
+    undo: &Undo,
+    state: &State,
+    connection: &OwnedFd,
+    console: Option<&OwnedFd>,
+) -> Result<Option<OwnedFd>> {
+    let mut terminal = None;
+    loop {
+        match Report::receive(connection.as_fd()).map_err(connection_lost)? {
+            Some((Report::Hooks, _)) => {
+                words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
+                let inside = State { pid: pid_inside(state.pid), ..state.clone() };
+                let text = words::state_text(&inside, Status::Creating);
+                sync::send_go(connection.as_fd(), &text).map_err(connection_lost)?;
+            }
+            Some((Report::Console, Some(master))) => match console {
+                Some(console) => send_terminal(console, master.as_fd())?,
+                None => terminal = Some(master),
+            },
+            Some((Report::Ready(candidate), Some(root))) => {
+                executable::check_found(request.plan, candidate, root.as_fd())?;
+                return Ok(terminal);
+            }
+            Some((Report::Failure(failure), root)) => {
+                let root = root.as_ref().map(AsFd::as_fd);
+                return Err(words::failure_in_root(request.plan, &failure, root));
+            }
+            Some(_) => {}
+            None => return Err(undo.death()),
+        }
+    }
+}
+
+/// One message: the descriptor, and a name that tells what it is. Source: the console socket of
+/// runtime command lines, as engines receive it.
+fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
+    socket::send(console.as_fd(), b"/dev/ptmx", Some(master))
+        .map_err(|fail| Error::sys("--console-socket", fail.op, fail.errno))
+}
+
+/// The pid that a process has in its own pid namespace: the last of `NSpid`. proc_pid_status(5).
+pub(super) fn pid_inside(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:")?.split_whitespace().last()?.parse().ok())
+        .unwrap_or(pid)
+}
+
+/// What comes last, in the order in which callers look: the state, then the pid file.
+fn finish(
+    request: &Request,
+    undo: &Undo,
+    state: &State,
+    spawned: &Spawned,
+    pidfd_socket: Option<&OwnedFd>,
+) -> Result<()> {
+    for (_, planned) in request.plan.phase(Phase::Ready) {
+        if let Step::Rlimit { resource, soft, hard, .. } = planned.step {
+            process::set_rlimit(spawned.pid, resource, soft, hard)
+                .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
+        }
+    }
+    state.save(undo.dir())?;
+    if let Some(socket) = pidfd_socket {
+        socket::send(socket.as_fd(), b"standard", Some(spawned.pidfd.as_fd()))
+            .map_err(|fail| Error::sys("--pidfd-socket", fail.op, fail.errno))?;
+    }
+    if let Some(file) = request.pid_file {
+        state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
+            .map_err(|error| error.context("--pid-file"))?;
+    }
+    Ok(())
+}

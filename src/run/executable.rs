@@ -1,0 +1,263 @@
+//! Why `args[0]` cannot be executed: which file is missing or wrong, and what wanted it.
+//!
+//! The container's root is reached by its descriptor only; nothing in it is executed or trusted.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Kind, Result, errno_text};
+use crate::plan::{Exec, Plan, Step};
+use crate::sys::{Fail, Sys, path};
+
+/// How many interpreters in a row the kernel follows. binfmt_script, BINPRM_BUF_SIZE aside.
+const DEEPEST: usize = 5;
+/// As much of a file as the kernel reads to know what it is.
+const HEAD: usize = 256;
+
+const NATIVE: &[(u16, &str)] = if cfg!(target_arch = "x86_64") {
+    &[(62, "x86_64"), (3, "i386")]
+} else if cfg!(target_arch = "aarch64") {
+    &[(183, "aarch64"), (40, "arm")]
+} else if cfg!(target_arch = "riscv64") {
+    &[(243, "riscv64")]
+} else {
+    &[]
+};
+
+/// The process that the plan executes.
+fn exec(plan: &Plan) -> Option<&Exec> {
+    plan.steps.iter().rev().find_map(|planned| match &planned.step {
+        Step::Exec(exec) => Some(exec),
+        _ => None,
+    })
+}
+
+fn error(name: &str, reason: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Config, format!("exec: {name:?}: {reason}"))
+}
+
+/// The sentence for a lookup or an execve(2) that failed with `errno`.
+pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
+    let Some(exec) = exec(plan) else { return error("", errno_text(errno)) };
+    let name = exec.args.first().map_or_else(String::new, |name| name.to_string_lossy().into());
+    // The first candidate that exists is the one that execvp(3) would have reported.
+    for candidate in &exec.candidates {
+        let Ok(file) = path::open_in_root(root, candidate, libc::O_PATH) else { continue };
+        return match path::stat(file.as_fd()) {
+            Ok(stat) if stat.is(libc::S_IFDIR) => {
+                error(&name, "is a directory").hint("process.args[0] must name a program")
+            }
+            Ok(stat) if errno == Errno::EACCES => {
+                let mode = stat.mode & 0o7777;
+                error(&name, "permission denied").hint(format!(
+                    "{} has mode {mode:04o} and owner {}:{}, or lies below a directory or on a noexec mount that forbids it",
+                    candidate.to_string_lossy(), stat.uid, stat.gid
+                ))
+            }
+            _ => check(plan, candidate, root)
+                .err()
+                .unwrap_or_else(|| error(&name, errno_text(errno))),
+        };
+    }
+    if name.contains('/') {
+        error(&name, format!("stat {name}: {}", errno_text(errno)))
+            .hint("process.args[0] does not exist in the container")
+    } else {
+        error(&name, "executable file not found in $PATH").hint(format!("looked for {}", list(exec)))
+    }
+}
+
+fn list(exec: &Exec) -> String {
+    let paths: Vec<_> = exec.candidates.iter().map(|path| path.to_string_lossy()).collect();
+    paths.join(", ")
+}
+
+/// Checks the executable that init has found, so that `create` fails where execve(2) would.
+///
+/// # Errors
+/// It is of another architecture, no program at all, or lacks its interpreter.
+pub fn check_found(plan: &Plan, candidate: u32, root: BorrowedFd) -> Result<()> {
+    match exec(plan).and_then(|exec| exec.candidates.get(candidate as usize)) {
+        Some(candidate) => check(plan, candidate, root),
+        None => Ok(()),
+    }
+}
+
+fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
+    let name = exec(plan)
+        .and_then(|exec| exec.args.first())
+        .map_or_else(String::new, |name| name.to_string_lossy().into());
+    let mut file = candidate.to_owned();
+    for _ in 0..DEEPEST {
+        // What cannot be read here is left to the kernel: it may be executable all the same.
+        let Ok(Some(opened)) = open_regular(root, &file) else { return Ok(()) };
+        let Ok(head) = read_at(&opened, 0, HEAD) else { return Ok(()) };
+        let (interpreter, what) = match inspect(&opened, &head) {
+            Found::Native(None) | Found::Unknown => return Ok(()),
+            Found::Native(Some(interpreter)) => (interpreter, "ELF interpreter"),
+            Found::Script(interpreter) => (interpreter, "script interpreter"),
+            Found::Foreign(arch) if no_foreign_formats() => {
+                let native = NATIVE.first().map_or("another", |(_, name)| name);
+                let text = file.to_string_lossy();
+                let reason = format!("exec format error: {text} is for {arch}, this host is {native}");
+                return Err(error(&name, reason).hint("use an image for this architecture"));
+            }
+            Found::NoProgram if no_foreign_formats() => {
+                let text = file.to_string_lossy();
+                let reason = format!("exec format error: {text} is neither an ELF file nor a script");
+                return Err(error(&name, reason).hint("a script starts with #! and its interpreter"));
+            }
+            Found::Foreign(_) | Found::NoProgram => return Ok(()),
+        };
+        if let Err(Fail { errno: errno @ (Errno::ENOENT | Errno::ENOTDIR), .. }) =
+            path::open_in_root(root, &interpreter, libc::O_PATH)
+        {
+            return Err(missing(&name, &file, &interpreter, what, errno));
+        }
+        file = interpreter;
+    }
+    Ok(())
+}
+
+fn missing(name: &str, file: &CStr, interpreter: &CStr, what: &str, errno: Errno) -> Error {
+    let (text, wanted) = (file.to_string_lossy(), interpreter.to_string_lossy());
+    let reason = format!("{}: {wanted:?}, the {what} of {text}, is missing", errno_text(errno));
+    let hint = if interpreter.to_bytes().ends_with(b"\r") {
+        "the script has DOS line ends: its first line ends with a carriage return"
+    } else if what == "ELF interpreter" {
+        "the program is linked dynamically and the rootfs lacks its C library"
+    } else {
+        "install the interpreter in the rootfs"
+    };
+    error(name, reason).hint(hint)
+}
+
+/// What a file is, as far as execve(2) cares.
+enum Found {
+    /// A program of this architecture, with its dynamic loader.
+    Native(Option<CString>),
+    Script(CString),
+    /// A program of the named architecture.
+    Foreign(String),
+    NoProgram,
+    /// Damaged, or of a kind that is left to the kernel.
+    Unknown,
+}
+
+fn inspect(file: &OwnedFd, head: &[u8]) -> Found {
+    if let Some(line) = head.strip_prefix(b"#!") {
+        return script(line);
+    }
+    if !head.starts_with(b"\x7fELF") {
+        return Found::NoProgram;
+    }
+    // Another byte order means another architecture; no host that is served here is big-endian.
+    let (Some(2 | 1), Some(1)) = (head.get(4), head.get(5)) else {
+        return Found::Foreign("a big-endian machine".to_owned());
+    };
+    let Some(machine) = number(head, 18, 2) else { return Found::Unknown };
+    if !NATIVE.iter().any(|(native, _)| u64::from(*native) == machine) {
+        return Found::Foreign(machine_name(machine));
+    }
+    match loader(file, head) {
+        Ok(loader) => Found::Native(loader),
+        Err(_) => Found::Unknown,
+    }
+}
+
+/// The interpreter of `#!interpreter argument`; trailing carriage returns belong to it, as they do
+/// for the kernel.
+fn script(line: &[u8]) -> Found {
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let word = line.split(|&byte| byte == b' ' || byte == b'\t').find(|word| !word.is_empty());
+    match word.and_then(|word| CString::new(word).ok()) {
+        Some(interpreter) => Found::Script(interpreter),
+        None => Found::Unknown,
+    }
+}
+
+fn machine_name(machine: u64) -> String {
+    let known = [
+        (3, "i386"),
+        (8, "mips"),
+        (20, "ppc"),
+        (21, "ppc64"),
+        (22, "s390x"),
+        (40, "arm"),
+        (62, "x86_64"),
+        (183, "aarch64"),
+        (243, "riscv64"),
+        (258, "loongarch64"),
+    ];
+    known
+        .iter()
+        .find(|(number, _)| *number == machine)
+        .map_or_else(|| format!("ELF machine {machine}"), |(_, name)| (*name).to_owned())
+}
+
+/// PT_INTERP of an ELF file, 32 or 64 bits. elf(5).
+fn loader(file: &OwnedFd, head: &[u8]) -> Sys<Option<CString>> {
+    let broken = Fail::new("read", Errno::ENOEXEC);
+    let wide = head.get(4) == Some(&2);
+    let header = |narrow: (usize, usize), wide_at: (usize, usize)| {
+        let (at, size) = if wide { wide_at } else { narrow };
+        number(head, at, size).ok_or(broken)
+    };
+    let table = header((28, 4), (32, 8))?;
+    let (size, count) = (header((42, 2), (54, 2))? as usize, header((44, 2), (56, 2))? as usize);
+    if size < 32 || count > 128 {
+        return Err(broken);
+    }
+    let entries = read_at(file, table, size * count)?;
+    for entry in entries.chunks_exact(size) {
+        const PT_INTERP: u64 = 3;
+        if number(entry, 0, 4) != Some(PT_INTERP) {
+            continue;
+        }
+        let (offset, length) = if wide {
+            (number(entry, 8, 8), number(entry, 32, 8))
+        } else {
+            (number(entry, 4, 4), number(entry, 16, 4))
+        };
+        let (offset, length) = (offset.ok_or(broken)?, length.ok_or(broken)?);
+        let text = read_at(file, offset, length.min(libc::PATH_MAX as u64) as usize)?;
+        let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+        return Ok(CString::new(text).ok());
+    }
+    Ok(None)
+}
+
+/// A little-endian number.
+fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + size)?;
+    Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+}
+
+/// A regular file, opened for reading only after it is known to be one: opening a device or a
+/// pipe could block or act.
+fn open_regular(root: BorrowedFd, name: &CStr) -> Sys<Option<OwnedFd>> {
+    let handle = path::open_in_root(root, name, libc::O_PATH)?;
+    if !path::stat(handle.as_fd())?.is(libc::S_IFREG) {
+        return Ok(None);
+    }
+    path::reopen(handle.as_fd(), libc::O_RDONLY).map(Some)
+}
+
+fn read_at(file: &OwnedFd, offset: u64, length: usize) -> Sys<Vec<u8>> {
+    let mut buffer = vec![0; length];
+    let offset = i64::try_from(offset).map_err(|_| Fail::new("read", Errno::EINVAL))?;
+    let got = nix::sys::uio::pread(file, &mut buffer, offset)
+        .map_err(|errno| Fail::new("read", errno))?;
+    buffer.truncate(got);
+    Ok(buffer)
+}
+
+/// Whether nothing but ELF files and scripts can be executed: no emulator is registered.
+/// binfmt_misc.rst.
+fn no_foreign_formats() -> bool {
+    std::fs::read_dir("/proc/sys/fs/binfmt_misc").is_ok_and(|entries| {
+        !entries.flatten().any(|entry| entry.file_name() != "register" && entry.file_name() != "status")
+    })
+}

@@ -1,0 +1,71 @@
+//! What is opened before any process exists: namespaces to join, trees to bind.
+//!
+//! A source that is missing or of the wrong kind fails here, before one directory is made.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::init;
+use crate::config::NamespaceKind;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::plan::{Bind, BindSource, Plan, Planned, Step};
+use crate::sys::{Fail, mount, path, process};
+
+/// Descriptors by the position of their step in the plan.
+///
+/// # Errors
+/// A path of the config cannot be opened, or is no namespace of the type that it is listed for.
+pub fn open(plan: &Plan, host: &Host) -> Result<Vec<Option<OwnedFd>>> {
+    plan.steps.iter().map(|planned| open_step(planned, host)).collect()
+}
+
+fn open_step(planned: &Planned, host: &Host) -> Result<Option<OwnedFd>> {
+    match &planned.step {
+        Step::JoinNamespace { kind, path } => {
+            let opened = path::open(path, libc::O_RDONLY);
+            let namespace = opened.map_err(|fail| words(planned, &path.to_string_lossy(), fail))?;
+            check_namespace(planned, *kind, &namespace)?;
+            Ok(Some(namespace))
+        }
+        // Copying a mount takes privilege over the runtime's own mount namespace. Without it init
+        // copies in its own namespace.
+        Step::Bind(bind) if host.euid == 0 && !host.in_user_namespace => open_bind(planned, bind),
+        _ => Ok(None),
+    }
+}
+
+fn words(planned: &Planned, object: &str, fail: Fail) -> Error {
+    Error::sys(format!("{}: {object}", planned.field), fail.op, fail.errno).kind(Kind::Config)
+}
+
+fn check_namespace(planned: &Planned, kind: NamespaceKind, namespace: &OwnedFd) -> Result<()> {
+    let found = process::namespace_type(namespace.as_fd()).map_err(|_| {
+        Error::config(&planned.field, "not a namespace file, as in /proc/PID/ns")
+    })?;
+    if found == kind.flag() {
+        return Ok(());
+    }
+    let name = NamespaceKind::ALL
+        .into_iter()
+        .find(|other| other.flag() == found)
+        .map_or("unknown", NamespaceKind::name);
+    let message = format!("a {name} namespace, where one of type {} is expected", kind.name());
+    Err(Error::config(&planned.field, message))
+}
+
+fn open_bind(planned: &Planned, bind: &Bind) -> Result<Option<OwnedFd>> {
+    let BindSource::Host(source) = &bind.source else { return Ok(None) };
+    let object = source.to_string_lossy();
+    let tree = match mount::clone_tree(None, source, bind.recursive) {
+        Ok(tree) => tree,
+        // A mount that may not be bound here (unbindable, or in another namespace) may be
+        // bindable in init's own namespace, where the failure will be told if it is not.
+        Err(Fail { errno: Errno::EINVAL, .. }) => return Ok(None),
+        Err(fail) => return Err(words(planned, &format!("source {object}"), fail)),
+    };
+    init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)
+        .map_err(|fail| super::words::step_error(planned, fail.op, fail.errno))?;
+    Ok(Some(tree))
+}

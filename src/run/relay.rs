@@ -1,0 +1,223 @@
+//! A container in the foreground: signals and the terminal go through, its exit status comes back.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{self, SetArg, Termios};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, isatty};
+
+use crate::error::{Error, Result};
+use crate::sys::{path, process, terminal};
+
+/// Every signal that can be caught, waiting on a descriptor instead of acting. Made before the
+/// container, so that none is lost.
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks them. Init unblocks its own before it executes the process.
+    ///
+    /// # Errors
+    /// A system call failed.
+    pub fn block() -> Result<Self> {
+        let failed = |op: &'static str| move |errno| Error::sys("signals", op, errno);
+        let all = SigSet::all();
+        all.thread_block().map_err(failed("sigprocmask"))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&all, flags).map(Self).map_err(failed("signalfd"))
+    }
+}
+
+/// Orphans of the container become children of this process, which reaps them.
+///
+/// # Errors
+/// prctl(2) failed.
+pub fn become_subreaper() -> Result<()> {
+    let arguments = [1, 0, 0, 0];
+    process::prctl("prctl(PR_SET_CHILD_SUBREAPER)", libc::PR_SET_CHILD_SUBREAPER, arguments)
+        .map(drop)
+        .map_err(|fail| Error::sys("subreaper", fail.op, fail.errno))
+}
+
+/// Serves the container until its process ends: its exit status, or 128 + signal.
+///
+/// # Errors
+/// A system call failed; the caller's terminal is restored all the same.
+pub fn relay(signals: &Signals, pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<u8> {
+    let mut terminal = master.map(Terminal::new).transpose()?;
+    let mut status = None;
+    while status.is_none() {
+        let input = terminal.as_ref().and_then(Terminal::wants_input);
+        let output = terminal.as_ref().and_then(Terminal::wants_output);
+        let mut polled = vec![
+            PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
+            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+        ];
+        let first = polled.len();
+        polled.extend(output.map(|(fd, events)| PollFd::new(fd, events)));
+        polled.extend(input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match poll(&mut polled, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::sys("relay", "poll", errno)),
+        }
+        let ready = |index: usize| polled[index].any().unwrap_or(false);
+        let (signalled, ended) = (ready(0), ready(1));
+        let outputs = output.is_some() && ready(first);
+        let typed = input.is_some() && ready(polled.len() - 1);
+        if let Some(terminal) = &mut terminal {
+            terminal.serve(outputs, typed);
+        }
+        if signalled {
+            forward(signals, pidfd, terminal.as_ref())?;
+        }
+        if signalled || ended {
+            status = reap(pid);
+        }
+    }
+    if let Some(terminal) = &mut terminal {
+        terminal.drain();
+    }
+    Ok(status.unwrap_or_default())
+}
+
+fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<()> {
+    while let Some(info) =
+        signals.0.read_signal().map_err(|errno| Error::sys("signals", "read", errno))?
+    {
+        let number = info.ssi_signo as i32;
+        match (Signal::try_from(number), terminal) {
+            (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}
+            (Ok(Signal::SIGWINCH), Some(terminal)) => terminal.resize(),
+            // A process that has just ended needs no signal.
+            _ => drop(process::kill(pidfd.as_fd(), number)),
+        }
+    }
+    Ok(())
+}
+
+/// Reaps whatever has ended; the status if the container's process is among it.
+fn reap(init: i32) -> Option<u8> {
+    let mut status = None;
+    loop {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid.as_raw() == init => status = Some(code as u8),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw() == init => {
+                status = Some(128 + signal as i32 as u8);
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return status,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// The container's terminal, connected to the caller's standard streams.
+struct Terminal {
+    master: OwnedFd,
+    /// What the caller's terminal was before it became raw.
+    saved: Option<Termios>,
+    /// Typed, and not yet taken by the container.
+    pending: Vec<u8>,
+    input_open: bool,
+    master_open: bool,
+}
+
+impl Terminal {
+    fn new(master: OwnedFd) -> Result<Self> {
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(|errno| Error::sys("terminal", "fcntl", errno))?;
+        let input = process::standard_stream(0);
+        let saved = if isatty(input).unwrap_or(false) { Some(make_raw(input)?) } else { None };
+        let terminal =
+            Self { master, saved, pending: Vec::new(), input_open: true, master_open: true };
+        terminal.resize();
+        Ok(terminal)
+    }
+
+    fn wants_input(&self) -> Option<BorrowedFd<'static>> {
+        (self.input_open && self.pending.is_empty()).then(|| process::standard_stream(0))
+    }
+
+    /// The master, unless the container has closed its side.
+    fn wants_output(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let out = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+        self.master_open.then(|| (self.master.as_fd(), PollFlags::POLLIN | out))
+    }
+
+    /// The size of the caller's terminal becomes the container's. A caller without one has none
+    /// to give.
+    fn resize(&self) {
+        if let Ok((rows, columns)) = terminal::size(process::standard_stream(0)) {
+            let _ = terminal::set_size(self.master.as_fd(), rows, columns);
+        }
+    }
+
+    fn serve(&mut self, output: bool, typed: bool) {
+        if typed {
+            let mut buffer = [0; 4096];
+            match path::read(process::standard_stream(0), &mut buffer) {
+                Ok(0) | Err(_) => self.input_open = false,
+                Ok(length) => self.pending.extend_from_slice(&buffer[..length]),
+            }
+        }
+        if output && self.copy_output() == Copied::Closed {
+            self.master_open = false;
+        }
+        if self.pending.is_empty() {
+            return;
+        }
+        match nix::unistd::write(&self.master, &self.pending) {
+            Ok(length) => drop(self.pending.drain(..length)),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => self.pending.clear(),
+        }
+    }
+
+    fn copy_output(&mut self) -> Copied {
+        let mut buffer = [0; 16 * 1024];
+        match path::read(self.master.as_fd(), &mut buffer) {
+            // All slaves are closed: the master says EIO then. pts(4).
+            Ok(0) => Copied::Closed,
+            Err(fail) if fail.errno == Errno::EAGAIN => Copied::Nothing,
+            Err(_) => Copied::Closed,
+            Ok(length) => {
+                // Without a reader the output is lost, and the container goes on.
+                let _ = path::write_all(process::standard_stream(1), &buffer[..length]);
+                Copied::Some
+            }
+        }
+    }
+
+    /// What the process wrote last is still in the terminal when the process has ended.
+    fn drain(&mut self) {
+        while self.copy_output() == Copied::Some {}
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Copied {
+    Some,
+    Nothing,
+    Closed,
+}
+
+fn make_raw(input: BorrowedFd) -> Result<Termios> {
+    let failed = |op: &'static str| move |errno| Error::sys("terminal", op, errno);
+    let saved = termios::tcgetattr(input).map_err(failed("tcgetattr"))?;
+    let mut raw = saved.clone();
+    termios::cfmakeraw(&mut raw);
+    termios::tcsetattr(input, SetArg::TCSANOW, &raw).map_err(failed("tcsetattr"))?;
+    Ok(saved)
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(saved) = &self.saved {
+            // There is nobody to tell if the caller's terminal has gone.
+            let _ = termios::tcsetattr(process::standard_stream(0), SetArg::TCSADRAIN, saved);
+        }
+    }
+}

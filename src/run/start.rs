@@ -1,0 +1,80 @@
+//! `start`: the word that init waits for, and what it answers.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::sync::{self, Report};
+use super::words;
+use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
+use crate::state::{State, Status};
+use crate::sys::{path, socket};
+
+/// The name of init's socket in the container's state directory.
+pub const SOCKET: &std::ffi::CStr = c"start.sock";
+
+/// A listening SEQPACKET socket in `dir`. The path may be longer than an address holds, so it is
+/// named through the directory's descriptor.
+///
+/// # Errors
+/// A system call failed.
+pub fn listen(dir: &Path) -> Result<OwnedFd> {
+    let failed = |op: &str, errno| Error::sys(format!("{}/start.sock", dir.display()), op, errno);
+    let handle = open_dir(dir)?;
+    socket::listen_in(handle.as_fd(), SOCKET).map_err(|fail| failed(fail.op, fail.errno))
+}
+
+fn open_dir(dir: &Path) -> Result<OwnedFd> {
+    let name = crate::plan::c_path("root", dir)?;
+    path::open(&name, libc::O_PATH | libc::O_DIRECTORY)
+        .map_err(|fail| Error::sys(dir.display().to_string(), fail.op, fail.errno))
+}
+
+/// Lets init execute the user process. `plan` finds the words for a failure, and is asked for only
+/// then.
+///
+/// # Errors
+/// init is gone, somebody else has started the container meanwhile, or a step of the start failed.
+pub fn start(dir: &Path, state: &State, plan: impl FnOnce() -> Result<Plan>) -> Result<()> {
+    let handle = open_dir(dir)?;
+    let connection = match socket::connect_in(handle.as_fd(), SOCKET) {
+        Ok(connection) => connection,
+        Err(fail) => {
+            let error = Error::sys("init does not answer", fail.op, fail.errno);
+            return Err(error.hint("sampan state tells whether the container still exists"));
+        }
+    };
+    let text = words::state_text(state, Status::Created);
+    sync::send_go(connection.as_fd(), &text).map_err(|fail| lost(fail.errno))?;
+    let mut executing = false;
+    loop {
+        match Report::receive(connection.as_fd()) {
+            Ok(Some((Report::Executing, _))) => executing = true,
+            Ok(Some((Report::Failure(failure), root))) => {
+                let root = root.as_ref().map(AsFd::as_fd);
+                return Err(match plan() {
+                    Ok(plan) => words::failure_in_root(&plan, &failure, root),
+                    Err(_) => Error::sys("start", &failure.op(), failure.errno),
+                });
+            }
+            Ok(Some(_)) => {}
+            Ok(None) if executing => return Ok(()),
+            Ok(None) => {
+                let message = "init died before it executed the process (possibly OOM-killed)";
+                return Err(Error::new(Kind::Setup, message));
+            }
+            Err(fail) => return Err(lost(fail.errno)),
+        }
+    }
+}
+
+fn lost(errno: Errno) -> Error {
+    match errno {
+        Errno::ECONNRESET | Errno::EPIPE => {
+            Error::new(Kind::Status, "cannot start an already running container")
+        }
+        errno => Error::sys("connection to init", "recvmsg", errno),
+    }
+}

@@ -1,0 +1,156 @@
+//! The end of a container: its processes, its cgroup, its directory.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Kind, Result};
+use crate::state::{Claim, Dir, State, open_process};
+use crate::sys::process;
+
+/// The time that killed processes get to leave their cgroup. The kernel frees their memory first,
+/// which takes seconds on a loaded machine with much memory.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes back a container that was not finished, unless it is disarmed.
+pub struct Undo {
+    claim: Option<Claim>,
+    pub cgroup: Option<Cgroup>,
+    pub process: Option<OwnedFd>,
+}
+
+impl Undo {
+    /// Guards a container of which only the directory exists.
+    pub fn new(claim: Claim) -> Self {
+        Self { claim: Some(claim), cgroup: None, process: None }
+    }
+
+    /// The container's directory.
+    ///
+    /// # Panics
+    /// The guard was disarmed.
+    pub fn dir(&self) -> &Dir {
+        self.claim.as_ref().expect("the guard is armed").dir()
+    }
+
+    /// Whether there has been a process, so that hooks may have run.
+    pub fn process_began(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The container is complete.
+    ///
+    /// # Panics
+    /// The guard was disarmed before.
+    pub fn disarm(mut self) -> Dir {
+        self.process = None;
+        self.cgroup = None;
+        self.claim.take().expect("the guard is armed").keep()
+    }
+
+    /// Why init has ended without a word.
+    pub fn death(&self) -> Error {
+        let mut text = "init died while it set the container up".to_owned();
+        if let Some(status) =
+            self.process.as_ref().and_then(|pidfd| process::wait(pidfd.as_fd()).ok())
+        {
+            text += &match status {
+                129.. => format!(": killed by signal {}", status - 128),
+                _ => format!(": exit status {status}"),
+            };
+        }
+        let error = Error::new(Kind::Setup, text);
+        let killed = self.cgroup.as_ref().is_some_and(|cgroup| oom_kills(cgroup) > 0);
+        if killed {
+            return error.hint("possibly OOM-killed: raise linux.resources.memory.limit");
+        }
+        error
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(pidfd) = self.process.take() {
+            // It may have ended by itself.
+            let _ = process::kill(pidfd.as_fd(), libc::SIGKILL);
+            let _ = process::wait(pidfd.as_fd());
+        }
+        if let Some(cgroup) = self.cgroup.take() {
+            // Hooks may have left processes in it. What cannot be undone here stays for `delete
+            // --force`; the failure that led here is the one to report.
+            let _ = cgroup.kill();
+            let _ = cgroup.wait_empty(PATIENCE);
+            let _ = cgroup.undo();
+        }
+    }
+}
+
+/// How often the kernel has killed for memory in a cgroup. cgroup-v2.rst, `memory.events`.
+fn oom_kills(cgroup: &Cgroup) -> u64 {
+    let events = std::fs::read_to_string(cgroup.path().join("memory.events")).unwrap_or_default();
+    let count = events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    count.unwrap_or(0)
+}
+
+/// Kills what is left of a container's processes and waits until they are gone.
+///
+/// # Errors
+/// They cannot be killed, or do not go.
+pub fn kill(state: &State) -> Result<()> {
+    let init = match state.pid {
+        0 => None,
+        pid => open_process(pid, state.start_time)?,
+    };
+    if let Some(init) = &init {
+        match process::kill(init.as_fd(), libc::SIGKILL) {
+            Ok(()) => {}
+            Err(fail) if fail.errno == Errno::ESRCH => {}
+            Err(fail) => {
+                return Err(Error::sys(format!("process {}", state.pid), fail.op, fail.errno));
+            }
+        }
+    }
+    match open_cgroup(state)? {
+        Some(cgroup) => {
+            cgroup.kill()?;
+            if !cgroup.wait_empty(PATIENCE)? {
+                let message = format!("{}: killed processes do not end", cgroup.path().display());
+                return Err(Error::new(Kind::Setup, message)
+                    .hint("a process may hang in the kernel; try again later"));
+            }
+        }
+        None => wait_for_init(init.as_ref())?,
+    }
+    Ok(())
+}
+
+fn wait_for_init(init: Option<&OwnedFd>) -> Result<()> {
+    let Some(init) = init else { return Ok(()) };
+    let poll = nix::poll::PollFd::new(init.as_fd(), nix::poll::PollFlags::POLLIN);
+    let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap_or(nix::poll::PollTimeout::MAX);
+    match nix::poll::poll(&mut [poll], timeout) {
+        Ok(0) => Err(Error::new(Kind::Setup, "the killed init process does not end")),
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Error::sys("init", "poll", errno)),
+    }
+}
+
+fn open_cgroup(state: &State) -> Result<Option<Cgroup>> {
+    match &state.cgroup {
+        Some(cgroup) => Cgroup::open(&cgroup.dir()),
+        None => Ok(None),
+    }
+}
+
+/// Removes a container whose processes are gone: the cgroup, then the directory.
+///
+/// # Errors
+/// rmdir(2) or unlink(2) failed.
+pub fn remove(dir: &Dir, state: &State) -> Result<()> {
+    if let Some(cgroup) = open_cgroup(state)? {
+        cgroup.remove()?;
+    }
+    dir.remove()
+}

@@ -1,0 +1,138 @@
+//! Sentences for what failed in init: the plan knows what each step was for.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use super::executable;
+use super::hooks::{self, HookFail};
+use super::sync::Failure;
+use crate::error::{Error, Result};
+use crate::plan::{Phase, Plan, Planned, Step};
+use crate::state::{State, Status};
+
+/// The sentence for a failed step.
+pub fn failure(plan: &Plan, failure: &Failure) -> Error {
+    match plan.steps.get(failure.step as usize) {
+        Some(planned) => step_error(planned, &failure.op(), failure.errno),
+        None => Error::sys("init", &failure.op(), failure.errno),
+    }
+}
+
+/// The sentence for a step that failed while init holds its root open for a look.
+pub fn failure_in_root(plan: &Plan, told: &Failure, root: Option<BorrowedFd>) -> Error {
+    let planned = plan.steps.get(told.step as usize);
+    let executable = planned.is_some_and(|planned| {
+        matches!(planned.step, Step::FindExecutable { .. } | Step::Exec(_))
+    });
+    match (executable, root) {
+        (true, Some(root)) => executable::explain(plan, told.errno, root),
+        _ => failure(plan, told),
+    }
+}
+
+/// The sentence for one step and one system call.
+pub fn step_error(planned: &Planned, op: &str, errno: Errno) -> Error {
+    let what = format!("{}: {}", planned.field, planned.step);
+    let error = match (&planned.step, errno) {
+        (Step::Hook(_), Errno::UnknownErrno) => {
+            Error::new(crate::error::Kind::Setup, format!("{what}: {op}"))
+        }
+        _ => Error::sys(what, op, errno),
+    };
+    match hint(&planned.step, op, errno) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
+    let text = match (step, errno) {
+        (_, Errno::ENOSYS) => format!("the kernel or a seccomp filter around the runtime lacks {op}"),
+        (Step::Filesystem(fs), Errno::ENODEV) => {
+            format!("the kernel has no file system {}", fs.fstype.to_string_lossy())
+        }
+        (Step::Filesystem(_), Errno::EINVAL) => {
+            "the kernel refuses an option of the mount; its log says which".to_owned()
+        }
+        (Step::Filesystem(fs), Errno::ENOTDIR | Errno::ELOOP) if fs.real_directory => {
+            "the rootfs must have a real directory there, not a symbolic link".to_owned()
+        }
+        (Step::Filesystem(_) | Step::Bind(_), Errno::EPERM) if op == "mount inside procfs" => {
+            "the target leads into the container's /proc, where nothing may be mounted".to_owned()
+        }
+        (Step::Bind(_) | Step::Remount(_), Errno::EPERM) if op.starts_with("clear a locked") => {
+            "in a user namespace the flags of the source's mount are locked; drop the option that clears one".to_owned()
+        }
+        (Step::Node(_), Errno::EEXIST) => {
+            "the path exists and is not this device; remove it from the rootfs".to_owned()
+        }
+        (Step::Console { .. }, Errno::ENOENT | Errno::ENODEV) => {
+            "a terminal needs a devpts mounted on /dev/pts".to_owned()
+        }
+        (Step::CheckCwd { .. }, Errno::ENOENT) => {
+            "process.cwd must be a directory inside the container".to_owned()
+        }
+        (Step::BindRootfs { .. }, Errno::EACCES) => {
+            "the root of the user namespace needs search permission on each directory above the rootfs".to_owned()
+        }
+        (Step::SwitchRoot { .. }, Errno::EINVAL) => {
+            "pivot_root does not work on an initramfs: use --no-pivot".to_owned()
+        }
+        (Step::Sysctl { .. }, Errno::ENOENT) => "the kernel has no such setting".to_owned(),
+        (Step::Credentials(_), Errno::EINVAL) => {
+            "the user namespace does not map the user, its group or one of its groups".to_owned()
+        }
+        (Step::Credentials(user), Errno::EPERM)
+            if op == "setgroups" && user.groups.as_ref().is_some_and(|all| !all.is_empty()) =>
+        {
+            "setgroups is denied in this user namespace: drop additionalGids".to_owned()
+        }
+        (Step::Seccomp { .. }, Errno::EACCES) => {
+            "without noNewPrivileges a filter takes CAP_SYS_ADMIN".to_owned()
+        }
+        (Step::DropSysAdmin { .. }, _) => {
+            "without noNewPrivileges the seccomp profile must allow capset".to_owned()
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// Runs the hooks of a phase in the runtime, in their order, up to the first that fails.
+///
+/// # Errors
+/// The hook that failed, by its path in the config.
+pub fn run_hooks(plan: &Plan, phase: Phase, state: &State, status: Status) -> Result<()> {
+    let mut text = None;
+    for (_, planned) in plan.phase(phase) {
+        let Step::Hook(hook) = &planned.step else { continue };
+        let text = text.get_or_insert_with(|| state_text(state, status));
+        let bundle = crate::plan::c_path("bundle", &state.bundle)?;
+        hooks::run(hook, Some(&bundle), text).map_err(|fail| hook_error(planned, fail))?;
+    }
+    Ok(())
+}
+
+/// The state that a hook reads.
+pub fn state_text(state: &State, status: Status) -> Vec<u8> {
+    let mut view = state.view(status, String::new());
+    view.pid = state.pid;
+    serde_json::to_vec(&view).unwrap_or_default()
+}
+
+fn hook_error(planned: &Planned, fail: HookFail) -> Error {
+    let what = format!("{}: {}", planned.field, planned.step);
+    match fail {
+        HookFail::Sys(fail) => Error::sys(what, fail.op, fail.errno),
+        HookFail::Status(status) if status > 128 => {
+            Error::new(crate::error::Kind::Setup, format!("{what}: killed by signal {}", status - 128))
+        }
+        HookFail::Status(status) => {
+            Error::new(crate::error::Kind::Setup, format!("{what}: exit status {status}"))
+        }
+        HookFail::Timeout => {
+            Error::new(crate::error::Kind::Setup, format!("{what}: timed out and was killed"))
+        }
+    }
+}
