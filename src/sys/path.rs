@@ -183,7 +183,12 @@ fn make_in_root(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
 
 /// The path to make instead when `path` is a symbolic link whose target is missing.
 fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<std::ffi::CString>> {
-    let link = match open_in_root(root, path, libc::O_PATH | libc::O_NOFOLLOW) {
+    // With a slash at the end the kernel follows the link despite O_NOFOLLOW.
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|&byte| byte != b'/');
+    let plain = std::ffi::CString::new(&bytes[..end.map_or(1, |end| end + 1)])
+        .map_err(|_| Fail::new("openat2", Errno::EINVAL))?;
+    let link = match open_in_root(root, &plain, libc::O_PATH | libc::O_NOFOLLOW) {
         Ok(fd) => fd,
         Err(Fail {
             errno: Errno::ENOENT,
