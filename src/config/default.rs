@@ -1,5 +1,7 @@
 //! The config that `sampan spec` writes.
 
+use serde::{Serialize, Serializer};
+use serde_json::ser::PrettyFormatter;
 use serde_json::{Value, json};
 
 /// `config.json` for a first container, indented with tabs, with a line end.
@@ -141,14 +143,68 @@ fn to_rootless(config: &mut Value, uid: u32, gid: u32) {
     }
 }
 
-fn pretty(value: &Value) -> String {
-    use serde::Serialize;
+/// The order in which people expect to read the properties: what runs, on what, then how.
+const ORDER: &[&str] = &[
+    "ociVersion",
+    "process",
+    "root",
+    "hostname",
+    "mounts",
+    "linux",
+    "terminal",
+    "user",
+    "args",
+    "env",
+    "cwd",
+    "capabilities",
+    "rlimits",
+    "noNewPrivileges",
+    "uid",
+    "gid",
+    "allow",
+    "destination",
+    "type",
+    "source",
+    "options",
+    "containerID",
+    "hostID",
+    "size",
+    "uidMappings",
+    "gidMappings",
+    "resources",
+    "namespaces",
+    "maskedPaths",
+    "readonlyPaths",
+];
 
+/// A value that is written in [`ORDER`]; what is not there comes last, by name.
+struct Ordered<'a>(&'a Value);
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                let rank = |key: &str| ORDER.iter().position(|name| *name == key);
+                members.sort_by_key(|(key, _)| rank(key).unwrap_or(ORDER.len()));
+                serializer.collect_map(
+                    members
+                        .into_iter()
+                        .map(|(key, value)| (key, Ordered(value))),
+                )
+            }
+            Value::Array(elements) => serializer.collect_seq(elements.iter().map(Ordered)),
+            scalar => scalar.serialize(serializer),
+        }
+    }
+}
+
+fn pretty(value: &Value) -> String {
     let mut out = Vec::new();
-    let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let tabs = PrettyFormatter::with_indent(b"\t");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, tabs);
     // Writing a `Value` to memory has no way to fail.
-    value
+    Ordered(value)
         .serialize(&mut serializer)
         .expect("a JSON value serialises");
     out.push(b'\n');
