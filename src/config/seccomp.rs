@@ -190,7 +190,7 @@ fn architectures(list: &[oci::Arch], warnings: &mut Vec<String>) -> Vec<Arch> {
 impl Arch {
     fn new(arch: oci::Arch) -> Option<Self> {
         match arch {
-            oci::Arch::ScmpArchNative => Self::native(),
+            oci::Arch::ScmpArchNative => Some(Self::NATIVE),
             oci::Arch::ScmpArchX86 => Some(Self::X86),
             oci::Arch::ScmpArchX86_64 => Some(Self::X86_64),
             oci::Arch::ScmpArchX32 => Some(Self::X32),
@@ -198,23 +198,6 @@ impl Arch {
             oci::Arch::ScmpArchAarch64 => Some(Self::Aarch64),
             oci::Arch::ScmpArchRiscv64 => Some(Self::Riscv64),
             _ => None,
-        }
-    }
-
-    /// The architecture that this program was built for.
-    pub const fn native() -> Option<Self> {
-        if cfg!(target_arch = "x86_64") {
-            Some(Self::X86_64)
-        } else if cfg!(target_arch = "x86") {
-            Some(Self::X86)
-        } else if cfg!(target_arch = "aarch64") {
-            Some(Self::Aarch64)
-        } else if cfg!(target_arch = "arm") {
-            Some(Self::Arm)
-        } else if cfg!(target_arch = "riscv64") {
-            Some(Self::Riscv64)
-        } else {
-            None
         }
     }
 }

@@ -16,15 +16,13 @@ pub const ARM_PRIVATE: u32 = 0x000f_0000;
 
 /// A system call that at least one architecture has.
 #[derive(Clone, Copy, Debug)]
-pub struct Syscall(&'static [u32; 6]);
+pub struct Syscall(&'static [u16; 6]);
 
 impl Syscall {
     /// The call named `name` as the kernel's headers spell it, or `None` if no architecture has it.
     pub fn named(name: &str) -> Option<Self> {
-        let row = TABLE
-            .binary_search_by(|(known, _)| (*known).cmp(name))
-            .ok()?;
-        Some(Self(&TABLE[row].1))
+        let row = ROWS.binary_search_by(|row| row.name().cmp(name.as_bytes()));
+        Some(Self(&ROWS[row.ok()?].numbers))
     }
 
     /// Its number on `arch` as `seccomp_data.nr` shows it (x32 with [`X32_BIT`]), or `None` if
@@ -38,12 +36,101 @@ impl Syscall {
             Arch::Arm => 4,
             Arch::Riscv64 => 5,
         };
-        match (self.0[column], arch) {
-            (NO, _) => None,
-            (number, Arch::X32) => Some(number | X32_BIT),
-            (number, _) => Some(number),
-        }
+        let number = unpack(self.0[column])?;
+        Some(if arch == Arch::X32 {
+            number | X32_BIT
+        } else {
+            number
+        })
     }
+}
+
+/// A row of the table as it is in the program. The table itself exists only while that is
+/// compiled: its strings would each cost a pointer, a length and a relocation at every start.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Where the name is in [`NAMES`].
+    start: u16,
+    length: u16,
+    numbers: [u16; 6],
+}
+
+static NAMES: [u8; names_length()] = pack_names();
+static ROWS: [Row; TABLE.len()] = pack_rows();
+
+/// Packed form of "no such call"; those above [`PRIVATE`] are ARM's private calls.
+const NONE: u16 = u16::MAX;
+const PRIVATE: u16 = 0xf000;
+
+impl Row {
+    fn name(&self) -> &'static [u8] {
+        &NAMES[usize::from(self.start)..][..usize::from(self.length)]
+    }
+}
+
+const fn pack(number: u32) -> u16 {
+    if number == NO {
+        NONE
+    } else if number >= ARM_PRIVATE {
+        PRIVATE + (number - ARM_PRIVATE) as u16
+    } else {
+        assert!(number < PRIVATE as u32);
+        number as u16
+    }
+}
+
+fn unpack(number: u16) -> Option<u32> {
+    match number {
+        NONE => None,
+        PRIVATE.. => Some(ARM_PRIVATE + u32::from(number - PRIVATE)),
+        common => Some(u32::from(common)),
+    }
+}
+
+const fn names_length() -> usize {
+    let (mut length, mut row) = (0, 0);
+    while row < TABLE.len() {
+        length += TABLE[row].0.len();
+        row += 1;
+    }
+    length
+}
+
+const fn pack_names() -> [u8; names_length()] {
+    let mut names = [0; names_length()];
+    let (mut end, mut row) = (0, 0);
+    while row < TABLE.len() {
+        let name = TABLE[row].0.as_bytes();
+        let mut at = 0;
+        while at < name.len() {
+            names[end] = name[at];
+            (end, at) = (end + 1, at + 1);
+        }
+        row += 1;
+    }
+    names
+}
+
+const fn pack_rows() -> [Row; TABLE.len()] {
+    let mut rows = [Row {
+        start: 0,
+        length: 0,
+        numbers: [NONE; 6],
+    }; TABLE.len()];
+    let (mut start, mut row) = (0, 0);
+    while row < TABLE.len() {
+        let (name, numbers) = TABLE[row];
+        rows[row].start = start as u16;
+        rows[row].length = name.len() as u16;
+        let mut column = 0;
+        while column < numbers.len() {
+            rows[row].numbers[column] = pack(numbers[column]);
+            column += 1;
+        }
+        start += name.len();
+        row += 1;
+    }
+    rows
 }
 
 /// The number of a call in the `call` argument of i386's multiplexers and the multiplexer's name:
@@ -100,7 +187,8 @@ mod tests {
         assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
         for (name, numbers) in &TABLE {
             let found = Syscall::named(name).expect(name);
-            assert_eq!(found.0, numbers, "{name}");
+            let unpacked = found.0.map(|number| unpack(number).unwrap_or(NO));
+            assert_eq!(unpacked, *numbers, "{name}");
             assert!(
                 numbers.iter().any(|number| *number != NO),
                 "{name} has no number"
@@ -110,19 +198,13 @@ mod tests {
 
     #[test]
     fn numbers_agree_with_the_c_library_of_this_architecture() {
-        #[cfg(target_arch = "x86_64")]
-        let native = Arch::X86_64;
-        #[cfg(target_arch = "aarch64")]
-        let native = Arch::Aarch64;
-        #[cfg(target_arch = "riscv64")]
-        let native = Arch::Riscv64;
         for (name, expected) in [
             ("read", libc::SYS_read),
             ("mkdirat", libc::SYS_mkdirat),
             ("clone3", libc::SYS_clone3),
             ("mount_setattr", libc::SYS_mount_setattr),
         ] {
-            assert_eq!(number(name, native), Some(expected as u32), "{name}");
+            assert_eq!(number(name, Arch::NATIVE), Some(expected as u32), "{name}");
         }
     }
 

@@ -72,27 +72,18 @@ impl Library {
             writeln!(std::io::stderr(), "{reason}").expect("stderr is open");
             return None;
         }
-        let symbol = |name: &CStr| {
-            // SAFETY: the handle is live and the name ends with NUL.
-            let address = unsafe { libc::dlsym(handle, name.as_ptr()) };
-            assert!(!address.is_null(), "libseccomp has no {name:?}");
-            address
-        };
         // SAFETY: each field's type is the function's declaration in seccomp.h, and the library
         // is never closed.
         unsafe {
-            use std::mem::transmute;
             Some(Self {
-                init: transmute::<*mut c_void, _>(symbol(c"seccomp_init")),
-                release: transmute::<*mut c_void, _>(symbol(c"seccomp_release")),
-                attribute: transmute::<*mut c_void, _>(symbol(c"seccomp_attr_set")),
-                add_arch: transmute::<*mut c_void, _>(symbol(c"seccomp_arch_add")),
-                resolve: transmute::<*mut c_void, _>(symbol(c"seccomp_syscall_resolve_name")),
-                resolve_on: transmute::<*mut c_void, _>(symbol(
-                    c"seccomp_syscall_resolve_name_arch",
-                )),
-                add_rule: transmute::<*mut c_void, _>(symbol(c"seccomp_rule_add_array")),
-                export: transmute::<*mut c_void, _>(symbol(c"seccomp_export_bpf")),
+                init: symbol(handle, c"seccomp_init"),
+                release: symbol(handle, c"seccomp_release"),
+                attribute: symbol(handle, c"seccomp_attr_set"),
+                add_arch: symbol(handle, c"seccomp_arch_add"),
+                resolve: symbol(handle, c"seccomp_syscall_resolve_name"),
+                resolve_on: symbol(handle, c"seccomp_syscall_resolve_name_arch"),
+                add_rule: symbol(handle, c"seccomp_rule_add_array"),
+                export: symbol(handle, c"seccomp_export_bpf"),
             })
         }
     }
@@ -182,6 +173,19 @@ impl Library {
         };
         names.filter_map(number).max()
     }
+}
+
+/// The function `name` of the open library `handle`.
+///
+/// # Safety
+/// `F` is the type of a pointer to that function.
+unsafe fn symbol<F: Copy>(handle: *mut c_void, name: &CStr) -> F {
+    assert_eq!(size_of::<F>(), size_of::<*mut c_void>());
+    // SAFETY: the caller has opened the handle and the name ends with NUL.
+    let address = unsafe { libc::dlsym(handle, name.as_ptr()) };
+    assert!(!address.is_null(), "libseccomp has no {name:?}");
+    // SAFETY: both are pointers, and the caller answers for the type.
+    unsafe { std::mem::transmute_copy(&address) }
 }
 
 fn is_everywhere(name: &str, arches: &[Arch]) -> bool {

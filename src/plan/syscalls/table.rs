@@ -6,7 +6,8 @@ pub(super) const NO: u32 = u32::MAX;
 /// Name and numbers on x86_64, x32, x86, aarch64, arm, riscv64 (there without
 /// the x32 bit), sorted by name.
 #[rustfmt::skip]
-pub(super) static TABLE: [(&str, [u32; 6]); 488] = [
+#[allow(clippy::large_const_arrays)] // Not in the program: read while it is compiled.
+pub(super) const TABLE: [(&str, [u32; 6]); 488] = [
     ("_llseek", [NO, NO, 140, NO, 140, NO]),
     ("_newselect", [NO, NO, 142, NO, 142, NO]),
     ("_sysctl", [156, NO, 149, NO, 149, NO]),
