@@ -98,9 +98,11 @@ impl Cgroup {
                 Err(Errno::EBUSY) if Instant::now() < deadline => {}
                 Err(errno) => return Err(self.not_removed(errno)),
             }
-            // Dying processes are waited for; a cgroup can also stay busy for a moment after them.
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.wait_for("populated", false, left)?;
+            // Dying processes are waited for. Without any, the kernel is about to be done.
+            if self.event("populated")? {
+                self.wait_empty(deadline.saturating_duration_since(Instant::now()))?;
+                continue;
+            }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(100));
         }

@@ -66,6 +66,26 @@ impl Cgroup {
         }
     }
 
+    /// [`Cgroup::create`] where the container can do without: `None` if the caller may not.
+    pub fn create_if_permitted(
+        mount: &Path,
+        path: &Path,
+        controllers: &[String],
+        optional: &[String],
+    ) -> Result<Option<Self>> {
+        match Self::create(mount, path, controllers, optional) {
+            Err(error)
+                if matches!(
+                    error.errno(),
+                    Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT)
+                ) =>
+            {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
     /// Opens the cgroup at the absolute `path`; `None` if it is gone.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         match file::open_dir(path) {
@@ -228,7 +248,7 @@ impl Cgroup {
         let chown = |fd: BorrowedFd| syspath::chown(fd, uid, u32::MAX);
         chown(self.fd()).map_err(|fail| self.failed("", fail))?;
         for name in listed.lines().filter(|name| !name.contains('/')) {
-            match file::open(self.fd(), name, libc::O_WRONLY).and_then(|fd| chown(fd.as_fd())) {
+            match file::open(self.fd(), name, libc::O_PATH).and_then(|fd| chown(fd.as_fd())) {
                 // A file of a controller that is not enabled here.
                 Ok(())
                 | Err(Fail {

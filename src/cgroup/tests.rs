@@ -1,7 +1,6 @@
 //! On the real hierarchy, as root: each test in a cgroup of its own name, removed at its end.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use std::time::Duration;
@@ -13,18 +12,19 @@ use crate::plan::devices;
 /// The hierarchy; `None`, said aloud, where these tests cannot run.
 fn hierarchy() -> Option<CgroupHost> {
     let host = Host::probe().expect("a supported kernel");
-    let skip = |reason: &str| {
-        // Past the capture of the test harness: a skipped test must be seen.
-        _ = writeln!(std::io::stderr(), "skipped: {reason}");
-        None
-    };
     if host.euid != 0 || host.in_user_namespace {
-        return skip("needs root");
+        skip("needs root");
+        return None;
     }
-    match host.cgroup {
-        Some(cgroup) => Some(cgroup),
-        None => skip("no cgroup2 mount"),
+    if host.cgroup.is_none() {
+        skip("no cgroup2 mount");
     }
+    host.cgroup
+}
+
+/// Past the capture of the test harness: a skipped test must be seen.
+fn skip(reason: &str) {
+    _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }
 
 /// A cgroup that the test has made, with the processes that it has started in it.
@@ -347,11 +347,10 @@ fn delegated_files_change_their_owner() {
     }
 }
 
-/// Whether a process in the cgroup can read the device.
-fn can_read(cgroup: &Cgroup, device: &Path) -> bool {
-    let script = format!("read _ && head -c 1 {} >/dev/null", device.display());
+/// Whether a process in the cgroup can open the device; `direction` is `<` or `>>`.
+fn can_open(cgroup: &Cgroup, direction: &str, device: &str) -> bool {
     let mut child = Command::new("sh")
-        .args(["-c", &script])
+        .args(["-c", &format!("read _ && : {direction} {device}")])
         .stdin(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -368,23 +367,17 @@ fn device_program_decides() {
         return;
     };
     let cgroup = fixture.create("").unwrap();
-    // rtc, kmsg and the like may be missing; /dev/kmsg is 1:11 and no default device.
-    let node = std::env::temp_dir().join(fixture.name.with_extension("kmsg"));
-    let made = Command::new("mknod")
-        .arg(&node)
-        .args(["c", "1", "9"])
-        .status()
-        .unwrap();
-    assert!(made.success());
-    // 1:9 under its own name is a default device; 1:11 is not.
-    assert!(can_read(&cgroup, &node));
-    let other = Path::new("/dev/kmsg");
-    let readable = other.exists() && can_read(&cgroup, other);
-    cgroup
-        .attach_device_program(&devices::compile(&[]).unwrap().unwrap().insns)
-        .unwrap();
-    assert!(can_read(&cgroup, &node));
-    assert!(!can_read(&cgroup, other));
+    let attach = |cgroup: &Cgroup, rules: &[DeviceRule]| {
+        let program = devices::compile(rules).unwrap().unwrap();
+        cgroup.attach_device_program(&program.insns).unwrap();
+    };
+    // A device that is no default, and that root can open unless a program forbids it.
+    let other = "/dev/kmsg";
+    assert!(can_open(&cgroup, "<", other) && can_open(&cgroup, ">>", other));
+
+    attach(&cgroup, &[]);
+    assert!(can_open(&cgroup, "<", "/dev/zero") && can_open(&cgroup, ">>", "/dev/null"));
+    assert!(!can_open(&cgroup, "<", other) && !can_open(&cgroup, ">>", other));
 
     // The program of an existing cgroup is replaced, not added to.
     let rule = DeviceRule {
@@ -397,12 +390,76 @@ fn device_program_decides() {
         mknod: false,
     };
     let again = Cgroup::open(cgroup.path()).unwrap().unwrap();
-    again
-        .attach_device_program(&devices::compile(&[rule]).unwrap().unwrap().insns)
-        .unwrap();
+    attach(&again, &[rule]);
     assert_eq!(bpf::device_programs(again.fd()).unwrap().len(), 1);
-    assert_eq!(can_read(&cgroup, other), readable);
-    std::fs::remove_file(node).unwrap();
+    assert!(can_open(&cgroup, "<", other) && !can_open(&cgroup, ">>", other));
+}
+
+#[test]
+fn limits_reach_the_kernel() {
+    use crate::config::Resources;
+    use crate::plan::cgroup::{controllers, writes};
+    let Some(fixture) = Fixture::new("limits") else {
+        return;
+    };
+    let host = hierarchy().unwrap();
+    if !["cpu", "memory", "pids"]
+        .iter()
+        .all(|name| host.controllers.iter().any(|it| it == name))
+    {
+        return skip("the cgroup2 hierarchy lacks cpu, memory or pids");
+    }
+    let mut resources = Resources::default();
+    resources.memory.limit = Some(64 << 20);
+    resources.memory.swap = Some(96 << 20);
+    resources.memory.reservation = Some(32 << 20);
+    resources.pids = Some(17);
+    resources.cpu.shares = Some(512);
+    resources.cpu.quota = Some(40_000);
+    resources.cpu.burst = Some(20_000);
+    resources
+        .unified
+        .insert("memory.high".into(), "50331648".into());
+    let writes_now = writes(&resources, &host).unwrap();
+    let path = fixture.name.join("a/b");
+    let cgroup = Cgroup::create(&fixture.mount, &path, &controllers(&writes_now), &[]).unwrap();
+    for write in &writes_now {
+        cgroup.write(write).unwrap();
+    }
+    let read = |name: &str| std::fs::read_to_string(cgroup.path().join(name)).unwrap();
+    for (file, value) in [
+        ("memory.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("memory.high", "50331648"),
+        ("pids.max", "17"),
+        ("cpu.weight", "59"),
+        ("cpu.max", "40000 100000"),
+        ("cpu.max.burst", "20000"),
+    ] {
+        assert_eq!(read(file).trim(), value, "{file}");
+    }
+
+    // Each direction of a change, where the order of quota and burst matters.
+    for (quota, burst) in [(90_000, 80_000), (10_000, 5_000), (10_000, 0)] {
+        resources.cpu.quota = Some(quota);
+        resources.cpu.burst = Some(burst);
+        for write in writes(&resources, &host).unwrap() {
+            cgroup.write(&write).unwrap();
+        }
+        assert_eq!(read("cpu.max"), format!("{quota} 100000\n"));
+        assert_eq!(read("cpu.max.burst"), format!("{burst}\n"));
+    }
+    for (idle, weight) in [(1, None), (0, Some(100))] {
+        resources.cpu.idle = Some(idle);
+        resources.cpu.shares = Some(1024);
+        for write in writes(&resources, &host).unwrap() {
+            cgroup.write(&write).unwrap();
+        }
+        assert_eq!(read("cpu.idle"), format!("{idle}\n"));
+        if let Some(weight) = weight {
+            assert_eq!(read("cpu.weight"), format!("{weight}\n"));
+        }
+    }
 }
 
 #[test]

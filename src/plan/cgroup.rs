@@ -179,21 +179,21 @@ pub fn steps(config: &Config, id: &str, host: &Host) -> Result<Vec<Planned>> {
         .map(|name| (*name).to_owned())
         .filter(|name| cgroup.controllers.contains(name) && !controllers.contains(name))
         .collect();
-    let path = path(linux.cgroups_path.as_deref(), id, cgroup)?;
-    let mut steps = vec![planned(
-        "linux.cgroupsPath",
-        Step::CreateCgroup {
-            path,
-            controllers,
-            optional,
-        },
-    )];
+    let create = Step::CreateCgroup {
+        path: path(linux.cgroups_path.as_deref(), id, cgroup)?,
+        // Engines give every container a cgroup; without privileges it is worth having only for
+        // a limit, and a session without delegation cannot make one.
+        required: is_privileged(host) || !writes.is_empty(),
+        controllers,
+        optional,
+    };
+    let mut steps = vec![planned("linux.cgroupsPath", create)];
     steps.extend(
         writes
             .into_iter()
             .map(|write| planned(write.field.clone(), Step::CgroupWrite(write))),
     );
-    if may_load_programs(host)
+    if is_privileged(host)
         && let Some(program) = devices::compile(&linux.resources.devices)?
     {
         steps.push(planned(
@@ -226,10 +226,10 @@ pub fn hierarchy(host: &Host) -> Result<&CgroupHost> {
     })
 }
 
-/// bpf(2) wants CAP_BPF in the initial user namespace for a device program. Without it nothing is
-/// lost: the kernel lets nobody else make device nodes, so the container has only the nodes that
-/// were bound into it.
-fn may_load_programs(host: &Host) -> bool {
+/// The initial user namespace's root. bpf(2) wants no less for a device program. For others
+/// nothing is lost without it: the kernel does not let them make device nodes, so the container
+/// has only the nodes that were bound into it.
+fn is_privileged(host: &Host) -> bool {
     host.euid == 0 && !host.in_user_namespace
 }
 

@@ -256,6 +256,8 @@ pub enum Step {
         controllers: Vec<String>,
         /// Wanted for their statistics, and left out where the hierarchy refuses them.
         optional: Vec<String>,
+        /// If not, a caller without the right to make it goes on without a cgroup.
+        required: bool,
     },
     /// One control file of the container's cgroup.
     CgroupWrite(cgroup::Write),

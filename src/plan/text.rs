@@ -148,19 +148,19 @@ impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateCgroup {
-                path, controllers, ..
-            } if controllers.is_empty() => {
-                write!(f, "create cgroup {}", path.display())
-            }
-            Self::CreateCgroup {
-                path, controllers, ..
+                path,
+                controllers,
+                optional,
+                required,
             } => {
-                write!(
-                    f,
-                    "create cgroup {} with {}",
-                    path.display(),
-                    controllers.join(" ")
-                )
+                write!(f, "create cgroup {}", path.display())?;
+                if !controllers.is_empty() {
+                    write!(f, " with {}", controllers.join(" "))?;
+                }
+                if !optional.is_empty() {
+                    write!(f, ", if possible with {}", optional.join(" "))?;
+                }
+                f.write_str(if *required { "" } else { ", if permitted" })
             }
             Self::CgroupWrite(write) => write!(f, "write {} to {}", write.value, write.file),
             Self::DeviceProgram(program) => {

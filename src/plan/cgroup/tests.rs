@@ -673,8 +673,13 @@ fn words(config: &Config, host: &Host) -> Vec<String> {
             path,
             controllers,
             optional,
+            required,
         } => {
-            format!("create {} {controllers:?} {optional:?}", path.display())
+            let or_not = if *required { "" } else { " or not" };
+            format!(
+                "create {} {controllers:?} {optional:?}{or_not}",
+                path.display()
+            )
         }
         Step::CgroupWrite(write) => format!("write {}", write.file),
         Step::DeviceProgram(_) => "devices".into(),
@@ -721,10 +726,17 @@ fn steps_on_every_host() {
 fn no_device_program_where_the_kernel_denies_it() {
     let mut host = machine(Some(hybrid()));
     host.in_user_namespace = true;
-    assert_eq!(words(&config(), &host), ["create box [] []"]);
+    assert_eq!(words(&config(), &host), ["create box [] [] or not"]);
     host.in_user_namespace = false;
     host.euid = 1000;
-    assert_eq!(words(&config(), &host), ["create box [] []"]);
+    assert_eq!(words(&config(), &host), ["create box [] [] or not"]);
+    let mut limited = config();
+    limited.linux.resources.pids = Some(5);
+    host.cgroup = Some(self::host(&["pids"], "/sys/fs/cgroup"));
+    assert_eq!(
+        words(&limited, &host),
+        [r#"create box ["pids"] []"#, "write pids.max"]
+    );
 }
 
 fn cgroup_mount(readonly: bool) -> Mount {
