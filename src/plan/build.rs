@@ -32,6 +32,8 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
         ..Plan::default()
     };
     if !options.no_cgroup {
+        plan.warnings
+            .extend(cgroup::warnings(&config.linux.resources));
         plan.steps = cgroup::steps(config, &options.id, host)?;
     }
     namespaces::steps(&mut plan, config, options)?;

@@ -188,9 +188,14 @@ fn make_cgroup(request: &Request) -> Result<Option<Cgroup>> {
     let mut made: Option<Cgroup> = None;
     for (_, planned) in request.plan.phase(Phase::Prepare) {
         let result = match (&planned.step, &made) {
-            (Step::CreateCgroup { path, controllers, optional }, _) => {
-                Cgroup::create(&hierarchy.mount, path, controllers, optional)
-                    .map(|cgroup| made = Some(cgroup))
+            (Step::CreateCgroup { path, controllers, optional, required }, _) => {
+                let mount = &hierarchy.mount;
+                if *required {
+                    Cgroup::create(mount, path, controllers, optional).map(Some)
+                } else {
+                    Cgroup::create_if_permitted(mount, path, controllers, optional)
+                }
+                .map(|cgroup| made = cgroup)
             }
             (Step::CgroupWrite(write), Some(cgroup)) => cgroup.write(write),
             (Step::DeviceProgram(program), Some(cgroup)) => {
