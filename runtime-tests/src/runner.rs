@@ -93,6 +93,8 @@ struct Run {
     base: PathBuf,
     runtime: PathBuf,
     keep: bool,
+    /// The runtime is another project's.
+    is_peer: bool,
 }
 
 impl Run {
@@ -113,10 +115,12 @@ impl Run {
             .and_then(|()| fs::set_permissions(&base, fs::Permissions::from_mode(0o755)))
             .map_err(|error| format!("{}: {error}", base.display()))?;
         bundle::make_template(&base.join("template"))?;
+        let is_peer = crate::host::peer_name(&runtime).is_some();
         Ok(Self {
             base,
             runtime,
             keep: options.keep,
+            is_peer,
         })
     }
 
@@ -205,15 +209,14 @@ impl Run {
             return Outcome::Failed(format!("{}: {error}", sandbox.dir.display()));
         }
         let outcome = self.in_process(test, &sandbox);
-        let leaks = leaks::find(&sandbox);
+        // A case that failed half-way could not clean up; what it left says nothing.
+        let leaks = match outcome {
+            Outcome::Failed(_) => Vec::new(),
+            _ => leaks::find(&sandbox, self.is_peer),
+        };
         let outcome = match outcome {
-            Outcome::Failed(text) if !leaks.is_empty() => {
-                Outcome::Failed(format!("{text}\nand left behind:\n{}", leaks.join("\n")))
-            }
-            Outcome::Passed | Outcome::Skipped(_) if !leaks.is_empty() => {
-                Outcome::Failed(format!("left behind:\n{}", leaks.join("\n")))
-            }
-            outcome => outcome,
+            outcome if leaks.is_empty() => outcome,
+            _ => Outcome::Failed(format!("left behind:\n{}", leaks.join("\n"))),
         };
         let keep = self.keep && matches!(outcome, Outcome::Failed(_));
         leaks::clean(&sandbox, keep);
