@@ -238,6 +238,9 @@ fn i386_sockets_and_ipc_are_also_found_behind_their_multiplexers() {
             &[(0, Operator::NotEqual, 40, 0)],
         ),
         on(&["shmget", "send"], Action::Allow, &[]),
+        // The first argument is taken by the multiplexer, the second is not.
+        on(&["bind"], Action::Allow, &[(0, Operator::Equal, 7, 0)]),
+        on(&["listen"], Action::Allow, &[(1, Operator::Equal, 7, 0)]),
     ];
     let profile = seccomp(EPERM, &[Arch::X86], rules);
     let (socketcall, ipc) = (102, 117);
@@ -245,7 +248,10 @@ fn i386_sockets_and_ipc_are_also_found_behind_their_multiplexers() {
         (359, [40, 0], errno(1)),
         (359, [2, 0], ALLOW),
         (socketcall, [1, 0xffff], ALLOW),
-        (socketcall, [2, 0xffff], errno(1)),
+        (socketcall, [2, 0xffff], ALLOW),
+        (socketcall, [3, 0xffff], errno(1)),
+        (socketcall, [4, 7], ALLOW),
+        (socketcall, [4, 8], errno(1)),
         (socketcall, [9, 0xffff], ALLOW),
         (395, [0, 0], ALLOW),
         (ipc, [23, 0], ALLOW),
