@@ -1,19 +1,29 @@
 //! Parses, dispatches, and tells a failure once.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use sampan::cli::{self, Cli, Parsed};
 use sampan::commands;
 use sampan::error::Error;
 use sampan::log::Log;
+use sampan::sys::process::{self, StringArray};
+use sampan::sys::{Fail, binary};
 
 /// The exit status of a failure; `run` otherwise ends as its container does.
 const FAILURE: u8 = 1;
 
+/// The verbs whose process becomes a container's.
+const MAKES_PROCESSES: [&str; 2] = ["create", "run"];
+
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let all: Vec<OsString> = std::env::args_os().collect();
+    if let Err(error) = protect(&all) {
+        return fail(&Log::default(), &error);
+    }
+    let args = all.into_iter().skip(1).collect::<Vec<_>>();
     // A wrong command line is told in the log that it names, because that is where engines look.
     let spare = cli::log_flags(&args);
     match cli::parse(args) {
@@ -24,6 +34,21 @@ fn main() -> ExitCode {
         },
         Err(error) => fail(&Log::open(&spare).unwrap_or_default(), &error),
     }
+}
+
+/// Keeps the streams from being confused with other files, and the binary out of containers' reach.
+/// This comes before anything is read, because it may start the program anew.
+fn protect(args: &[OsString]) -> Result<(), Error> {
+    let told = |fail: Fail| Error::sys("own binary", fail.op, fail.errno);
+    process::fill_standard_streams().map_err(told)?;
+    if !args.iter().any(|arg| MAKES_PROCESSES.iter().any(|verb| arg == verb)) {
+        return Ok(());
+    }
+    let args: Vec<CString> =
+        args.iter().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();
+    binary::protect(&StringArray::from(args.as_slice()), &process::environment())
+        .map_err(told)
+        .map_err(|error| error.hint("the file must be readable, and /proc mounted"))
 }
 
 fn run(cli: Cli) -> ExitCode {

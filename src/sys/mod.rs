@@ -3,6 +3,7 @@
 //! Wrappers issue the raw call: in the init process a libc wrapper may take locks or signal
 //! threads that do not exist there.
 
+pub mod binary;
 pub mod bpf;
 pub mod mount;
 pub mod net;

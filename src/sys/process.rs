@@ -449,3 +449,22 @@ pub fn standard_stream(stream: RawFd) -> BorrowedFd<'static> {
     // SAFETY: nothing in this program closes the standard streams.
     unsafe { BorrowedFd::borrow_raw(stream) }
 }
+
+/// Opens /dev/null for each standard stream that the caller has closed: otherwise the next file
+/// that is opened would be taken for it.
+///
+/// # Errors
+/// open(2) failed.
+pub fn fill_standard_streams() -> Sys<()> {
+    for stream in 0..3 {
+        // SAFETY: takes no pointers; it only asks whether the descriptor is open.
+        if unsafe { libc::fcntl(stream, libc::F_GETFD) } >= 0 {
+            continue;
+        }
+        // The lowest free number is this one. It must stay open across execve.
+        // SAFETY: the path is NUL-terminated.
+        let fd = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        check("open", fd.into())?;
+    }
+    Ok(())
+}

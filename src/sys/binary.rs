@@ -1,0 +1,72 @@
+//! The program's own file, out of reach of whoever gets hold of it through /proc/PID/exe.
+//!
+//! Init is a copy of the runtime's process until it executes the container's program. A container
+//! that makes it execute /proc/self/exe, or opens /proc/PID/exe at the right moment, would hold
+//! the host's binary, and could write to it later (CVE-2019-5736). So the runtime executes itself
+//! anew from a read-only copy of the mount, which nothing can make writable because it is attached
+//! nowhere; where such a copy is denied, from a sealed copy of the file in memory.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::mount::{self, Change};
+use super::process::{self, StringArray};
+use super::{Sys, path, tag};
+
+const EXE: &CStr = c"/proc/self/exe";
+const MOUNT_ATTR_RDONLY: u64 = 1;
+const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
+    .union(SealFlag::F_SEAL_SHRINK)
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_WRITE);
+
+/// Executes the program anew from where it cannot be written, unless it runs from there already.
+///
+/// # Errors
+/// Neither kind of copy can be made or executed.
+pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
+    let exe = path::open(EXE, libc::O_PATH)?;
+    if path::mount_flags(exe.as_fd())? & libc::ST_RDONLY as u64 != 0 {
+        return Ok(());
+    }
+    if let Ok(copy) = readonly_mount(exe.as_fd()) {
+        let _ = process::execve_fd(copy.as_fd(), args, env);
+    }
+    let file = path::open(EXE, libc::O_RDONLY)?;
+    if is_sealed(&file) {
+        return Ok(());
+    }
+    Err(process::execve_fd(sealed_copy(file)?.as_fd(), args, env))
+}
+
+/// A copy of the file's mount that is attached nowhere. open_tree(2).
+fn readonly_mount(exe: BorrowedFd) -> Sys<OwnedFd> {
+    let copy = mount::clone_tree(Some(exe), c"", false)?;
+    let readonly = Change { set: MOUNT_ATTR_RDONLY, ..Change::default() };
+    mount::set_attr(copy.as_fd(), readonly, false)?;
+    Ok(copy)
+}
+
+fn is_sealed(file: &OwnedFd) -> bool {
+    fcntl(file, FcntlArg::F_GET_SEALS)
+        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SEALS))
+}
+
+/// A copy in memory that nobody can change. memfd_create(2).
+fn sealed_copy(file: OwnedFd) -> Sys<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    // Kernels before 6.3 do not know the flag that asks for an executable file.
+    let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    let memory = memfd_create(c"sampan", flags | executable).or_else(|_| memfd_create(c"sampan", flags));
+    let memory = tag("memfd_create", memory)?;
+    let mut target = File::from(memory);
+    std::io::copy(&mut File::from(file), &mut target).map_err(|error| {
+        super::Fail::new("sendfile", nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    })?;
+    tag("fcntl(F_ADD_SEALS)", fcntl(&target, FcntlArg::F_ADD_SEALS(SEALS)))?;
+    Ok(target.into())
+}
