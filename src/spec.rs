@@ -6,6 +6,7 @@
 
 mod locate;
 mod repair;
+mod shape;
 
 use std::path::Path;
 
@@ -102,6 +103,7 @@ fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
         && document
             .resources()
             .is_none_or(|resources| !has_zero_limit(resources))
+        && !shape::suspicious(json)
     {
         return Ok((document, Vec::new()));
     }
@@ -120,6 +122,7 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     let mut value: Value = serde_json::from_str(&text).map_err(|error| syntax(&error))?;
     let mut warnings = Vec::new();
     repair::drop_nulls(&mut value);
+    shape::check(&value, T::FIELD, T::FIELD)?;
     if let Some(process) = T::PROCESS.and_then(|at| value.pointer_mut(at)) {
         repair::process(process, &mut warnings);
     }

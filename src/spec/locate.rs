@@ -52,7 +52,7 @@ pub(super) fn path_at(json: &str, end: usize) -> String {
 }
 
 /// Past the closing quote of the string whose content begins at `at`.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn string_end(bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() {
         match bytes[at] {
             b'"' => return at + 1,

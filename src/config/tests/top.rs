@@ -191,6 +191,29 @@ fn unknown_properties_are_ignored_and_foreign_sections_warned_of() {
 }
 
 #[test]
+fn arrays_are_no_objects() {
+    refused(&[
+        (
+            "/root",
+            r#"["/"]"#,
+            "root: invalid type: array, expected an object",
+        ),
+        (
+            "/process/user",
+            "[1000, 1000]",
+            "process.user: invalid type: array",
+        ),
+        ("/mounts/1", r#"["/x"]"#, "mounts[1]: invalid type: array"),
+        (
+            "/linux/timeOffsets/monotonic",
+            "[1]",
+            "linux.timeOffsets.monotonic: invalid type",
+        ),
+    ]);
+    accepted(&[("/new", r#"[["x"]]"#)]);
+}
+
+#[test]
 fn process_and_linux_may_be_absent() {
     assert!(accepted(&[("/process", "")]).process.is_none());
     let mut config = json(&default_config(None));
@@ -228,7 +251,7 @@ fn syntax_errors_have_a_line_and_a_column() {
             "line 2, column 16: expected value",
         ),
         ("{} {}", "line 1, column 4: trailing characters"),
-        ("[]", "ociVersion: missing"),
+        ("[]", "line 1, the document: invalid type: array"),
         ("3", "line 1, the document: invalid type: integer `3`"),
     ] {
         let error = spec::config(text.as_bytes(), Path::new(BUNDLE))
