@@ -88,6 +88,10 @@ pub const DEFAULTS: [DeviceRule; 11] = {
     ]
 };
 
+/// A rule takes up to three instructions for each of the two kinds, and no jump of a program goes
+/// further than 32767 instructions.
+pub const MAX_RULES: usize = 4096;
+
 /// BPF_DEVCG_ACC_*.
 const MKNOD: u8 = 1;
 const READ: u8 = 2;
@@ -151,6 +155,12 @@ impl Rule {
             && other.access & !self.access == 0
     }
 
+    /// The numbers are those of a device that can exist: dev_t has 12 bits for the major number and
+    /// 20 for the minor one.
+    fn can_match(&self) -> bool {
+        self.major.is_none_or(|it| it < 1 << 12) && self.minor.is_none_or(|it| it < 1 << 20)
+    }
+
     fn is_everything(&self) -> bool {
         self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
     }
@@ -180,25 +190,29 @@ impl fmt::Display for Rule {
 
 /// The program for the rules of the config and [`DEFAULTS`]; `None` if they allow everything, for
 /// which no program is needed.
+///
+/// # Errors
+/// There are more than [`MAX_RULES`].
 pub fn compile(rules: &[DeviceRule]) -> Result<Option<Program>> {
+    if rules.len() > MAX_RULES {
+        let message = format!(
+            "{} rules are more than the {MAX_RULES} supported",
+            rules.len()
+        );
+        return Err(Error::config("linux.resources.devices", message));
+    }
     let (tried, otherwise) = order(rules);
-    if otherwise && tried.iter().all(|rule| rule.allow) {
+    let otherwise = Verdict::of(otherwise);
+    if otherwise == Verdict::Allow && tried.iter().all(|rule| rule.allow) {
         return Ok(None);
     }
-    let insns = assemble(&tried, otherwise).ok_or_else(|| {
-        let message = format!("{} rules do not fit into one program", rules.len());
-        Error::config("linux.resources.devices", message)
-    })?;
-    let last = if otherwise {
-        "allow a *:* rwm"
-    } else {
-        "deny a *:* rwm"
+    let insns = assemble(&tried, otherwise);
+    let last = match otherwise {
+        Verdict::Allow => "allow a *:* rwm",
+        Verdict::Deny => "deny a *:* rwm",
     };
-    let summary = tried
-        .iter()
-        .map(|rule| format!("{rule}, "))
-        .chain([last.to_owned()])
-        .collect();
+    let tried = tried.iter().map(|rule| format!("{rule}, "));
+    let summary = tried.chain([last.to_owned()]).collect();
     Ok(Some(Program { insns, summary }))
 }
 
@@ -210,7 +224,10 @@ fn order(rules: &[DeviceRule]) -> (Vec<Rule>, bool) {
         if rule.is_everything() {
             return (tried, rule.allow);
         }
-        if rule.access != 0 && !tried.iter().any(|earlier| earlier.covers(&rule)) {
+        if rule.access != 0
+            && rule.can_match()
+            && !tried.iter().any(|earlier| earlier.covers(&rule))
+        {
             tried.push(rule);
         }
     }
@@ -218,19 +235,23 @@ fn order(rules: &[DeviceRule]) -> (Vec<Rule>, bool) {
 }
 
 /// The registers of the program; r1 is the context, as the kernel passes it.
-const VERDICT: u8 = 0;
+const RESULT: u8 = 0;
 const CONTEXT: u8 = 1;
 /// The accesses that no rule has decided yet.
 const OPEN: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
+/// Major and minor number in one, as in dev_t.
+const DEVICE: u8 = 6;
 
-/// Instruction codes: class, operation and source of the operand in one byte.
+/// Instruction codes: class, operation and source of the operand in one byte. All on 32 bits.
 const LOAD_WORD: u8 = 0x61;
 const MOVE_IMMEDIATE: u8 = 0xb4;
 const MOVE_REGISTER: u8 = 0xbc;
 const AND: u8 = 0x54;
+const OR_REGISTER: u8 = 0x4c;
+const SHIFT_LEFT: u8 = 0x64;
 const SHIFT_RIGHT: u8 = 0x74;
 const JUMP: u8 = 0x05;
 const JUMP_IF_EQUAL: u8 = 0x16;
@@ -238,21 +259,33 @@ const JUMP_IF_NOT_EQUAL: u8 = 0x56;
 const JUMP_IF_ANY_BIT: u8 = 0x46;
 const EXIT: u8 = 0x95;
 
-/// Where a jump goes; the offset is filled in when the place is known.
+/// What the program returns, and where a jump goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
+enum Verdict {
     Allow,
     Deny,
+}
+
+impl Verdict {
+    fn of(allow: bool) -> Self {
+        if allow { Self::Allow } else { Self::Deny }
+    }
+
+    fn other(self) -> Self {
+        Self::of(self == Self::Deny)
+    }
 }
 
 #[derive(Default)]
 struct Assembler {
     insns: Vec<Insn>,
-    jumps: Vec<(usize, Target)>,
+    /// Jumps whose offsets are filled in when the place of the verdict is known.
+    jumps: Vec<(usize, Verdict)>,
 }
 
 impl Assembler {
-    fn push(&mut self, code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> usize {
+    fn push(&mut self, code: u8, to: u8, from: u8, offset: i16, immediate: u32) -> usize {
+        let immediate = immediate.cast_signed();
         self.insns.push(Insn {
             code,
             registers: to | from << 4,
@@ -262,44 +295,79 @@ impl Assembler {
         self.insns.len() - 1
     }
 
-    fn jump(&mut self, code: u8, register: u8, immediate: i32, target: Target) {
+    fn jump(&mut self, code: u8, register: u8, immediate: u32, verdict: Verdict) {
         let at = self.push(code, register, 0, 0, immediate);
-        self.jumps.push((at, target));
+        self.jumps.push((at, verdict));
     }
 
     /// Points the jump at `at` behind the last instruction.
-    fn land(&mut self, at: usize) -> Option<()> {
-        self.insns[at].offset = i16::try_from(self.insns.len() - at - 1).ok()?;
-        Some(())
+    fn land(&mut self, at: usize) {
+        self.insns[at].offset = i16::try_from(self.insns.len() - at - 1).expect("MAX_RULES");
     }
 
     /// Returns with the verdict; all jumps to it land here.
-    fn verdict(&mut self, target: Target) -> Option<()> {
+    fn verdict(&mut self, verdict: Verdict) {
         let jumps: Vec<_> = self
             .jumps
-            .iter()
-            .filter(|jump| jump.1 == target)
-            .copied()
+            .extract_if(.., |jump| jump.1 == verdict)
             .collect();
         for (at, _) in jumps {
-            self.land(at)?;
+            self.land(at);
         }
         self.push(
             MOVE_IMMEDIATE,
-            VERDICT,
+            RESULT,
             0,
             0,
-            i32::from(target == Target::Allow),
+            u32::from(verdict == Verdict::Allow),
         );
         self.push(EXIT, 0, 0, 0, 0);
-        Some(())
+    }
+
+    /// Tries the rules for one kind of device; what it returns holds where none decides.
+    fn section(&mut self, rules: &[Rule], kind: u8, otherwise: Verdict) -> Verdict {
+        for rule in rules
+            .iter()
+            .filter(|rule| rule.kind.is_none_or(|it| it == kind))
+        {
+            let verdict = Verdict::of(rule.allow);
+            let condition = match (rule.major, rule.minor) {
+                (Some(major), Some(minor)) => Some((DEVICE, major << 20 | minor)),
+                (Some(major), None) => Some((MAJOR, major)),
+                (None, Some(minor)) => Some((MINOR, minor)),
+                (None, None) => None,
+            };
+            match condition {
+                Some((register, number)) if rule.access == ALL => {
+                    self.jump(JUMP_IF_EQUAL, register, number, verdict);
+                }
+                None if rule.access == ALL => return verdict,
+                Some((register, number)) => {
+                    let skip = self.push(JUMP_IF_NOT_EQUAL, register, 0, 0, number);
+                    self.decide(rule);
+                    self.land(skip);
+                }
+                None => self.decide(rule),
+            }
+        }
+        otherwise
+    }
+
+    /// A rule that matches and names some of the accesses.
+    fn decide(&mut self, rule: &Rule) {
+        if rule.allow {
+            self.push(AND, OPEN, 0, 0, u32::from(ALL & !rule.access));
+            self.jump(JUMP_IF_EQUAL, OPEN, 0, Verdict::Allow);
+        } else {
+            self.jump(JUMP_IF_ANY_BIT, OPEN, u32::from(rule.access), Verdict::Deny);
+        }
     }
 }
 
-/// `None` if a jump is too far. The verifier refuses dead code, so each verdict must be reached:
-/// the second one is, because there is a default that allows, and because [`compile`] asks for no
-/// program where nothing denies.
-fn assemble(rules: &[Rule], otherwise: bool) -> Option<Vec<Insn>> {
+/// The verifier walks every path, first the one that does not jump, and cuts a later path short
+/// where it has seen a wider one. So what matches jumps away and what does not goes on: the other
+/// way round its work would grow with the square of the rules.
+fn assemble(rules: &[Rule], otherwise: Verdict) -> Vec<Insn> {
     let mut code = Assembler::default();
     // struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; }, where access_type
     // holds the accesses in its high half and the kind in its low half.
@@ -309,36 +377,18 @@ fn assemble(rules: &[Rule], otherwise: bool) -> Option<Vec<Insn>> {
     code.push(MOVE_REGISTER, OPEN, KIND, 0, 0);
     code.push(SHIFT_RIGHT, OPEN, 0, 0, 16);
     code.push(AND, KIND, 0, 0, 0xffff);
-    for rule in rules {
-        let conditions = [
-            (KIND, rule.kind.map(u32::from)),
-            (MAJOR, rule.major),
-            (MINOR, rule.minor),
-        ];
-        let mut skips = Vec::new();
-        for (register, wanted) in conditions {
-            if let Some(wanted) = wanted {
-                skips.push(code.push(JUMP_IF_NOT_EQUAL, register, 0, 0, wanted.cast_signed()));
-            }
-        }
-        if rule.allow && rule.access == ALL {
-            code.jump(JUMP, 0, 0, Target::Allow);
-        } else if rule.allow {
-            code.push(AND, OPEN, 0, 0, i32::from(ALL & !rule.access));
-            code.jump(JUMP_IF_EQUAL, OPEN, 0, Target::Allow);
-        } else {
-            code.jump(JUMP_IF_ANY_BIT, OPEN, i32::from(rule.access), Target::Deny);
-        }
-        for skip in skips {
-            code.land(skip)?;
-        }
+    code.push(MOVE_REGISTER, DEVICE, MAJOR, 0, 0);
+    code.push(SHIFT_LEFT, DEVICE, 0, 0, 20);
+    code.push(OR_REGISTER, DEVICE, MINOR, 0, 0);
+    let block = code.push(JUMP_IF_EQUAL, KIND, 0, 0, u32::from(BLOCK));
+    let verdict = code.section(rules, CHAR, otherwise);
+    code.jump(JUMP, 0, 0, verdict);
+    code.land(block);
+    let verdict = code.section(rules, BLOCK, otherwise);
+    code.verdict(verdict);
+    // The verifier refuses code that nothing reaches.
+    if !code.jumps.is_empty() {
+        code.verdict(verdict.other());
     }
-    let (first, second) = if otherwise {
-        (Target::Allow, Target::Deny)
-    } else {
-        (Target::Deny, Target::Allow)
-    };
-    code.verdict(first)?;
-    code.verdict(second)?;
-    Some(code.insns)
+    code.insns
 }

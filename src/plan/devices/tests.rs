@@ -63,6 +63,14 @@ fn interpret(program: &[Insn], kind: u8, major: u32, minor: u32, access: u8) -> 
                 registers[to] = Some(value(to) & immediate);
                 false
             }
+            0x4c => {
+                registers[to] = Some(value(to) | value(from));
+                false
+            }
+            0x64 => {
+                registers[to] = Some(value(to) << immediate);
+                false
+            }
             0x74 => {
                 registers[to] = Some(value(to) >> immediate);
                 false
@@ -138,13 +146,14 @@ impl Random {
     }
 }
 
-const MAJORS: [Option<u32>; 5] = [None, None, Some(1), Some(8), Some(u32::MAX)];
-const MINORS: [Option<u32>; 4] = [None, None, Some(3), Some(0x8000_0000)];
+/// Some are of no device that can exist: those rules must match nothing.
+const MAJORS: [Option<u32>; 6] = [None, None, Some(1), Some(8), Some(4097), Some(u32::MAX)];
+const MINORS: [Option<u32>; 5] = [None, None, Some(3), Some(1 << 20 | 3), Some(u32::MAX)];
 
 /// Every request that could tell two lists apart.
 fn requests() -> impl Iterator<Item = (u8, u32, u32, u8)> {
-    let majors = [1, 5, 8, 10, 136, u32::MAX, 77];
-    let minors = [0, 2, 3, 200, 0x8000_0000, 77];
+    let majors = [0, 1, 5, 8, 10, 136, 4095, 77];
+    let minors = [0, 2, 3, 200, (1 << 20) - 1, 77];
     [BLOCK, CHAR].into_iter().flat_map(move |kind| {
         majors.into_iter().flat_map(move |major| {
             minors
@@ -263,6 +272,12 @@ fn rules_in_words() {
         ),
         // Block and character devices of one number are two devices.
         (&["allow c 8:0 rwm"], (BLOCK, 8, 0, READ), false),
+        // The last number of each.
+        (
+            &["allow b 4095:1048575 r"],
+            (BLOCK, 4095, 1_048_575, READ),
+            true,
+        ),
         // Type `a` without access is everything; another type without access is nothing.
         (&["allow a *:* "], (BLOCK, 8, 0, rw), true),
         (&["allow b 8:0 "], (BLOCK, 8, 0, READ), false),
@@ -308,14 +323,24 @@ fn summary_is_the_order_of_the_program() {
 }
 
 #[test]
-fn too_many_rules_are_an_error_and_not_a_wrong_jump() {
-    let many: Vec<_> = (0..20_000)
-        .map(|i| default(Char, Some(300), Some(i)))
-        .collect();
+fn no_jump_is_too_far() {
+    // The longest of programs: each rule takes three instructions for each kind.
+    let wide = |minor| DeviceRule {
+        mknod: false,
+        ..default(All, Some(300), Some(minor))
+    };
+    let mut many: Vec<_> = (0..4096).map(wide).collect();
+    let program = compile(&many).unwrap().unwrap();
+    assert!(program.insns.len() > 6 * many.len());
+    assert!(interpret(&program.insns, BLOCK, 300, 0, READ));
+    assert!(interpret(&program.insns, CHAR, 300, 4095, READ | WRITE));
+    assert!(!interpret(&program.insns, CHAR, 300, 4096, READ));
+
+    many.push(wide(4096));
     let error = compile(&many).unwrap_err().to_string();
     assert_eq!(
         error,
-        "linux.resources.devices: 20000 rules do not fit into one program"
+        "linux.resources.devices: 4097 rules are more than the 4096 supported"
     );
 }
 
