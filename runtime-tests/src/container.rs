@@ -180,6 +180,27 @@ impl<'t> Container<'t> {
         self.state()["pid"].as_i64().expect("pid is a number") as i32
     }
 
+    /// The directory of init's cgroup v2, which the container must have.
+    #[track_caller]
+    pub fn cgroup(&self) -> PathBuf {
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", self.pid())).expect("cgroup");
+        let path = text
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"))
+            .expect("a v2 line");
+        crate::host::cgroup2_mount().expect("cgroup v2").join(path)
+    }
+
+    /// The content of a file of that cgroup, as `memory.max`, without the newline.
+    #[track_caller]
+    pub fn cgroup_file(&self, name: &str) -> String {
+        let path = self.cgroup().join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    }
+
     /// Waits until `state` tells this status.
     #[track_caller]
     pub fn wait_status(&self, status: &str) {

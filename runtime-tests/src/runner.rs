@@ -44,6 +44,10 @@ pub fn main(options: &Options) -> ExitCode {
         list(&wanted, options.terse);
         return ExitCode::SUCCESS;
     }
+    if wanted.is_empty() && !options.ignored {
+        eprintln!("runtime-tests: no case matches");
+        return ExitCode::FAILURE;
+    }
     match Run::new(options) {
         Ok(run) => run.all(&wanted, options),
         Err(message) => {

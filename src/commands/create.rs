@@ -28,7 +28,11 @@ pub fn create(context: &Context, args: &Create) -> Result<()> {
 
 /// Makes a container and starts it; in the foreground its exit status comes back.
 pub fn run(context: &Context, args: &Run) -> Result<u8> {
-    let mode = if args.detach { Mode::Detached } else { Mode::Foreground };
+    let mode = if args.detach {
+        Mode::Detached
+    } else {
+        Mode::Foreground
+    };
     let signals = match mode {
         Mode::Foreground => Some(relay::Signals::block()?),
         Mode::Detached => None,
@@ -37,7 +41,12 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         relay::become_subreaper()?;
     }
     let (created, plan) = make(context, &args.setup, mode)?;
-    let Created { dir, state, pidfd, terminal } = created;
+    let Created {
+        dir,
+        state,
+        pidfd,
+        terminal,
+    } = created;
     let started = run::start(&dir.path, &state, || Ok(plan.clone()))
         .and_then(|()| run::run_hooks(&plan, Phase::Started, &state, Status::Running));
     let status = match (started, signals) {
@@ -83,7 +92,10 @@ fn make(context: &Context, setup: &Setup, mode: Mode) -> Result<(Created, Plan)>
 /// A terminal whose master nobody holds would hang up at once, and a socket without a terminal
 /// would wait for ever.
 fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
-    let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
+    let terminal = config
+        .process
+        .as_ref()
+        .is_some_and(|process| process.terminal);
     let socket = setup.console_socket.is_some();
     let message = match (terminal, socket, mode) {
         (true, false, Mode::Detached) => {
@@ -109,7 +121,10 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
         return Err(Error::sys(what(), "stat", nix::errno::Errno::ENOTDIR).kind(Kind::Config));
     }
     if rootfs == Path::new("/") {
-        return Err(Error::new(Kind::Config, "root.path: the host's root cannot be a container's"));
+        return Err(Error::new(
+            Kind::Config,
+            "root.path: the host's root cannot be a container's",
+        ));
     }
     Ok(())
 }
@@ -124,8 +139,9 @@ fn check_preserved(count: u32) -> Result<()> {
         None => Ok(()),
         Some(number) => {
             let message = format!("--preserve-fds: descriptor {number} is not open");
-            Err(Error::new(Kind::Usage, message)
-                .hint(format!("{count} descriptors from 3 on are to be passed to the process")))
+            Err(Error::new(Kind::Usage, message).hint(format!(
+                "{count} descriptors from 3 on are to be passed to the process"
+            )))
         }
     }
 }

@@ -10,7 +10,9 @@ use crate::state::{Dir, State, Status};
 
 /// Removes containers: stopped ones, created ones, and with `--force` any.
 pub fn delete(context: &Context, args: &Delete) -> Result<()> {
-    context.each(&args.id, args.regex, |id| delete_one(context, id, args.force))
+    context.each(&args.id, args.regex, |id| {
+        delete_one(context, id, args.force)
+    })
 }
 
 fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
@@ -23,8 +25,7 @@ fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
     let status = state.status(&dir)?;
     if !force && !matches!(status, Status::Stopped | Status::Created) {
         let message = format!("cannot delete container {id} that is not stopped: {status}");
-        return Err(Error::new(Kind::Status, message)
-            .hint("kill it first, or use delete --force"));
+        return Err(Error::new(Kind::Status, message).hint("kill it first, or use delete --force"));
     }
     destroy(context, &dir, &state)
 }

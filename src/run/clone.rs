@@ -27,8 +27,16 @@ pub fn spawn(
     cgroup: Option<BorrowedFd>,
 ) -> std::result::Result<Spawned, (Option<usize>, Fail)> {
     let new_user = libc::CLONE_NEWUSER as u64;
-    let flags = if plan.intermediate { plan.clone_flags & new_user } else { plan.clone_flags };
-    let own = if plan.intermediate { None } else { Some(Own::leave(plan, &inherited)?) };
+    let flags = if plan.intermediate {
+        plan.clone_flags & new_user
+    } else {
+        plan.clone_flags
+    };
+    let own = if plan.intermediate {
+        None
+    } else {
+        Some(Own::leave(plan, &inherited)?)
+    };
     let cloned = process::clone3(flags, cgroup, false);
     if let Ok(Cloned::Child) = cloned {
         if plan.intermediate {
@@ -52,7 +60,10 @@ struct Own(Vec<(NamespaceKind, OwnedFd)>);
 impl Own {
     /// Enters what only a child can be in: the pid namespace to join, a time namespace whose
     /// offsets are set before anybody is in it.
-    fn leave(plan: &Plan, inherited: &Inherited) -> std::result::Result<Self, (Option<usize>, Fail)> {
+    fn leave(
+        plan: &Plan,
+        inherited: &Inherited,
+    ) -> std::result::Result<Self, (Option<usize>, Fail)> {
         let mut own = Self(Vec::new());
         for (position, planned) in plan.phase(Phase::Clone) {
             let (kind, name) = match planned.step {
@@ -73,7 +84,9 @@ impl Own {
     }
 
     fn come_back(self) -> Sys<()> {
-        self.0.iter().try_for_each(|(kind, own)| process::setns(own.as_fd(), kind.flag()))
+        self.0
+            .iter()
+            .try_for_each(|(kind, own)| process::setns(own.as_fd(), kind.flag()))
     }
 }
 
@@ -115,7 +128,10 @@ fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
             process::exit(i32::from(sent.is_err()))
         }
         Err(fail) => {
-            let position = plan.phase(Phase::Clone).next().map_or(0, |(position, _)| position);
+            let position = plan
+                .phase(Phase::Clone)
+                .next()
+                .map_or(0, |(position, _)| position);
             init::tell(&inherited.runtime, position, fail, None);
             process::exit(1)
         }

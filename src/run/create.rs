@@ -64,7 +64,12 @@ pub fn create(request: &Request) -> Result<Created> {
     match finished {
         Ok((spawned, terminal)) => {
             let (dir, pidfd) = (undo.disarm(), spawned.pidfd);
-            Ok(Created { dir, state, pidfd, terminal })
+            Ok(Created {
+                dir,
+                state,
+                pidfd,
+                terminal,
+            })
         }
         Err(error) => {
             let began = undo.process_began();
@@ -94,13 +99,17 @@ fn connection_lost(fail: Fail) -> Error {
 
 /// What `delete --force` needs if the runtime dies before the container is complete.
 fn first_state(request: &Request) -> State {
-    let cgroup = request.plan.steps.iter().find_map(|planned| match &planned.step {
-        Step::CreateCgroup { path, .. } => Some(state::Cgroup {
-            mount: request.host.cgroup.as_ref()?.mount.clone(),
-            path: format!("/{}", path.display()),
-        }),
-        _ => None,
-    });
+    let cgroup = request
+        .plan
+        .steps
+        .iter()
+        .find_map(|planned| match &planned.step {
+            Step::CreateCgroup { path, .. } => Some(state::Cgroup {
+                mount: request.host.cgroup.as_ref()?.mount.clone(),
+                path: format!("/{}", path.display()),
+            }),
+            _ => None,
+        });
     State {
         oci_version: request.config.oci_version.clone(),
         id: request.options.id.clone(),
@@ -184,11 +193,21 @@ fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> Error {
 }
 
 fn make_cgroup(request: &Request) -> Result<Option<Cgroup>> {
-    let Some(hierarchy) = &request.host.cgroup else { return Ok(None) };
+    let Some(hierarchy) = &request.host.cgroup else {
+        return Ok(None);
+    };
     let mut made: Option<Cgroup> = None;
     for (_, planned) in request.plan.phase(Phase::Prepare) {
         let result = match (&planned.step, &made) {
-            (Step::CreateCgroup { path, controllers, optional, required }, _) => {
+            (
+                Step::CreateCgroup {
+                    path,
+                    controllers,
+                    optional,
+                    required,
+                },
+                _,
+            ) => {
                 let mount = &hierarchy.mount;
                 if *required {
                     Cgroup::create(mount, path, controllers, optional).map(Some)
@@ -247,7 +266,10 @@ fn attend(
         match Report::receive(connection.as_fd()).map_err(connection_lost)? {
             Some((Report::Hooks, _)) => {
                 words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
-                let inside = State { pid: pid_inside(state.pid), ..state.clone() };
+                let inside = State {
+                    pid: pid_inside(state.pid),
+                    ..state.clone()
+                };
                 let text = words::state_text(&inside, Status::Creating);
                 sync::send_go(connection.as_fd(), &text).map_err(connection_lost)?;
             }
@@ -281,7 +303,13 @@ pub(super) fn pid_inside(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
         .lines()
-        .find_map(|line| line.strip_prefix("NSpid:")?.split_whitespace().last()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("NSpid:")?
+                .split_whitespace()
+                .last()?
+                .parse()
+                .ok()
+        })
         .unwrap_or(pid)
 }
 
@@ -294,7 +322,13 @@ fn finish(
     pidfd_socket: Option<&OwnedFd>,
 ) -> Result<()> {
     for (_, planned) in request.plan.phase(Phase::Ready) {
-        if let Step::Rlimit { resource, soft, hard, .. } = planned.step {
+        if let Step::Rlimit {
+            resource,
+            soft,
+            hard,
+            ..
+        } = planned.step
+        {
             process::set_rlimit(spawned.pid, resource, soft, hard)
                 .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
         }

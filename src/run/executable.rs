@@ -28,10 +28,13 @@ const NATIVE: &[(u16, &str)] = if cfg!(target_arch = "x86_64") {
 
 /// The process that the plan executes.
 fn exec(plan: &Plan) -> Option<&Exec> {
-    plan.steps.iter().rev().find_map(|planned| match &planned.step {
-        Step::Exec(exec) => Some(exec),
-        _ => None,
-    })
+    plan.steps
+        .iter()
+        .rev()
+        .find_map(|planned| match &planned.step {
+            Step::Exec(exec) => Some(exec),
+            _ => None,
+        })
 }
 
 fn error(name: &str, reason: impl std::fmt::Display) -> Error {
@@ -40,11 +43,18 @@ fn error(name: &str, reason: impl std::fmt::Display) -> Error {
 
 /// The sentence for a lookup or an execve(2) that failed with `errno`.
 pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
-    let Some(exec) = exec(plan) else { return error("", errno_text(errno)) };
-    let name = exec.args.first().map_or_else(String::new, |name| name.to_string_lossy().into());
+    let Some(exec) = exec(plan) else {
+        return error("", errno_text(errno));
+    };
+    let name = exec
+        .args
+        .first()
+        .map_or_else(String::new, |name| name.to_string_lossy().into());
     // The first candidate that exists is the one that execvp(3) would have reported.
     for candidate in &exec.candidates {
-        let Ok(file) = path::open_in_root(root, candidate, libc::O_PATH) else { continue };
+        let Ok(file) = path::open_in_root(root, candidate, libc::O_PATH) else {
+            continue;
+        };
         return match path::stat(file.as_fd()) {
             Ok(stat) if stat.is(libc::S_IFDIR) => {
                 error(&name, "is a directory").hint("process.args[0] must name a program")
@@ -65,12 +75,17 @@ pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
         error(&name, format!("stat {name}: {}", errno_text(errno)))
             .hint("process.args[0] does not exist in the container")
     } else {
-        error(&name, "executable file not found in $PATH").hint(format!("looked for {}", list(exec)))
+        error(&name, "executable file not found in $PATH")
+            .hint(format!("looked for {}", list(exec)))
     }
 }
 
 fn list(exec: &Exec) -> String {
-    let paths: Vec<_> = exec.candidates.iter().map(|path| path.to_string_lossy()).collect();
+    let paths: Vec<_> = exec
+        .candidates
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect();
     paths.join(", ")
 }
 
@@ -92,8 +107,12 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
     let mut file = candidate.to_owned();
     for _ in 0..DEEPEST {
         // What cannot be read here is left to the kernel: it may be executable all the same.
-        let Ok(Some(opened)) = open_regular(root, &file) else { return Ok(()) };
-        let Ok(head) = read_at(&opened, 0, HEAD) else { return Ok(()) };
+        let Ok(Some(opened)) = open_regular(root, &file) else {
+            return Ok(());
+        };
+        let Ok(head) = read_at(&opened, 0, HEAD) else {
+            return Ok(());
+        };
         let (interpreter, what) = match inspect(&opened, &head) {
             Found::Native(None) | Found::Unknown => return Ok(()),
             Found::Native(Some(interpreter)) => (interpreter, "ELF interpreter"),
@@ -101,18 +120,24 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
             Found::Foreign(arch) if no_foreign_formats() => {
                 let native = NATIVE.first().map_or("another", |(_, name)| name);
                 let text = file.to_string_lossy();
-                let reason = format!("exec format error: {text} is for {arch}, this host is {native}");
+                let reason =
+                    format!("exec format error: {text} is for {arch}, this host is {native}");
                 return Err(error(&name, reason).hint("use an image for this architecture"));
             }
             Found::NoProgram if no_foreign_formats() => {
                 let text = file.to_string_lossy();
-                let reason = format!("exec format error: {text} is neither an ELF file nor a script");
-                return Err(error(&name, reason).hint("a script starts with #! and its interpreter"));
+                let reason =
+                    format!("exec format error: {text} is neither an ELF file nor a script");
+                return Err(
+                    error(&name, reason).hint("a script starts with #! and its interpreter")
+                );
             }
             Found::Foreign(_) | Found::NoProgram => return Ok(()),
         };
-        if let Err(Fail { errno: errno @ (Errno::ENOENT | Errno::ENOTDIR), .. }) =
-            path::open_in_root(root, &interpreter, libc::O_PATH)
+        if let Err(Fail {
+            errno: errno @ (Errno::ENOENT | Errno::ENOTDIR),
+            ..
+        }) = path::open_in_root(root, &interpreter, libc::O_PATH)
         {
             return Err(missing(&name, &file, &interpreter, what, errno));
         }
@@ -123,7 +148,10 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
 
 fn missing(name: &str, file: &CStr, interpreter: &CStr, what: &str, errno: Errno) -> Error {
     let (text, wanted) = (file.to_string_lossy(), interpreter.to_string_lossy());
-    let reason = format!("{}: {wanted:?}, the {what} of {text}, is missing", errno_text(errno));
+    let reason = format!(
+        "{}: {wanted:?}, the {what} of {text}, is missing",
+        errno_text(errno)
+    );
     let hint = if interpreter.to_bytes().ends_with(b"\r") {
         "the script has DOS line ends: its first line ends with a carriage return"
     } else if what == "ELF interpreter" {
@@ -157,8 +185,13 @@ fn inspect(file: &OwnedFd, head: &[u8]) -> Found {
     let (Some(2 | 1), Some(1)) = (head.get(4), head.get(5)) else {
         return Found::Foreign("a big-endian machine".to_owned());
     };
-    let Some(machine) = number(head, 18, 2) else { return Found::Unknown };
-    if !NATIVE.iter().any(|(native, _)| u64::from(*native) == machine) {
+    let Some(machine) = number(head, 18, 2) else {
+        return Found::Unknown;
+    };
+    if !NATIVE
+        .iter()
+        .any(|(native, _)| u64::from(*native) == machine)
+    {
         return Found::Foreign(machine_name(machine));
     }
     match loader(file, head) {
@@ -171,7 +204,9 @@ fn inspect(file: &OwnedFd, head: &[u8]) -> Found {
 /// for the kernel.
 fn script(line: &[u8]) -> Found {
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let word = line.split(|&byte| byte == b' ' || byte == b'\t').find(|word| !word.is_empty());
+    let word = line
+        .split(|&byte| byte == b' ' || byte == b'\t')
+        .find(|word| !word.is_empty());
     match word.and_then(|word| CString::new(word).ok()) {
         Some(interpreter) => Found::Script(interpreter),
         None => Found::Unknown,
@@ -194,7 +229,10 @@ fn machine_name(machine: u64) -> String {
     known
         .iter()
         .find(|(number, _)| *number == machine)
-        .map_or_else(|| format!("ELF machine {machine}"), |(_, name)| (*name).to_owned())
+        .map_or_else(
+            || format!("ELF machine {machine}"),
+            |(_, name)| (*name).to_owned(),
+        )
 }
 
 /// PT_INTERP of an ELF file, 32 or 64 bits. elf(5).
@@ -206,7 +244,10 @@ fn loader(file: &OwnedFd, head: &[u8]) -> Sys<Option<CString>> {
         number(head, at, size).ok_or(broken)
     };
     let table = header((28, 4), (32, 8))?;
-    let (size, count) = (header((42, 2), (54, 2))? as usize, header((44, 2), (56, 2))? as usize);
+    let (size, count) = (
+        header((42, 2), (54, 2))? as usize,
+        header((44, 2), (56, 2))? as usize,
+    );
     if size < 32 || count > 128 {
         return Err(broken);
     }
@@ -232,7 +273,12 @@ fn loader(file: &OwnedFd, head: &[u8]) -> Sys<Option<CString>> {
 /// A little-endian number.
 fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + size)?;
-    Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    Some(
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |value, &byte| value << 8 | u64::from(byte)),
+    )
 }
 
 /// A regular file, opened for reading only after it is known to be one: opening a device or a
@@ -258,6 +304,8 @@ fn read_at(file: &OwnedFd, offset: u64, length: usize) -> Sys<Vec<u8>> {
 /// binfmt_misc.rst.
 fn no_foreign_formats() -> bool {
     std::fs::read_dir("/proc/sys/fs/binfmt_misc").is_ok_and(|entries| {
-        !entries.flatten().any(|entry| entry.file_name() != "register" && entry.file_name() != "status")
+        !entries
+            .flatten()
+            .any(|entry| entry.file_name() != "register" && entry.file_name() != "status")
     })
 }

@@ -18,7 +18,10 @@ use crate::sys::{Fail, mount, path, process};
 /// # Errors
 /// A path of the config cannot be opened, or is no namespace of the type that it is listed for.
 pub fn open(plan: &Plan, host: &Host) -> Result<Vec<Option<OwnedFd>>> {
-    plan.steps.iter().map(|planned| open_step(planned, host)).collect()
+    plan.steps
+        .iter()
+        .map(|planned| open_step(planned, host))
+        .collect()
 }
 
 fn open_step(planned: &Planned, host: &Host) -> Result<Option<OwnedFd>> {
@@ -41,9 +44,8 @@ fn words(planned: &Planned, object: &str, fail: Fail) -> Error {
 }
 
 fn check_namespace(planned: &Planned, kind: NamespaceKind, namespace: &OwnedFd) -> Result<()> {
-    let found = process::namespace_type(namespace.as_fd()).map_err(|_| {
-        Error::config(&planned.field, "not a namespace file, as in /proc/PID/ns")
-    })?;
+    let found = process::namespace_type(namespace.as_fd())
+        .map_err(|_| Error::config(&planned.field, "not a namespace file, as in /proc/PID/ns"))?;
     if found == kind.flag() {
         return Ok(());
     }
@@ -51,18 +53,26 @@ fn check_namespace(planned: &Planned, kind: NamespaceKind, namespace: &OwnedFd) 
         .into_iter()
         .find(|other| other.flag() == found)
         .map_or("unknown", NamespaceKind::name);
-    let message = format!("a {name} namespace, where one of type {} is expected", kind.name());
+    let message = format!(
+        "a {name} namespace, where one of type {} is expected",
+        kind.name()
+    );
     Err(Error::config(&planned.field, message))
 }
 
 fn open_bind(planned: &Planned, bind: &Bind) -> Result<Option<OwnedFd>> {
-    let BindSource::Host(source) = &bind.source else { return Ok(None) };
+    let BindSource::Host(source) = &bind.source else {
+        return Ok(None);
+    };
     let object = source.to_string_lossy();
     let tree = match mount::clone_tree(None, source, bind.recursive) {
         Ok(tree) => tree,
         // A mount that may not be bound here (unbindable, or in another namespace) may be
         // bindable in init's own namespace, where the failure will be told if it is not.
-        Err(Fail { errno: Errno::EINVAL, .. }) => return Ok(None),
+        Err(Fail {
+            errno: Errno::EINVAL,
+            ..
+        }) => return Ok(None),
         Err(fail) => return Err(words(planned, &format!("source {object}"), fail)),
     };
     init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)

@@ -28,7 +28,9 @@ impl Signals {
         let all = SigSet::all();
         all.thread_block().map_err(failed("sigprocmask"))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        SignalFd::with_flags(&all, flags).map(Self).map_err(failed("signalfd"))
+        SignalFd::with_flags(&all, flags)
+            .map(Self)
+            .map_err(failed("signalfd"))
     }
 }
 
@@ -38,9 +40,13 @@ impl Signals {
 /// prctl(2) failed.
 pub fn become_subreaper() -> Result<()> {
     let arguments = [1, 0, 0, 0];
-    process::prctl("prctl(PR_SET_CHILD_SUBREAPER)", libc::PR_SET_CHILD_SUBREAPER, arguments)
-        .map(drop)
-        .map_err(|fail| Error::sys("subreaper", fail.op, fail.errno))
+    process::prctl(
+        "prctl(PR_SET_CHILD_SUBREAPER)",
+        libc::PR_SET_CHILD_SUBREAPER,
+        arguments,
+    )
+    .map(drop)
+    .map_err(|fail| Error::sys("subreaper", fail.op, fail.errno))
 }
 
 /// Serves the container until its process ends: its exit status, or 128 + signal.
@@ -85,8 +91,10 @@ pub fn relay(signals: &Signals, pid: i32, pidfd: &OwnedFd, master: Option<OwnedF
 }
 
 fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<()> {
-    while let Some(info) =
-        signals.0.read_signal().map_err(|errno| Error::sys("signals", "read", errno))?
+    while let Some(info) = signals
+        .0
+        .read_signal()
+        .map_err(|errno| Error::sys("signals", "read", errno))?
     {
         let number = info.ssi_signo as i32;
         match (Signal::try_from(number), terminal) {
@@ -130,9 +138,18 @@ impl Terminal {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| Error::sys("terminal", "fcntl", errno))?;
         let input = process::standard_stream(0);
-        let saved = if isatty(input).unwrap_or(false) { Some(make_raw(input)?) } else { None };
-        let terminal =
-            Self { master, saved, pending: Vec::new(), input_open: true, master_open: true };
+        let saved = if isatty(input).unwrap_or(false) {
+            Some(make_raw(input)?)
+        } else {
+            None
+        };
+        let terminal = Self {
+            master,
+            saved,
+            pending: Vec::new(),
+            input_open: true,
+            master_open: true,
+        };
         terminal.resize();
         Ok(terminal)
     }
@@ -143,8 +160,13 @@ impl Terminal {
 
     /// The master, unless the container has closed its side.
     fn wants_output(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        let out = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
-        self.master_open.then(|| (self.master.as_fd(), PollFlags::POLLIN | out))
+        let out = if self.pending.is_empty() {
+            PollFlags::empty()
+        } else {
+            PollFlags::POLLOUT
+        };
+        self.master_open
+            .then(|| (self.master.as_fd(), PollFlags::POLLIN | out))
     }
 
     /// The size of the caller's terminal becomes the container's. A caller without one has none

@@ -24,7 +24,11 @@ pub struct Undo {
 impl Undo {
     /// Guards a container of which only the directory exists.
     pub fn new(claim: Claim) -> Self {
-        Self { claim: Some(claim), cgroup: None, process: None }
+        Self {
+            claim: Some(claim),
+            cgroup: None,
+            process: None,
+        }
     }
 
     /// The container's directory.
@@ -53,8 +57,10 @@ impl Undo {
     /// Why init has ended without a word.
     pub fn death(&self) -> Error {
         let mut text = "init died while it set the container up".to_owned();
-        if let Some(status) =
-            self.process.as_ref().and_then(|pidfd| process::wait(pidfd.as_fd()).ok())
+        if let Some(status) = self
+            .process
+            .as_ref()
+            .and_then(|pidfd| process::wait(pidfd.as_fd()).ok())
         {
             text += &match status {
                 129.. => format!(": killed by signal {}", status - 128),
@@ -62,7 +68,10 @@ impl Undo {
             };
         }
         let error = Error::new(Kind::Setup, text);
-        let killed = self.cgroup.as_ref().is_some_and(|cgroup| oom_kills(cgroup) > 0);
+        let killed = self
+            .cgroup
+            .as_ref()
+            .is_some_and(|cgroup| oom_kills(cgroup) > 0);
         if killed {
             return error.hint("possibly OOM-killed: raise linux.resources.memory.limit");
         }
@@ -90,7 +99,9 @@ impl Drop for Undo {
 /// How often the kernel has killed for memory in a cgroup. cgroup-v2.rst, `memory.events`.
 fn oom_kills(cgroup: &Cgroup) -> u64 {
     let events = std::fs::read_to_string(cgroup.path().join("memory.events")).unwrap_or_default();
-    let count = events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    let count = events
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
     count.unwrap_or(0)
 }
 
@@ -108,7 +119,11 @@ pub fn kill(state: &State) -> Result<()> {
             Ok(()) => {}
             Err(fail) if fail.errno == Errno::ESRCH => {}
             Err(fail) => {
-                return Err(Error::sys(format!("process {}", state.pid), fail.op, fail.errno));
+                return Err(Error::sys(
+                    format!("process {}", state.pid),
+                    fail.op,
+                    fail.errno,
+                ));
             }
         }
     }
@@ -131,7 +146,10 @@ fn wait_for_init(init: Option<&OwnedFd>) -> Result<()> {
     let poll = nix::poll::PollFd::new(init.as_fd(), nix::poll::PollFlags::POLLIN);
     let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap_or(nix::poll::PollTimeout::MAX);
     match nix::poll::poll(&mut [poll], timeout) {
-        Ok(0) => Err(Error::new(Kind::Setup, "the killed init process does not end")),
+        Ok(0) => Err(Error::new(
+            Kind::Setup,
+            "the killed init process does not end",
+        )),
         Ok(_) => Ok(()),
         Err(errno) => Err(Error::sys("init", "poll", errno)),
     }

@@ -22,9 +22,8 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
 /// The sentence for a step that failed while init holds its root open for a look.
 pub fn failure_in_root(plan: &Plan, told: &Failure, root: Option<BorrowedFd>) -> Error {
     let planned = plan.steps.get(told.step as usize);
-    let executable = planned.is_some_and(|planned| {
-        matches!(planned.step, Step::FindExecutable { .. } | Step::Exec(_))
-    });
+    let executable = planned
+        .is_some_and(|planned| matches!(planned.step, Step::FindExecutable { .. } | Step::Exec(_)));
     match (executable, root) {
         (true, Some(root)) => executable::explain(plan, told.errno, root),
         _ => failure(plan, told),
@@ -106,7 +105,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
 pub fn run_hooks(plan: &Plan, phase: Phase, state: &State, status: Status) -> Result<()> {
     let mut text = None;
     for (_, planned) in plan.phase(phase) {
-        let Step::Hook(hook) = &planned.step else { continue };
+        let Step::Hook(hook) = &planned.step else {
+            continue;
+        };
         let text = text.get_or_insert_with(|| state_text(state, status));
         let bundle = crate::plan::c_path("bundle", &state.bundle)?;
         hooks::run(hook, Some(&bundle), text).map_err(|fail| hook_error(planned, fail))?;
@@ -125,14 +126,17 @@ fn hook_error(planned: &Planned, fail: HookFail) -> Error {
     let what = format!("{}: {}", planned.field, planned.step);
     match fail {
         HookFail::Sys(fail) => Error::sys(what, fail.op, fail.errno),
-        HookFail::Status(status) if status > 128 => {
-            Error::new(crate::error::Kind::Setup, format!("{what}: killed by signal {}", status - 128))
-        }
-        HookFail::Status(status) => {
-            Error::new(crate::error::Kind::Setup, format!("{what}: exit status {status}"))
-        }
-        HookFail::Timeout => {
-            Error::new(crate::error::Kind::Setup, format!("{what}: timed out and was killed"))
-        }
+        HookFail::Status(status) if status > 128 => Error::new(
+            crate::error::Kind::Setup,
+            format!("{what}: killed by signal {}", status - 128),
+        ),
+        HookFail::Status(status) => Error::new(
+            crate::error::Kind::Setup,
+            format!("{what}: exit status {status}"),
+        ),
+        HookFail::Timeout => Error::new(
+            crate::error::Kind::Setup,
+            format!("{what}: timed out and was killed"),
+        ),
     }
 }

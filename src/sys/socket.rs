@@ -96,19 +96,29 @@ pub fn accept(listener: BorrowedFd) -> Sys<OwnedFd> {
 /// The address of `name` in the directory `dir`. An address holds 107 bytes, so the directory is
 /// named by its descriptor.
 fn address_in(dir: BorrowedFd, name: &std::ffi::CStr) -> Sys<nix::sys::socket::UnixAddr> {
-    let path = format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), name.to_string_lossy());
+    let path = format!(
+        "/proc/self/fd/{}/{}",
+        dir.as_raw_fd(),
+        name.to_string_lossy()
+    );
     tag("bind", nix::sys::socket::UnixAddr::new(path.as_str()))
 }
 
 fn seqpacket() -> Sys<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    tag("socket", nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None))
+    tag(
+        "socket",
+        nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None),
+    )
 }
 
 /// A listening SEQPACKET socket named `name` in `dir`. unix(7).
 pub fn listen_in(dir: BorrowedFd, name: &std::ffi::CStr) -> Sys<OwnedFd> {
     let listener = seqpacket()?;
-    tag("bind", nix::sys::socket::bind(listener.as_raw_fd(), &address_in(dir, name)?))?;
+    tag(
+        "bind",
+        nix::sys::socket::bind(listener.as_raw_fd(), &address_in(dir, name)?),
+    )?;
     let backlog = tag("listen", nix::sys::socket::Backlog::new(8))?;
     tag("listen", nix::sys::socket::listen(&listener, backlog))?;
     Ok(listener)
@@ -117,7 +127,10 @@ pub fn listen_in(dir: BorrowedFd, name: &std::ffi::CStr) -> Sys<OwnedFd> {
 /// A SEQPACKET connection to the socket named `name` in `dir`.
 pub fn connect_in(dir: BorrowedFd, name: &std::ffi::CStr) -> Sys<OwnedFd> {
     let socket = seqpacket()?;
-    tag("connect", nix::sys::socket::connect(socket.as_raw_fd(), &address_in(dir, name)?))?;
+    tag(
+        "connect",
+        nix::sys::socket::connect(socket.as_raw_fd(), &address_in(dir, name)?),
+    )?;
     Ok(socket)
 }
 
@@ -127,6 +140,9 @@ pub fn connect_stream(path: &std::path::Path) -> Sys<OwnedFd> {
     let made = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None);
     let socket = tag("socket", made)?;
     let address = tag("connect", nix::sys::socket::UnixAddr::new(path))?;
-    tag("connect", nix::sys::socket::connect(socket.as_raw_fd(), &address))?;
+    tag(
+        "connect",
+        nix::sys::socket::connect(socket.as_raw_fd(), &address),
+    )?;
     Ok(socket)
 }

@@ -4,8 +4,10 @@ use crate::Test;
 
 mod bad_input;
 mod exec;
+mod hooks;
 mod kill_delete;
 mod lifecycle;
+mod limits;
 mod mounts;
 mod process;
 mod selftest;
@@ -14,8 +16,10 @@ mod state_list;
 const FILES: &[&[Test]] = &[
     bad_input::TESTS,
     exec::TESTS,
+    hooks::TESTS,
     kill_delete::TESTS,
     lifecycle::TESTS,
+    limits::TESTS,
     mounts::TESTS,
     process::TESTS,
     state_list::TESTS,
