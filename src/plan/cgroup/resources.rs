@@ -3,6 +3,9 @@
 //! The properties were written for cgroup v1, so most of them need a translation. 0 means unset
 //! where the kernel has no such value, as engines send it; -1 means unlimited.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Fallback, Write};
 use crate::config::Resources;
 use crate::config::resources::{BlockIo, Cpu, Memory, Throttle, ThrottleKind};
