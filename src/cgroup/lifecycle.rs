@@ -21,7 +21,7 @@ impl Cgroup {
     /// Stops every process, and returns when all have stopped. On failure the cgroup is thawed.
     pub fn freeze(&self) -> Result<()> {
         self.set_freezer("1")?;
-        if self.wait_for("frozen", true, PATIENCE)? {
+        if self.wait_frozen(Instant::now() + PATIENCE)? {
             return Ok(());
         }
         self.set_freezer("0")?;
@@ -31,6 +31,26 @@ impl Cgroup {
             Errno::ETIMEDOUT,
         )
         .hint("a process is in uninterruptible sleep; the cgroup is thawed again"))
+    }
+
+    /// Waits for this cgroup and for each below it: where a cgroup has processes of its own, the
+    /// kernel calls it frozen when those are, whatever those below it do.
+    fn wait_frozen(&self, deadline: Instant) -> Result<bool> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !self.wait_for("frozen", true, left)? {
+            // A cgroup that somebody removes has nothing left to freeze.
+            return Ok(!self.path.exists());
+        }
+        let children = tree::children(&self.path)
+            .map_err(|errno| self.failed("", Fail::new("readdir", errno)))?;
+        for child in children {
+            if let Some(child) = Self::open(&child)?
+                && !child.wait_frozen(deadline)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Lets the processes go on.

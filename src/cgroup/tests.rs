@@ -1,13 +1,13 @@
 //! On the real hierarchy, as root: each test in a cgroup of its own name, removed at its end.
 
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+mod devices;
 
+use std::io::Write as _;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use super::*;
 use crate::host::{CgroupHost, Host};
-use crate::plan::devices;
 
 /// The hierarchy; `None`, said aloud, where these tests cannot run.
 fn hierarchy() -> Option<CgroupHost> {
@@ -347,54 +347,6 @@ fn delegated_files_change_their_owner() {
     }
 }
 
-/// Whether a process in the cgroup can open the device; `direction` is `<` or `>>`.
-fn can_open(cgroup: &Cgroup, direction: &str, device: &str) -> bool {
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("read _ && : {direction} {device}")])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    cgroup.add(child.id().cast_signed()).unwrap();
-    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    child.wait().unwrap().success()
-}
-
-#[test]
-fn device_program_decides() {
-    use crate::config::resources::{DeviceRule, DeviceRuleKind};
-    let Some(fixture) = Fixture::new("devices") else {
-        return;
-    };
-    let cgroup = fixture.create("").unwrap();
-    let attach = |cgroup: &Cgroup, rules: &[DeviceRule]| {
-        let program = devices::compile(rules).unwrap().unwrap();
-        cgroup.attach_device_program(&program.insns).unwrap();
-    };
-    // A device that is no default, and that root can open unless a program forbids it.
-    let other = "/dev/kmsg";
-    assert!(can_open(&cgroup, "<", other) && can_open(&cgroup, ">>", other));
-
-    attach(&cgroup, &[]);
-    assert!(can_open(&cgroup, "<", "/dev/zero") && can_open(&cgroup, ">>", "/dev/null"));
-    assert!(!can_open(&cgroup, "<", other) && !can_open(&cgroup, ">>", other));
-
-    // The program of an existing cgroup is replaced, not added to.
-    let rule = DeviceRule {
-        allow: true,
-        kind: DeviceRuleKind::Char,
-        major: Some(1),
-        minor: Some(11),
-        read: true,
-        write: false,
-        mknod: false,
-    };
-    let again = Cgroup::open(cgroup.path()).unwrap().unwrap();
-    attach(&again, &[rule]);
-    assert_eq!(bpf::device_programs(again.fd()).unwrap().len(), 1);
-    assert!(can_open(&cgroup, "<", other) && !can_open(&cgroup, ">>", other));
-}
-
 #[test]
 fn limits_reach_the_kernel() {
     use crate::config::Resources;
@@ -420,6 +372,22 @@ fn limits_reach_the_kernel() {
     resources
         .unified
         .insert("memory.high".into(), "50331648".into());
+    let has = |name: &str| host.controllers.iter().any(|it| it == name);
+    if has("cpuset") {
+        resources.cpu.cpus = Some("0".into());
+    } else {
+        skip("the cgroup2 hierarchy lacks cpuset");
+    }
+    if has("hugetlb") {
+        resources
+            .hugepages
+            .push(crate::config::resources::Hugepage {
+                page_size: "2MB".into(),
+                limit: 4 << 20,
+            });
+    } else {
+        skip("the cgroup2 hierarchy lacks hugetlb");
+    }
     let writes_now = writes(&resources, &host).unwrap();
     let path = fixture.name.join("a/b");
     let cgroup = Cgroup::create(&fixture.mount, &path, &controllers(&writes_now), &[]).unwrap();
@@ -437,6 +405,15 @@ fn limits_reach_the_kernel() {
         ("cpu.max.burst", "20000"),
     ] {
         assert_eq!(read(file).trim(), value, "{file}");
+    }
+    for (controller, file, value) in [
+        ("cpuset", "cpuset.cpus", "0"),
+        ("hugetlb", "hugetlb.2MB.max", "4194304"),
+        ("hugetlb", "hugetlb.2MB.rsvd.max", "4194304"),
+    ] {
+        if has(controller) {
+            assert_eq!(read(file).trim(), value, "{file}");
+        }
     }
 
     // Each direction of a change, where the order of quota and burst matters.
@@ -460,36 +437,4 @@ fn limits_reach_the_kernel() {
             assert_eq!(read("cpu.weight"), format!("{weight}\n"));
         }
     }
-}
-
-#[test]
-fn verifier_takes_every_list() {
-    if hierarchy().is_none() {
-        return;
-    }
-    let mut random = devices::tests::Random::new();
-    for _ in 0..200 {
-        let rules = random.rules();
-        if let Some(program) = devices::compile(&rules).unwrap() {
-            let code: Vec<u64> = program.insns.iter().map(|insn| insn.encode()).collect();
-            bpf::load_device_program(&code)
-                .unwrap_or_else(|refused| panic!("{rules:?} {refused:?}"));
-        }
-    }
-}
-
-#[test]
-fn verifier_says_why() {
-    if hierarchy().is_none() {
-        return;
-    }
-    let exit = Insn {
-        code: 0x95,
-        registers: 0,
-        offset: 0,
-        immediate: 0,
-    };
-    let refused = bpf::load_device_program(&[exit.encode()]).unwrap_err();
-    assert_eq!(refused.fail.errno, Errno::EACCES);
-    assert!(refused.log.contains("R0"), "{}", refused.log);
 }
