@@ -41,11 +41,16 @@ fn main() -> ExitCode {
 fn protect(args: &[OsString]) -> Result<(), Error> {
     let told = |fail: Fail| Error::sys("own binary", fail.op, fail.errno);
     process::fill_standard_streams().map_err(told)?;
-    if !args.iter().any(|arg| MAKES_PROCESSES.iter().any(|verb| arg == verb)) {
+    if !args
+        .iter()
+        .any(|arg| MAKES_PROCESSES.iter().any(|verb| arg == verb))
+    {
         return Ok(());
     }
-    let args: Vec<CString> =
-        args.iter().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();
+    let args: Vec<CString> = args
+        .iter()
+        .filter_map(|arg| CString::new(arg.as_bytes()).ok())
+        .collect();
     binary::protect(&StringArray::from(args.as_slice()), &process::environment())
         .map_err(told)
         .map_err(|error| error.hint("the file must be readable, and /proc mounted"))

@@ -329,7 +329,10 @@ fn find_runtime(options: &Options) -> Result<PathBuf, String> {
     if let Some(path) = named {
         let found = match path.components().count() {
             1 => crate::host::find_program(&path.to_string_lossy()),
-            _ => fs::canonicalize(&path).ok(),
+            // `cargo test` runs in this package's directory: the caller was one above.
+            _ => fs::canonicalize(&path)
+                .or_else(|_| fs::canonicalize(Path::new("..").join(&path)))
+                .ok(),
         };
         return found.ok_or(format!("the runtime {} does not exist", path.display()));
     }

@@ -46,7 +46,10 @@ pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
 /// A copy of the file's mount that is attached nowhere. open_tree(2).
 fn readonly_mount(exe: BorrowedFd) -> Sys<OwnedFd> {
     let copy = mount::clone_tree(Some(exe), c"", false)?;
-    let readonly = Change { set: MOUNT_ATTR_RDONLY, ..Change::default() };
+    let readonly = Change {
+        set: MOUNT_ATTR_RDONLY,
+        ..Change::default()
+    };
     mount::set_attr(copy.as_fd(), readonly, false)?;
     Ok(copy)
 }
@@ -61,12 +64,19 @@ fn sealed_copy(file: OwnedFd) -> Sys<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     // Kernels before 6.3 do not know the flag that asks for an executable file.
     let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    let memory = memfd_create(c"sampan", flags | executable).or_else(|_| memfd_create(c"sampan", flags));
+    let memory =
+        memfd_create(c"sampan", flags | executable).or_else(|_| memfd_create(c"sampan", flags));
     let memory = tag("memfd_create", memory)?;
     let mut target = File::from(memory);
     std::io::copy(&mut File::from(file), &mut target).map_err(|error| {
-        super::Fail::new("sendfile", nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+        super::Fail::new(
+            "sendfile",
+            nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        )
     })?;
-    tag("fcntl(F_ADD_SEALS)", fcntl(&target, FcntlArg::F_ADD_SEALS(SEALS)))?;
+    tag(
+        "fcntl(F_ADD_SEALS)",
+        fcntl(&target, FcntlArg::F_ADD_SEALS(SEALS)),
+    )?;
     Ok(target.into())
 }
