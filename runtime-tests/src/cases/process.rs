@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = tests![
     user_and_groups_are_set,
     umask_is_set,
     rlimits_are_set,
+    rlimits_of_an_ordinary_user_are_set,
     rlimit_above_the_hard_limit[host::CAP_SYS_RESOURCE],
     capabilities_are_exactly_those_given,
     no_new_privileges_is_set,
@@ -129,6 +130,17 @@ fn rlimits_are_set(t: &Sandbox) {
         output.stdout.contains("Max core file size 0 0 bytes"),
         "{output}"
     );
+}
+
+fn rlimits_of_an_ordinary_user_are_set(t: &Sandbox) {
+    // prlimit(2) on a process of another user takes CAP_SYS_RESOURCE, which the runtime may lack.
+    let bundle = t
+        .bundle()
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let rlimits = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]);
+    let bundle = bundle.set("/process/rlimits", rlimits);
+    let container = bundle.shell("ulimit -Sn; ulimit -Hn").container();
+    container.run().ok().prints("100\n200");
 }
 
 fn rlimit_above_the_hard_limit(t: &Sandbox) {
