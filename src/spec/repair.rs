@@ -19,8 +19,11 @@ const SETS: [&str; 5] = [
 /// types take lower-case names and names without prefix, which the specification does not know.
 /// A wrong yes costs time only.
 pub(super) fn odd_capability(json: &[u8]) -> bool {
-    const KEY: &[u8] = b"\"capabilities\"";
-    let Some(start) = find(json, KEY) else {
+    const KEY: &str = "\"capabilities\"";
+    let Some(start) = std::str::from_utf8(json)
+        .ok()
+        .and_then(|text| text.find(KEY))
+    else {
         return false;
     };
     let rest = &json[start + KEY.len()..];
@@ -35,12 +38,6 @@ pub(super) fn odd_capability(json: &[u8]) -> bool {
         let name = string.starts_with(b"CAP_") && string.iter().all(upper);
         !(set || name)
     })
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
 }
 
 /// The text with U+FFFD for what is no UTF-8 and for `\ud800` to `\udfff` without their other

@@ -55,6 +55,7 @@ const WRONG: &str = "invalid type: array, expected an object";
 /// Whether well-formed `json` may have an array in the place of an object: one directly within
 /// another, or behind a key that has an object somewhere. A wrong yes costs time only.
 pub(super) fn suspicious(json: &[u8]) -> bool {
+    let objects: Vec<_> = OBJECTS.iter().map(|pattern| last_names(pattern)).collect();
     // The key of each open object; nothing for an array.
     let mut open: Vec<Option<&[u8]>> = Vec::with_capacity(16);
     let mut last: &[u8] = b"";
@@ -68,7 +69,7 @@ pub(super) fn suspicious(json: &[u8]) -> bool {
                 last = json.get(start..at - 1).unwrap_or_default();
             }
             b'[' => match open.last() {
-                Some(Some(parent)) if !needs_object(parent, last) => open.push(None),
+                Some(Some(parent)) if !needs_object(&objects, parent, last) => open.push(None),
                 _ => return true,
             },
             b'{' => open.push(Some(last)),
@@ -81,16 +82,21 @@ pub(super) fn suspicious(json: &[u8]) -> bool {
     false
 }
 
+/// The last two names of a pattern.
+fn last_names(pattern: &'static str) -> (&'static [u8], &'static [u8]) {
+    let (parents, name) = pattern.rsplit_once('.').unwrap_or(("", pattern));
+    let parent = parents
+        .rsplit_once('.')
+        .map_or(parents, |(_, parent)| parent);
+    (parent.as_bytes(), name.as_bytes())
+}
+
 /// Whether `key` in an object behind the key `parent` may want an object.
-fn needs_object(parent: &[u8], key: &[u8]) -> bool {
+fn needs_object(objects: &[(&[u8], &[u8])], parent: &[u8], key: &[u8]) -> bool {
     key.contains(&b'\\')
-        || OBJECTS.iter().any(|pattern| {
-            let (parents, name) = pattern.rsplit_once('.').unwrap_or(("", pattern));
-            match name {
-                "*" => parents.rsplit('.').next().map(str::as_bytes) == Some(parent),
-                name => name.as_bytes() == key,
-            }
-        })
+        || objects
+            .iter()
+            .any(|(above, name)| *name == key || (*name == b"*" && *above == parent))
 }
 
 /// Refuses every array in the place of an object. `path` is where `value` stands, `pattern`
