@@ -109,6 +109,10 @@ fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
 
 /// Enters the user namespace, gets its rights, makes init as the runtime's own child and is done.
 fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
+    if let Err(fail) = inherited.keep_only(plan) {
+        init::tell(&inherited.runtime, 0, fail, None);
+        process::exit(1)
+    }
     if plan.new_user_namespace
         && !matches!(sync::receive_go(&inherited.runtime, false), Ok(Some(_)))
     {

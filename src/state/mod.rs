@@ -198,10 +198,12 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     name.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(name);
     let write = |mut file: File| file.write_all(content);
+    // The directory of a pid file may be writable for others: what lies there under this name, a
+    // link above all, is not written through.
+    let _ = std::fs::remove_file(&temporary);
     let result = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(mode)
         .open(&temporary)
         .map_err(|error| ("open", error))

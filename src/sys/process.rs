@@ -218,10 +218,10 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Sys<()> {
     check("prlimit", done).map(drop)
 }
 
-/// umask(2).
-pub fn umask(mask: u32) {
+/// umask(2): the mask that was.
+pub fn umask(mask: u32) -> u32 {
     // SAFETY: takes no pointers and cannot fail.
-    unsafe { libc::syscall(libc::SYS_umask, mask) };
+    unsafe { libc::syscall(libc::SYS_umask, mask) as u32 }
 }
 
 /// personality(2).
@@ -288,6 +288,26 @@ pub fn close_on_exec_from(first: u32) -> Sys<()> {
     let done =
         unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
     check("close_range", done).map(drop)
+}
+
+/// Closes every descriptor from `first` on but those in `keep`, whoever owns them. Linux 5.9.
+///
+/// For a process that never returns to the owners of what is closed.
+pub fn close_all_but(first: u32, keep: &mut [RawFd]) -> Sys<()> {
+    keep.sort_unstable();
+    let close = |from: u32, to: u32| {
+        // SAFETY: takes no pointers; the owners are frames of a parent that do not run here.
+        let done = unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
+        check("close_range", done).map(drop)
+    };
+    let mut from = first;
+    for kept in keep.iter().filter_map(|&fd| u32::try_from(fd).ok()) {
+        if kept > from {
+            close(from, kept - 1)?;
+        }
+        from = from.max(kept + 1);
+    }
+    close(from, u32::MAX)
 }
 
 /// A NULL-terminated array of pointers to strings, for argv and envp.

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
+use super::files::host_null;
 use super::{Init, Report};
 use crate::plan::ConsoleSize;
 use crate::sys::{Fail, Sys, mount, path, process, terminal};
@@ -17,11 +18,13 @@ impl Init<'_> {
     /// (CVE-2025-52565).
     pub(super) fn console(&mut self, size: Option<ConsoleSize>, uid: u32) -> Sys<()> {
         let root = self.root()?;
-        let ptmx = path::open_in_root(root, c"/dev/pts/ptmx", libc::O_RDWR | libc::O_NOCTTY)?;
-        let stat = path::stat(ptmx.as_fd())?;
-        if path::magic(ptmx.as_fd())? != DEVPTS_MAGIC || !stat.is_char(5, 2) {
+        // To open a file that is not verified could block, or make a device act.
+        let handle = path::open_in_root(root, c"/dev/pts/ptmx", libc::O_PATH)?;
+        let stat = path::stat(handle.as_fd())?;
+        if path::magic(handle.as_fd())? != DEVPTS_MAGIC || !stat.is_char(5, 2) {
             return Err(Fail::new("open /dev/pts/ptmx of a devpts", Errno::ENODEV));
         }
+        let ptmx = path::reopen(handle.as_fd(), libc::O_RDWR | libc::O_NOCTTY)?;
         terminal::unlock(ptmx.as_fd())?;
         let peer = terminal::peer(ptmx.as_fd())?;
         if let Some(size) = size {
@@ -55,13 +58,21 @@ impl Init<'_> {
     }
 
     fn reopen_null(&self, stream: i32) -> Sys<()> {
-        match path::open_in_root(self.root()?, c"/dev/null", libc::O_RDWR) {
-            Ok(null) if path::stat(null.as_fd())?.is_char(1, 3) => {
-                process::dup_over(null.as_fd(), stream)
-            }
-            // A container without /dev/null keeps the caller's.
-            _ => Ok(()),
-        }
+        let null = match path::open_in_root(self.root()?, c"/dev/null", libc::O_PATH) {
+            Ok(null) if path::stat(null.as_fd())?.is_char(1, 3) => null,
+            // A container without /dev/null gets the host's, where it cannot change the node.
+            _ => match host_null() {
+                Ok(null) => null,
+                // Without the right to copy a mount there is none to change the host's node either.
+                Err(Fail {
+                    errno: Errno::EPERM,
+                    ..
+                }) => return Ok(()),
+                Err(fail) => return Err(fail),
+            },
+        };
+        let null = path::reopen(null.as_fd(), libc::O_RDWR)?;
+        process::dup_over(null.as_fd(), stream)
     }
 }
 

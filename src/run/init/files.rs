@@ -17,11 +17,7 @@ impl Init<'_> {
             return self.bind_node(node);
         }
         let (dir, name) = path::open_parent(self.root()?, &node.path)?;
-        let kind = match node.kind {
-            DeviceKind::Char => libc::S_IFCHR,
-            DeviceKind::Block => libc::S_IFBLK,
-            DeviceKind::Fifo => libc::S_IFIFO,
-        };
+        let kind = file_type(node.kind);
         match path::mknod_at(dir.as_fd(), &name, kind | node.mode, node.major, node.minor) {
             Ok(()) => {}
             Err(Fail {
@@ -52,8 +48,9 @@ impl Init<'_> {
     /// The host's node of the same path, where the kernel lets nobody make one.
     fn bind_node(&self, node: &Node) -> Sys<()> {
         let tree = mount::clone_tree(None, &node.path, false)?;
-        if path::stat(tree.as_fd())?.is(libc::S_IFDIR) {
-            return Err(Fail::new("open_tree", Errno::EISDIR));
+        // The path is the config's: without this check it could be any file of the host.
+        if !is_device(&path::stat(tree.as_fd())?, file_type(node.kind), node) {
+            return Err(Fail::new("open_tree", Errno::ENODEV));
         }
         let target = path::open_or_make(self.root()?, &node.path, Make::File)?;
         mount::attach(tree.as_fd(), target.as_fd())
@@ -94,12 +91,14 @@ impl Init<'_> {
         if path::stat(target.as_fd())?.is(libc::S_IFDIR) {
             return self.mask_directory(target);
         }
-        if self.null.is_none() {
-            self.null = Some(host_null()?);
+        if let Some(null) = &self.null {
+            let cover = mount::clone_tree(Some(null.as_fd()), c"", false)?;
+            return mount::attach(cover.as_fd(), target.as_fd());
         }
-        let null = self.null.as_ref().map(AsFd::as_fd);
-        let cover = mount::clone_tree(null, c"", false)?;
-        mount::attach(cover.as_fd(), target.as_fd())
+        let null = host_null()?;
+        mount::attach(null.as_fd(), target.as_fd())?;
+        self.null = Some(null);
+        Ok(())
     }
 
     /// All masked directories share one empty tmpfs.
@@ -195,17 +194,33 @@ impl Init<'_> {
     }
 }
 
+/// `S_IF*`.
+fn file_type(kind: DeviceKind) -> u32 {
+    match kind {
+        DeviceKind::Char => libc::S_IFCHR,
+        DeviceKind::Block => libc::S_IFBLK,
+        DeviceKind::Fifo => libc::S_IFIFO,
+    }
+}
+
 fn is_device(stat: &Stat, kind: u32, node: &Node) -> bool {
     let device = node.kind == DeviceKind::Fifo || stat.rdev == (node.major, node.minor);
     stat.is(kind) && device
 }
 
-/// The host's /dev/null, which covers masked files; anything else under that name is refused.
-fn host_null() -> Sys<OwnedFd> {
+/// A mount of the host's /dev/null that is attached nowhere; anything else under that name is
+/// refused. It is read-only, which stops no write to the device but every change of the node: its
+/// mode and owner are what everybody on the host shares.
+pub(super) fn host_null() -> Sys<OwnedFd> {
     let null = path::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
-    if path::stat(null.as_fd())?.is_char(1, 3) {
-        Ok(null)
-    } else {
-        Err(Fail::new("open /dev/null of the host", Errno::ENODEV))
+    if !path::stat(null.as_fd())?.is_char(1, 3) {
+        return Err(Fail::new("open /dev/null of the host", Errno::ENODEV));
     }
+    let mount = mount::clone_tree(Some(null.as_fd()), c"", false)?;
+    let readonly = Change {
+        set: attr::RDONLY,
+        ..Change::default()
+    };
+    mount::set_attr(mount.as_fd(), readonly, false)?;
+    Ok(mount)
 }

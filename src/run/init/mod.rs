@@ -13,13 +13,13 @@ mod root;
 mod user;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use super::hooks;
 use super::sync::{self, Failure, Report};
-use crate::plan::{Exec, HookMoment, NamespaceKind, Phase, Plan, Step};
+use crate::plan::{Exec, HookMoment, HookStep, NamespaceKind, Phase, Plan, Step};
 use crate::sys::{self, Fail, Sys, path, process, socket};
 
 /// What init is given besides the plan.
@@ -36,6 +36,22 @@ pub struct Inherited {
     pub bundle: std::ffi::CString,
 }
 
+impl Inherited {
+    /// Closes everything else that the runtime had open. Close-on-exec is not enough: execve(2)
+    /// resolves the path of the program while all is still open, so that `/proc/self/fd/N/../..`
+    /// would lead to the host from a directory of the host (CVE-2024-21626).
+    pub(super) fn keep_only(&self, plan: &Plan) -> Sys<()> {
+        let own = [&self.runtime, &self.listener, &self.lock];
+        let opened = self.opened.iter().flatten();
+        let mut keep: Vec<_> = own.into_iter().chain(opened).map(AsRawFd::as_raw_fd).collect();
+        let preserved = plan.steps.iter().find_map(|planned| match planned.step {
+            Step::CloseRange { first } => Some(first),
+            _ => None,
+        });
+        process::close_all_but(preserved.unwrap_or(3), &mut keep)
+    }
+}
+
 /// Init's own state while it walks the plan.
 struct Init<'a> {
     plan: &'a Plan,
@@ -44,13 +60,15 @@ struct Init<'a> {
     connection: OwnedFd,
     /// The rootfs; everything in it is reached from here.
     root: Option<OwnedFd>,
-    /// The host's /dev/null, verified.
+    /// A mount of the host's /dev/null over a masked file.
     null: Option<OwnedFd>,
     /// The empty read-only directory that covers masked directories.
     empty: Option<OwnedFd>,
     /// A procfs of our own, attached nowhere.
     proc: Option<OwnedFd>,
     cwd_reached: bool,
+    /// The caller's, for hooks; init's own is 0, so that modes are what they are said to be.
+    umask: u32,
     /// Position in the candidates of the executable that was found.
     executable: usize,
     /// What the next hooks read.
@@ -61,7 +79,11 @@ struct Init<'a> {
 ///
 /// `wait_for_maps`: the runtime writes the id maps of a new user namespace first.
 pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
-    process::umask(0);
+    let umask = process::umask(0);
+    if let Err(fail) = inherited.keep_only(plan) {
+        tell(&inherited.runtime, 0, fail, None);
+        process::exit(1)
+    }
     let connection = match inherited.runtime.try_clone() {
         Ok(connection) => connection,
         Err(_) => process::exit(1),
@@ -75,6 +97,7 @@ pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
         empty: None,
         proc: None,
         cwd_reached: false,
+        umask,
         executable: 0,
         state: Vec::new(),
     };
@@ -82,8 +105,9 @@ pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
         init.await_go(false);
     }
     if let Err((position, fail)) = init.walk() {
-        let root = init.root.as_ref().map(AsFd::as_fd);
-        tell(&init.connection, position, fail, root);
+        // From when the program is looked for, `/` is the container's root.
+        let root = init.root.take().or_else(|| path::open(c"/", libc::O_PATH).ok());
+        tell(&init.connection, position, fail, root.as_ref().map(AsFd::as_fd));
         // The mounts stay until the reason is found: then the connection is closed.
         let _ = sync::receive_go(&init.connection, false);
     }
@@ -133,11 +157,7 @@ impl Init<'_> {
             Step::Propagate { propagation } => self.propagate(*propagation),
             Step::MakeCwd { path } => self.make_cwd(path),
             Step::RuntimeHooks => self.runtime_hooks(),
-            Step::Hook(hook) => {
-                let start = hook.moment == HookMoment::StartContainer;
-                let bundle = (!start).then_some(self.inherited.bundle.as_c_str());
-                hooks::run(hook, bundle, &self.state).map_err(hooks::HookFail::into_fail)
-            }
+            Step::Hook(hook) => self.hook(hook),
             Step::Console { size, uid } => self.console(*size, *uid),
             Step::Stdio { uid } => self.stdio(*uid),
             Step::Hostname(name) => process::set_hostname(name),
@@ -196,6 +216,23 @@ impl Init<'_> {
         }
     }
 
+    fn hook(&self, hook: &HookStep) -> Sys<()> {
+        if hook.moment == HookMoment::StartContainer {
+            return hooks::run(hook, None, &self.state).map_err(hooks::HookFail::into_fail);
+        }
+        process::umask(self.umask);
+        let ended = hooks::run(hook, Some(&self.inherited.bundle), &self.state);
+        process::umask(0);
+        ended.map_err(hooks::HookFail::into_fail)
+    }
+
+    /// Closes what setting up needed. What is left at execve(2) are sockets and the lock: nothing
+    /// that the path of a program or a hook could lead through.
+    fn forget_files(&mut self) {
+        self.inherited.opened.clear();
+        (self.root, self.null, self.empty, self.proc) = (None, None, None, None);
+    }
+
     fn runtime_hooks(&mut self) -> Sys<()> {
         Report::Hooks.send(self.connection.as_fd(), None)?;
         self.await_go(true);
@@ -203,6 +240,7 @@ impl Init<'_> {
     }
 
     fn find_executable(&mut self, candidates: &[std::ffi::CString]) -> Sys<()> {
+        self.forget_files();
         let mut worst = Fail::new("access", Errno::ENOENT);
         for (position, candidate) in candidates.iter().enumerate() {
             match self.executable_file(candidate) {
