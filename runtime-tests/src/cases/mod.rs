@@ -3,26 +3,42 @@
 use crate::Test;
 
 mod bad_input;
+mod binds;
+mod devices;
 mod exec;
 mod hooks;
 mod kill_delete;
 mod lifecycle;
 mod limits;
+mod mount_words;
 mod mounts;
 mod process;
+mod propagation;
+mod protect;
+mod rootfs;
 mod selftest;
 mod state_list;
+mod sysctl;
+mod tmpfs;
 
 const FILES: &[&[Test]] = &[
     bad_input::TESTS,
+    binds::TESTS,
+    devices::TESTS,
     exec::TESTS,
     hooks::TESTS,
     kill_delete::TESTS,
     lifecycle::TESTS,
     limits::TESTS,
+    mount_words::TESTS,
     mounts::TESTS,
     process::TESTS,
+    propagation::TESTS,
+    protect::TESTS,
+    rootfs::TESTS,
     state_list::TESTS,
+    sysctl::TESTS,
+    tmpfs::TESTS,
 ];
 
 /// Every case; the cases that must fail only where they are asked for.
