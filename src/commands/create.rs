@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::plan::{Phase, Plan};
 use crate::run::{self, Created, Request, relay};
 use crate::state::Status;
+use crate::sys::process;
 
 /// Who has the other end of the container's terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,9 +133,10 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
 /// The descriptors that the process inherits must be open: what the runtime opens next would take
 /// the number of one that is not.
 fn check_preserved(count: u32) -> Result<()> {
-    let missing = (3..)
-        .take(count as usize)
-        .find(|number| !Path::new(&format!("/proc/self/fd/{number}")).exists());
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    let missing = (0..count)
+        .map(|index| index.saturating_add(3))
+        .find(|&number| !process::is_inherited(number));
     match missing {
         None => Ok(()),
         Some(number) => {

@@ -231,8 +231,6 @@ pub struct Exec {
     pub candidates: Vec<CString>,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
-    /// `HOME` is missing: take it from this user's line of the container's /etc/passwd, else `/`.
-    pub home_of: Option<u32>,
 }
 
 /// How the container's root becomes `/`.
@@ -385,6 +383,11 @@ pub enum Step {
     Seccomp {
         program: Vec<libc::sock_filter>,
         flags: u64,
+    },
+    /// `HOME` from this user's line of the container's /etc/passwd, else `/`: before a seccomp
+    /// filter or a limit could forbid to open the file.
+    FindHome {
+        uid: u32,
     },
     /// The user process is looked up, so that `create` can say that it is missing.
     FindExecutable {

@@ -82,16 +82,6 @@ pub(super) fn become_user(
             Step::OomScoreAdj(score),
         );
     }
-    for rlimit in &process.rlimits {
-        let (resource, name) = (rlimit.resource, rlimit.name.clone());
-        let step = Step::Rlimit {
-            resource,
-            name,
-            soft: rlimit.soft,
-            hard: rlimit.hard,
-        };
-        plan.push(Phase::Ready, &rlimit.field, step);
-    }
     let cwd = c_path("process.cwd", &process.cwd)?;
     plan.push(Phase::Init, "process.cwd", Step::Cwd { path: cwd.clone() });
     let late = config.linux.seccomp.is_some()
@@ -122,10 +112,15 @@ pub(super) fn become_user(
         "process.args[0]",
         Step::FindExecutable { candidates },
     );
+    if !process.env.iter().any(|entry| entry.starts_with("HOME=")) {
+        let uid = process.user.uid;
+        plan.push(Phase::Init, "process.env", Step::FindHome { uid });
+    }
     plan.push(Phase::Init, "process", Step::WaitForStart);
     hooks::start(plan, config)?;
     let first = 3 + options.preserved_fds;
     plan.push(Phase::Start, "open descriptors", Step::CloseRange { first });
+    rlimits(plan, process);
     seccomp(plan, config, host)?;
     if late {
         let capabilities = process.capabilities;
@@ -137,6 +132,22 @@ pub(super) fn become_user(
     }
     plan.push(Phase::Start, "process.args", Step::Exec(exec));
     Ok(())
+}
+
+/// The runtime raises hard limits, which takes privilege; init sets its own limits, which takes
+/// none, and only when nothing that they could hinder is left to do.
+fn rlimits(plan: &mut Plan, process: &Process) {
+    for phase in [Phase::Ready, Phase::Start] {
+        for rlimit in &process.rlimits {
+            let step = Step::Rlimit {
+                resource: rlimit.resource,
+                name: rlimit.name.clone(),
+                soft: rlimit.soft,
+                hard: rlimit.hard,
+            };
+            plan.push(phase, &rlimit.field, step);
+        }
+    }
 }
 
 /// Labels are accepted where no security module would read them.
@@ -208,12 +219,10 @@ fn exec(process: &Process, options: &Options) -> Result<Exec> {
             argument.as_str(),
         )?);
     }
-    let home = process.env.iter().any(|entry| entry.starts_with("HOME="));
     Ok(Exec {
         candidates: candidates(process)?,
         args,
         env,
-        home_of: (!home).then_some(process.user.uid),
     })
 }
 

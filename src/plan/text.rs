@@ -5,8 +5,8 @@ use std::fmt::{self, Display, Write};
 
 use super::mounts::attr;
 use super::{
-    Bind, BindAttrs, BindSource, Credentials, Exec, Filesystem, HookStep, IfDenied, Node, Phase,
-    Plan, RootSwitch, Step,
+    Bind, BindAttrs, BindSource, Credentials, Filesystem, HookStep, IfDenied, Node, Phase, Plan,
+    RootSwitch, Step,
 };
 use crate::config::{DeviceKind, NamespaceKind, Propagation};
 
@@ -137,6 +137,7 @@ impl Step {
             Self::DropSysAdmin { .. } => "drop-sys-admin",
             Self::Seccomp { .. } => "seccomp",
             Self::FindExecutable { .. } => "find-executable",
+            Self::FindHome { .. } => "find-home",
             Self::WaitForStart => "wait-for-start",
             Self::CloseRange { .. } => "close-range",
             Self::Exec(_) => "exec",
@@ -266,9 +267,10 @@ impl Display for Step {
             Self::FindExecutable { candidates } => {
                 write!(f, "find the executable among {}", join(candidates, " "))
             }
+            Self::FindHome { uid } => write!(f, "find the home of user {uid} in /etc/passwd"),
             Self::WaitForStart => f.write_str("wait for start"),
             Self::CloseRange { first } => write!(f, "close descriptors from {first} on"),
-            Self::Exec(exec) => write_exec(f, exec),
+            Self::Exec(exec) => write!(f, "execve {}", join(&exec.args, " ")),
         }
     }
 }
@@ -475,13 +477,4 @@ fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Res
         " umask {:04o} capabilities bounding={:#x} effective={:#x} inheritable={:#x} permitted={:#x} ambient={:#x}",
         user.umask, sets.bounding, sets.effective, sets.inheritable, sets.permitted, sets.ambient
     )
-}
-
-fn write_exec(f: &mut fmt::Formatter<'_>, exec: &Exec) -> fmt::Result {
-    write!(f, "execve {}", join(&exec.args, " "))?;
-    if exec.home_of.is_some() {
-        f.write_str(" with HOME from passwd")
-    } else {
-        Ok(())
-    }
 }

@@ -76,7 +76,7 @@ pub fn create(request: &Request) -> Result<Created> {
             drop(undo);
             if began {
                 // The failure that led here is the one to report.
-                let _ = words::run_hooks(request.plan, Phase::Deleted, &state, Status::Stopped);
+                let _ = words::run_poststop_hooks(request.plan, &state);
             }
             Err(error)
         }
@@ -329,7 +329,11 @@ fn finish(
             ..
         } = planned.step
         {
-            process::set_rlimit(spawned.pid, resource, soft, hard)
+            process::hard_limit(resource)
+                .and_then(|own| match hard > own {
+                    true => process::set_rlimit(spawned.pid, resource, soft, hard),
+                    false => Ok(()),
+                })
                 .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
         }
     }

@@ -202,7 +202,24 @@ pub fn no_new_privileges() -> Sys<()> {
     .map(drop)
 }
 
-/// prlimit(2) of another process.
+/// The hard limit of this process. getrlimit(2).
+pub fn hard_limit(resource: u32) -> Sys<u64> {
+    let mut limit = [0_u64; 2];
+    // SAFETY: limit has the layout of struct rlimit64; no new value is given.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            ptr::null::<u8>(),
+            &mut limit,
+        )
+    };
+    check("prlimit", done)?;
+    Ok(limit[1])
+}
+
+/// prlimit(2) of a process; 0 is this one.
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Sys<()> {
     let limit = [soft, hard];
     // SAFETY: limit has the layout of struct rlimit64; no old value is asked for.
@@ -468,6 +485,14 @@ pub fn standard_stream(stream: RawFd) -> BorrowedFd<'static> {
     assert!((0..3).contains(&stream), "not a standard stream");
     // SAFETY: nothing in this program closes the standard streams.
     unsafe { BorrowedFd::borrow_raw(stream) }
+}
+
+/// Whether the caller has left this descriptor open for the program: everything that the program
+/// opens itself is close-on-exec.
+pub fn is_inherited(fd: RawFd) -> bool {
+    // SAFETY: takes no pointers; it only asks for the descriptor's flags.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// Opens /dev/null for each standard stream that the caller has closed: otherwise the next file

@@ -43,7 +43,11 @@ impl Inherited {
     pub(super) fn keep_only(&self, plan: &Plan) -> Sys<()> {
         let own = [&self.runtime, &self.listener, &self.lock];
         let opened = self.opened.iter().flatten();
-        let mut keep: Vec<_> = own.into_iter().chain(opened).map(AsRawFd::as_raw_fd).collect();
+        let mut keep: Vec<_> = own
+            .into_iter()
+            .chain(opened)
+            .map(AsRawFd::as_raw_fd)
+            .collect();
         let preserved = plan.steps.iter().find_map(|planned| match planned.step {
             Step::CloseRange { first } => Some(first),
             _ => None,
@@ -71,6 +75,8 @@ struct Init<'a> {
     umask: u32,
     /// Position in the candidates of the executable that was found.
     executable: usize,
+    /// `HOME=` where the config has none.
+    home: Option<std::ffi::CString>,
     /// What the next hooks read.
     state: Vec<u8>,
 }
@@ -99,6 +105,7 @@ pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
         cwd_reached: false,
         umask,
         executable: 0,
+        home: None,
         state: Vec::new(),
     };
     if wait_for_maps {
@@ -106,8 +113,16 @@ pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
     }
     if let Err((position, fail)) = init.walk() {
         // From when the program is looked for, `/` is the container's root.
-        let root = init.root.take().or_else(|| path::open(c"/", libc::O_PATH).ok());
-        tell(&init.connection, position, fail, root.as_ref().map(AsFd::as_fd));
+        let root = init
+            .root
+            .take()
+            .or_else(|| path::open(c"/", libc::O_PATH).ok());
+        tell(
+            &init.connection,
+            position,
+            fail,
+            root.as_ref().map(AsFd::as_fd),
+        );
         // The mounts stay until the reason is found: then the connection is closed.
         let _ = sync::receive_go(&init.connection, false);
     }
@@ -169,6 +184,16 @@ impl Init<'_> {
             Step::Credentials(credentials) => user::become_user(credentials),
             Step::NoNewPrivileges => process::no_new_privileges(),
             Step::FindExecutable { candidates } => self.find_executable(candidates),
+            Step::FindHome { uid } => {
+                self.home = Some(user::home(*uid));
+                Ok(())
+            }
+            Step::Rlimit {
+                resource,
+                soft,
+                hard,
+                ..
+            } => process::set_rlimit(0, *resource, *soft, *hard),
             Step::WaitForStart => self.wait_for_start(),
             Step::CloseRange { first } => process::close_on_exec_from(*first),
             Step::Seccomp { program, flags } => sys::seccomp::install(program, *flags).map(drop),
@@ -181,7 +206,6 @@ impl Init<'_> {
             | Step::DelegateCgroup { .. }
             | Step::IdMap { .. }
             | Step::OomScoreAdj(_)
-            | Step::Rlimit { .. }
             | Step::TimeOffsets { .. } => Err(Fail::new("init", Errno::ENOSYS)),
         }
     }
@@ -290,11 +314,10 @@ impl Init<'_> {
             return Fail::new("execve", Errno::ENOENT);
         };
         let args = process::StringArray::from(exec.args.as_slice());
-        let home = exec.home_of.map(user::home);
         let strings = exec
             .env
             .iter()
-            .chain(home.as_ref())
+            .chain(self.home.as_ref())
             .map(std::ffi::CString::as_c_str);
         let env = process::StringArray::new(strings);
         if let Err(fail) = Report::Executing.send(self.connection.as_fd(), None) {
