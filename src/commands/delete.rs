@@ -4,8 +4,7 @@ use super::Context;
 use super::start::saved_plan;
 use crate::cli::Delete;
 use crate::error::{Error, Kind, Result};
-use crate::plan::Phase;
-use crate::run::{run_hooks, teardown};
+use crate::run::{run_poststop_hooks, teardown};
 use crate::state::{Dir, State, Status};
 
 /// Removes containers: stopped ones, created ones, and with `--force` any.
@@ -46,8 +45,11 @@ pub fn destroy(context: &Context, dir: &Dir, state: &State) -> Result<()> {
     let plan = saved_plan(dir, state);
     teardown::kill(state)?;
     teardown::remove(dir, state)?;
-    let hooks = plan.and_then(|plan| run_hooks(&plan, Phase::Deleted, state, Status::Stopped));
-    if let Err(error) = hooks {
+    let failures = match plan {
+        Ok(plan) => run_poststop_hooks(&plan, state),
+        Err(error) => vec![error],
+    };
+    for error in failures {
         context.log.warn(format!("container {}: {error}", state.id));
     }
     Ok(())

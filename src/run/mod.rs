@@ -6,7 +6,6 @@ mod executable;
 pub mod hooks;
 pub mod init;
 mod prepare;
-mod reason;
 pub mod relay;
 mod start;
 pub mod sync;
@@ -15,4 +14,4 @@ mod words;
 
 pub use create::{Created, Request, create};
 pub use start::start;
-pub use words::run_hooks;
+pub use words::{run_hooks, run_poststop_hooks};

@@ -6,7 +6,6 @@ use nix::errno::Errno;
 
 use super::executable;
 use super::hooks::{self, HookFail};
-use super::reason;
 use super::sync::Failure;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
@@ -52,9 +51,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::Filesystem(fs), Errno::ENODEV) => {
             format!("the kernel has no file system {}", fs.fstype.to_string_lossy())
         }
-        (Step::Filesystem(fs), Errno::EINVAL) => reason::of_refused_options(fs)
-            .map(|reason| format!("the kernel says: {reason}"))
-            .unwrap_or_else(|| "the kernel refuses an option of the mount; its log says which".to_owned()),
+        (Step::Filesystem(_), Errno::EINVAL) => {
+            "the kernel refuses an option of the mount; its log says which".to_owned()
+        }
         (Step::Filesystem(fs), Errno::ENOTDIR | Errno::ELOOP) if fs.real_directory => {
             "the rootfs must have a real directory there, not a symbolic link".to_owned()
         }
@@ -104,16 +103,34 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
 /// # Errors
 /// The hook that failed, by its path in the config.
 pub fn run_hooks(plan: &Plan, phase: Phase, state: &State, status: Status) -> Result<()> {
-    let mut text = None;
-    for (_, planned) in plan.phase(phase) {
+    each_hook(plan, phase, state, status).collect()
+}
+
+/// Runs the poststop hooks; the failure of one does not stop the next. Source: runtime-spec 1.3,
+/// runtime.md, lifecycle, step 13.
+pub fn run_poststop_hooks(plan: &Plan, state: &State) -> Vec<Error> {
+    each_hook(plan, Phase::Deleted, state, Status::Stopped)
+        .filter_map(Result::err)
+        .collect()
+}
+
+/// Each element runs one hook when it is asked for.
+fn each_hook(
+    plan: &Plan,
+    phase: Phase,
+    state: &State,
+    status: Status,
+) -> impl Iterator<Item = Result<()>> {
+    let text = std::cell::LazyCell::new(move || state_text(state, status));
+    plan.phase(phase).filter_map(move |(_, planned)| {
         let Step::Hook(hook) = &planned.step else {
-            continue;
+            return None;
         };
-        let text = text.get_or_insert_with(|| state_text(state, status));
-        let bundle = crate::plan::c_path("bundle", &state.bundle)?;
-        hooks::run(hook, Some(&bundle), text).map_err(|fail| hook_error(planned, fail))?;
-    }
-    Ok(())
+        let result = crate::plan::c_path("bundle", &state.bundle).and_then(|bundle| {
+            hooks::run(hook, Some(&bundle), &text).map_err(|fail| hook_error(planned, fail))
+        });
+        Some(result)
+    })
 }
 
 /// The state that a hook reads.
