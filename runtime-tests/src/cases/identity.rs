@@ -1,0 +1,405 @@
+//! `process.user`, `capabilities`, `rlimits`, `oomScoreAdj`, keyring and personality: what the
+//! kernel says of the process.
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::host::CAP_SYS_RESOURCE;
+use crate::{Need, Output, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    groups_of_the_caller_are_dropped,
+    listed_twice_a_group_is_set_once,
+    umask_defaults_to_0022,
+    ids_that_are_none_are_refused,
+    capabilities_of_root,
+    no_capabilities_at_all,
+    absent_capabilities_are_none,
+    capabilities_of_a_user_end_at_execve,
+    ambient_capabilities_of_a_user,
+    inheritable_without_ambient,
+    unknown_capability_only_warns,
+    capability_that_cannot_be_ambient_only_warns,
+    no_capability_outlives_the_bounding_set,
+    set_user_id_program_gains_nothing_with_no_new_privileges,
+    set_user_id_program_works_without_no_new_privileges,
+    several_rlimits,
+    rlimit_infinity,
+    smallest_rlimits_do_not_hinder_the_start,
+    rlimit_twice_is_refused,
+    oom_score_adj_is_left_alone,
+    negative_oom_score_adj[CAP_SYS_RESOURCE],
+    oom_score_adj_out_of_range_is_refused,
+    session_keyring_is_new,
+    session_keyring_is_kept_on_request,
+    personality_linux32,
+    personality_flags_are_refused[Need::NotAPeer],
+    unsupported_properties_are_named[Need::NotAPeer],
+];
+
+const STATUS: &str = "grep -E '^(Cap|Groups|NoNew)' /proc/self/status | tr -s '\\t ' ' '";
+
+/// The lines of the process's status, white space squeezed.
+fn status(bundle: Bundle) -> Vec<String> {
+    let output = bundle.shell(STATUS).container().run().ok();
+    let lines = output.stdout.lines().map(|line| line.trim().to_owned());
+    lines.collect()
+}
+
+/// The five sets as the kernel shows them: inheritable, permitted, effective, bounding, ambient.
+fn capabilities(bundle: Bundle) -> [u64; 5] {
+    // With no_new_privs execve(2) gives root no more than it has.
+    let lines = status(bundle.set("/process/noNewPrivileges", json!(false)));
+    ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|name| {
+        let found = lines.iter().find_map(|line| {
+            let hex = line.strip_prefix(name)?.strip_prefix(": ")?;
+            u64::from_str_radix(hex, 16).ok()
+        });
+        found.unwrap_or_else(|| panic!("no {name} in {lines:?}"))
+    })
+}
+
+const CHOWN: u64 = 1;
+const KILL: u64 = 1 << 5;
+const SETUID: u64 = 1 << 7;
+
+fn user() -> Value {
+    json!({"uid": 1000, "gid": 1000})
+}
+
+fn groups_of_the_caller_are_dropped(t: &Sandbox) {
+    let container = t.bundle().shell(STATUS).container();
+    // The caller has groups that the config does not list.
+    let call = t.runtime().arg("run");
+    let call = call.prefix(["setpriv", "--groups", "4,24", "--"]);
+    let output = container.launch(call).finish().ok();
+    assert!(
+        output.stdout.starts_with("Groups: \n") || output.stdout.starts_with("Groups:\n"),
+        "{output}"
+    );
+}
+
+fn listed_twice_a_group_is_set_once(t: &Sandbox) {
+    let mut user = user();
+    user["additionalGids"] = json!([77, 5, 77, 5]);
+    let lines = status(t.bundle().set("/process/user", user));
+    assert_eq!(lines[0], "Groups: 5 77");
+}
+
+fn umask_defaults_to_0022(t: &Sandbox) {
+    let container = t
+        .bundle()
+        .shell("umask; cd /tmp; touch f; stat -c %a f")
+        .container();
+    let call = t.runtime().arg("run");
+    let call = call.prefix(["sh", "-c", "umask 077; exec \"$@\"", "sh"]);
+    container.launch(call).finish().ok().prints("0022\n644");
+}
+
+fn ids_that_are_none_are_refused(t: &Sandbox) {
+    for field in ["uid", "gid"] {
+        let bundle = t
+            .bundle()
+            .set(&format!("/process/user/{field}"), json!(u32::MAX));
+        let container = bundle.container();
+        container.create().fails();
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+fn sets(t: &Sandbox, sets: Value) -> Bundle<'_> {
+    t.bundle().set("/process/capabilities", sets)
+}
+
+fn capabilities_of_root(t: &Sandbox) {
+    let three = json!(["CAP_CHOWN", "CAP_KILL", "CAP_SETUID"]);
+    let two = json!(["CAP_CHOWN", "CAP_KILL"]);
+    let bundle = sets(
+        t,
+        json!({"bounding": three, "permitted": two, "effective": ["CAP_KILL"]}),
+    );
+    // execve(2) by root gives the whole bounding set.
+    let all = CHOWN | KILL | SETUID;
+    assert_eq!(capabilities(bundle), [0, all, all, all, 0]);
+}
+
+fn no_capabilities_at_all(t: &Sandbox) {
+    let none = json!([]);
+    let bundle = sets(
+        t,
+        json!({"bounding": none, "permitted": none, "effective": none,
+        "inheritable": none, "ambient": none}),
+    );
+    assert_eq!(capabilities(bundle), [0; 5]);
+}
+
+fn absent_capabilities_are_none(t: &Sandbox) {
+    let bundle = t.bundle().remove("/process/capabilities");
+    assert_eq!(capabilities(bundle), [0; 5]);
+}
+
+fn capabilities_of_a_user_end_at_execve(t: &Sandbox) {
+    let list = json!(["CAP_CHOWN", "CAP_KILL"]);
+    let bundle = sets(
+        t,
+        json!({"bounding": list, "permitted": list, "effective": list}),
+    );
+    let bundle = bundle.set("/process/user", user());
+    assert_eq!(capabilities(bundle), [0, 0, 0, CHOWN | KILL, 0]);
+}
+
+fn ambient_capabilities_of_a_user(t: &Sandbox) {
+    let list = json!(["CAP_CHOWN", "CAP_KILL"]);
+    let bundle = sets(
+        t,
+        json!({"bounding": list, "permitted": list, "effective": list,
+        "inheritable": list, "ambient": ["CAP_CHOWN"]}),
+    );
+    let bundle = bundle.set("/process/user", user());
+    let both = CHOWN | KILL;
+    assert_eq!(capabilities(bundle), [both, CHOWN, CHOWN, both, CHOWN]);
+}
+
+fn inheritable_without_ambient(t: &Sandbox) {
+    let list = json!(["CAP_CHOWN"]);
+    let bundle = sets(
+        t,
+        json!({"bounding": list, "permitted": list, "inheritable": list}),
+    );
+    let bundle = bundle.set("/process/user", user());
+    assert_eq!(capabilities(bundle), [CHOWN, 0, 0, CHOWN, 0]);
+}
+
+fn unknown_capability_only_warns(t: &Sandbox) {
+    let list = json!(["CAP_KILL", "CAP_NONSENSE"]);
+    let bundle = sets(
+        t,
+        json!({"bounding": list, "permitted": list, "effective": list}),
+    );
+    let container = bundle.shell(STATUS).container();
+    let output = container.run().ok();
+    assert!(output.stderr.contains("CAP_NONSENSE"), "{output}");
+    assert!(
+        output.stdout.contains(&format!("CapBnd: {KILL:016x}")),
+        "{output}"
+    );
+}
+
+fn capability_that_cannot_be_ambient_only_warns(t: &Sandbox) {
+    let list = json!(["CAP_KILL"]);
+    let bundle = sets(
+        t,
+        json!({"bounding": list, "permitted": list, "effective": list, "ambient": list}),
+    );
+    let container = bundle.shell(STATUS).container();
+    let output = container.run().ok();
+    assert!(output.stderr.contains("ambient"), "{output}");
+    assert!(
+        output.stdout.contains("CapAmb: 0000000000000000"),
+        "{output}"
+    );
+}
+
+fn no_capability_outlives_the_bounding_set(t: &Sandbox) {
+    // The highest number that the kernel knows, and one that crept in by user id 0.
+    let bundle = sets(
+        t,
+        json!({"bounding": ["CAP_KILL"], "permitted": ["CAP_CHOWN"],
+        "effective": ["CAP_CHOWN"]}),
+    );
+    assert_eq!(capabilities(bundle)[1..4], [KILL, KILL, KILL]);
+}
+
+/// A busybox that root owns with the set-user-id bit, called by user 1000.
+fn set_user_id(t: &Sandbox, no_new_privileges: bool) -> Output {
+    let bundle = t.bundle().file("/suid/busybox", "");
+    let program = bundle.rootfs().join("suid/busybox");
+    std::fs::copy(bundle.rootfs().join("bin/busybox"), &program).expect("copy");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+    std::fs::set_permissions(&program, mode).expect("mode");
+    // busybox gives root's rights back for most applets; the file says that `id` shall have them,
+    // and without them it fails.
+    let bundle = bundle
+        .file("/etc/busybox.conf", "[SUID]\nid = ssx\n")
+        .set("/process/user", user())
+        .set("/process/noNewPrivileges", json!(no_new_privileges));
+    bundle
+        .args(&["/suid/busybox", "id", "-u"])
+        .container()
+        .run()
+}
+
+fn set_user_id_program_gains_nothing_with_no_new_privileges(t: &Sandbox) {
+    set_user_id(t, true).fails_with("Operation not permitted");
+}
+
+fn set_user_id_program_works_without_no_new_privileges(t: &Sandbox) {
+    set_user_id(t, false).ok().prints("0");
+}
+
+fn several_rlimits(t: &Sandbox) {
+    let names = [
+        ("RLIMIT_CORE", "core file size", 11, 12),
+        ("RLIMIT_CPU", "cpu time", 501, 502),
+        ("RLIMIT_FSIZE", "file size", 1_000_001, 1_000_002),
+        ("RLIMIT_NOFILE", "open files", 100, 101),
+        ("RLIMIT_NPROC", "processes", 400, 401),
+        ("RLIMIT_STACK", "stack size", 8_000_001, 8_000_002),
+    ];
+    let list = names.map(|(name, _, soft, hard)| json!({"type": name, "soft": soft, "hard": hard}));
+    let bundle = t.bundle().set("/process/rlimits", json!(list));
+    let script = "tr -s ' ' </proc/1/limits";
+    let output = bundle.shell(script).container().run().ok();
+    for (_, words, soft, hard) in names {
+        let line = format!("Max {words} {soft} {hard} ");
+        assert!(output.stdout.contains(&line), "{line}: {output}");
+    }
+}
+
+fn rlimit_infinity(t: &Sandbox) {
+    let list = json!([{"type": "RLIMIT_FSIZE", "soft": u64::MAX, "hard": u64::MAX}]);
+    let bundle = t.bundle().set("/process/rlimits", list);
+    let output = bundle.shell("ulimit -f; ulimit -Hf").container().run();
+    output.ok().prints("unlimited\nunlimited");
+}
+
+fn smallest_rlimits_do_not_hinder_the_start(t: &Sandbox) {
+    let list = json!([
+        {"type": "RLIMIT_NOFILE", "soft": 3, "hard": 3},
+        {"type": "RLIMIT_NPROC", "soft": 1, "hard": 1},
+    ]);
+    let bundle = t.bundle().set("/process/rlimits", list);
+    let hook = json!({"path": "/bin/true"});
+    let bundle = bundle.set("/hooks/startContainer", json!([hook]));
+    // HOME is looked up in a file, which takes a descriptor.
+    let script = "echo $HOME; ulimit -n";
+    let container = bundle.shell(script).container();
+    let output = container.run().ok();
+    output.prints("/root\n3");
+}
+
+fn rlimit_twice_is_refused(t: &Sandbox) {
+    let one = json!({"type": "RLIMIT_CORE", "soft": 0, "hard": 0});
+    let container = t
+        .bundle()
+        .set("/process/rlimits", json!([one, one]))
+        .container();
+    // The spec's MUST that the peers let pass.
+    let output = container.create();
+    if crate::host::peer_name(&t.runtime).is_some() && output.status.success() {
+        return;
+    }
+    output.fails_with("process.rlimits[1]");
+    container.verb("state").fails_with("does not exist");
+}
+
+fn oom_score_adj_is_left_alone(t: &Sandbox) {
+    let container = t
+        .bundle()
+        .args(&["cat", "/proc/self/oom_score_adj"])
+        .container();
+    let call = t.runtime().arg("run");
+    let call = call.prefix([
+        "sh",
+        "-c",
+        "echo 123 >/proc/self/oom_score_adj; exec \"$@\"",
+        "sh",
+    ]);
+    container.launch(call).finish().ok().prints("123");
+}
+
+fn negative_oom_score_adj(t: &Sandbox) {
+    let bundle = t.bundle().set("/process/oomScoreAdj", json!(-500));
+    let container = bundle
+        .args(&["cat", "/proc/self/oom_score_adj"])
+        .container();
+    container.run().ok().prints("-500");
+}
+
+fn oom_score_adj_out_of_range_is_refused(t: &Sandbox) {
+    for score in [1001, -1001] {
+        let container = t
+            .bundle()
+            .set("/process/oomScoreAdj", json!(score))
+            .container();
+        container.create().fails();
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+/// What `/proc/keys` shows to the process: the keys that it possesses or may see.
+fn keys(t: &Sandbox, flags: &[&str]) -> (String, String) {
+    let bundle = t.bundle().set("/linux/maskedPaths", json!([]));
+    let container = bundle.args(&["cat", "/proc/keys"]).container();
+    let output = container.run_with(flags).ok();
+    (container.id.clone(), output.stdout)
+}
+
+fn has_keyring(keys: &str, name: &str) -> bool {
+    let words = keys.lines().filter(|line| line.contains(" keyring "));
+    words
+        .into_iter()
+        .any(|line| line.contains(&format!("{name}:")) || line.ends_with(name))
+}
+
+fn session_keyring_is_new(t: &Sandbox) {
+    let (id, keys) = keys(t, &[]);
+    assert!(has_keyring(&keys, &format!("_ses.{id}")), "{keys}");
+}
+
+fn session_keyring_is_kept_on_request(t: &Sandbox) {
+    let (id, keys) = keys(t, &["--no-new-keyring"]);
+    assert!(!has_keyring(&keys, &format!("_ses.{id}")), "{keys}");
+}
+
+fn personality_linux32(t: &Sandbox) {
+    let machine = |domain: &str| {
+        let bundle = t
+            .bundle()
+            .set("/linux/personality", json!({"domain": domain}));
+        bundle.args(&["uname", "-m"]).container().run().ok().stdout
+    };
+    let native = machine("LINUX");
+    let expected = match native.trim() {
+        "x86_64" => "i686",
+        "aarch64" => "armv8l",
+        other => t.skip(&format!("the machine {other} has no 32-bit name here")),
+    };
+    assert_eq!(machine("LINUX32").trim(), expected);
+}
+
+fn personality_flags_are_refused(t: &Sandbox) {
+    let personality = json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]});
+    let container = t
+        .bundle()
+        .set("/linux/personality", personality)
+        .container();
+    container.create().fails_with("linux.personality");
+    container.verb("state").fails_with("does not exist");
+}
+
+/// What this runtime cannot do it says by the property's name, instead of starting without it.
+fn unsupported_properties_are_named(t: &Sandbox) {
+    let cases: [(&str, Value, &str); 3] = [
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_BATCH", "nice": 5}),
+            "process.scheduler",
+        ),
+        (
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
+            "process.ioPriority",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0"}),
+            "linux.memoryPolicy",
+        ),
+    ];
+    for (pointer, value, field) in cases {
+        let container = t.bundle().set(pointer, value).container();
+        container.create().fails_with(field);
+        container.verb("state").fails_with("does not exist");
+    }
+}
