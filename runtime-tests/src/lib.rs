@@ -12,6 +12,7 @@ pub mod cases;
 pub mod container;
 pub mod host;
 mod leaks;
+pub mod mount_info;
 mod options;
 mod runner;
 pub mod sandbox;

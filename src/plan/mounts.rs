@@ -71,16 +71,16 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Result<
         .source
         .as_deref()
         .ok_or_else(|| Error::config(format!("{}.source", mount.field), "a bind needs a source"))?;
-    let path = c_string(&format!("{}.source", mount.field), source)?;
+    let field = format!("{}.source", mount.field);
     let on_proc = may_lie_on_proc(mount)?;
-    let in_rootfs = Path::new(source).starts_with(&config.root.path);
     let keep_source = host.in_user_namespace || config.linux.namespaces.user != Namespace::Inherit;
+    let source = match Path::new(source).strip_prefix(&config.root.path) {
+        // The path is resolved below the rootfs, where absolute means the container's root.
+        Ok(below) => BindSource::Rootfs(c_path(&field, &Path::new("/").join(below))?),
+        Err(_) => BindSource::Host(c_string(&field, source)?),
+    };
     Ok(Bind {
-        source: if in_rootfs {
-            BindSource::Rootfs(path)
-        } else {
-            BindSource::Host(path)
-        },
+        source,
         target: c_path(&mount.field, &mount.destination)?,
         recursive,
         attrs: bind_attrs(mount, keep_source),
@@ -196,8 +196,10 @@ fn filesystem(mount: &Mount, config: &Config, host: &Host, id: &str) -> Result<F
         _ => IfDenied::Fail,
     };
     let field = &mount.field;
-    if fstype != "proc" && mount.destination.starts_with("/proc") {
-        let message = format!("a {fstype} cannot be mounted in /proc");
+    let on_proc = fstype == "proc" && mount.destination == Path::new("/proc");
+    if !on_proc && mount.destination.starts_with("/proc") {
+        let place = mount.destination.display();
+        let message = format!("{place}: a {fstype} cannot be mounted in /proc");
         return Err(Error::config(format!("{field}.destination"), message));
     }
     Ok(Filesystem {

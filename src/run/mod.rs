@@ -6,6 +6,7 @@ mod executable;
 pub mod hooks;
 pub mod init;
 mod prepare;
+mod reason;
 pub mod relay;
 mod start;
 pub mod sync;

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::executable;
 use super::hooks::{self, HookFail};
+use super::reason;
 use super::sync::Failure;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
@@ -51,9 +52,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::Filesystem(fs), Errno::ENODEV) => {
             format!("the kernel has no file system {}", fs.fstype.to_string_lossy())
         }
-        (Step::Filesystem(_), Errno::EINVAL) => {
-            "the kernel refuses an option of the mount; its log says which".to_owned()
-        }
+        (Step::Filesystem(fs), Errno::EINVAL) => reason::of_refused_options(fs)
+            .map(|reason| format!("the kernel says: {reason}"))
+            .unwrap_or_else(|| "the kernel refuses an option of the mount; its log says which".to_owned()),
         (Step::Filesystem(fs), Errno::ENOTDIR | Errno::ELOOP) if fs.real_directory => {
             "the rootfs must have a real directory there, not a symbolic link".to_owned()
         }

@@ -291,6 +291,13 @@ pub fn chown(fd: BorrowedFd, uid: u32, gid: u32) -> Sys<()> {
     check("chown", done).map(drop)
 }
 
+/// fchmod(2).
+pub fn chmod(fd: BorrowedFd, mode: u32) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    let done = unsafe { libc::syscall(libc::SYS_fchmod, fd.as_raw_fd(), mode) };
+    check("chmod", done).map(drop)
+}
+
 /// What stat(2) says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {

@@ -3,21 +3,31 @@
 use crate::Test;
 
 mod bad_input;
+mod binds;
 mod descriptors;
+mod devices;
 mod exec;
 mod hooks;
 mod identity;
 mod kill_delete;
 mod lifecycle;
 mod limits;
+mod mount_words;
 mod mounts;
 mod process;
 mod program;
+mod propagation;
+mod protect;
+mod rootfs;
 mod selftest;
 mod state_list;
+mod sysctl;
+mod tmpfs;
 
 const FILES: &[&[Test]] = &[
     bad_input::TESTS,
+    binds::TESTS,
+    devices::TESTS,
     descriptors::TESTS,
     identity::TESTS,
     program::TESTS,
@@ -26,9 +36,15 @@ const FILES: &[&[Test]] = &[
     kill_delete::TESTS,
     lifecycle::TESTS,
     limits::TESTS,
+    mount_words::TESTS,
     mounts::TESTS,
     process::TESTS,
+    propagation::TESTS,
+    protect::TESTS,
+    rootfs::TESTS,
     state_list::TESTS,
+    sysctl::TESTS,
+    tmpfs::TESTS,
 ];
 
 /// Every case; the cases that must fail only where they are asked for.

@@ -7,10 +7,14 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::sys::{Fail, Sys, path};
+use crate::sys::path::{self, Stat};
+use crate::sys::{Fail, Sys};
 
 /// Deeper trees are nobody's defaults for a temporary directory.
 const DEEPEST: usize = 64;
+
+/// Set-user-ID and set-group-ID.
+const SPECIAL_BITS: u32 = libc::S_ISUID | libc::S_ISGID;
 
 /// Copies files, directories, links and nodes with owner and mode. Both directories may be O_PATH.
 pub fn copy(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
@@ -61,7 +65,18 @@ fn copy_entry(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: usize) -> Sy
         kind => path::mknod_at(to, name, kind | mode, stat.rdev.0, stat.rdev.1)?,
     }
     let made = path::open_at(Some(to), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-    path::chown(made.as_fd(), stat.uid, stat.gid)
+    path::chown(made.as_fd(), stat.uid, stat.gid)?;
+    restore_special_bits(to, name, &stat)
+}
+
+/// mkdir(2) does not take the set-group-ID bit, and chown(2) clears those of a file.
+fn restore_special_bits(to: BorrowedFd, name: &CStr, stat: &Stat) -> Sys<()> {
+    let takes_bits = stat.is(libc::S_IFREG) || stat.is(libc::S_IFDIR);
+    if !takes_bits || stat.mode & SPECIAL_BITS == 0 {
+        return Ok(());
+    }
+    let made = path::open_at(Some(to), name, libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
+    path::chmod(made.as_fd(), stat.mode & 0o7777)
 }
 
 fn copy_file(from: BorrowedFd, to: BorrowedFd, name: &CStr, mode: u32) -> Sys<()> {

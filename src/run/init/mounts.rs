@@ -22,7 +22,7 @@ const NO_CHANGE: Change = Change {
 impl Init<'_> {
     pub(super) fn filesystem(&self, fs: &Filesystem) -> Sys<()> {
         let target = self.directory(fs)?;
-        if fs.fstype.as_c_str() != c"proc" {
+        if fs.target.as_c_str() != c"/proc" {
             refuse_proc(target.as_fd())?;
         }
         let data = if fs.inherit_mode {

@@ -1,0 +1,230 @@
+//! `root`, and how it becomes `/`.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::{Need, Sandbox, Test, mount_info, tests};
+
+pub const TESTS: &[Test] = tests![
+    root_path_may_be_absolute,
+    root_path_may_hold_dots,
+    root_path_may_be_the_bundle,
+    missing_root_is_refused,
+    root_without_path_is_refused,
+    root_path_that_does_not_exist_is_refused,
+    root_path_that_is_a_file_is_refused[Need::NotAPeer],
+    symlink_as_root_shows_its_target[Need::NotAPeer],
+    read_only_root_is_a_flag_of_the_mount,
+    writable_root_is_written_to_the_bundle,
+    read_only_root_leaves_submounts_writable,
+    root_that_is_a_mount_keeps_its_submounts,
+    root_below_a_shared_mount,
+    no_pivot_runs,
+    no_pivot_hides_the_host[Need::NotAPeer],
+    host_mounts_are_gone,
+];
+
+fn root_path_may_be_absolute(t: &Sandbox) {
+    let bundle = t.bundle().file("/mark", "here");
+    let rootfs = bundle.rootfs();
+    let bundle = bundle.set("/root/path", json!(rootfs));
+    bundle
+        .args(&["cat", "/mark"])
+        .container()
+        .run()
+        .ok()
+        .prints("here");
+}
+
+fn root_path_may_hold_dots(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .file("/mark", "here")
+        .set("/root/path", json!("./etc/../rootfs/."));
+    std::fs::create_dir(bundle.path.join("etc")).expect("a directory");
+    bundle
+        .args(&["cat", "/mark"])
+        .container()
+        .run()
+        .ok()
+        .prints("here");
+}
+
+fn root_path_may_be_the_bundle(t: &Sandbox) {
+    let bundle = t.bundle().file("/mark", "here");
+    let config = bundle.config.clone();
+    let rootfs = bundle.rootfs();
+    crate::bundle::write_config(&rootfs, &config);
+    let container = t.container(&rootfs);
+    let mut config = config;
+    config["root"]["path"] = json!(".");
+    config["process"]["args"] = json!(["cat", "/mark"]);
+    crate::bundle::write_config(&rootfs, &config);
+    container.run().ok().prints("here");
+}
+
+fn missing_root_is_refused(t: &Sandbox) {
+    t.bundle()
+        .remove("/root")
+        .container()
+        .create()
+        .fails_with("root");
+}
+
+fn root_without_path_is_refused(t: &Sandbox) {
+    t.bundle()
+        .set("/root/path", json!(""))
+        .container()
+        .create()
+        .fails();
+}
+
+fn root_path_that_does_not_exist_is_refused(t: &Sandbox) {
+    let bundle = t.bundle().set("/root/path", json!("nowhere"));
+    bundle.container().create().fails_with("nowhere");
+}
+
+fn root_path_that_is_a_file_is_refused(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .file("/file", "")
+        .set("/root/path", json!("rootfs/file"));
+    bundle.container().create().fails_with("root.path");
+}
+
+fn symlink_as_root_shows_its_target(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .file("/mark", "here")
+        .set("/root/path", json!("link"));
+    symlink("rootfs", bundle.path.join("link")).expect("the link");
+    bundle
+        .args(&["cat", "/mark"])
+        .container()
+        .run()
+        .ok()
+        .prints("here");
+}
+
+fn read_only_root_is_a_flag_of_the_mount(t: &Sandbox) {
+    let table = ["cat", "/proc/self/mountinfo"];
+    let bundle = t.bundle().set("/root/readonly", json!(true)).args(&table);
+    let output = bundle.container().run().ok();
+    assert!(mount_info::at(&output.stdout, "/").has(&["ro"]), "{output}");
+    let output = t.bundle().args(&table).container().run().ok();
+    assert!(mount_info::at(&output.stdout, "/").has(&["rw"]), "{output}");
+}
+
+fn writable_root_is_written_to_the_bundle(t: &Sandbox) {
+    let bundle = t.bundle().shell("echo text >/out");
+    let out = bundle.rootfs().join("out");
+    bundle.container().run().ok();
+    assert_eq!(std::fs::read_to_string(out).expect("the file"), "text\n");
+}
+
+fn read_only_root_leaves_submounts_writable(t: &Sandbox) {
+    let tmpfs = json!({"destination": "/a/b", "type": "tmpfs", "source": "tmpfs"});
+    let bundle = t.bundle().set("/root/readonly", json!(true)).mount(tmpfs);
+    bundle
+        .shell("touch /a/b/file && touch /a/file")
+        .container()
+        .run()
+        .fails_with("/a/file");
+}
+
+fn root_that_is_a_mount_keeps_its_submounts(t: &Sandbox) {
+    mount_info::leave_host();
+    let bundle = t.bundle();
+    let rootfs = bundle.rootfs();
+    mount_info::bind(&rootfs, &rootfs, nix::mount::MsFlags::empty());
+    mount_info::tmpfs(&rootfs.join("sub"), nix::mount::MsFlags::empty());
+    std::fs::write(rootfs.join("sub/mark"), "here").expect("a file");
+    bundle
+        .args(&["cat", "/sub/mark"])
+        .container()
+        .run()
+        .ok()
+        .prints("here");
+}
+
+fn root_below_a_shared_mount(t: &Sandbox) {
+    mount_info::leave_host();
+    mount_info::change(
+        std::path::Path::new("/"),
+        nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_SHARED,
+    );
+    for propagation in ["", "private", "slave", "shared", "unbindable"] {
+        let before = mount_info::of_process(std::process::id() as i32);
+        let bundle = t
+            .bundle()
+            .set("/linux/rootfsPropagation", json!(propagation));
+        bundle
+            .args(&["echo", "fine"])
+            .container()
+            .run()
+            .ok()
+            .prints("fine");
+        let after = mount_info::of_process(std::process::id() as i32);
+        let points = |text: &str| -> Vec<String> {
+            mount_info::table(text)
+                .into_iter()
+                .map(|mount| mount.point)
+                .collect()
+        };
+        assert_eq!(
+            points(&before),
+            points(&after),
+            "{propagation}: mounts on the host"
+        );
+    }
+}
+
+fn no_pivot_runs(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .file("/mark", "here")
+        .shell("cat /mark; ls -d /../mark");
+    bundle
+        .container()
+        .run_with(&["--no-pivot"])
+        .ok()
+        .prints("here/../mark");
+}
+
+/// What the host has mounted stays below the new root where pivot_root(2) is not used. The kernel
+/// grants a proc without masks to whoever has one in sight, be it there.
+fn no_pivot_hides_the_host(t: &Sandbox) {
+    let script = "unshare -mrpf sh -c 'mount -t proc proc /home && ls -d /home/sys'";
+    // To map root takes this capability. user_namespaces(7).
+    let sets = json!({"bounding": ["CAP_SETFCAP"], "effective": ["CAP_SETFCAP"], "permitted": ["CAP_SETFCAP"]});
+    let bundle = || {
+        t.bundle()
+            .set("/process/capabilities", sets.clone())
+            .shell(script)
+    };
+    bundle()
+        .container()
+        .run_with(&["--no-pivot"])
+        .fails_with("permission denied");
+    // The same works where nothing of proc is masked, so it is the masks that hold.
+    let bundle = bundle().set("/linux/maskedPaths", json!([]));
+    let bundle = bundle.set("/linux/readonlyPaths", json!([]));
+    bundle
+        .container()
+        .run_with(&["--no-pivot"])
+        .ok()
+        .prints("/home/sys");
+}
+
+fn host_mounts_are_gone(t: &Sandbox) {
+    mount_info::leave_host();
+    mount_info::tmpfs(&t.path("secret"), nix::mount::MsFlags::empty());
+    let output = t
+        .bundle()
+        .args(&["cat", "/proc/self/mountinfo"])
+        .container()
+        .run()
+        .ok();
+    assert!(!output.stdout.contains("secret"), "{output}");
+}
