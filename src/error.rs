@@ -99,18 +99,31 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.context.join(": "))?;
+        f.write_str(&printable(&self.context.join(": ")))?;
         if let Some(errno) = self.errno {
             write!(f, ": {}", errno_text(errno))?;
         }
         match &self.hint {
-            Some(hint) => write!(f, " ({hint})"),
+            Some(hint) => write!(f, " ({})", printable(hint)),
             None => Ok(()),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+/// Text that may come from a config or a container: control characters are escaped, so that it
+/// cannot write to a terminal or feign a second line of a log.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
 
 /// The errno's sentence as strerror(3) has it, lower case as engines match it:
 /// `no such file or directory`, `permission denied`, `operation not permitted`.

@@ -286,7 +286,7 @@ mod tests {
         let text = take(&path);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["level"], "error");
-        assert_eq!(object["msg"], "a \"bad\"\nfield");
+        assert_eq!(object["msg"], "a \"bad\"\\nfield");
         assert_eq!(
             object["time"].as_str().unwrap().len(),
             "2024-01-01T00:00:00Z".len()

@@ -137,13 +137,23 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     }
 }
 
-/// What serde says, without its position.
+/// What serde says, without its position, in the words of JSON.
 fn words(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" at line ") {
+        text.truncate(end);
     }
+    let foreign = ["struct ", "enum ", "a map", "a sequence"];
+    for (word, own) in foreign
+        .iter()
+        .zip(["an object", "a word", "an object", "an array"])
+    {
+        if let Some(at) = text.rfind(&format!("expected {word}")) {
+            text.truncate(at + "expected ".len());
+            text += own;
+        }
+    }
+    text
 }
 
 fn syntax(error: &serde_json::Error) -> Error {

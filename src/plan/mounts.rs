@@ -27,7 +27,8 @@ pub mod attr {
     pub const PLAIN: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 }
 
-const MS_NOSYMFOLLOW: u64 = 256;
+/// Linux 5.10, missing in libc.
+pub(super) const MS_NOSYMFOLLOW: u64 = 256;
 
 pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, id: &str) -> Result<()> {
     for mount in &config.mounts {

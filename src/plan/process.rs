@@ -1,6 +1,7 @@
 //! `process`: from the container's root to execve(2).
 
 use std::ffi::CString;
+use std::path::Path;
 
 use super::{Credentials, Exec, Options, Phase, Plan, Step, c_path, c_string, hooks};
 use crate::config::{Config, Personality, Process};
@@ -14,7 +15,9 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 const PER_LINUX32: u64 = 8;
 
 pub(super) fn make_cwd(plan: &mut Plan, config: &Config) -> Result<()> {
-    if let Some(process) = &config.process {
+    if let Some(process) = &config.process
+        && process.cwd != Path::new("/")
+    {
         let path = c_path("process.cwd", &process.cwd)?;
         plan.push(Phase::Init, "process.cwd", Step::MakeCwd { path });
     }
@@ -48,7 +51,7 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) -> Result<()> {
         plan.push(Phase::Init, "domainname", Step::Domainname(name));
     }
     for (path, value) in &config.linux.sysctl {
-        let field = format!("linux.sysctl[{}]", path.replace('/', "."));
+        let field = format!("linux.sysctl[{:?}]", path.replace('/', "."));
         let path = c_string(&field, path.as_str())?;
         let value = c_string(&field, value.as_str())?;
         plan.push(Phase::Init, field, Step::Sysctl { path, value });

@@ -3,6 +3,7 @@
 mod linux;
 mod mounts;
 mod mutate;
+mod mutator;
 mod process;
 mod resources;
 mod seccomp;

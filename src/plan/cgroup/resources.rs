@@ -361,7 +361,7 @@ fn rdma(resources: &Resources, writes: &mut Vec<Write>) {
 /// empty value is an empty line, because a write of no bytes does nothing.
 fn unified(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
     for (file, value) in &resources.unified {
-        let field = format!("unified.{file}");
+        let field = format!("unified[{file:?}]");
         if file.contains(['/', '\0']) {
             return Err(invalid(&field, "must be a file name, without a slash"));
         }

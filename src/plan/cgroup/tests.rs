@@ -156,7 +156,11 @@ fn a_limit_without_its_controller() {
             "pids.limit",
             "pids",
         ),
-        (with_unified("io.max", "8:0 rbps=1"), "unified.io.max", "io"),
+        (
+            with_unified("io.max", "8:0 rbps=1"),
+            "unified[\"io.max\"]",
+            "io",
+        ),
     ] {
         let error = writes(&resources, &hybrid()).unwrap_err();
         assert_eq!(error.kind, Kind::Host);

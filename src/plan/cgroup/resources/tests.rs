@@ -404,7 +404,7 @@ fn unified_files() {
     ] {
         let error = error(&with_unified(file, "1"));
         assert!(
-            error.starts_with(&format!("linux.resources.unified.{file}: ")),
+            error.starts_with(&format!("linux.resources.unified[{file:?}]: ")),
             "{error}"
         );
         assert!(error.contains(part), "{error}");

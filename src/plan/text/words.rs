@@ -1,0 +1,219 @@
+//! The words of options, flags and sets.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+
+use crate::config::Propagation;
+use crate::error::printable;
+use crate::plan::mounts::{MS_NOSYMFOLLOW, attr};
+use crate::plan::{BindAttrs, Capabilities};
+
+/// Text of the config, with control characters escaped.
+pub fn lossy(text: &CStr) -> String {
+    printable(&text.to_string_lossy())
+}
+
+pub fn join(strings: &[CString], separator: &str) -> String {
+    strings
+        .iter()
+        .map(|text| lossy(text))
+        .collect::<Vec<_>>()
+        .join(separator)
+}
+
+pub fn limit(value: u64) -> String {
+    if value == u64::MAX {
+        "unlimited".to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// ` (a,b)` of the parts that are not empty.
+pub fn write_words(f: &mut fmt::Formatter<'_>, parts: &[String]) -> fmt::Result {
+    let words: Vec<_> = parts
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(String::as_str)
+        .collect();
+    if words.is_empty() {
+        Ok(())
+    } else {
+        write!(f, " ({})", words.join(","))
+    }
+}
+
+pub fn propagation_word(propagation: Propagation) -> String {
+    let word = match propagation.flag {
+        libc::MS_SHARED => "shared",
+        libc::MS_SLAVE => "slave",
+        libc::MS_PRIVATE => "private",
+        _ => "unbindable",
+    };
+    if propagation.recursive {
+        format!("r{word}")
+    } else {
+        word.to_owned()
+    }
+}
+
+pub fn propagation_words(list: &[Propagation]) -> String {
+    list.iter()
+        .copied()
+        .map(propagation_word)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn words<const N: usize>(bits: u64, table: [(u64, &str); N]) -> String {
+    let named = table
+        .iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, word)| *word);
+    named.collect::<Vec<_>>().join(",")
+}
+
+pub fn mount_words(flags: u64) -> String {
+    words(
+        flags,
+        [
+            (libc::MS_RDONLY, "ro"),
+            (libc::MS_NOSUID, "nosuid"),
+            (libc::MS_NODEV, "nodev"),
+            (libc::MS_NOEXEC, "noexec"),
+            (libc::MS_SYNCHRONOUS, "sync"),
+            (libc::MS_DIRSYNC, "dirsync"),
+            (libc::MS_MANDLOCK, "mand"),
+            (libc::MS_NOATIME, "noatime"),
+            (libc::MS_NODIRATIME, "nodiratime"),
+            (libc::MS_STRICTATIME, "strictatime"),
+            (libc::MS_RELATIME, "relatime"),
+            (MS_NOSYMFOLLOW, "nosymfollow"),
+            (libc::MS_I_VERSION, "iversion"),
+            (libc::MS_LAZYTIME, "lazytime"),
+            (libc::MS_SILENT, "silent"),
+        ],
+    )
+}
+
+const fn attr_table() -> [(u64, &'static str); 8] {
+    [
+        (attr::RDONLY, "ro"),
+        (attr::NOSUID, "nosuid"),
+        (attr::NODEV, "nodev"),
+        (attr::NOEXEC, "noexec"),
+        (attr::NOATIME, "noatime"),
+        (attr::STRICTATIME, "strictatime"),
+        (attr::NODIRATIME, "nodiratime"),
+        (attr::NOSYMFOLLOW, "nosymfollow"),
+    ]
+}
+
+pub fn attr_words(attrs: BindAttrs) -> String {
+    let mut all = vec![words(attrs.set, attr_table())];
+    let lists = [
+        (attrs.clear & !attr::ATIME, "-", ""),
+        (attrs.recursive_set, "", "r"),
+        (attrs.recursive_clear & !attr::ATIME, "-", "r"),
+    ];
+    for (bits, sign, prefix) in lists {
+        let list = words(bits, attr_table());
+        all.extend(
+            list.split(',')
+                .filter(|w| !w.is_empty())
+                .map(|w| format!("{sign}{prefix}{w}")),
+        );
+    }
+    // The mode relatime is zero: it is what clearing the other modes leaves.
+    for (set, clear, word) in [
+        (attrs.set, attrs.clear, "relatime"),
+        (attrs.recursive_set, attrs.recursive_clear, "rrelatime"),
+    ] {
+        if clear & attr::ATIME != 0 && set & attr::ATIME == 0 {
+            all.push(word.to_owned());
+        }
+    }
+    all.retain(|part| !part.is_empty());
+    all.join(",")
+}
+
+/// A list of arguments from which the boundaries of each can be seen.
+pub fn quoted(strings: &[CString]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@%".contains(c);
+    let quote = |text: &CString| {
+        let text = text.to_string_lossy();
+        match !text.is_empty() && text.chars().all(plain) {
+            true => text.into_owned(),
+            false => format!("{text:?}"),
+        }
+    };
+    strings.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// `chown,kill (bounding permitted), none (effective inheritable ambient)`: sets that are the same
+/// are told once.
+pub fn capability_words(sets: &Capabilities) -> String {
+    let named = [
+        ("bounding", sets.bounding),
+        ("permitted", sets.permitted),
+        ("effective", sets.effective),
+        ("inheritable", sets.inheritable),
+        ("ambient", sets.ambient),
+    ];
+    let mut groups: Vec<(u64, Vec<&str>)> = Vec::new();
+    for (name, set) in named {
+        match groups.iter_mut().find(|(other, _)| *other == set) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((set, vec![name])),
+        }
+    }
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|(set, names)| format!("{} ({})", capability_names(*set), names.join(" ")))
+        .collect();
+    groups.join(", ")
+}
+
+fn capability_names(set: u64) -> String {
+    let mut all: Vec<_> = caps::all().into_iter().collect();
+    all.sort_by_key(caps::Capability::index);
+    let names: Vec<_> = all
+        .into_iter()
+        .filter(|capability| set & capability.bitmask() != 0)
+        .map(|capability| {
+            let name = capability.to_string().to_lowercase();
+            name.trim_start_matches("cap_").to_owned()
+        })
+        .collect();
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(","),
+    }
+}
+
+/// The flags of seccomp(2), without SECCOMP_FILTER_FLAG_.
+pub fn filter_flag_words(flags: u64) -> String {
+    words(
+        flags,
+        [
+            (libc::SECCOMP_FILTER_FLAG_TSYNC, "TSYNC"),
+            (libc::SECCOMP_FILTER_FLAG_LOG, "LOG"),
+            (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, "SPEC_ALLOW"),
+            (libc::SECCOMP_FILTER_FLAG_NEW_LISTENER, "NEW_LISTENER"),
+            (libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH, "TSYNC_ESRCH"),
+            (
+                libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+                "WAIT_KILLABLE_RECV",
+            ),
+        ],
+    )
+}
+
+/// personality(2).
+pub fn personality_word(persona: u64) -> String {
+    match persona {
+        0 => "linux".to_owned(),
+        8 => "linux32".to_owned(),
+        other => format!("{other:#x}"),
+    }
+}

@@ -1,0 +1,191 @@
+//! A case: what its file says, and the plan or the error that comes of it.
+//!
+//! `cases/NAME.json` has `about` (what it shows), `config` or `base` (another config: `minimal`,
+//! `default`, `rootless` or the name of a case), `set`, `remove` and `files` (changes by JSON
+//! pointer; the last takes the value from a file of the repository), `host` and `options`.
+
+use std::path::{Path, PathBuf};
+
+use sampan::config::default::default_config;
+use sampan::config::seccomp::Arch;
+use sampan::error::Result;
+use sampan::host::{CgroupHost, Host};
+use sampan::plan::{self, Options, Plan};
+use sampan::spec;
+use serde_json::Value;
+
+pub const BUNDLE: &str = "/bundle";
+
+pub struct Case {
+    pub name: String,
+    pub config: Value,
+    pub host: Host,
+    pub options: Options,
+}
+
+impl Case {
+    /// Every case, sorted by name.
+    pub fn all() -> Vec<Self> {
+        names("json").iter().map(|name| Self::read(name)).collect()
+    }
+
+    fn read(name: &str) -> Self {
+        let file = read_json(&directory().join(format!("{name}.json")));
+        let about = file["about"].as_str().unwrap_or_default();
+        assert!(!about.is_empty(), "{name} does not say what it is about");
+        Self {
+            name: name.to_owned(),
+            config: config(&file),
+            host: host(file["host"].as_str().expect("a host")),
+            options: options(&file["options"]),
+        }
+    }
+
+    pub fn plan(&self) -> Result<Plan> {
+        plan(&self.config, &self.host, &self.options)
+    }
+
+    /// What is kept: the plan as `explain` prints it, or the error.
+    pub fn text(&self) -> String {
+        match self.plan() {
+            Ok(plan) => plan.text(),
+            Err(error) => format!("error    {error}\n"),
+        }
+    }
+
+    pub fn golden(&self) -> PathBuf {
+        directory().join(format!("{}.txt", self.name))
+    }
+}
+
+/// From the bytes of a config to its plan, as `create` does it.
+pub fn plan(config: &Value, host: &Host, options: &Options) -> Result<Plan> {
+    let config = spec::config(config.to_string().as_bytes(), Path::new(BUNDLE))?;
+    plan::build(&config, host, options)
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans/cases")
+}
+
+/// The names of the files with this extension, sorted.
+fn names(extension: &str) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(directory())
+        .expect("the cases")
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Kept texts whose case is gone.
+pub fn orphans() -> Vec<String> {
+    let cases = names("json");
+    let mut texts = names("txt");
+    texts.retain(|name| !cases.contains(name));
+    texts
+}
+
+fn read_json(path: &Path) -> Value {
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn config(case: &Value) -> Value {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut config = match case["base"].as_str() {
+        None => case["config"].clone(),
+        Some("minimal") => read_json(&repository.join("tests/plans/minimal.json")),
+        Some("default") => serde_json::from_str(&default_config(None)).unwrap(),
+        Some("rootless") => serde_json::from_str(&default_config(Some((1000, 1000)))).unwrap(),
+        Some(other) => config(&read_json(&directory().join(format!("{other}.json")))),
+    };
+    assert!(config.is_object(), "a case needs config or base");
+    let members = |key: &str| case[key].as_object().cloned().unwrap_or_default();
+    for (pointer, value) in members("set") {
+        set(&mut config, &pointer, value);
+    }
+    for (pointer, file) in members("files") {
+        let path = repository.join(file.as_str().expect("a file's path"));
+        set(&mut config, &pointer, read_json(&path));
+    }
+    for pointer in case["remove"].as_array().into_iter().flatten() {
+        let key = pointer.as_str().unwrap().trim_start_matches('/');
+        let removed = config.as_object_mut().unwrap().remove(key);
+        assert!(removed.is_some(), "nothing at {pointer}");
+    }
+    config
+}
+
+/// Sets what a JSON pointer names; makes the objects on the way.
+fn set(config: &mut Value, pointer: &str, value: Value) {
+    let keys = pointer.strip_prefix('/').expect("a pointer").split('/');
+    *keys.fold(config, |place, key| &mut place[key]) = value;
+}
+
+fn options(case: &Value) -> Options {
+    let flag = |name: &str| case[name].as_bool().unwrap_or_default();
+    let number = |name: &str| case[name].as_u64().unwrap_or_default() as u32;
+    Options {
+        id: "ship".to_owned(),
+        no_pivot: flag("no_pivot"),
+        no_new_keyring: flag("no_new_keyring"),
+        no_cgroup: flag("no_cgroup"),
+        preserved_fds: number("preserved_fds"),
+        listen_fds: number("listen_fds"),
+    }
+}
+
+/// A fixed host, so that a plan depends on nothing but the case.
+pub fn host(name: &str) -> Host {
+    let cgroup = |mount: &str, controllers: &[&str], own: &str| {
+        Some(CgroupHost {
+            mount: PathBuf::from(mount),
+            controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
+            own: own.to_owned(),
+        })
+    };
+    let all = [
+        "cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc",
+    ];
+    let unified = Host {
+        kernel: (6, 12),
+        euid: 0,
+        egid: 0,
+        in_user_namespace: false,
+        last_capability: 40,
+        cgroup: cgroup("/sys/fs/cgroup", &all, "/system.slice/engine.service"),
+        apparmor: false,
+        selinux: false,
+        arch: Arch::X86_64,
+    };
+    match name {
+        "unified" => unified,
+        "apparmor" => Host {
+            apparmor: true,
+            ..unified
+        },
+        "hybrid" => Host {
+            cgroup: cgroup("/sys/fs/cgroup/unified", &[], "/"),
+            ..unified
+        },
+        "none" => Host {
+            cgroup: None,
+            ..unified
+        },
+        "rootless" => Host {
+            euid: 1000,
+            egid: 1000,
+            cgroup: cgroup(
+                "/sys/fs/cgroup",
+                &all,
+                "/user.slice/user-1000.slice/session-1.scope",
+            ),
+            ..unified
+        },
+        other => panic!("no host {other}"),
+    }
+}
