@@ -5,23 +5,25 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use sampan::cli::{self, Cli, Parsed};
+use sampan::cli::{self, Cli, Command, Parsed};
 use sampan::commands;
 use sampan::error::Error;
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
 use sampan::sys::{Fail, binary};
 
-/// The exit status of a failure; `run` otherwise ends as its container does.
+/// The exit status of a failure; `run` and `exec` otherwise end as their process does.
 const FAILURE: u8 = 1;
+/// The exit status of an `exec` that failed: engines tell it from that of the process.
+const EXEC_FAILURE: u8 = 255;
 
 /// The verbs whose process becomes a container's.
-const MAKES_PROCESSES: [&str; 2] = ["create", "run"];
+const MAKES_PROCESSES: [&str; 3] = ["create", "exec", "run"];
 
 fn main() -> ExitCode {
     let all: Vec<OsString> = std::env::args_os().collect();
     if let Err(error) = protect(&all) {
-        return fail(&Log::default(), &error);
+        return fail(&Log::default(), &error, FAILURE);
     }
     let args = all.into_iter().skip(1).collect::<Vec<_>>();
     // A wrong command line is told in the log that it names, because that is where engines look.
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(FAILURE),
         },
-        Err(error) => fail(&Log::open(&spare).unwrap_or_default(), &error),
+        Err(error) => fail(&Log::open(&spare).unwrap_or_default(), &error, FAILURE),
     }
 }
 
@@ -59,18 +61,22 @@ fn protect(args: &[OsString]) -> Result<(), Error> {
 fn run(cli: Cli) -> ExitCode {
     let log = match Log::open(&cli.global) {
         Ok(log) => log,
-        Err(error) => return fail(&Log::default(), &error),
+        Err(error) => return fail(&Log::default(), &error, FAILURE),
+    };
+    let failure = match cli.command {
+        Command::Exec(_) => EXEC_FAILURE,
+        _ => FAILURE,
     };
     match commands::dispatch(cli, &log) {
         Ok(status) => {
             log.succeed();
             ExitCode::from(status)
         }
-        Err(error) => fail(&log, &error),
+        Err(error) => fail(&log, &error, failure),
     }
 }
 
-fn fail(log: &Log, error: &Error) -> ExitCode {
+fn fail(log: &Log, error: &Error, status: u8) -> ExitCode {
     log.fail(error);
-    ExitCode::from(FAILURE)
+    ExitCode::from(status)
 }

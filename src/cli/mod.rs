@@ -151,6 +151,11 @@ pub enum Command {
     ///
     /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
     Run(Run),
+    /// Execute one more process in a running container.
+    ///
+    /// The exit status is that of the process, or 128 plus the number of the signal that ended it;
+    /// 255 if it could not be executed.
+    Exec(Box<Exec>),
     /// Print the state of a container as JSON
     State(Id),
     /// Send a signal to the process of a container
@@ -268,6 +273,95 @@ pub struct Run {
     /// Keep the state and the cgroup when the process ends; `delete` removes them
     #[arg(long)]
     pub keep: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Exec {
+    /// File with the process as JSON, like `process` of config.json; then there is no COMMAND
+    #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
+    pub process: Option<PathBuf>,
+
+    /// Return as soon as the process runs
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+
+    /// Environment variable; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+
+    /// User and group in the container, as numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub user: Option<String>,
+
+    /// Further group, as a number; may be repeated
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+
+    /// Capability to add; may be repeated
+    #[arg(short, long, value_name = "CAP")]
+    pub cap: Vec<String>,
+
+    /// Set no_new_privs
+    #[arg(long)]
+    pub no_new_privs: bool,
+
+    /// SELinux label of the process
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+
+    /// AppArmor profile of the process
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+
+    /// Execute the process although the container is paused; it starts when the container resumes
+    #[arg(long)]
+    pub ignore_paused: bool,
+
+    /// Cgroup of the process, below the container's
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+
+    /// Unix stream socket that receives the master of the process's terminal
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+
+    /// Unix stream socket that receives a pidfd of the process
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+
+    /// File to write the process id to, as seen by the caller; it exists only if the process runs
+    #[arg(long, value_name = "PATH")]
+    pub pid_file: Option<PathBuf>,
+
+    /// Pass this many descriptors, from 3 upwards, to the process.
+    ///
+    /// They come after those that LISTEN_FDS announces.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+
+    /// Do not adopt the orphans of the process
+    #[arg(long)]
+    pub no_subreaper: bool,
+
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// Program and arguments
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub command: Vec<String>,
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::bundle::{Loaded, options};
-use super::{CgroupDriver, Context, delete};
+use super::saved::destroy;
+use super::{CgroupDriver, Context};
 use crate::cli::{Create, Run, Setup};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -59,7 +60,7 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         (Err(error), _) => Err(error),
     };
     if status.is_err() || !args.keep {
-        delete::destroy(context, &dir, &state)?;
+        destroy(context, &dir, &state)?;
     }
     status
 }
@@ -132,7 +133,7 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
 
 /// The descriptors that the process inherits must be open: what the runtime opens next would take
 /// the number of one that is not.
-fn check_preserved(count: u32) -> Result<()> {
+pub fn check_preserved(count: u32) -> Result<()> {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     let missing = (0..count)
         .map(|index| index.saturating_add(3))

@@ -1,10 +1,9 @@
 //! `delete`.
 
 use super::Context;
-use super::start::saved_plan;
+use super::saved::destroy;
 use crate::cli::Delete;
 use crate::error::{Error, Kind, Result};
-use crate::run::{run_poststop_hooks, teardown};
 use crate::state::{Dir, State, Status};
 
 /// Removes containers: stopped ones, created ones, and with `--force` any.
@@ -36,21 +35,4 @@ fn remove_remains(dir: &Dir, error: &Error) -> Result<()> {
         Kind::NotFound | Kind::Setup => dir.remove(),
         _ => Err(error.clone()),
     }
-}
-
-/// Ends a container: processes, cgroup, directory, then the poststop hooks, whose failures only
-/// warn. Source: runtime-spec 1.3, runtime.md, lifecycle, steps 12 and 13.
-pub fn destroy(context: &Context, dir: &Dir, state: &State) -> Result<()> {
-    // The hooks are read before the directory goes; without a config there are none.
-    let plan = saved_plan(dir, state);
-    teardown::kill(state)?;
-    teardown::remove(dir, state)?;
-    let failures = match plan {
-        Ok(plan) => run_poststop_hooks(&plan, state),
-        Err(error) => vec![error],
-    };
-    for error in failures {
-        context.log.warn(format!("container {}: {error}", state.id));
-    }
-    Ok(())
 }

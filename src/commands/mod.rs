@@ -4,10 +4,12 @@ pub mod bundle;
 mod create;
 mod delete;
 mod everyone;
+mod exec;
 mod explain;
 mod features;
 mod kill;
 mod list;
+mod saved;
 mod spec;
 mod start;
 mod state;
@@ -120,6 +122,7 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
         Command::Features(args) => features::features(&context, &args)?,
         Command::Create(args) => create::create(&context, &args)?,
         Command::Run(args) => return create::run(&context, &args),
+        Command::Exec(args) => return exec::exec(&context, &args),
         Command::Start(args) => start::start(&context, &args)?,
         Command::Delete(args) => delete::delete(&context, &args)?,
     }

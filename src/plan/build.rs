@@ -42,14 +42,16 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     rootfs::devices(&mut plan, config, host)?;
     process::make_cwd(&mut plan, config)?;
     hooks::create(&mut plan, config)?;
-    process::console(&mut plan, config);
+    if let Some(process) = &config.process {
+        process::streams(&mut plan, process, true);
+    }
     rootfs::protect(&mut plan, config)?;
     let shared = rootfs::root_is_shared(config);
     let kind = root_switch(config, options);
     plan.push(Phase::Init, "root.path", Step::SwitchRoot { kind, shared });
     rootfs::after_switch(&mut plan, config)?;
     process::settings(&mut plan, config)?;
-    process::become_user(&mut plan, config, host, options)?;
+    process::create(&mut plan, config, host, options)?;
     hooks::later(&mut plan, config)?;
     Ok(plan)
 }

@@ -7,6 +7,7 @@
 mod build;
 pub mod cgroup;
 pub mod devices;
+mod exec;
 mod hooks;
 mod mounts;
 mod namespaces;
@@ -17,6 +18,7 @@ pub mod syscalls;
 mod text;
 
 pub use build::{Options, build};
+pub use exec::exec;
 pub use mounts::attr;
 
 use std::ffi::CString;
@@ -286,6 +288,12 @@ pub enum Step {
         kind: NamespaceKind,
         path: CString,
     },
+    /// setns(2) with a pidfd of the container's init process.
+    EnterContainer {
+        kinds: Vec<NamespaceKind>,
+    },
+    /// The root directory of the container that was entered.
+    ContainerRoot,
     /// unshare(2) of a time namespace and its offsets, for the child to enter.
     TimeOffsets {
         offsets: String,
@@ -348,6 +356,8 @@ pub enum Step {
     Console {
         size: Option<ConsoleSize>,
         uid: u32,
+        /// /dev/console shows it too.
+        bind: bool,
     },
     /// The three standard descriptors go to the user, and /dev/null is the container's.
     Stdio {

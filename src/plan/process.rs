@@ -24,16 +24,12 @@ pub(super) fn make_cwd(plan: &mut Plan, config: &Config) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn console(plan: &mut Plan, config: &Config) {
-    let Some(process) = &config.process else {
-        return;
-    };
+/// The standard streams. `bind` makes the terminal the container's /dev/console too.
+pub(super) fn streams(plan: &mut Plan, process: &Process, bind: bool) {
     let uid = process.user.uid;
     if process.terminal {
-        let step = Step::Console {
-            size: process.console_size,
-            uid,
-        };
+        let size = process.console_size;
+        let step = Step::Console { size, uid, bind };
         plan.push(Phase::Init, "process.terminal", step);
     } else {
         plan.push(Phase::Init, "process.user", Step::Stdio { uid });
@@ -56,18 +52,23 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) -> Result<()> {
         let value = c_string(&field, value.as_str())?;
         plan.push(Phase::Init, field, Step::Sysctl { path, value });
     }
+    personality(plan, config);
+    Ok(())
+}
+
+pub(super) fn personality(plan: &mut Plan, config: &Config) {
     if let Some(personality) = config.linux.personality {
         let persona = match personality {
             Personality::Linux => 0,
             Personality::Linux32 => PER_LINUX32,
         };
-        plan.push(Phase::Init, "linux.personality", Step::Personality(persona));
+        let step = Step::Personality(persona);
+        plan.push(Phase::Init, "linux.personality", step);
     }
-    Ok(())
 }
 
-/// The steps after which nothing of the runtime's privilege is left.
-pub(super) fn become_user(
+/// The steps of a new container's process, from the host's root to its execve(2).
+pub(super) fn create(
     plan: &mut Plan,
     config: &Config,
     host: &Host,
@@ -77,19 +78,26 @@ pub(super) fn become_user(
         plan.push(Phase::Init, "process", Step::WaitForStart);
         return Ok(());
     };
+    let exec = become_user(plan, config, process, host, options)?;
+    hooks::start(plan, config)?;
+    execute(plan, config, process, host, exec, options)
+}
+
+/// The steps after which nothing of the runtime's privilege is left; then the process waits.
+pub(super) fn become_user(
+    plan: &mut Plan,
+    config: &Config,
+    process: &Process,
+    host: &Host,
+    options: &Options,
+) -> Result<Exec> {
     labels(plan, config, process, host)?;
     if let Some(score) = process.oom_score_adj {
-        plan.push(
-            Phase::Parent,
-            "process.oomScoreAdj",
-            Step::OomScoreAdj(score),
-        );
+        let step = Step::OomScoreAdj(score);
+        plan.push(Phase::Parent, "process.oomScoreAdj", step);
     }
     let cwd = c_path("process.cwd", &process.cwd)?;
     plan.push(Phase::Init, "process.cwd", Step::Cwd { path: cwd.clone() });
-    let late = config.linux.seccomp.is_some()
-        && !process.no_new_privileges
-        && process.capabilities.permitted & CAP_SYS_ADMIN == 0;
     let credentials = Step::Credentials(Credentials {
         uid: process.user.uid,
         gid: process.user.gid,
@@ -97,41 +105,50 @@ pub(super) fn become_user(
         umask: process.user.umask,
         capabilities: process.capabilities,
         last_capability: host.last_capability,
-        keep_sys_admin: late,
+        keep_sys_admin: filter_needs_admin(config, process),
     });
     plan.push(Phase::Init, "process.user", credentials);
     if process.no_new_privileges {
-        plan.push(
-            Phase::Init,
-            "process.noNewPrivileges",
-            Step::NoNewPrivileges,
-        );
+        let step = Step::NoNewPrivileges;
+        plan.push(Phase::Init, "process.noNewPrivileges", step);
     }
     plan.push(Phase::Init, "process.cwd", Step::CheckCwd { path: cwd });
     let exec = exec(process, options)?;
     let candidates = exec.candidates.clone();
-    plan.push(
-        Phase::Init,
-        "process.args[0]",
-        Step::FindExecutable { candidates },
-    );
+    let step = Step::FindExecutable { candidates };
+    plan.push(Phase::Init, "process.args[0]", step);
     if !process.env.iter().any(|entry| entry.starts_with("HOME=")) {
         let uid = process.user.uid;
         plan.push(Phase::Init, "process.env", Step::FindHome { uid });
     }
     plan.push(Phase::Init, "process", Step::WaitForStart);
-    hooks::start(plan, config)?;
+    Ok(exec)
+}
+
+/// Without no_new_privs the kernel takes a filter from CAP_SYS_ADMIN only. seccomp(2).
+fn filter_needs_admin(config: &Config, process: &Process) -> bool {
+    config.linux.seccomp.is_some()
+        && !process.no_new_privileges
+        && process.capabilities.permitted & CAP_SYS_ADMIN == 0
+}
+
+/// The last steps. After the filter as few system calls as possible: the profile must allow them.
+pub(super) fn execute(
+    plan: &mut Plan,
+    config: &Config,
+    process: &Process,
+    host: &Host,
+    exec: Exec,
+    options: &Options,
+) -> Result<()> {
     let first = 3 + options.preserved_fds;
     plan.push(Phase::Start, "open descriptors", Step::CloseRange { first });
     rlimits(plan, process);
     seccomp(plan, config, host)?;
-    if late {
+    if filter_needs_admin(config, process) {
         let capabilities = process.capabilities;
-        plan.push(
-            Phase::Start,
-            "process.capabilities",
-            Step::DropSysAdmin { capabilities },
-        );
+        let step = Step::DropSysAdmin { capabilities };
+        plan.push(Phase::Start, "process.capabilities", step);
     }
     plan.push(Phase::Start, "process.args", Step::Exec(exec));
     Ok(())

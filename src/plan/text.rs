@@ -140,6 +140,8 @@ impl Step {
             Self::Rlimit { .. } => "rlimit",
             Self::Hook(_) => "hook",
             Self::JoinNamespace { .. } => "join-namespace",
+            Self::EnterContainer { .. } => "enter-container",
+            Self::ContainerRoot => "container-root",
             Self::TimeOffsets { .. } => "time-offsets",
             Self::BecomeRoot { .. } => "become-root",
             Self::UnshareCgroup => "unshare-cgroup",

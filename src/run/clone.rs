@@ -97,6 +97,7 @@ fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
             let namespace = opened.ok_or(Fail::new("setns", nix::errno::Errno::EBADF))?;
             process::setns(namespace.as_fd(), kind.flag())
         }
+        Step::EnterContainer { kinds } => init::enter_container(opened, kinds),
         Step::BecomeRoot { setgroups } => init::become_root(*setgroups),
         Step::TimeOffsets { offsets } => {
             process::unshare(NamespaceKind::Time.flag())?;

@@ -1,18 +1,19 @@
 //! From a plan to a container that waits for `start`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
+use super::attend::{self, Sockets, connection_lost};
 use super::clone::{self, Spawned};
 use super::init::Inherited;
-use super::sync::{self, Report};
+use super::sync;
 use super::teardown::Undo;
-use super::{executable, prepare, start, words};
+use super::{prepare, start, words};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::plan::{self, Phase, Plan, Planned, Step};
+use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, Dir, Root, State, Status};
 use crate::sys::{Fail, process, socket};
 use crate::timestamp;
@@ -51,13 +52,18 @@ pub struct Created {
 /// The step that failed, by its property of the config.
 pub fn create(request: &Request) -> Result<Created> {
     let opened = prepare::open(request.plan, request.host)?;
-    let console = connect(request.console_socket, "--console-socket")?;
-    let pidfd_socket = connect(request.pidfd_socket, "--pidfd-socket")?;
+    let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let mut undo = Undo::new(request.root.claim(&request.options.id)?);
     let mut state = first_state(request);
-    let made = make(request, &mut undo, &mut state, opened, console.as_ref());
+    let made = make(
+        request,
+        &mut undo,
+        &mut state,
+        opened,
+        sockets.console.as_ref(),
+    );
     let finished = made.and_then(|(spawned, connection, terminal)| {
-        finish(request, &undo, &state, &spawned, pidfd_socket.as_ref())?;
+        finish(request, &undo, &state, &spawned, &sockets)?;
         sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
         Ok((spawned, terminal))
     });
@@ -81,20 +87,6 @@ pub fn create(request: &Request) -> Result<Created> {
             Err(error)
         }
     }
-}
-
-fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
-    path.map(|path| {
-        socket::connect_stream(path).map_err(|fail| {
-            Error::sys(format!("{flag} {}", path.display()), fail.op, fail.errno)
-                .hint("the caller must listen there on a Unix stream socket")
-        })
-    })
-    .transpose()
-}
-
-fn connection_lost(fail: Fail) -> Error {
-    Error::sys("connection to init", fail.op, fail.errno)
 }
 
 /// What `delete --force` needs if the runtime dies before the container is complete.
@@ -141,8 +133,8 @@ fn make(
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
     let inherited = Inherited {
         runtime,
-        listener: start::listen(&dir.path)?,
-        lock: state::lock_init(&dir)?,
+        listener: Some(start::listen(&dir.path)?),
+        lock: Some(state::lock_init(&dir)?),
         opened,
         bundle: plan::c_path("bundle", request.bundle)?,
     };
@@ -153,7 +145,7 @@ fn make(
         .map_err(|(position, fail)| clone_error(request.plan, position, fail))?;
     undo.process = first.pidfd.try_clone().ok();
     if request.plan.new_user_namespace {
-        write_maps(request.plan, first.pid)?;
+        attend::write_maps(request.plan, first.pid)?;
         sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
     }
     let spawned = if request.plan.intermediate {
@@ -165,16 +157,20 @@ fn make(
     };
     state.pid = spawned.pid;
     state.start_time = state::start_time(spawned.pid).unwrap_or_default();
-    for (_, planned) in request.plan.phase(Phase::Parent) {
-        if let Step::OomScoreAdj(score) = planned.step {
-            write_proc(planned, spawned.pid, "oom_score_adj", &score.to_string())?;
-        }
-    }
-    let terminal = attend(request, undo, state, &connection, console)?;
+    attend::apply(request.plan, Phase::Parent, spawned.pid)?;
+    let hooks = || {
+        words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
+        let inside = State {
+            pid: pid_inside(state.pid),
+            ..state.clone()
+        };
+        Ok(words::state_text(&inside, Status::Creating))
+    };
+    let terminal = attend::attend(request.plan, &connection, console, hooks, || undo.death())?;
     Ok((spawned, connection, terminal))
 }
 
-fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> Error {
+pub(super) fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> Error {
     match position.and_then(|position| plan.steps.get(position)) {
         Some(planned) => words::step_error(planned, fail.op, fail.errno),
         None => {
@@ -234,70 +230,6 @@ fn make_cgroup(request: &Request) -> Result<Option<Cgroup>> {
     Ok(made)
 }
 
-/// user_namespaces(7).
-fn write_maps(plan: &Plan, pid: i32) -> Result<()> {
-    for (_, planned) in plan.phase(Phase::Parent) {
-        if let Step::IdMap { group, map } = &planned.step {
-            let file = if *group { "gid_map" } else { "uid_map" };
-            write_proc(planned, pid, file, map)?;
-        }
-    }
-    Ok(())
-}
-
-fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()> {
-    let path = PathBuf::from(format!("/proc/{pid}/{file}"));
-    std::fs::write(&path, value).map_err(|error| {
-        let what = format!("{}: {}", planned.field, planned.step);
-        Error::io(what, "write", &error)
-    })
-}
-
-/// Does what init asks for, until it is ready; the terminal's master if it stays here.
-fn attend(
-    request: &Request,
-    undo: &Undo,
-    state: &State,
-    connection: &OwnedFd,
-    console: Option<&OwnedFd>,
-) -> Result<Option<OwnedFd>> {
-    let mut terminal = None;
-    loop {
-        match Report::receive(connection.as_fd()).map_err(connection_lost)? {
-            Some((Report::Hooks, _)) => {
-                words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
-                let inside = State {
-                    pid: pid_inside(state.pid),
-                    ..state.clone()
-                };
-                let text = words::state_text(&inside, Status::Creating);
-                sync::send_go(connection.as_fd(), &text).map_err(connection_lost)?;
-            }
-            Some((Report::Console, Some(master))) => match console {
-                Some(console) => send_terminal(console, master.as_fd())?,
-                None => terminal = Some(master),
-            },
-            Some((Report::Ready(candidate), Some(root))) => {
-                executable::check_found(request.plan, candidate, root.as_fd())?;
-                return Ok(terminal);
-            }
-            Some((Report::Failure(failure), root)) => {
-                let root = root.as_ref().map(AsFd::as_fd);
-                return Err(words::failure_in_root(request.plan, &failure, root));
-            }
-            Some(_) => {}
-            None => return Err(undo.death()),
-        }
-    }
-}
-
-/// One message: the descriptor, and a name that tells what it is. Source: the console socket of
-/// runtime command lines, as engines receive it.
-fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
-    socket::send(console.as_fd(), b"/dev/ptmx", Some(master))
-        .map_err(|fail| Error::sys("--console-socket", fail.op, fail.errno))
-}
-
 /// The pid that a process has in its own pid namespace: the last of `NSpid`. proc_pid_status(5).
 pub(super) fn pid_inside(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -319,29 +251,11 @@ fn finish(
     undo: &Undo,
     state: &State,
     spawned: &Spawned,
-    pidfd_socket: Option<&OwnedFd>,
+    sockets: &Sockets,
 ) -> Result<()> {
-    for (_, planned) in request.plan.phase(Phase::Ready) {
-        if let Step::Rlimit {
-            resource,
-            soft,
-            hard,
-            ..
-        } = planned.step
-        {
-            process::hard_limit(resource)
-                .and_then(|own| match hard > own {
-                    true => process::set_rlimit(spawned.pid, resource, soft, hard),
-                    false => Ok(()),
-                })
-                .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
-        }
-    }
+    attend::apply(request.plan, Phase::Ready, spawned.pid)?;
     state.save(undo.dir())?;
-    if let Some(socket) = pidfd_socket {
-        socket::send(socket.as_fd(), b"standard", Some(spawned.pidfd.as_fd()))
-            .map_err(|fail| Error::sys("--pidfd-socket", fail.op, fail.errno))?;
-    }
+    sockets.send_pidfd("standard", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
             .map_err(|error| error.context("--pid-file"))?;

@@ -1,7 +1,9 @@
 //! The executor of a plan, on both sides of one clone3(2).
 
+mod attend;
 mod clone;
 mod create;
+mod exec;
 mod executable;
 pub mod hooks;
 pub mod init;
@@ -14,5 +16,6 @@ pub mod teardown;
 mod words;
 
 pub use create::{Created, Request, create};
+pub use exec::{ExecRequest, Executed, exec};
 pub use start::start;
 pub use words::{run_hooks, run_poststop_hooks};

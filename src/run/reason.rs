@@ -15,17 +15,19 @@ use crate::sys::{mount, path};
 pub fn of_refused_options(fs: &Filesystem) -> Option<String> {
     let context = mount::fs_open(&fs.fstype).ok()?;
     let data = fs.data.to_str().ok()?;
-    data.split(',').filter(|option| !option.is_empty()).find_map(|option| {
-        let (key, value) = match option.split_once('=') {
-            Some((key, value)) => (key, Some(CString::new(value).ok()?)),
-            None => (option, None),
-        };
-        let key = CString::new(key).ok()?;
-        match mount::fs_set(context.as_fd(), &key, value.as_deref()) {
-            Ok(()) => None,
-            Err(_) => message(context.as_fd()),
-        }
-    })
+    data.split(',')
+        .filter(|option| !option.is_empty())
+        .find_map(|option| {
+            let (key, value) = match option.split_once('=') {
+                Some((key, value)) => (key, Some(CString::new(value).ok()?)),
+                None => (option, None),
+            };
+            let key = CString::new(key).ok()?;
+            match mount::fs_set(context.as_fd(), &key, value.as_deref()) {
+                Ok(()) => None,
+                Err(_) => message(context.as_fd()),
+            }
+        })
 }
 
 /// The last error among the messages: each read(2) takes one, `e` in front marks errors.

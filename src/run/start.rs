@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::sync::{self, Report};
-use super::words;
+use super::attend::await_execve;
+use super::{sync, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::{State, Status};
@@ -48,26 +48,7 @@ pub fn start(dir: &Path, state: &State, plan: impl FnOnce() -> Result<Plan>) -> 
     };
     let text = words::state_text(state, Status::Created);
     sync::send_go(connection.as_fd(), &text).map_err(|fail| lost(fail.errno))?;
-    let mut executing = false;
-    loop {
-        match Report::receive(connection.as_fd()) {
-            Ok(Some((Report::Executing, _))) => executing = true,
-            Ok(Some((Report::Failure(failure), root))) => {
-                let root = root.as_ref().map(AsFd::as_fd);
-                return Err(match plan() {
-                    Ok(plan) => words::failure_in_root(&plan, &failure, root),
-                    Err(_) => Error::sys("start", &failure.op(), failure.errno),
-                });
-            }
-            Ok(Some(_)) => {}
-            Ok(None) if executing => return Ok(()),
-            Ok(None) => {
-                let message = "init died before it executed the process (possibly OOM-killed)";
-                return Err(Error::new(Kind::Setup, message));
-            }
-            Err(fail) => return Err(lost(fail.errno)),
-        }
-    }
+    await_execve(&connection, plan, |fail| lost(fail.errno))
 }
 
 fn lost(errno: Errno) -> Error {

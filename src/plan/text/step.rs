@@ -50,6 +50,11 @@ impl Display for Step {
             Self::JoinNamespace { kind, path } => {
                 write!(f, "join {} namespace {}", kind.name(), lossy(path))
             }
+            Self::EnterContainer { kinds } => {
+                let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+                write!(f, "enter the container's namespaces: {}", names.join(" "))
+            }
+            Self::ContainerRoot => f.write_str("open the container's root"),
             Self::TimeOffsets { offsets } => {
                 let offsets = offsets.trim_end().replace('\n', ", ");
                 write!(f, "new time namespace with offsets {offsets}")

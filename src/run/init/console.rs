@@ -16,7 +16,7 @@ impl Init<'_> {
     /// Opens a pair in the container's devpts, hands the one end out and becomes the other.
     /// Everything is verified and used by descriptor: the names in /dev belong to the image
     /// (CVE-2025-52565).
-    pub(super) fn console(&mut self, size: Option<ConsoleSize>, uid: u32) -> Sys<()> {
+    pub(super) fn console(&mut self, size: Option<ConsoleSize>, uid: u32, bind: bool) -> Sys<()> {
         let root = self.root()?;
         // To open a file that is not verified could block, or make a device act.
         let handle = path::open_in_root(root, c"/dev/pts/ptmx", libc::O_PATH)?;
@@ -31,9 +31,11 @@ impl Init<'_> {
             terminal::set_size(peer.as_fd(), size.height, size.width)?;
         }
         own(peer.as_fd(), uid)?;
-        let tree = mount::clone_tree(Some(peer.as_fd()), c"", false)?;
-        let target = console_target(root)?;
-        mount::attach(tree.as_fd(), target.as_fd())?;
+        if bind {
+            let tree = mount::clone_tree(Some(peer.as_fd()), c"", false)?;
+            let target = console_target(root)?;
+            mount::attach(tree.as_fd(), target.as_fd())?;
+        }
         Report::Console.send(self.connection.as_fd(), Some(ptmx.as_fd()))?;
         terminal::make_controlling(peer.as_fd())?;
         for stream in 0..3 {

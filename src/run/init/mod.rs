@@ -26,10 +26,10 @@ use crate::sys::{self, Fail, Sys, path, process, socket};
 pub struct Inherited {
     /// The connection to the runtime that made it.
     pub runtime: OwnedFd,
-    /// Where `start` connects.
-    pub listener: OwnedFd,
+    /// Where `start` connects; without it the runtime that made the process starts it.
+    pub listener: Option<OwnedFd>,
     /// A file that is locked until execve(2) closes it: the container counts as created so long.
-    pub lock: OwnedFd,
+    pub lock: Option<OwnedFd>,
     /// What the runtime has opened for the steps, by position in the plan.
     pub opened: Vec<Option<OwnedFd>>,
     /// The bundle, as working directory of hooks that still see the host's paths.
@@ -41,10 +41,15 @@ impl Inherited {
     /// resolves the path of the program while all is still open, so that `/proc/self/fd/N/../..`
     /// would lead to the host from a directory of the host (CVE-2024-21626).
     pub(super) fn keep_only(&self, plan: &Plan) -> Sys<()> {
-        let own = [&self.runtime, &self.listener, &self.lock];
+        let own = [
+            Some(&self.runtime),
+            self.listener.as_ref(),
+            self.lock.as_ref(),
+        ];
         let opened = self.opened.iter().flatten();
         let mut keep: Vec<_> = own
             .into_iter()
+            .flatten()
             .chain(opened)
             .map(AsRawFd::as_raw_fd)
             .collect();
@@ -135,6 +140,13 @@ pub fn tell(connection: &OwnedFd, position: usize, fail: Fail, root: Option<Borr
     let _ = Report::Failure(Failure::new(position, fail)).send(connection.as_fd(), root);
 }
 
+/// setns(2) with a pidfd: all namespaces at once. Linux 5.8.
+pub fn enter_container(container: Option<&OwnedFd>, kinds: &[NamespaceKind]) -> Sys<()> {
+    let container = container.ok_or(Fail::new("setns", Errno::EBADF))?;
+    let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
+    process::setns(container.as_fd(), flags)
+}
+
 impl Init<'_> {
     fn walk(&mut self) -> Result<(), (usize, Fail)> {
         let plan = self.plan;
@@ -152,6 +164,14 @@ impl Init<'_> {
         match step {
             Step::BecomeRoot { setgroups } => user::become_root(*setgroups),
             Step::JoinNamespace { kind, .. } => self.join(position, *kind),
+            Step::EnterContainer { kinds } => {
+                let container = self.take(position);
+                enter_container(container.as_ref(), kinds)
+            }
+            Step::ContainerRoot => {
+                self.root = Some(path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?);
+                Ok(())
+            }
             Step::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP),
             Step::SessionKeyring { name } => user::session_keyring(name),
             Step::LoopbackUp => sys::net::loopback_up(),
@@ -173,7 +193,7 @@ impl Init<'_> {
             Step::MakeCwd { path } => self.make_cwd(path),
             Step::RuntimeHooks => self.runtime_hooks(),
             Step::Hook(hook) => self.hook(hook),
-            Step::Console { size, uid } => self.console(*size, *uid),
+            Step::Console { size, uid, bind } => self.console(*size, *uid, *bind),
             Step::Stdio { uid } => self.stdio(*uid),
             Step::Hostname(name) => process::set_hostname(name),
             Step::Domainname(name) => process::set_domainname(name),
@@ -299,8 +319,11 @@ impl Init<'_> {
         ready.send(self.connection.as_fd(), Some(root.as_fd()))?;
         drop(root);
         self.await_go(false);
+        let Some(listener) = &self.inherited.listener else {
+            return Ok(());
+        };
         loop {
-            let connection = socket::accept(self.inherited.listener.as_fd())?;
+            let connection = socket::accept(listener.as_fd())?;
             if let Ok(Some(state)) = sync::receive_go(&connection, true) {
                 self.state = state;
                 self.connection = connection;

@@ -1,0 +1,65 @@
+//! What the container's directory keeps for later verbs.
+
+use super::Context;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::plan::{self, Plan};
+use crate::run::{run_poststop_hooks, teardown};
+use crate::spec;
+use crate::state::{Dir, State};
+
+/// The config that the container was created from.
+pub struct Saved {
+    pub config: Config,
+    options: plan::Options,
+}
+
+impl Saved {
+    /// # Errors
+    /// The copy cannot be read.
+    pub fn read(dir: &Dir, state: &State) -> Result<Self> {
+        let file = dir.config_file();
+        let text = std::fs::read(&file)
+            .map_err(|error| Error::io(file.display().to_string(), "open", &error))?;
+        Ok(Self {
+            config: spec::config(&text, &state.bundle)?,
+            options: plan::Options {
+                id: state.id.clone(),
+                no_pivot: state.options.no_pivot,
+                no_new_keyring: state.options.no_new_keyring,
+                no_cgroup: state.options.no_cgroup,
+                listen_fds: state.options.listen_fds,
+                preserved_fds: state.options.preserved_fds,
+            },
+        })
+    }
+
+    /// The plan that the container was made by: later verbs take its hooks and its words from it.
+    ///
+    /// # Errors
+    /// The host has changed since, so that there is no such plan any more.
+    pub fn plan(&self) -> Result<Plan> {
+        plan::build(&self.config, &Host::probe()?, &self.options)
+    }
+}
+
+/// Ends a container: processes, cgroup, directory, then the poststop hooks, whose failures only
+/// warn. Source: runtime-spec 1.3, runtime.md, lifecycle, steps 12 and 13.
+///
+/// # Errors
+/// Something of it cannot be killed or removed.
+pub fn destroy(context: &Context, dir: &Dir, state: &State) -> Result<()> {
+    // The hooks are read before the directory goes; without a config there are none.
+    let plan = Saved::read(dir, state).and_then(|saved| saved.plan());
+    teardown::kill(state)?;
+    teardown::remove(dir, state)?;
+    let failures = match plan {
+        Ok(plan) => run_poststop_hooks(&plan, state),
+        Err(error) => vec![error],
+    };
+    for error in failures {
+        context.log.warn(format!("container {}: {error}", state.id));
+    }
+    Ok(())
+}

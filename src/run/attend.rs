@@ -1,0 +1,180 @@
+//! What the runtime does for a process that sets itself up: it answers, limits, and listens for
+//! the execve(2).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::sync::{self, Report};
+use super::{executable, words};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Phase, Plan, Planned, Step};
+use crate::sys::{Fail, process, socket};
+
+/// The engine's sockets, connected before anything is made.
+pub struct Sockets {
+    /// `--console-socket`.
+    pub console: Option<OwnedFd>,
+    /// `--pidfd-socket`.
+    pidfd: Option<OwnedFd>,
+}
+
+impl Sockets {
+    /// # Errors
+    /// Nobody listens there.
+    pub fn connect(console: Option<&Path>, pidfd: Option<&Path>) -> Result<Self> {
+        Ok(Self {
+            console: connect(console, "--console-socket")?,
+            pidfd: connect(pidfd, "--pidfd-socket")?,
+        })
+    }
+
+    /// Hands the pidfd out. `name` says whose it is: `standard` for init, `setns` for `exec`.
+    ///
+    /// # Errors
+    /// The other side is gone.
+    pub fn send_pidfd(&self, name: &str, pidfd: BorrowedFd) -> Result<()> {
+        match &self.pidfd {
+            Some(socket) => socket::send(socket.as_fd(), name.as_bytes(), Some(pidfd))
+                .map_err(|fail| Error::sys("--pidfd-socket", fail.op, fail.errno)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
+    path.map(|path| {
+        socket::connect_stream(path).map_err(|fail| {
+            Error::sys(format!("{flag} {}", path.display()), fail.op, fail.errno)
+                .hint("the caller must listen there on a Unix stream socket")
+        })
+    })
+    .transpose()
+}
+
+/// A failed call on the connection to init.
+pub fn connection_lost(fail: Fail) -> Error {
+    Error::sys("connection to init", fail.op, fail.errno)
+}
+
+/// Applies the steps of the runtime that need nothing but the process.
+///
+/// # Errors
+/// The step that failed.
+pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
+    for (_, planned) in plan.phase(phase) {
+        match &planned.step {
+            Step::OomScoreAdj(score) => {
+                write_proc(planned, pid, "oom_score_adj", &score.to_string())?;
+            }
+            Step::Rlimit {
+                resource,
+                soft,
+                hard,
+                ..
+            } => process::hard_limit(*resource)
+                .and_then(|own| match *hard > own {
+                    true => process::set_rlimit(pid, *resource, *soft, *hard),
+                    false => Ok(()),
+                })
+                .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes the id maps of the process's user namespace. user_namespaces(7).
+///
+/// # Errors
+/// The step that failed.
+pub fn write_maps(plan: &Plan, pid: i32) -> Result<()> {
+    for (_, planned) in plan.phase(Phase::Parent) {
+        if let Step::IdMap { group, map } = &planned.step {
+            let file = if *group { "gid_map" } else { "uid_map" };
+            write_proc(planned, pid, file, map)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()> {
+    let path = PathBuf::from(format!("/proc/{pid}/{file}"));
+    std::fs::write(&path, value).map_err(|error| {
+        let what = format!("{}: {}", planned.field, planned.step);
+        Error::io(what, "write", &error)
+    })
+}
+
+/// Does what the process asks for, until it is ready; the terminal's master if it stays here.
+///
+/// # Errors
+/// The step that failed in the process or here; what `death` says if it ended without a word.
+pub fn attend(
+    plan: &Plan,
+    connection: &OwnedFd,
+    console: Option<&OwnedFd>,
+    hooks: impl Fn() -> Result<Vec<u8>>,
+    death: impl Fn() -> Error,
+) -> Result<Option<OwnedFd>> {
+    let mut terminal = None;
+    loop {
+        match Report::receive(connection.as_fd()).map_err(connection_lost)? {
+            Some((Report::Hooks, _)) => {
+                sync::send_go(connection.as_fd(), &hooks()?).map_err(connection_lost)?;
+            }
+            Some((Report::Console, Some(master))) => match console {
+                Some(console) => send_terminal(console, master.as_fd())?,
+                None => terminal = Some(master),
+            },
+            Some((Report::Ready(candidate), Some(root))) => {
+                executable::check_found(plan, candidate, root.as_fd())?;
+                return Ok(terminal);
+            }
+            Some((Report::Failure(failure), root)) => {
+                let root = root.as_ref().map(AsFd::as_fd);
+                return Err(words::failure_in_root(plan, &failure, root));
+            }
+            Some(_) => {}
+            None => return Err(death()),
+        }
+    }
+}
+
+/// One message: the descriptor, and a name that tells what it is. Source: the console socket of
+/// runtime command lines, as engines receive it.
+fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
+    socket::send(console.as_fd(), b"/dev/ptmx", Some(master))
+        .map_err(|fail| Error::sys("--console-socket", fail.op, fail.errno))
+}
+
+/// Listens until execve(2) closes the connection. `plan` finds the words for a failure, and is
+/// asked for only then.
+///
+/// # Errors
+/// A step of the start failed, or the process died before it executed.
+pub fn await_execve(
+    connection: &OwnedFd,
+    plan: impl FnOnce() -> Result<Plan>,
+    lost: impl Fn(Fail) -> Error,
+) -> Result<()> {
+    let mut executing = false;
+    loop {
+        match Report::receive(connection.as_fd()) {
+            Ok(Some((Report::Executing, _))) => executing = true,
+            Ok(Some((Report::Failure(failure), root))) => {
+                let root = root.as_ref().map(AsFd::as_fd);
+                return Err(match plan() {
+                    Ok(plan) => words::failure_in_root(&plan, &failure, root),
+                    Err(_) => Error::sys("start", &failure.op(), failure.errno),
+                });
+            }
+            Ok(Some(_)) => {}
+            Ok(None) if executing => return Ok(()),
+            Ok(None) => {
+                let message = "init died before it executed the process (possibly OOM-killed)";
+                return Err(Error::new(Kind::Setup, message));
+            }
+            Err(fail) => return Err(lost(fail)),
+        }
+    }
+}

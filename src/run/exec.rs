@@ -1,0 +1,201 @@
+//! One more process in a container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::attend::{self, Sockets, await_execve, connection_lost};
+use super::clone::{self, Spawned};
+use super::create::clone_error;
+use super::init::Inherited;
+use super::sync;
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{self, Phase, Plan, Step};
+use crate::state::{self, State};
+use crate::sys::process;
+
+/// What is executed where.
+pub struct ExecRequest<'a> {
+    pub state: &'a State,
+    pub plan: &'a Plan,
+    /// `--cgroup`: a cgroup below the container's.
+    pub cgroup: Option<&'a Path>,
+    pub console_socket: Option<&'a Path>,
+    pub pidfd_socket: Option<&'a Path>,
+    pub pid_file: Option<&'a Path>,
+}
+
+/// A process that has executed.
+pub struct Executed {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    /// The master of its terminal, if nobody else has been given it.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Executes the process. After an error there is none, and no pid file: for engines its existence
+/// means success.
+///
+/// # Errors
+/// The container is gone, or the step that failed, by its property.
+pub fn exec(request: &ExecRequest) -> Result<Executed> {
+    let init = state::open_process(request.state.pid, request.state.start_time)?
+        .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
+    let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
+    let cgroups = cgroups(request)?;
+    let (connection, spawned) = spawn(request, &init, &cgroups)?;
+    let result = set_up(request, &sockets, &connection, &spawned);
+    if result.is_err() {
+        // It may have ended by itself; the failure that led here is the one to report.
+        let _ = process::kill(spawned.pidfd.as_fd(), libc::SIGKILL);
+        let _ = process::wait(spawned.pidfd.as_fd());
+    }
+    let terminal = result?;
+    Ok(Executed {
+        pid: spawned.pid,
+        pidfd: spawned.pidfd,
+        terminal,
+    })
+}
+
+fn set_up(
+    request: &ExecRequest,
+    sockets: &Sockets,
+    connection: &OwnedFd,
+    spawned: &Spawned,
+) -> Result<Option<OwnedFd>> {
+    attend::apply(request.plan, Phase::Parent, spawned.pid)?;
+    let death = || {
+        Error::new(Kind::Setup, "the process died while it was set up")
+            .hint("possibly OOM-killed, or the container has ended")
+    };
+    let no_hooks = || Ok(Vec::new());
+    let console = sockets.console.as_ref();
+    let terminal = attend::attend(request.plan, connection, console, no_hooks, death)?;
+    attend::apply(request.plan, Phase::Ready, spawned.pid)?;
+    sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+    await_execve(connection, || Ok(request.plan.clone()), connection_lost)?;
+    sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
+    if let Some(file) = request.pid_file {
+        state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
+            .map_err(|error| error.context("--pid-file"))?;
+    }
+    Ok(terminal)
+}
+
+/// Where the process may be put, best first: the container's cgroup, and the one that its init
+/// process is in, which may have moved below.
+fn cgroups(request: &ExecRequest) -> Result<Vec<Cgroup>> {
+    let Some(cgroup) = &request.state.cgroup else {
+        return Ok(Vec::new());
+    };
+    let own = cgroup.dir();
+    let mut paths = vec![match request.cgroup {
+        Some(below) => below_container(&own, below)?,
+        None => own,
+    }];
+    if request.cgroup.is_none()
+        && let Some(path) = cgroup_of(request.state.pid)
+    {
+        paths.push(cgroup.mount.join(path.trim_start_matches('/')));
+    }
+    paths.dedup();
+    let mut opened = Vec::new();
+    for path in paths {
+        opened.extend(Cgroup::open(&path)?);
+    }
+    if opened.is_empty() && request.cgroup.is_some() {
+        return Err(Error::new(
+            Kind::Usage,
+            "--cgroup: no such cgroup in the container",
+        ));
+    }
+    Ok(opened)
+}
+
+/// The container's limits hold below its cgroup only.
+fn below_container(own: &Path, below: &Path) -> Result<PathBuf> {
+    let plain = |part: std::path::Component| {
+        matches!(
+            part,
+            std::path::Component::Normal(_) | std::path::Component::RootDir
+        )
+    };
+    if !below.components().all(plain) {
+        let message = format!(
+            "--cgroup: {} is not a path below the container's cgroup",
+            below.display()
+        );
+        return Err(Error::new(Kind::Usage, message));
+    }
+    Ok(own.join(below.strip_prefix("/").unwrap_or(below)))
+}
+
+/// The cgroup2 line of /proc/PID/cgroup. cgroups(7).
+fn cgroup_of(pid: i32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .map(str::to_owned)
+}
+
+fn spawn(request: &ExecRequest, init: &OwnedFd, cgroups: &[Cgroup]) -> Result<(OwnedFd, Spawned)> {
+    // Nothing of the runtime may be looked at from inside while the process joins.
+    process::set_dumpable(false).map_err(connection_lost)?;
+    let mut places: Vec<_> = cgroups.iter().map(|cgroup| Some(cgroup.fd())).collect();
+    if places.is_empty() {
+        places.push(None);
+    }
+    let mut last = None;
+    for place in places {
+        let (connection, runtime) = crate::sys::socket::pair().map_err(connection_lost)?;
+        let inherited = inherited(request, init, runtime)?;
+        match clone::spawn(request.plan, inherited, place) {
+            Ok(first) if request.plan.intermediate => {
+                let spawned = clone::hand_over(request.plan, &first, &connection)?;
+                return Ok((connection, spawned));
+            }
+            Ok(spawned) => return Ok((connection, spawned)),
+            // The cgroup has children with controllers, or is gone, or may not be entered.
+            Err((None, fail))
+                if [
+                    Errno::EBUSY,
+                    Errno::ENODEV,
+                    Errno::EACCES,
+                    Errno::EOPNOTSUPP,
+                ]
+                .contains(&fail.errno) =>
+            {
+                last = Some((None, fail));
+            }
+            Err(error) => {
+                last = Some(error);
+                break;
+            }
+        }
+    }
+    let (position, fail) = last.unwrap_or((None, crate::sys::Fail::new("clone3", Errno::EINVAL)));
+    Err(clone_error(request.plan, position, fail).context("exec"))
+}
+
+fn inherited(request: &ExecRequest, init: &OwnedFd, runtime: OwnedFd) -> Result<Inherited> {
+    let mut opened = Vec::with_capacity(request.plan.steps.len());
+    for planned in &request.plan.steps {
+        opened.push(match planned.step {
+            Step::EnterContainer { .. } => Some(
+                init.try_clone()
+                    .map_err(|error| Error::io("pidfd of the container", "dup", &error))?,
+            ),
+            _ => None,
+        });
+    }
+    Ok(Inherited {
+        runtime,
+        listener: None,
+        lock: None,
+        opened,
+        bundle: plan::c_path("bundle", &request.state.bundle)?,
+    })
+}
