@@ -6,6 +6,9 @@ mod bad_input;
 mod binds;
 mod descriptors;
 mod devices;
+mod cve_devices;
+mod cve_paths;
+mod cve_process;
 mod exec;
 mod hooks;
 mod identity;
@@ -31,6 +34,9 @@ const FILES: &[&[Test]] = &[
     descriptors::TESTS,
     identity::TESTS,
     program::TESTS,
+    cve_devices::TESTS,
+    cve_paths::TESTS,
+    cve_process::TESTS,
     exec::TESTS,
     hooks::TESTS,
     kill_delete::TESTS,

@@ -1,0 +1,196 @@
+//! Published attacks on runtimes, replayed: those by what the image or a volume shows as /dev, as
+//! /proc and as a terminal. See `cve_paths`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::cve_paths::{Host, bind, link, without_mount};
+use super::cve_process::in_user_namespace;
+use crate::bundle::Bundle;
+use crate::{Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    cve_2025_31133_null_of_the_image_masks_nothing,
+    cve_2025_31133_only_a_missing_path_goes_without_mask,
+    cve_2025_52565_console_as_a_link,
+    cve_2025_52565_terminal_without_a_devpts,
+    cve_2025_52881_sysctl_is_not_written_to_what_the_image_shows,
+    cve_2026_41579_dev_as_a_link_to_the_host,
+    cve_2026_47766_ptmx_as_a_link_to_the_host,
+];
+
+fn cve_2025_31133_null_of_the_image_masks_nothing(t: &Sandbox) {
+    let look = "cat /proc/keys /secret; stat -c %t:%T /proc/keys /secret";
+    let masked = json!(["/proc/keys", "/secret"]);
+    let bundle = || {
+        let bundle = t
+            .bundle()
+            .file("/secret", "secret")
+            .set("/linux/maskedPaths", masked.clone());
+        without_mount(bundle.shell(look), "/dev")
+    };
+    // In the image, the node is made or the container refused.
+    for target in ["/proc/sysrq-trigger", "/secret", "zero"] {
+        let output = link(bundle(), "/dev/null", target).container().run();
+        assert!(
+            !output.status.success(),
+            "the link stands for /dev/null\n{output}"
+        );
+    }
+    let output = bundle().file("/dev/null", "").container().run();
+    assert!(
+        !output.status.success(),
+        "the file stands for /dev/null\n{output}"
+    );
+    // In a volume as /dev nothing is made, and the mask must not come from there.
+    let volume = t.path("volume");
+    for target in [Some("/proc/sysrq-trigger"), None] {
+        let _ = fs::remove_dir_all(&volume);
+        fs::create_dir(&volume).expect("volume");
+        match target {
+            Some(target) => symlink(target, volume.join("null")).expect("link"),
+            None => fs::write(volume.join("null"), "fake").expect("file"),
+        }
+        let bundle = bundle().mount(bind(&volume, "/dev"));
+        bundle.container().run().ok().prints("1:3\n1:3");
+    }
+}
+
+fn cve_2025_31133_only_a_missing_path_goes_without_mask(t: &Sandbox) {
+    let mask =
+        |path: &str| link(t.bundle(), "/loop", "loop").set("/linux/maskedPaths", json!([path]));
+    mask("/missing").container().run().ok();
+    mask("/loop").container().run().fails();
+    mask("/loop/below").container().run().fails();
+}
+
+fn cve_2025_52565_console_as_a_link(t: &Sandbox) {
+    let host = Host::new(t);
+    let terminal = |bundle: Bundle<'_>| {
+        // /dev in the image, and a devpts on it.
+        let bundle = without_mount(bundle, "/dev").mount(json!({"destination": "/dev/pts",
+            "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]}));
+        bundle
+            .set("/process/terminal", json!(true))
+            .args(&["stat", "-c", "%t", "/dev/console"])
+            .container()
+            .run()
+    };
+    for target in [
+        "/etc/passwd",
+        "/proc/sysrq-trigger",
+        "pts/0",
+        host.path.join("console").to_str().expect("UTF-8"),
+    ] {
+        terminal(link(t.bundle(), "/dev/console", target)).fails();
+        host.is_unchanged();
+    }
+    // The major number of a pseudo-terminal: 136.
+    terminal(t.bundle().file("/dev/console", ""))
+        .ok()
+        .prints("88");
+    terminal(t.bundle()).ok().prints("88");
+}
+
+fn cve_2025_52565_terminal_without_a_devpts(t: &Sandbox) {
+    let fakes: [fn(&Path); 3] = [
+        |ptmx| fs::write(ptmx, "").expect("file"),
+        // An open(2) for reading or writing alone would wait for ever.
+        |ptmx| nix::unistd::mkfifo(ptmx, nix::sys::stat::Mode::S_IRUSR).expect("fifo"),
+        |ptmx| symlink("/dev/tty", ptmx).expect("link"),
+    ];
+    for (number, fake) in fakes.into_iter().enumerate() {
+        let volume = t.path(&format!("volume{number}"));
+        fs::create_dir(&volume).expect("volume");
+        fake(&volume.join("ptmx"));
+        let bundle = without_mount(t.bundle(), "/dev/pts").mount(bind(&volume, "/dev/pts"));
+        bundle
+            .set("/process/terminal", json!(true))
+            .container()
+            .run()
+            .fails();
+    }
+}
+
+fn cve_2025_52881_sysctl_is_not_written_to_what_the_image_shows(t: &Sandbox) {
+    let host = Host::new(t);
+    let key = "/proc/sys/net/ipv4/ip_forward";
+    let sysctl = json!({"net.ipv4.ip_forward": "1"});
+    let real = json!({"destination": "/real", "type": "proc", "source": "proc"});
+    let bundle = || {
+        let bundle = without_mount(t.bundle(), "/proc").set("/linux/sysctl", sysctl.clone());
+        let bundle = bundle
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]));
+        bundle
+            .mount(real.clone())
+            .args(&["cat", "/real/sys/net/ipv4/ip_forward"])
+    };
+    link(bundle(), key, host.path.join("file"))
+        .container()
+        .run()
+        .ok()
+        .prints("1");
+    link(bundle(), "/proc/sys/net", &host.path)
+        .container()
+        .run()
+        .ok()
+        .prints("1");
+    link(bundle(), "/proc/sys", "/real/sys/../..")
+        .container()
+        .run()
+        .ok()
+        .prints("1");
+    host.is_unchanged();
+    let fake = bundle().file(key, "fake");
+    let file = fake.rootfs().join(key.trim_start_matches('/'));
+    fake.container().run().ok().prints("1");
+    assert_eq!(fs::read_to_string(file).expect("the fake"), "fake");
+    // A user namespace has its own rules of who may mount a procfs.
+    let bundle = in_user_namespace(t.bundle()).set("/linux/sysctl", sysctl.clone());
+    bundle
+        .args(&["cat", key])
+        .container()
+        .run()
+        .ok()
+        .prints("1");
+}
+
+fn cve_2026_41579_dev_as_a_link_to_the_host(t: &Sandbox) {
+    let host = Host::new(t);
+    let up = "../".repeat(12)
+        + host
+            .path
+            .strip_prefix("/")
+            .expect("/")
+            .to_str()
+            .expect("UTF-8");
+    for target in [host.path.clone(), PathBuf::from(up)] {
+        // Whether the container is refused or gets its devices below its root is the runtime's.
+        for terminal in [false, true] {
+            let bundle =
+                link(t.bundle(), "/dev", &target).set("/process/terminal", json!(terminal));
+            drop(bundle.container().run());
+            let bundle = without_mount(link(t.bundle(), "/dev", &target), "/dev");
+            let devpts = json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts"});
+            let bundle = bundle
+                .mount(devpts)
+                .set("/process/terminal", json!(terminal));
+            drop(bundle.container().run());
+            host.is_unchanged();
+        }
+    }
+}
+
+fn cve_2026_47766_ptmx_as_a_link_to_the_host(t: &Sandbox) {
+    let host = Host::new(t);
+    let bundle = without_mount(t.bundle(), "/dev").mount(json!({"destination": "/dev/pts",
+        "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]}));
+    let bundle = link(bundle, "/dev/ptmx", host.path.join("ptmx"));
+    let bundle = bundle.args(&["readlink", "/dev/ptmx"]);
+    bundle.container().run().ok().prints("pts/ptmx");
+    host.is_unchanged();
+}
