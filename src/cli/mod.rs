@@ -226,6 +226,26 @@ pub struct Shape {
     pub preserve_fds: u32,
 }
 
+// Where the caller gets hold of the process: for `create`, `run` and `exec`.
+#[derive(Args, Clone, Debug)]
+pub struct Handover {
+    /// Unix stream socket that receives the master of the process's terminal
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+
+    /// Unix stream socket that receives a pidfd of the process
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+
+    /// File to write the process id to, as seen by the caller; written last, when all went well
+    #[arg(long, value_name = "PATH")]
+    pub pid_file: Option<PathBuf>,
+
+    /// Do not adopt the orphans of the process
+    #[arg(long)]
+    pub no_subreaper: bool,
+}
+
 // The flags that `create` and `run` share.
 #[derive(Args, Clone, Debug)]
 pub struct Setup {
@@ -234,21 +254,8 @@ pub struct Setup {
     #[command(flatten)]
     pub shape: Shape,
 
-    /// Unix stream socket that receives the master of the container's terminal
-    #[arg(long, value_name = "PATH")]
-    pub console_socket: Option<PathBuf>,
-
-    /// Unix stream socket that receives a pidfd of the container's process
-    #[arg(long, value_name = "PATH")]
-    pub pidfd_socket: Option<PathBuf>,
-
-    /// File to write the process id to, as seen by the caller
-    #[arg(long, value_name = "PATH")]
-    pub pid_file: Option<PathBuf>,
-
-    /// Do not adopt the orphans of the container
-    #[arg(long)]
-    pub no_subreaper: bool,
+    #[command(flatten)]
+    pub handover: Handover,
 
     /// Name of the new container: letters, digits and _ + - .
     #[arg(value_name = "ID")]
@@ -329,27 +336,14 @@ pub struct Exec {
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
 
-    /// Unix stream socket that receives the master of the process's terminal
-    #[arg(long, value_name = "PATH")]
-    pub console_socket: Option<PathBuf>,
-
-    /// Unix stream socket that receives a pidfd of the process
-    #[arg(long, value_name = "PATH")]
-    pub pidfd_socket: Option<PathBuf>,
-
-    /// File to write the process id to, as seen by the caller; it exists only if the process runs
-    #[arg(long, value_name = "PATH")]
-    pub pid_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub handover: Handover,
 
     /// Pass this many descriptors, from 3 upwards, to the process.
     ///
     /// They come after those that LISTEN_FDS announces.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-
-    /// Do not adopt the orphans of the process
-    #[arg(long)]
-    pub no_subreaper: bool,
 
     /// Name of the container
     #[arg(value_name = "ID")]

@@ -82,8 +82,8 @@ fn containerd_create() {
     let setup = create.setup;
     assert_eq!(setup.bundle.bundle, PathBuf::from("/b"));
     assert_eq!(setup.bundle.config, PathBuf::from("config.json"));
-    assert_eq!(setup.pid_file, Some("/b/init.pid".into()));
-    assert_eq!(setup.console_socket, Some("/s".into()));
+    assert_eq!(setup.handover.pid_file, Some("/b/init.pid".into()));
+    assert_eq!(setup.handover.console_socket, Some("/s".into()));
     assert!(setup.shape.no_pivot && setup.shape.no_new_keyring);
     assert_eq!((setup.shape.preserve_fds, setup.id.as_str()), (0, "abc"));
 }
@@ -108,7 +108,9 @@ fn buildkit_run() {
     let Command::Run(run) = cli.command else {
         panic!()
     };
-    assert!(run.keep && !run.detach && run.setup.shape.no_pivot && !run.setup.no_subreaper);
+    assert!(
+        run.keep && !run.detach && run.setup.shape.no_pivot && !run.setup.handover.no_subreaper
+    );
 }
 
 #[test]
@@ -124,9 +126,9 @@ fn go_spellings() {
     let Command::Run(run) = cli.command else {
         panic!()
     };
-    assert!(run.setup.no_subreaper && run.detach && !run.keep);
-    assert_eq!(run.setup.console_socket, None);
-    assert_eq!(run.setup.pidfd_socket, Some("/p".into()));
+    assert!(run.setup.handover.no_subreaper && run.detach && !run.keep);
+    assert_eq!(run.setup.handover.console_socket, None);
+    assert_eq!(run.setup.handover.pidfd_socket, Some("/p".into()));
     assert_eq!(run.setup.bundle.bundle, PathBuf::from("/b"));
     assert_eq!(run.setup.bundle.config, PathBuf::from("other.json"));
 }

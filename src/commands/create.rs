@@ -39,7 +39,7 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         Mode::Foreground => Some(relay::Signals::block()?),
         Mode::Detached => None,
     };
-    if mode == Mode::Foreground && !args.setup.no_subreaper {
+    if mode == Mode::Foreground && !args.setup.handover.no_subreaper {
         relay::become_subreaper()?;
     }
     let (created, plan) = make(context, &args.setup, mode)?;
@@ -84,9 +84,9 @@ fn make(context: &Context, setup: &Setup, mode: Mode) -> Result<(Created, Plan)>
         plan: &plan,
         host: &host,
         options: &options,
-        console_socket: setup.console_socket.as_deref(),
-        pidfd_socket: setup.pidfd_socket.as_deref(),
-        pid_file: setup.pid_file.as_deref(),
+        console_socket: setup.handover.console_socket.as_deref(),
+        pidfd_socket: setup.handover.pidfd_socket.as_deref(),
+        pid_file: setup.handover.pid_file.as_deref(),
     };
     run::create(&request).map(|created| (created, plan))
 }
@@ -98,7 +98,7 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
         .process
         .as_ref()
         .is_some_and(|process| process.terminal);
-    let socket = setup.console_socket.is_some();
+    let socket = setup.handover.console_socket.is_some();
     let message = match (terminal, socket, mode) {
         (true, false, Mode::Detached) => {
             "process.terminal: cannot allocate tty if runtime will detach without setting console socket"

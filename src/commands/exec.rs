@@ -34,9 +34,9 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
         state: &state,
         plan: &plan,
         cgroup: args.cgroup.as_deref(),
-        console_socket: args.console_socket.as_deref(),
-        pidfd_socket: args.pidfd_socket.as_deref(),
-        pid_file: args.pid_file.as_deref(),
+        console_socket: args.handover.console_socket.as_deref(),
+        pidfd_socket: args.handover.pidfd_socket.as_deref(),
+        pid_file: args.handover.pid_file.as_deref(),
     };
     execute(context, args, &request)
 }
@@ -46,7 +46,7 @@ fn execute(context: &Context, args: &Exec, request: &ExecRequest) -> Result<u8> 
         return run::exec(request).map(|_| 0);
     }
     let signals = relay::Signals::block()?;
-    if !args.no_subreaper {
+    if !args.handover.no_subreaper {
         relay::become_subreaper()?;
     }
     let executed = run::exec(request)?;
@@ -180,7 +180,11 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
 
 /// As for `create`: a terminal needs somebody who holds its master.
 fn check_terminal(process: &Process, args: &cli::Exec) -> Result<()> {
-    let message = match (process.terminal, args.detach, args.console_socket.is_some()) {
+    let message = match (
+        process.terminal,
+        args.detach,
+        args.handover.console_socket.is_some(),
+    ) {
         (true, true, false) => {
             "cannot allocate tty if runtime will detach without setting console socket"
         }

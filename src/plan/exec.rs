@@ -1,6 +1,6 @@
 //! One more process in a container that runs.
 
-use super::{Options, Phase, Plan, Step, c_string, process};
+use super::{Options, Phase, Plan, Step, namespaces, process};
 use crate::config::{Config, Namespace, NamespaceKind, Process};
 use crate::error::Result;
 use crate::host::Host;
@@ -15,14 +15,7 @@ const FIELD: &str = "linux.namespaces";
 pub fn exec(config: &Config, process: &Process, host: &Host, options: &Options) -> Result<Plan> {
     let mut plan = Plan::default();
     enter(&mut plan, config, host);
-    if !options.no_new_keyring {
-        let name = c_string("id", format!("_ses.{}", options.id))?;
-        plan.push(
-            Phase::Init,
-            "session keyring",
-            Step::SessionKeyring { name },
-        );
-    }
+    namespaces::session_keyring(&mut plan, options)?;
     process::personality(&mut plan, config);
     process::streams(&mut plan, process, false);
     let exec = process::become_user(&mut plan, config, process, host, options)?;

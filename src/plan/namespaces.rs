@@ -68,6 +68,15 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
     if namespaces.cgroup == Namespace::New {
         plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
     }
+    session_keyring(plan, options)?;
+    if namespaces.network == Namespace::New {
+        plan.push(Phase::Init, FIELD, Step::LoopbackUp);
+    }
+    Ok(())
+}
+
+/// A keyring of the container's own, so that it does not see its caller's keys.
+pub(super) fn session_keyring(plan: &mut Plan, options: &Options) -> Result<()> {
     if !options.no_new_keyring {
         let name = c_string("id", format!("_ses.{}", options.id))?;
         plan.push(
@@ -75,9 +84,6 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
             "session keyring",
             Step::SessionKeyring { name },
         );
-    }
-    if namespaces.network == Namespace::New {
-        plan.push(Phase::Init, FIELD, Step::LoopbackUp);
     }
     Ok(())
 }
