@@ -128,7 +128,10 @@ pub fn printable(text: &str) -> String {
 /// The errno's sentence as strerror(3) has it, lower case as engines match it:
 /// `no such file or directory`, `permission denied`, `operation not permitted`.
 pub fn errno_text(errno: Errno) -> String {
-    let text = errno.desc();
+    let text = match errno {
+        Errno::ELOOP => "too many levels of symbolic links",
+        other => other.desc(),
+    };
     let mut chars = text.chars();
     match chars.next() {
         Some(first) if !text[1..].starts_with(char::is_uppercase) => {

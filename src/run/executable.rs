@@ -9,10 +9,12 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Kind, Result, errno_text};
 use crate::plan::{Exec, Plan, Step};
+use crate::sys::path::Stat;
 use crate::sys::{Fail, Sys, path};
 
-/// How many interpreters in a row the kernel follows. binfmt_script, BINPRM_BUF_SIZE aside.
-const DEEPEST: usize = 5;
+/// How many files in a row the kernel looks at: the program and five interpreters. fs/exec.c,
+/// exec_binprm().
+const DEEPEST: usize = 6;
 /// As much of a file as the kernel reads to know what it is.
 const HEAD: usize = 256;
 
@@ -50,34 +52,63 @@ pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
         .args
         .first()
         .map_or_else(String::new, |name| name.to_string_lossy().into());
-    // The first candidate that exists is the one that execvp(3) would have reported.
-    for candidate in &exec.candidates {
-        let Ok(file) = path::open_in_root(root, candidate, libc::O_PATH) else {
-            continue;
-        };
-        return match path::stat(file.as_fd()) {
-            Ok(stat) if stat.is(libc::S_IFDIR) => {
+    if let Some((candidate, stat)) = likeliest(plan, exec, root) {
+        let found = check(plan, candidate, root).err();
+        return match (errno, found) {
+            _ if stat.is(libc::S_IFDIR) => {
                 error(&name, "is a directory").hint("process.args[0] must name a program")
             }
-            Ok(stat) if errno == Errno::EACCES => {
-                let mode = stat.mode & 0o7777;
-                error(&name, "permission denied").hint(format!(
-                    "{} has mode {mode:04o} and owner {}:{}, or lies below a directory or on a noexec mount that forbids it",
-                    candidate.to_string_lossy(), stat.uid, stat.gid
-                ))
-            }
-            _ => check(plan, candidate, root)
-                .err()
-                .unwrap_or_else(|| error(&name, errno_text(errno))),
+            (_, Some(found)) if found.errno == errno => found.error,
+            (Errno::EACCES, _) => error(&name, "permission denied").hint(denied(candidate, stat)),
+            (Errno::EPERM, _) if has_filter(plan) => error(&name, errno_text(errno))
+                .hint("the filter of linux.seccomp may forbid execve"),
+            _ => error(&name, errno_text(errno)),
         };
     }
     if name.contains('/') {
-        error(&name, format!("stat {name}: {}", errno_text(errno)))
-            .hint("process.args[0] does not exist in the container")
+        let error = error(&name, format!("stat {name}: {}", errno_text(errno)));
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR => {
+                error.hint("process.args[0] does not exist in the container")
+            }
+            _ => error,
+        }
     } else {
         error(&name, "executable file not found in $PATH")
             .hint(format!("looked for {}", list(exec)))
     }
+}
+
+/// The candidate that the failure is about: the first that has a right to be executed, else the
+/// first that exists, as execvp(3) would report.
+fn likeliest<'a>(plan: &Plan, exec: &'a Exec, root: BorrowedFd) -> Option<(&'a CStr, Stat)> {
+    let mut existing = exec.candidates.iter().filter_map(|candidate| {
+        let path = from_cwd(plan, candidate);
+        let file = path::open_in_root(root, &path, libc::O_PATH).ok()?;
+        Some((candidate.as_c_str(), path::stat(file.as_fd()).ok()?))
+    });
+    let first = existing.next()?;
+    let executable = |(_, stat): &(_, Stat)| stat.is(libc::S_IFREG) && stat.mode & 0o111 != 0;
+    if executable(&first) {
+        return Some(first);
+    }
+    Some(existing.find(executable).unwrap_or(first))
+}
+
+fn denied(candidate: &CStr, stat: Stat) -> String {
+    let file = candidate.to_string_lossy();
+    if !stat.is(libc::S_IFREG) {
+        return format!("{file} is not a regular file");
+    }
+    let (mode, uid, gid) = (stat.mode & 0o7777, stat.uid, stat.gid);
+    format!(
+        "{file} has mode {mode:04o} and owner {uid}:{gid}, or lies below a directory or on a noexec mount that forbids it"
+    )
+}
+
+fn has_filter(plan: &Plan) -> bool {
+    let mut steps = plan.steps.iter();
+    steps.any(|planned| matches!(planned.step, Step::Seccomp { .. }))
 }
 
 fn list(exec: &Exec) -> String {
@@ -95,16 +126,31 @@ fn list(exec: &Exec) -> String {
 /// It is of another architecture, no program at all, or lacks its interpreter.
 pub fn check_found(plan: &Plan, candidate: u32, root: BorrowedFd) -> Result<()> {
     match exec(plan).and_then(|exec| exec.candidates.get(candidate as usize)) {
-        Some(candidate) => check(plan, candidate, root),
+        Some(candidate) => check(plan, candidate, root).map_err(|wrong| wrong.error),
         None => Ok(()),
     }
 }
 
-fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
+/// What is wrong with a file, and the errno that execve(2) would give for it.
+struct Wrong {
+    errno: Errno,
+    error: Error,
+}
+
+impl Wrong {
+    /// `exec: "name": the errno's words: detail (hint)`.
+    fn new(name: &str, errno: Errno, detail: impl std::fmt::Display, hint: &str) -> Self {
+        let reason = format!("{}: {detail}", errno_text(errno));
+        let error = error(name, reason).hint(hint);
+        Self { errno, error }
+    }
+}
+
+fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result<(), Wrong> {
     let name = exec(plan)
         .and_then(|exec| exec.args.first())
         .map_or_else(String::new, |name| name.to_string_lossy().into());
-    let mut file = candidate.to_owned();
+    let mut file = from_cwd(plan, candidate);
     for _ in 0..DEEPEST {
         // What cannot be read here is left to the kernel: it may be executable all the same.
         let Ok(Some(opened)) = open_regular(root, &file) else {
@@ -113,53 +159,94 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
         let Ok(head) = read_at(&opened, 0, HEAD) else {
             return Ok(());
         };
-        let (interpreter, what) = match inspect(&opened, &head) {
+        let interpreter = match inspect(&opened, &head) {
             Found::Native(None) | Found::Unknown => return Ok(()),
-            Found::Native(Some(interpreter)) => (interpreter, "ELF interpreter"),
-            Found::Script(interpreter) => (interpreter, "script interpreter"),
+            Found::Native(Some(loader)) => {
+                // What the loader is, no longer counts as an interpreter.
+                return check_interpreter(&name, &file, &loader, "ELF interpreter", root);
+            }
+            Found::Script(interpreter) => from_cwd(plan, &interpreter),
             Found::Foreign(arch) if no_foreign_formats() => {
                 let native = NATIVE.first().map_or("another", |(_, name)| name);
                 let text = file.to_string_lossy();
-                let reason =
-                    format!("exec format error: {text} is for {arch}, this host is {native}");
-                return Err(error(&name, reason).hint("use an image for this architecture"));
+                let detail = format!("{text} is for {arch}, this host is {native}");
+                let hint = "use an image for this architecture";
+                return Err(Wrong::new(&name, Errno::ENOEXEC, detail, hint));
             }
             Found::NoProgram if no_foreign_formats() => {
                 let text = file.to_string_lossy();
-                let reason =
-                    format!("exec format error: {text} is neither an ELF file nor a script");
-                return Err(
-                    error(&name, reason).hint("a script starts with #! and its interpreter")
-                );
+                let detail = format!("{text} is neither an ELF file nor a script");
+                let hint = "a script starts with #! and its interpreter";
+                return Err(Wrong::new(&name, Errno::ENOEXEC, detail, hint));
             }
             Found::Foreign(_) | Found::NoProgram => return Ok(()),
         };
-        if let Err(Fail {
-            errno: errno @ (Errno::ENOENT | Errno::ENOTDIR),
-            ..
-        }) = path::open_in_root(root, &interpreter, libc::O_PATH)
-        {
-            return Err(missing(&name, &file, &interpreter, what, errno));
-        }
+        check_interpreter(&name, &file, &interpreter, "script interpreter", root)?;
         file = interpreter;
     }
-    Ok(())
+    // What the last one is, has not been looked at; it is one too many whatever it is.
+    let detail = format!("interpreters of {name}");
+    let hint = "at most five interpreters in a row are followed";
+    Err(Wrong::new(&name, Errno::ELOOP, detail, hint))
 }
 
-fn missing(name: &str, file: &CStr, interpreter: &CStr, what: &str, errno: Errno) -> Error {
+/// What a path means to the kernel, which takes a relative one from the working directory.
+fn from_cwd(plan: &Plan, path: &CStr) -> CString {
+    let mut steps = plan.steps.iter();
+    let cwd = steps.find_map(|planned| match &planned.step {
+        Step::Cwd { path } => Some(path),
+        _ => None,
+    });
+    match cwd {
+        Some(cwd) if !path.to_bytes().starts_with(b"/") => {
+            let whole = [cwd.to_bytes(), b"/", path.to_bytes()].concat();
+            CString::new(whole).unwrap_or_else(|_| path.to_owned())
+        }
+        _ => path.to_owned(),
+    }
+}
+
+/// The file that `file` needs must exist and have a right to be executed.
+fn check_interpreter(
+    name: &str,
+    file: &CStr,
+    interpreter: &CStr,
+    what: &str,
+    root: BorrowedFd,
+) -> std::result::Result<(), Wrong> {
     let (text, wanted) = (file.to_string_lossy(), interpreter.to_string_lossy());
-    let reason = format!(
-        "{}: {wanted:?}, the {what} of {text}, is missing",
-        errno_text(errno)
-    );
-    let hint = if interpreter.to_bytes().ends_with(b"\r") {
+    let detail = format!("{wanted:?}, the {what} of {text}");
+    let opened = path::open_in_root(root, interpreter, libc::O_PATH);
+    match opened.and_then(|opened| path::stat(opened.as_fd())) {
+        Ok(stat) if !stat.is(libc::S_IFREG) || stat.mode & 0o111 == 0 => {
+            let hint = denied(interpreter, stat);
+            Err(Wrong::new(name, Errno::EACCES, detail, &hint))
+        }
+        Err(Fail {
+            errno: errno @ (Errno::ENOENT | Errno::ENOTDIR),
+            ..
+        }) => {
+            let hint = missing(interpreter, what);
+            Err(Wrong::new(
+                name,
+                errno,
+                format!("{detail}, is missing"),
+                hint,
+            ))
+        }
+        // Anything else is left to the kernel.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn missing(interpreter: &CStr, what: &str) -> &'static str {
+    if interpreter.to_bytes().ends_with(b"\r") {
         "the script has DOS line ends: its first line ends with a carriage return"
     } else if what == "ELF interpreter" {
         "the program is linked dynamically and the rootfs lacks its C library"
     } else {
         "install the interpreter in the rootfs"
-    };
-    error(name, reason).hint(hint)
+    }
 }
 
 /// What a file is, as far as execve(2) cares.
@@ -209,7 +296,7 @@ fn script(line: &[u8]) -> Found {
         .find(|word| !word.is_empty());
     match word.and_then(|word| CString::new(word).ok()) {
         Some(interpreter) => Found::Script(interpreter),
-        None => Found::Unknown,
+        None => Found::NoProgram,
     }
 }
 

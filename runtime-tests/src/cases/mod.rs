@@ -10,6 +10,7 @@ mod cve_devices;
 mod cve_paths;
 mod cve_process;
 mod exec;
+mod executables;
 mod hooks;
 mod identity;
 mod kill_delete;
@@ -38,6 +39,7 @@ const FILES: &[&[Test]] = &[
     cve_paths::TESTS,
     cve_process::TESTS,
     exec::TESTS,
+    executables::TESTS,
     hooks::TESTS,
     kill_delete::TESTS,
     lifecycle::TESTS,

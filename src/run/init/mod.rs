@@ -304,12 +304,13 @@ impl Init<'_> {
 
     fn executable_file(&self, candidate: &CStr) -> Sys<()> {
         path::may_execute(candidate)?;
-        // Directories may be executed too, says access(2).
+        // Directories may be executed too, says access(2), and devices.
         let file = path::open(candidate, libc::O_PATH)?;
-        if path::stat(file.as_fd())?.is(libc::S_IFDIR) {
-            return Err(Fail::new("execve", Errno::EISDIR));
+        match path::stat(file.as_fd())? {
+            stat if stat.is(libc::S_IFREG) => Ok(()),
+            stat if stat.is(libc::S_IFDIR) => Err(Fail::new("execve", Errno::EISDIR)),
+            _ => Err(Fail::new("execve", Errno::EACCES)),
         }
-        Ok(())
     }
 
     /// Everything is there. From now on `start` decides, and hears of failures.
