@@ -1,6 +1,6 @@
 //! Standard streams: a pseudo-terminal, or what the caller gave.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -18,13 +18,7 @@ impl Init<'_> {
     /// (CVE-2025-52565).
     pub(super) fn console(&mut self, size: Option<ConsoleSize>, uid: u32, bind: bool) -> Sys<()> {
         let root = self.root()?;
-        // To open a file that is not verified could block, or make a device act.
-        let handle = path::open_in_root(root, c"/dev/pts/ptmx", libc::O_PATH)?;
-        let stat = path::stat(handle.as_fd())?;
-        if path::magic(handle.as_fd())? != DEVPTS_MAGIC || !stat.is_char(5, 2) {
-            return Err(Fail::new("open /dev/pts/ptmx of a devpts", Errno::ENODEV));
-        }
-        let ptmx = path::reopen(handle.as_fd(), libc::O_RDWR | libc::O_NOCTTY)?;
+        let ptmx = open_ptmx(root)?;
         terminal::unlock(ptmx.as_fd())?;
         let peer = terminal::peer(ptmx.as_fd())?;
         if let Some(size) = size {
@@ -60,11 +54,13 @@ impl Init<'_> {
     }
 
     fn reopen_null(&self, stream: i32) -> Sys<()> {
-        let null = match path::open_in_root(self.root()?, c"/dev/null", libc::O_PATH) {
-            Ok(null) if path::stat(null.as_fd())?.is_char(1, 3) => null,
+        let flags = libc::O_RDWR | libc::O_NOCTTY;
+        let null = match path::open_in_root(self.root()?, c"/dev/null", flags) {
+            Ok(null) if is_null(&null)? => null,
             // A container without /dev/null gets the host's, where it cannot change the node.
-            _ => match host_null() {
-                Ok(null) => null,
+            _ => match host_null().and_then(|null| path::reopen(null.as_fd(), flags)) {
+                Ok(null) if is_null(&null)? => null,
+                Ok(_) => return Err(Fail::new("open /dev/null", Errno::ENODEV)),
                 // Without the right to copy a mount there is none to change the host's node either.
                 Err(Fail {
                     errno: Errno::EPERM,
@@ -73,13 +69,33 @@ impl Init<'_> {
                 Err(fail) => return Err(fail),
             },
         };
-        let null = path::reopen(null.as_fd(), libc::O_RDWR)?;
         process::dup_over(null.as_fd(), stream)
     }
 }
 
+fn is_null(file: &OwnedFd) -> Sys<bool> {
+    path::stat(file.as_fd()).map(|stat| stat.is_char(1, 3))
+}
+
+/// The directory must be a devpts itself, in which nobody but the kernel makes files, and nothing
+/// may be mounted on its ptmx. No way leads through /proc: in a container that runs it is not to be
+/// trusted either.
+fn open_ptmx(root: BorrowedFd) -> Sys<OwnedFd> {
+    let directory = path::open_in_root(root, c"/dev/pts", libc::O_PATH | libc::O_DIRECTORY)?;
+    let foreign = Fail::new("open /dev/pts/ptmx of a devpts", Errno::ENODEV);
+    if path::magic(directory.as_fd())? != DEVPTS_MAGIC {
+        return Err(foreign);
+    }
+    let flags = libc::O_RDWR | libc::O_NOCTTY;
+    let ptmx = path::openat2(directory.as_fd(), c"ptmx", flags, 0, path::BENEATH)?;
+    match path::stat(ptmx.as_fd())?.is_char(5, 2) {
+        true => Ok(ptmx),
+        false => Err(foreign),
+    }
+}
+
 /// A plain file to bind the terminal on; never what a link in the image points to.
-fn console_target(root: BorrowedFd) -> Sys<std::os::fd::OwnedFd> {
+fn console_target(root: BorrowedFd) -> Sys<OwnedFd> {
     let (dir, name) = path::open_parent(root, c"/dev/console")?;
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
     match path::open_at(Some(dir.as_fd()), &name, flags, 0o620) {
