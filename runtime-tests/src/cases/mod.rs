@@ -2,13 +2,14 @@
 
 use crate::Test;
 
+mod attacks;
 mod bad_input;
 mod binds;
-mod descriptors;
-mod devices;
 mod cve_devices;
 mod cve_paths;
 mod cve_process;
+mod descriptors;
+mod devices;
 mod exec;
 mod executables;
 mod hooks;
@@ -29,6 +30,7 @@ mod sysctl;
 mod tmpfs;
 
 const FILES: &[&[Test]] = &[
+    attacks::TESTS,
     bad_input::TESTS,
     binds::TESTS,
     devices::TESTS,
