@@ -7,6 +7,7 @@
 mod locate;
 mod repair;
 mod shape;
+mod update;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use crate::config::{Config, Process, Resources};
 use crate::error::{Error, Kind, Result};
 
 pub use crate::config::default::default_config;
+pub use update::{Update, update};
 
 /// The file's name in a bundle.
 pub const CONFIG_FILE: &str = "config.json";

@@ -189,7 +189,7 @@ impl Cgroup {
 }
 
 /// A flag of the text of `cgroup.events`, which has one `key 0` or `key 1` a line.
-fn flag(text: &str, key: &str) -> bool {
+pub(super) fn flag(text: &str, key: &str) -> bool {
     text.lines()
         .any(|line| line.strip_prefix(key) == Some(" 1"))
 }

@@ -6,9 +6,12 @@
 
 mod file;
 mod lifecycle;
+mod stats;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod tree;
+mod watch;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ use crate::plan::devices::Insn;
 use crate::sys::{Fail, bpf, path as syspath};
 
 pub use tree::enable;
+pub use watch::{Event, Watch};
 
 /// An open cgroup directory.
 #[derive(Debug)]

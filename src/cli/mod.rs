@@ -4,6 +4,8 @@
 //! line accepts and clap does not (`-root=X`, `--debug=true`) into the forms defined here.
 
 pub mod go;
+mod running;
+mod units;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::SPEC_VERSION;
 use crate::error::{Error, Kind};
+
+pub use running::{Delete, Events, Kill, List, ListFormat, Ps, Update};
 
 /// The commit that the binary was built from, given by `SAMPAN_COMMIT` at build time.
 pub const COMMIT: &str = match option_env!("SAMPAN_COMMIT") {
@@ -166,6 +170,21 @@ pub enum Command {
     Delete(Delete),
     /// List the containers below the root directory
     List(List),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Stop every process of a container until it is resumed
+    Pause(Id),
+    /// Let the processes of a paused container go on
+    Resume(Id),
+    /// Change the limits of a container.
+    ///
+    /// All changes are made or none. They are kept with the container and hold until it is deleted.
+    Update(Box<Update>),
+    /// Print statistics of a container and when it runs out of memory.
+    ///
+    /// Each line is a JSON object. The first statistics come after the first interval. The command
+    /// ends when the last process of the container has ended.
+    Events(Events),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print what this runtime supports as JSON
@@ -356,64 +375,6 @@ pub struct Exec {
         allow_hyphen_values = true
     )]
     pub command: Vec<String>,
-}
-
-#[derive(Args, Debug)]
-pub struct Kill {
-    /// Signal every process of the container, and accept a container that has stopped
-    #[arg(short, long)]
-    pub all: bool,
-
-    /// ID is an extended regular expression; every container that it matches is signalled
-    #[arg(short, long)]
-    pub regex: bool,
-
-    /// The container
-    #[arg(value_name = "ID")]
-    pub id: String,
-
-    /// Name or number of the signal: TERM, SIGTERM, 15, RTMIN+3
-    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
-    pub signal: String,
-}
-
-#[derive(Args, Debug)]
-pub struct Delete {
-    /// Kill the container first if it runs; accept one that does not exist
-    #[arg(short, long)]
-    pub force: bool,
-
-    /// ID is an extended regular expression; every container that it matches is deleted
-    #[arg(short, long)]
-    pub regex: bool,
-
-    /// The container
-    #[arg(value_name = "ID")]
-    pub id: String,
-}
-
-#[derive(Args, Debug)]
-pub struct List {
-    /// Form of the list
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value = "table"
-    )]
-    pub format: ListFormat,
-
-    /// Print the ids alone
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// `list --format`.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListFormat {
-    Table,
-    Json,
 }
 
 #[derive(Args, Debug)]

@@ -215,6 +215,64 @@ fn the_other_verbs() {
 }
 
 #[test]
+fn ps_leaves_what_follows_the_id_to_ps() {
+    let Command::Ps(ps) = cli("ps -format json ID").command else {
+        panic!()
+    };
+    assert_eq!((ps.format, ps.id.as_str()), (ListFormat::Json, "ID"));
+    let Command::Ps(ps) = cli("ps --format table ID -eo pid,args --format x").command else {
+        panic!()
+    };
+    assert_eq!(ps.format, ListFormat::Table);
+    assert_eq!(ps.args, split("-eo pid,args --format x"));
+}
+
+#[test]
+fn events_with_go_durations() {
+    for (line, milliseconds) in [
+        ("events ID", 5_000),
+        ("events --interval=1m30s ID", 90_000),
+        ("events -interval 500ms ID", 500),
+    ] {
+        let Command::Events(events) = cli(line).command else {
+            panic!()
+        };
+        assert_eq!(events.interval.as_millis(), milliseconds, "{line}");
+        assert!(!events.stats);
+    }
+    assert!(matches!(cli("events --stats ID").command, Command::Events(events) if events.stats));
+    assert!(error("events --interval 0s ID").contains("--interval"));
+}
+
+#[test]
+fn update_in_the_spellings_of_engines() {
+    for line in [
+        "update --resources=- ID",
+        "update --resources - ID",
+        "update -r - ID",
+        "update -r=- ID",
+    ] {
+        let Command::Update(update) = cli(line).command else {
+            panic!()
+        };
+        assert_eq!(update.resources, Some("-".into()), "{line}");
+        assert_eq!(update.id, "ID");
+    }
+    let line = "update --memory 512m --memory-swap -1 --cpu-quota -1 --pids-limit -1 \
+                --cpuset-cpus= -cpu-share=512 --kernel-memory 5m ID";
+    let Command::Update(update) = cli(line).command else {
+        panic!()
+    };
+    assert_eq!(
+        (update.memory, update.memory_swap),
+        (Some(512 << 20), Some(-1))
+    );
+    assert_eq!((update.cpu_quota, update.pids_limit), (Some(-1), Some(-1)));
+    assert_eq!((update.cpuset_cpus, update.cpu_share), (None, Some(512)));
+    assert!(error("update --memory 1x ID").contains("--memory"));
+}
+
+#[test]
 fn a_missing_value_has_the_words_that_podman_looks_for() {
     for (line, flag) in [
         ("--root", "--root"),

@@ -62,6 +62,6 @@ fn send_init(state: &State, status: Status, signal: i32) -> Result<()> {
     }
 }
 
-fn not_running(state: &State) -> Error {
+pub(super) fn not_running(state: &State) -> Error {
     Error::new(Kind::Status, format!("container not running: {}", state.id))
 }

@@ -3,19 +3,25 @@
 pub mod bundle;
 mod create;
 mod delete;
+mod events;
 mod everyone;
 mod exec;
 mod explain;
 mod features;
 mod kill;
 mod list;
+mod pause;
+mod ps;
 mod saved;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::io::Write;
+use std::path::PathBuf;
 
+use crate::cgroup::Cgroup;
 use crate::cli::{CgroupManager, Cli, Command, Global};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
@@ -117,6 +123,11 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
         Command::State(args) => state::state(&context, &args)?,
         Command::Kill(args) => kill::kill(&context, &args)?,
         Command::List(args) => list::list(&context, &args)?,
+        Command::Ps(args) => ps::ps(&context, &args)?,
+        Command::Pause(args) => pause::pause(&context, &args)?,
+        Command::Resume(args) => pause::resume(&context, &args)?,
+        Command::Update(args) => update::update(&context, &args)?,
+        Command::Events(args) => events::events(&context, &args)?,
         Command::Spec(args) => spec::spec(&context, &args)?,
         Command::Explain(args) => explain::explain(&context, &args)?,
         Command::Features(args) => features::features(&context, &args)?,
@@ -127,6 +138,27 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
         Command::Delete(args) => delete::delete(&context, &args)?,
     }
     Ok(0)
+}
+
+/// The directory of the container's cgroup, which may be gone.
+///
+/// # Errors
+/// [`Kind::Status`]: the container shares the cgroup of its caller.
+fn cgroup_path(state: &State) -> Result<PathBuf> {
+    let cgroup = state.cgroup.as_ref().ok_or_else(|| {
+        let message = format!("container {} has no cgroup of its own", state.id);
+        Error::new(Kind::Status, message)
+            .hint("it was created with --cgroup-manager disabled, or by a user who may make none")
+    })?;
+    Ok(cgroup.dir())
+}
+
+/// The container's cgroup, open.
+///
+/// # Errors
+/// Those of [`cgroup_path`]; `container not running` if the cgroup is gone.
+fn cgroup_of(state: &State) -> Result<Cgroup> {
+    Cgroup::open(&cgroup_path(state)?)?.ok_or_else(|| kill::not_running(state))
 }
 
 /// Writes `text` on standard output.

@@ -19,11 +19,8 @@ impl Saved {
     /// # Errors
     /// The copy cannot be read.
     pub fn read(dir: &Dir, state: &State) -> Result<Self> {
-        let file = dir.config_file();
-        let text = std::fs::read(&file)
-            .map_err(|error| Error::io(file.display().to_string(), "open", &error))?;
         Ok(Self {
-            config: spec::config(&text, &state.bundle)?,
+            config: spec::config(&config_text(dir)?, &state.bundle)?,
             options: plan::Options {
                 id: state.id.clone(),
                 no_pivot: state.options.no_pivot,
@@ -42,6 +39,15 @@ impl Saved {
     pub fn plan(&self) -> Result<Plan> {
         plan::build(&self.config, &Host::probe()?, &self.options)
     }
+}
+
+/// The text of that config, as `create` and `update` left it.
+///
+/// # Errors
+/// The copy cannot be read.
+pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
+    let file = dir.config_file();
+    std::fs::read(&file).map_err(|error| Error::io(file.display().to_string(), "open", &error))
 }
 
 /// Ends a container: processes, cgroup, directory, then the poststop hooks, whose failures only

@@ -1,0 +1,140 @@
+//! Several writes of which all take effect or none.
+
+use nix::errno::Errno;
+
+use super::{Cgroup, file};
+use crate::error::{Error, Result};
+use crate::plan::cgroup::{Fallback, Write};
+use crate::sys::Fail;
+
+/// Writes that took effect, and what was in the files before.
+#[derive(Debug)]
+#[must_use]
+pub struct Applied<'a> {
+    cgroup: &'a Cgroup,
+    /// File and value, in the order of the writes.
+    old: Vec<(String, String)>,
+}
+
+impl Cgroup {
+    /// Carries out `writes` in their order. When one fails, those before it are taken back.
+    ///
+    /// # Errors
+    /// The first write that failed; its hint names the files that could not be set back.
+    pub fn write_all(&self, writes: &[Write]) -> Result<Applied<'_>> {
+        let mut applied = Applied {
+            cgroup: self,
+            old: Vec::new(),
+        };
+        for write in writes {
+            let old = self.old_value(write);
+            if let Err(error) = self.write(write) {
+                return Err(applied.take_back(error));
+            }
+            applied.old.extend(old);
+        }
+        Ok(applied)
+    }
+
+    /// The file that `write` changes, and the value that undoes it; `None` where there is nothing
+    /// to undo, as in a file that only takes commands.
+    fn old_value(&self, write: &Write) -> Option<(String, String)> {
+        let (name, value, text) = match (file::read(self.fd(), &write.file), &write.fallback) {
+            (Ok(text), _) => (&write.file, &write.value, text),
+            (
+                Err(Fail {
+                    errno: Errno::ENOENT,
+                    ..
+                }),
+                Fallback::IfAbsent { file, value },
+            ) => (file, value, file::read(self.fd(), file).ok()?),
+            _ => return None,
+        };
+        Some((name.clone(), undo(name, value, &text)))
+    }
+}
+
+impl Applied<'_> {
+    /// Sets the files back, the last one first. `error` is why, and is returned.
+    pub fn take_back(self, error: Error) -> Error {
+        let mut failed: Vec<&str> = Vec::new();
+        for (name, value) in self.old.iter().rev() {
+            // Where a file was written twice the last try counts: it has the oldest value.
+            failed.retain(|file| file != name);
+            if file::write(self.cgroup.fd(), name, value).is_err() {
+                failed.push(name);
+            }
+        }
+        if failed.is_empty() {
+            return error;
+        }
+        let path = self.cgroup.path().display();
+        error.hint(format!(
+            "and these files in {path} could not be set back: {}",
+            failed.join(", ")
+        ))
+    }
+}
+
+/// What to write to the file `name` to undo a write of `value`, where it had the content `text`.
+fn undo(name: &str, value: &str, text: &str) -> String {
+    let key = value.split_once(' ').map(|(key, _)| key);
+    let unset = match name {
+        "io.max" => Some("rbps=max wbps=max riops=max wiops=max"),
+        "io.weight" | "io.bfq.weight" => Some("default"),
+        "rdma.max" => Some("hca_handle=max hca_object=max"),
+        _ => None,
+    };
+    match (key, unset) {
+        // A file with a line for each device, and a write for one of them.
+        (Some(key), Some(unset)) => line_of(text, key)
+            .map(str::to_owned)
+            .unwrap_or(format!("{key} {unset}")),
+        // A weight for all devices, in the line that begins with `default`.
+        (None, Some(_)) => line_of(text, "default")
+            .unwrap_or(text.trim_end())
+            .to_owned(),
+        // A write of no bytes would do nothing.
+        _ if text.trim_end().is_empty() => "\n".to_owned(),
+        _ => text.trim_end().to_owned(),
+    }
+}
+
+fn line_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find(|line| {
+        line.strip_prefix(key)
+            .is_some_and(|rest| rest.starts_with(' '))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_value_in_the_words_of_each_file() {
+        for (name, value, text, expected) in [
+            ("memory.max", "5", "max\n", "max"),
+            ("cpu.max", "5000 10000", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "0", "\n", "\n"),
+            (
+                "io.max",
+                "8:0 rbps=5",
+                "8:16 rbps=1 wbps=max riops=max wiops=max\n",
+                "8:0 rbps=max wbps=max riops=max wiops=max",
+            ),
+            (
+                "io.max",
+                "8:1 rbps=5",
+                "8:16 rbps=2\n8:1 rbps=1 wbps=max\n",
+                "8:1 rbps=1 wbps=max",
+            ),
+            ("io.weight", "50", "default 100\n8:0 7\n", "default 100"),
+            ("io.weight", "8:0 50", "default 100\n8:0 7\n", "8:0 7"),
+            ("io.weight", "8:1 50", "default 100\n8:0 7\n", "8:1 default"),
+            ("io.bfq.weight", "50", "100\n", "100"),
+        ] {
+            assert_eq!(undo(name, value, text), expected, "{name} {value}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Waits for what happens in a cgroup: out of memory, and the end of its last process.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Cgroup, file, lifecycle, stats};
+use crate::error::Result;
+use crate::sys::{Fail, Sys};
+
+/// What a [`Watch`] saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The kernel killed a process because memory was short.
+    OutOfMemory,
+    /// No process is left, or the cgroup was removed.
+    Empty,
+    /// Nothing happened in the time given.
+    Timeout,
+}
+
+/// The two files by which the kernel tells changes to poll(2). Source: cgroup-v2.rst.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    cgroup: &'a Cgroup,
+    /// `cgroup.events`.
+    life: File,
+    /// `memory.events`; `None` without the memory controller.
+    memory: Option<File>,
+    /// How many kills are told already.
+    kills: u64,
+}
+
+impl Cgroup {
+    /// Starts to watch; what has happened before is not told.
+    ///
+    /// # Errors
+    /// The cgroup is gone, or a system call failed.
+    pub fn watch(&self) -> Result<Watch<'_>> {
+        let open = |name| file::open(self.fd(), name, libc::O_RDONLY).map(File::from);
+        let life = open("cgroup.events").map_err(|fail| self.failed("cgroup.events", fail))?;
+        let memory = match open("memory.events") {
+            Ok(file) => Some(file),
+            Err(fail) if is_gone(fail) => None,
+            Err(fail) => return Err(self.failed("memory.events", fail)),
+        };
+        let mut watch = Watch {
+            cgroup: self,
+            life,
+            memory,
+            kills: 0,
+        };
+        watch.kills = watch.count_kills()?;
+        Ok(watch)
+    }
+}
+
+impl Watch<'_> {
+    /// Waits for the next event, until `deadline` at most.
+    ///
+    /// # Errors
+    /// A system call failed.
+    pub fn next(&mut self, deadline: Instant) -> Result<Event> {
+        loop {
+            // First whether processes are left: one that was killed has been counted before it
+            // was gone.
+            let alive = self.is_populated()?;
+            let kills = self.count_kills()?;
+            if kills > self.kills {
+                self.kills = kills;
+                return Ok(Event::OutOfMemory);
+            }
+            if !alive {
+                return Ok(Event::Empty);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Event::Timeout);
+            }
+            self.wait(left)?;
+        }
+    }
+
+    fn is_populated(&self) -> Result<bool> {
+        match read(&self.life) {
+            Ok(text) => Ok(lifecycle::flag(&text, "populated")),
+            Err(fail) if is_gone(fail) => Ok(false),
+            Err(fail) => Err(self.cgroup.failed("cgroup.events", fail)),
+        }
+    }
+
+    fn count_kills(&self) -> Result<u64> {
+        match self.memory.as_ref().map(read) {
+            Some(Ok(text)) => Ok(stats::keyed(&text, "oom_kill")),
+            None => Ok(0),
+            Some(Err(fail)) if is_gone(fail) => Ok(0),
+            Some(Err(fail)) => Err(self.cgroup.failed("memory.events", fail)),
+        }
+    }
+
+    /// Returns when one of the files has changed since it was read, or after `left`.
+    fn wait(&self, left: Duration) -> Result<()> {
+        let files = std::iter::once(&self.life).chain(&self.memory);
+        let mut files: Vec<_> = files
+            .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI))
+            .collect();
+        // Rounded up, so that the last millisecond does not spin.
+        let left =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut files, left) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(self.cgroup.failed("", Fail::new("poll", errno))),
+        }
+    }
+}
+
+/// From the beginning, which also tells the kernel that the content is known.
+fn read(file: &File) -> Sys<String> {
+    let mut text = [0; 512];
+    match file.read_at(&mut text, 0) {
+        Ok(count) => Ok(String::from_utf8_lossy(&text[..count]).into_owned()),
+        Err(error) => {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            Err(Fail::new("read", errno))
+        }
+    }
+}
+
+/// The cgroup was removed, or has no such file.
+fn is_gone(fail: Fail) -> bool {
+    matches!(fail.errno, Errno::ENOENT | Errno::ENODEV)
+}

@@ -1,0 +1,154 @@
+//! Sizes and durations in the spellings that engines and their users know from Go programs.
+
+use std::time::Duration;
+
+/// Bytes: `1024`, `512m`, `1.5 GiB`; units are powers of 1024 in either case. `-1` is unlimited.
+pub(super) fn bytes(text: &str) -> Result<i64, String> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    parse_bytes(text).ok_or_else(|| "expected a size such as 1024, 512m or 2g, or -1".to_owned())
+}
+
+fn parse_bytes(text: &str) -> Option<i64> {
+    let (number, unit) = split_number(text);
+    let lower = unit.trim_start_matches(' ').to_ascii_lowercase();
+    let exponent = match lower.strip_suffix('b').unwrap_or(&lower) {
+        "" => 0,
+        "k" | "ki" => 1,
+        "m" | "mi" => 2,
+        "g" | "gi" => 3,
+        "t" | "ti" => 4,
+        "p" | "pi" => 5,
+        _ => return None,
+    };
+    scale(number, 1024_u128.pow(exponent))
+}
+
+/// `500ms`, `5s`, `1m30s`, `1.5h`: decimal numbers, each with its unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Some(0) => Err("must be greater than 0".to_owned()),
+        Some(nanoseconds) => Ok(Duration::from_nanos(nanoseconds.unsigned_abs())),
+        None => Err("expected a duration such as 500ms, 5s or 1m30s".to_owned()),
+    }
+}
+
+/// Nanoseconds.
+fn parse_duration(text: &str) -> Option<i64> {
+    if text == "0" {
+        return Some(0);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut sum = 0_i64;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let (number, tail) = split_number(rest);
+        let end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
+        let nanoseconds = match &tail[..end] {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        sum = sum.checked_add(scale(number, nanoseconds)?)?;
+        rest = &tail[end..];
+    }
+    Some(sum)
+}
+
+/// The leading digits with at most one point, and what follows them.
+fn split_number(text: &str) -> (&str, &str) {
+    let mut points = 0;
+    let end = text.find(|c: char| {
+        points += usize::from(c == '.');
+        !(c.is_ascii_digit() || c == '.' && points == 1)
+    });
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+/// A decimal number times `unit`, rounded down.
+fn scale(number: &str, unit: u128) -> Option<i64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let digits = |text: &str| match text {
+        "" => Some(0_u128),
+        _ => text.parse().ok(),
+    };
+    // More digits than this are below a nanosecond of an hour and a byte of a pebibyte.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let parts = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let sum = digits(whole)?
+        .checked_mul(unit)?
+        .checked_add(digits(fraction)?.checked_mul(unit)? / parts)?;
+    i64::try_from(sum).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, expected) in [
+            ("1024", 1024),
+            ("0", 0),
+            ("-1", -1),
+            ("512m", 512 << 20),
+            ("512M", 512 << 20),
+            ("1k", 1024),
+            ("2GiB", 2 << 30),
+            ("2 gb", 2 << 30),
+            ("1.5g", 3 << 29),
+            ("7b", 7),
+            ("1t", 1 << 40),
+            ("8191p", 8191 << 50),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "m", "-2", "1x", "1mm", "1.2.3", "8192p", "1 0", "."] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in [
+            ("5s", 5_000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("1.5h", 5_400_000),
+            ("+1h0.25s", 3_600_250),
+            (".5s", 500),
+            ("2000us", 2),
+            ("3000\u{b5}s", 3),
+        ] {
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(duration(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "0",
+            "0s",
+            "-5s",
+            "s",
+            "5 s",
+            "1d",
+            "1s5",
+            "9999999999h",
+            "+",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `ps`: the processes of a container, as the caller sees them.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::process::{Command, Stdio};
+
+use super::{Context, cgroup_path, print};
+use crate::cgroup::Cgroup;
+use crate::cli::{ListFormat, Ps};
+use crate::error::{Error, Kind, Result};
+
+/// Prints the process ids of the cgroup and of those below it, or the rows of ps(1) about them.
+/// A container that has stopped has none.
+pub fn ps(context: &Context, args: &Ps) -> Result<()> {
+    let (_, state) = context.load(&args.id)?;
+    let pids = match Cgroup::open(&cgroup_path(&state)?)? {
+        Some(cgroup) => cgroup.processes()?,
+        None => Vec::new(),
+    };
+    match args.format {
+        ListFormat::Json => print(&json(&pids)),
+        ListFormat::Table => print(&rows(&run_ps(&args.args)?, &pids)?),
+    }
+}
+
+/// `[1,2]`; `null` for no process, as engines get it from other runtimes.
+fn json(pids: &[i32]) -> String {
+    if pids.is_empty() {
+        return "null\n".to_owned();
+    }
+    let numbers: Vec<_> = pids.iter().map(ToString::to_string).collect();
+    format!("[{}]\n", numbers.join(","))
+}
+
+/// What ps(1) prints about every process of the host.
+fn run_ps(args: &[OsString]) -> Result<String> {
+    let mut command = Command::new("ps");
+    match args {
+        [] => command.arg("-ef"),
+        _ => command.args(args),
+    };
+    let output = command.stdin(Stdio::null()).output().map_err(|error| {
+        let missing = error.kind() == ErrorKind::NotFound;
+        let error = Error::io("ps", "execve", &error).kind(Kind::Host);
+        match missing {
+            true => error.hint("install ps, of procps, or use --format json"),
+            false => error,
+        }
+    })?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let text = text.lines().find(|line| !line.trim().is_empty());
+        let message = format!("ps: {}: {}", output.status, text.unwrap_or_default().trim());
+        return Err(Error::new(Kind::Usage, message));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The heading, and the lines whose column under `PID` is one of `pids`.
+fn rows(text: &str, pids: &[i32]) -> Result<String> {
+    let heading = text.lines().next().unwrap_or_default();
+    let column = heading
+        .split_whitespace()
+        .position(|name| name == "PID")
+        .ok_or_else(|| {
+            Error::new(Kind::Usage, format!("ps: no column PID in {heading:?}"))
+                .hint("ask for the column, as in -eo pid,args")
+        })?;
+    let wanted = |line: &&str| {
+        let cell = line.split_whitespace().nth(column);
+        cell.and_then(|cell| cell.parse().ok())
+            .is_some_and(|pid| pids.contains(&pid))
+    };
+    let lines = text.lines().skip(1).filter(wanted);
+    Ok(std::iter::once(heading)
+        .chain(lines)
+        .map(|line| format!("{line}\n"))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+UID          PID    PPID CMD
+root           7       1 sleep 8
+root           8       1 sleep 7
+
+root          17       8 a  b
+";
+
+    #[test]
+    fn rows_are_picked_by_the_column_of_the_heading() {
+        assert_eq!(
+            rows(TEXT, &[7, 17]).unwrap(),
+            "\
+UID          PID    PPID CMD
+root           7       1 sleep 8
+root          17       8 a  b
+"
+        );
+        assert_eq!(rows(TEXT, &[]).unwrap(), "UID          PID    PPID CMD\n");
+    }
+
+    #[test]
+    fn a_table_without_pids_is_refused() {
+        let error = rows("UID CMD\nroot 7\n", &[7]).unwrap_err().to_string();
+        assert!(error.contains("no column PID"), "{error}");
+        assert!(rows("", &[7]).is_err());
+    }
+
+    #[test]
+    fn json_is_a_list_or_null() {
+        assert_eq!(json(&[3, 14]), "[3,14]\n");
+        assert_eq!(json(&[]), "null\n");
+    }
+}

@@ -1,0 +1,217 @@
+//! `update`: other limits for an existing container.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::kill::not_running;
+use super::saved::config_text;
+use super::{Context, cgroup_of};
+use crate::cgroup;
+use crate::cli::Update;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
+use crate::spec;
+use crate::state::{self, Dir, State, Status};
+
+/// Changes the limits of the cgroup and the saved config, or nothing at all.
+pub fn update(context: &Context, args: &Update) -> Result<()> {
+    refuse_intel_rdt(args)?;
+    let (dir, state) = context.load(&args.id)?;
+    if state.status(&dir)? == Status::Stopped {
+        return Err(not_running(&state));
+    }
+    let update = match &args.resources {
+        Some(file) => spec::update(&config_text(&dir)?, &read_request(file)?)
+            .map_err(|error| error.context(format!("--resources {}", file.display())))?,
+        None => {
+            warn_of_ignored(context, args);
+            let (request, flags) = request(args);
+            spec::update(&config_text(&dir)?, request.to_string().as_bytes())
+                .map_err(|error| name_flag(error, &flags))?
+        }
+    };
+    let without_effect = warnings(&update.resources);
+    for warning in update.warnings.iter().chain(&without_effect) {
+        context.log.warn(warning);
+    }
+    apply(&dir, &state, &update)
+}
+
+fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
+    let cgroup = cgroup_of(state)?;
+    let host = Host::probe()?;
+    let writes = writes(&update.resources, hierarchy(&host)?)?;
+    if let Some(place) = &state.cgroup {
+        let below = Path::new(place.path.trim_start_matches('/'));
+        cgroup::enable(&place.mount, below, &controllers(&writes))?;
+    }
+    let applied = cgroup.write_all(&writes)?;
+    state::write_atomically(&dir.config_file(), &update.config, 0o600)
+        .map_err(|error| applied.take_back(error))
+}
+
+fn refuse_intel_rdt(args: &Update) -> Result<()> {
+    for (flag, value) in [
+        ("--l3-cache-schema", &args.l3_cache_schema),
+        ("--mem-bw-schema", &args.mem_bw_schema),
+    ] {
+        if value.is_some() {
+            let message = format!("{flag}: Intel RDT is not supported");
+            return Err(Error::new(Kind::Usage, message));
+        }
+    }
+    Ok(())
+}
+
+fn warn_of_ignored(context: &Context, args: &Update) {
+    for (flag, value) in [
+        ("--kernel-memory", &args.kernel_memory),
+        ("--kernel-memory-tcp", &args.kernel_memory_tcp),
+    ] {
+        if value.is_some() {
+            let message = format!("{flag}: cgroup v2 has no such limit, ignored");
+            context.log.warn(message);
+        }
+    }
+}
+
+/// The file of `--resources`, or standard input.
+fn read_request(file: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let done = match file == Path::new("-") {
+        true => std::io::stdin().read_to_end(&mut text),
+        false => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
+    };
+    match done {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Error::io(
+            format!("--resources {}", file.display()),
+            "read",
+            &error,
+        )),
+    }
+}
+
+/// A flag that was given, and the property that it stands for.
+type Given = (&'static str, &'static str);
+
+/// The flags as `linux.resources`.
+fn request(args: &Update) -> (Value, Vec<Given>) {
+    let cpus = args.cpuset_cpus.clone();
+    let mems = args.cpuset_mems.clone();
+    let values: [(&str, &str, Option<Value>); 14] = [
+        (
+            "--blkio-weight",
+            "blockIO.weight",
+            args.blkio_weight.map(Value::from),
+        ),
+        (
+            "--cpu-period",
+            "cpu.period",
+            args.cpu_period.map(Value::from),
+        ),
+        ("--cpu-quota", "cpu.quota", args.cpu_quota.map(Value::from)),
+        ("--cpu-burst", "cpu.burst", args.cpu_burst.map(Value::from)),
+        ("--cpu-share", "cpu.shares", args.cpu_share.map(Value::from)),
+        ("--cpu-idle", "cpu.idle", args.cpu_idle.map(Value::from)),
+        (
+            "--cpu-rt-period",
+            "cpu.realtimePeriod",
+            args.cpu_rt_period.map(Value::from),
+        ),
+        (
+            "--cpu-rt-runtime",
+            "cpu.realtimeRuntime",
+            args.cpu_rt_runtime.map(Value::from),
+        ),
+        ("--cpuset-cpus", "cpu.cpus", cpus.map(Value::from)),
+        ("--cpuset-mems", "cpu.mems", mems.map(Value::from)),
+        ("--memory", "memory.limit", args.memory.map(Value::from)),
+        (
+            "--memory-reservation",
+            "memory.reservation",
+            args.memory_reservation.map(Value::from),
+        ),
+        (
+            "--memory-swap",
+            "memory.swap",
+            args.memory_swap.map(Value::from),
+        ),
+        (
+            "--pids-limit",
+            "pids.limit",
+            args.pids_limit.map(Value::from),
+        ),
+    ];
+    let mut request = Value::Object(Map::new());
+    let mut given = Vec::new();
+    for (flag, property, value) in values {
+        if let (Some((parent, key)), Some(value)) = (property.split_once('.'), value) {
+            request[parent][key] = value;
+            given.push((flag, property));
+        }
+    }
+    (request, given)
+}
+
+/// Puts the flag in front of an error about its property.
+fn name_flag(error: Error, given: &[Given]) -> Error {
+    let text = error.to_string();
+    let about = text.strip_prefix("linux.resources.").unwrap_or(&text);
+    let flag = given.iter().find(|(_, property)| {
+        about
+            .strip_prefix(property)
+            .is_some_and(|rest| rest.starts_with(':'))
+    });
+    match flag {
+        Some((flag, _)) => error.context(*flag),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn flags_become_properties() {
+        let args = Update {
+            blkio_weight: Some(10),
+            cpu_quota: Some(-1),
+            cpuset_cpus: Some("0-1".to_owned()),
+            memory: Some(1 << 20),
+            pids_limit: Some(0),
+            ..Update::default()
+        };
+        assert_eq!(
+            request(&args).0,
+            json!({
+                "blockIO": {"weight": 10},
+                "cpu": {"quota": -1, "cpus": "0-1"},
+                "memory": {"limit": 1_048_576},
+                "pids": {"limit": 0},
+            })
+        );
+        assert_eq!(request(&Update::default()).0, json!({}));
+    }
+
+    #[test]
+    fn an_error_names_the_flag() {
+        let args = Update {
+            cpu_quota: Some(5),
+            ..Update::default()
+        };
+        let (request, flags) = request(&args);
+        let error = spec::update(b"{}", request.to_string().as_bytes()).unwrap_err();
+        let text = name_flag(error, &flags).to_string();
+        assert!(
+            text.starts_with("--cpu-quota: linux.resources.cpu.quota: "),
+            "{text}"
+        );
+    }
+}

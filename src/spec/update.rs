@@ -1,0 +1,340 @@
+//! New limits for an existing container: `linux.resources` of a config, changed in part.
+
+use serde_json::{Map, Value};
+
+use super::{repair, resources, syntax};
+use crate::config::Resources;
+use crate::error::{Error, Kind, Result};
+
+/// A config whose limits were changed.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// What has to be written: what was asked for, with the other values that it depends on.
+    /// Never has device rules.
+    pub resources: Resources,
+    /// The text of the config with the new values.
+    pub config: Vec<u8>,
+    pub warnings: Vec<String>,
+}
+
+/// Properties for which 0 is no value; engines send it for what is to stay as it is.
+const UNSET_BY_ZERO: [&str; 9] = [
+    "/memory/limit",
+    "/memory/reservation",
+    "/memory/swap",
+    "/cpu/shares",
+    "/cpu/quota",
+    "/cpu/period",
+    "/cpu/realtimeRuntime",
+    "/cpu/realtimePeriod",
+    "/blockIO/weight",
+];
+
+/// Properties of which no one can be written without the others.
+const TOGETHER: [(&str, &[&str]); 3] = [
+    ("memory", &["limit", "swap"]),
+    ("cpu", &["quota", "period", "burst"]),
+    ("cpu", &["shares", "idle"]),
+];
+
+/// Changes the limits in the text of `config` as `request` says, a text like `linux.resources`.
+///
+/// # Errors
+/// `request` is not JSON, or a value is wrong, by itself or with one that it leaves as it is.
+pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
+    let (_, warnings) = resources(request)?;
+    let mut request = asked(request)?;
+    let mut config: Value =
+        serde_json::from_str(&repair::text(config)).map_err(|error| syntax(&error))?;
+    let saved = limits_of(&mut config)?;
+    merge(saved, &request);
+    complete(&mut request, saved);
+    let (resources, _) = resources(request.to_string().as_bytes()).map_err(|error| {
+        error.hint("what an update leaves out keeps its value: give both to change both")
+    })?;
+    Ok(Update {
+        resources,
+        config: config.to_string().into_bytes(),
+        warnings,
+    })
+}
+
+/// The request without what asks for nothing.
+fn asked(request: &[u8]) -> Result<Value> {
+    let mut request: Value =
+        serde_json::from_str(&repair::text(request)).map_err(|error| syntax(&error))?;
+    repair::drop_nulls(&mut request);
+    repair::resources(&mut request)?;
+    if let Value::Object(request) = &mut request {
+        // An engine that has rules of its own for the devices of a running container keeps them.
+        request.remove("devices");
+    }
+    let zero = |value: Option<&Value>| value.and_then(Value::as_i64) == Some(0);
+    for pointer in UNSET_BY_ZERO {
+        if zero(request.pointer(pointer)) {
+            remove(&mut request, pointer);
+        }
+    }
+    for pointer in ["/cpu/cpus", "/cpu/mems"] {
+        if request.pointer(pointer).and_then(Value::as_str) == Some("") {
+            remove(&mut request, pointer);
+        }
+    }
+    // Under v1 unlimited memory was unlimited swap as well.
+    if let Some(memory) = request.get_mut("memory").and_then(Value::as_object_mut)
+        && memory.get("limit").and_then(Value::as_i64) == Some(-1)
+    {
+        memory.entry("swap").or_insert(Value::from(-1));
+    }
+    Ok(request)
+}
+
+fn remove(value: &mut Value, pointer: &str) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
+    if let Some(Value::Object(parent)) = value.pointer_mut(parent) {
+        parent.remove(key);
+    }
+}
+
+/// `linux.resources`, which need not be there yet.
+fn limits_of(config: &mut Value) -> Result<&mut Value> {
+    let broken = || Error::new(Kind::Config, "linux.resources: not an object");
+    let mut at = config;
+    for key in ["linux", "resources"] {
+        let members = at.as_object_mut().ok_or_else(broken)?;
+        at = members.entry(key).or_insert(Value::Null);
+        if at.is_null() {
+            *at = Value::Object(Map::new());
+        }
+    }
+    at.is_object().then_some(at).ok_or_else(broken)
+}
+
+/// Puts `new` over `old`: member by member, and in lists element by element where elements have a
+/// name.
+fn merge(old: &mut Value, new: &Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (key, value) in new {
+                merge(old.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if new.iter().all(|it| name(it).is_some()) => {
+            for element in new {
+                match old.iter_mut().find(|it| name(it) == name(element)) {
+                    Some(old) => merge(old, element),
+                    None => old.push(element.clone()),
+                }
+            }
+        }
+        (old, new) => *old = new.clone(),
+    }
+}
+
+/// What an element of a list is about: a device, or a size of huge pages.
+fn name(element: &Value) -> Option<(&Value, Option<&Value>)> {
+    match element.get("pageSize") {
+        Some(size) => Some((size, None)),
+        None => Some((element.get("major")?, element.get("minor"))),
+    }
+}
+
+/// Adds what the request leaves out and what it asks for cannot be written without.
+fn complete(request: &mut Value, saved: &Value) {
+    let checks = saved.pointer("/memory/checkBeforeUpdate").cloned();
+    let limits_memory = request.pointer("/memory/limit").is_some();
+    for (parent, keys) in TOGETHER {
+        let Some(asked) = request.get_mut(parent).and_then(Value::as_object_mut) else {
+            continue;
+        };
+        if !keys.iter().any(|key| asked.contains_key(*key)) {
+            continue;
+        }
+        for key in keys {
+            if let (false, Some(value)) = (asked.contains_key(*key), saved[parent].get(key)) {
+                asked.insert((*key).to_owned(), value.clone());
+            }
+        }
+    }
+    // The check is about a new limit: an old one may well be what is in use.
+    if let Some(memory) = request.get_mut("memory").and_then(Value::as_object_mut) {
+        memory.remove("checkBeforeUpdate");
+        if let (true, Some(checks)) = (limits_memory, checks) {
+            memory.insert("checkBeforeUpdate".to_owned(), checks);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(saved: &Value, request: &Value) -> Result<(Update, Value)> {
+        let config = json!({"ociVersion": "1.3.0", "linux": {"resources": saved}});
+        let done = update(
+            config.to_string().as_bytes(),
+            request.to_string().as_bytes(),
+        )?;
+        let config: Value = serde_json::from_slice(&done.config).unwrap();
+        let saved = config["linux"]["resources"].clone();
+        Ok((done, saved))
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_written_and_all_is_saved() {
+        let saved = json!({
+            "devices": [{"allow": false}],
+            "memory": {"limit": 100, "reservation": 50},
+            "cpu": {"shares": 512, "cpus": "0"},
+            "pids": {"limit": 9},
+        });
+        let request = json!({"memory": {"reservation": 60}, "cpu": {"mems": "0"}, "devices": [],
+            "unified": {"memory.high": "7"}});
+        let (done, saved) = run(&saved, &request).unwrap();
+        let resources = &done.resources;
+        assert_eq!(resources.memory.reservation, Some(60));
+        assert_eq!((resources.memory.limit, resources.pids), (None, None));
+        assert_eq!((resources.cpu.shares, &resources.cpu.cpus), (None, &None));
+        assert_eq!(resources.cpu.mems.as_deref(), Some("0"));
+        assert!(resources.devices.is_empty());
+        assert_eq!(
+            saved,
+            json!({
+                "devices": [{"allow": false}],
+                "memory": {"limit": 100, "reservation": 60},
+                "cpu": {"shares": 512, "cpus": "0", "mems": "0"},
+                "pids": {"limit": 9},
+                "unified": {"memory.high": "7"},
+            })
+        );
+    }
+
+    #[test]
+    fn values_that_belong_together_come_from_the_saved_ones() {
+        let saved = json!({
+            "memory": {"limit": 100, "swap": 300},
+            "cpu": {"quota": 20000, "period": 50000, "burst": 10, "idle": 0},
+        });
+        let (done, saved) = run(&saved, &json!({"cpu": {"period": 40000}})).unwrap();
+        let cpu = &done.resources.cpu;
+        assert_eq!(
+            (cpu.quota, cpu.period, cpu.burst),
+            (Some(20000), Some(40000), Some(10))
+        );
+        assert_eq!((cpu.idle, done.resources.memory.swap), (None, None));
+        let (done, saved) = run(&saved, &json!({"memory": {"limit": 200}})).unwrap();
+        let memory = &done.resources.memory;
+        assert_eq!((memory.limit, memory.swap), (Some(200), Some(300)));
+        assert_eq!(saved["cpu"]["period"], 40000);
+        let (done, saved) = run(&saved, &json!({"memory": {"limit": -1}})).unwrap();
+        assert_eq!(done.resources.memory.swap, Some(-1));
+        assert_eq!(saved["memory"], json!({"limit": -1, "swap": -1}));
+    }
+
+    #[test]
+    fn values_that_contradict_the_saved_ones_are_refused() {
+        for (saved, request, field) in [
+            (
+                json!({"memory": {"limit": 100, "swap": 300}}),
+                json!({"memory": {"limit": 400}}),
+                "swap",
+            ),
+            (
+                json!({"cpu": {"quota": 2000}}),
+                json!({"cpu": {"burst": 3000}}),
+                "burst",
+            ),
+            (
+                json!({"cpu": {"quota": 5000, "burst": 4000}}),
+                json!({"cpu": {"quota": 3000}}),
+                "burst",
+            ),
+        ] {
+            let error = run(&saved, &request).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!(".{field}: ")) && error.contains("give both"),
+                "{error}"
+            );
+        }
+        let error = run(&json!({}), &json!({"cpu": {"quota": 5}}))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("cpu.quota") && !error.contains("give both"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn zeros_of_engines_ask_for_nothing_but_real_zeros_do() {
+        let saved = json!({"memory": {"limit": 100}, "cpu": {"quota": 2000, "cpus": "0"}});
+        let request = json!({
+            "memory": {"limit": 0, "swap": 0},
+            "cpu": {"quota": 0, "shares": 0, "cpus": "", "idle": 0},
+            "pids": {"limit": 0},
+        });
+        let (done, saved) = run(&saved, &request).unwrap();
+        assert_eq!(saved["memory"], json!({"limit": 100}));
+        assert_eq!(saved["cpu"], json!({"quota": 2000, "cpus": "0", "idle": 0}));
+        assert_eq!(
+            (done.resources.memory.limit, done.resources.cpu.quota),
+            (None, None)
+        );
+        assert_eq!(
+            (done.resources.cpu.idle, done.resources.pids),
+            (Some(0), Some(0))
+        );
+        let (done, _) = run(&saved, &json!({"pids": {}})).unwrap();
+        assert_eq!(done.resources.pids, None);
+    }
+
+    #[test]
+    fn lists_are_merged_by_device_and_size() {
+        let one = |minor, rate| json!({"major": 8, "minor": minor, "rate": rate});
+        let saved = json!({
+            "blockIO": {"throttleReadBpsDevice": [one(0, 1), one(1, 2)]},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 1}],
+        });
+        let request = json!({
+            "blockIO": {"throttleReadBpsDevice": [one(1, 3), one(2, 4)]},
+            "hugepageLimits": [{"pageSize": "1GB", "limit": 2}],
+        });
+        let (done, saved) = run(&saved, &request).unwrap();
+        assert_eq!(done.resources.block_io.throttle.len(), 2);
+        assert_eq!(
+            saved["blockIO"]["throttleReadBpsDevice"],
+            json!([one(0, 1), one(1, 3), one(2, 4)])
+        );
+        assert_eq!(saved["hugepageLimits"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_check_before_an_update_is_about_a_new_limit() {
+        let saved = json!({"memory": {"limit": 100, "checkBeforeUpdate": true}});
+        let checks = |request: Value| {
+            let (done, _) = run(&saved, &json!({"memory": request})).unwrap();
+            done.resources.memory.check_before_update
+        };
+        assert!(checks(json!({"limit": 50})));
+        assert!(!checks(json!({"limit": 50, "checkBeforeUpdate": false})));
+        assert!(!checks(json!({"swap": 200})));
+    }
+
+    #[test]
+    fn a_config_without_resources_gets_them() {
+        for config in [
+            json!({}),
+            json!({"linux": null}),
+            json!({"linux": {"resources": null}}),
+        ] {
+            let text = config.to_string();
+            let done = update(text.as_bytes(), br#"{"pids": {"limit": 3}}"#).unwrap();
+            let config: Value = serde_json::from_slice(&done.config).unwrap();
+            assert_eq!(config["linux"]["resources"], json!({"pids": {"limit": 3}}));
+        }
+        assert!(update(b"{}", b"{").is_err());
+        assert!(update(b"{}", b"[]").is_err());
+    }
+}
