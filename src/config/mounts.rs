@@ -320,16 +320,23 @@ impl Mount {
         Ok(())
     }
 
+    /// A bind has the file system of its source, and mount(2) ignores the data. So options with a
+    /// value, which only a file system has, are harmless; another word could be a misspelt flag that
+    /// somebody relies on.
+    fn drop_data(&mut self, warnings: &mut Vec<String>) -> Result<()> {
+        let field = format!("{}.options", self.field);
+        let data = std::mem::take(&mut self.data);
+        let message = format!("{data:?}: a bind mount takes no file system specific options");
+        if data.split(',').all(|option| option.contains('=')) {
+            warnings.push(format!("{field}: {message}, ignored"));
+            return Ok(());
+        }
+        Err(Error::config(field, message))
+    }
+
     fn check_kind(&mut self, warnings: &mut Vec<String>) -> Result<()> {
         if self.bind.is_some() && !self.data.is_empty() {
-            let message = format!(
-                "{:?}: a bind mount takes no file system specific options",
-                self.data
-            );
-            return Err(Error::config(
-                format_args!("{}.options", self.field),
-                message,
-            ));
+            self.drop_data(warnings)?;
         }
         if self.bind.is_none() && self.fstype.is_empty() && !self.remount {
             let error = Error::config(format_args!("{}.type", self.field), "missing");

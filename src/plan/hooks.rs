@@ -16,17 +16,6 @@ impl HookMoment {
             Self::Poststop => "poststop",
         }
     }
-
-    /// The container's status in the state that the hook reads.
-    /// Source: runtime-spec 1.3, config.md, POSIX-platform hooks; runtime.md, lifecycle.
-    pub const fn status(self) -> &'static str {
-        match self {
-            Self::Prestart | Self::CreateRuntime | Self::CreateContainer => "creating",
-            Self::StartContainer => "created",
-            Self::Poststart => "running",
-            Self::Poststop => "stopped",
-        }
-    }
 }
 
 /// The hooks of `create`.

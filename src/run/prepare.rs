@@ -2,6 +2,7 @@
 //!
 //! A source that is missing or of the wrong kind fails here, before one directory is made.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -20,11 +21,11 @@ use crate::sys::{Fail, mount, path, process};
 pub fn open(plan: &Plan, host: &Host) -> Result<Vec<Option<OwnedFd>>> {
     plan.steps
         .iter()
-        .map(|planned| open_step(planned, host))
+        .map(|planned| open_step(planned, plan, host))
         .collect()
 }
 
-fn open_step(planned: &Planned, host: &Host) -> Result<Option<OwnedFd>> {
+fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<OwnedFd>> {
     match &planned.step {
         Step::JoinNamespace { kind, path } => {
             let opened = path::open(path, libc::O_RDONLY);
@@ -34,7 +35,9 @@ fn open_step(planned: &Planned, host: &Host) -> Result<Option<OwnedFd>> {
         }
         // Copying a mount takes privilege over the runtime's own mount namespace. Without it init
         // copies in its own namespace.
-        Step::Bind(bind) if host.euid == 0 && !host.in_user_namespace => open_bind(planned, bind),
+        Step::Bind(bind) if host.euid == 0 && !host.in_user_namespace => {
+            open_bind(planned, bind, plan)
+        }
         _ => Ok(None),
     }
 }
@@ -60,11 +63,15 @@ fn check_namespace(planned: &Planned, kind: NamespaceKind, namespace: &OwnedFd) 
     Err(Error::config(&planned.field, message))
 }
 
-fn open_bind(planned: &Planned, bind: &Bind) -> Result<Option<OwnedFd>> {
+fn open_bind(planned: &Planned, bind: &Bind, plan: &Plan) -> Result<Option<OwnedFd>> {
     let BindSource::Host(source) = &bind.source else {
         return Ok(None);
     };
     let object = source.to_string_lossy();
+    let source_words = |fail| words(planned, &format!("source {object}"), fail);
+    if copied_by_init(bind, source, plan) {
+        return path::open(source, libc::O_PATH).map(|_| None).map_err(source_words);
+    }
     let tree = match mount::clone_tree(None, source, bind.recursive) {
         Ok(tree) => tree,
         // A mount that may not be bound here (unbindable, or in another namespace) may be
@@ -73,9 +80,23 @@ fn open_bind(planned: &Planned, bind: &Bind) -> Result<Option<OwnedFd>> {
             errno: Errno::EINVAL,
             ..
         }) => return Ok(None),
-        Err(fail) => return Err(words(planned, &format!("source {object}"), fail)),
+        Err(fail) => return Err(source_words(fail)),
     };
     init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)
         .map_err(|fail| super::words::step_error(planned, fail.op, fail.errno))?;
     Ok(Some(tree))
+}
+
+/// Whether init can copy the mount as well as the runtime. Then it does so when the mount's turn
+/// comes: mountinfo lists mounts in the order of their making (since Linux 6.8), and its readers
+/// expect those of the config in the order of the config.
+///
+/// In a user namespace init lacks the rights; in a joined mount namespace the path means something
+/// else, and below /proc it could name a descriptor or a property of the runtime itself.
+fn copied_by_init(bind: &Bind, source: &CStr, plan: &Plan) -> bool {
+    let new_mount_namespace = plan.clone_flags & libc::CLONE_NEWNS as u64 != 0;
+    let of_process = [b"/proc/".as_slice(), b"/dev/fd/"];
+    new_mount_namespace
+        && !bind.attrs.keep_source
+        && !of_process.iter().any(|directory| source.to_bytes().starts_with(directory))
 }

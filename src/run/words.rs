@@ -9,7 +9,7 @@ use super::hooks::{self, HookFail};
 use super::reason;
 use super::sync::Failure;
 use crate::error::{Error, Result};
-use crate::plan::{Phase, Plan, Planned, Step};
+use crate::plan::{HookMoment, Phase, Plan, Planned, Step};
 use crate::state::{State, Status};
 
 /// The sentence for a failed step.
@@ -99,7 +99,8 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
     Some(text)
 }
 
-/// Runs the hooks of a phase in the runtime, in their order, up to the first that fails.
+/// Runs the hooks of a phase in the runtime, in their order, up to the first that fails. They read
+/// the container's `status` in its state.
 ///
 /// # Errors
 /// The hook that failed, by its path in the config.
@@ -122,13 +123,18 @@ fn each_hook(
     state: &State,
     status: Status,
 ) -> impl Iterator<Item = Result<()>> {
-    let text = std::cell::LazyCell::new(move || state_text(state, status));
     plan.phase(phase).filter_map(move |(_, planned)| {
         let Step::Hook(hook) = &planned.step else {
             return None;
         };
+        // runtime-spec 1.0 ran the prestart hooks in `start`, and hooks of that age look for the
+        // status of that time.
+        let status = match hook.moment {
+            HookMoment::Prestart => Status::Created,
+            _ => status,
+        };
         let result = crate::plan::c_path("bundle", &state.bundle).and_then(|bundle| {
-            hooks::run(hook, Some(&bundle), &text).map_err(|fail| hook_error(planned, fail))
+            hooks::run(hook, Some(&bundle), &state_text(state, status)).map_err(|fail| hook_error(planned, fail))
         });
         Some(result)
     })

@@ -74,7 +74,7 @@ fn hooks_get_the_state_on_stdin(t: &Sandbox) {
         .map(|state| state["status"].as_str())
         .collect();
     let expected = [
-        "creating", "creating", "creating", "creating", "running", "running", "stopped", "stopped",
+        "created", "created", "creating", "creating", "running", "running", "stopped", "stopped",
     ];
     assert_eq!(statuses, expected.map(Some), "{log}");
     assert!(states[..6].iter().all(|state| state["pid"] == pid), "{log}");

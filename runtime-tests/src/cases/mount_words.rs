@@ -30,7 +30,8 @@ pub const TESTS: &[Test] = tests![
     unknown_option_says_the_reason_of_the_kernel[Need::NotAPeer],
     bad_value_says_the_reason_of_the_kernel[Need::NotAPeer],
     unknown_file_system_type_names_the_mount,
-    file_system_data_on_a_bind_is_refused[Need::NotAPeer],
+    file_system_data_on_a_bind_is_ignored[Need::NotAPeer],
+    unknown_word_on_a_bind_is_refused[Need::NotAPeer],
     mount_without_type_is_refused[Need::NotAPeer],
 ];
 
@@ -374,8 +375,15 @@ fn unknown_file_system_type_names_the_mount(t: &Sandbox) {
         .fails_with("nosuchfs");
 }
 
-fn file_system_data_on_a_bind_is_refused(t: &Sandbox) {
+fn file_system_data_on_a_bind_is_ignored(t: &Sandbox) {
     let mount = json!({"destination": "/mnt", "source": "/etc", "options": ["bind", "size=1m"]});
+    let container = t.bundle().mount(mount).container();
+    let output = container.create().ok();
+    assert!(output.stderr.contains("mounts[6].options"), "{output}");
+}
+
+fn unknown_word_on_a_bind_is_refused(t: &Sandbox) {
+    let mount = json!({"destination": "/mnt", "source": "/etc", "options": ["bind", "nosiud"]});
     t.bundle()
         .mount(mount)
         .container()

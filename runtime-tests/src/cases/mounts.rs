@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = tests![
     missing_bind_source_is_refused,
     tmpfs_takes_its_options,
     later_mounts_cover_earlier_ones,
+    mountinfo_lists_the_mounts_in_their_order,
     read_only_root_refuses_writes,
     masked_paths_are_empty,
     read_only_paths_refuse_writes,
@@ -105,6 +106,23 @@ fn later_mounts_cover_earlier_ones(t: &Sandbox) {
         .run()
         .ok()
         .prints("64\n256\n3");
+}
+
+fn mountinfo_lists_the_mounts_in_their_order(t: &Sandbox) {
+    // Since Linux 6.8 the list is in the order of their making, and its readers take a later line
+    // for a mount on top of the earlier ones.
+    let source = t.path("source");
+    std::fs::create_dir(&source).expect("the source");
+    let mut bundle = t.bundle();
+    for (name, kind) in [("a", "tmpfs"), ("b", "bind"), ("c", "tmpfs"), ("d", "bind")] {
+        let options = if kind == "bind" { vec!["bind"] } else { vec![] };
+        bundle = bundle.mount(json!({
+            "destination": format!("/mnt/{name}"), "type": kind, "source": source, "options": options,
+        }));
+    }
+    let script = "awk '$5 ~ \"^/mnt/\" { print $5 }' /proc/self/mountinfo";
+    let output = bundle.shell(script).container().run().ok();
+    output.prints("/mnt/a\n/mnt/b\n/mnt/c\n/mnt/d");
 }
 
 fn read_only_root_refuses_writes(t: &Sandbox) {

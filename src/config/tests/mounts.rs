@@ -60,8 +60,8 @@ fn wrong_mounts() {
         ),
         (
             "/mounts/8/options/-",
-            r#""size=1""#,
-            "mounts[8].options: \"size=1\": a bind mount takes",
+            r#""siez""#,
+            "mounts[8].options: \"siez\": a bind mount takes",
         ),
         (
             "/mounts/8/options/-",
@@ -209,4 +209,22 @@ fn tmpcopyup_is_for_tmpfs() {
         "mounts[0].options: tmpcopyup",
     );
     assert!(!config.mounts[0].tmpcopyup);
+}
+
+#[test]
+fn data_of_a_bind_is_ignored_unless_it_looks_like_a_flag() {
+    let bind = |options: &str| {
+        format!(r#"{{"destination": "/x", "source": "/y", "options": ["bind", {options}]}}"#)
+    };
+    let config = warned(
+        "/mounts/0",
+        &bind(r#""mode=755", "size=1k""#),
+        "mounts[0].options: \"mode=755,size=1k\": a bind mount takes no",
+    );
+    assert_eq!(config.mounts[0].data, "");
+    refused(&[(
+        "/mounts/0",
+        &bind(r#""mode=755", "nosiud""#),
+        "mounts[0].options: \"mode=755,nosiud\": a bind mount takes no",
+    )]);
 }
