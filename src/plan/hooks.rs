@@ -35,7 +35,8 @@ pub(super) fn create(plan: &mut Plan, config: &Config) -> Result<()> {
         &hooks.create_runtime,
         None,
     )?;
-    if plan.has(Phase::Hooks) {
+    // Hooks of the container get their state from the runtime at the same moment.
+    if plan.has(Phase::Hooks) || !hooks.create_container.is_empty() {
         plan.push(Phase::Init, "hooks", Step::RuntimeHooks);
     }
     push(

@@ -56,15 +56,20 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
             let path = c_path(field, path)?;
             let phase = match kind {
                 NamespaceKind::User | NamespaceKind::Pid => Phase::Clone,
+                // The new user namespace has no rights over a namespace that is there already.
+                _ if new_user && kind != NamespaceKind::Mount => Phase::Clone,
                 _ => Phase::Init,
             };
             plan.push(phase, field, Step::JoinNamespace { kind, path });
         }
-        if kind == NamespaceKind::User && (new_user || joined_user) {
-            plan.push(become_root, FIELD, Step::BecomeRoot { setgroups: true });
+        if kind == NamespaceKind::User {
+            // The file of the offsets belongs to the caller, so before it becomes somebody else.
+            time_offsets(plan, config);
+            if new_user || joined_user {
+                plan.push(become_root, FIELD, Step::BecomeRoot { setgroups: true });
+            }
         }
     }
-    time_offsets(plan, config);
     if namespaces.cgroup == Namespace::New {
         plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
     }

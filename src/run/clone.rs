@@ -1,5 +1,6 @@
 //! clone3(2), with what must be so in the process that calls it.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::init::{self, Inherited};
@@ -32,11 +33,7 @@ pub fn spawn(
     } else {
         plan.clone_flags
     };
-    let own = if plan.intermediate {
-        None
-    } else {
-        Some(Own::leave(plan, &inherited)?)
-    };
+    let own = Own::leave(plan, &inherited)?;
     let cloned = process::clone3(flags, cgroup, false);
     if let Ok(Cloned::Child) = cloned {
         if plan.intermediate {
@@ -44,9 +41,7 @@ pub fn spawn(
         }
         init::run(plan, inherited, plan.new_user_namespace)
     }
-    if let Some(own) = own {
-        own.come_back().map_err(|fail| (None, fail))?;
-    }
+    own.come_back().map_err(|fail| (None, fail))?;
     match cloned {
         Ok(Cloned::Parent { pid, pidfd }) => Ok(Spawned { pid, pidfd }),
         Ok(Cloned::Child) => process::exit(1),
@@ -58,19 +53,23 @@ pub fn spawn(
 struct Own(Vec<(NamespaceKind, OwnedFd)>);
 
 impl Own {
-    /// Enters what only a child can be in: the pid namespace to join, a time namespace whose
-    /// offsets are set before anybody is in it.
+    /// Enters what only a child can be in (the pid namespace to join, a time namespace whose
+    /// offsets are set before anybody is in it), and what takes the runtime's rights.
     fn leave(
         plan: &Plan,
         inherited: &Inherited,
     ) -> std::result::Result<Self, (Option<usize>, Fail)> {
         let mut own = Self(Vec::new());
         for (position, planned) in plan.phase(Phase::Clone) {
-            let (kind, name) = match planned.step {
-                Step::TimeOffsets { .. } => (NamespaceKind::Time, c"/proc/self/ns/time"),
-                _ => (NamespaceKind::Pid, c"/proc/self/ns/pid"),
+            if !is_runtimes(plan, &planned.step) {
+                continue;
+            }
+            let kind = match planned.step {
+                Step::TimeOffsets { .. } => NamespaceKind::Time,
+                Step::JoinNamespace { kind, .. } => kind,
+                _ => NamespaceKind::Pid,
             };
-            let entered = path::open(name, libc::O_RDONLY).and_then(|namespace| {
+            let entered = path::open(own_file(kind), libc::O_RDONLY).and_then(|namespace| {
                 own.0.push((kind, namespace));
                 enter(&planned.step, inherited.opened[position].as_ref())
             });
@@ -87,6 +86,25 @@ impl Own {
         self.0
             .iter()
             .try_for_each(|(kind, own)| process::setns(own.as_fd(), kind.flag()))
+    }
+}
+
+/// Whether the runtime does this step of [`Phase::Clone`] and not the intermediate process.
+fn is_runtimes(plan: &Plan, step: &Step) -> bool {
+    !plan.intermediate || (plan.new_user_namespace && matches!(step, Step::JoinNamespace { .. }))
+}
+
+/// namespaces(7), the /proc/PID/ns directory.
+fn own_file(kind: NamespaceKind) -> &'static CStr {
+    match kind {
+        NamespaceKind::User => c"/proc/self/ns/user",
+        NamespaceKind::Pid => c"/proc/self/ns/pid",
+        NamespaceKind::Network => c"/proc/self/ns/net",
+        NamespaceKind::Ipc => c"/proc/self/ns/ipc",
+        NamespaceKind::Uts => c"/proc/self/ns/uts",
+        NamespaceKind::Cgroup => c"/proc/self/ns/cgroup",
+        NamespaceKind::Time => c"/proc/self/ns/time",
+        NamespaceKind::Mount => c"/proc/self/ns/mnt",
     }
 }
 
@@ -119,7 +137,8 @@ fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
     {
         process::exit(1);
     }
-    for (position, planned) in plan.phase(Phase::Clone) {
+    let steps = plan.phase(Phase::Clone);
+    for (position, planned) in steps.filter(|(_, planned)| !is_runtimes(plan, &planned.step)) {
         if let Err(fail) = enter(&planned.step, inherited.opened[position].as_ref()) {
             init::tell(&inherited.runtime, position, fail, None);
             process::exit(1);

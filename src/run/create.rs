@@ -160,11 +160,7 @@ fn make(
     attend::apply(request.plan, Phase::Parent, spawned.pid)?;
     let hooks = || {
         words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
-        let inside = State {
-            pid: pid_inside(state.pid),
-            ..state.clone()
-        };
-        Ok(words::state_text(&inside, Status::Creating))
+        Ok(words::state_text_inside(state, Status::Creating))
     };
     let terminal = attend::attend(request.plan, &connection, console, hooks, || undo.death())?;
     Ok((spawned, connection, terminal))
@@ -228,21 +224,6 @@ fn make_cgroup(request: &Request) -> Result<Option<Cgroup>> {
         }
     }
     Ok(made)
-}
-
-/// The pid that a process has in its own pid namespace: the last of `NSpid`. proc_pid_status(5).
-pub(super) fn pid_inside(pid: i32) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("NSpid:")?
-                .split_whitespace()
-                .last()?
-                .parse()
-                .ok()
-        })
-        .unwrap_or(pid)
 }
 
 /// What comes last, in the order in which callers look: the state, then the pid file.

@@ -29,8 +29,20 @@ impl HookFail {
     pub fn into_fail(self) -> Fail {
         match self {
             Self::Sys(fail) => fail,
-            Self::Status(_) => Fail::new("exit status is not 0", Errno::UnknownErrno),
-            Self::Timeout => Fail::new("timeout", Errno::ETIME),
+            // The process that leaks this exits next.
+            Self::Status(_) => Fail::new(self.to_string().leak(), Errno::UnknownErrno),
+            Self::Timeout => Fail::new("timed out and was killed", Errno::UnknownErrno),
+        }
+    }
+}
+
+impl std::fmt::Display for HookFail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sys(fail) => write!(f, "{}: {}", fail.op, fail.errno.desc()),
+            Self::Status(status) if *status > 128 => write!(f, "killed by signal {}", status - 128),
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Timeout => f.write_str("timed out and was killed"),
         }
     }
 }
@@ -86,7 +98,8 @@ fn execute(hook: &HookStep, directory: Option<&CStr>, input: OwnedFd, fail_end: 
 
 fn prepare(directory: Option<&CStr>, input: &OwnedFd) -> Sys<()> {
     if let Some(directory) = directory {
-        path::chdir(directory)?;
+        // Callers delete containers whose bundle is gone already.
+        path::chdir(directory).or_else(|_| path::chdir(c"/"))?;
     }
     process::dup_over(input.as_fd(), 0)?;
     // Descriptors that the caller preserves for the container are none of the hook's business.

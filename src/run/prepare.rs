@@ -30,7 +30,12 @@ fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<Owned
         Step::JoinNamespace { kind, path } => {
             let opened = path::open(path, libc::O_RDONLY);
             let namespace = opened.map_err(|fail| words(planned, &path.to_string_lossy(), fail))?;
-            check_namespace(planned, *kind, &namespace)?;
+            check_namespace(*kind, &namespace).map_err(|message| {
+                Error::config(
+                    &planned.field,
+                    format!("{}: {message}", path.to_string_lossy()),
+                )
+            })?;
             Ok(Some(namespace))
         }
         // Copying a mount takes privilege over the runtime's own mount namespace. Without it init
@@ -46,9 +51,9 @@ fn words(planned: &Planned, object: &str, fail: Fail) -> Error {
     Error::sys(format!("{}: {object}", planned.field), fail.op, fail.errno).kind(Kind::Config)
 }
 
-fn check_namespace(planned: &Planned, kind: NamespaceKind, namespace: &OwnedFd) -> Result<()> {
+fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Result<(), String> {
     let found = process::namespace_type(namespace.as_fd())
-        .map_err(|_| Error::config(&planned.field, "not a namespace file, as in /proc/PID/ns"))?;
+        .map_err(|_| "not a namespace file, as in /proc/PID/ns")?;
     if found == kind.flag() {
         return Ok(());
     }
@@ -56,11 +61,10 @@ fn check_namespace(planned: &Planned, kind: NamespaceKind, namespace: &OwnedFd) 
         .into_iter()
         .find(|other| other.flag() == found)
         .map_or("unknown", NamespaceKind::name);
-    let message = format!(
+    Err(format!(
         "a {name} namespace, where one of type {} is expected",
         kind.name()
-    );
-    Err(Error::config(&planned.field, message))
+    ))
 }
 
 fn open_bind(planned: &Planned, bind: &Bind, plan: &Plan) -> Result<Option<OwnedFd>> {

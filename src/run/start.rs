@@ -46,7 +46,7 @@ pub fn start(dir: &Path, state: &State, plan: impl FnOnce() -> Result<Plan>) -> 
             return Err(error.hint("sampan state tells whether the container still exists"));
         }
     };
-    let text = words::state_text(state, Status::Created);
+    let text = words::state_text_inside(state, Status::Created);
     sync::send_go(connection.as_fd(), &text).map_err(|fail| lost(fail.errno))?;
     await_execve(&connection, plan, |fail| lost(fail.errno))
 }

@@ -31,8 +31,11 @@ use nix::errno::Errno;
 
 use crate::sys::{Fail, Sys, socket};
 
-/// The longest message: a hook's state with its annotations. Below the default socket buffer.
-const LONGEST: usize = 192 * 1024;
+/// The part of a hook's state that goes into one message: far below the default socket buffer. The
+/// annotations of a state have no limit.
+const PART: usize = 32 * 1024;
+const LAST: u8 = b'G';
+const MORE: u8 = b'S';
 const OP_LENGTH: usize = 40;
 const REPORT_LENGTH: usize = 12 + OP_LENGTH;
 
@@ -148,22 +151,32 @@ impl Report {
 
 /// From the runtime to init: a go-ahead, with the state that the next hooks read (or nothing).
 pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
-    let mut message = Vec::with_capacity(state.len() + 1);
-    message.push(b'G');
-    message.extend_from_slice(state);
-    socket::send(socket, &message, None)
+    let mut rest = state;
+    loop {
+        let (part, after) = rest.split_at(rest.len().min(PART));
+        let word = if after.is_empty() { LAST } else { MORE };
+        socket::send(socket, &[&[word], part].concat(), None)?;
+        if after.is_empty() {
+            return Ok(());
+        }
+        rest = after;
+    }
 }
 
 /// Waits for the go-ahead; `None` when the runtime is gone.
 pub fn receive_go(socket: &OwnedFd, with_state: bool) -> Sys<Option<Vec<u8>>> {
-    let mut buffer = vec![0; if with_state { LONGEST } else { 1 }];
-    let (length, _) = socket::receive(socket.as_fd(), &mut buffer)?;
-    if length == 0 {
-        return Ok(None);
+    let mut buffer = vec![0; if with_state { PART + 1 } else { 1 }];
+    let mut state = Vec::new();
+    loop {
+        let (length, _) = socket::receive(socket.as_fd(), &mut buffer)?;
+        let Some((word, part)) = buffer[..length].split_first() else {
+            return Ok(None);
+        };
+        state.extend_from_slice(part);
+        if *word == LAST {
+            return Ok(Some(state));
+        }
     }
-    buffer.truncate(length);
-    buffer.remove(0);
-    Ok(Some(buffer))
 }
 
 #[cfg(test)]
@@ -191,6 +204,18 @@ mod tests {
         assert_eq!(failure.op(), "mount_setattr");
         drop(one);
         assert!(Report::receive(other.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_state_of_any_length_arrives() {
+        for length in [0, 1, PART, PART + 1, 10 * PART] {
+            let (one, other) = socket::pair().unwrap();
+            let state: Vec<u8> = (0..length).map(|number| number as u8).collect();
+            std::thread::scope(|scope| {
+                scope.spawn(|| send_go(one.as_fd(), &state).unwrap());
+                assert_eq!(receive_go(&other, true).unwrap().unwrap(), state);
+            });
+        }
     }
 
     #[test]

@@ -147,21 +147,34 @@ pub fn state_text(state: &State, status: Status) -> Vec<u8> {
     serde_json::to_vec(&view).unwrap_or_default()
 }
 
+/// The state that a hook in the container's pid namespace reads.
+pub fn state_text_inside(state: &State, status: Status) -> Vec<u8> {
+    let inside = State {
+        pid: pid_inside(state.pid),
+        ..state.clone()
+    };
+    state_text(&inside, status)
+}
+
+/// The pid that a process has in its own pid namespace: the last of `NSpid`. proc_pid_status(5).
+fn pid_inside(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("NSpid:")?
+                .split_whitespace()
+                .last()?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(pid)
+}
+
 fn hook_error(planned: &Planned, fail: HookFail) -> Error {
     let what = format!("{}: {}", planned.field, planned.step);
     match fail {
         HookFail::Sys(fail) => Error::sys(what, fail.op, fail.errno),
-        HookFail::Status(status) if status > 128 => Error::new(
-            crate::error::Kind::Setup,
-            format!("{what}: killed by signal {}", status - 128),
-        ),
-        HookFail::Status(status) => Error::new(
-            crate::error::Kind::Setup,
-            format!("{what}: exit status {status}"),
-        ),
-        HookFail::Timeout => Error::new(
-            crate::error::Kind::Setup,
-            format!("{what}: timed out and was killed"),
-        ),
+        fail => Error::new(crate::error::Kind::Setup, format!("{what}: {fail}")),
     }
 }

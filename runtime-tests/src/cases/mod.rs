@@ -12,6 +12,8 @@ mod descriptors;
 mod devices;
 mod exec;
 mod executables;
+mod foreground;
+mod hook_moments;
 mod hooks;
 mod identity;
 mod kill_delete;
@@ -19,6 +21,7 @@ mod lifecycle;
 mod limits;
 mod mount_words;
 mod mounts;
+mod namespaces;
 mod process;
 mod program;
 mod propagation;
@@ -42,12 +45,15 @@ const FILES: &[&[Test]] = &[
     cve_process::TESTS,
     exec::TESTS,
     executables::TESTS,
+    foreground::TESTS,
+    hook_moments::TESTS,
     hooks::TESTS,
     kill_delete::TESTS,
     lifecycle::TESTS,
     limits::TESTS,
     mount_words::TESTS,
     mounts::TESTS,
+    namespaces::TESTS,
     process::TESTS,
     propagation::TESTS,
     protect::TESTS,

@@ -1,0 +1,112 @@
+//! `run` in the foreground: signals go through, orphans are reaped, the status comes back.
+
+use nix::sys::signal::Signal;
+
+use crate::{Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    signals_are_forwarded,
+    status_of_a_program_that_signals_itself,
+    orphans_of_the_container_are_reaped,
+    run_ends_when_init_ends,
+    run_of_a_failing_start_leaves_nothing,
+    run_detached_twice_needs_another_id,
+    kill_of_the_runtime_leaves_a_container_to_delete,
+];
+
+fn signals_are_forwarded(t: &Sandbox) {
+    let script =
+        "for s in TERM INT HUP USR1 USR2 QUIT WINCH CONT ALRM; do trap \"echo got $s\" $s; done
+        trap 'exit 5' PWR; echo ready; while :; do sleep 1000 & wait $!; kill $!; done";
+    let container = t.bundle().shell(script).container();
+    let run = container.spawn_run(&[]);
+    container.wait_stdout("ready");
+    for (signal, name) in [
+        (Signal::SIGTERM, "TERM"),
+        (Signal::SIGINT, "INT"),
+        (Signal::SIGHUP, "HUP"),
+        (Signal::SIGUSR1, "USR1"),
+        (Signal::SIGUSR2, "USR2"),
+        (Signal::SIGQUIT, "QUIT"),
+        (Signal::SIGWINCH, "WINCH"),
+        (Signal::SIGALRM, "ALRM"),
+    ] {
+        run.signal(signal);
+        container.wait_stdout(&format!("got {name}\n"));
+    }
+    run.signal(Signal::SIGPWR);
+    run.finish().exits(5);
+}
+
+fn status_of_a_program_that_signals_itself(t: &Sandbox) {
+    // A process 1 is safe from its own signals, so the pid namespace is the host's.
+    for (signal, status) in [("KILL", 137), ("TERM", 143), ("SEGV", 139), ("HUP", 129)] {
+        let script = format!("ulimit -c 0; kill -{signal} $$");
+        let container = t
+            .bundle()
+            .without_namespace("pid")
+            .shell(&script)
+            .container();
+        container.run().exits(status);
+    }
+}
+
+fn orphans_of_the_container_are_reaped(t: &Sandbox) {
+    // In the host's pid namespace an orphan goes to the nearest subreaper: the runtime.
+    let script = "(sleep 0 & echo $! >/orphan); while [ -e /proc/$(cat /orphan) ]; do sleep 0.01; done; echo reaped";
+    let container = t
+        .bundle()
+        .without_namespace("pid")
+        .shell(script)
+        .container();
+    container.run().ok().prints("reaped");
+}
+
+fn run_ends_when_init_ends(t: &Sandbox) {
+    // A process that outlives init holds the output open; run must not wait for it.
+    let script = "setsid sleep 1000 & exit 4";
+    let container = t
+        .bundle()
+        .without_namespace("pid")
+        .shell(script)
+        .container();
+    container.run().exits(4);
+    container.verb("state").fails_with("does not exist");
+}
+
+fn run_of_a_failing_start_leaves_nothing(t: &Sandbox) {
+    let container = t
+        .bundle()
+        .file("/broken", "x")
+        .args(&["/broken"])
+        .container();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(container.bundle.join("rootfs/broken"), mode).expect("mode");
+    for flags in [&[][..], &["--detach"]] {
+        container.run_with(flags).fails();
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+fn run_detached_twice_needs_another_id(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.run_with(&["--detach"]).ok();
+    let pid = container.pid();
+    container.run().fails_with("already exists");
+    assert_eq!(
+        (container.status().as_str(), container.pid()),
+        ("running", pid)
+    );
+    container.delete_force().ok();
+}
+
+fn kill_of_the_runtime_leaves_a_container_to_delete(t: &Sandbox) {
+    let container = t.bundle().shell("echo ready; exec sleep 1000").container();
+    let run = container.spawn_run(&[]);
+    container.wait_stdout("ready");
+    run.signal(Signal::SIGKILL);
+    run.finish().exits(128 + 9);
+    assert_eq!(container.status(), "running");
+    container.delete_force().ok();
+    container.verb("state").fails_with("does not exist");
+}

@@ -1,0 +1,458 @@
+//! `linux.namespaces`: new, inherited, joined; `linux.timeOffsets`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::container::reap;
+use crate::{Container, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    listed_namespaces_are_new,
+    other_namespaces_are_inherited,
+    mount_namespace_may_be_the_host_s,
+    namespaces_are_joined_by_path,
+    joined_pid_namespace_shows_its_processes,
+    mount_namespace_is_joined,
+    namespace_of_another_type_is_refused,
+    missing_and_foreign_paths_are_refused,
+    duplicate_namespace_is_refused,
+    unknown_namespace_is_refused,
+    hostname_without_uts_namespace_is_refused,
+    loopback_is_up,
+    cgroup_namespace_hides_the_path,
+    inherited_cgroup_namespace_shows_the_path,
+    user_namespace_maps_ids,
+    user_namespace_without_mappings_is_refused,
+    mappings_without_user_namespace_are_refused,
+    second_container_of_a_pod_joins_the_first,
+    user_namespace_with_joined_network,
+    time_offsets_shift_the_clocks,
+    time_offsets_in_a_user_namespace,
+    time_offsets_without_time_namespace_are_refused,
+    time_namespace_without_offsets,
+    joined_time_namespace,
+    processes_of_the_host_s_pid_namespace_end_with_the_container,
+];
+
+/// The name of a namespace below /proc/PID/ns by its word in the config.
+fn file(kind: &str) -> &str {
+    match kind {
+        "network" => "net",
+        "mount" => "mnt",
+        other => other,
+    }
+}
+
+fn link(pid: &str, kind: &str) -> String {
+    let path = format!("/proc/{pid}/ns/{}", file(kind));
+    fs::read_link(&path)
+        .expect("a namespace")
+        .display()
+        .to_string()
+}
+
+/// Makes every namespace of the default config, and leaves the container running.
+fn running(bundle: Bundle<'_>) -> Container<'_> {
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container
+}
+
+const KINDS: [&str; 6] = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
+
+fn listed_namespaces_are_new(t: &Sandbox) {
+    let container = running(
+        t.bundle()
+            .push("/linux/namespaces", json!({"type": "time"})),
+    );
+    let pid = container.pid().to_string();
+    for kind in KINDS.into_iter().chain(["time"]) {
+        assert_ne!(link(&pid, kind), link("self", kind), "{kind}");
+    }
+    assert_eq!(link(&pid, "user"), link("self", "user"));
+}
+
+fn other_namespaces_are_inherited(t: &Sandbox) {
+    for kind in ["pid", "network", "ipc", "uts", "cgroup"] {
+        let mut bundle = t.bundle().without_namespace(kind);
+        if kind == "uts" {
+            bundle = bundle.remove("/hostname");
+        }
+        let container = running(bundle);
+        let pid = container.pid().to_string();
+        for other in KINDS {
+            let same = link(&pid, other) == link("self", other);
+            assert_eq!(same, other == kind, "{other} in a container without {kind}");
+        }
+        container.delete_force().ok();
+    }
+}
+
+fn mount_namespace_may_be_the_host_s(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .without_namespace("mount")
+        .set("/mounts", json!([]));
+    let bundle = bundle
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]));
+    let container = bundle.shell("ls -d /bin; ls -d /work /lib").container();
+    let output = container.run();
+    assert_eq!(output.stdout, "/bin\n", "{output}");
+}
+
+fn join<'t>(bundle: Bundle<'t>, kind: &str, path: &str) -> Bundle<'t> {
+    let bundle = bundle.without_namespace(kind);
+    bundle.push("/linux/namespaces", json!({"type": kind, "path": path}))
+}
+
+fn join_pid<'t>(bundle: Bundle<'t>, kind: &str, holder: i32) -> Bundle<'t> {
+    join(bundle, kind, &format!("/proc/{holder}/ns/{}", file(kind)))
+}
+
+fn namespaces_are_joined_by_path(t: &Sandbox) {
+    let holder = running(
+        t.bundle()
+            .push("/linux/namespaces", json!({"type": "time"})),
+    );
+    let first = holder.pid();
+    for kind in ["network", "ipc", "uts", "pid", "cgroup", "time"] {
+        let mut bundle = join_pid(t.bundle(), kind, first);
+        if kind == "uts" {
+            bundle = bundle.remove("/hostname");
+        }
+        let container = running(bundle);
+        let second = container.pid().to_string();
+        for other in KINDS {
+            let same = link(&second, other) == link(&first.to_string(), other);
+            assert_eq!(
+                same,
+                other == kind,
+                "{other} of a container that joined {kind}"
+            );
+        }
+        if kind == "time" {
+            assert_eq!(link(&second, kind), link(&first.to_string(), kind));
+        }
+        container.delete_force().ok();
+    }
+    assert_eq!(holder.status(), "running");
+}
+
+fn joined_pid_namespace_shows_its_processes(t: &Sandbox) {
+    let holder = running(t.bundle());
+    let bundle = join_pid(t.bundle(), "pid", holder.pid());
+    let script = "[ $$ != 1 ] && tr '\\0' ' ' </proc/1/cmdline; kill -TERM $$; echo no";
+    let container = bundle.shell(script).container();
+    let output = container.run().exits(128 + 15);
+    assert_eq!(output.stdout.trim(), "sleep 1000", "{output}");
+    assert_eq!(holder.status(), "running");
+}
+
+fn mount_namespace_is_joined(t: &Sandbox) {
+    let holder = running(t.bundle().file("/of-the-holder", ""));
+    let bundle = join_pid(t.bundle(), "mount", holder.pid());
+    let bundle = bundle
+        .set("/mounts", json!([]))
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]));
+    let container = bundle.args(&["true"]).container();
+    // The bundle's path means nothing in there: an orderly refusal is as good as a start.
+    let output = container.run();
+    if !output.status.success() {
+        output.fails();
+    }
+    assert_eq!(holder.status(), "running");
+}
+
+fn namespace_of_another_type_is_refused(t: &Sandbox) {
+    let holder = running(t.bundle());
+    for (kind, other) in [
+        ("network", "ipc"),
+        ("ipc", "uts"),
+        ("pid", "net"),
+        ("cgroup", "mnt"),
+        ("user", "net"),
+    ] {
+        let path = format!("/proc/{}/ns/{other}", holder.pid());
+        let container = join(t.bundle(), kind, &path).container();
+        container.create().fails_with(&path);
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+fn missing_and_foreign_paths_are_refused(t: &Sandbox) {
+    let plain = t.path("plain");
+    fs::write(&plain, "").expect("a file");
+    let plain = plain.to_str().expect("UTF-8");
+    for path in ["/no/such/namespace", plain, "relative/path", "/"] {
+        let container = join(t.bundle(), "network", path).container();
+        container.create().fails_with(path);
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+fn duplicate_namespace_is_refused(t: &Sandbox) {
+    for value in [
+        json!({"type": "pid"}),
+        json!({"type": "pid", "path": "/proc/self/ns/pid"}),
+    ] {
+        let container = t.bundle().push("/linux/namespaces", value).container();
+        container.create().fails_with("pid");
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+fn unknown_namespace_is_refused(t: &Sandbox) {
+    let container = t
+        .bundle()
+        .push("/linux/namespaces", json!({"type": "dream"}))
+        .container();
+    container.create().fails();
+    container.verb("state").fails_with("does not exist");
+}
+
+fn hostname_without_uts_namespace_is_refused(t: &Sandbox) {
+    let before = fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");
+    let container = t.bundle().without_namespace("uts").container();
+    container.create().fails_with("hostname");
+    container.verb("state").fails_with("does not exist");
+    let after = fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");
+    assert_eq!(before, after);
+}
+
+fn loopback_is_up(t: &Sandbox) {
+    let container = t
+        .bundle()
+        .shell("cat /sys/class/net/lo/flags; ls /sys/class/net")
+        .container();
+    let output = container.run().ok();
+    let flags = output.stdout.lines().next().unwrap_or_default();
+    let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).expect("flags");
+    assert_eq!(flags & 1, 1, "IFF_UP: {output}");
+    assert!(!output.stdout.contains("eth0"), "{output}");
+}
+
+fn cgroup_namespace_hides_the_path(t: &Sandbox) {
+    let container = t.bundle().shell("grep ^0:: /proc/self/cgroup").container();
+    container.run().ok().prints("0::/");
+}
+
+fn inherited_cgroup_namespace_shows_the_path(t: &Sandbox) {
+    let path = format!("/{}/deep", t.id);
+    let bundle = t
+        .bundle()
+        .without_namespace("cgroup")
+        .set("/linux/cgroupsPath", json!(path));
+    let container = bundle.shell("grep ^0:: /proc/self/cgroup").container();
+    let output = container.run().ok();
+    assert!(output.stdout.trim().ends_with(&path), "{output}");
+    remove_parent(t);
+}
+
+/// The cgroup above the container's is shared by nature: what the runtime made of it may stay.
+fn remove_parent(t: &Sandbox) {
+    for (_, mount) in crate::host::cgroup_mounts() {
+        let _ = fs::remove_dir(mount.join(&t.id));
+    }
+}
+
+fn user_namespace(bundle: Bundle<'_>) -> Bundle<'_> {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 50_000},
+        {"containerID": 60_000, "hostID": 200_000, "size": 1}]);
+    bundle
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+}
+
+fn user_namespace_maps_ids(t: &Sandbox) {
+    let bundle = user_namespace(t.bundle());
+    let script = "id -u; id -g; tr -s ' ' </proc/self/uid_map; cat /proc/self/setgroups";
+    let container = bundle.shell(&format!("{script}; sleep 1000")).container();
+    container.launch_ok();
+    container.wait_stdout("allow");
+    assert_eq!(
+        container.stdout(),
+        "0\n0\n 0 100000 50000\n 60000 200000 1\nallow\n"
+    );
+    let status = fs::read_to_string(format!("/proc/{}/status", container.pid())).expect("status");
+    assert!(
+        status.contains("Uid:\t100000\t100000\t100000\t100000\n"),
+        "{status}"
+    );
+    // A mapped user of the second range.
+    let bundle = user_namespace(t.bundle()).set(
+        "/process/user",
+        json!({"uid": 60_000, "gid": 60_000, "additionalGids": [7]}),
+    );
+    let container = bundle.shell("id -u; id -G").container();
+    container.run().ok().prints("60000\n60000 7");
+    let bundle = user_namespace(t.bundle()).set("/process/user", json!({"uid": 70_000, "gid": 0}));
+    bundle.container().run().fails();
+}
+
+fn user_namespace_without_mappings_is_refused(t: &Sandbox) {
+    let container = t
+        .bundle()
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .container();
+    container.create().fails_with("Mappings");
+    container.verb("state").fails_with("does not exist");
+}
+
+fn mappings_without_user_namespace_are_refused(t: &Sandbox) {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1}]);
+    let container = t
+        .bundle()
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .container();
+    container.create().fails_with("Mappings");
+    container.verb("state").fails_with("does not exist");
+}
+
+/// The way podman makes a pod: one holds the namespaces, others join all but pid and mount.
+fn second_container_of_a_pod_joins_the_first(t: &Sandbox) {
+    let first = running(user_namespace(t.bundle()));
+    let pid = first.pid();
+    let shared = ["user", "ipc", "network", "uts"];
+    let bundle = user_namespace(t.bundle()).remove("/hostname");
+    let bundle = shared
+        .iter()
+        .fold(bundle, |bundle, kind| join_pid(bundle, kind, pid));
+    let container = running(bundle);
+    let second = container.pid().to_string();
+    for kind in shared {
+        assert_eq!(link(&second, kind), link(&pid.to_string(), kind), "{kind}");
+    }
+    for kind in ["pid", "mount", "cgroup"] {
+        assert_ne!(link(&second, kind), link(&pid.to_string(), kind), "{kind}");
+        assert_ne!(link(&second, kind), link("self", kind), "{kind}");
+    }
+    let status = fs::read_to_string(format!("/proc/{second}/status")).expect("status");
+    assert!(status.contains("Uid:\t100000\t"), "{status}");
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
+    assert_eq!(
+        parent,
+        Some(std::process::id().to_string().as_str()),
+        "an engine waits for its child"
+    );
+    let shared = ["user", "ipc", "network", "uts", "pid"];
+    let bundle = user_namespace(t.bundle())
+        .remove("/hostname")
+        .remove("/linux/uidMappings")
+        .remove("/linux/gidMappings");
+    let bundle = shared
+        .iter()
+        .fold(bundle, |bundle, kind| join_pid(bundle, kind, pid));
+    let third = bundle
+        .shell("id -u; tr '\\0' ' ' </proc/1/cmdline")
+        .container();
+    third.run().ok().prints("0\nsleep 1000");
+}
+
+fn user_namespace_with_joined_network(t: &Sandbox) {
+    // The network namespace belongs to the host's user namespace: to join it takes its rights.
+    let holder = running(t.bundle());
+    let bundle = join_pid(user_namespace(t.bundle()), "network", holder.pid());
+    // sysfs cannot be mounted without a network namespace of one's own.
+    let container = running(bundle.patch(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["destination"] != "/sys");
+    }));
+    let pids = [container.pid().to_string(), holder.pid().to_string()];
+    assert_eq!(link(&pids[0], "network"), link(&pids[1], "network"));
+    assert_ne!(link(&pids[0], "user"), link(&pids[1], "user"));
+}
+
+fn offsets() -> Value {
+    json!({"monotonic": {"secs": 1_000_000, "nanosecs": 5}, "boottime": {"secs": 2_000_000}})
+}
+
+const OFFSETS: &str = "tr -s ' ' </proc/self/timens_offsets; cut -d. -f1 /proc/uptime";
+
+fn check_offsets(bundle: Bundle) {
+    let bundle = bundle
+        .push("/linux/namespaces", json!({"type": "time"}))
+        .set("/linux/timeOffsets", offsets());
+    let output = bundle.shell(OFFSETS).container().run().ok();
+    let lines: Vec<_> = output.stdout.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["monotonic 1000000 5", "boottime 2000000 0"],
+        "{output}"
+    );
+    let uptime: u64 = lines[2].parse().expect("seconds");
+    assert!(uptime >= 2_000_000, "{output}");
+}
+
+fn time_offsets_shift_the_clocks(t: &Sandbox) {
+    check_offsets(t.bundle());
+}
+
+fn time_offsets_in_a_user_namespace(t: &Sandbox) {
+    check_offsets(user_namespace(t.bundle()));
+}
+
+fn time_offsets_without_time_namespace_are_refused(t: &Sandbox) {
+    let container = t.bundle().set("/linux/timeOffsets", offsets()).container();
+    container.create().fails_with("timeOffsets");
+    container.verb("state").fails_with("does not exist");
+    let wrong = json!({"realtime": {"secs": 1}});
+    let bundle = t
+        .bundle()
+        .push("/linux/namespaces", json!({"type": "time"}));
+    let container = bundle.set("/linux/timeOffsets", wrong).container();
+    let output = container.create();
+    if crate::host::peer_name(&t.runtime).is_none() {
+        output.fails_with("timeOffsets");
+    }
+}
+
+fn time_namespace_without_offsets(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .push("/linux/namespaces", json!({"type": "time"}));
+    let output = bundle.shell(OFFSETS).container().run().ok();
+    assert!(
+        output.stdout.starts_with("monotonic 0 0\nboottime 0 0\n"),
+        "{output}"
+    );
+}
+
+fn joined_time_namespace(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .push("/linux/namespaces", json!({"type": "time"}));
+    let holder = running(bundle.set("/linux/timeOffsets", offsets()));
+    let bundle = join_pid(t.bundle(), "time", holder.pid());
+    let output = bundle.shell(OFFSETS).container().run().ok();
+    assert!(output.stdout.contains("boottime 2000000 0"), "{output}");
+    let bundle = join_pid(t.bundle(), "time", holder.pid()).set("/linux/timeOffsets", offsets());
+    bundle.container().create().fails_with("timeOffsets");
+}
+
+fn processes_of_the_host_s_pid_namespace_end_with_the_container(t: &Sandbox) {
+    let script = "setsid sleep 1001 & sleep 1002 & echo ready; wait";
+    for forced in [false, true] {
+        let container = t
+            .bundle()
+            .without_namespace("pid")
+            .shell(script)
+            .container();
+        container.launch_ok();
+        container.wait_stdout("ready");
+        if forced {
+            container.delete_force().ok();
+        } else {
+            let pid = container.pid();
+            container.kill("KILL").ok();
+            reap(pid);
+            container.delete().ok();
+        }
+        container.verb("state").fails_with("does not exist");
+    }
+}
