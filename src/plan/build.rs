@@ -37,6 +37,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
         plan.steps = cgroup::steps(config, &options.id, host)?;
     }
     namespaces::steps(&mut plan, config, options)?;
+    plan.reach_for_init = reach_for_init(config, host);
     rootfs::before_mounts(&mut plan, config)?;
     mounts::steps(&mut plan, config, host, &options.id)?;
     rootfs::devices(&mut plan, config, host)?;
@@ -54,6 +55,13 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     process::create(&mut plan, config, host, options)?;
     hooks::later(&mut plan, config)?;
     Ok(plan)
+}
+
+/// In somebody else's mount namespace the paths are not the host's.
+fn reach_for_init(config: &Config, host: &Host) -> bool {
+    let namespaces = &config.linux.namespaces;
+    let privileged = host.euid == 0 && !host.in_user_namespace;
+    privileged && namespaces.user != Namespace::Inherit && namespaces.mount == Namespace::New
 }
 
 fn root_switch(config: &Config, options: &Options) -> RootSwitch {

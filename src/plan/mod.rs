@@ -72,6 +72,11 @@ pub struct Plan {
     /// The steps of [`Phase::Clone`] run in a process between the runtime and init, because only
     /// the container's user namespace gives the rights for them.
     pub intermediate: bool,
+    /// The runtime opens the host's paths for init, in init's mount namespace: the root of the
+    /// container's user namespace may lack the reach, and a tree copied in the runtime's own
+    /// namespace would lack the locks that keep the container from clearing the flags of its
+    /// mounts or uncovering what they hide. mount_namespaces(7).
+    pub reach_for_init: bool,
     /// What the user should know though it stops nothing.
     pub warnings: Vec<String>,
 }
@@ -79,7 +84,8 @@ pub struct Plan {
 /// Where a bind mount's tree comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindSource {
-    /// Opened by the runtime before clone3(2).
+    /// Opened by the runtime: before clone3(2), or when its turn comes with
+    /// [`Plan::reach_for_init`].
     Host(CString),
     /// Opened by init when its turn comes: it lies below the rootfs, where an earlier mount may
     /// change what the path means.
@@ -269,6 +275,11 @@ pub enum Step {
     },
     /// /proc/PID/uid_map or gid_map, one mapping a line.
     IdMap {
+        group: bool,
+        map: String,
+    },
+    /// /proc/self/uid_map or gid_map of a joined user namespace must say this.
+    CheckIdMap {
         group: bool,
         map: String,
     },

@@ -44,7 +44,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
     plan.intermediate = joined_user || (new_user && !config.linux.time_offsets.is_empty());
     plan.clone_flags = clone_flags(namespaces, !config.linux.time_offsets.is_empty());
     if new_user {
-        id_maps(plan, config);
+        id_maps(plan, config, Phase::Parent);
     }
     let become_root = if plan.intermediate {
         Phase::Clone
@@ -63,6 +63,9 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
             plan.push(phase, field, Step::JoinNamespace { kind, path });
         }
         if kind == NamespaceKind::User {
+            if joined_user {
+                id_maps(plan, config, Phase::Clone);
+            }
             // The file of the offsets belongs to the caller, so before it becomes somebody else.
             time_offsets(plan, config);
             if new_user || joined_user {
@@ -106,20 +109,21 @@ fn clone_flags(namespaces: &Namespaces, offsets: bool) -> u64 {
         .fold(0, |flags, flag| flags | flag)
 }
 
-fn id_maps(plan: &mut Plan, config: &Config) {
+/// The maps of a new namespace are written by the runtime. Those of a joined one are compared once
+/// it is entered: some engines send them along.
+fn id_maps(plan: &mut Plan, config: &Config, phase: Phase) {
     let maps = [
         ("linux.gidMappings", true, &config.linux.gid_mappings),
         ("linux.uidMappings", false, &config.linux.uid_mappings),
     ];
     for (field, group, mappings) in maps {
-        plan.push(
-            Phase::Parent,
-            field,
-            Step::IdMap {
-                group,
-                map: map_text(mappings),
-            },
-        );
+        let map = map_text(mappings);
+        let step = match phase {
+            Phase::Parent => Step::IdMap { group, map },
+            _ if mappings.is_empty() => continue,
+            _ => Step::CheckIdMap { group, map },
+        };
+        plan.push(phase, field, step);
     }
 }
 

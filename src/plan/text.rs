@@ -136,6 +136,7 @@ impl Step {
             Self::DeviceProgram(_) => "device-program",
             Self::DelegateCgroup { .. } => "delegate-cgroup",
             Self::IdMap { .. } => "id-map",
+            Self::CheckIdMap { .. } => "check-id-map",
             Self::OomScoreAdj(_) => "oom-score-adj",
             Self::Rlimit { .. } => "rlimit",
             Self::Hook(_) => "hook",

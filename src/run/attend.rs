@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::sync::{self, Report};
-use super::{executable, words};
+use super::{executable, reach, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
 use crate::sys::{Fail, process, socket};
@@ -121,6 +121,10 @@ pub fn attend(
         match Report::receive(connection.as_fd()).map_err(connection_lost)? {
             Some((Report::Hooks, _)) => {
                 sync::send_go(connection.as_fd(), &hooks()?).map_err(connection_lost)?;
+            }
+            Some((Report::Reach(position), Some(root))) => {
+                let opened = reach::open(plan, position, root.as_fd())?;
+                sync::send_opened(connection.as_fd(), opened.as_fd()).map_err(connection_lost)?;
             }
             Some((Report::Console, Some(master))) => match console {
                 Some(console) => send_terminal(console, master.as_fd())?,

@@ -11,6 +11,9 @@ use crate::plan::{Phase, Plan, Step};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, path};
 
+/// What [`Step::CheckIdMap`] says when it fails.
+pub const DIFFERENT_MAP: &str = "compare with the map";
+
 /// A new process, and the runtime's end of the connection to it.
 pub struct Spawned {
     pub pid: i32,
@@ -117,6 +120,7 @@ fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
         }
         Step::EnterContainer { kinds } => init::enter_container(opened, kinds),
         Step::BecomeRoot { setgroups } => init::become_root(*setgroups),
+        Step::CheckIdMap { group, map } => check_id_map(*group, map),
         Step::TimeOffsets { offsets } => {
             process::unshare(NamespaceKind::Time.flag())?;
             let file = path::open(c"/proc/self/timens_offsets", libc::O_WRONLY)?;
@@ -124,6 +128,34 @@ fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The kernel aligns its columns and keeps the order in which the lines were written.
+fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
+    let name = if group {
+        c"/proc/self/gid_map"
+    } else {
+        c"/proc/self/uid_map"
+    };
+    let file = path::open(name, libc::O_RDONLY)?;
+    // 340 lines of three columns, each of ten digits and a blank, fit. user_namespaces(7).
+    let mut text = vec![0; 16 * 1024];
+    let length = path::read(file.as_fd(), &mut text)?;
+    let found = String::from_utf8_lossy(&text[..length]);
+    if sorted_map(&found) == sorted_map(wanted) {
+        Ok(())
+    } else {
+        Err(Fail::new(DIFFERENT_MAP, nix::errno::Errno::EINVAL))
+    }
+}
+
+fn sorted_map(text: &str) -> Vec<Vec<&str>> {
+    let mut lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    lines.sort();
+    lines
 }
 
 /// Enters the user namespace, gets its rights, makes init as the runtime's own child and is done.
@@ -146,7 +178,8 @@ fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
     }
     let flags = plan.clone_flags & !(libc::CLONE_NEWUSER as u64);
     match process::clone3(flags, None, true) {
-        Ok(Cloned::Child) => init::run(plan, inherited, false),
+        // Else init could speak before this process has named it.
+        Ok(Cloned::Child) => init::run(plan, inherited, true),
         Ok(Cloned::Parent { pid, .. }) => {
             let sent = Report::Pid(pid).send(inherited.runtime.as_fd(), None);
             process::exit(i32::from(sent.is_err()))
@@ -162,7 +195,7 @@ fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
     }
 }
 
-/// Waits for the intermediate process to hand over init.
+/// Waits for the intermediate process to hand over init, and lets that begin.
 ///
 /// # Errors
 /// It died, or reported a failure.
@@ -172,6 +205,7 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
         Some((Report::Pid(pid), _)) => {
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
             let pidfd = process::open_pid(pid).map_err(lost)?;
+            sync::send_go(connection.as_fd(), &[]).map_err(lost)?;
             Ok(Spawned { pid, pidfd })
         }
         Some((Report::Failure(failure), _)) => Err(super::words::failure(plan, &failure)),

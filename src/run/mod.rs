@@ -8,6 +8,7 @@ mod executable;
 pub mod hooks;
 pub mod init;
 mod prepare;
+mod reach;
 mod reason;
 pub mod relay;
 mod start;

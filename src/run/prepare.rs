@@ -40,6 +40,7 @@ fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<Owned
         }
         // Copying a mount takes privilege over the runtime's own mount namespace. Without it init
         // copies in its own namespace.
+        Step::Bind(bind) if plan.reach_for_init => check_source(planned, bind).map(|()| None),
         Step::Bind(bind) if host.euid == 0 && !host.in_user_namespace => {
             open_bind(planned, bind, plan)
         }
@@ -65,6 +66,18 @@ fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Res
         "a {name} namespace, where one of type {} is expected",
         kind.name()
     ))
+}
+
+/// The source that will be opened when its turn comes: a missing one is told before anything is
+/// made.
+fn check_source(planned: &Planned, bind: &Bind) -> Result<()> {
+    let BindSource::Host(source) = &bind.source else {
+        return Ok(());
+    };
+    let object = format!("source {}", source.to_string_lossy());
+    path::open(source, libc::O_PATH)
+        .map(drop)
+        .map_err(|fail| words(planned, &object, fail))
 }
 
 fn open_bind(planned: &Planned, bind: &Bind, plan: &Plan) -> Result<Option<OwnedFd>> {

@@ -5,6 +5,8 @@
 //!     │  clone3 ─────────────────────────────▶ │
 //!     │  (new user namespace: id maps)         │
 //!     │ ── Go ────────────────────────────────▶│  namespaces, mounts, devices
+//!     │ ◀────────────────────── Reach(n) + root│  (only with a user namespace: a path
+//!     │ ── Opened + path ─────────────────────▶│  of the host, for each that a step needs)
 //!     │ ◀──────────────────────────────── Hooks│  (only with hooks of `create`)
 //!     │  prestart, createRuntime               │
 //!     │ ── Go + state ────────────────────────▶│  createContainer, masks, pivot_root
@@ -53,6 +55,8 @@ pub enum Report {
     Executing,
     /// The intermediate process has made init, with this pid.
     Pid(i32),
+    /// Open the host's path of this step below the root that comes along, init's own.
+    Reach(u32),
     /// A step failed.
     Failure(Failure),
 }
@@ -102,6 +106,7 @@ impl Report {
             Self::Executing => (4, 0, 0),
             Self::Pid(pid) => (5, pid as u32, 0),
             Self::Failure(failure) => (6, failure.step, failure.errno as u32),
+            Self::Reach(step) => (7, step, 0),
         };
         let mut bytes = [0; REPORT_LENGTH];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -128,6 +133,7 @@ impl Report {
                 errno: Errno::from_raw(word(8)? as i32),
                 op: bytes.get(12..REPORT_LENGTH)?.try_into().ok()?,
             }),
+            7 => Self::Reach(value),
             _ => return None,
         })
     }
@@ -163,6 +169,22 @@ pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
     }
 }
 
+/// From the runtime to init: what it was asked to open.
+pub fn send_opened(socket: BorrowedFd, opened: BorrowedFd) -> Sys<()> {
+    socket::send(socket, b"O", Some(opened))
+}
+
+/// Waits for what the runtime opens.
+///
+/// # Errors
+/// ECHILD when the runtime is gone.
+pub fn receive_opened(socket: BorrowedFd) -> Sys<OwnedFd> {
+    match socket::receive(socket, &mut [0; 1])? {
+        (0, _) => Err(Fail::new("recvmsg", Errno::ECHILD)),
+        (_, opened) => opened.ok_or(Fail::new("recvmsg", Errno::EPROTO)),
+    }
+}
+
 /// Waits for the go-ahead; `None` when the runtime is gone.
 pub fn receive_go(socket: &OwnedFd, with_state: bool) -> Sys<Option<Vec<u8>>> {
     let mut buffer = vec![0; if with_state { PART + 1 } else { 1 }];
@@ -193,6 +215,7 @@ mod tests {
             Report::Ready(3),
             Report::Executing,
             Report::Pid(1234),
+            Report::Reach(9),
             Report::Failure(failure),
         ];
         for report in reports {

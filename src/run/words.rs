@@ -61,8 +61,16 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::Filesystem(_) | Step::Bind(_), Errno::EPERM) if op == "mount inside procfs" => {
             "the target leads into the container's /proc, where nothing may be mounted".to_owned()
         }
-        (Step::Bind(_) | Step::Remount(_), Errno::EPERM) if op.starts_with("clear a locked") => {
+        (Step::Bind(_) | Step::Remount(_), Errno::EPERM)
+            if op.starts_with("clear a locked") || op == "mount_setattr" =>
+        {
             "in a user namespace the flags of the source's mount are locked; drop the option that clears one".to_owned()
+        }
+        (Step::Bind(bind), Errno::EINVAL) if op == "open_tree" && !bind.recursive => {
+            "in a user namespace a bind without rbind cannot leave submounts behind; an unbindable mount cannot be bound at all".to_owned()
+        }
+        (Step::CheckIdMap { .. }, Errno::EINVAL) => {
+            "the user namespace to join has other mappings; drop those of the config".to_owned()
         }
         (Step::Node(_), Errno::EEXIST) => {
             "the path exists and is not this device; remove it from the rootfs".to_owned()

@@ -31,6 +31,7 @@ mod selftest;
 mod state_list;
 mod sysctl;
 mod tmpfs;
+mod userns_fs;
 
 const FILES: &[&[Test]] = &[
     attacks::TESTS,
@@ -61,6 +62,7 @@ const FILES: &[&[Test]] = &[
     state_list::TESTS,
     sysctl::TESTS,
     tmpfs::TESTS,
+    userns_fs::TESTS,
 ];
 
 /// Every case; the cases that must fail only where they are asked for.

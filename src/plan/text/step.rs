@@ -40,6 +40,14 @@ impl Display for Step {
                 let name = if *group { "gid_map" } else { "uid_map" };
                 write!(f, "write {name} {}", map.trim_end().replace('\n', ", "))
             }
+            Self::CheckIdMap { group, map } => {
+                let name = if *group { "gid_map" } else { "uid_map" };
+                write!(
+                    f,
+                    "compare {name} with {}",
+                    map.trim_end().replace('\n', ", ")
+                )
+            }
             Self::OomScoreAdj(score) => write!(f, "write oom_score_adj {score}"),
             Self::Rlimit {
                 name, soft, hard, ..

@@ -88,8 +88,8 @@ struct Init<'a> {
 
 /// Runs the plan's init part; returns only by exiting.
 ///
-/// `wait_for_maps`: the runtime writes the id maps of a new user namespace first.
-pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
+/// `wait`: the runtime has something to do first, such as the id maps of a new user namespace.
+pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
     let umask = process::umask(0);
     if let Err(fail) = inherited.keep_only(plan) {
         tell(&inherited.runtime, 0, fail, None);
@@ -113,7 +113,7 @@ pub fn run(plan: &Plan, inherited: Inherited, wait_for_maps: bool) -> ! {
         home: None,
         state: Vec::new(),
     };
-    if wait_for_maps {
+    if wait {
         init.await_go(false);
     }
     if let Err((position, fail)) = init.walk() {
@@ -179,7 +179,7 @@ impl Init<'_> {
             Step::BindRootfs {
                 path,
                 private_parent,
-            } => self.bind_rootfs(path, *private_parent),
+            } => self.bind_rootfs(position, path, *private_parent),
             Step::Filesystem(filesystem) => self.filesystem(filesystem),
             Step::Bind(bind) => self.bind(position, bind),
             Step::Remount(remount) => self.remount(remount),
@@ -225,6 +225,7 @@ impl Init<'_> {
             | Step::DeviceProgram(_)
             | Step::DelegateCgroup { .. }
             | Step::IdMap { .. }
+            | Step::CheckIdMap { .. }
             | Step::OomScoreAdj(_)
             | Step::TimeOffsets { .. } => Err(Fail::new("init", Errno::ENOSYS)),
         }
@@ -236,6 +237,14 @@ impl Init<'_> {
             .opened
             .get_mut(position)
             .and_then(Option::take)
+    }
+
+    /// Asks the runtime for the host's path of a step, as init's own mount namespace has it.
+    fn reach(&self, position: usize) -> Sys<OwnedFd> {
+        let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+        let connection = self.connection.as_fd();
+        Report::Reach(position as u32).send(connection, Some(root.as_fd()))?;
+        sync::receive_opened(connection)
     }
 
     fn root(&self) -> Sys<BorrowedFd<'_>> {

@@ -85,7 +85,7 @@ impl Init<'_> {
         let tree = match self.take(position) {
             Some(tree) => tree,
             None => {
-                let tree = self.source(bind)?;
+                let tree = self.source(position, bind)?;
                 change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)?;
                 tree
             }
@@ -106,8 +106,12 @@ impl Init<'_> {
         mount::attach(tree.as_fd(), target.as_fd())
     }
 
-    fn source(&self, bind: &Bind) -> Sys<OwnedFd> {
+    fn source(&self, position: usize, bind: &Bind) -> Sys<OwnedFd> {
         match &bind.source {
+            BindSource::Host(_) if self.plan.reach_for_init => {
+                let source = self.reach(position)?;
+                mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)
+            }
             BindSource::Host(source) => mount::clone_tree(None, source, bind.recursive),
             BindSource::Rootfs(below) => {
                 let source = path::open_in_root(self.root()?, below, libc::O_PATH)?;

@@ -26,8 +26,17 @@ pub fn propagate_all(flag: u64) -> Sys<()> {
 }
 
 impl Init<'_> {
-    pub(super) fn bind_rootfs(&mut self, rootfs: &CStr, private_parent: bool) -> Sys<()> {
-        let below = path::open(rootfs, libc::O_PATH | libc::O_DIRECTORY)?;
+    pub(super) fn bind_rootfs(
+        &mut self,
+        position: usize,
+        rootfs: &CStr,
+        private_parent: bool,
+    ) -> Sys<()> {
+        let below = if self.plan.reach_for_init {
+            self.reach(position)?
+        } else {
+            path::open(rootfs, libc::O_PATH | libc::O_DIRECTORY)?
+        };
         if private_parent {
             make_parent_private(&below)?;
         }

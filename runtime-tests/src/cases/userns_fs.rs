@@ -1,0 +1,505 @@
+//! The file system side of a user namespace: owners, devices, locked flags, reachability.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+
+use nix::mount::MsFlags;
+use serde_json::{Value, json};
+
+use crate::{Bundle, Container, Need, Sandbox, Test, mount_info, tests};
+
+pub const TESTS: &[Test] = tests![
+    ids_are_mapped,
+    several_mappings,
+    files_belong_to_the_mapped_ids,
+    unmapped_owners_are_nobody,
+    default_devices_come_from_the_host,
+    listed_device_comes_from_the_host,
+    listed_device_that_the_host_lacks[Need::NotAPeer],
+    listed_device_that_differs_on_the_host[Need::NotAPeer],
+    fifo_is_made,
+    sysfs_is_mounted,
+    sysfs_of_the_host_network,
+    all_mounts_of_the_default_config,
+    masks_and_read_only_paths_hold,
+    read_only_root_holds,
+    network_parameters_are_set[Need::NotAPeer],
+    locked_flags_of_a_source_stay,
+    bind_cannot_leave_locked_submounts_behind,
+    bind_of_a_namespace_file,
+    container_cannot_clear_a_locked_flag,
+    container_cannot_uncover_what_a_submount_hides,
+    clearing_a_locked_flag_is_refused[Need::NotAPeer],
+    locked_flags_of_submounts_stay,
+    bind_source_out_of_reach_of_the_mapped_root,
+    file_source_out_of_reach_of_the_mapped_root,
+    rootfs_out_of_reach_of_the_mapped_root[Need::NotAPeer],
+    tmpfs_belongs_to_the_mapped_root,
+    tmpfs_with_an_unmapped_owner_is_refused,
+    copy_up_in_a_user_namespace,
+    cgroup_mount_is_delegated,
+    read_only_cgroup_mount_is_not_delegated,
+    joined_user_namespace,
+    joined_user_namespace_with_its_own_mappings[Need::NotAPeer],
+    joined_user_namespace_with_other_mappings_is_refused[Need::NotAPeer],
+    mappings_without_a_namespace_are_refused,
+    new_namespace_without_mappings_is_refused[Need::NotAPeer],
+];
+
+/// The host's id of the container's root.
+const ROOT: u32 = 100_000;
+
+/// Gives the bundle a user namespace, whose root owns the directories of the root filesystem.
+fn mapped(bundle: Bundle<'_>) -> Bundle<'_> {
+    let map = json!([{"containerID": 0, "hostID": ROOT, "size": 65536}]);
+    let rootfs = bundle.rootfs();
+    chown(&rootfs, Some(ROOT), Some(ROOT)).expect("chown");
+    for entry in fs::read_dir(rootfs).expect("the rootfs").flatten() {
+        if entry.file_type().expect("the type").is_dir() {
+            chown(entry.path(), Some(ROOT), Some(ROOT)).expect("chown");
+        }
+    }
+    bundle
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+}
+
+fn ids_are_mapped(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).shell("id -u; id -g; cat /proc/self/uid_map");
+    let output = bundle.container().run().ok();
+    let words: Vec<_> = output.stdout.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "0", "100000", "65536"], "{output}");
+}
+
+fn several_mappings(t: &Sandbox) {
+    let map = json!([{"containerID": 0, "hostID": ROOT, "size": 10},
+        {"containerID": 1000, "hostID": 200_000, "size": 5}]);
+    let bundle = mapped(t.bundle())
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map);
+    let bundle = bundle.set("/process/user", json!({"uid": 1002, "gid": 1003}));
+    let bundle = bundle.shell("touch /tmp/file; sleep 1000");
+    let file = bundle.rootfs().join("tmp/file");
+    let container = bundle.container();
+    container.launch_ok();
+    t.eventually("the file is there", || file.exists());
+    let stat = fs::metadata(&file).expect("the file");
+    assert_eq!((stat.uid(), stat.gid()), (200_002, 200_003));
+    assert_eq!(
+        fs::metadata(format!("/proc/{}", container.pid()))
+            .expect("proc")
+            .uid(),
+        200_002
+    );
+}
+
+fn files_belong_to_the_mapped_ids(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).shell("touch /file; chown 7:8 /file; touch /other");
+    let rootfs = bundle.rootfs();
+    bundle.container().run().ok();
+    let owner = |name: &str| {
+        let stat = fs::metadata(rootfs.join(name)).expect("the file");
+        (stat.uid(), stat.gid())
+    };
+    assert_eq!(owner("file"), (ROOT + 7, ROOT + 8));
+    assert_eq!(owner("other"), (ROOT, ROOT));
+}
+
+fn unmapped_owners_are_nobody(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).args(&["stat", "-c", "%u:%g", "/etc/passwd"]);
+    bundle.container().run().ok().prints("65534:65534");
+}
+
+fn default_devices_come_from_the_host(t: &Sandbox) {
+    let script = "for d in null zero full random urandom tty; do stat -c '%n %t:%T' /dev/$d; done
+        echo x >/dev/null; head -c 4 /dev/zero | wc -c; readlink /dev/ptmx; readlink /dev/fd";
+    let expected = "/dev/null 1:3\n/dev/zero 1:5\n/dev/full 1:7\n/dev/random 1:8\n\
+        /dev/urandom 1:9\n/dev/tty 5:0\n4\npts/ptmx\n/proc/self/fd";
+    mapped(t.bundle())
+        .shell(script)
+        .container()
+        .run()
+        .ok()
+        .prints(expected);
+}
+
+fn device(path: &str, major: u32, minor: u32) -> Value {
+    json!({"path": path, "type": "c", "major": major, "minor": minor})
+}
+
+fn listed_device_comes_from_the_host(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).push("/linux/devices", device("/dev/kmsg", 1, 11));
+    bundle
+        .args(&["stat", "-c", "%t:%T", "/dev/kmsg"])
+        .container()
+        .run()
+        .ok()
+        .prints("1:b");
+}
+
+fn listed_device_that_the_host_lacks(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).push("/linux/devices", device("/dev/no-such", 1, 11));
+    bundle.container().create().fails_with("linux.devices[0]");
+}
+
+fn listed_device_that_differs_on_the_host(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).push("/linux/devices", device("/dev/kmsg", 1, 5));
+    bundle.container().create().fails_with("linux.devices[0]");
+}
+
+fn fifo_is_made(t: &Sandbox) {
+    let fifo = json!({"path": "/dev/pipe", "type": "p", "fileMode": 0o640});
+    let bundle = mapped(t.bundle()).push("/linux/devices", fifo);
+    bundle
+        .args(&["stat", "-c", "%F %a %u", "/dev/pipe"])
+        .container()
+        .run()
+        .ok()
+        .prints("fifo 640 0");
+}
+
+fn sysfs_is_mounted(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).args(&["cat", "/proc/self/mountinfo"]);
+    let mount = mount_info::at(&bundle.container().run().ok().stdout, "/sys");
+    assert_eq!(mount.fstype, "sysfs");
+    assert!(mount.has(&["ro", "nosuid", "nodev", "noexec"]), "{mount:?}");
+}
+
+/// Without a network namespace of its own a container may not mount sysfs: the host's is bound.
+fn sysfs_of_the_host_network(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).without_namespace("network");
+    let bundle = bundle.shell("ls /sys/class/net; cat /proc/self/mountinfo");
+    let output = bundle.container().run().ok();
+    assert!(
+        output.stdout.starts_with("lo\n") || output.stdout.contains("\nlo\n"),
+        "{output}"
+    );
+    assert!(
+        mount_info::at(&output.stdout, "/sys").has(&["ro"]),
+        "{output}"
+    );
+}
+
+fn all_mounts_of_the_default_config(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).args(&["cat", "/proc/self/mountinfo"]);
+    let table = bundle.container().run().ok().stdout;
+    for (point, fstype) in [
+        ("/proc", "proc"),
+        ("/dev", "tmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/shm", "tmpfs"),
+        ("/dev/mqueue", "mqueue"),
+    ] {
+        assert_eq!(mount_info::at(&table, point).fstype, fstype);
+    }
+}
+
+fn masks_and_read_only_paths_hold(t: &Sandbox) {
+    let bundle = mapped(
+        t.bundle()
+            .file("/secret", "text")
+            .file("/secrets/one", "")
+            .file("/fixed/file", ""),
+    );
+    let bundle = bundle
+        .push("/linux/maskedPaths", json!("/secret"))
+        .push("/linux/maskedPaths", json!("/secrets"))
+        .push("/linux/readonlyPaths", json!("/fixed"));
+    let script = "cat /secret; ls /secrets; touch /fixed/new 2>/dev/null || echo refused
+        touch /proc/sys/kernel/x 2>/dev/null || echo refused";
+    bundle
+        .shell(script)
+        .container()
+        .run()
+        .ok()
+        .prints("refused\nrefused");
+}
+
+fn read_only_root_holds(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).set("/root/readonly", json!(true));
+    bundle
+        .args(&["touch", "/file"])
+        .container()
+        .run()
+        .fails_with("Read-only file system");
+}
+
+fn network_parameters_are_set(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).set("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}));
+    bundle
+        .args(&["cat", "/proc/sys/net/ipv4/ip_forward"])
+        .container()
+        .run()
+        .ok()
+        .prints("1");
+}
+
+/// A mount of the host with flags that a user namespace may not clear.
+fn locked(t: &Sandbox) -> std::path::PathBuf {
+    mount_info::leave_host();
+    let path = t.path("locked");
+    mount_info::tmpfs(
+        &path,
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME,
+    );
+    mount_info::tmpfs(&path.join("inner"), MsFlags::MS_NOEXEC | MsFlags::MS_NODEV);
+    path
+}
+
+#[track_caller]
+fn bound<'t>(t: &'t Sandbox, source: &Path, options: &[&str]) -> Container<'t> {
+    let bind = json!({"destination": "/m", "source": source, "options": options});
+    mapped(t.bundle())
+        .mount(bind)
+        .args(&["cat", "/proc/self/mountinfo"])
+        .container()
+}
+
+fn locked_flags_of_a_source_stay(t: &Sandbox) {
+    let source = locked(t);
+    for words in [&[][..], &["ro"], &["noexec"], &["rprivate", "rw"]] {
+        let options = [&["rbind"][..], words].concat();
+        let output = bound(t, &source, &options).run().ok();
+        let mount = mount_info::at(&output.stdout, "/m");
+        assert!(
+            mount.has(&["nosuid", "nodev", "noatime"]),
+            "{options:?}: {mount:?}"
+        );
+        let set = words.iter().filter(|word| !word.ends_with("private"));
+        assert!(
+            set.clone().all(|word| mount.has(&[word])),
+            "{options:?}: {mount:?}"
+        );
+    }
+}
+
+fn clearing_a_locked_flag_is_refused(t: &Sandbox) {
+    let source = locked(t);
+    for word in ["suid", "dev"] {
+        bound(t, &source, &["bind", word])
+            .create()
+            .fails_with("mounts[6]");
+    }
+    for word in ["strictatime", "relatime"] {
+        bound(t, &source, &["bind", word])
+            .create()
+            .fails_with("mounts[6]");
+    }
+}
+
+fn locked_flags_of_submounts_stay(t: &Sandbox) {
+    let source = locked(t);
+    let output = bound(t, &source, &["rbind", "ro"]).run().ok();
+    let inner = mount_info::at(&output.stdout, "/m/inner");
+    assert!(inner.has(&["noexec", "nodev", "rw"]), "{inner:?}");
+    bound(t, &source, &["rbind", "rexec"]).create().fails();
+}
+
+fn bind_cannot_leave_locked_submounts_behind(t: &Sandbox) {
+    let source = locked(t);
+    bound(t, &source, &["bind"]).create().fails_with("/m");
+}
+
+fn bind_of_a_namespace_file(t: &Sandbox) {
+    let container = bound(t, Path::new("/proc/self/ns/net"), &["bind"]);
+    let output = container.run().ok();
+    assert_eq!(mount_info::at(&output.stdout, "/m").fstype, "nsfs");
+}
+
+/// A container whose root may do what CAP_SYS_ADMIN in its user namespace allows.
+#[track_caller]
+fn with_sys_admin<'t>(t: &'t Sandbox, source: &Path, script: &str) -> Container<'t> {
+    let bind = json!({"destination": "/m", "source": source, "options": ["rbind"]});
+    let all = json!(["CAP_SYS_ADMIN"]);
+    let sets = json!({"bounding": all, "effective": all, "permitted": all});
+    mapped(t.bundle())
+        .mount(bind)
+        .set("/process/capabilities", sets)
+        .shell(script)
+        .container()
+}
+
+fn container_cannot_clear_a_locked_flag(t: &Sandbox) {
+    mount_info::leave_host();
+    let source = t.path("locked");
+    mount_info::tmpfs(&source, MsFlags::MS_NOSUID);
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o777)).expect("the mode");
+    mount_info::change(
+        &source,
+        MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID,
+    );
+    let script = "mount -o remount,bind,rw,nosuid /m; touch /m/file";
+    with_sys_admin(t, &source, script)
+        .run()
+        .fails_with("Read-only file system");
+    let script = "mount -o remount,bind,ro,suid /m && echo cleared";
+    with_sys_admin(t, &source, script)
+        .run()
+        .fails_with("permission denied");
+}
+
+fn container_cannot_uncover_what_a_submount_hides(t: &Sandbox) {
+    mount_info::leave_host();
+    let source = t.path("source");
+    fs::create_dir_all(source.join("sub")).expect("the source");
+    fs::write(source.join("sub/hidden"), "").expect("a file below");
+    mount_info::tmpfs(&source.join("sub"), MsFlags::empty());
+    with_sys_admin(t, &source, "umount /m/sub; ls -A /m/sub")
+        .run()
+        .prints("");
+}
+
+/// A directory that only the host's root may enter.
+fn private_directory(t: &Sandbox) -> std::path::PathBuf {
+    let path = t.path("private");
+    fs::create_dir_all(path.join("data")).expect("the directory");
+    fs::write(path.join("data/mark"), "here").expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("the mode");
+    path
+}
+
+fn bind_source_out_of_reach_of_the_mapped_root(t: &Sandbox) {
+    let source = private_directory(t).join("data");
+    let bind = json!({"destination": "/m", "source": source, "options": ["rbind", "ro"]});
+    let bundle = mapped(t.bundle()).mount(bind).args(&["cat", "/m/mark"]);
+    bundle.container().run().ok().prints("here");
+}
+
+fn file_source_out_of_reach_of_the_mapped_root(t: &Sandbox) {
+    let source = private_directory(t).join("data/mark");
+    let bind = json!({"destination": "/etc/mark", "source": source, "options": ["bind"]});
+    let bundle = mapped(t.bundle()).mount(bind).args(&["cat", "/etc/mark"]);
+    bundle.container().run().ok().prints("here");
+}
+
+fn rootfs_out_of_reach_of_the_mapped_root(t: &Sandbox) {
+    let bundle = mapped(t.bundle().file("/mark", "here")).args(&["cat", "/mark"]);
+    fs::set_permissions(&bundle.path, fs::Permissions::from_mode(0o700)).expect("the mode");
+    bundle.container().run().ok().prints("here");
+}
+
+fn tmpfs_belongs_to_the_mapped_root(t: &Sandbox) {
+    let tmpfs =
+        json!({"destination": "/m", "type": "tmpfs", "source": "tmpfs", "options": ["mode=0700"]});
+    let bundle = mapped(t.bundle())
+        .mount(tmpfs)
+        .shell("stat -c %u:%g:%a /m; touch /m/file");
+    bundle.container().run().ok().prints("0:0:700");
+}
+
+fn tmpfs_with_an_unmapped_owner_is_refused(t: &Sandbox) {
+    let tmpfs =
+        json!({"destination": "/m", "type": "tmpfs", "source": "tmpfs", "options": ["uid=100000"]});
+    mapped(t.bundle())
+        .mount(tmpfs)
+        .container()
+        .create()
+        .fails_with("uid");
+}
+
+fn copy_up_in_a_user_namespace(t: &Sandbox) {
+    let bundle = mapped(t.bundle().file("/m/file", "text"));
+    chown(
+        bundle.rootfs().join("m/file"),
+        Some(ROOT + 5),
+        Some(ROOT + 6),
+    )
+    .expect("chown");
+    let tmpfs =
+        json!({"destination": "/m", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
+    let bundle = bundle
+        .mount(tmpfs)
+        .shell("cat /m/file; stat -c ' %u:%g' /m/file");
+    bundle.container().run().ok().prints("text 5:6");
+}
+
+fn cgroup(options: &[&str]) -> Value {
+    json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options})
+}
+
+fn cgroup_mount_is_delegated(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).mount(cgroup(&["nosuid", "noexec", "nodev"]));
+    let script = "cd /sys/fs/cgroup && mkdir new && echo $$ >new/cgroup.procs && cat new/cgroup.procs | head -n 1";
+    bundle.shell(script).container().run().ok().prints("1");
+}
+
+fn read_only_cgroup_mount_is_not_delegated(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).mount(cgroup(&["ro"]));
+    let script = "stat -c %u /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/new";
+    let output = bundle.shell(script).container().run().fails();
+    assert_eq!(output.stdout.trim(), "65534", "{output}");
+}
+
+/// A container that waits, and the path of its user namespace.
+fn owner(t: &Sandbox) -> (Container<'_>, String) {
+    let container = mapped(t.bundle()).args(&["sleep", "1000"]).container();
+    container.create().ok();
+    let path = format!("/proc/{}/ns/user", container.pid());
+    (container, path)
+}
+
+fn join<'t>(bundle: Bundle<'t>, path: &str) -> Bundle<'t> {
+    let path = path.to_owned();
+    mapped(bundle).patch(|config| {
+        let list = config["linux"]["namespaces"]
+            .as_array_mut()
+            .expect("namespaces");
+        list.pop();
+        list.push(json!({"type": "user", "path": path}));
+    })
+}
+
+fn without_mappings(bundle: Bundle<'_>) -> Bundle<'_> {
+    bundle
+        .remove("/linux/uidMappings")
+        .remove("/linux/gidMappings")
+}
+
+fn joined_user_namespace(t: &Sandbox) {
+    let (_owner, path) = owner(t);
+    let bundle = without_mappings(join(t.bundle(), &path));
+    let script = "readlink /proc/self/ns/user; id -u; touch /file; echo x >/dev/null";
+    let bundle = bundle.shell(script);
+    let file = bundle.rootfs().join("file");
+    let namespace = fs::read_link(path).expect("the namespace");
+    bundle
+        .container()
+        .run()
+        .ok()
+        .prints(&format!("{}\n0", namespace.display()));
+    assert_eq!(fs::metadata(file).expect("the file").uid(), ROOT);
+}
+
+fn joined_user_namespace_with_its_own_mappings(t: &Sandbox) {
+    let (_owner, path) = owner(t);
+    join(t.bundle(), &path)
+        .args(&["id", "-u"])
+        .container()
+        .run()
+        .ok()
+        .prints("0");
+}
+
+fn joined_user_namespace_with_other_mappings_is_refused(t: &Sandbox) {
+    let (_owner, path) = owner(t);
+    let bundle = join(t.bundle(), &path).set("/linux/uidMappings/0/hostID", json!(300_000));
+    bundle.container().create().fails_with("linux.uidMappings");
+}
+
+fn mappings_without_a_namespace_are_refused(t: &Sandbox) {
+    let map = json!([{"containerID": 0, "hostID": ROOT, "size": 10}]);
+    t.bundle()
+        .set("/linux/uidMappings", map)
+        .container()
+        .create()
+        .fails();
+}
+
+fn new_namespace_without_mappings_is_refused(t: &Sandbox) {
+    without_mappings(mapped(t.bundle()))
+        .container()
+        .create()
+        .fails_with("linux.uidMappings");
+}

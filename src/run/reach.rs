@@ -1,0 +1,46 @@
+//! Paths of the host for an init that may lack the right to walk to them.
+
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::words;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Bind, BindSource, Plan, Step};
+use crate::sys::{Fail, Sys, path};
+
+/// Opens the path of a step with the runtime's rights, in the mounts of the namespace that `root`
+/// belongs to. Nothing of the container runs in it yet.
+///
+/// # Errors
+/// The path cannot be opened, or the step at `position` has none.
+pub fn open(plan: &Plan, position: u32, root: BorrowedFd) -> Result<OwnedFd> {
+    let planned = plan.steps.get(position as usize);
+    let opened = planned.map(|planned| match &planned.step {
+        Step::BindRootfs { path, .. } => open_below(root, path, libc::O_DIRECTORY),
+        Step::Bind(Bind {
+            source: BindSource::Host(path),
+            ..
+        }) => open_below(root, path, 0),
+        _ => Err(Fail::new("openat2", Errno::EPROTO)),
+    });
+    match (planned, opened) {
+        (Some(planned), Some(opened)) => {
+            opened.map_err(|fail| words::step_error(planned, fail.op, fail.errno))
+        }
+        _ => Err(Error::new(Kind::Setup, "init asks for a path of no step")),
+    }
+}
+
+fn open_below(root: BorrowedFd, host_path: &CStr, flags: i32) -> Sys<OwnedFd> {
+    let flags = flags | libc::O_PATH;
+    match path::openat2(root, host_path, flags, 0, libc::RESOLVE_IN_ROOT) {
+        // A magic link, as in /proc/PID/ns, leads to the same file from everywhere.
+        Err(Fail {
+            errno: Errno::EXDEV,
+            ..
+        }) => path::open(host_path, flags),
+        other => other,
+    }
+}
