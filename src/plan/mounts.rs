@@ -32,6 +32,14 @@ pub(super) const MS_NOSYMFOLLOW: u64 = 256;
 
 pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, id: &str) -> Result<()> {
     for mount in &config.mounts {
+        if mount.destination == Path::new("/") && !mount.remount {
+            // The process stays below such a mount, and `/..` leads to it, where no mask is.
+            let message = "a mount on / would cover the root filesystem and not replace it";
+            return Err(
+                Error::config(format!("{}.destination", mount.field), message)
+                    .hint("root.path is what becomes /"),
+            );
+        }
         let step = match mount.bind {
             _ if mount.remount => remount(mount)?,
             Some(recursive) => Step::Bind(bind(mount, recursive, config, host)?),

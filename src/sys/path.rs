@@ -64,6 +64,13 @@ pub fn open_in_root(root: BorrowedFd, path: &CStr, flags: i32) -> Sys<OwnedFd> {
     openat2(root, path, flags, 0, IN_ROOT)
 }
 
+/// Opens the root of what is mounted on the directory `dir`, with O_PATH. The directory's name is
+/// not asked again: it may name another one by now. At the root of a walk `..` stays where it is,
+/// and goes up to what is mounted there.
+pub fn mounted_on(dir: BorrowedFd) -> Sys<OwnedFd> {
+    open_in_root(dir, c"..", libc::O_PATH | libc::O_DIRECTORY)
+}
+
 /// openat(2) of a path that is trusted, close-on-exec.
 pub fn open(path: &CStr, flags: i32) -> Sys<OwnedFd> {
     open_at(None, path, flags, 0)

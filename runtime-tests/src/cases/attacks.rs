@@ -24,6 +24,10 @@ pub const TESTS: &[Test] = tests![
     runtime_killed_in_its_hook_leaves_nothing,
     runtime_killed_in_a_hook_of_init_leaves_nothing,
     runtime_killed_before_its_terminal_is_taken_leaves_nothing,
+    runtime_killed_at_any_moment_leaves_nothing,
+    frozen_init_can_be_deleted,
+    mount_on_the_root_is_refused,
+    copy_up_goes_where_the_mount_is,
     start_that_dies_does_not_start[Need::NotAPeer],
     start_socket_is_for_its_owner_alone[Need::NotAPeer],
 ];
@@ -244,6 +248,84 @@ fn runtime_killed_before_its_terminal_is_taken_leaves_nothing(t: &Sandbox) {
     container.launch(call).finish().exits(128 + 9);
     container.delete_force().ok();
     drop(listener);
+}
+
+fn runtime_killed_at_any_moment_leaves_nothing(t: &Sandbox) {
+    let bundle = t.bundle().args(&["sleep", "1000"]);
+    let container = bundle.container();
+    // Later and later, until it was too late. What is asserted holds wherever the end falls.
+    for step in 0..200 {
+        let victim = container.sibling();
+        let create = victim.launch(t.runtime().arg("create"));
+        std::thread::sleep(std::time::Duration::from_micros(500 * step));
+        create.signal(Signal::SIGKILL);
+        let complete = create.finish().code() == 0;
+        victim.delete_force().ok();
+        victim.verb("state").fails_with("does not exist");
+        if complete {
+            return;
+        }
+    }
+}
+
+fn frozen_init_can_be_deleted(t: &Sandbox) {
+    for start in [false, true] {
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        container.create().ok();
+        if start {
+            container.start().ok();
+        }
+        fs::write(container.cgroup().join("cgroup.freeze"), "1").expect("freeze");
+        container.wait_status("paused");
+        container.start().fails();
+        container.delete().fails();
+        container.delete_force().ok();
+    }
+}
+
+fn mount_on_the_root_is_refused(t: &Sandbox) {
+    let bundle = t.bundle();
+    let source = bundle.rootfs();
+    for destination in ["/", "/..", "/tmp/../"] {
+        let mount = json!({"destination": destination, "type": "bind", "source": source,
+            "options": ["rbind"]});
+        t.bundle()
+            .mount(mount)
+            .container()
+            .create()
+            .fails_with("destination");
+    }
+    // It could not be seen, and would show what is masked: `/..` crosses to what covers the root.
+    let script = "cat /../proc/keys /../../proc/timer_list | wc -c";
+    bundle.shell(script).container().run().ok().prints("0");
+}
+
+fn copy_up_goes_where_the_mount_is(t: &Sandbox) {
+    let volume = t.path("volume");
+    let (one, other) = (volume.join("one"), volume.join("other"));
+    for directory in [&one, &other] {
+        fs::create_dir_all(directory).expect("volume");
+    }
+    fs::write(one.join("file"), "copied").expect("file");
+    fs::write(other.join("file"), "copied").expect("file");
+    let shared =
+        json!({"destination": "/vol", "type": "bind", "source": volume, "options": ["bind"]});
+    let copied = json!({"destination": "/vol/one", "type": "tmpfs", "source": "canary",
+        "options": ["tmpcopyup", "rnoexec"]});
+    let bundle = t.bundle().mount(shared).mount(copied);
+    let container = bundle
+        .args(&["grep", " canary ", "/proc/self/mountinfo"])
+        .container();
+    super::cve_paths::while_swapping(&one, &other, || {
+        for _ in 0..40 {
+            // A directory that is renamed takes the mount along, so it is always found.
+            let output = container.sibling().run().ok();
+            assert!(output.stdout.contains("noexec"), "{output}");
+        }
+    });
+    for directory in [&one, &other] {
+        assert_eq!(fs::read_dir(directory).expect("volume").count(), 1);
+    }
 }
 
 /// Connects to the socket on which a created container waits.

@@ -212,7 +212,7 @@ fn cve_2023_28642_sys_as_a_link(t: &Sandbox) {
 }
 
 /// Runs `work` while somebody exchanges `one` and `other` without end.
-fn while_swapping(one: &Path, other: &Path, work: impl FnOnce()) {
+pub(super) fn while_swapping(one: &Path, other: &Path, work: impl FnOnce()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = tests![
     cve_2023_25809_only_the_own_cgroup_is_seen_in_a_user_namespace,
     cve_2024_21626_no_working_directory_on_the_host,
     cve_2024_21626_no_program_on_the_host,
+    cve_2024_21626_exec_finds_no_way_to_the_host,
     cve_2024_21626_descriptors_of_the_caller_reach_nobody,
 ];
 
@@ -293,6 +294,26 @@ fn cve_2024_21626_no_program_on_the_host(t: &Sandbox) {
             !output.stdout.contains("escaped"),
             "descriptor {number}\n{output}"
         );
+    }
+}
+
+fn cve_2024_21626_exec_finds_no_way_to_the_host(t: &Sandbox) {
+    let program = t.path("busybox-of-the-host");
+    fs::copy(t.bundle().rootfs().join("bin/busybox"), &program).expect("copy busybox");
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let up = format!("../../../../../../../..{}", program.display());
+    for number in NUMBERS {
+        let directory = format!("/proc/self/fd/{number}");
+        let output = container
+            .exec(&[&format!("{directory}/{up}"), "echo", "escaped"])
+            .fails();
+        assert!(
+            !output.stdout.contains("escaped"),
+            "descriptor {number}\n{output}"
+        );
+        let output = container.exec_with(&["--cwd", &directory], &["ls", &up]);
+        assert!(!output.status.success(), "descriptor {number}\n{output}");
     }
 }
 

@@ -48,7 +48,7 @@ impl Init<'_> {
         if fs.copy_up || fs.recursive_set | fs.recursive_clear != 0 || !fs.propagation.is_empty() {
             let top = match top {
                 Some(top) => top,
-                None => path::open_in_root(self.root()?, &fs.target, libc::O_PATH)?,
+                None => path::mounted_on(target.as_fd())?,
             };
             self.finish(fs, target.as_fd(), top.as_fd())?;
         }

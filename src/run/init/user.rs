@@ -72,7 +72,9 @@ pub fn become_user(user: &Credentials) -> Sys<()> {
             process::raise_ambient(capability)?;
         }
     }
-    Ok(())
+    // With fs.suid_dumpable=1 a change of ids opens the process to others of the same user
+    // (CVE-2016-9962). proc_sys_fs(5).
+    process::set_dumpable(false)
 }
 
 /// capset(2) to what is granted and held; the rest cannot be had and is no error.
