@@ -8,7 +8,8 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -30,17 +31,36 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
 /// Neither kind of copy can be made or executed.
 pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
     let exe = path::open(EXE, libc::O_PATH)?;
-    if path::mount_flags(exe.as_fd())? & libc::ST_RDONLY as u64 != 0 {
+    let readonly = path::mount_flags(exe.as_fd())? & libc::ST_RDONLY as u64 != 0;
+    if readonly && !is_attached(exe.as_fd()) {
         return Ok(());
     }
     if let Ok(copy) = readonly_mount(exe.as_fd()) {
         let _ = process::execve_fd(copy.as_fd(), args, env);
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
-    if is_sealed(&file) {
+    // Who may not copy a mount may not make one writable either.
+    if readonly || is_sealed(&file) {
         return Ok(());
     }
     Err(process::execve_fd(sealed_copy(file)?.as_fd(), args, env))
+}
+
+/// Whether the file is reached through a mount of the host. A read-only one may become writable
+/// again, as for an update of the system, while a container still has the file open.
+fn is_attached(exe: BorrowedFd) -> bool {
+    // The path of a mount that is attached nowhere and whose root is the file.
+    if std::fs::read_link("/proc/self/exe").is_ok_and(|name| name == Path::new("/")) {
+        return false;
+    }
+    let text = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
+    let about = text(&format!("/proc/self/fdinfo/{}", exe.as_raw_fd()));
+    let Some(id) = about.lines().find_map(|line| line.strip_prefix("mnt_id:")) else {
+        return false;
+    };
+    text("/proc/self/mountinfo")
+        .lines()
+        .any(|line| line.split(' ').next() == Some(id.trim()))
 }
 
 /// A copy of the file's mount that is attached nowhere. open_tree(2).

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     cve_2014_8989_groups_of_the_caller_are_dropped[Need::Program("setpriv")],
     cve_2016_9962_created_init_is_closed_to_its_neighbours,
     cve_2019_5736_binary_of_a_created_init_cannot_be_written,
+    cve_2019_5736_binary_on_a_mount_that_becomes_writable,
     cve_2019_5736_proc_self_exe_as_program,
     cve_2019_5736_proc_self_exe_as_interpreter,
     cve_2022_29162_nothing_is_inheritable_unless_the_config_says_so,
@@ -151,6 +153,23 @@ fn cve_2019_5736_binary_of_a_created_init_cannot_be_written(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch(call_of(t, &copy, "create")).finish().ok();
     attack_binary(&copy, &container, container.pid());
+}
+
+fn cve_2019_5736_binary_on_a_mount_that_becomes_writable(t: &Sandbox) {
+    let directory = t.path("binaries");
+    fs::create_dir(&directory).expect("directory");
+    let copy = directory.join("runtime-copy");
+    fs::copy(&t.runtime, &copy).expect("copy the runtime");
+    let none = None::<&str>;
+    let remount = MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
+    mount(Some(&directory), &directory, none, MsFlags::MS_BIND, none).expect("bind");
+    mount(none, &directory, none, remount | MsFlags::MS_RDONLY, none).expect("read-only");
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    let created = container.launch(call_of(t, &copy, "create")).finish();
+    mount(none, &directory, none, remount, none).expect("writable");
+    created.ok();
+    attack_binary(&copy, &container, container.pid());
+    umount2(&directory, MntFlags::MNT_DETACH).expect("umount");
 }
 
 /// A bundle in which the runtime's binary would run: with the host's libraries, and with an inner
