@@ -9,6 +9,7 @@ use crate::cli;
 use crate::config::mounts::option_words;
 use crate::config::{NamespaceKind, SPEC_VERSION};
 use crate::error::Result;
+use crate::sys::seccomp;
 
 const HOOKS: [&str; 6] = [
     "prestart",
@@ -30,13 +31,14 @@ const NAMESPACES: [NamespaceKind; 8] = [
     NamespaceKind::Uts,
 ];
 
-const SECCOMP_ACTIONS: [&str; 8] = [
+const SECCOMP_ACTIONS: [&str; 9] = [
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
     "SCMP_ACT_KILL",
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
     "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
     "SCMP_ACT_TRACE",
     "SCMP_ACT_TRAP",
 ];
@@ -60,18 +62,19 @@ const SECCOMP_ARCHS: [&str; 6] = [
     "SCMP_ARCH_X86_64",
 ];
 
-/// Flags that a config may have, and those of them that have an effect.
-const SECCOMP_KNOWN_FLAGS: [&str; 4] = [
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+/// Flags that a config may have, with their bits.
+const SECCOMP_FLAGS: [(&str, u64); 4] = [
+    ("SECCOMP_FILTER_FLAG_LOG", 2),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
+    ("SECCOMP_FILTER_FLAG_TSYNC", 1),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 32),
 ];
-const SECCOMP_SUPPORTED_FLAGS: [&str; 3] = [
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-];
+
+/// The flags for which `keep` holds.
+fn seccomp_flags(keep: impl Fn(u64) -> bool) -> Vec<&'static str> {
+    let kept = SECCOMP_FLAGS.iter().filter(|(_, bit)| keep(*bit));
+    kept.map(|(name, _)| *name).collect()
+}
 
 /// Prints the features.
 pub fn features(_context: &Context, _args: &cli::NoArgs) -> Result<()> {
@@ -110,8 +113,8 @@ fn linux() -> Value {
             "actions": SECCOMP_ACTIONS,
             "operators": SECCOMP_OPERATORS,
             "archs": SECCOMP_ARCHS,
-            "knownFlags": SECCOMP_KNOWN_FLAGS,
-            "supportedFlags": SECCOMP_SUPPORTED_FLAGS,
+            "knownFlags": seccomp_flags(|_| true),
+            "supportedFlags": seccomp_flags(seccomp::flag_available),
         },
         "apparmor": { "enabled": false },
         "selinux": { "enabled": false },
@@ -144,13 +147,15 @@ mod tests {
 
     #[test]
     fn seccomp_lists_what_a_config_may_say() {
-        for action in SECCOMP_ACTIONS.iter().chain(&["SCMP_ACT_NOTIFY"]) {
-            let listed = SECCOMP_ACTIONS.contains(action);
+        for action in SECCOMP_ACTIONS {
             let rule = json!({"names": ["getpid"], "action": action});
-            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
-            assert_eq!(
+            let profile = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [rule],
+                "listenerPath": "/run/agent",
+            });
+            assert!(
                 accepted(|config| config["linux"]["seccomp"] = profile),
-                listed,
                 "{action}"
             );
         }
@@ -175,12 +180,16 @@ mod tests {
                 "{arch}"
             );
         }
-        for flag in SECCOMP_KNOWN_FLAGS {
-            let listed = SECCOMP_SUPPORTED_FLAGS.contains(&flag);
-            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": [flag]});
-            assert_eq!(
+        for (flag, _) in SECCOMP_FLAGS {
+            let rule = json!({"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"});
+            let profile = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "flags": [flag],
+                "syscalls": [rule],
+                "listenerPath": "/run/agent",
+            });
+            assert!(
                 accepted(|config| config["linux"]["seccomp"] = profile),
-                listed,
                 "{flag}"
             );
         }

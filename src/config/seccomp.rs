@@ -1,5 +1,7 @@
 //! `linux.seccomp`.
 
+use std::path::PathBuf;
+
 use oci_spec::runtime as oci;
 
 use super::check;
@@ -85,6 +87,17 @@ pub struct Seccomp {
     /// `SECCOMP_FILTER_FLAG_*`; an absent `flags` asks for SPEC_ALLOW, an empty one for nothing.
     pub flags: u64,
     pub rules: Vec<Rule>,
+    /// `listenerPath` and `listenerMetadata`.
+    pub listener: Option<Listener>,
+}
+
+/// Who answers for `SCMP_ACT_NOTIFY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// A Unix stream socket on the host.
+    pub path: PathBuf,
+    /// Passed on as it is.
+    pub metadata: String,
 }
 
 /// `SECCOMP_FILTER_FLAG_*`. Source: seccomp(2).
@@ -92,6 +105,7 @@ mod flag {
     pub const TSYNC: u64 = 1;
     pub const LOG: u64 = 2;
     pub const SPEC_ALLOW: u64 = 4;
+    pub const WAIT_KILLABLE_RECV: u64 = 32;
 }
 
 /// What an action that carries a number answers when the config gives none.
@@ -106,39 +120,78 @@ impl Seccomp {
     /// An errno for an action that takes none, an argument index above 5, a rule without names,
     /// anything that needs a listener.
     pub(super) fn new(seccomp: &oci::LinuxSeccomp, warnings: &mut Vec<String>) -> Result<Self> {
-        let listener = seccomp.listener_path().as_ref();
-        let listener = listener.is_some_and(|path| !path.as_os_str().is_empty());
-        check::unsupported("linux.seccomp.listenerPath", listener)?;
-        let metadata = seccomp
-            .listener_metadata()
-            .as_ref()
-            .is_some_and(|text| !text.is_empty());
-        check::unsupported("linux.seccomp.listenerMetadata", metadata)?;
         let default_action = Action::new(
-            "linux.seccomp.defaultAction",
             seccomp.default_action(),
             "linux.seccomp.defaultErrnoRet",
             seccomp.default_errno_ret(),
         )?;
         let rules = check::list(seccomp.syscalls()).iter().enumerate();
+        let rules = rules
+            .map(|(index, rule)| Rule::new(index, rule))
+            .collect::<Result<Vec<_>>>()?;
+        let listener = Listener::new(seccomp)?;
+        check_notify(default_action, &rules, listener.as_ref())?;
+        let notifies = uses_notify(default_action, &rules);
         Ok(Self {
             default_action,
             architectures: architectures(check::list(seccomp.architectures()), warnings),
-            flags: flags(seccomp.flags().as_deref(), warnings),
-            rules: rules
-                .map(|(index, rule)| Rule::new(index, rule))
-                .collect::<Result<_>>()?,
+            flags: flags(seccomp.flags().as_deref(), notifies, warnings),
+            rules,
+            listener,
         })
     }
 }
 
+impl Listener {
+    fn new(seccomp: &oci::LinuxSeccomp) -> Result<Option<Self>> {
+        let metadata = seccomp.listener_metadata().clone().unwrap_or_default();
+        let path = seccomp.listener_path().clone().unwrap_or_default();
+        if path.as_os_str().is_empty() {
+            return match metadata.is_empty() {
+                true => Ok(None),
+                false => Err(Error::config(
+                    "linux.seccomp.listenerMetadata",
+                    "there is no listenerPath",
+                )),
+            };
+        }
+        check::absolute("linux.seccomp.listenerPath", &path)?;
+        Ok(Some(Self { path, metadata }))
+    }
+}
+
+fn uses_notify(default_action: Action, rules: &[Rule]) -> bool {
+    default_action == Action::Notify || rules.iter().any(|rule| rule.action == Action::Notify)
+}
+
+/// The process says by write(2) that there is a listener, and waits by read(2) until it is heard:
+/// a filter that asked about them would wait for ever.
+fn check_notify(default: Action, rules: &[Rule], listener: Option<&Listener>) -> Result<()> {
+    let field = "linux.seccomp.listenerPath";
+    if uses_notify(default, rules) && listener.is_none() {
+        return Err(Error::config(field, "SCMP_ACT_NOTIFY needs a listener"));
+    }
+    if default == Action::Notify {
+        let message = "SCMP_ACT_NOTIFY cannot be the answer to every system call";
+        return Err(Error::config("linux.seccomp.defaultAction", message));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        let needed = rule
+            .names
+            .iter()
+            .find(|name| ["read", "write"].contains(&name.as_str()));
+        if let (Action::Notify, Some(name)) = (rule.action, needed) {
+            let field = format!("linux.seccomp.syscalls[{index}].action");
+            let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall");
+            return Err(Error::config(field, message)
+                .hint("the runtime needs it to hand the listener over"));
+        }
+    }
+    Ok(())
+}
+
 impl Action {
-    fn new(
-        field: &str,
-        action: oci::LinuxSeccompAction,
-        errno_field: &str,
-        errno: Option<u32>,
-    ) -> Result<Self> {
+    fn new(action: oci::LinuxSeccompAction, errno_field: &str, errno: Option<u32>) -> Result<Self> {
         use oci::LinuxSeccompAction as Scmp;
 
         let number = |max: u16| -> Result<u16> {
@@ -151,10 +204,7 @@ impl Action {
         let plain = match action {
             Scmp::ScmpActErrno => return number(MAX_ERRNO).map(Self::Errno),
             Scmp::ScmpActTrace => return number(u16::MAX).map(Self::Trace),
-            Scmp::ScmpActNotify => {
-                let error = Error::config(field, "SCMP_ACT_NOTIFY: not supported");
-                return Err(error.hint("choose another action"));
-            }
+            Scmp::ScmpActNotify => Self::Notify,
             Scmp::ScmpActKill | Scmp::ScmpActKillThread => Self::KillThread,
             Scmp::ScmpActKillProcess => Self::KillProcess,
             Scmp::ScmpActTrap => Self::Trap,
@@ -202,7 +252,11 @@ impl Arch {
     }
 }
 
-fn flags(flags: Option<&[oci::LinuxSeccompFilterFlag]>, warnings: &mut Vec<String>) -> u64 {
+fn flags(
+    flags: Option<&[oci::LinuxSeccompFilterFlag]>,
+    notifies: bool,
+    warnings: &mut Vec<String>,
+) -> u64 {
     use oci::LinuxSeccompFilterFlag as Flag;
 
     let Some(flags) = flags else {
@@ -214,6 +268,7 @@ fn flags(flags: Option<&[oci::LinuxSeccompFilterFlag]>, warnings: &mut Vec<Strin
             Flag::SeccompFilterFlagLog => flag::LOG,
             Flag::SeccompFilterFlagTsync => flag::TSYNC,
             Flag::SeccompFilterFlagSpecAllow => flag::SPEC_ALLOW,
+            Flag::SeccompFilterFlagWaitKillableRecv if notifies => flag::WAIT_KILLABLE_RECV,
             Flag::SeccompFilterFlagWaitKillableRecv => {
                 warnings.push(format!(
                     "linux.seccomp.flags[{index}]: {one} has no effect without SCMP_ACT_NOTIFY"
@@ -233,7 +288,6 @@ impl Rule {
             return Err(Error::config(format_args!("{field}.names"), "needs a name"));
         }
         let action = Action::new(
-            &format!("{field}.action"),
             rule.action(),
             &format!("{field}.errnoRet"),
             rule.errno_ret(),

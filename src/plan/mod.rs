@@ -25,6 +25,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::seccomp::Listener;
 pub use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
 use crate::error::{Error, Result};
 
@@ -397,13 +398,13 @@ pub enum Step {
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,
     /// The last capabilities of setting up go.
-    DropSysAdmin {
-        capabilities: Capabilities,
-    },
+    DropSysAdmin,
     /// seccomp(SECCOMP_SET_MODE_FILTER).
     Seccomp {
         program: Vec<libc::sock_filter>,
         flags: u64,
+        /// Who answers for the calls that the filter asks about.
+        listener: Option<Listener>,
     },
     /// `HOME` from this user's line of the container's /etc/passwd, else `/`: before a seccomp
     /// filter or a limit could forbid to open the file.

@@ -146,9 +146,7 @@ pub(super) fn execute(
     rlimits(plan, process);
     seccomp(plan, config, host)?;
     if filter_needs_admin(config, process) {
-        let capabilities = process.capabilities;
-        let step = Step::DropSysAdmin { capabilities };
-        plan.push(Phase::Start, "process.capabilities", step);
+        plan.push(Phase::Start, "process.capabilities", Step::DropSysAdmin);
     }
     plan.push(Phase::Start, "process.args", Step::Exec(exec));
     Ok(())
@@ -214,6 +212,7 @@ fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
         let step = Step::Seccomp {
             program: filter.program,
             flags: filter.flags,
+            listener: profile.listener.clone().filter(|_| filter.listener),
         };
         plan.push(Phase::Start, "linux.seccomp", step);
     }

@@ -172,7 +172,7 @@ impl Step {
             Self::CheckCwd { .. } => "check-cwd",
             Self::Credentials(_) => "credentials",
             Self::NoNewPrivileges => "no-new-privileges",
-            Self::DropSysAdmin { .. } => "drop-sys-admin",
+            Self::DropSysAdmin => "drop-sys-admin",
             Self::Seccomp { .. } => "seccomp",
             Self::FindExecutable { .. } => "find-executable",
             Self::FindHome { .. } => "find-home",

@@ -152,19 +152,24 @@ fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
 }
 
 /// Listens until execve(2) closes the connection. `plan` finds the words for a failure, and is
-/// asked for only then.
+/// asked for only then; `listener` passes on the descriptor of a seccomp filter that asks.
 ///
 /// # Errors
 /// A step of the start failed, or the process died before it executed.
 pub fn await_execve(
     connection: &OwnedFd,
-    plan: impl FnOnce() -> Result<Plan>,
+    plan: impl Fn() -> Result<Plan>,
+    listener: impl Fn(i32) -> Result<()>,
     lost: impl Fn(Fail) -> Error,
 ) -> Result<()> {
     let mut executing = false;
     loop {
         match Report::receive(connection.as_fd()) {
             Ok(Some((Report::Executing, _))) => executing = true,
+            Ok(Some((Report::Listener(number), _))) => {
+                listener(number)?;
+                sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+            }
             Ok(Some((Report::Failure(failure), root))) => {
                 let root = root.as_ref().map(AsFd::as_fd);
                 return Err(match plan() {

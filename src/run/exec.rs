@@ -9,11 +9,11 @@ use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
 use super::create::clone_error;
 use super::init::Inherited;
-use super::sync;
+use super::{notify, sync};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan, Step};
-use crate::state::{self, State};
+use crate::state::{self, State, Status};
 use crate::sys::process;
 
 /// What is executed where.
@@ -76,7 +76,18 @@ fn set_up(
     let terminal = attend::attend(request.plan, connection, console, no_hooks, death)?;
     attend::apply(request.plan, Phase::Ready, spawned.pid)?;
     sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
-    await_execve(connection, || Ok(request.plan.clone()), connection_lost)?;
+    let listener = |number| {
+        let process = (spawned.pid, spawned.pidfd.as_fd());
+        notify::hand_over(
+            request.plan,
+            request.state,
+            Status::Running,
+            process,
+            number,
+        )
+    };
+    let plan = || Ok(request.plan.clone());
+    await_execve(connection, plan, listener, connection_lost)?;
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)

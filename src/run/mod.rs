@@ -7,6 +7,7 @@ mod exec;
 mod executable;
 pub mod hooks;
 pub mod init;
+mod notify;
 mod prepare;
 mod reach;
 mod reason;

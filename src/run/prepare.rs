@@ -87,7 +87,9 @@ fn open_bind(planned: &Planned, bind: &Bind, plan: &Plan) -> Result<Option<Owned
     let object = source.to_string_lossy();
     let source_words = |fail| words(planned, &format!("source {object}"), fail);
     if copied_by_init(bind, source, plan) {
-        return path::open(source, libc::O_PATH).map(|_| None).map_err(source_words);
+        return path::open(source, libc::O_PATH)
+            .map(|_| None)
+            .map_err(source_words);
     }
     let tree = match mount::clone_tree(None, source, bind.recursive) {
         Ok(tree) => tree,
@@ -115,5 +117,7 @@ fn copied_by_init(bind: &Bind, source: &CStr, plan: &Plan) -> bool {
     let of_process = [b"/proc/".as_slice(), b"/dev/fd/"];
     new_mount_namespace
         && !bind.attrs.keep_source
-        && !of_process.iter().any(|directory| source.to_bytes().starts_with(directory))
+        && !of_process
+            .iter()
+            .any(|directory| source.to_bytes().starts_with(directory))
 }

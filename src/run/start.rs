@@ -6,10 +6,10 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::attend::await_execve;
-use super::{sync, words};
+use super::{notify, sync, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
-use crate::state::{State, Status};
+use crate::state::{State, Status, open_process};
 use crate::sys::{path, socket};
 
 /// The name of init's socket in the container's state directory.
@@ -37,7 +37,7 @@ fn open_dir(dir: &Path) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// init is gone, somebody else has started the container meanwhile, or a step of the start failed.
-pub fn start(dir: &Path, state: &State, plan: impl FnOnce() -> Result<Plan>) -> Result<()> {
+pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
     let handle = open_dir(dir)?;
     let connection = match socket::connect_in(handle.as_fd(), SOCKET) {
         Ok(connection) => connection,
@@ -48,7 +48,19 @@ pub fn start(dir: &Path, state: &State, plan: impl FnOnce() -> Result<Plan>) -> 
     };
     let text = words::state_text_inside(state, Status::Created);
     sync::send_go(connection.as_fd(), &text).map_err(|fail| lost(fail.errno))?;
-    await_execve(&connection, plan, |fail| lost(fail.errno))
+    let listener = |number| {
+        let gone = || {
+            Error::new(
+                Kind::Setup,
+                "init died before its seccomp listener was passed on",
+            )
+        };
+        let pidfd = open_process(state.pid, state.start_time)?.ok_or_else(gone)?;
+        let process = (state.pid, pidfd.as_fd());
+        // The filter belongs to the making of the container, whenever it is loaded.
+        notify::hand_over(&plan()?, state, Status::Creating, process, number)
+    };
+    await_execve(&connection, &plan, listener, |fail| lost(fail.errno))
 }
 
 fn lost(errno: Errno) -> Error {

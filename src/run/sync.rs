@@ -17,8 +17,10 @@
 //!     │ ── Go ────────────────────────────────▶│  now `start` may speak
 //!     ╵                                        │
 //!  start (or the same `run`)                   │
-//!     │ ── Start + state ─────────────────────▶│  startContainer, seccomp
-//!     │ ◀──────────────────────────── Executing│
+//!     │ ── Go + state ────────────────────────▶│  startContainer
+//!     │ ◀──────────────────────────── Executing│  seccomp
+//!     │ ◀──────────────────────────── Listener │  (only with a filter that asks one)
+//!     │ ── Go ────────────────────────────────▶│
 //!     │ ◀───────────────────────── end of file │  execve closed the connection
 //!
 //!  At any moment init may say Failure{step, op, errno} and exit.
@@ -31,7 +33,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::sys::{Fail, Sys, socket};
+use crate::sys::{Fail, Sys, path, socket};
 
 /// The part of a hook's state that goes into one message: far below the default socket buffer. The
 /// annotations of a state have no limit.
@@ -53,6 +55,8 @@ pub enum Report {
     Ready(u32),
     /// execve comes next.
     Executing,
+    /// The filter is loaded; its listener is this descriptor of the process.
+    Listener(i32),
     /// The intermediate process has made init, with this pid.
     Pid(i32),
     /// Open the host's path of this step below the root that comes along, init's own.
@@ -107,6 +111,7 @@ impl Report {
             Self::Pid(pid) => (5, pid as u32, 0),
             Self::Failure(failure) => (6, failure.step, failure.errno as u32),
             Self::Reach(step) => (7, step, 0),
+            Self::Listener(fd) => (8, fd as u32, 0),
         };
         let mut bytes = [0; REPORT_LENGTH];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -134,8 +139,14 @@ impl Report {
                 op: bytes.get(12..REPORT_LENGTH)?.try_into().ok()?,
             }),
             7 => Self::Reach(value),
+            8 => Self::Listener(value as i32),
             _ => return None,
         })
+    }
+
+    /// Sends it by write(2), which a seccomp filter that asks a listener must allow.
+    pub fn write(self, socket: BorrowedFd) -> Sys<()> {
+        path::write_all(socket, &self.encode())
     }
 
     /// Sends it, with a descriptor if there is one.
@@ -216,6 +227,7 @@ mod tests {
             Report::Executing,
             Report::Pid(1234),
             Report::Reach(9),
+            Report::Listener(5),
             Report::Failure(failure),
         ];
         for report in reports {

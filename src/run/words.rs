@@ -10,7 +10,7 @@ use super::reason;
 use super::sync::Failure;
 use crate::error::{Error, Result};
 use crate::plan::{HookMoment, Phase, Plan, Planned, Step};
-use crate::state::{State, Status};
+use crate::state::{State, Status, View};
 
 /// The sentence for a failed step.
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
@@ -99,7 +99,7 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::Seccomp { .. }, Errno::EACCES) => {
             "without noNewPrivileges a filter takes CAP_SYS_ADMIN".to_owned()
         }
-        (Step::DropSysAdmin { .. }, _) => {
+        (Step::DropSysAdmin, _) => {
             "without noNewPrivileges the seccomp profile must allow capset".to_owned()
         }
         _ => return None,
@@ -142,7 +142,8 @@ fn each_hook(
             _ => status,
         };
         let result = crate::plan::c_path("bundle", &state.bundle).and_then(|bundle| {
-            hooks::run(hook, Some(&bundle), &state_text(state, status)).map_err(|fail| hook_error(planned, fail))
+            hooks::run(hook, Some(&bundle), &state_text(state, status))
+                .map_err(|fail| hook_error(planned, fail))
         });
         Some(result)
     })
@@ -150,9 +151,14 @@ fn each_hook(
 
 /// The state that a hook reads.
 pub fn state_text(state: &State, status: Status) -> Vec<u8> {
+    serde_json::to_vec(&state_view(state, status)).unwrap_or_default()
+}
+
+/// The state as others are told it: with the pid, even of a container that has stopped.
+pub fn state_view(state: &State, status: Status) -> View {
     let mut view = state.view(status, String::new());
     view.pid = state.pid;
-    serde_json::to_vec(&view).unwrap_or_default()
+    view
 }
 
 /// The state that a hook in the container's pid namespace reads.

@@ -513,3 +513,11 @@ pub fn fill_standard_streams() -> Sys<()> {
     }
     Ok(())
 }
+
+/// pidfd_getfd(2): a copy of a descriptor of another process, close-on-exec. Linux 5.6.
+pub fn fetch_fd(pidfd: BorrowedFd, number: RawFd) -> Sys<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    check("pidfd_getfd", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}

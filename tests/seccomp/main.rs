@@ -28,6 +28,7 @@ fn seccomp(default_action: Action, architectures: &[Arch], rules: Vec<Rule>) -> 
         architectures: architectures.to_vec(),
         flags: 0,
         rules,
+        listener: None,
     }
 }
 

@@ -15,6 +15,7 @@ pub fn docker() -> Seccomp {
         architectures: array(&json["architectures"]).map(arch).collect(),
         flags: 0,
         rules: array(&json["syscalls"]).map(rule).collect(),
+        listener: None,
     }
 }
 

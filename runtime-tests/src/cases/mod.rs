@@ -22,6 +22,7 @@ mod limits;
 mod mount_words;
 mod mounts;
 mod namespaces;
+mod notify;
 mod process;
 mod program;
 mod propagation;
@@ -55,6 +56,7 @@ const FILES: &[&[Test]] = &[
     mount_words::TESTS,
     mounts::TESTS,
     namespaces::TESTS,
+    notify::TESTS,
     process::TESTS,
     propagation::TESTS,
     protect::TESTS,

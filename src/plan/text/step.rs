@@ -170,10 +170,10 @@ impl Display for Step {
             ),
             Self::Credentials(credentials) => write_credentials(f, credentials),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
-            Self::DropSysAdmin { .. } => {
+            Self::DropSysAdmin => {
                 f.write_str("drop CAP_SYS_ADMIN, kept until the filter was loaded")
             }
-            Self::Seccomp { program, flags } => {
+            Self::Seccomp { program, flags, .. } => {
                 let count = program.len();
                 write!(f, "load a seccomp filter of {count} instructions")?;
                 write_words(f, &[filter_flag_words(*flags)])

@@ -82,6 +82,9 @@ struct Init<'a> {
     executable: usize,
     /// `HOME=` where the config has none.
     home: Option<std::ffi::CString>,
+    /// The capabilities that the process starts with.
+    granted: user::Granted,
+    told_executing: bool,
     /// What the next hooks read.
     state: Vec<u8>,
 }
@@ -111,6 +114,8 @@ pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
         umask,
         executable: 0,
         home: None,
+        granted: user::Granted::default(),
+        told_executing: false,
         state: Vec::new(),
     };
     if wait {
@@ -201,7 +206,10 @@ impl Init<'_> {
             Step::Personality(persona) => process::personality(*persona),
             Step::Cwd { path } => self.cwd(path),
             Step::CheckCwd { path } => self.check_cwd(path),
-            Step::Credentials(credentials) => user::become_user(credentials),
+            Step::Credentials(credentials) => {
+                self.granted = user::become_user(credentials)?;
+                Ok(())
+            }
             Step::NoNewPrivileges => process::no_new_privileges(),
             Step::FindExecutable { candidates } => self.find_executable(candidates),
             Step::FindHome { uid } => {
@@ -216,8 +224,8 @@ impl Init<'_> {
             } => process::set_rlimit(0, *resource, *soft, *hard),
             Step::WaitForStart => self.wait_for_start(),
             Step::CloseRange { first } => process::close_on_exec_from(*first),
-            Step::Seccomp { program, flags } => sys::seccomp::install(program, *flags).map(drop),
-            Step::DropSysAdmin { capabilities } => user::set_capabilities(*capabilities, 0),
+            Step::Seccomp { program, flags, .. } => self.seccomp(program, *flags),
+            Step::DropSysAdmin => self.granted.set(),
             Step::Exec(exec) => Err(self.exec(exec)),
             // What the runtime does is not in init's phases.
             Step::CreateCgroup { .. }
@@ -342,7 +350,36 @@ impl Init<'_> {
         }
     }
 
+    /// Does once what a filter need not allow: from now on there is only the filter, the last
+    /// capabilities and execve(2).
+    fn tell_executing(&mut self) -> Sys<()> {
+        if self.told_executing {
+            return Ok(());
+        }
+        self.told_executing = true;
+        Report::Executing.send(self.connection.as_fd(), None)?;
+        process::reset_signals();
+        Ok(())
+    }
+
+    /// The runtime fetches the listener's descriptor itself, so that a filter need allow no more
+    /// than read(2) and write(2).
+    fn seccomp(&mut self, program: &[libc::sock_filter], flags: u64) -> Sys<()> {
+        self.tell_executing()?;
+        let Some(listener) = sys::seccomp::install(program, flags)? else {
+            return Ok(());
+        };
+        Report::Listener(listener.as_raw_fd()).write(self.connection.as_fd())?;
+        match path::read(self.connection.as_fd(), &mut [0]) {
+            Ok(0) | Err(_) => process::exit(1),
+            Ok(_) => Ok(()),
+        }
+    }
+
     fn exec(&mut self, exec: &Exec) -> Fail {
+        if let Err(fail) = self.tell_executing() {
+            return fail;
+        }
         let Some(file) = exec.candidates.get(self.executable) else {
             return Fail::new("execve", Errno::ENOENT);
         };
@@ -353,10 +390,6 @@ impl Init<'_> {
             .chain(self.home.as_ref())
             .map(std::ffi::CString::as_c_str);
         let env = process::StringArray::new(strings);
-        if let Err(fail) = Report::Executing.send(self.connection.as_fd(), None) {
-            return fail;
-        }
-        process::reset_signals();
         process::execve(file, &args, &env)
     }
 }

@@ -41,7 +41,7 @@ pub fn session_keyring(name: &CStr) -> Sys<()> {
 
 /// Gives up everything that the config does not grant, in the order that the rights allow.
 /// capabilities(7), credentials(7).
-pub fn become_user(user: &Credentials) -> Sys<()> {
+pub fn become_user(user: &Credentials) -> Sys<Granted> {
     for capability in 0..=user.last_capability {
         if user.capabilities.bounding & 1 << capability == 0 {
             process::drop_bounding(capability)?;
@@ -61,12 +61,15 @@ pub fn become_user(user: &Credentials) -> Sys<()> {
     process::set_gid(user.gid)?;
     process::set_uid(user.uid)?;
     process::umask(user.umask);
-    let extra = if user.keep_sys_admin {
-        CAP_SYS_ADMIN
+    let (_, held, _) = process::capget()?;
+    let granted = Granted::new(user.capabilities, held);
+    if user.keep_sys_admin {
+        let admin = CAP_SYS_ADMIN & held;
+        let (effective, permitted) = (granted.effective | admin, granted.permitted | admin);
+        process::capset(effective, permitted, granted.inheritable)?;
     } else {
-        0
-    };
-    set_capabilities(user.capabilities, extra)?;
+        granted.set()?;
+    }
     for capability in 0..=user.last_capability {
         if user.capabilities.ambient & 1 << capability != 0 {
             process::raise_ambient(capability)?;
@@ -74,15 +77,32 @@ pub fn become_user(user: &Credentials) -> Sys<()> {
     }
     // With fs.suid_dumpable=1 a change of ids opens the process to others of the same user
     // (CVE-2016-9962). proc_sys_fs(5).
-    process::set_dumpable(false)
+    process::set_dumpable(false)?;
+    Ok(granted)
 }
 
-/// capset(2) to what is granted and held; the rest cannot be had and is no error.
-pub fn set_capabilities(sets: Capabilities, extra: u64) -> Sys<()> {
-    let (_, held, _) = process::capget()?;
-    let permitted = (sets.permitted | extra) & held;
-    let effective = (sets.effective | extra) & permitted;
-    process::capset(effective, permitted, sets.inheritable & (held | permitted))
+/// What the config grants and the process holds; the rest cannot be had and is no error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Granted {
+    effective: u64,
+    permitted: u64,
+    inheritable: u64,
+}
+
+impl Granted {
+    fn new(sets: Capabilities, held: u64) -> Self {
+        let permitted = sets.permitted & held;
+        Self {
+            effective: sets.effective & permitted,
+            permitted,
+            inheritable: sets.inheritable & held,
+        }
+    }
+
+    /// capset(2).
+    pub fn set(self) -> Sys<()> {
+        process::capset(self.effective, self.permitted, self.inheritable)
+    }
 }
 
 /// `HOME=` from the user's line of /etc/passwd, else `/`.

@@ -1,0 +1,156 @@
+//! seccomp's user notification: an agent on the host answers for the container.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::{Value, json};
+
+use crate::{Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    an_agent_answers_for_the_container,
+    an_agent_answers_without_no_new_privileges,
+    an_agent_answers_for_exec,
+    a_listener_that_nobody_serves_fails_the_start,
+    a_rule_for_write_cannot_ask,
+];
+
+const RECEIVE: libc::c_ulong = 0xc050_2100;
+const ANSWER: libc::c_ulong = 0xc018_2101;
+
+/// Accepts one listener, answers one call with ENOMEDIUM, and tells the message that came along.
+fn agent(path: &Path) -> JoinHandle<Value> {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let (connection, _) = listener.accept().unwrap();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut space = nix::cmsg_space!([i32; 1]);
+        let (length, fd) = {
+            let mut slices = [std::io::IoSliceMut::new(&mut buffer)];
+            let fd = connection.as_raw_fd();
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let message = recvmsg::<()>(fd, &mut slices, Some(&mut space), flags).unwrap();
+            let mut fds = message.cmsgs().unwrap().flat_map(|control| match control {
+                ControlMessageOwned::ScmRights(fds) => fds,
+                _ => Vec::new(),
+            });
+            // SAFETY: the kernel has just installed this descriptor for us.
+            (message.bytes, unsafe {
+                OwnedFd::from_raw_fd(fds.next().unwrap())
+            })
+        };
+        answer(&fd);
+        serde_json::from_slice(&buffer[..length]).unwrap()
+    })
+}
+
+fn answer(listener: &OwnedFd) {
+    // SAFETY: both structures are plain data, and the requests are made for them.
+    unsafe {
+        let mut call: libc::seccomp_notif = std::mem::zeroed();
+        assert_eq!(
+            libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &mut call),
+            0
+        );
+        let mut response: libc::seccomp_notif_resp = std::mem::zeroed();
+        response.id = call.id;
+        response.error = -libc::ENOMEDIUM;
+        assert_eq!(
+            libc::ioctl(listener.as_raw_fd(), ANSWER as _, &mut response),
+            0
+        );
+    }
+}
+
+fn profile(path: &Path) -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": path,
+        "listenerMetadata": "hello",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+    })
+}
+
+fn check_message(message: &Value, status: &str) {
+    assert_eq!(message["metadata"], "hello");
+    assert_eq!(message["fds"], json!(["seccompFd"]));
+    assert_eq!(message["state"]["status"], status);
+    assert!(
+        message["pid"].as_i64().is_some_and(|pid| pid > 1),
+        "{message}"
+    );
+}
+
+fn answered(t: &Sandbox, no_new_privileges: bool) {
+    let socket = t.path("agent.sock");
+    let agent = agent(&socket);
+    let container = t
+        .bundle()
+        .set("/linux/seccomp", profile(&socket))
+        .set("/process/noNewPrivileges", json!(no_new_privileges))
+        .args(&["mkdir", "/tmp/x"])
+        .container();
+    let output = container.run().fails();
+    assert!(
+        output.stderr.contains("No medium found"),
+        "{}",
+        output.stderr
+    );
+    check_message(&agent.join().unwrap(), "creating");
+}
+
+fn an_agent_answers_for_the_container(t: &Sandbox) {
+    answered(t, true);
+}
+
+fn an_agent_answers_without_no_new_privileges(t: &Sandbox) {
+    answered(t, false);
+}
+
+fn an_agent_answers_for_exec(t: &Sandbox) {
+    let socket = t.path("agent.sock");
+    let first = UnixListener::bind(&socket).unwrap();
+    let container = t
+        .bundle()
+        .set("/linux/seccomp", profile(&socket))
+        .args(&["sleep", "1000"])
+        .container();
+    container.launch_ok();
+    drop(first);
+    std::fs::remove_file(&socket).unwrap();
+    let agent = agent(&socket);
+    let output = container.exec(&["mkdir", "/tmp/x"]).fails();
+    assert!(
+        output.stderr.contains("No medium found"),
+        "{}",
+        output.stderr
+    );
+    check_message(&agent.join().unwrap(), "running");
+    container.stop();
+}
+
+fn a_listener_that_nobody_serves_fails_the_start(t: &Sandbox) {
+    let socket = t.path("nobody.sock");
+    let container = t
+        .bundle()
+        .set("/linux/seccomp", profile(&socket))
+        .args(&["true"])
+        .container();
+    container.run().fails_with("linux.seccomp.listenerPath: ");
+}
+
+fn a_rule_for_write_cannot_ask(t: &Sandbox) {
+    let mut profile = profile(&t.path("agent.sock"));
+    profile["syscalls"][0]["names"] = json!(["write"]);
+    let container = t
+        .bundle()
+        .set("/linux/seccomp", profile)
+        .args(&["true"])
+        .container();
+    container.run().fails_with(
+        "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY cannot be used for the write",
+    );
+}

@@ -1,0 +1,59 @@
+//! The listener of a seccomp filter: from the process that loaded the filter to the agent that
+//! answers its calls.
+//!
+//! Source: runtime-spec 1.3, config-linux.md, "The Container Process State"; seccomp_unotify(2).
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::words;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Listener, Plan, Step};
+use crate::state::{State, Status};
+use crate::sys::{process, socket};
+
+/// The agent's socket and what it is told.
+fn listener(plan: &Plan) -> Option<&Listener> {
+    plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::Seccomp { listener, .. } => listener.as_ref(),
+        _ => None,
+    })
+}
+
+/// Passes the descriptor `number` of the process on: one message, then the connection is closed.
+///
+/// # Errors
+/// Nobody listens at `linux.seccomp.listenerPath`, or the process is gone.
+pub fn hand_over(
+    plan: &Plan,
+    state: &State,
+    status: Status,
+    process: (i32, BorrowedFd),
+    number: i32,
+) -> Result<()> {
+    let (pid, pidfd) = process;
+    let listener = listener(plan).ok_or_else(|| {
+        Error::new(
+            Kind::Setup,
+            "linux.seccomp: a listener that nobody asked for",
+        )
+    })?;
+    let what = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
+    let told = |fail: crate::sys::Fail| Error::sys(what(), fail.op, fail.errno);
+    let fd = process::fetch_fd(pidfd, number).map_err(told)?;
+    let agent = socket::connect_stream(&listener.path).map_err(|fail| {
+        told(fail).hint("the seccomp agent must listen there on a Unix stream socket")
+    })?;
+    let message = serde_json::json!({
+        "ociVersion": state.oci_version,
+        "fds": ["seccompFd"],
+        "pid": pid,
+        "metadata": listener.metadata,
+        "state": words::state_view(state, status),
+    });
+    socket::send(
+        agent.as_fd(),
+        message.to_string().as_bytes(),
+        Some(fd.as_fd()),
+    )
+    .map_err(told)
+}
