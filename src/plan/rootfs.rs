@@ -170,7 +170,7 @@ pub(super) fn protect(plan: &mut Plan, config: &Config) -> Result<()> {
             plan.push(Phase::Init, &mount.field, Step::MountReadonly { path });
         }
     }
-    if config.root.readonly && has_mount_namespace(config) {
+    if config.root.readonly {
         let path = c"/".into();
         plan.push(Phase::Init, "root.readonly", Step::MountReadonly { path });
     }

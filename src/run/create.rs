@@ -8,7 +8,7 @@ use super::clone::{self, Spawned};
 use super::init::Inherited;
 use super::sync;
 use super::teardown::Undo;
-use super::{prepare, start, words};
+use super::{host_mount, prepare, start, words};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
@@ -139,6 +139,7 @@ fn make(
         bundle: plan::c_path("bundle", request.bundle)?,
     };
     undo.cgroup = make_cgroup(request)?;
+    mount_on_host(request, undo, state)?;
     process::set_dumpable(false).map_err(connection_lost)?;
     let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
     let first = clone::spawn(request.plan, inherited, cgroup)
@@ -164,6 +165,18 @@ fn make(
     };
     let terminal = attend::attend(request.plan, &connection, console, hooks, || undo.death())?;
     Ok((spawned, connection, terminal))
+}
+
+/// The state is written first: whatever happens next, `delete` finds the mount.
+fn mount_on_host(request: &Request, undo: &mut Undo, state: &mut State) -> Result<()> {
+    let Some(tree) = host_mount::make(request.plan, &state.rootfs)? else {
+        return Ok(());
+    };
+    let number = host_mount::number(&tree)?;
+    state.rootfs_mount = Some(number);
+    state.save(undo.dir())?;
+    undo.mount = Some((state.rootfs.clone(), number));
+    host_mount::attach(&tree, &state.rootfs)
 }
 
 pub(super) fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> Error {

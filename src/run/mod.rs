@@ -6,6 +6,7 @@ mod create;
 mod exec;
 mod executable;
 pub mod hooks;
+mod host_mount;
 pub mod init;
 mod notify;
 mod prepare;

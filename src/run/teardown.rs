@@ -1,10 +1,12 @@
 //! The end of a container: its processes, its cgroup, its directory.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::host_mount;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Claim, Dir, State, open_process};
@@ -19,6 +21,8 @@ pub struct Undo {
     claim: Option<Claim>,
     pub cgroup: Option<Cgroup>,
     pub process: Option<OwnedFd>,
+    /// What [`host_mount`] has put on a rootfs.
+    pub mount: Option<(PathBuf, u64)>,
 }
 
 impl Undo {
@@ -28,6 +32,7 @@ impl Undo {
             claim: Some(claim),
             cgroup: None,
             process: None,
+            mount: None,
         }
     }
 
@@ -51,6 +56,7 @@ impl Undo {
     pub fn disarm(mut self) -> Dir {
         self.process = None;
         self.cgroup = None;
+        self.mount = None;
         self.claim.take().expect("the guard is armed").keep()
     }
 
@@ -92,6 +98,9 @@ impl Drop for Undo {
             let _ = cgroup.kill();
             let _ = cgroup.wait_empty(PATIENCE);
             let _ = cgroup.undo();
+        }
+        if let Some((rootfs, number)) = self.mount.take() {
+            let _ = host_mount::detach(&rootfs, number);
         }
     }
 }
@@ -169,6 +178,9 @@ fn open_cgroup(state: &State) -> Result<Option<Cgroup>> {
 pub fn remove(dir: &Dir, state: &State) -> Result<()> {
     if let Some(cgroup) = open_cgroup(state)? {
         cgroup.remove()?;
+    }
+    if let Some(number) = state.rootfs_mount {
+        host_mount::detach(&state.rootfs, number)?;
     }
     dir.remove()
 }

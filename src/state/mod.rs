@@ -53,6 +53,10 @@ pub struct State {
     pub cgroup: Option<Cgroup>,
     /// The container has a pid namespace of its own, so that killing init kills all.
     pub private_pid_namespace: bool,
+    /// The number of the mount on the rootfs that holds the container's mounts, if it has no mount
+    /// namespace of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rootfs_mount: Option<u64>,
     /// The flags of `create` that later verbs must follow.
     #[serde(default)]
     pub options: Options,

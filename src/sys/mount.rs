@@ -107,6 +107,16 @@ pub fn detach_cwd() -> Sys<()> {
     check("umount2", done).map(drop)
 }
 
+/// umount2(2) of the mount whose root `top` is, with all below it, with MNT_DETACH.
+pub fn detach(top: BorrowedFd) -> Sys<()> {
+    let name = format!("/proc/self/fd/{}", top.as_raw_fd());
+    let name = std::ffi::CString::new(name)
+        .map_err(|_| super::Fail::new("umount2", nix::errno::Errno::EINVAL))?;
+    // SAFETY: the path is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_umount2, name.as_ptr(), libc::MNT_DETACH) };
+    check("umount2", done).map(drop)
+}
+
 /// pivot_root(".", "."): the working directory becomes `/`, the old root lies on top of it.
 pub fn pivot_to_cwd() -> Sys<()> {
     // SAFETY: the paths are NUL-terminated.

@@ -341,6 +341,32 @@ pub fn stat(fd: BorrowedFd) -> Sys<Stat> {
     })
 }
 
+/// statx(2): the number of the mount that `fd` is in, one that is never used again where the kernel
+/// has such numbers (Linux 6.8).
+pub fn mount_id(fd: BorrowedFd) -> Sys<u64> {
+    const UNIQUE: u32 = 0x4000;
+    for mask in [UNIQUE, libc::STATX_MNT_ID] {
+        // SAFETY: statx is plain integers, for which all-zero is a valid value.
+        let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+        // SAFETY: the path is NUL-terminated and empty, and the buffer lives across the call.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_statx,
+                fd.as_raw_fd(),
+                c"".as_ptr(),
+                libc::AT_EMPTY_PATH,
+                mask,
+                &mut stat,
+            )
+        };
+        check("statx", done)?;
+        if stat.stx_mask & mask != 0 {
+            return Ok(stat.stx_mnt_id);
+        }
+    }
+    Err(Fail::new("statx", Errno::ENOSYS))
+}
+
 /// fstatfs(2): the magic number of the file system.
 pub fn magic(fd: BorrowedFd) -> Sys<i64> {
     let raw = super::tag("fstatfs", nix::sys::statfs::fstatfs(fd))?;

@@ -23,6 +23,10 @@ pub const TESTS: &[Test] = tests![
     no_pivot_runs,
     no_pivot_hides_the_host[Need::NotAPeer],
     host_mounts_are_gone,
+    mounts_without_a_namespace_end_with_the_container[Need::NotAPeer],
+    mounts_without_a_namespace_end_with_a_failed_create[Need::NotAPeer],
+    read_only_root_without_a_namespace[Need::NotAPeer],
+    foreign_mount_on_the_rootfs_stays[Need::NotAPeer],
 ];
 
 fn root_path_may_be_absolute(t: &Sandbox) {
@@ -227,4 +231,66 @@ fn host_mounts_are_gone(t: &Sandbox) {
         .run()
         .ok();
     assert!(!output.stdout.contains("secret"), "{output}");
+}
+
+/// A bundle whose container stays in the caller's mount namespace.
+fn unshared(t: &Sandbox) -> crate::Bundle<'_> {
+    let bundle = t.bundle().without_namespace("mount");
+    bundle
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]))
+}
+
+/// The mounts on and below the rootfs that this process sees.
+fn mounts_below(rootfs: &std::path::Path) -> usize {
+    let table = mount_info::table(&mount_info::of_process(std::process::id() as i32));
+    table
+        .iter()
+        .filter(|mount| std::path::Path::new(&mount.point).starts_with(rootfs))
+        .count()
+}
+
+fn mounts_without_a_namespace_end_with_the_container(t: &Sandbox) {
+    mount_info::leave_host();
+    mount_info::change(
+        std::path::Path::new("/"),
+        nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_SHARED,
+    );
+    let bundle = unshared(t).shell("cat /proc/self/comm; echo x >/dev/null; ls -d /../bin");
+    let rootfs = bundle.rootfs();
+    let container = bundle.container();
+    container.create().ok();
+    assert!(mounts_below(&rootfs) > 6, "the mounts are the host's too");
+    container.start().ok();
+    assert_eq!(container.wait_exit(), 0);
+    container.delete().ok();
+    assert_eq!(container.stdout(), "cat\n/../bin\n");
+    assert_eq!(mounts_below(&rootfs), 0);
+}
+
+fn mounts_without_a_namespace_end_with_a_failed_create(t: &Sandbox) {
+    mount_info::leave_host();
+    let bundle = unshared(t).args(&["/no/such/program"]);
+    let rootfs = bundle.rootfs();
+    bundle.container().create().fails();
+    assert_eq!(mounts_below(&rootfs), 0);
+}
+
+fn read_only_root_without_a_namespace(t: &Sandbox) {
+    let bundle = unshared(t)
+        .set("/root/readonly", json!(true))
+        .args(&["touch", "/file"]);
+    let rootfs = bundle.rootfs();
+    bundle.container().run().fails_with("Read-only file system");
+    std::fs::write(rootfs.join("file"), "").expect("the bundle stays writable");
+}
+
+/// Only what the runtime has mounted goes.
+fn foreign_mount_on_the_rootfs_stays(t: &Sandbox) {
+    mount_info::leave_host();
+    let bundle = unshared(t).args(&["true"]);
+    let rootfs = bundle.rootfs();
+    mount_info::bind(&rootfs, &rootfs, nix::mount::MsFlags::empty());
+    bundle.container().run().ok();
+    assert_eq!(mounts_below(&rootfs), 1);
 }

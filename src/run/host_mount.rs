@@ -1,0 +1,92 @@
+//! The mounts of a container without a mount namespace, which are made in the runtime's own.
+//!
+//! All of them hang below one private mount of the rootfs on itself: nothing propagates from it,
+//! and detaching it takes everything away. The state knows it by its number, so that a mount that
+//! somebody else put on the rootfs is left alone.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+use crate::plan::{self, Plan, Step};
+use crate::sys::mount::{self, Change};
+use crate::sys::{Fail, Sys, path};
+
+/// The mount of the rootfs, made and attached nowhere yet; `None` if the container has a mount
+/// namespace or no mounts.
+///
+/// # Errors
+/// open_tree(2) or mount_setattr(2) failed.
+pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
+    let mounts = |step: &Step| {
+        matches!(
+            step,
+            Step::Filesystem(_) | Step::Bind(_) | Step::MountReadonly { .. }
+        )
+    };
+    if plan.has_mount_namespace() || !plan.steps.iter().any(|planned| mounts(&planned.step)) {
+        return Ok(None);
+    }
+    let rootfs = plan::c_path("root.path", rootfs)?;
+    let made = mount::clone_tree(None, &rootfs, true).and_then(|tree| {
+        let propagation = libc::MS_PRIVATE;
+        mount::set_attr(
+            tree.as_fd(),
+            Change {
+                propagation,
+                ..Change::default()
+            },
+            true,
+        )?;
+        Ok(tree)
+    });
+    made.map(Some)
+        .map_err(|fail| words(fail).hint("without a mount namespace mounts take root on the host"))
+}
+
+/// What the state remembers of it.
+///
+/// # Errors
+/// statx(2) failed.
+pub fn number(tree: &OwnedFd) -> Result<u64> {
+    path::mount_id(tree.as_fd()).map_err(words)
+}
+
+/// Puts it on the rootfs.
+///
+/// # Errors
+/// move_mount(2) failed.
+pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
+    let rootfs = plan::c_path("root.path", rootfs)?;
+    let attached = path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY)
+        .and_then(|target| mount::attach(tree.as_fd(), target.as_fd()));
+    attached.map_err(words)
+}
+
+/// Takes it off, with all that is mounted below, if it is what lies on the rootfs.
+///
+/// # Errors
+/// umount2(2) failed.
+pub fn detach(rootfs: &Path, number: u64) -> Result<()> {
+    let rootfs = plan::c_path("root.path", rootfs)?;
+    let detached = || -> Sys<()> {
+        let top = match path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY) {
+            Err(Fail {
+                errno: Errno::ENOENT | Errno::ENOTDIR,
+                ..
+            }) => return Ok(()),
+            other => other?,
+        };
+        match path::mount_id(top.as_fd())? == number {
+            true => mount::detach(top.as_fd()),
+            false => Ok(()),
+        }
+    };
+    detached().map_err(words)
+}
+
+fn words(fail: Fail) -> Error {
+    Error::sys("root.path without a mount namespace", fail.op, fail.errno)
+}
