@@ -261,8 +261,9 @@ fn mounts_without_a_namespace_end_with_the_container(t: &Sandbox) {
     let container = bundle.container();
     container.create().ok();
     assert!(mounts_below(&rootfs) > 6, "the mounts are the host's too");
+    let pid = container.pid();
     container.start().ok();
-    assert_eq!(container.wait_exit(), 0);
+    assert_eq!(crate::container::reap(pid), 0);
     container.delete().ok();
     assert_eq!(container.stdout(), "cat\n/../bin\n");
     assert_eq!(mounts_below(&rootfs), 0);
