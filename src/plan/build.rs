@@ -1,6 +1,8 @@
 //! The order of everything.
 
-use super::{Phase, Plan, RootSwitch, Step, cgroup, hooks, mounts, namespaces, process, rootfs};
+use super::{
+    Phase, Plan, RootSwitch, Step, cgroup, hooks, labels, mounts, namespaces, process, rootfs,
+};
 use crate::config::{Config, Namespace};
 use crate::error::Result;
 use crate::host::Host;
@@ -36,7 +38,8 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
             .extend(cgroup::warnings(&config.linux.resources));
         plan.steps = cgroup::steps(config, &options.id, host)?;
     }
-    namespaces::steps(&mut plan, config, options)?;
+    plan.mount_label = labels::mount(&mut plan, config, host)?;
+    namespaces::steps(&mut plan, config, host, options)?;
     plan.reach_for_init = reach_for_init(config, host);
     rootfs::before_mounts(&mut plan, config)?;
     mounts::steps(&mut plan, config, host, &options.id)?;

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod devices;
 mod exec;
 mod hooks;
+mod labels;
 mod mounts;
 mod namespaces;
 mod process;
@@ -19,6 +20,7 @@ mod text;
 
 pub use build::{Options, build};
 pub use exec::exec;
+pub use labels::{ExecLabel, Module};
 pub use mounts::attr;
 
 use std::ffi::CString;
@@ -78,6 +80,8 @@ pub struct Plan {
     /// namespace would lack the locks that keep the container from clearing the flags of its
     /// mounts or uncovering what they hide. mount_namespaces(7).
     pub reach_for_init: bool,
+    /// The SELinux context of new file systems.
+    pub mount_label: Option<CString>,
     /// What the user should know though it stops nothing.
     pub warnings: Vec<String>,
 }
@@ -144,6 +148,8 @@ pub struct Filesystem {
     pub inherit_mode: bool,
     /// Copy what the directory holds into the new file system.
     pub copy_up: bool,
+    /// A SELinux context for the root of a file system that knows no `context=`.
+    pub label: Option<CString>,
     /// Attributes applied after the mount, on the whole tree.
     pub recursive_set: u64,
     pub recursive_clear: u64,
@@ -319,7 +325,11 @@ pub enum Step {
     /// keyctl(KEYCTL_JOIN_SESSION_KEYRING).
     SessionKeyring {
         name: CString,
+        /// The SELinux context of its keys.
+        label: Option<CString>,
     },
+    /// /proc/PID/attr: what the process becomes for a security module when it executes.
+    ExecLabel(labels::ExecLabel),
     /// The loopback interface of a new network namespace goes up.
     LoopbackUp,
     /// The propagation of every mount of the new mount namespace.

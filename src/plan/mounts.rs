@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{
     Bind, BindAttrs, BindSource, Filesystem, IfDenied, Phase, Plan, Remount, Step, c_path,
-    c_string, cgroup, rootfs,
+    c_string, cgroup, labels, rootfs,
 };
 use crate::config::{Config, Mount, Namespace, Propagation};
 use crate::error::{Error, Result};
@@ -43,7 +43,14 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, id: &str) -> 
         let step = match mount.bind {
             _ if mount.remount => remount(mount)?,
             Some(recursive) => Step::Bind(bind(mount, recursive, config, host)?),
-            None => Step::Filesystem(filesystem(mount, config, host, id)?),
+            None => {
+                let label = plan.mount_label.as_ref();
+                Step::Filesystem(labelled(
+                    filesystem(mount, config, host, id)?,
+                    mount,
+                    label,
+                )?)
+            }
         };
         plan.push(Phase::Init, &mount.field, step);
     }
@@ -222,10 +229,21 @@ fn filesystem(mount: &Mount, config: &Config, host: &Host, id: &str) -> Result<F
         inherit_mode: fstype == "tmpfs"
             && !mount.data.split(',').any(|word| word.starts_with("mode=")),
         copy_up: mount.tmpcopyup,
+        label: None,
         recursive_set: mount.recursive_attrs.set,
         recursive_clear: mount.recursive_attrs.clear,
         propagation: mount.propagation.clone(),
     })
+}
+
+/// Gives a new file system the container's SELinux context. Kernel interfaces have their own.
+fn labelled(mut fs: Filesystem, mount: &Mount, label: Option<&CString>) -> Result<Filesystem> {
+    match fs.fstype.to_str() {
+        Ok("proc" | "sysfs" | "cgroup2") => {}
+        Ok("mqueue") => fs.label = label.cloned(),
+        _ => fs.data = c_string(&mount.field, labels::with_context(&mount.data, label))?,
+    }
+    Ok(fs)
 }
 
 /// The container's own cgroup as the host sees it: what a bind shows where a cgroup2 mount is

@@ -1,8 +1,9 @@
 //! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
 
-use super::{Options, Phase, Plan, Step, c_path, c_string};
-use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces};
+use super::{Options, Phase, Plan, Step, c_path, c_string, labels};
+use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process};
 use crate::error::Result;
+use crate::host::Host;
 
 impl NamespaceKind {
     /// Every kind, in the order in which they are joined: the user namespace first, because it
@@ -36,7 +37,12 @@ impl NamespaceKind {
 
 const FIELD: &str = "linux.namespaces";
 
-pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Result<()> {
+pub(super) fn steps(
+    plan: &mut Plan,
+    config: &Config,
+    host: &Host,
+    options: &Options,
+) -> Result<()> {
     let namespaces = &config.linux.namespaces;
     let new_user = namespaces.user == Namespace::New;
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
@@ -76,7 +82,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
     if namespaces.cgroup == Namespace::New {
         plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
     }
-    session_keyring(plan, options)?;
+    session_keyring(plan, config.process.as_ref(), host, options)?;
     if namespaces.network == Namespace::New {
         plan.push(Phase::Init, FIELD, Step::LoopbackUp);
     }
@@ -84,13 +90,19 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
 }
 
 /// A keyring of the container's own, so that it does not see its caller's keys.
-pub(super) fn session_keyring(plan: &mut Plan, options: &Options) -> Result<()> {
+pub(super) fn session_keyring(
+    plan: &mut Plan,
+    process: Option<&Process>,
+    host: &Host,
+    options: &Options,
+) -> Result<()> {
     if !options.no_new_keyring {
         let name = c_string("id", format!("_ses.{}", options.id))?;
+        let label = labels::keyring(process, host)?;
         plan.push(
             Phase::Init,
             "session keyring",
-            Step::SessionKeyring { name },
+            Step::SessionKeyring { name, label },
         );
     }
     Ok(())

@@ -3,9 +3,9 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use super::{Credentials, Exec, Options, Phase, Plan, Step, c_path, c_string, hooks};
+use super::{Credentials, Exec, Options, Phase, Plan, Step, c_path, c_string, hooks, labels};
 use crate::config::{Config, Personality, Process};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::Host;
 
 /// Where an executable is looked for when the environment has no PATH.
@@ -91,13 +91,13 @@ pub(super) fn become_user(
     host: &Host,
     options: &Options,
 ) -> Result<Exec> {
-    labels(plan, config, process, host)?;
     if let Some(score) = process.oom_score_adj {
         let step = Step::OomScoreAdj(score);
         plan.push(Phase::Parent, "process.oomScoreAdj", step);
     }
     let cwd = c_path("process.cwd", &process.cwd)?;
     plan.push(Phase::Init, "process.cwd", Step::Cwd { path: cwd.clone() });
+    labels::exec(plan, process, host)?;
     let credentials = Step::Credentials(Credentials {
         uid: process.user.uid,
         gid: process.user.gid,
@@ -166,44 +166,6 @@ fn rlimits(plan: &mut Plan, process: &Process) {
             plan.push(phase, &rlimit.field, step);
         }
     }
-}
-
-/// Labels are accepted where no security module would read them.
-fn labels(plan: &mut Plan, config: &Config, process: &Process, host: &Host) -> Result<()> {
-    let labels = [
-        (
-            "process.apparmorProfile",
-            "AppArmor",
-            &process.apparmor_profile,
-            host.apparmor,
-        ),
-        (
-            "process.selinuxLabel",
-            "SELinux",
-            &process.selinux_label,
-            host.selinux,
-        ),
-        (
-            "linux.mountLabel",
-            "SELinux",
-            &config.linux.mount_label,
-            host.selinux,
-        ),
-    ];
-    for (field, module, label, enabled) in labels {
-        match label.as_deref() {
-            None | Some("") => {}
-            Some(_) if enabled => {
-                let message = format!("{module} labels are not supported yet");
-                return Err(Error::config(field, message)
-                    .hint("remove the label to run without this protection"));
-            }
-            Some(_) => plan.warnings.push(format!(
-                "{field}: {module} is not enabled on this host: label ignored"
-            )),
-        }
-    }
-    Ok(())
 }
 
 fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {

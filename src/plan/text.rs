@@ -147,6 +147,7 @@ impl Step {
             Self::BecomeRoot { .. } => "become-root",
             Self::UnshareCgroup => "unshare-cgroup",
             Self::SessionKeyring { .. } => "session-keyring",
+            Self::ExecLabel(_) => "exec-label",
             Self::LoopbackUp => "loopback-up",
             Self::RootPropagation { .. } => "root-propagation",
             Self::BindRootfs { .. } => "bind-rootfs",

@@ -9,7 +9,7 @@ use super::hooks::{self, HookFail};
 use super::reason;
 use super::sync::Failure;
 use crate::error::{Error, Result};
-use crate::plan::{HookMoment, Phase, Plan, Planned, Step};
+use crate::plan::{HookMoment, Module, Phase, Plan, Planned, Step};
 use crate::state::{State, Status, View};
 
 /// The sentence for a failed step.
@@ -86,6 +86,12 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         }
         (Step::SwitchRoot { .. }, Errno::EINVAL) => {
             "pivot_root does not work on an initramfs: use --no-pivot".to_owned()
+        }
+        (Step::ExecLabel(exec), Errno::ENOENT) if exec.module == Module::AppArmor => {
+            "the profile is not loaded: apparmor_parser loads profiles".to_owned()
+        }
+        (Step::ExecLabel(_), Errno::EINVAL) => {
+            "the policy of the host does not know the label".to_owned()
         }
         (Step::Sysctl { .. }, Errno::ENOENT) => "the kernel has no such setting".to_owned(),
         (Step::Credentials(_), Errno::EINVAL) => {

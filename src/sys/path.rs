@@ -386,6 +386,24 @@ pub fn mount_flags(fd: BorrowedFd) -> Sys<u64> {
     super::tag("fstatfs", nix::sys::statvfs::fstatvfs(fd)).map(|raw| raw.flags().bits() as u64)
 }
 
+/// fsetxattr(2) of the directory that an O_PATH descriptor names.
+pub fn set_xattr(fd: BorrowedFd, name: &CStr, value: &[u8]) -> Sys<()> {
+    // The calls with a descriptor refuse O_PATH; a reopened directory they take.
+    let opened = open_at(Some(fd), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    // SAFETY: the name is NUL-terminated, and the value is readable for the given length.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_fsetxattr,
+            opened.as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr(),
+            value.len(),
+            0,
+        )
+    };
+    check("fsetxattr", done).map(drop)
+}
+
 /// fchdir(2).
 pub fn fchdir(fd: BorrowedFd) -> Sys<()> {
     // SAFETY: takes no pointers.

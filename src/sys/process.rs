@@ -521,3 +521,9 @@ pub fn fetch_fd(pidfd: BorrowedFd, number: RawFd) -> Sys<OwnedFd> {
     // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
     check("pidfd_getfd", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
+
+/// getpid(2): the pid in the process's own pid namespace.
+pub fn own_pid() -> i32 {
+    // SAFETY: takes no arguments and cannot fail.
+    unsafe { libc::syscall(libc::SYS_getpid) as i32 }
+}

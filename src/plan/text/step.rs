@@ -8,8 +8,8 @@ use super::words::{
 };
 use crate::config::{DeviceKind, Propagation};
 use crate::plan::{
-    Bind, BindAttrs, BindSource, Credentials, Filesystem, HookStep, IfDenied, Node, RootSwitch,
-    Step,
+    Bind, BindAttrs, BindSource, Credentials, Filesystem, HookStep, IfDenied, Module, Node,
+    RootSwitch, Step,
 };
 
 impl Display for Step {
@@ -75,7 +75,15 @@ impl Display for Step {
                 Ok(())
             }
             Self::UnshareCgroup => f.write_str("unshare the cgroup namespace"),
-            Self::SessionKeyring { name } => write!(f, "join session keyring {}", lossy(name)),
+            Self::SessionKeyring { name, .. } => write!(f, "join session keyring {}", lossy(name)),
+            Self::ExecLabel(exec) => {
+                let (module, file) = match exec.module {
+                    Module::AppArmor => ("AppArmor profile", "apparmor/exec"),
+                    Module::Selinux => ("SELinux label", "exec"),
+                };
+                let label = lossy(&exec.label);
+                write!(f, "write {module} {label} to /proc/self/attr/{file}")
+            }
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::RootPropagation { flag, recursive } => {
                 let propagation = Propagation {

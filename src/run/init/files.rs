@@ -115,6 +115,9 @@ impl Init<'_> {
         ] {
             mount::fs_set(context.as_fd(), key, Some(value))?;
         }
+        if let Some(label) = &self.plan.mount_label {
+            mount::fs_set(context.as_fd(), c"context", Some(label))?;
+        }
         mount::fs_set(context.as_fd(), c"ro", None)?;
         let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
         let empty = mount::fs_mount(context.as_fd(), attrs)?;
@@ -176,18 +179,9 @@ impl Init<'_> {
         }
     }
 
-    /// Writes below /proc/sys of a procfs that nobody else can touch: what the image shows as
-    /// /proc could send the value elsewhere (CVE-2025-52881).
+    /// Writes below /proc/sys of our own procfs.
     pub(super) fn sysctl(&mut self, key: &CStr, value: &CStr) -> Sys<()> {
-        if self.proc.is_none() {
-            let context = mount::fs_open(c"proc")?;
-            self.proc = Some(mount::fs_mount(context.as_fd(), 0)?);
-        }
-        let proc = self
-            .proc
-            .as_ref()
-            .map(AsFd::as_fd)
-            .ok_or(Fail::new("fsmount", Errno::EBADF))?;
+        let proc = self.own_proc()?;
         let sys = path::openat2(proc, c"sys", libc::O_PATH, 0, path::BENEATH)?;
         let file = path::openat2(sys.as_fd(), key, libc::O_WRONLY, 0, path::BENEATH)?;
         path::write_all(file.as_fd(), value.to_bytes())

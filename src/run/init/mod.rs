@@ -6,6 +6,7 @@
 mod console;
 mod copy_up;
 mod files;
+mod labels;
 mod mounts;
 pub use mounts::change;
 pub use user::become_root;
@@ -178,7 +179,8 @@ impl Init<'_> {
                 Ok(())
             }
             Step::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP),
-            Step::SessionKeyring { name } => user::session_keyring(name),
+            Step::SessionKeyring { name, label } => self.session_keyring(name, label.as_deref()),
+            Step::ExecLabel(exec) => self.exec_label(exec),
             Step::LoopbackUp => sys::net::loopback_up(),
             Step::RootPropagation { flag, .. } => root::propagate_all(*flag),
             Step::BindRootfs {

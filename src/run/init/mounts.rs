@@ -45,7 +45,8 @@ impl Init<'_> {
             ) => Some(bind_instead(source, target.as_fd(), fs.flags)?),
             (Err(fail), _) => return Err(fail),
         };
-        if fs.copy_up || fs.recursive_set | fs.recursive_clear != 0 || !fs.propagation.is_empty() {
+        let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
+        if more || fs.recursive_set | fs.recursive_clear != 0 {
             let top = match top {
                 Some(top) => top,
                 None => path::mounted_on(target.as_fd())?,
@@ -59,6 +60,9 @@ impl Init<'_> {
     fn finish(&self, fs: &Filesystem, covered: BorrowedFd, top: BorrowedFd) -> Sys<()> {
         if fs.copy_up {
             copy_up::copy(covered, top)?;
+        }
+        if let Some(label) = &fs.label {
+            path::set_xattr(top, c"security.selinux", label.to_bytes())?;
         }
         let attrs = BindAttrs {
             recursive_set: fs.recursive_set,

@@ -1,0 +1,94 @@
+//! Labels of the security modules: of the process when it executes, of its keyring, of new mounts.
+
+use std::ffi::CString;
+
+use super::{Phase, Plan, Step, c_string};
+use crate::config::{Config, Process};
+use crate::error::Result;
+use crate::host::Host;
+
+/// Which module reads a label. Each has its file in /proc/PID/attr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    AppArmor,
+    Selinux,
+}
+
+/// A label for the next execve(2).
+#[derive(Clone, Debug)]
+pub struct ExecLabel {
+    pub module: Module,
+    /// The profile, or the SELinux context.
+    pub label: CString,
+}
+
+/// The label of `field`, unless no module would read it: that is worth a warning only, so that one
+/// config serves hosts with and without the module.
+fn read_by(
+    plan: &mut Plan,
+    field: &str,
+    (module, enabled): (&str, bool),
+    label: Option<&String>,
+) -> Result<Option<CString>> {
+    match label {
+        None => Ok(None),
+        Some(label) if label.is_empty() => Ok(None),
+        Some(label) if enabled => c_string(field, label.as_str()).map(Some),
+        Some(_) => {
+            plan.warnings.push(format!(
+                "{field}: {module} is not enabled on this host: label ignored"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// The labels that the process gets when it executes.
+pub(super) fn exec(plan: &mut Plan, process: &Process, host: &Host) -> Result<()> {
+    let labels = [
+        (
+            "process.apparmorProfile",
+            Module::AppArmor,
+            ("AppArmor", host.apparmor),
+            &process.apparmor_profile,
+        ),
+        (
+            "process.selinuxLabel",
+            Module::Selinux,
+            ("SELinux", host.selinux),
+            &process.selinux_label,
+        ),
+    ];
+    for (field, module, reader, label) in labels {
+        if let Some(label) = read_by(plan, field, reader, label.as_ref())? {
+            let step = Step::ExecLabel(ExecLabel { module, label });
+            plan.push(Phase::Init, field, step);
+        }
+    }
+    Ok(())
+}
+
+/// The SELinux context of the container's keys: that of its process.
+pub(super) fn keyring(process: Option<&Process>, host: &Host) -> Result<Option<CString>> {
+    let label = process.and_then(|process| process.selinux_label.as_ref());
+    label
+        .filter(|label| host.selinux && !label.is_empty())
+        .map(|label| c_string("process.selinuxLabel", label.as_str()))
+        .transpose()
+}
+
+/// `linux.mountLabel`, where SELinux reads it.
+pub(super) fn mount(plan: &mut Plan, config: &Config, host: &Host) -> Result<Option<CString>> {
+    let reader = ("SELinux", host.selinux);
+    let label = config.linux.mount_label.as_ref();
+    read_by(plan, "linux.mountLabel", reader, label)
+}
+
+/// `data` with the context of a new file system. mount(8), "context=".
+pub(super) fn with_context(data: &str, label: Option<&CString>) -> String {
+    let Some(label) = label else {
+        return data.to_owned();
+    };
+    let comma = if data.is_empty() { "" } else { "," };
+    format!("{data}{comma}context=\"{}\"", label.to_string_lossy())
+}

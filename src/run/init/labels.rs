@@ -1,0 +1,52 @@
+//! Labels for the security modules, written where only this process can be meant.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::{Init, user};
+use crate::plan::{ExecLabel, Module};
+use crate::sys::{Fail, Sys, mount, path, process};
+
+impl Init<'_> {
+    /// A procfs that is attached nowhere, so that nobody else can touch it: what the image shows
+    /// as /proc could send a value elsewhere (CVE-2019-16884, CVE-2025-52881).
+    pub(super) fn own_proc(&mut self) -> Sys<BorrowedFd<'_>> {
+        if self.proc.is_none() {
+            let context = mount::fs_open(c"proc")?;
+            self.proc = Some(mount::fs_mount(context.as_fd(), 0)?);
+        }
+        let proc = self.proc.as_ref().map(AsFd::as_fd);
+        proc.ok_or(Fail::new("fsmount", Errno::EBADF))
+    }
+
+    /// Writes to a file of our own in /proc/PID/attr.
+    fn write_attribute(&mut self, file: &str, value: &[u8]) -> Sys<()> {
+        let name = CString::new(format!("{}/attr/{file}", process::own_pid()))
+            .map_err(|_| Fail::new("open", Errno::EINVAL))?;
+        let attribute = path::openat2(self.own_proc()?, &name, libc::O_WRONLY, 0, path::BENEATH)?;
+        path::write_all(attribute.as_fd(), value)
+    }
+
+    /// What the process becomes at its execve(2). apparmor(7), setexeccon(3).
+    pub(super) fn exec_label(&mut self, exec: &ExecLabel) -> Sys<()> {
+        match exec.module {
+            Module::AppArmor => {
+                let value = [b"exec ".as_slice(), exec.label.to_bytes()].concat();
+                self.write_attribute("apparmor/exec", &value)
+            }
+            Module::Selinux => self.write_attribute("exec", exec.label.to_bytes()),
+        }
+    }
+
+    pub(super) fn session_keyring(&mut self, name: &CStr, label: Option<&CStr>) -> Sys<()> {
+        let Some(label) = label else {
+            return user::session_keyring(name);
+        };
+        self.write_attribute("keycreate", label.to_bytes())?;
+        user::session_keyring(name)?;
+        // An empty write gives the default back. proc_pid_attr(5).
+        self.write_attribute("keycreate", b"\0")
+    }
+}
