@@ -127,6 +127,21 @@ impl<'t> Bundle<'t> {
         bundle
     }
 
+    /// Makes the process one of [`crate::probe`]'s: this program itself, which may need the host's
+    /// libraries.
+    #[must_use]
+    pub fn probe(self, words: &[&str]) -> Self {
+        fs::copy("/proc/self/exe", self.rootfs().join("probe")).expect("copy this program");
+        let libraries = ["/lib", "/lib64", "/usr/lib"].into_iter();
+        let bundle = libraries.filter(|path| Path::new(path).exists()).fold(self, |bundle, path| {
+            let options = json!(["rbind", "ro"]);
+            bundle.mount(json!({"destination": path, "source": path, "type": "none", "options": options}))
+        });
+        let mut args = vec!["/probe", "--probe"];
+        args.extend(words);
+        bundle.args(&args)
+    }
+
     /// Writes `config.json` and returns the bundle's directory.
     #[track_caller]
     pub fn write(self) -> PathBuf {

@@ -89,6 +89,16 @@ impl Call {
         self
     }
 
+    /// Makes a terminal its three standard streams.
+    #[must_use]
+    pub fn terminal(mut self, slave: std::os::fd::OwnedFd) -> Self {
+        self.settings.push(Box::new(move |command| {
+            let stream = || Stdio::from(slave.try_clone().expect("another descriptor"));
+            command.stdin(stream()).stdout(stream()).stderr(stream());
+        }));
+        self
+    }
+
     /// What the program reads from standard input; nothing without this call.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {

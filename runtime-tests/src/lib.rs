@@ -14,6 +14,7 @@ pub mod host;
 mod leaks;
 pub mod mount_info;
 mod options;
+mod probe;
 mod runner;
 pub mod sandbox;
 
@@ -60,7 +61,11 @@ macro_rules! tests {
 
 /// Runs the program on its command line.
 pub fn main() -> ExitCode {
-    match options::Options::parse(std::env::args().skip(1)) {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--probe", probe)) = args.split_first().map(|(flag, rest)| (flag.as_str(), rest)) {
+        return probe::main(probe);
+    }
+    match options::Options::parse(args.into_iter()) {
         Ok(options) => runner::main(&options),
         Err(message) => {
             eprintln!("runtime-tests: {message}\n\n{}", options::USAGE);

@@ -5,6 +5,7 @@ use crate::Test;
 mod attacks;
 mod bad_input;
 mod binds;
+mod cgroups;
 mod cve_devices;
 mod cve_paths;
 mod cve_process;
@@ -28,6 +29,7 @@ mod program;
 mod propagation;
 mod protect;
 mod rootfs;
+mod seccomp;
 mod selftest;
 mod state_list;
 mod sysctl;
@@ -39,6 +41,7 @@ const FILES: &[&[Test]] = &[
     bad_input::TESTS,
     binds::TESTS,
     devices::TESTS,
+    cgroups::TESTS,
     descriptors::TESTS,
     identity::TESTS,
     program::TESTS,
@@ -61,6 +64,7 @@ const FILES: &[&[Test]] = &[
     propagation::TESTS,
     protect::TESTS,
     rootfs::TESTS,
+    seccomp::TESTS,
     state_list::TESTS,
     sysctl::TESTS,
     tmpfs::TESTS,

@@ -1,0 +1,308 @@
+//! `linux.seccomp`: what a filter does to the process, and that it does no more.
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    errno_is_returned,
+    errno_defaults_to_eperm,
+    default_action_with_its_errno,
+    kill_ends_the_process,
+    trap_sends_sigsys,
+    log_lets_the_call_through,
+    arguments_are_compared,
+    several_conditions_must_all_hold,
+    unknown_call_is_ignored,
+    call_that_no_profile_knows_gives_enosys[Need::NotAPeer],
+    allowed_default_lets_unknown_calls_through,
+    the_runtime_needs_no_call_after_the_filter[Need::NotAPeer],
+    home_is_found_before_the_filter,
+    default_profile_of_docker,
+    flags_are_accepted,
+    wrong_profiles_are_refused,
+    absent_profile_means_no_filter,
+];
+
+/// A profile that allows everything but these rules.
+fn rules(t: &Sandbox, rules: Value) -> Bundle<'_> {
+    t.bundle().set("/linux/seccomp", profile(rules))
+}
+
+fn profile(rules: Value) -> Value {
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
+}
+
+const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
+
+fn errno_is_returned(t: &Sandbox) {
+    // 28 is ENOSPC.
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]);
+    let container = rules(t, rule).shell("mkdir /new; echo $?").container();
+    let output = container.run().ok().prints("1");
+    assert!(output.stderr.contains("No space left"), "{output}");
+}
+
+fn errno_defaults_to_eperm(t: &Sandbox) {
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]);
+    let output = rules(t, rule)
+        .args(&["mkdir", "/new"])
+        .container()
+        .run()
+        .exits(1);
+    assert!(
+        output.stderr.contains("Operation not permitted"),
+        "{output}"
+    );
+}
+
+fn default_action_with_its_errno(t: &Sandbox) {
+    // Everything that a shell and these applets need is not known here, so the default is tried on
+    // the profile of docker, whose rules do not have `mkdir` in this case.
+    let mut profile = docker();
+    profile["defaultErrnoRet"] = json!(28);
+    for rule in profile["syscalls"].as_array_mut().expect("rules") {
+        let names = rule["names"].as_array_mut().expect("names");
+        names.retain(|name| !MKDIR.iter().any(|mkdir| name == mkdir));
+    }
+    let bundle = t.bundle().set("/linux/seccomp", profile);
+    let output = bundle.args(&["mkdir", "/new"]).container().run().exits(1);
+    assert!(output.stderr.contains("No space left"), "{output}");
+}
+
+fn kill_ends_the_process(t: &Sandbox) {
+    for action in [
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_KILL_THREAD",
+    ] {
+        let rule = json!([{"names": MKDIR, "action": action}]);
+        let bundle = rules(t, rule).args(&["mkdir", "/new"]);
+        bundle.container().run().exits(128 + 31);
+    }
+}
+
+fn trap_sends_sigsys(t: &Sandbox) {
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_TRAP"}]);
+    let script = "trap 'echo trapped' SYS; sh -c 'mkdir /new'; echo $?";
+    let output = rules(t, rule).shell(script).container().run().ok();
+    output.prints("159");
+}
+
+fn log_lets_the_call_through(t: &Sandbox) {
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_LOG"}]);
+    let bundle = rules(t, rule).shell("mkdir /new && ls -d /new");
+    bundle.container().run().ok().prints("/new");
+}
+
+/// Which of the modes 0o600, 0o640 and 0o644 chmod(2) may set under this condition.
+fn allowed_modes(t: &Sandbox, conditions: &[Value]) -> String {
+    let rule = |names: &[&str], index: u32| {
+        let args: Vec<_> = conditions
+            .iter()
+            .map(|condition| {
+                let mut condition = condition.clone();
+                if condition["index"].is_null() {
+                    condition["index"] = json!(index);
+                }
+                condition
+            })
+            .collect();
+        json!({"names": names, "action": "SCMP_ACT_ERRNO", "args": args})
+    };
+    let list = json!([rule(&["chmod"], 1), rule(&["fchmodat", "fchmodat2"], 2)]);
+    let script = "for m in 600 640 644; do chmod $m /file 2>/dev/null && echo $m; done; true";
+    let bundle = rules(t, list).file("/file", "").shell(script);
+    bundle.container().run().ok().stdout.replace('\n', " ")
+}
+
+fn arguments_are_compared(t: &Sandbox) {
+    let value = 0o640;
+    for (op, allowed) in [
+        ("SCMP_CMP_EQ", "600 644 "),
+        ("SCMP_CMP_NE", "640 "),
+        ("SCMP_CMP_LT", "640 644 "),
+        ("SCMP_CMP_LE", "644 "),
+        ("SCMP_CMP_GT", "600 640 "),
+        ("SCMP_CMP_GE", "600 "),
+    ] {
+        let condition = json!({"op": op, "value": value});
+        assert_eq!(allowed_modes(t, &[condition]), allowed, "{op}");
+    }
+    // `value` is the mask: the modes that others may read are refused.
+    let masked = json!({"op": "SCMP_CMP_MASKED_EQ", "value": 0o004, "valueTwo": 0o004});
+    assert_eq!(allowed_modes(t, &[masked]), "600 640 ");
+}
+
+fn several_conditions_must_all_hold(t: &Sandbox) {
+    // The first argument, a path or AT_FDCWD, is never 0.
+    let mode = json!({"op": "SCMP_CMP_EQ", "value": 0o640});
+    let first = |op: &str| json!({"op": op, "value": 0, "index": 0});
+    assert_eq!(
+        allowed_modes(t, &[mode.clone(), first("SCMP_CMP_NE")]),
+        "600 644 "
+    );
+    assert_eq!(
+        allowed_modes(t, &[mode, first("SCMP_CMP_EQ")]),
+        "600 640 644 "
+    );
+    // On one argument each condition is a rule of its own, as everywhere else.
+    let either = [0o600, 0o644].map(|mode| json!({"op": "SCMP_CMP_EQ", "value": mode}));
+    assert_eq!(allowed_modes(t, &either), "640 ");
+}
+
+fn unknown_call_is_ignored(t: &Sandbox) {
+    let rule = json!([{"names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    let output = rules(t, rule)
+        .args(&["mkdir", "/new"])
+        .container()
+        .run()
+        .exits(1);
+    assert!(
+        output.stderr.contains("Operation not permitted"),
+        "{output}"
+    );
+}
+
+/// A number that no kernel has given to a call.
+const FUTURE: &str = "2000";
+
+fn call_that_no_profile_knows_gives_enosys(t: &Sandbox) {
+    // Whoever wrote the profile could not know the call: C libraries fall back on ENOSYS (38).
+    let bundle = t.bundle().set("/linux/seccomp", docker());
+    bundle
+        .probe(&["syscall", FUTURE])
+        .container()
+        .run()
+        .ok()
+        .prints("38");
+}
+
+fn allowed_default_lets_unknown_calls_through(t: &Sandbox) {
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]);
+    let bundle = rules(t, rule).probe(&["syscall", FUTURE]);
+    bundle.container().run().ok().prints("38");
+}
+
+/// A profile kills what the runtime would do behind the filter; the program needs none of it.
+fn the_runtime_needs_no_call_after_the_filter(t: &Sandbox) {
+    let names = json!([
+        "sendmsg",
+        "sendto",
+        "recvmsg",
+        "rt_sigprocmask",
+        "setgroups",
+        "chdir",
+        "fchdir",
+        "close_range",
+        "capset",
+        "umask",
+        "fcntl",
+        "access",
+        "faccessat",
+        "faccessat2",
+        "chroot",
+        "setsid",
+        "socket",
+    ]);
+    let rule = json!([{"names": names, "action": "SCMP_ACT_KILL_PROCESS"}]);
+    for user in [0, 1000] {
+        let bundle = rules(t, rule.clone()).set("/process/user", json!({"uid": user, "gid": user}));
+        bundle
+            .args(&["echo", "ran"])
+            .container()
+            .run()
+            .ok()
+            .prints("ran");
+    }
+}
+
+fn home_is_found_before_the_filter(t: &Sandbox) {
+    let rule = json!([{"names": ["open", "openat", "openat2"], "action": "SCMP_ACT_ERRNO"}]);
+    let bundle = rules(t, rule).args(&["sh", "-c", "echo $HOME"]);
+    bundle.container().run().ok().prints("/root");
+}
+
+fn docker() -> Value {
+    let text = include_str!("../../data/docker-seccomp.json");
+    serde_json::from_str(text).expect("the profile")
+}
+
+const STATUS: &str = "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t ' ' '";
+
+fn default_profile_of_docker(t: &Sandbox) {
+    for (no_new_privileges, user) in [(true, 0), (false, 0), (true, 1000), (false, 1000)] {
+        let bundle = t
+            .bundle()
+            .set("/linux/seccomp", docker())
+            .set("/process/noNewPrivileges", json!(no_new_privileges))
+            .set("/process/user", json!({"uid": user, "gid": user}));
+        let script = format!(
+            "{STATUS}; unshare -U true 2>/dev/null || echo denied; mkdir /tmp/new && echo made"
+        );
+        let output = bundle.shell(&script).container().run().ok();
+        let case = format!("noNewPrivileges {no_new_privileges}, user {user}\n{output}");
+        assert!(
+            output
+                .stdout
+                .contains(&format!("NoNewPrivs: {}\n", u8::from(no_new_privileges))),
+            "{case}"
+        );
+        assert!(output.stdout.contains("Seccomp: 2\n"), "{case}");
+        assert!(output.stdout.ends_with("denied\nmade\n"), "{case}");
+        let hex = output
+            .stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff: "));
+        let effective = u64::from_str_radix(hex.expect("CapEff"), 16).expect("hex");
+        assert_eq!(effective & 1 << 21, 0, "CAP_SYS_ADMIN: {case}");
+        assert_eq!(effective == 0, user != 0, "{case}");
+    }
+}
+
+fn flags_are_accepted(t: &Sandbox) {
+    let one = [
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    ];
+    let mut lists: Vec<Value> = one.iter().map(|flag| json!([flag])).collect();
+    lists.extend([json!([]), json!(one)]);
+    for flags in lists {
+        let bundle = rules(t, json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]));
+        let bundle = bundle.set("/linux/seccomp/flags", flags.clone());
+        let output = bundle.shell(STATUS).container().run().ok();
+        assert!(output.stdout.contains("Seccomp: 2"), "{flags}: {output}");
+    }
+}
+
+fn wrong_profiles_are_refused(t: &Sandbox) {
+    let wrong: [(&str, Value); 6] = [
+        ("/defaultAction", json!("SCMP_ACT_NONSENSE")),
+        ("/architectures", json!(["SCMP_ARCH_NONSENSE"])),
+        ("/flags", json!(["SECCOMP_FILTER_FLAG_NONSENSE"])),
+        ("/syscalls/0/action", json!("SCMP_ACT_NONSENSE")),
+        (
+            "/syscalls/0/args",
+            json!([{"index": 0, "value": 1, "op": "SCMP_CMP_NONSENSE"}]),
+        ),
+        (
+            "/syscalls/0/args",
+            json!([{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]),
+        ),
+    ];
+    for (pointer, value) in wrong {
+        let bundle = rules(t, json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]));
+        let container = bundle
+            .set(&format!("/linux/seccomp{pointer}"), value)
+            .container();
+        container.create().fails_with("seccomp");
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+fn absent_profile_means_no_filter(t: &Sandbox) {
+    let output = t.bundle().shell(STATUS).container().run().ok();
+    assert!(output.stdout.contains("Seccomp: 0"), "{output}");
+}
