@@ -33,6 +33,7 @@ mod seccomp;
 mod selftest;
 mod state_list;
 mod sysctl;
+mod terminal;
 mod tmpfs;
 mod userns_fs;
 
@@ -67,6 +68,7 @@ const FILES: &[&[Test]] = &[
     seccomp::TESTS,
     state_list::TESTS,
     sysctl::TESTS,
+    terminal::TESTS,
     tmpfs::TESTS,
     userns_fs::TESTS,
 ];

@@ -1,0 +1,407 @@
+//! `process.terminal`: over a console socket, and in the foreground under a caller's terminal.
+
+use std::fs;
+use std::io::{IoSliceMut, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::container::reap;
+use crate::{Container, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    socket_gets_one_message_with_the_master,
+    program_has_the_terminal_as_its_console,
+    console_has_the_size_of_the_config,
+    small_and_zero_sizes,
+    terminal_belongs_to_the_user,
+    terminal_hangs_up_with_the_container,
+    interrupt_character_reaches_the_program,
+    terminal_of_a_read_only_rootfs,
+    detached_terminal_without_socket_is_refused,
+    socket_without_terminal_is_refused,
+    missing_socket_is_named,
+    terminal_without_devpts_is_refused,
+    foreground_terminal_relays_and_restores,
+    foreground_terminal_passes_the_size_on,
+    foreground_terminal_loses_no_output,
+    foreground_terminal_with_plain_streams,
+    run_detached_with_a_socket,
+];
+
+/// Where the master is sent.
+struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    fn new(t: &Sandbox, name: &str) -> Self {
+        let path = t.path(name);
+        let listener = UnixListener::bind(&path).expect("listen");
+        listener.set_nonblocking(true).expect("non-blocking");
+        Self { listener, path }
+    }
+
+    /// All messages of the one connection. The call that sent them has ended.
+    fn messages(&self) -> Vec<(Vec<u8>, Vec<OwnedFd>)> {
+        let (stream, _) = self.listener.accept().expect("somebody has connected");
+        let mut messages = Vec::new();
+        loop {
+            let mut buffer = [0; 256];
+            let mut space = nix::cmsg_space!([i32; 4]);
+            let mut parts = [IoSliceMut::new(&mut buffer)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let fd = stream.as_raw_fd();
+            let message =
+                recvmsg::<UnixAddr>(fd, &mut parts, Some(&mut space), flags).expect("recvmsg");
+            let mut fds = Vec::new();
+            for control in message.cmsgs().expect("control messages") {
+                if let ControlMessageOwned::ScmRights(raw) = control {
+                    // SAFETY: the kernel has just installed these for this process.
+                    fds.extend(
+                        raw.into_iter()
+                            .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+                    );
+                }
+            }
+            let length = message.bytes;
+            if length == 0 {
+                return messages;
+            }
+            messages.push((buffer[..length].to_vec(), fds));
+        }
+    }
+
+    fn master(&self) -> Master {
+        let mut messages = self.messages();
+        assert_eq!(messages.len(), 1, "one message with one descriptor");
+        let (_, mut fds) = messages.remove(0);
+        assert_eq!(fds.len(), 1, "one descriptor");
+        Master::new(fds.remove(0))
+    }
+}
+
+/// The end of a terminal that sees what a program prints.
+struct Master {
+    file: fs::File,
+    seen: String,
+    open: bool,
+}
+
+impl Master {
+    fn new(fd: OwnedFd) -> Self {
+        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("non-blocking");
+        Self {
+            file: fd.into(),
+            seen: String::new(),
+            open: true,
+        }
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(length) if length > 0 => {
+                    self.seen += &String::from_utf8_lossy(&buffer[..length]).replace("\r\n", "\n");
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // EIO: all slaves are closed.
+                _ => {
+                    self.open = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait(&mut self, t: &Sandbox, text: &str) {
+        t.eventually(&format!("the terminal shows {text:?}"), || {
+            self.read();
+            self.seen.contains(text)
+        });
+    }
+
+    fn write(&mut self, text: &str) {
+        self.file.write_all(text.as_bytes()).expect("type");
+    }
+}
+
+fn terminal<'t>(t: &'t Sandbox, script: &str) -> Bundle<'t> {
+    t.bundle()
+        .set("/process/terminal", json!(true))
+        .shell(script)
+}
+
+/// Creates and starts; the master.
+fn launch(t: &Sandbox, container: &Container) -> Master {
+    let socket = Socket::new(t, &format!("{}.sock", container.id));
+    let path = socket.path.to_str().expect("UTF-8");
+    container.create_with(&["--console-socket", path]).ok();
+    let master = socket.master();
+    container.start().ok();
+    master
+}
+
+fn socket_gets_one_message_with_the_master(t: &Sandbox) {
+    let container = terminal(t, "sleep 1000").container();
+    let socket = Socket::new(t, "console.sock");
+    let path = socket.path.to_str().expect("UTF-8");
+    container.create_with(&["--console-socket", path]).ok();
+    let messages = socket.messages();
+    assert_eq!(messages.len(), 1);
+    let (name, fds) = &messages[0];
+    assert!(String::from_utf8_lossy(name).contains("pt"), "{name:?}");
+    assert_eq!(fds.len(), 1);
+    assert!(nix::unistd::isatty(&fds[0]).expect("isatty"));
+}
+
+fn program_has_the_terminal_as_its_console(t: &Sandbox) {
+    let script = "tty; stat -c %t:%T /dev/console /dev/pts/0; test -t 0 -a -t 1 -a -t 2 && echo terminals
+        echo to the console >/dev/console; echo to the tty >/dev/tty; read line; echo got $line; echo end";
+    let container = terminal(t, script).container();
+    let mut master = launch(t, &container);
+    master.wait(t, "to the tty");
+    master.write("typed\n");
+    master.wait(t, "end\n");
+    let expected = "/dev/pts/0\n88:0\n88:0\nterminals\nto the console\nto the tty\n";
+    assert!(master.seen.starts_with(expected), "{}", master.seen);
+    assert!(master.seen.contains("got typed\n"), "{}", master.seen);
+}
+
+fn size(t: &Sandbox, size: Value) -> String {
+    let bundle = terminal(t, "stty size; echo end; sleep 1000");
+    let container = bundle.set("/process/consoleSize", size).container();
+    let mut master = launch(t, &container);
+    master.wait(t, "end\n");
+    container.delete_force().ok();
+    master.seen.lines().next().unwrap_or_default().to_owned()
+}
+
+fn console_has_the_size_of_the_config(t: &Sandbox) {
+    assert_eq!(size(t, json!({"height": 33, "width": 117})), "33 117");
+}
+
+fn small_and_zero_sizes(t: &Sandbox) {
+    // Engines send 0 by 0 when they do not know.
+    assert_eq!(size(t, json!({"height": 2, "width": 3})), "2 3");
+    let bundle = terminal(t, "echo up; sleep 1000");
+    let bundle = bundle.set("/process/consoleSize", json!({"height": 0, "width": 0}));
+    launch(t, &bundle.container()).wait(t, "up");
+    let bundle = t
+        .bundle()
+        .set("/process/consoleSize", json!({"height": 10, "width": 20}));
+    bundle
+        .args(&["echo", "no terminal"])
+        .container()
+        .run()
+        .ok()
+        .prints("no terminal");
+}
+
+fn terminal_belongs_to_the_user(t: &Sandbox) {
+    let script = "stat -c '%u %g %a' /dev/pts/0; echo again >/dev/console; echo end; sleep 1000";
+    let bundle = terminal(t, script).set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let container = bundle.container();
+    let mut master = launch(t, &container);
+    master.wait(t, "end\n");
+    assert_eq!(master.seen, "1000 5 620\nagain\nend\n");
+}
+
+fn terminal_hangs_up_with_the_container(t: &Sandbox) {
+    let container = terminal(t, "echo last words").container();
+    let mut master = launch(t, &container);
+    master.wait(t, "last words\n");
+    t.eventually("the terminal hangs up", || {
+        master.read();
+        !master.open
+    });
+    // And the other way round: the program hears that nobody looks any more.
+    let container = terminal(t, "trap 'exit 9' HUP; echo ready; sleep 1000 & wait").container();
+    let mut master = launch(t, &container);
+    master.wait(t, "ready");
+    let pid = container.pid();
+    drop(master);
+    // The kernel tells the leader of the session.
+    assert_eq!(reap(pid), 9);
+}
+
+fn interrupt_character_reaches_the_program(t: &Sandbox) {
+    let script = "trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 1000; done";
+    let container = terminal(t, script).container();
+    let mut master = launch(t, &container);
+    master.wait(t, "ready");
+    let pid = container.pid();
+    master.write("\x03");
+    master.wait(t, "interrupted");
+    assert_eq!(reap(pid), 3);
+}
+
+fn terminal_of_a_read_only_rootfs(t: &Sandbox) {
+    let bundle =
+        terminal(t, "echo up >/dev/console; sleep 1000").set("/root/readonly", json!(true));
+    let container = bundle.container();
+    let mut master = launch(t, &container);
+    master.wait(t, "up\n");
+}
+
+fn detached_terminal_without_socket_is_refused(t: &Sandbox) {
+    let container = terminal(t, "true").container();
+    container.create().fails();
+    container.run_with(&["--detach"]).fails();
+    container.verb("state").fails_with("does not exist");
+}
+
+fn socket_without_terminal_is_refused(t: &Sandbox) {
+    let socket = Socket::new(t, "console.sock");
+    let path = socket.path.to_str().expect("UTF-8");
+    let container = t.bundle().container();
+    let output = container.create_with(&["--console-socket", path]);
+    // crun takes it for what it is: unused.
+    if crate::host::peer_name(&t.runtime).is_some() && output.status.success() {
+        return;
+    }
+    output.fails_with("console");
+    container.verb("state").fails_with("does not exist");
+}
+
+fn missing_socket_is_named(t: &Sandbox) {
+    let container = terminal(t, "true").container();
+    let path = t.path("nobody-listens");
+    let output = container.create_with(&["--console-socket", path.to_str().expect("UTF-8")]);
+    output.fails();
+    container.verb("state").fails_with("does not exist");
+}
+
+fn terminal_without_devpts_is_refused(t: &Sandbox) {
+    let bundle = terminal(t, "true").patch(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["destination"] != "/dev/pts");
+    });
+    let socket = Socket::new(t, "console.sock");
+    let container = bundle.container();
+    let path = socket.path.to_str().expect("UTF-8");
+    container.create_with(&["--console-socket", path]).fails();
+    container.verb("state").fails_with("does not exist");
+}
+
+/// A terminal of the caller's, of 24 lines and 80 columns.
+fn callers() -> (Master, OwnedFd) {
+    let size = nix::pty::Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let OpenptyResult { master, slave } = openpty(&size, None).expect("openpty");
+    (Master::new(master), slave)
+}
+
+fn foreground_terminal_relays_and_restores(t: &Sandbox) {
+    let (mut master, slave) = callers();
+    let script = "echo ready; read line; echo \"got $line\"; exit 6";
+    let container = terminal(t, script).container();
+    let before = tcgetattr(&slave).expect("tcgetattr");
+    let call = t
+        .runtime()
+        .arg("run")
+        .terminal(slave.try_clone().expect("dup"));
+    let run = container.launch(call);
+    master.wait(t, "ready\n");
+    let raw = tcgetattr(&slave).expect("tcgetattr");
+    assert!(
+        !raw.local_flags
+            .intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG)
+    );
+    master.write("words\r");
+    run.finish().exits(6);
+    master.read();
+    assert!(master.seen.contains("got words\n"), "{}", master.seen);
+    assert_eq!(
+        tcgetattr(&slave).expect("tcgetattr"),
+        before,
+        "the caller's terminal is as it was"
+    );
+}
+
+fn foreground_terminal_passes_the_size_on(t: &Sandbox) {
+    let (mut master, slave) = callers();
+    let script = "trap 'echo size $(stty size)' WINCH; stty size; echo ready; while :; do sleep 1000 & wait; done";
+    let container = terminal(t, script).container();
+    let name =
+        fs::read_link(format!("/proc/self/fd/{}", slave.as_raw_fd())).expect("the terminal's name");
+    let call = t
+        .runtime()
+        .arg("run")
+        .terminal(slave.as_fd().try_clone_to_owned().expect("dup"));
+    let run = container.launch(call);
+    master.wait(t, "ready\n");
+    assert!(master.seen.starts_with("24 80\n"), "{}", master.seen);
+    t.call("stty")
+        .arg("-F")
+        .arg(name)
+        .args(["rows", "30", "cols", "99"])
+        .run()
+        .ok();
+    run.signal(Signal::SIGWINCH);
+    master.wait(t, "size 30 99\n");
+    container.kill("KILL").ok();
+    run.finish().exits(128 + 9);
+}
+
+fn foreground_terminal_loses_no_output(t: &Sandbox) {
+    let (master, slave) = callers();
+    let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done";
+    let container = terminal(t, script).container();
+    let call = t.runtime().arg("run").terminal(slave);
+    let run = container.launch(call);
+    let reader = std::thread::spawn(move || {
+        let mut master = master;
+        while master.open && !master.seen.ends_with("line 19999\n") {
+            master.read();
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        master.seen
+    });
+    run.finish().ok();
+    let seen = reader.join().expect("the reader");
+    assert!(
+        seen.ends_with("line 19999\n"),
+        "{:?}",
+        seen.get(seen.len().saturating_sub(200)..)
+    );
+    assert_eq!(seen.lines().count(), 20_000);
+}
+
+fn foreground_terminal_with_plain_streams(t: &Sandbox) {
+    // The caller has no terminal: what it gives is typed, what the terminal shows is its output.
+    let script = "stty -echo; echo ready; read line; echo got $line; exit 4";
+    let container = terminal(t, script).container();
+    let call = t.runtime().arg("run").stdin("typed\n");
+    let output = container.launch(call).finish().exits(4);
+    assert!(
+        output.stdout.replace("\r\n", "\n").contains("got typed\n"),
+        "{output}"
+    );
+}
+
+fn run_detached_with_a_socket(t: &Sandbox) {
+    let socket = Socket::new(t, "console.sock");
+    let path = socket.path.to_str().expect("UTF-8");
+    let container = terminal(t, "echo up; sleep 1000").container();
+    container
+        .run_with(&["--detach", "--console-socket", path])
+        .ok();
+    socket.master().wait(t, "up\n");
+    assert_eq!(container.status(), "running");
+}
