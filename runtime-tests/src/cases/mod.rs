@@ -28,6 +28,7 @@ mod process;
 mod program;
 mod propagation;
 mod protect;
+mod refusals;
 mod rootfs;
 mod seccomp;
 mod selftest;
@@ -64,6 +65,7 @@ const FILES: &[&[Test]] = &[
     process::TESTS,
     propagation::TESTS,
     protect::TESTS,
+    refusals::TESTS,
     rootfs::TESTS,
     seccomp::TESTS,
     state_list::TESTS,
