@@ -22,7 +22,8 @@ environment:
   RUNTIME_FLAGS        global flags put before the verb, split at blanks
   BUSYBOX              a static busybox (default: /bin/busybox)
   RUNTIME_TESTS_DIR    where bundles are made (default: $TMPDIR, else /tmp)
-  RUNTIME_TESTS_PATIENCE  seconds before a hanging command is killed (default: 30)";
+  RUNTIME_TESTS_PATIENCE  seconds before a hanging command is killed (default: 30)
+  RUNTIME_TESTS_SWEEP  kill the runtime at each system call of create, not at a sample of them";
 
 /// The parsed command line.
 #[derive(Debug, Default, PartialEq)]

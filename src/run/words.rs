@@ -72,6 +72,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::CheckIdMap { .. }, Errno::EINVAL) => {
             "the user namespace to join has other mappings; drop those of the config".to_owned()
         }
+        (Step::Bind(_), Errno::EINVAL | Errno::ENOTDIR) if op == "move_mount" => {
+            "a directory is mounted on a directory only, and a file on a file".to_owned()
+        }
         (Step::Node(_), Errno::EEXIST) => {
             "the path exists and is not this device; remove it from the rootfs".to_owned()
         }

@@ -17,6 +17,7 @@ mod foreground;
 mod hook_moments;
 mod hooks;
 mod identity;
+mod interrupted;
 mod kill_delete;
 mod lifecycle;
 mod limits;
@@ -55,6 +56,7 @@ const FILES: &[&[Test]] = &[
     foreground::TESTS,
     hook_moments::TESTS,
     hooks::TESTS,
+    interrupted::TESTS,
     kill_delete::TESTS,
     lifecycle::TESTS,
     limits::TESTS,

@@ -1,0 +1,214 @@
+//! The runtime is killed, or denied a system call, in the middle of `create`: what it has made by
+//! then is removed by `delete --force`, and until then `state` and `list` give sane answers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::net::UnixListener;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::call::Running;
+use crate::container::Container;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    killed_in_a_hook_of_the_runtime[Need::NotAPeer],
+    killed_in_a_hook_of_init[Need::NotAPeer],
+    killed_while_the_console_socket_blocks[Need::NotAPeer],
+    killed_at_any_system_call[Need::NotAPeer, Need::Program("strace")],
+    denied_system_calls_are_told_or_replaced[Need::NotAPeer, Need::Program("strace")],
+];
+
+/// A hook that says that it runs and then waits, in whichever process it is.
+fn blocking_hook(t: &Sandbox) -> Value {
+    let script = format!(": >{}; exec sleep 1000", t.path("reached").display());
+    json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}])
+}
+
+/// What is left of a create that was killed can be looked at and removed.
+#[track_caller]
+fn is_removed(t: &Sandbox, container: &Container) {
+    let state = container.verb("state");
+    if state.status.success() {
+        let status = state.json()["status"].clone();
+        let sane = ["creating", "created", "stopped"];
+        assert!(sane.iter().any(|word| status == *word), "{state}");
+    } else {
+        state.fails_with("does not exist");
+    }
+    t.runtime()
+        .args(["list", "--format", "json"])
+        .run()
+        .ok()
+        .json();
+    container.delete_force().ok();
+    let left = fs::read_dir(&t.root).into_iter().flatten().count();
+    assert_eq!(left, 0, "entries in the root directory");
+    container.verb("state").fails_with("does not exist");
+}
+
+#[track_caller]
+fn kill_when_reached(t: &Sandbox, running: Running) {
+    t.eventually("the hook runs", || t.path("reached").exists());
+    running.signal(Signal::SIGKILL);
+    let (_, hung) = running.end();
+    assert!(!hung, "the killed runtime does not end");
+}
+
+/// A hook of the runtime is no process of the container: it ends by itself.
+fn killed_in_a_hook_of_the_runtime(t: &Sandbox) {
+    for moment in ["prestart", "createRuntime"] {
+        let suicide = format!(": >{}; kill -9 $PPID", t.path("reached").display());
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", suicide]}]);
+        let container = t
+            .bundle()
+            .set(&format!("/hooks/{moment}"), hook)
+            .container();
+        assert_eq!(container.create().code(), 137);
+        assert!(t.path("reached").exists());
+        is_removed(t, &container);
+    }
+}
+
+fn killed_in_a_hook_of_init(t: &Sandbox) {
+    let bundle = t.bundle().set("/hooks/createContainer", blocking_hook(t));
+    let container = bundle.container();
+    let create = container.launch(t.runtime().arg("create"));
+    kill_when_reached(t, create);
+    is_removed(t, &container);
+}
+
+fn killed_while_the_console_socket_blocks(t: &Sandbox) {
+    let path = t.path("console.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    // A second listen(2) sets the backlog anew.
+    nix::sys::socket::listen(
+        &listener,
+        nix::sys::socket::Backlog::new(0).expect("a backlog"),
+    )
+    .expect("listen");
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).expect("the only place");
+    let container = t.bundle().set("/process/terminal", json!(true)).container();
+    let call = t.runtime().arg("create").arg("--console-socket").arg(&path);
+    let create = container.launch(call);
+    let wchan = format!("/proc/{}/syscall", create.pid());
+    // connect(2) is what it waits in; its number differs by architecture.
+    let connect = nix::libc::SYS_connect.to_string();
+    t.eventually("create waits for the socket", || {
+        let text = fs::read_to_string(&wchan).unwrap_or_default();
+        text.split(' ').next() == Some(connect.as_str())
+    });
+    create.signal(Signal::SIGKILL);
+    create.end();
+    is_removed(t, &container);
+}
+
+/// How often a successful `create` makes each system call, in the runtime's own process.
+#[track_caller]
+fn system_calls(t: &Sandbox) -> BTreeMap<String, usize> {
+    let trace = t.path("trace");
+    let container = t.bundle().container();
+    let prefix = ["strace", "-o", trace.to_str().expect("UTF-8")];
+    container
+        .launch(t.runtime().arg("create").prefix(prefix))
+        .finish()
+        .ok();
+    container.delete_force().ok();
+    let text = fs::read_to_string(&trace).expect("the trace");
+    let mut calls = BTreeMap::new();
+    for line in text.lines() {
+        if let Some((name, _)) = line.split_once('(') {
+            *calls.entry(name.to_owned()).or_insert(0) += 1;
+        }
+    }
+    calls
+}
+
+/// The runtime is killed at the n-th call of each kind. A sample by default; with
+/// `RUNTIME_TESTS_SWEEP` set at each call.
+fn killed_at_any_system_call(t: &Sandbox) {
+    let every = std::env::var_os("RUNTIME_TESTS_SWEEP").is_some();
+    let sample = [
+        "mkdir", "mkdirat", "rename", "write", "bind", "clone3", "recvmsg", "sendmsg", "openat2",
+    ];
+    let calls = system_calls(t);
+    let mut killed = 0;
+    for (name, count) in calls {
+        if !every && !sample.contains(&name.as_str()) || name.starts_with("exec") {
+            continue;
+        }
+        for number in 1..=count {
+            let container = t.bundle().container();
+            let inject = format!("inject={name}:signal=KILL:when={number}");
+            let prefix = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
+            let output = container
+                .launch(t.runtime().arg("create").prefix(prefix))
+                .finish();
+            killed += usize::from(output.code() == 137);
+            is_removed(t, &container);
+        }
+    }
+    assert!(killed >= 10, "only {killed} were killed");
+}
+
+/// Calls that a kernel or a filter around the runtime may lack. Each is denied throughout a whole
+/// `run`: it works without, or says which call failed.
+fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
+    let calls = [
+        "clone3",
+        "openat2",
+        "open_tree",
+        "move_mount",
+        "mount_setattr",
+        "fsopen",
+        "fsmount",
+        "fsconfig",
+        "pidfd_open",
+        "pidfd_send_signal",
+        "close_range",
+        "statx",
+        "bpf",
+        "keyctl",
+        "prctl",
+        "capset",
+        "unshare",
+        "pivot_root",
+        "faccessat2",
+        "mount",
+        "umount2",
+        "setns",
+        "sethostname",
+        "memfd_create",
+        "execveat",
+        "mknodat",
+        "prlimit64",
+        "signalfd4",
+        "setsid",
+        "socketpair",
+        "setgroups",
+        "fchmod",
+    ];
+    for error in ["ENOSYS", "EPERM"] {
+        for call in calls {
+            let container = t.bundle().shell("echo ran").container();
+            let inject = format!("inject={call}:error={error}");
+            let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+            let output = container
+                .launch(t.runtime().arg("run").prefix(prefix))
+                .finish();
+            if output.code() == 0 {
+                assert_eq!(output.stdout.trim(), "ran", "{call} {error}");
+                continue;
+            }
+            assert_eq!(output.code(), 1, "{call} {error}\n{output}");
+            let words = match error {
+                "ENOSYS" => "not implemented",
+                _ => "not permitted",
+            };
+            let told = output.stderr.to_lowercase();
+            assert!(told.contains(words), "{call} {error}\n{output}");
+            is_removed(t, &container);
+        }
+    }
+}
