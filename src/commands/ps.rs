@@ -59,23 +59,46 @@ fn run_ps(args: &[OsString]) -> Result<String> {
 /// The heading, and the lines whose column under `PID` is one of `pids`.
 fn rows(text: &str, pids: &[i32]) -> Result<String> {
     let heading = text.lines().next().unwrap_or_default();
-    let column = heading
-        .split_whitespace()
-        .position(|name| name == "PID")
-        .ok_or_else(|| {
-            Error::new(Kind::Usage, format!("ps: no column PID in {heading:?}"))
-                .hint("ask for the column, as in -eo pid,args")
-        })?;
-    let wanted = |line: &&str| {
-        let cell = line.split_whitespace().nth(column);
-        cell.and_then(|cell| cell.parse().ok())
-            .is_some_and(|pid| pids.contains(&pid))
-    };
+    let column = Column::under("PID", heading).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("ps: no column PID in {heading:?}"))
+            .hint("ask for the column, as in -eo pid,args")
+    })?;
+    let wanted = |line: &&str| column.number(line).is_some_and(|pid| pids.contains(&pid));
     let lines = text.lines().skip(1).filter(wanted);
     Ok(std::iter::once(heading)
         .chain(lines)
         .map(|line| format!("{line}\n"))
         .collect())
+}
+
+/// A column of numbers, which ps(1) aligns at their last digits.
+struct Column {
+    /// How many words stand before it in the heading.
+    index: usize,
+    /// How many bytes there are up to the end of its name.
+    end: usize,
+}
+
+impl Column {
+    fn under(name: &str, heading: &str) -> Option<Self> {
+        let index = heading.split_whitespace().position(|word| word == name)?;
+        let word = heading.split_whitespace().nth(index)?;
+        let start = word.as_ptr().addr() - heading.as_ptr().addr();
+        Some(Self {
+            index,
+            end: start + name.len(),
+        })
+    }
+
+    /// The number that ends where the name does: a cell before it may have several words. A cell
+    /// that is too long moves the rest of its line, and then the words count.
+    fn number(&self, line: &str) -> Option<i32> {
+        let aligned = line.split_at_checked(self.end).and_then(|(start, rest)| {
+            let ends = rest.is_empty() || rest.starts_with(' ');
+            ends.then(|| start.split(' ').next_back()?.parse().ok())?
+        });
+        aligned.or_else(|| line.split_whitespace().nth(self.index)?.parse().ok())
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +124,24 @@ root          17       8 a  b
 "
         );
         assert_eq!(rows(TEXT, &[]).unwrap(), "UID          PID    PPID CMD\n");
+    }
+
+    #[test]
+    fn cells_of_several_words_and_cells_that_are_too_long() {
+        let text = "\
+COMMAND            PID STAT
+sleep 1001          17 S
+sleep 17          1001 S
+";
+        assert_eq!(
+            rows(text, &[17, 18]).unwrap(),
+            "\
+COMMAND            PID STAT
+sleep 1001          17 S
+"
+        );
+        let text = "USER   PID\nlong-name 18\nroot    19\n";
+        assert_eq!(rows(text, &[18]).unwrap(), "USER   PID\nlong-name 18\n");
     }
 
     #[test]

@@ -23,21 +23,31 @@ pub fn update(context: &Context, args: &Update) -> Result<()> {
     if state.status(&dir)? == Status::Stopped {
         return Err(not_running(&state));
     }
-    let update = match &args.resources {
-        Some(file) => spec::update(&config_text(&dir)?, &read_request(file)?)
-            .map_err(|error| error.context(format!("--resources {}", file.display())))?,
-        None => {
-            warn_of_ignored(context, args);
-            let (request, flags) = request(args);
-            spec::update(&config_text(&dir)?, request.to_string().as_bytes())
-                .map_err(|error| name_flag(error, &flags))?
-        }
+    let saved = config_text(&dir)?;
+    let Some(file) = &args.resources else {
+        warn_of_ignored(context, args);
+        let (request, flags) = request(args);
+        return change(
+            context,
+            &dir,
+            &state,
+            &saved,
+            request.to_string().as_bytes(),
+        )
+        .map_err(|error| name_flag(error, &flags));
     };
+    let flag = format!("--resources {}", file.display());
+    let request = read_request(file).map_err(|error| Error::io(&flag, "read", &error))?;
+    change(context, &dir, &state, &saved, &request).map_err(|error| error.context(flag))
+}
+
+fn change(context: &Context, dir: &Dir, state: &State, saved: &[u8], request: &[u8]) -> Result<()> {
+    let update = spec::update(saved, request)?;
     let without_effect = warnings(&update.resources);
     for warning in update.warnings.iter().chain(&without_effect) {
         context.log.warn(warning);
     }
-    apply(&dir, &state, &update)
+    apply(dir, state, &update)
 }
 
 fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
@@ -79,20 +89,13 @@ fn warn_of_ignored(context: &Context, args: &Update) {
 }
 
 /// The file of `--resources`, or standard input.
-fn read_request(file: &Path) -> Result<Vec<u8>> {
+fn read_request(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let done = match file == Path::new("-") {
-        true => std::io::stdin().read_to_end(&mut text),
-        false => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
+    match file == Path::new("-") {
+        true => std::io::stdin().read_to_end(&mut text)?,
+        false => std::fs::File::open(file)?.read_to_end(&mut text)?,
     };
-    match done {
-        Ok(_) => Ok(text),
-        Err(error) => Err(Error::io(
-            format!("--resources {}", file.display()),
-            "read",
-            &error,
-        )),
-    }
+    Ok(text)
 }
 
 /// A flag that was given, and the property that it stands for.

@@ -11,6 +11,7 @@ mod cve_paths;
 mod cve_process;
 mod descriptors;
 mod devices;
+mod events;
 mod exec;
 mod executables;
 mod foreground;
@@ -25,10 +26,12 @@ mod mount_words;
 mod mounts;
 mod namespaces;
 mod notify;
+mod pause;
 mod process;
 mod program;
 mod propagation;
 mod protect;
+mod ps;
 mod refusals;
 mod rootfs;
 mod seccomp;
@@ -37,11 +40,13 @@ mod state_list;
 mod sysctl;
 mod terminal;
 mod tmpfs;
+mod update;
 mod userns_fs;
 
 const FILES: &[&[Test]] = &[
     attacks::TESTS,
     bad_input::TESTS,
+    events::TESTS,
     binds::TESTS,
     devices::TESTS,
     cgroups::TESTS,
@@ -64,13 +69,16 @@ const FILES: &[&[Test]] = &[
     mounts::TESTS,
     namespaces::TESTS,
     notify::TESTS,
+    pause::TESTS,
     process::TESTS,
+    ps::TESTS,
     propagation::TESTS,
     protect::TESTS,
     refusals::TESTS,
     rootfs::TESTS,
     seccomp::TESTS,
     state_list::TESTS,
+    update::TESTS,
     sysctl::TESTS,
     terminal::TESTS,
     tmpfs::TESTS,

@@ -1,0 +1,103 @@
+//! pause and resume: the status, what they refuse, and what a paused container still does.
+
+use crate::container::reap;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    signals_wait_for_resume,
+    every_process_is_frozen[Need::NotAPeer],
+    created_container_can_be_paused,
+    pause_of_a_paused_container_is_refused,
+    resume_of_a_running_container_is_refused,
+    pause_of_a_stopped_container_is_refused,
+    pause_of_a_missing_container_is_refused,
+    paused_container_can_be_killed,
+    paused_container_can_be_deleted_by_force,
+];
+
+fn signals_wait_for_resume(t: &Sandbox) {
+    let script = "trap 'echo got it' USR1; echo ready
+        while :; do sleep 1000 & wait $!; kill $!; done";
+    let container = t.bundle().shell(script).container();
+    container.launch_ok();
+    container.wait_stdout("ready");
+    container.verb("pause").ok();
+    assert_eq!(container.status(), "paused");
+    container.kill("USR1").ok();
+    assert_eq!(container.stdout(), "ready\n");
+    container.verb("resume").ok();
+    assert_eq!(container.status(), "running");
+    container.wait_stdout("got it");
+}
+
+fn every_process_is_frozen(t: &Sandbox) {
+    let script = "sleep 1001 & echo ready; exec sleep 1002";
+    let container = t.bundle().shell(script).container();
+    container.launch_ok();
+    container.wait_stdout("ready");
+    container.verb("pause").ok();
+    assert!(container.cgroup_file("cgroup.events").contains("frozen 1"));
+    container.verb("resume").ok();
+    assert!(container.cgroup_file("cgroup.events").contains("frozen 0"));
+}
+
+fn created_container_can_be_paused(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.create().ok();
+    container.verb("pause").ok();
+    assert_eq!(container.status(), "paused");
+    container.start().fails();
+    container.verb("resume").ok();
+    assert_eq!(container.status(), "created");
+    container.start().ok();
+    assert_eq!(container.status(), "running");
+}
+
+fn pause_of_a_paused_container_is_refused(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container.verb("pause").ok();
+    container.verb("pause").fails();
+    assert_eq!(container.status(), "paused");
+}
+
+fn resume_of_a_running_container_is_refused(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container.verb("resume").fails_with("not paused");
+    assert_eq!(container.status(), "running");
+}
+
+fn pause_of_a_stopped_container_is_refused(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container.stop();
+    container.verb("pause").fails_with("not running");
+    assert_eq!(container.status(), "stopped");
+}
+
+fn pause_of_a_missing_container_is_refused(t: &Sandbox) {
+    let container = t.bundle().container();
+    container.verb("pause").fails_with("does not exist");
+    container.verb("resume").fails_with("does not exist");
+}
+
+fn paused_container_can_be_killed(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let pid = container.pid();
+    container.verb("pause").ok();
+    container.kill("KILL").ok();
+    assert_eq!(reap(pid), 128 + 9);
+    container.delete().ok();
+}
+
+fn paused_container_can_be_deleted_by_force(t: &Sandbox) {
+    let script = "sleep 1001 & echo ready; exec sleep 1002";
+    let container = t.bundle().shell(script).container();
+    container.launch_ok();
+    container.wait_stdout("ready");
+    container.verb("pause").ok();
+    container.delete_force().ok();
+    container.verb("state").fails_with("does not exist");
+}
