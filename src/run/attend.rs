@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::sync::{self, Report};
-use super::{executable, reach, words};
+use super::{executable, reach, relay, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
 use crate::sys::{Fail, process, socket};
@@ -128,7 +128,10 @@ pub fn attend(
             }
             Some((Report::Console, Some(master))) => match console {
                 Some(console) => send_terminal(console, master.as_fd())?,
-                None => terminal = Some(master),
+                None => {
+                    relay::resize(master.as_fd());
+                    terminal = Some(master);
+                }
             },
             Some((Report::Ready(candidate), Some(root))) => {
                 executable::check_found(plan, candidate, root.as_fd())?;

@@ -99,7 +99,7 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> R
         let number = info.ssi_signo as i32;
         match (Signal::try_from(number), terminal) {
             (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}
-            (Ok(Signal::SIGWINCH), Some(terminal)) => terminal.resize(),
+            (Ok(Signal::SIGWINCH), Some(terminal)) => resize(terminal.master.as_fd()),
             // A process that has just ended needs no signal.
             _ => drop(process::kill(pidfd.as_fd(), number)),
         }
@@ -119,6 +119,15 @@ fn reap(init: i32) -> Option<u8> {
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return status,
             Ok(_) | Err(_) => {}
         }
+    }
+}
+
+/// The size of the caller's terminal becomes the container's: before the process can ask for it,
+/// and when it changes. A caller without a terminal, or with one of no size, has none to give.
+pub fn resize(master: BorrowedFd) {
+    match terminal::size(process::standard_stream(0)) {
+        Ok((0, 0)) | Err(_) => {}
+        Ok((rows, columns)) => drop(terminal::set_size(master, rows, columns)),
     }
 }
 
@@ -143,15 +152,13 @@ impl Terminal {
         } else {
             None
         };
-        let terminal = Self {
+        Ok(Self {
             master,
             saved,
             pending: Vec::new(),
             input_open: true,
             master_open: true,
-        };
-        terminal.resize();
-        Ok(terminal)
+        })
     }
 
     fn wants_input(&self) -> Option<BorrowedFd<'static>> {
@@ -167,14 +174,6 @@ impl Terminal {
         };
         self.master_open
             .then(|| (self.master.as_fd(), PollFlags::POLLIN | out))
-    }
-
-    /// The size of the caller's terminal becomes the container's. A caller without one has none
-    /// to give.
-    fn resize(&self) {
-        if let Ok((rows, columns)) = terminal::size(process::standard_stream(0)) {
-            let _ = terminal::set_size(self.master.as_fd(), rows, columns);
-        }
     }
 
     fn serve(&mut self, output: bool, typed: bool) {
