@@ -84,5 +84,5 @@ full_network_of_two() {
   docker rm -f server; docker network rm two
 }
 full_health() { docker run -d --network none --name health --health-cmd true --health-interval 1s busybox:1 sleep 1000; healthy() { docker inspect -f '{{.State.Health.Status}}' health | grep -x healthy; }; until_true healthy; docker rm -f health; }
-full_events() { start events; docker events --since 10m --until "$(date +%s)" --filter container=events | grep 'container start'; docker rm -f events; }
+full_events() { start events; docker events --since 10m --until "$(($(date +%s) + 3))" --filter container=events | grep 'container start'; docker rm -f events; }
 quick_nothing_is_left() { docker ps -aq | xargs -r docker rm -f; [ -z "$(docker ps -aq)" ]; [ -z "$(ls -A "/run/docker/runtime-$runtime/moby" 2>/dev/null)" ]; }

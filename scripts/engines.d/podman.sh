@@ -141,6 +141,7 @@ full_volume_of_another() {
 full_mount_options() { run --mount type=bind,src=/usr/share,dst=/m,ro,bind-propagation=rslave "$image" sh -c 'ls /m && ! touch /m/x'; }
 full_idmapped_volume() {
   is_root || skip "takes root"
+  "$binary" features | jq -e .linux.mountExtensions.idmap.enabled || skip "the runtime has no idmapped mounts"
   mkdir -p /var/tmp/idmapped; touch /var/tmp/idmapped/f
   [ "$(run --uidmap 0:200000:5000 -v /var/tmp/idmapped:/v:idmap "$image" stat -c %u /v/f)" = 0 ]
 }

@@ -60,11 +60,11 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     Ok(plan)
 }
 
-/// In somebody else's mount namespace the paths are not the host's.
+/// In somebody else's mount namespace the paths are not the host's. Root of a user namespace, as
+/// engines without privileges are, has the rights over those that it makes.
 fn reach_for_init(config: &Config, host: &Host) -> bool {
     let namespaces = &config.linux.namespaces;
-    let privileged = host.euid == 0 && !host.in_user_namespace;
-    privileged && namespaces.user != Namespace::Inherit && namespaces.mount == Namespace::New
+    host.euid == 0 && namespaces.user != Namespace::Inherit && namespaces.mount == Namespace::New
 }
 
 fn root_switch(config: &Config, options: &Options) -> RootSwitch {

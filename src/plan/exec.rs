@@ -25,14 +25,15 @@ pub fn exec(config: &Config, process: &Process, host: &Host, options: &Options) 
 
 /// One setns(2) with a pidfd for all. A pid namespace is entered by children only, so it comes
 /// before clone3(2); a caller that has its rights from the user namespace only enters everything
-/// there, in a process in between.
+/// there, in a process in between; so does one that could not come back.
 fn enter(plan: &mut Plan, config: &Config, host: &Host) {
     let all: Vec<_> = NamespaceKind::ALL
         .into_iter()
         .filter(|&kind| *config.linux.namespaces.get(kind) != Namespace::Inherit)
         .collect();
     let user = all.contains(&NamespaceKind::User);
-    plan.intermediate = user && (host.euid != 0 || host.in_user_namespace);
+    let leaves = all.contains(&NamespaceKind::Pid) && namespaces::cannot_come_back(host);
+    plan.intermediate = leaves || (user && (host.euid != 0 || host.in_user_namespace));
     let (first, second): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|&kind| plan.intermediate || kind == NamespaceKind::Pid);

@@ -73,7 +73,8 @@ pub struct Plan {
     /// The container gets a user namespace of its own, whose maps the runtime writes.
     pub new_user_namespace: bool,
     /// The steps of [`Phase::Clone`] run in a process between the runtime and init, because only
-    /// the container's user namespace gives the rights for them.
+    /// the container's user namespace gives the rights for them, or because the runtime, itself in
+    /// a user namespace, could not come back.
     pub intermediate: bool,
     /// The runtime opens the host's paths for init, in init's mount namespace: the root of the
     /// container's user namespace may lack the reach, and a tree copied in the runtime's own

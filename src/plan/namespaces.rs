@@ -47,8 +47,11 @@ pub(super) fn steps(
     let new_user = namespaces.user == Namespace::New;
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
     plan.new_user_namespace = new_user;
-    plan.intermediate = joined_user || (new_user && !config.linux.time_offsets.is_empty());
-    plan.clone_flags = clone_flags(namespaces, !config.linux.time_offsets.is_empty());
+    let offsets = !config.linux.time_offsets.is_empty();
+    let leaves = offsets || matches!(namespaces.pid, Namespace::Join { .. });
+    plan.intermediate =
+        joined_user || (new_user && offsets) || (!new_user && leaves && cannot_come_back(host));
+    plan.clone_flags = clone_flags(namespaces, offsets);
     if new_user {
         id_maps(plan, config, Phase::Parent);
     }
@@ -106,6 +109,12 @@ pub(super) fn session_keyring(
         );
     }
     Ok(())
+}
+
+/// The runtime's own namespaces belong to a user namespace above its own, so setns(2) does not lead
+/// back into one that it has left.
+pub(super) fn cannot_come_back(host: &Host) -> bool {
+    host.in_user_namespace
 }
 
 /// The cgroup namespace is left out: its root is the cgroup of whoever makes it, so init makes it

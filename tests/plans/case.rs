@@ -186,6 +186,13 @@ pub fn host(name: &str) -> Host {
             ),
             ..unified
         },
+        // Root of a user namespace, as podman without privileges calls its runtime.
+        "nested" => Host {
+            euid: 0,
+            egid: 0,
+            in_user_namespace: true,
+            ..host("rootless")
+        },
         other => panic!("no host {other}"),
     }
 }
