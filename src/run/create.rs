@@ -188,6 +188,9 @@ pub(super) fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> E
                 nix::errno::Errno::ENOSPC | nix::errno::Errno::EUSERS => error.hint(
                     "a limit below /proc/sys/user or a nesting limit of namespaces is reached",
                 ),
+                nix::errno::Errno::ENOSYS => {
+                    error.hint("the kernel or a seccomp filter around the runtime lacks clone3")
+                }
                 nix::errno::Errno::EPERM => {
                     error.hint("new namespaces take root, or a user namespace in the config")
                 }

@@ -26,7 +26,10 @@ pub fn failure_in_root(plan: &Plan, told: &Failure, root: Option<BorrowedFd>) ->
     let executable = planned
         .is_some_and(|planned| matches!(planned.step, Step::FindExecutable { .. } | Step::Exec(_)));
     match (executable, root) {
-        (true, Some(root)) => executable::explain(plan, told.errno, root),
+        // A call that is missing says nothing about the file.
+        (true, Some(root)) if told.errno != Errno::ENOSYS => {
+            executable::explain(plan, told.errno, root)
+        }
         _ => failure(plan, told),
     }
 }

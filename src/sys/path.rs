@@ -447,7 +447,7 @@ pub fn may_execute(path: &CStr) -> Sys<()> {
             libc::AT_EACCESS,
         )
     };
-    check("access", done).map(drop)
+    check("faccessat2", done).map(drop)
 }
 
 /// Reads into `buffer`; EINTR is retried.

@@ -23,6 +23,9 @@ use super::sync::{self, Failure, Report};
 use crate::plan::{Exec, HookMoment, HookStep, NamespaceKind, Phase, Plan, Step};
 use crate::sys::{self, Fail, Sys, path, process, socket};
 
+/// The position of what init does for itself.
+const NO_STEP: usize = u32::MAX as usize;
+
 /// What init is given besides the plan.
 pub struct Inherited {
     /// The connection to the runtime that made it.
@@ -96,7 +99,7 @@ struct Init<'a> {
 pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
     let umask = process::umask(0);
     if let Err(fail) = inherited.keep_only(plan) {
-        tell(&inherited.runtime, 0, fail, None);
+        tell(&inherited.runtime, NO_STEP, fail, None);
         process::exit(1)
     }
     let connection = match inherited.runtime.try_clone() {
@@ -156,7 +159,7 @@ pub fn enter_container(container: Option<&OwnedFd>, kinds: &[NamespaceKind]) -> 
 impl Init<'_> {
     fn walk(&mut self) -> Result<(), (usize, Fail)> {
         let plan = self.plan;
-        process::setsid().map_err(|fail| (0, fail))?;
+        process::setsid().map_err(|fail| (NO_STEP, fail))?;
         for phase in [Phase::Init, Phase::Start] {
             for (position, planned) in plan.phase(phase) {
                 self.step(position, &planned.step)
