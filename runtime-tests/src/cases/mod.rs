@@ -20,6 +20,7 @@ mod hooks;
 mod identity;
 mod interrupted;
 mod kill_delete;
+mod labels;
 mod lifecycle;
 mod limits;
 mod mount_words;
@@ -63,6 +64,7 @@ const FILES: &[&[Test]] = &[
     hooks::TESTS,
     interrupted::TESTS,
     kill_delete::TESTS,
+    labels::TESTS,
     lifecycle::TESTS,
     limits::TESTS,
     mount_words::TESTS,
