@@ -3,11 +3,11 @@
 //! `cve_process`.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
@@ -201,6 +201,24 @@ fn cve_2023_27561_proc_as_a_link_into_a_volume(t: &Sandbox) {
     );
 }
 
+/// renameat2(2) with RENAME_EXCHANGE; musl has no function for it.
+fn exchange(one: &Path, other: &Path) {
+    let name = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    let (one, other) = (name(one), name(other));
+    // SAFETY: both strings are NUL-terminated.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    assert_eq!(done, 0, "renameat2: {}", std::io::Error::last_os_error());
+}
+
 fn cve_2023_28642_sys_as_a_link(t: &Sandbox) {
     let host = Host::new(t);
     refuses_links(
@@ -217,8 +235,7 @@ pub(super) fn while_swapping(one: &Path, other: &Path, work: impl FnOnce()) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let exchange = RenameFlags::RENAME_EXCHANGE;
-                renameat2(AT_FDCWD, one, AT_FDCWD, other, exchange).expect("renameat2");
+                exchange(one, other);
             }
         });
         // A failure of the work must end the other thread too.
