@@ -13,21 +13,24 @@ use crate::sys::Fail;
 
 impl Cgroup {
     /// The statistics of this cgroup and all below it: times in nanoseconds, sizes in bytes, and
-    /// `u64::MAX` where there is no limit. A controller that is missing has zeros.
+    /// `u64::MAX` where there is no limit. A controller that is missing has zeros. `None` if the
+    /// cgroup was removed meanwhile.
     ///
     /// # Errors
     /// A file cannot be read for another reason than that it does not exist.
-    pub fn stats(&self) -> Result<Value> {
+    pub fn stats(&self) -> Result<Option<Value>> {
         let read = |name: &str| match file::read(self.fd(), name) {
             Ok(text) => Ok(Some(text)),
-            // Not enabled, pressure accounting switched off, or the cgroup was removed meanwhile.
+            // Not enabled, pressure accounting switched off, or the cgroup was removed.
             Err(Fail {
                 errno: Errno::ENOENT | Errno::EOPNOTSUPP | Errno::ENODEV,
                 ..
             }) => Ok(None),
             Err(fail) => Err(self.failed(name, fail)),
         };
-        document(&read, &self.page_sizes())
+        let stats = document(&read, &self.page_sizes())?;
+        // Every cgroup that is there has this file.
+        Ok(read("cgroup.events")?.map(|_| stats))
     }
 
     /// The sizes of huge pages that this cgroup counts, as in `2MB`.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::kill::not_running;
 use super::{Context, cgroup_of, print};
-use crate::cgroup::{Cgroup, Event};
+use crate::cgroup::Event;
 use crate::cli::Events;
 use crate::error::Result;
 use crate::state::Status;
@@ -19,7 +19,8 @@ pub fn events(context: &Context, args: &Events) -> Result<()> {
         _ => cgroup_of(&state)?,
     };
     if args.stats {
-        return print_stats(&cgroup, &args.id);
+        let stats = cgroup.stats()?.ok_or_else(|| not_running(&state))?;
+        return print_stats(&args.id, &stats);
     }
     let mut watch = cgroup.watch()?;
     let mut deadline = Instant::now() + args.interval;
@@ -28,7 +29,10 @@ pub fn events(context: &Context, args: &Events) -> Result<()> {
             Event::Empty => return Ok(()),
             Event::OutOfMemory => print_line(&json!({"type": "oom", "id": args.id}))?,
             Event::Timeout => {
-                print_stats(&cgroup, &args.id)?;
+                let Some(stats) = cgroup.stats()? else {
+                    return Ok(());
+                };
+                print_stats(&args.id, &stats)?;
                 // A reader that was slow does not get what it missed.
                 deadline = (deadline + args.interval).max(Instant::now());
             }
@@ -36,8 +40,8 @@ pub fn events(context: &Context, args: &Events) -> Result<()> {
     }
 }
 
-fn print_stats(cgroup: &Cgroup, id: &str) -> Result<()> {
-    print_line(&json!({"type": "stats", "id": id, "data": cgroup.stats()?}))
+fn print_stats(id: &str, stats: &Value) -> Result<()> {
+    print_line(&json!({"type": "stats", "id": id, "data": stats}))
 }
 
 fn print_line(event: &Value) -> Result<()> {
