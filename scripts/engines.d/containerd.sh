@@ -4,8 +4,6 @@ prepare_containerd() {
   mkdir -p /etc/containerd
   cat >/etc/containerd/config.toml <<CONF
 version = 3
-[plugins."io.containerd.cri.v1.runtime".containerd]
-  default_runtime_name = "$runtime"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.$runtime]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.$runtime.options]
