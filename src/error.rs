@@ -20,6 +20,8 @@ pub enum Kind {
     Exists,
     /// `container not running`, `cannot start …`: the status forbids the verb.
     Status,
+    /// A hook failed: the specification ends the container then.
+    Hook,
     /// A system call failed while a container was being set up or torn down.
     Setup,
 }

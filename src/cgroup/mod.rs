@@ -133,7 +133,10 @@ impl Cgroup {
     }
 
     /// A leftover with processes is another container's, and in a frozen one init would never run.
-    fn refuse_used(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The cgroup is used, or cannot be read.
+    pub fn refuse_used(&self) -> Result<()> {
         let refuse = |message: String| {
             Error::config(
                 "linux.cgroupsPath",

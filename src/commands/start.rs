@@ -28,16 +28,20 @@ pub fn start(context: &Context, args: &Id) -> Result<()> {
         start_nothing(context, &dir, &state, &saved);
         return Ok(());
     }
-    run::start(&dir.path, &state, || saved.plan())?;
-    if saved.config.hooks.poststart.is_empty() {
-        return Ok(());
-    }
-    let hooks = run::run_hooks(&saved.plan()?, Phase::Started, &state, Status::Running);
-    if hooks.is_err() {
-        // Source: runtime-spec 1.3, runtime.md, lifecycle, step 10.
+    let started = run::start(&dir.path, &state, || saved.plan()).and_then(|()| {
+        if saved.config.hooks.poststart.is_empty() {
+            return Ok(());
+        }
+        run::run_hooks(&saved.plan()?, Phase::Started, &state, Status::Running)
+    });
+    if started
+        .as_ref()
+        .is_err_and(|error| error.kind == Kind::Hook)
+    {
+        // Source: runtime-spec 1.3, runtime.md, lifecycle, steps 7 and 10.
         destroy(context, &dir, &state)?;
     }
-    hooks
+    started
 }
 
 /// Without a process there is an error to tell, and init ends. The exit status says that the

@@ -55,6 +55,7 @@ pub fn create(request: &Request) -> Result<Created> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let mut undo = Undo::new(request.root.claim(&request.options.id)?);
     let mut state = first_state(request);
+    refuse_used_cgroup(&state)?;
     let made = make(
         request,
         &mut undo,
@@ -87,6 +88,16 @@ pub fn create(request: &Request) -> Result<Created> {
             Err(error)
         }
     }
+}
+
+/// Another container's cgroup is found out before the state names it: from then on `delete
+/// --force` would end what is in it.
+fn refuse_used_cgroup(state: &State) -> Result<()> {
+    let existing = match &state.cgroup {
+        Some(cgroup) => Cgroup::open(&cgroup.dir())?,
+        None => None,
+    };
+    existing.map_or(Ok(()), |cgroup| cgroup.refuse_used())
 }
 
 /// What `delete --force` needs if the runtime dies before the container is complete.

@@ -8,7 +8,7 @@ use super::executable;
 use super::hooks::{self, HookFail};
 use super::reason;
 use super::sync::Failure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::{HookMoment, Module, Phase, Plan, Planned, Step};
 use crate::state::{State, Status, View};
 
@@ -38,9 +38,8 @@ pub fn failure_in_root(plan: &Plan, told: &Failure, root: Option<BorrowedFd>) ->
 pub fn step_error(planned: &Planned, op: &str, errno: Errno) -> Error {
     let what = format!("{}: {}", planned.field, planned.step);
     let error = match (&planned.step, errno) {
-        (Step::Hook(_), Errno::UnknownErrno) => {
-            Error::new(crate::error::Kind::Setup, format!("{what}: {op}"))
-        }
+        (Step::Hook(_), Errno::UnknownErrno) => Error::new(Kind::Hook, format!("{what}: {op}")),
+        (Step::Hook(_), _) => Error::sys(what, op, errno).kind(Kind::Hook),
         _ => Error::sys(what, op, errno),
     };
     match hint(&planned.step, op, errno) {
@@ -200,7 +199,7 @@ fn pid_inside(pid: i32) -> i32 {
 fn hook_error(planned: &Planned, fail: HookFail) -> Error {
     let what = format!("{}: {}", planned.field, planned.step);
     match fail {
-        HookFail::Sys(fail) => Error::sys(what, fail.op, fail.errno),
-        fail => Error::new(crate::error::Kind::Setup, format!("{what}: {fail}")),
+        HookFail::Sys(fail) => Error::sys(what, fail.op, fail.errno).kind(Kind::Hook),
+        fail => Error::new(Kind::Hook, format!("{what}: {fail}")),
     }
 }

@@ -31,7 +31,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
 /// Neither kind of copy can be made or executed.
 pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
     let exe = path::open(EXE, libc::O_PATH)?;
-    let readonly = path::mount_flags(exe.as_fd())? & libc::ST_RDONLY as u64 != 0;
+    let readonly = path::mount_flags(exe.as_fd())? & libc::ST_RDONLY != 0;
     if readonly && !is_attached(exe.as_fd()) {
         return Ok(());
     }

@@ -496,7 +496,8 @@ mod tests {
 
     #[test]
     fn split_gives_parent_and_name() {
-        let cases: [(&CStr, Option<(&[u8], &[u8])>); 6] = [
+        type Parts = Option<(&'static [u8], &'static [u8])>;
+        let cases: [(&CStr, Parts); 6] = [
             (c"/dev/null", Some((b"/dev/", b"null"))),
             (c"null", Some((b"/", b"null"))),
             (c"/a/", Some((b"/", b"a"))),

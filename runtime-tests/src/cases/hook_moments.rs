@@ -272,6 +272,7 @@ fn failing_create_runtime_stops_the_later_hooks(t: &Sandbox) {
 fn failing_start_container_keeps_the_program_from_running(t: &Sandbox) {
     let bundle = with(t.bundle(), "startContainer", inside("echo hook; exit 3"));
     let bundle = with(bundle, "startContainer", inside("echo never"));
+    let bundle = with(bundle, "poststop", hook(t, "echo poststop"));
     let container = bundle.shell("echo program >>/log").container();
     container.create().ok();
     let pid = container.pid();
@@ -279,6 +280,9 @@ fn failing_start_container_keeps_the_program_from_running(t: &Sandbox) {
     assert!(output.stderr.contains("startContainer"), "{output}");
     reap(pid);
     assert_eq!(inner_log(&container), "hook\n");
+    // Source: runtime-spec 1.3, lifecycle, step 7: stopped, and on with step 12.
+    container.verb("state").fails_with("does not exist");
+    assert_eq!(log(t), "poststop\n");
     container.delete_force().ok();
 }
 

@@ -221,7 +221,7 @@ fn unlocked(tree: BorrowedFd, attrs: BindAttrs) -> Sys<u64> {
     ];
     let source = path::mount_flags(tree)?;
     for (flag, bit) in table {
-        if source & flag as u64 != 0 && attrs.asked_clear & bit != 0 {
+        if source & flag != 0 && attrs.asked_clear & bit != 0 {
             return Err(Fail::new("clear a locked mount flag", Errno::EPERM));
         }
     }
