@@ -52,8 +52,9 @@ full_update() {
   docker rm -f renewed
 }
 full_out_of_memory() {
-  docker run --name greedy --network none -m 16m --memory-swap 16m busybox:1 sh -c 'head -c 64m /dev/zero | tail' || :
-  docker inspect -f '{{.State.OOMKilled}}' greedy | grep true; docker rm greedy
+  docker run -d --name greedy --network none -m 16m --memory-swap 16m busybox:1 sh -c 'head -c 64m /dev/zero | tail; sleep 1000'
+  ran_out() { docker inspect -f '{{.State.OOMKilled}}' greedy | grep true; }
+  until_true ran_out; docker rm -f greedy
 }
 full_restart_policy() {
   docker run -d --network none --name again --restart on-failure:2 busybox:1 false

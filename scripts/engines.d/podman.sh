@@ -174,6 +174,11 @@ full_container_namespaces() {
   podman run --rm --network container:one --pid container:one --ipc shareable "$image" ps | grep 'sleep 1000'
   remove one
 }
+full_user_namespace_in_shared_network() {
+  start one "$image" sleep 1000
+  podman run --rm --userns auto --network container:one "$image" sh -c 'ip addr && ! grep -q 4294967295 /proc/self/uid_map'
+  remove one
+}
 quick_pod() {
   podman pod create --name pod --network none --infra-image "$image" --infra-command 'sleep 1000' --share net,ipc,uts,pid
   podman run -d --pod pod --name a "$image" sleep 2000

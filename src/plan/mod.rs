@@ -76,6 +76,9 @@ pub struct Plan {
     /// the container's user namespace gives the rights for them, or because the runtime, itself in
     /// a user namespace, could not come back.
     pub intermediate: bool,
+    /// The intermediate process enters with the rights of the runtime, and init alone is in the
+    /// new user namespace; otherwise both are.
+    pub enters_before_user: bool,
     /// The runtime opens the host's paths for init, in init's mount namespace: the root of the
     /// container's user namespace may lack the reach, and a tree copied in the runtime's own
     /// namespace would lack the locks that keep the container from clearing the flags of its

@@ -48,14 +48,18 @@ pub(super) fn steps(
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
     plan.new_user_namespace = new_user;
     let offsets = !config.linux.time_offsets.is_empty();
-    let leaves = offsets || matches!(namespaces.pid, Namespace::Join { .. });
-    plan.intermediate =
-        joined_user || (new_user && offsets) || (!new_user && leaves && cannot_come_back(host));
+    let leaves = offsets
+        || NamespaceKind::ALL.into_iter().any(|kind| {
+            matches!(namespaces.get(kind), Namespace::Join { .. })
+                && is_entered_early(kind, new_user)
+        });
+    plan.enters_before_user = cannot_come_back(host) && !joined_user && leaves;
+    plan.intermediate = joined_user || (new_user && offsets) || plan.enters_before_user;
     plan.clone_flags = clone_flags(namespaces, offsets);
     if new_user {
         id_maps(plan, config, Phase::Parent);
     }
-    let become_root = if plan.intermediate {
+    let become_root = if plan.intermediate && !plan.enters_before_user {
         Phase::Clone
     } else {
         Phase::Init
@@ -63,11 +67,9 @@ pub(super) fn steps(
     for kind in NamespaceKind::ALL {
         if let Namespace::Join { field, path } = namespaces.get(kind) {
             let path = c_path(field, path)?;
-            let phase = match kind {
-                NamespaceKind::User | NamespaceKind::Pid => Phase::Clone,
-                // The new user namespace has no rights over a namespace that is there already.
-                _ if new_user && kind != NamespaceKind::Mount => Phase::Clone,
-                _ => Phase::Init,
+            let phase = match is_entered_early(kind, new_user) {
+                true => Phase::Clone,
+                false => Phase::Init,
             };
             plan.push(phase, field, Step::JoinNamespace { kind, path });
         }
@@ -109,6 +111,16 @@ pub(super) fn session_keyring(
         );
     }
     Ok(())
+}
+
+/// Whether a namespace is joined around clone3(2) and not by init.
+fn is_entered_early(kind: NamespaceKind, new_user: bool) -> bool {
+    match kind {
+        NamespaceKind::User | NamespaceKind::Pid => true,
+        NamespaceKind::Mount => false,
+        // The new user namespace has no rights over a namespace that is there already.
+        _ => new_user,
+    }
 }
 
 /// The runtime's own namespaces belong to a user namespace above its own, so setns(2) does not lead

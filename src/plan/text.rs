@@ -75,7 +75,7 @@ impl Plan {
         steps.sort_by_key(|planned| match (planned.phase, &planned.step) {
             (Phase::Prepare, _) => 0,
             // The intermediate process waits for its id maps.
-            (Phase::Parent, Step::IdMap { .. }) => 1,
+            (Phase::Parent, Step::IdMap { .. }) if !self.enters_before_user => 1,
             (Phase::Clone, _) => 2,
             (Phase::Parent, _) => 3,
             (Phase::Init, Step::WaitForStart) => 6,

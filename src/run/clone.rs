@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::attend;
 use super::init::{self, Inherited};
 use super::sync::{self, Report};
 use crate::config::NamespaceKind;
@@ -31,10 +32,10 @@ pub fn spawn(
     cgroup: Option<BorrowedFd>,
 ) -> std::result::Result<Spawned, (Option<usize>, Fail)> {
     let new_user = libc::CLONE_NEWUSER as u64;
-    let flags = if plan.intermediate {
-        plan.clone_flags & new_user
-    } else {
-        plan.clone_flags
+    let flags = match (plan.intermediate, plan.enters_before_user) {
+        (false, _) => plan.clone_flags,
+        (true, false) => plan.clone_flags & new_user,
+        (true, true) => 0,
     };
     let own = Own::leave(plan, &inherited)?;
     let cloned = process::clone3(flags, cgroup, false);
@@ -94,7 +95,8 @@ impl Own {
 
 /// Whether the runtime does this step of [`Phase::Clone`] and not the intermediate process.
 fn is_runtimes(plan: &Plan, step: &Step) -> bool {
-    !plan.intermediate || (plan.new_user_namespace && matches!(step, Step::JoinNamespace { .. }))
+    let in_new_user = plan.new_user_namespace && !plan.enters_before_user;
+    !plan.intermediate || (in_new_user && matches!(step, Step::JoinNamespace { .. }))
 }
 
 /// namespaces(7), the /proc/PID/ns directory.
@@ -158,13 +160,15 @@ fn sorted_map(text: &str) -> Vec<Vec<&str>> {
     lines
 }
 
-/// Enters the user namespace, gets its rights, makes init as the runtime's own child and is done.
+/// Enters the user namespace and gets its rights, unless only init shall be in it; enters the
+/// others, makes init as the runtime's own child and is done.
 fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
     if let Err(fail) = inherited.keep_only(plan) {
         init::tell(&inherited.runtime, 0, fail, None);
         process::exit(1)
     }
     if plan.new_user_namespace
+        && !plan.enters_before_user
         && !matches!(sync::receive_go(&inherited.runtime, false), Ok(Some(_)))
     {
         process::exit(1);
@@ -176,7 +180,10 @@ fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
             process::exit(1);
         }
     }
-    let flags = plan.clone_flags & !(libc::CLONE_NEWUSER as u64);
+    let flags = match plan.enters_before_user {
+        true => plan.clone_flags,
+        false => plan.clone_flags & !(libc::CLONE_NEWUSER as u64),
+    };
     match process::clone3(flags, None, true) {
         // Else init could speak before this process has named it.
         Ok(Cloned::Child) => init::run(plan, inherited, true),
@@ -205,6 +212,9 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
         Some((Report::Pid(pid), _)) => {
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
             let pidfd = process::open_pid(pid).map_err(lost)?;
+            if plan.enters_before_user {
+                attend::write_maps(plan, pid)?;
+            }
             sync::send_go(connection.as_fd(), &[]).map_err(lost)?;
             Ok(Spawned { pid, pidfd })
         }

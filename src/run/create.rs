@@ -156,7 +156,7 @@ fn make(
     let first = clone::spawn(request.plan, inherited, cgroup)
         .map_err(|(position, fail)| clone_error(request.plan, position, fail))?;
     undo.process = first.pidfd.try_clone().ok();
-    if request.plan.new_user_namespace {
+    if request.plan.new_user_namespace && !request.plan.enters_before_user {
         attend::write_maps(request.plan, first.pid)?;
         sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
     }
