@@ -7,6 +7,7 @@ pub fn main(args: &[String]) -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["syscall", number] => system_call(number),
+        ["notify", message] => notify(message),
         _ => {
             eprintln!("runtime-tests: no probe {words:?}");
             ExitCode::from(2)
@@ -24,4 +25,14 @@ fn system_call(number: &str) -> ExitCode {
     let errno = std::io::Error::last_os_error().raw_os_error();
     println!("{}", if result < 0 { errno.unwrap_or(-1) } else { 0 });
     ExitCode::SUCCESS
+}
+
+/// Says `message` to NOTIFY_SOCKET and stays.
+fn notify(message: &str) -> ExitCode {
+    let path = std::env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET is set");
+    let socket = std::os::unix::net::UnixDatagram::unbound().expect("socket");
+    socket.send_to(message.as_bytes(), path).expect("send");
+    loop {
+        std::thread::park();
+    }
 }

@@ -72,6 +72,7 @@ pub fn options(id: &str, shape: &cli::Shape, driver: CgroupDriver) -> plan::Opti
         no_cgroup: driver == CgroupDriver::Disabled,
         preserved_fds: shape.preserve_fds.saturating_add(listen_fds),
         listen_fds,
+        notify: None,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{Phase, Plan};
+use crate::run::sd_notify::{self, SdNotify};
 use crate::run::{self, Created, Request, relay};
 use crate::state::Status;
 use crate::sys::process;
@@ -49,14 +50,27 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         pidfd,
         terminal,
     } = created;
+    let notify = SdNotify::bind(&dir.path);
+    let notify = match notify {
+        Ok(notify) => notify,
+        Err(error) => {
+            destroy(context, &dir, &state)?;
+            return Err(error);
+        }
+    };
     let started = run::start(&dir.path, &state, || Ok(plan.clone()))
         .and_then(|()| run::run_hooks(&plan, Phase::Started, &state, Status::Running));
     let status = match (started, signals) {
         (Ok(()), Some(signals)) => {
             context.log.succeed();
-            relay::relay(&signals, state.pid, &pidfd, terminal)
+            relay::relay(&signals, state.pid, &pidfd, terminal, notify)
         }
-        (Ok(()), None) => return Ok(0),
+        (Ok(()), None) => {
+            return match notify {
+                Some(notify) => notify.wait(state.pid, &pidfd).map(|()| 0),
+                None => Ok(0),
+            };
+        }
         (Err(error), _) => Err(error),
     };
     if status.is_err() || !args.keep {
@@ -66,7 +80,11 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
 }
 
 fn make(context: &Context, setup: &Setup, mode: Mode) -> Result<(Created, Plan)> {
-    let options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global)?);
+    let mut options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global)?);
+    if std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) {
+        let dir = context.root.container(&setup.id)?;
+        options.notify = Some(dir.path.join(sd_notify::DIRECTORY));
+    }
     check_preserved(options.preserved_fds)?;
     let loaded = Loaded::read(&setup.bundle)?;
     check_terminal(&loaded.config, setup, mode)?;

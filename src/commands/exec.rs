@@ -51,7 +51,13 @@ fn execute(context: &Context, args: &Exec, request: &ExecRequest) -> Result<u8> 
     }
     let executed = run::exec(request)?;
     context.log.succeed();
-    relay::relay(&signals, executed.pid, &executed.pidfd, executed.terminal)
+    relay::relay(
+        &signals,
+        executed.pid,
+        &executed.pidfd,
+        executed.terminal,
+        None,
+    )
 }
 
 fn check_status(status: Status, ignore_paused: bool) -> Result<()> {

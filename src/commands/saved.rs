@@ -28,6 +28,7 @@ impl Saved {
                 no_cgroup: state.options.no_cgroup,
                 listen_fds: state.options.listen_fds,
                 preserved_fds: state.options.preserved_fds,
+                notify: state.options.notify.clone(),
             },
         })
     }

@@ -6,7 +6,8 @@ use crate::cli::Id;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Phase;
 use crate::run;
-use crate::state::{Dir, State, Status};
+use crate::run::sd_notify::SdNotify;
+use crate::state::{Dir, State, Status, open_process};
 
 /// Lets the created container execute its process, and runs the poststart hooks.
 pub fn start(context: &Context, args: &Id) -> Result<()> {
@@ -28,6 +29,7 @@ pub fn start(context: &Context, args: &Id) -> Result<()> {
         start_nothing(context, &dir, &state, &saved);
         return Ok(());
     }
+    let notify = SdNotify::bind(&dir.path)?;
     let started = run::start(&dir.path, &state, || saved.plan()).and_then(|()| {
         if saved.config.hooks.poststart.is_empty() {
             return Ok(());
@@ -41,7 +43,11 @@ pub fn start(context: &Context, args: &Id) -> Result<()> {
         // Source: runtime-spec 1.3, runtime.md, lifecycle, steps 7 and 10.
         destroy(context, &dir, &state)?;
     }
-    started
+    started?;
+    match (notify, open_process(state.pid, state.start_time)?) {
+        (Some(notify), Some(pidfd)) => notify.wait(state.pid, &pidfd),
+        _ => Ok(()),
+    }
 }
 
 /// Without a process there is an error to tell, and init ends. The exit status says that the

@@ -1,5 +1,7 @@
 //! The order of everything.
 
+use std::path::PathBuf;
+
 use super::{
     Phase, Plan, RootSwitch, Step, cgroup, hooks, labels, mounts, namespaces, process, rootfs,
 };
@@ -20,6 +22,8 @@ pub struct Options {
     pub no_cgroup: bool,
     /// `--preserve-fds`, with the descriptors of `LISTEN_FDS` counted in.
     pub preserved_fds: u32,
+    /// NOTIFY_SOCKET is set: the host's directory that the container sees as `/run/notify`.
+    pub notify: Option<PathBuf>,
     /// `LISTEN_FDS` of the runtime's environment.
     pub listen_fds: u32,
 }
@@ -43,6 +47,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     plan.reach_for_init = reach_for_init(config, host);
     rootfs::before_mounts(&mut plan, config)?;
     mounts::steps(&mut plan, config, host, &options.id)?;
+    mounts::notify(&mut plan, config, options)?;
     rootfs::devices(&mut plan, config, host)?;
     process::make_cwd(&mut plan, config)?;
     hooks::create(&mut plan, config)?;

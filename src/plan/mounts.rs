@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use super::{
-    Bind, BindAttrs, BindSource, Filesystem, IfDenied, Phase, Plan, Remount, Step, c_path,
+    Bind, BindAttrs, BindSource, Filesystem, IfDenied, Options, Phase, Plan, Remount, Step, c_path,
     c_string, cgroup, labels, rootfs,
 };
 use crate::config::{Config, Mount, Namespace, Propagation};
@@ -54,6 +54,35 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, id: &str) -> 
         };
         plan.push(Phase::Init, &mount.field, step);
     }
+    Ok(())
+}
+
+/// The directory with the socket on which the container says that it is ready.
+pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Result<()> {
+    let Some(directory) = &options.notify else {
+        return Ok(());
+    };
+    let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let recursive = !rootfs::root_is_shared(config) && rootfs::has_mount_namespace(config);
+    let flag = rootfs::propagation_flag(config);
+    let bind = Bind {
+        source: BindSource::Host(c_path("NOTIFY_SOCKET", directory)?),
+        target: c"/run/notify".into(),
+        recursive: false,
+        attrs: BindAttrs {
+            set,
+            ..BindAttrs::default()
+        },
+        propagation: recursive
+            .then_some(Propagation {
+                flag,
+                recursive: true,
+            })
+            .into_iter()
+            .collect(),
+        on_proc: false,
+    };
+    plan.push(Phase::Init, "NOTIFY_SOCKET", Step::Bind(bind));
     Ok(())
 }
 

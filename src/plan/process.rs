@@ -186,6 +186,9 @@ fn exec(process: &Process, options: &Options) -> Result<Exec> {
     for (index, entry) in process.env.iter().enumerate() {
         env.push(c_string(&format!("process.env[{index}]"), entry.as_str())?);
     }
+    if options.notify.is_some() {
+        env.push(c"NOTIFY_SOCKET=/run/notify/notify.sock".into());
+    }
     if options.listen_fds > 0 {
         env.push(c_string(
             "LISTEN_FDS",

@@ -8,7 +8,7 @@ use super::clone::{self, Spawned};
 use super::init::Inherited;
 use super::sync;
 use super::teardown::Undo;
-use super::{host_mount, prepare, start, words};
+use super::{host_mount, prepare, sd_notify, start, words};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
@@ -51,9 +51,12 @@ pub struct Created {
 /// # Errors
 /// The step that failed, by its property of the config.
 pub fn create(request: &Request) -> Result<Created> {
-    let opened = prepare::open(request.plan, request.host)?;
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let mut undo = Undo::new(request.root.claim(&request.options.id)?);
+    if request.options.notify.is_some() {
+        sd_notify::make_directory(&undo.dir().path)?;
+    }
+    let opened = prepare::open(request.plan, request.host)?;
     let mut state = first_state(request);
     refuse_used_cgroup(&state)?;
     let made = make(

@@ -13,6 +13,7 @@ mod prepare;
 mod reach;
 mod reason;
 pub mod relay;
+pub mod sd_notify;
 mod start;
 pub mod sync;
 pub mod teardown;

@@ -11,6 +11,7 @@ use nix::sys::termios::{self, SetArg, Termios};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, isatty};
 
+use super::sd_notify::SdNotify;
 use crate::error::{Error, Result};
 use crate::sys::{path, process, terminal};
 
@@ -53,7 +54,13 @@ pub fn become_subreaper() -> Result<()> {
 ///
 /// # Errors
 /// A system call failed; the caller's terminal is restored all the same.
-pub fn relay(signals: &Signals, pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<u8> {
+pub fn relay(
+    signals: &Signals,
+    pid: i32,
+    pidfd: &OwnedFd,
+    master: Option<OwnedFd>,
+    mut notify: Option<SdNotify>,
+) -> Result<u8> {
     let mut terminal = master.map(Terminal::new).transpose()?;
     let mut status = None;
     while status.is_none() {
@@ -63,6 +70,9 @@ pub fn relay(signals: &Signals, pid: i32, pidfd: &OwnedFd, master: Option<OwnedF
             PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
             PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
         ];
+        if let Some(notify) = &notify {
+            polled.push(PollFd::new(notify.fd(), PollFlags::POLLIN));
+        }
         let first = polled.len();
         polled.extend(output.map(|(fd, events)| PollFd::new(fd, events)));
         polled.extend(input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -72,10 +82,15 @@ pub fn relay(signals: &Signals, pid: i32, pidfd: &OwnedFd, master: Option<OwnedF
         }
         let ready = |index: usize| polled[index].any().unwrap_or(false);
         let (signalled, ended) = (ready(0), ready(1));
+        let notified = notify.is_some() && ready(first - 1);
         let outputs = output.is_some() && ready(first);
         let typed = input.is_some() && ready(polled.len() - 1);
         if let Some(terminal) = &mut terminal {
             terminal.serve(outputs, typed);
+        }
+        // The runtime stays between, so the manager keeps it as the main process.
+        if notified && notify.as_ref().is_some_and(|notify| notify.serve(None)) {
+            notify = None;
         }
         if signalled {
             forward(signals, pidfd, terminal.as_ref())?;

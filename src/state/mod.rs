@@ -79,7 +79,7 @@ impl Cgroup {
 }
 
 /// Flags of `create` that later verbs must follow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Options {
     pub systemd_cgroup: bool,
@@ -89,6 +89,9 @@ pub struct Options {
     pub no_cgroup: bool,
     pub listen_fds: u32,
     pub preserved_fds: u32,
+    /// The directory with the container's NOTIFY_SOCKET.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<PathBuf>,
 }
 
 impl From<&plan::Options> for Options {
@@ -100,6 +103,7 @@ impl From<&plan::Options> for Options {
             no_cgroup: options.no_cgroup,
             listen_fds: options.listen_fds,
             preserved_fds: options.preserved_fds,
+            notify: options.notify.clone(),
         }
     }
 }

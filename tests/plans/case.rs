@@ -136,6 +136,7 @@ fn options(case: &Value) -> Options {
         no_cgroup: flag("no_cgroup"),
         preserved_fds: number("preserved_fds"),
         listen_fds: number("listen_fds"),
+        notify: case["notify"].as_str().map(PathBuf::from),
     }
 }
 

@@ -35,6 +35,7 @@ mod protect;
 mod ps;
 mod refusals;
 mod rootfs;
+mod sd_notify;
 mod seccomp;
 mod selftest;
 mod state_list;
@@ -78,6 +79,7 @@ const FILES: &[&[Test]] = &[
     protect::TESTS,
     refusals::TESTS,
     rootfs::TESTS,
+    sd_notify::TESTS,
     seccomp::TESTS,
     state_list::TESTS,
     update::TESTS,
