@@ -24,7 +24,6 @@ pub const TESTS: &[Test] = tests![
     cgroup_with_processes_is_refused_and_kept[Need::NotAPeer],
     missing_hooks_are_named[Need::NotAPeer],
     failing_hooks_are_named[Need::NotAPeer],
-    container_without_process_cannot_start[Need::NotAPeer],
     descriptors_that_are_not_open_are_refused[Need::NotAPeer],
 ];
 
@@ -347,14 +346,6 @@ fn failing_hooks_are_named(t: &Sandbox) {
             bundle_refused(t, bundle, &[&field, "/bin/sh", words]);
         }
     }
-}
-
-fn container_without_process_cannot_start(t: &Sandbox) {
-    let container = t.bundle().remove("/process").container();
-    container.create().ok();
-    container.start().exits(1).fails_with("process: ");
-    assert_eq!(container.status(), "created");
-    container.delete().ok();
 }
 
 fn descriptors_that_are_not_open_are_refused(t: &Sandbox) {
