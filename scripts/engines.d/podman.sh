@@ -101,7 +101,8 @@ full_cpu_limit() { needs_limits; [ "$(limit cpu.max --cpus 0.5)" = '50000 100000
 full_pids_limit() { needs_limits; [ "$(limit pids.max --pids-limit 50)" = 50 ]; }
 full_out_of_memory() {
   needs_limits
-  start greedy --memory 16m --memory-swap 16m "$image" sh -c 'head -c 64m /dev/zero | tail'
+  # The shell outlives it: conmon has to see the event while the cgroup is there.
+  start greedy --memory 16m --memory-swap 16m "$image" sh -c 'head -c 64m /dev/zero | tail; sleep 2'
   podman wait greedy
   podman inspect -f '{{.State.OOMKilled}}' greedy | grep true
   remove greedy
