@@ -238,6 +238,7 @@ impl WithCgroup {
         state.cgroup = Some(state::Cgroup {
             mount: hierarchy.mount,
             path: format!("/{}", path.display()),
+            unit: None,
         });
         state.save(&fixture.dir).unwrap();
         Some(Self {

@@ -4,9 +4,11 @@
 //! Placement, freezer, kill and the device program belong to the core of cgroup v2 and need no
 //! controller. Sources: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
 
+mod dbus;
 mod file;
 mod lifecycle;
 mod stats;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -25,6 +27,15 @@ use crate::sys::{Fail, bpf, path as syspath};
 
 pub use tree::enable;
 pub use watch::{Event, Watch};
+
+/// The cgroup of a process as in its cgroup2 line of /proc/PID/cgroup; `None` if it is gone.
+/// cgroups(7).
+pub fn of_process(pid: i32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .map(str::to_owned)
+}
 
 /// An open cgroup directory.
 #[derive(Debug)]
@@ -104,6 +115,24 @@ impl Cgroup {
             }) => Ok(None),
             Err(fail) => Err(Error::sys(path.display().to_string(), fail.op, fail.errno)),
         }
+    }
+
+    /// Opens the cgroup that systemd has made for the unit `name` around the process `pid`.
+    ///
+    /// # Errors
+    /// The process is gone, or is somewhere else.
+    pub fn open_unit(mount: &Path, name: &str, pid: i32) -> Result<Self> {
+        let what = format!("linux.cgroupsPath: systemd unit {name}");
+        let found = of_process(pid).unwrap_or_default();
+        // systemd puts an underscore before a name that the kernel could take for a control file.
+        let last = found.rsplit('/').next().unwrap_or_default();
+        if last.trim_start_matches('_') != name.trim_start_matches('_') {
+            let message = format!("{what}: process {pid} is not in it but in {found:?}");
+            return Err(Error::new(Kind::Setup, message)
+                .hint("the process may have been killed; systemd must see the same processes"));
+        }
+        Self::open(&mount.join(found.trim_start_matches('/')))?
+            .ok_or_else(|| Error::new(Kind::Setup, format!("{what}: its cgroup is gone")))
     }
 
     /// The absolute path, as the state of the container keeps it.

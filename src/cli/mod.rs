@@ -85,7 +85,8 @@ pub struct Global {
 
     /// Let systemd manage the cgroups of the container.
     ///
-    /// Not available yet: the commands that make a container refuse it, the others accept it.
+    /// Each container gets a transient scope, and linux.cgroupsPath is SLICE:PREFIX:NAME. The
+    /// commands that make a container read this flag; the others know from the container.
     #[arg(long)]
     pub systemd_cgroup: bool,
 

@@ -70,6 +70,7 @@ pub fn options(id: &str, shape: &cli::Shape, driver: CgroupDriver) -> plan::Opti
         no_pivot: shape.no_pivot,
         no_new_keyring: shape.no_new_keyring,
         no_cgroup: driver == CgroupDriver::Disabled,
+        systemd: driver == CgroupDriver::Systemd,
         preserved_fds: shape.preserve_fds.saturating_add(listen_fds),
         listen_fds,
         notify: None,

@@ -80,7 +80,7 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
 }
 
 fn make(context: &Context, setup: &Setup, mode: Mode) -> Result<(Created, Plan)> {
-    let mut options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global)?);
+    let mut options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global));
     if std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) {
         let dir = context.root.container(&setup.id)?;
         options.notify = Some(dir.path.join(sd_notify::DIRECTORY));

@@ -104,8 +104,8 @@ fn linux() -> Value {
         "cgroup": {
             "v1": false,
             "v2": true,
-            "systemd": false,
-            "systemdUser": false,
+            "systemd": true,
+            "systemdUser": true,
             "rdma": true,
         },
         "seccomp": {

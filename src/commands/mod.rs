@@ -86,6 +86,8 @@ impl Context<'_> {
 pub enum CgroupDriver {
     /// This runtime makes it in the cgroup2 file system.
     Cgroupfs,
+    /// systemd makes it, with a unit around the container.
+    Systemd,
     /// Nobody: the container stays in the cgroup of its caller.
     Disabled,
 }
@@ -93,19 +95,12 @@ pub enum CgroupDriver {
 impl CgroupDriver {
     /// What the global flags ask for; for verbs that make a container. The others take it from the
     /// state, because engines do not repeat the flag.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`]: systemd was asked for.
-    pub fn of(global: &Global) -> Result<Self> {
-        let flag = match (global.systemd_cgroup, global.cgroup_manager) {
-            (_, Some(CgroupManager::Disabled)) => return Ok(Self::Disabled),
-            (_, Some(CgroupManager::Systemd)) => "--cgroup-manager systemd",
-            (true, _) => "--systemd-cgroup",
-            _ => return Ok(Self::Cgroupfs),
-        };
-        let message = format!("{flag}: cgroups are managed through the cgroup2 file system only");
-        Err(Error::new(Kind::Usage, message)
-            .hint("set the engine's cgroup manager or cgroup driver to cgroupfs"))
+    pub fn of(global: &Global) -> Self {
+        match (global.cgroup_manager, global.systemd_cgroup) {
+            (Some(CgroupManager::Disabled), _) => Self::Disabled,
+            (Some(CgroupManager::Systemd), _) | (_, true) => Self::Systemd,
+            (Some(CgroupManager::Cgroupfs) | None, false) => Self::Cgroupfs,
+        }
     }
 }
 
@@ -187,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systemd_is_refused_and_the_others_are_told_apart() {
+    fn the_driver_is_told_by_either_flag() {
         let of = |systemd_cgroup, cgroup_manager| {
             CgroupDriver::of(&Global {
                 systemd_cgroup,
@@ -195,17 +190,16 @@ mod tests {
                 ..Global::default()
             })
         };
-        assert_eq!(of(false, None).unwrap(), CgroupDriver::Cgroupfs);
+        assert_eq!(of(false, None), CgroupDriver::Cgroupfs);
+        assert_eq!(of(true, None), CgroupDriver::Systemd);
         assert_eq!(
-            of(true, Some(CgroupManager::Disabled)).unwrap(),
+            of(false, Some(CgroupManager::Systemd)),
+            CgroupDriver::Systemd
+        );
+        assert_eq!(
+            of(true, Some(CgroupManager::Disabled)),
             CgroupDriver::Disabled
         );
-        let error = of(true, None).unwrap_err().to_string();
-        assert!(error.starts_with("--systemd-cgroup: "), "{error}");
-        let error = of(false, Some(CgroupManager::Systemd))
-            .unwrap_err()
-            .to_string();
-        assert!(error.starts_with("--cgroup-manager systemd: "), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::cli::Update;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
+use crate::plan::systemd::{limits, round_quota};
 use crate::spec;
 use crate::state::{self, Dir, State, Status};
 
@@ -53,14 +54,24 @@ fn change(context: &Context, dir: &Dir, state: &State, saved: &[u8], request: &[
 fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
     let cgroup = cgroup_of(state)?;
     let host = Host::probe()?;
-    let writes = writes(&update.resources, hierarchy(&host)?)?;
-    if let Some(place) = &state.cgroup {
+    let mut writes = writes(&update.resources, hierarchy(&host)?)?;
+    let unit = state.cgroup.as_ref().and_then(|place| place.unit.as_ref());
+    if unit.is_some() {
+        round_quota(&mut writes)?;
+    } else if let Some(place) = &state.cgroup {
         let below = Path::new(place.path.trim_start_matches('/'));
         cgroup::enable(&place.mount, below, &controllers(&writes))?;
     }
+    let properties = match unit {
+        Some(_) => limits(&writes)?,
+        None => Vec::new(),
+    };
     let applied = cgroup.write_all(&writes)?;
-    state::write_atomically(&dir.config_file(), &update.config, 0o600)
-        .map_err(|error| applied.take_back(error))
+    unit.map_or(Ok(()), |unit| {
+        cgroup::systemd::set(unit.manager(), &unit.name, &properties)
+    })
+    .and_then(|()| state::write_atomically(&dir.config_file(), &update.config, 0o600))
+    .map_err(|error| applied.take_back(error))
 }
 
 fn refuse_intel_rdt(args: &Update) -> Result<()> {

@@ -20,6 +20,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// `--cgroup-manager disabled`: the container stays in its caller's cgroup.
     pub no_cgroup: bool,
+    /// `--systemd-cgroup`: systemd makes the cgroup.
+    pub systemd: bool,
     /// `--preserve-fds`, with the descriptors of `LISTEN_FDS` counted in.
     pub preserved_fds: u32,
     /// NOTIFY_SOCKET is set: the host's directory that the container sees as `/run/notify`.
@@ -40,7 +42,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     if !options.no_cgroup {
         plan.warnings
             .extend(cgroup::warnings(&config.linux.resources));
-        plan.steps = cgroup::steps(config, &options.id, host)?;
+        plan.steps = cgroup::steps(config, options, host)?;
     }
     plan.mount_label = labels::mount(&mut plan, config, host)?;
     namespaces::steps(&mut plan, config, host, options)?;

@@ -9,7 +9,7 @@ mod tests;
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Phase, Planned, Step, devices};
+use super::{Options, Phase, Planned, Step, devices, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupHost, Host};
@@ -168,30 +168,31 @@ pub fn controllers(writes: &[Write]) -> Vec<String> {
     names
 }
 
-/// The steps that make, limit and hand over the container's cgroup, before any process exists.
-pub fn steps(config: &Config, id: &str, host: &Host) -> Result<Vec<Planned>> {
+/// The steps that make, limit and hand over the container's cgroup: before any process exists, or
+/// around the first one if systemd makes it, which takes no unit without a process.
+pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Planned>> {
     let cgroup = hierarchy(host)?;
     let linux = &config.linux;
-    let writes = writes(&linux.resources, cgroup)?;
-    let controllers = controllers(&writes);
-    let optional = STATISTICS
-        .iter()
-        .map(|name| (*name).to_owned())
-        .filter(|name| cgroup.controllers.contains(name) && !controllers.contains(name))
-        .collect();
-    let create = Step::CreateCgroup {
-        path: path(linux.cgroups_path.as_deref(), id, cgroup)?,
-        // Engines give every container a cgroup; without privileges it is worth having only for
-        // a limit, and a session without delegation cannot make one.
-        required: is_privileged(host) || !writes.is_empty(),
-        controllers,
-        optional,
+    let mut writes = writes(&linux.resources, cgroup)?;
+    let (phase, make) = if options.systemd {
+        systemd::round_quota(&mut writes)?;
+        let path = linux.cgroups_path.as_deref();
+        let unit = systemd::unit(path, &options.id, &config.annotations, &writes, host)?;
+        (Phase::Parent, Step::SystemdUnit(unit))
+    } else {
+        let make = create(config, &options.id, host, cgroup, &writes)?;
+        (Phase::Prepare, make)
     };
-    let mut steps = vec![planned("linux.cgroupsPath", create)];
+    let planned = |field: &str, step| Planned {
+        phase,
+        field: field.to_owned(),
+        step,
+    };
+    let mut steps = vec![planned("linux.cgroupsPath", make)];
     steps.extend(
         writes
             .into_iter()
-            .map(|write| planned(write.field.clone(), Step::CgroupWrite(write))),
+            .map(|write| planned(&write.field.clone(), Step::CgroupWrite(write))),
     );
     if is_privileged(host)
         && let Some(program) = devices::compile(&linux.resources.devices)?
@@ -202,17 +203,33 @@ pub fn steps(config: &Config, id: &str, host: &Host) -> Result<Vec<Planned>> {
         ));
     }
     if let Some((uid, field)) = delegation(config) {
-        steps.push(planned(field, Step::DelegateCgroup { uid }));
+        steps.push(planned(&field, Step::DelegateCgroup { uid }));
     }
     Ok(steps)
 }
 
-fn planned(field: impl Into<String>, step: Step) -> Planned {
-    Planned {
-        phase: Phase::Prepare,
-        field: field.into(),
-        step,
-    }
+/// The directory that the runtime makes itself.
+fn create(
+    config: &Config,
+    id: &str,
+    host: &Host,
+    cgroup: &CgroupHost,
+    writes: &[Write],
+) -> Result<Step> {
+    let controllers = controllers(writes);
+    let optional = STATISTICS
+        .iter()
+        .map(|name| (*name).to_owned())
+        .filter(|name| cgroup.controllers.contains(name) && !controllers.contains(name))
+        .collect();
+    Ok(Step::CreateCgroup {
+        path: path(config.linux.cgroups_path.as_deref(), id, cgroup)?,
+        // Engines give every container a cgroup; without privileges it is worth having only for
+        // a limit, and a session without delegation cannot make one.
+        required: is_privileged(host) || !writes.is_empty(),
+        controllers,
+        optional,
+    })
 }
 
 /// The cgroup2 hierarchy, or the sentence that says what to do without one.

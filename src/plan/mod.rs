@@ -16,6 +16,7 @@ mod process;
 mod rootfs;
 pub mod seccomp;
 pub mod syscalls;
+pub mod systemd;
 mod text;
 
 pub use build::{Options, build};
@@ -276,6 +277,8 @@ pub enum Step {
         /// If not, a caller without the right to make it goes on without a cgroup.
         required: bool,
     },
+    /// A transient unit around the new process, and with it its cgroup: StartTransientUnit.
+    SystemdUnit(systemd::Unit),
     /// One control file of the container's cgroup.
     CgroupWrite(cgroup::Write),
     /// BPF_PROG_ATTACH of a BPF_CGROUP_DEVICE program.
@@ -468,6 +471,18 @@ impl Plan {
             )
         };
         !self.steps.iter().any(chroot)
+    }
+
+    /// Whether the process of clone3(2) waits for the runtime: for its id maps, or for a cgroup that
+    /// is made only around a process.
+    pub fn first_waits(&self) -> bool {
+        let unit = |planned: &Planned| matches!(planned.step, Step::SystemdUnit(_));
+        self.first_has_maps() || self.steps.iter().any(unit)
+    }
+
+    /// Whether the process of clone3(2) is in the new user namespace, and not only a later one.
+    pub fn first_has_maps(&self) -> bool {
+        self.new_user_namespace && !self.enters_before_user
     }
 
     /// Whether a phase has any step.

@@ -76,6 +76,8 @@ impl Plan {
             (Phase::Prepare, _) => 0,
             // The intermediate process waits for its id maps.
             (Phase::Parent, Step::IdMap { .. }) if !self.enters_before_user => 1,
+            // And so does the first process, for its cgroup.
+            (Phase::Parent, step) if step.is_cgroup() => 1,
             (Phase::Clone, _) => 2,
             (Phase::Parent, _) => 3,
             (Phase::Init, Step::WaitForStart) => 6,
@@ -128,10 +130,23 @@ fn write_step(text: &mut String, planned: &Planned) {
 }
 
 impl Step {
+    /// It makes or changes the container's cgroup.
+    pub const fn is_cgroup(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateCgroup { .. }
+                | Self::SystemdUnit(_)
+                | Self::CgroupWrite(_)
+                | Self::DeviceProgram(_)
+                | Self::DelegateCgroup { .. }
+        )
+    }
+
     /// The step in one word, for machines.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::CreateCgroup { .. } => "create-cgroup",
+            Self::SystemdUnit(_) => "systemd-unit",
             Self::CgroupWrite(_) => "cgroup-write",
             Self::DeviceProgram(_) => "device-program",
             Self::DelegateCgroup { .. } => "delegate-cgroup",

@@ -43,7 +43,7 @@ pub fn spawn(
         if plan.intermediate {
             intermediate(plan, inherited)
         }
-        init::run(plan, inherited, plan.new_user_namespace)
+        init::run(plan, inherited, plan.first_waits())
     }
     own.come_back().map_err(|fail| (None, fail))?;
     match cloned {
@@ -95,7 +95,7 @@ impl Own {
 
 /// Whether the runtime does this step of [`Phase::Clone`] and not the intermediate process.
 fn is_runtimes(plan: &Plan, step: &Step) -> bool {
-    let in_new_user = plan.new_user_namespace && !plan.enters_before_user;
+    let in_new_user = plan.first_has_maps();
     !plan.intermediate || (in_new_user && matches!(step, Step::JoinNamespace { .. }))
 }
 
@@ -167,10 +167,7 @@ fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
         init::tell(&inherited.runtime, 0, fail, None);
         process::exit(1)
     }
-    if plan.new_user_namespace
-        && !plan.enters_before_user
-        && !matches!(sync::receive_go(&inherited.runtime, false), Ok(Some(_)))
-    {
+    if plan.first_waits() && !matches!(sync::receive_go(&inherited.runtime, false), Ok(Some(_))) {
         process::exit(1);
     }
     let steps = plan.phase(Phase::Clone);

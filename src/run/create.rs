@@ -9,7 +9,7 @@ use super::init::Inherited;
 use super::sync;
 use super::teardown::Undo;
 use super::{host_mount, prepare, sd_notify, start, words};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, systemd};
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -105,17 +105,19 @@ fn refuse_used_cgroup(state: &State) -> Result<()> {
 
 /// What `delete --force` needs if the runtime dies before the container is complete.
 fn first_state(request: &Request) -> State {
-    let cgroup = request
-        .plan
-        .steps
-        .iter()
-        .find_map(|planned| match &planned.step {
-            Step::CreateCgroup { path, .. } => Some(state::Cgroup {
-                mount: request.host.cgroup.as_ref()?.mount.clone(),
-                path: format!("/{}", path.display()),
-            }),
-            _ => None,
-        });
+    let place = |path: &Path, unit| {
+        Some(state::Cgroup {
+            mount: request.host.cgroup.as_ref()?.mount.clone(),
+            path: format!("/{}", path.display()),
+            unit,
+        })
+    };
+    let steps = &request.plan.steps;
+    let cgroup = steps.iter().find_map(|planned| match &planned.step {
+        Step::CreateCgroup { path, .. } => place(path, None),
+        Step::SystemdUnit(unit) => place(&unit.path, Some(unit.into())),
+        _ => None,
+    });
     State {
         oci_version: request.config.oci_version.clone(),
         id: request.options.id.clone(),
@@ -152,15 +154,19 @@ fn make(
         opened,
         bundle: plan::c_path("bundle", request.bundle)?,
     };
-    undo.cgroup = make_cgroup(request)?;
+    make_cgroup(request, undo, Phase::Prepare, None)?;
     mount_on_host(request, undo, state)?;
     process::set_dumpable(false).map_err(connection_lost)?;
     let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
     let first = clone::spawn(request.plan, inherited, cgroup)
         .map_err(|(position, fail)| clone_error(request.plan, position, fail))?;
     undo.process = first.pidfd.try_clone().ok();
-    if request.plan.new_user_namespace && !request.plan.enters_before_user {
+    make_cgroup(request, undo, Phase::Parent, Some(&first))?;
+    remember_cgroup(state, undo);
+    if request.plan.first_has_maps() {
         attend::write_maps(request.plan, first.pid)?;
+    }
+    if request.plan.first_waits() {
         sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
     }
     let spawned = if request.plan.intermediate {
@@ -214,13 +220,20 @@ pub(super) fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> E
     }
 }
 
-fn make_cgroup(request: &Request) -> Result<Option<Cgroup>> {
+/// Carries out the steps of a phase for the container's cgroup. `first` is the process that waits
+/// for it, if there is one yet.
+fn make_cgroup(
+    request: &Request,
+    undo: &mut Undo,
+    phase: Phase,
+    first: Option<&Spawned>,
+) -> Result<()> {
     let Some(hierarchy) = &request.host.cgroup else {
-        return Ok(None);
+        return Ok(());
     };
-    let mut made: Option<Cgroup> = None;
-    for (_, planned) in request.plan.phase(Phase::Prepare) {
-        let result = match (&planned.step, &made) {
+    let mount = &hierarchy.mount;
+    for (_, planned) in request.plan.phase(phase) {
+        match (&planned.step, &undo.cgroup) {
             (
                 Step::CreateCgroup {
                     path,
@@ -230,30 +243,36 @@ fn make_cgroup(request: &Request) -> Result<Option<Cgroup>> {
                 },
                 _,
             ) => {
-                let mount = &hierarchy.mount;
-                if *required {
-                    Cgroup::create(mount, path, controllers, optional).map(Some)
+                undo.cgroup = if *required {
+                    Some(Cgroup::create(mount, path, controllers, optional)?)
                 } else {
-                    Cgroup::create_if_permitted(mount, path, controllers, optional)
-                }
-                .map(|cgroup| made = cgroup)
+                    Cgroup::create_if_permitted(mount, path, controllers, optional)?
+                };
             }
-            (Step::CgroupWrite(write), Some(cgroup)) => cgroup.write(write),
+            (Step::SystemdUnit(unit), _) => {
+                let pid = first.map_or(0, |first| first.pid);
+                systemd::start(unit, pid)?;
+                undo.unit = Some(unit.into());
+                undo.cgroup = Some(Cgroup::open_unit(mount, &unit.name, pid)?);
+            }
+            (Step::CgroupWrite(write), Some(cgroup)) => cgroup.write(write)?,
             (Step::DeviceProgram(program), Some(cgroup)) => {
-                cgroup.attach_device_program(&program.insns)
+                cgroup.attach_device_program(&program.insns)?;
             }
-            (Step::DelegateCgroup { uid }, Some(cgroup)) => cgroup.delegate(*uid),
-            _ => Ok(()),
-        };
-        if let Err(error) = result {
-            if let Some(cgroup) = made {
-                // The failure that led here is the one to report.
-                let _ = cgroup.undo();
-            }
-            return Err(error);
+            (Step::DelegateCgroup { uid }, Some(cgroup)) => cgroup.delegate(*uid)?,
+            _ => {}
         }
     }
-    Ok(made)
+    Ok(())
+}
+
+/// Says where systemd has made the cgroup.
+fn remember_cgroup(state: &mut State, undo: &Undo) {
+    if let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.cgroup)
+        && let Ok(path) = cgroup.path().strip_prefix(&place.mount)
+    {
+        place.path = format!("/{}", path.display());
+    }
 }
 
 /// What comes last, in the order in which callers look: the state, then the pid file.

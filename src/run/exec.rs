@@ -10,7 +10,7 @@ use super::clone::{self, Spawned};
 use super::create::clone_error;
 use super::init::Inherited;
 use super::{notify, sync};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, State, Status};
@@ -45,8 +45,12 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
         .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let cgroups = cgroups(request)?;
-    let (connection, spawned) = spawn(request, &init, &cgroups)?;
-    let result = set_up(request, &sockets, &connection, &spawned);
+    let (connection, spawned, placed) = spawn(request, &init, &cgroups)?;
+    let result = match (placed, unit(request)) {
+        (false, Some(unit)) => systemd::attach(unit.manager(), &unit.name, spawned.pid),
+        _ => Ok(()),
+    }
+    .and_then(|()| set_up(request, &sockets, &connection, &spawned));
     if result.is_err() {
         // It may have ended by itself; the failure that led here is the one to report.
         let _ = process::kill(spawned.pidfd.as_fd(), libc::SIGKILL);
@@ -108,7 +112,7 @@ fn cgroups(request: &ExecRequest) -> Result<Vec<Cgroup>> {
         None => own,
     }];
     if request.cgroup.is_none()
-        && let Some(path) = cgroup_of(request.state.pid)
+        && let Some(path) = cgroup::of_process(request.state.pid)
     {
         paths.push(cgroup.mount.join(path.trim_start_matches('/')));
     }
@@ -144,19 +148,25 @@ fn below_container(own: &Path, below: &Path) -> Result<PathBuf> {
     Ok(own.join(below.strip_prefix("/").unwrap_or(below)))
 }
 
-/// The cgroup2 line of /proc/PID/cgroup. cgroups(7).
-fn cgroup_of(pid: i32) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .map(str::to_owned)
+/// The unit that systemd can put the process into, where the file system does not let the caller:
+/// from a session, the user's units lie beyond a cgroup that is not the user's.
+fn unit<'a>(request: &ExecRequest<'a>) -> Option<&'a state::Unit> {
+    match request.cgroup {
+        Some(_) => None,
+        None => request.state.cgroup.as_ref()?.unit.as_ref(),
+    }
 }
 
-fn spawn(request: &ExecRequest, init: &OwnedFd, cgroups: &[Cgroup]) -> Result<(OwnedFd, Spawned)> {
+/// The process, the connection to it, and whether it is in the container's cgroup.
+fn spawn(
+    request: &ExecRequest,
+    init: &OwnedFd,
+    cgroups: &[Cgroup],
+) -> Result<(OwnedFd, Spawned, bool)> {
     // Nothing of the runtime may be looked at from inside while the process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
     let mut places: Vec<_> = cgroups.iter().map(|cgroup| Some(cgroup.fd())).collect();
-    if places.is_empty() {
+    if places.is_empty() || unit(request).is_some() {
         places.push(None);
     }
     let mut last = None;
@@ -166,9 +176,9 @@ fn spawn(request: &ExecRequest, init: &OwnedFd, cgroups: &[Cgroup]) -> Result<(O
         match clone::spawn(request.plan, inherited, place) {
             Ok(first) if request.plan.intermediate => {
                 let spawned = clone::hand_over(request.plan, &first, &connection)?;
-                return Ok((connection, spawned));
+                return Ok((connection, spawned, place.is_some()));
             }
-            Ok(spawned) => return Ok((connection, spawned)),
+            Ok(spawned) => return Ok((connection, spawned, place.is_some())),
             // The cgroup has children with controllers, or is gone, or may not be entered.
             Err((None, fail))
                 if [

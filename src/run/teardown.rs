@@ -7,9 +7,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::host_mount;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
-use crate::state::{Claim, Dir, State, open_process};
+use crate::state::{Claim, Dir, State, Unit, open_process};
 use crate::sys::process;
 
 /// The time that killed processes get to leave their cgroup. The kernel frees their memory first,
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Undo {
     claim: Option<Claim>,
     pub cgroup: Option<Cgroup>,
+    /// The systemd unit of the cgroup.
+    pub unit: Option<Unit>,
     pub process: Option<OwnedFd>,
     /// What [`host_mount`] has put on a rootfs.
     pub mount: Option<(PathBuf, u64)>,
@@ -31,6 +33,7 @@ impl Undo {
         Self {
             claim: Some(claim),
             cgroup: None,
+            unit: None,
             process: None,
             mount: None,
         }
@@ -57,6 +60,7 @@ impl Undo {
         self.process = None;
         self.cgroup = None;
         self.mount = None;
+        self.unit = None;
         self.claim.take().expect("the guard is armed").keep()
     }
 
@@ -98,6 +102,10 @@ impl Drop for Undo {
             let _ = cgroup.kill();
             let _ = cgroup.wait_empty(PATIENCE);
             let _ = cgroup.undo();
+        }
+        if let Some(unit) = self.unit.take() {
+            // Without processes it ends by itself, but then its name would not be free yet.
+            let _ = systemd::stop(unit.manager(), &unit.name);
         }
         if let Some((rootfs, number)) = self.mount.take() {
             let _ = host_mount::detach(&rootfs, number);
@@ -177,6 +185,15 @@ fn open_cgroup(state: &State) -> Result<Option<Cgroup>> {
 /// rmdir(2) or unlink(2) failed.
 pub fn remove(dir: &Dir, state: &State) -> Result<()> {
     if let Some(cgroup) = open_cgroup(state)? {
+        if let Some(unit) = state
+            .cgroup
+            .as_ref()
+            .and_then(|cgroup| cgroup.unit.as_ref())
+        {
+            // It is stopped so that its name is free. Without processes it ends by itself, and so
+            // a systemd that does not answer is no reason to keep the container.
+            let _ = systemd::stop(unit.manager(), &unit.name);
+        }
         cgroup.remove()?;
     }
     if let Some(number) = state.rootfs_mount {

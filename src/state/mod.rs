@@ -25,6 +25,7 @@ pub use status::{Status, lock_init, open_process, start_time};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan;
+use crate::plan::systemd::Manager;
 
 /// The content of `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,40 @@ pub struct Cgroup {
     pub mount: PathBuf,
     /// Absolute below `mount`, as in /proc/PID/cgroup.
     pub path: String,
+    /// The systemd unit that it belongs to, if systemd made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+}
+
+/// A unit of systemd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// As in `docker-ID.scope`.
+    pub name: String,
+    /// The host user whose manager has it; PID 1 if there is none.
+    pub user: Option<u32>,
+}
+
+impl Unit {
+    /// The manager that has it.
+    pub fn manager(&self) -> Manager {
+        match self.user {
+            None => Manager::System,
+            Some(uid) => Manager::User { uid },
+        }
+    }
+}
+
+impl From<&plan::systemd::Unit> for Unit {
+    fn from(unit: &plan::systemd::Unit) -> Self {
+        Self {
+            name: unit.name.clone(),
+            user: match unit.manager {
+                Manager::System => None,
+                Manager::User { uid } => Some(uid),
+            },
+        }
+    }
 }
 
 impl Cgroup {
@@ -97,7 +132,7 @@ pub struct Options {
 impl From<&plan::Options> for Options {
     fn from(options: &plan::Options) -> Self {
         Self {
-            systemd_cgroup: false,
+            systemd_cgroup: options.systemd,
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             no_cgroup: options.no_cgroup,
@@ -241,6 +276,7 @@ mod tests {
             cgroup: Some(Cgroup {
                 mount: "/sys/fs/cgroup".into(),
                 path: "/a/one".to_owned(),
+                unit: None,
             }),
             private_pid_namespace: true,
             ..State::default()

@@ -196,6 +196,7 @@ mod tests {
         let cgroup = super::super::Cgroup {
             mount: path.clone(),
             path: "/cg".to_owned(),
+            unit: None,
         };
         std::fs::create_dir(cgroup.dir()).unwrap();
         std::fs::write(

@@ -134,6 +134,7 @@ fn options(case: &Value) -> Options {
         no_pivot: flag("no_pivot"),
         no_new_keyring: flag("no_new_keyring"),
         no_cgroup: flag("no_cgroup"),
+        systemd: flag("systemd"),
         preserved_fds: number("preserved_fds"),
         listen_fds: number("listen_fds"),
         notify: case["notify"].as_str().map(PathBuf::from),

@@ -40,6 +40,7 @@ mod seccomp;
 mod selftest;
 mod state_list;
 mod sysctl;
+mod systemd;
 mod terminal;
 mod tmpfs;
 mod update;
@@ -84,6 +85,7 @@ const FILES: &[&[Test]] = &[
     state_list::TESTS,
     update::TESTS,
     sysctl::TESTS,
+    systemd::TESTS,
     terminal::TESTS,
     tmpfs::TESTS,
     userns_fs::TESTS,

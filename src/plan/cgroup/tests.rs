@@ -207,6 +207,13 @@ fn controllers_of_the_writes() {
     );
 }
 
+fn options(id: &str) -> Options {
+    Options {
+        id: id.to_owned(),
+        ..Options::default()
+    }
+}
+
 fn machine(cgroup: Option<CgroupHost>) -> Host {
     Host {
         kernel: (6, 1),
@@ -241,7 +248,7 @@ fn config() -> Config {
 
 /// Each step as a short word.
 fn words(config: &Config, host: &Host) -> Vec<String> {
-    let steps = steps(config, "box", host).expect("this config fits this host");
+    let steps = steps(config, &options("box"), host).expect("this config fits this host");
     assert!(steps.iter().all(|step| step.phase == Phase::Prepare));
     let word = |step: &Planned| match &step.step {
         Step::CreateCgroup {
@@ -288,7 +295,7 @@ fn steps_on_every_host() {
             "devices"
         ]
     );
-    let error = steps(&config, "box", &machine(None)).unwrap_err();
+    let error = steps(&config, &options("box"), &machine(None)).unwrap_err();
     assert!(
         error
             .to_string()

@@ -9,7 +9,7 @@ use super::words::{
 use crate::config::{DeviceKind, Propagation};
 use crate::plan::{
     Bind, BindAttrs, BindSource, Credentials, Filesystem, HookStep, IfDenied, Module, Node,
-    RootSwitch, Step,
+    RootSwitch, Step, systemd,
 };
 
 impl Display for Step {
@@ -30,6 +30,7 @@ impl Display for Step {
                 }
                 f.write_str(if *required { "" } else { ", if permitted" })
             }
+            Self::SystemdUnit(unit) => write_unit(f, unit),
             Self::CgroupWrite(write) => write!(f, "write {} to {}", write.value, write.file),
             Self::DeviceProgram(program) => {
                 f.write_str("attach a device program")?;
@@ -195,6 +196,21 @@ impl Display for Step {
             Self::Exec(exec) => write!(f, "execve {}", quoted(&exec.args)),
         }
     }
+}
+
+fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
+    write!(f, "start systemd unit {} around the process", unit.name)?;
+    if let systemd::Manager::User { uid } = unit.manager {
+        write!(f, ", of the manager of user {uid}")?;
+    }
+    for (index, property) in unit.properties.iter().enumerate() {
+        let before = if index == 0 { ", with" } else { "" };
+        detail(
+            f,
+            format_args!("{before} {}={}", property.name, property.value),
+        )?;
+    }
+    Ok(())
 }
 
 fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Result {

@@ -234,6 +234,7 @@ impl Init<'_> {
             Step::Exec(exec) => Err(self.exec(exec)),
             // What the runtime does is not in init's phases.
             Step::CreateCgroup { .. }
+            | Step::SystemdUnit(_)
             | Step::CgroupWrite(_)
             | Step::DeviceProgram(_)
             | Step::DelegateCgroup { .. }

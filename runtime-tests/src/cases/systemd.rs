@@ -1,0 +1,203 @@
+//! `--systemd-cgroup`: a unit around the container, seen by systemctl.
+
+use serde_json::json;
+
+use crate::bundle::Bundle;
+use crate::call::Output;
+use crate::container::Container;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    a_scope_with_the_limits_of_the_config [Need::Systemd, Need::Controller("memory"), Need::Controller("pids")],
+    delete_and_a_failed_create_leave_no_unit [Need::Systemd],
+    an_ended_container_leaves_no_unit [Need::Systemd],
+    exec_joins_the_unit [Need::Systemd],
+    update_changes_the_unit [Need::Systemd, Need::Controller("memory"), Need::Controller("pids")],
+    quota_is_rounded_as_systemd_does [Need::Systemd, Need::Controller("cpu")],
+    annotations_become_properties [Need::Systemd],
+    a_taken_name_is_refused [Need::Systemd, Need::NotAPeer],
+    the_default_is_a_scope_of_the_id [Need::Systemd, Need::NotAPeer],
+    the_cgroup_namespace_begins_at_the_unit [Need::Systemd],
+];
+
+/// A bundle whose container sleeps, in the scope `sampantest-ID.scope` of the slice `test-a.slice`.
+fn bundle(t: &Sandbox) -> Bundle<'_> {
+    let path = format!("test-a.slice:sampantest:{}", t.id);
+    t.bundle()
+        .set("/linux/cgroupsPath", json!(path))
+        .args(&["sleep", "1000"])
+}
+
+fn unit(t: &Sandbox) -> String {
+    format!("sampantest-{}.scope", t.id)
+}
+
+#[track_caller]
+fn create(t: &Sandbox, container: &Container) -> Output {
+    let call = t.runtime().args(["--systemd-cgroup", "create"]);
+    container.launch(call).finish()
+}
+
+#[track_caller]
+fn launch(t: &Sandbox, container: &Container) {
+    create(t, container).ok();
+    container.start().ok();
+}
+
+/// A property of a unit as systemctl tells it.
+#[track_caller]
+fn property(t: &Sandbox, unit: &str, name: &str) -> String {
+    let call = t
+        .call("systemctl")
+        .args(["show", "--value", "--property", name, unit]);
+    call.run().ok().stdout.trim().to_owned()
+}
+
+#[track_caller]
+fn assert_gone(t: &Sandbox, unit: &str) {
+    assert_eq!(property(t, unit, "LoadState"), "not-found", "{unit}");
+}
+
+fn a_scope_with_the_limits_of_the_config(t: &Sandbox) {
+    let bundle = bundle(t)
+        .set(
+            "/linux/resources/memory",
+            json!({"limit": 67_108_864, "reservation": 33_554_432}),
+        )
+        .set("/linux/resources/pids/limit", json!(50));
+    let container = bundle.container();
+    launch(t, &container);
+    let unit = unit(t);
+    for (name, value) in [
+        ("ActiveState", "active"),
+        ("Slice", "test-a.slice"),
+        ("Transient", "yes"),
+        ("Delegate", "yes"),
+        ("MemoryMax", "67108864"),
+        ("MemoryLow", "33554432"),
+        ("TasksMax", "50"),
+        ("TasksAccounting", "yes"),
+    ] {
+        assert_eq!(property(t, &unit, name), value, "{name}");
+    }
+    let path = format!("/test.slice/test-a.slice/{unit}");
+    assert_eq!(property(t, &unit, "ControlGroup"), path);
+    assert!(container.cgroup().ends_with(path.trim_start_matches('/')));
+    assert_eq!(container.cgroup_file("memory.max"), "67108864");
+    assert_eq!(container.cgroup_file("pids.max"), "50");
+    // Engines do not repeat the flag.
+    container.kill("KILL").ok();
+    container.wait_status("stopped");
+    container.delete().ok();
+    assert_gone(t, &unit);
+}
+
+fn delete_and_a_failed_create_leave_no_unit(t: &Sandbox) {
+    let missing = bundle(t).args(&["/missing"]).container();
+    create(t, &missing).fails_with("/missing");
+    assert_gone(t, &unit(t));
+    // The name is free at once.
+    let container = bundle(t).container();
+    for _ in 0..3 {
+        launch(t, &container);
+        assert_eq!(property(t, &unit(t), "ActiveState"), "active");
+        container.delete_force().ok();
+        assert_gone(t, &unit(t));
+    }
+}
+
+fn an_ended_container_leaves_no_unit(t: &Sandbox) {
+    let container = bundle(t).shell("exit 3").container();
+    let call = t.runtime().args(["--cgroup-manager", "systemd", "run"]);
+    container.launch(call).finish().exits(3);
+    assert_gone(t, &unit(t));
+}
+
+fn exec_joins_the_unit(t: &Sandbox) {
+    let container = bundle(t).container();
+    launch(t, &container);
+    // Its cgroup namespace begins at the unit.
+    let output = container.exec(&["cat", "/proc/self/cgroup"]).ok();
+    assert!(
+        output.stdout.lines().any(|line| line == "0::/"),
+        "{}",
+        output.stdout
+    );
+}
+
+fn update_changes_the_unit(t: &Sandbox) {
+    let container = bundle(t).container();
+    launch(t, &container);
+    let flags = ["update", "--pids-limit", "60", "--memory", "50331648"];
+    t.runtime().args(flags).arg(&container.id).run().ok();
+    for (file, name, value) in [
+        ("pids.max", "TasksMax", "60"),
+        ("memory.max", "MemoryMax", "50331648"),
+    ] {
+        assert_eq!(property(t, &unit(t), name), value);
+        assert_eq!(container.cgroup_file(file), value);
+    }
+}
+
+fn quota_is_rounded_as_systemd_does(t: &Sandbox) {
+    let cpu = json!({"quota": 50_001, "period": 100_000, "shares": 512});
+    let container = bundle(t).set("/linux/resources/cpu", cpu).container();
+    launch(t, &container);
+    assert_eq!(property(t, &unit(t), "CPUQuotaPerSecUSec"), "510ms");
+    assert_eq!(container.cgroup_file("cpu.max"), "51000 100000");
+    let weight = container.cgroup_file("cpu.weight");
+    assert_eq!(property(t, &unit(t), "CPUWeight"), weight);
+    // What systemd knows of, it keeps when it is reloaded.
+    t.call("systemctl").arg("daemon-reload").run().ok();
+    assert_eq!(container.cgroup_file("cpu.max"), "51000 100000");
+}
+
+fn annotations_become_properties(t: &Sandbox) {
+    let annotations = json!({
+        "org.systemd.property.TimeoutStopSec": "7",
+        "org.systemd.property.Description": "'a test'",
+    });
+    let container = bundle(t).set("/annotations", annotations).container();
+    launch(t, &container);
+    assert_eq!(property(t, &unit(t), "TimeoutStopUSec"), "7s");
+    assert_eq!(property(t, &unit(t), "Description"), "a test");
+    let wrong = json!({"org.systemd.property.NoSuchProperty": "7"});
+    container.delete_force().ok();
+    let container = bundle(t).set("/annotations", wrong).container();
+    create(t, &container).fails_with("NoSuchProperty");
+    assert_gone(t, &unit(t));
+}
+
+fn a_taken_name_is_refused(t: &Sandbox) {
+    let first = bundle(t).container();
+    launch(t, &first);
+    let second = first.sibling();
+    create(t, &second).fails_with("another container may use it");
+    assert_eq!(first.status(), "running");
+    assert_eq!(property(t, &unit(t), "ActiveState"), "active");
+}
+
+fn the_default_is_a_scope_of_the_id(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    launch(t, &container);
+    let unit = format!("sampan-{}.scope", container.id);
+    assert_eq!(property(t, &unit, "Slice"), "system.slice");
+    container.delete_force().ok();
+    assert_gone(t, &unit);
+    let container = t
+        .bundle()
+        .set("/linux/cgroupsPath", json!("/a/path"))
+        .container();
+    create(t, &container).fails_with("slice:prefix:name");
+}
+
+fn the_cgroup_namespace_begins_at_the_unit(t: &Sandbox) {
+    let container = bundle(t).shell("cat /proc/self/cgroup").container();
+    let call = t.runtime().args(["--systemd-cgroup", "run"]);
+    let output = container.launch(call).finish().exits(0);
+    assert!(
+        output.stdout.lines().any(|line| line == "0::/"),
+        "{}",
+        output.stdout
+    );
+}

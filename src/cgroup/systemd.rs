@@ -1,0 +1,171 @@
+//! Units, by calls to systemd. Source: org.freedesktop.systemd1(5).
+
+use super::dbus::{Connection, Failed};
+use crate::error::{Error, Kind, Result};
+use crate::plan::systemd::{Manager, Property, Unit, Variant};
+
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// Makes the unit around the process `pid`, and waits until the process is in its cgroup.
+///
+/// After an error there is no such unit, or it ends with the process: a scope that was asked for
+/// in vain, too late even, has no process to start with.
+///
+/// # Errors
+/// systemd cannot be reached or refuses.
+pub fn start(unit: &Unit, pid: i32) -> Result<()> {
+    let what = what(&unit.name);
+    let mut bus = Connection::open(unit.manager).map_err(|error| error.context(&*what))?;
+    let job = match start_job(&mut bus, unit, pid) {
+        Ok(job) => job,
+        Err(Failed::Refused { name, .. }) if name == UNIT_EXISTS => {
+            return Err(Error::new(
+                Kind::Config,
+                format!("{what}: StartTransientUnit: the unit exists"),
+            )
+            .hint("another container may use it: choose another linux.cgroupsPath"));
+        }
+        Err(failed) => return Err(failed.error(&what, "StartTransientUnit")),
+    };
+    wait(&mut bus, &job, &what, "StartTransientUnit")
+}
+
+/// The path of the job.
+fn start_job(bus: &mut Connection, unit: &Unit, pid: i32) -> std::result::Result<String, Failed> {
+    let mut properties: Vec<&Property> = unit.properties.iter().collect();
+    let mut reset = false;
+    loop {
+        let failed = match bus.call(
+            "StartTransientUnit",
+            &start_arguments(unit, &properties, pid),
+        ) {
+            Ok(texts) => return Ok(texts.into_iter().next().unwrap_or_default()),
+            Err(failed) => failed,
+        };
+        match &failed {
+            // A failed unit keeps its name until somebody takes note of it.
+            Failed::Refused { name, .. } if name == UNIT_EXISTS && !reset => {
+                reset = true;
+                if bus
+                    .call("ResetFailedUnit", &[Variant::Text(unit.name.clone())])
+                    .is_err()
+                {
+                    return Err(failed);
+                }
+            }
+            // An older systemd: the control files say the same.
+            Failed::Refused { name, .. }
+                if name != UNIT_EXISTS && properties.iter().any(|property| property.optional) =>
+            {
+                properties.retain(|property| !property.optional);
+            }
+            _ => return Err(failed),
+        }
+    }
+}
+
+fn start_arguments(unit: &Unit, properties: &[&Property], pid: i32) -> [Variant; 4] {
+    let pids = Variant::Array("u".to_owned(), vec![Variant::U32(pid.unsigned_abs())]);
+    let pids = pair("PIDs", &pids);
+    let pairs = properties
+        .iter()
+        .map(|property| pair(&property.name, &property.value));
+    [
+        Variant::Text(unit.name.clone()),
+        // A unit of this name is never this container's.
+        Variant::Text("fail".to_owned()),
+        Variant::Array("(sv)".to_owned(), pairs.chain([pids]).collect()),
+        Variant::Array("(sa(sv))".to_owned(), Vec::new()),
+    ]
+}
+
+fn pair(name: &str, value: &Variant) -> Variant {
+    let value = Variant::Boxed(Box::new(value.clone()));
+    Variant::Tuple(vec![Variant::Text(name.to_owned()), value])
+}
+
+/// Stops the unit, and waits until it is gone and its name is free. A unit that is gone is no
+/// error.
+///
+/// # Errors
+/// systemd cannot be reached or refuses.
+pub fn stop(manager: Manager, name: &str) -> Result<()> {
+    let what = what(name);
+    let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
+    let text = |text: &str| Variant::Text(text.to_owned());
+    match bus.call("StopUnit", &[text(name), text("replace")]) {
+        Ok(job) => wait(&mut bus, &job.concat(), &what, "StopUnit")?,
+        Err(Failed::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(()),
+        Err(failed) => return Err(failed.error(&what, "StopUnit")),
+    }
+    // Most units are collected by now.
+    match bus.call("ResetFailedUnit", &[text(name)]) {
+        Err(Failed::Broken(error)) => Err(error.context(format!("{what}: ResetFailedUnit"))),
+        _ => Ok(()),
+    }
+}
+
+/// Changes properties until the unit ends.
+///
+/// # Errors
+/// systemd cannot be reached or refuses.
+pub fn set(manager: Manager, name: &str, properties: &[Property]) -> Result<()> {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let what = what(name);
+    let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
+    let mut properties: Vec<&Property> = properties.iter().collect();
+    loop {
+        let pairs = properties
+            .iter()
+            .map(|property| pair(&property.name, &property.value));
+        let arguments = [
+            Variant::Text(name.to_owned()),
+            Variant::Bool(true),
+            Variant::Array("(sv)".to_owned(), pairs.collect()),
+        ];
+        match bus.call("SetUnitProperties", &arguments) {
+            Ok(_) => return Ok(()),
+            Err(Failed::Refused { .. }) if properties.iter().any(|property| property.optional) => {
+                properties.retain(|property| !property.optional);
+            }
+            Err(failed) => return Err(failed.error(&what, "SetUnitProperties")),
+        }
+    }
+}
+
+/// Moves a process into the unit, for a caller who may not do it by the file system.
+///
+/// # Errors
+/// systemd cannot be reached or refuses.
+pub fn attach(manager: Manager, name: &str, pid: i32) -> Result<()> {
+    let what = what(name);
+    let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
+    let arguments = [
+        Variant::Text(name.to_owned()),
+        Variant::Text(String::new()),
+        Variant::Array("u".to_owned(), vec![Variant::U32(pid.unsigned_abs())]),
+    ];
+    bus.call("AttachProcessesToUnit", &arguments)
+        .map(drop)
+        .map_err(|failed| failed.error(&what, "AttachProcessesToUnit"))
+}
+
+fn what(name: &str) -> String {
+    format!("linux.cgroupsPath: systemd unit {name}")
+}
+
+fn wait(bus: &mut Connection, job: &str, what: &str, call: &str) -> Result<()> {
+    let failed = |message: String| Error::new(Kind::Setup, format!("{what}: {call}: {message}"));
+    match bus.wait_job(job) {
+        Ok(result) if result == "done" => Ok(()),
+        Ok(result) => Err(
+            failed(format!("the job ended with {result:?}")).hint(format!(
+                "the journal says why: journalctl _PID=1, about {what}"
+            )),
+        ),
+        Err(error) => Err(error.context(format!("{what}: {call}: its job"))),
+    }
+}

@@ -1,0 +1,424 @@
+//! The container's unit: its name and slice, and its limits as unit properties.
+//!
+//! Sources: systemd.resource-control(5), systemd.slice(5), org.freedesktop.systemd1(5), and the
+//! annotations and the `slice:prefix:name` paths that engines send to runtimes.
+
+#[cfg(test)]
+mod tests;
+mod variant;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::cgroup::{Fallback, Write};
+use crate::error::{Error, Result};
+use crate::host::Host;
+
+pub use variant::{Variant, parse};
+
+const FIELD: &str = "linux.cgroupsPath";
+const PROPERTY: &str = "org.systemd.property.";
+
+/// Whose manager has the unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// PID 1.
+    System,
+    /// The manager of this host user.
+    User { uid: u32 },
+}
+
+/// A transient scope.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    pub manager: Manager,
+    /// As in `docker-ID.scope`.
+    pub name: String,
+    /// Where its cgroup will be below the mount of the hierarchy. The manager has the last word.
+    pub path: PathBuf,
+    pub properties: Vec<Property>,
+}
+
+/// One property of the unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Property {
+    pub name: String,
+    pub value: Variant,
+    /// Newer than the oldest systemd in use, and only repeats what a control file says as well: a
+    /// manager that refuses it gets the unit without.
+    pub optional: bool,
+}
+
+impl Property {
+    fn new(name: &str, value: Variant) -> Self {
+        Self {
+            name: name.to_owned(),
+            value,
+            optional: false,
+        }
+    }
+
+    fn optional(name: &str, value: Variant) -> Self {
+        Self {
+            optional: true,
+            ..Self::new(name, value)
+        }
+    }
+}
+
+impl Manager {
+    /// Root's containers belong to PID 1, a user's to the manager of that user. In a user namespace
+    /// the cgroup tells who the user is on the host; in a system container with a namespace and a
+    /// systemd of its own it tells of none, and then PID 1 is meant.
+    pub fn of(host: &Host) -> Self {
+        if host.euid == 0 && !host.in_user_namespace {
+            return Self::System;
+        }
+        let own = host.cgroup.as_ref().map_or("", |cgroup| &cgroup.own);
+        let uid = own.split('/').find_map(|name| {
+            let number = name.strip_prefix("user-")?.strip_suffix(".slice")?;
+            number.parse().ok()
+        });
+        match uid.unwrap_or(host.euid) {
+            0 => Self::System,
+            uid => Self::User { uid },
+        }
+    }
+
+    /// The manager's own cgroup, above its slices.
+    fn cgroup(self) -> PathBuf {
+        match self {
+            Self::System => PathBuf::new(),
+            Self::User { uid } => {
+                PathBuf::from(format!("user.slice/user-{uid}.slice/user@{uid}.service"))
+            }
+        }
+    }
+
+    fn default_slice(self) -> &'static str {
+        match self {
+            Self::System => "system.slice",
+            Self::User { .. } => "user.slice",
+        }
+    }
+}
+
+/// The unit for a container, with all of its properties except the process.
+///
+/// # Errors
+/// `cgroups_path` is not `slice:prefix:name`, or an annotation is no property.
+pub fn unit(
+    cgroups_path: Option<&str>,
+    id: &str,
+    annotations: &BTreeMap<String, String>,
+    writes: &[Write],
+    host: &Host,
+) -> Result<Unit> {
+    let manager = Manager::of(host);
+    let (slice, name) = place(cgroups_path, id)?;
+    let slice = match slice {
+        "" => manager.default_slice(),
+        slice => slice,
+    };
+    let mut path = manager.cgroup();
+    path.extend(expand(slice)?);
+    path.push(&name);
+    let flag = |name: &str, value| Property::new(name, Variant::Bool(value));
+    let mut properties = vec![
+        Property::new("Description", Variant::Text(format!("container {id}"))),
+        Property::new("Slice", Variant::Text(slice.to_owned())),
+        flag("Delegate", true),
+        flag("DefaultDependencies", false),
+        // Else a unit whose process was killed for memory would stay, failed.
+        Property::new(
+            "CollectMode",
+            Variant::Text("inactive-or-failed".to_owned()),
+        ),
+        flag("CPUAccounting", true),
+        flag("IOAccounting", true),
+        flag("MemoryAccounting", true),
+        flag("TasksAccounting", true),
+    ];
+    for property in limits(writes)?.into_iter().chain(annotated(annotations)?) {
+        replace(&mut properties, property);
+    }
+    Ok(Unit {
+        manager,
+        name,
+        path,
+        properties,
+    })
+}
+
+/// Adds a property, in the place of one of its name.
+fn replace(properties: &mut Vec<Property>, property: Property) {
+    properties.retain(|other| other.name != property.name);
+    properties.push(property);
+}
+
+/// The slice (or nothing) and the name of the unit.
+fn place<'a>(cgroups_path: Option<&'a str>, id: &str) -> Result<(&'a str, String)> {
+    let (slice, prefix, name) = match cgroups_path {
+        None | Some("") => ("", "sampan", id),
+        Some(path) => {
+            let parts: Vec<_> = path.split(':').collect();
+            let &[slice, prefix, name] = parts.as_slice() else {
+                let message = format!(
+                    "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {path:?} instead"
+                );
+                return Err(Error::config(FIELD, message));
+            };
+            (slice, prefix, name)
+        }
+    };
+    if name.is_empty() || name.ends_with(".slice") {
+        let message =
+            format!("{name:?} cannot be the name of a scope, and only a scope takes a process");
+        return Err(Error::config(FIELD, message));
+    }
+    let unit = match prefix {
+        "" => format!("{name}.scope"),
+        prefix => format!("{prefix}-{name}.scope"),
+    };
+    check_unit_name(&unit)?;
+    Ok((slice, unit))
+}
+
+/// Source: systemd.unit(5), "Description".
+fn check_unit_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    if let Some(c) = name.chars().find(|&c| !allowed(c)) {
+        return Err(Error::config(
+            FIELD,
+            format!("{name:?} is not the name of a systemd unit: {c:?}"),
+        )
+        .hint("units have letters, digits and : - _ . \\ @ in their names"));
+    }
+    if name.len() > 255 {
+        let message = format!(
+            "the unit name {name:?} has {} bytes and 255 is the limit",
+            name.len()
+        );
+        return Err(Error::config(FIELD, message));
+    }
+    Ok(())
+}
+
+/// The directories of a slice: `a-b.slice` lies in `a.slice`, and `-.slice` is the root.
+fn expand(slice: &str) -> Result<Vec<String>> {
+    let invalid = || Error::config(FIELD, format!("invalid slice name: {slice}"));
+    let stem = slice.strip_suffix(".slice").ok_or_else(invalid)?;
+    if stem == "-" {
+        return Ok(Vec::new());
+    }
+    check_unit_name(slice)?;
+    let mut expanded = Vec::new();
+    let mut name = String::new();
+    for component in stem.split('-') {
+        if component.is_empty() {
+            return Err(invalid());
+        }
+        if !name.is_empty() {
+            name.push('-');
+        }
+        name += component;
+        expanded.push(format!("{name}.slice"));
+    }
+    Ok(expanded)
+}
+
+/// CPU time for a second that systemd can express: whole hundredths of it.
+const CPU_GRAIN: u64 = 10_000;
+
+/// Rounds each quota up to what systemd can express, so that the control file and the unit agree:
+/// else the next reload of systemd would change the limit.
+///
+/// # Errors
+/// `cpu.max` in `unified` is not a quota with or without a period.
+pub fn round_quota(writes: &mut [Write]) -> Result<()> {
+    for write in writes.iter_mut().filter(|write| write.file == "cpu.max") {
+        let (per_second, period) = bandwidth(write)?;
+        if per_second != u64::MAX {
+            let quota = u128::from(per_second) * u128::from(period) / 1_000_000;
+            write.value = format!("{quota} {period}");
+        }
+    }
+    Ok(())
+}
+
+/// CPU time for a second, and the period, in microseconds.
+fn bandwidth(write: &Write) -> Result<(u64, u64)> {
+    let mut words = write.value.split_whitespace();
+    let quota = words.next().unwrap_or_default();
+    let period = words.next().unwrap_or("100000");
+    let invalid = || not_expressible(write);
+    let period: u64 = period
+        .parse()
+        .ok()
+        .filter(|period| *period != 0)
+        .ok_or_else(invalid)?;
+    if quota == "max" {
+        return Ok((u64::MAX, period));
+    }
+    let quota: u64 = quota.parse().map_err(|_| invalid())?;
+    let per_second = (u128::from(quota) * 1_000_000 / u128::from(period)).max(1);
+    let per_second = u64::try_from(per_second).map_err(|_| invalid())?;
+    Ok((
+        per_second
+            .div_ceil(CPU_GRAIN)
+            .checked_mul(CPU_GRAIN)
+            .ok_or_else(invalid)?,
+        period,
+    ))
+}
+
+fn not_expressible(write: &Write) -> Error {
+    let message = format!(
+        "{:?} is not a value of {} that systemd can express",
+        write.value, write.file
+    );
+    Error::config(&write.field, message)
+}
+
+/// The limits that systemd knows, as properties: what it does not know of, it would reset when it
+/// is reloaded. The others stand in the control files alone.
+///
+/// # Errors
+/// A value of `unified` that systemd cannot express.
+pub fn limits(writes: &[Write]) -> Result<Vec<Property>> {
+    let mut properties = Vec::new();
+    for write in writes.iter().filter(|write| !write.value.trim().is_empty()) {
+        for property in translate(write)? {
+            replace(&mut properties, property);
+        }
+    }
+    Ok(properties)
+}
+
+fn translate(write: &Write) -> Result<Vec<Property>> {
+    let number = || limit(&write.value).ok_or_else(|| not_expressible(write));
+    let property = match write.file.as_str() {
+        "memory.max" => Property::new("MemoryMax", Variant::U64(number()?)),
+        "memory.high" => Property::new("MemoryHigh", Variant::U64(number()?)),
+        "memory.low" => Property::new("MemoryLow", Variant::U64(number()?)),
+        "memory.min" => Property::new("MemoryMin", Variant::U64(number()?)),
+        "memory.swap.max" => Property::new("MemorySwapMax", Variant::U64(number()?)),
+        // For scopes since systemd 253.
+        "memory.oom.group" if write.value.trim() == "1" => {
+            Property::optional("OOMPolicy", Variant::Text("kill".to_owned()))
+        }
+        "cpu.weight" => Property::new("CPUWeight", Variant::U64(number()?)),
+        // 0 stands for idle since systemd 252.
+        "cpu.idle" if write.value.trim() == "1" => Property::optional("CPUWeight", Variant::U64(0)),
+        "cpu.max" => {
+            let (per_second, period) = bandwidth(write)?;
+            return Ok(vec![
+                Property::new("CPUQuotaPerSecUSec", Variant::U64(per_second)),
+                Property::optional("CPUQuotaPeriodUSec", Variant::U64(period)),
+            ]);
+        }
+        "cpuset.cpus" => Property::optional("AllowedCPUs", mask(write)?),
+        "cpuset.mems" => Property::optional("AllowedMemoryNodes", mask(write)?),
+        // A limit of 0 lets nobody fork, as does one of 1, and systemd takes no 0.
+        "pids.max" => Property::new("TasksMax", Variant::U64(number()?.max(1))),
+        "io.weight" => return Ok(io_weight(&write.value).into_iter().collect()),
+        "io.bfq.weight" => match &write.fallback {
+            Fallback::IfAbsent { value, .. } => return Ok(io_weight(value).into_iter().collect()),
+            _ => return Ok(Vec::new()),
+        },
+        _ => return Ok(Vec::new()),
+    };
+    Ok(vec![property])
+}
+
+fn limit(value: &str) -> Option<u64> {
+    match value.trim() {
+        "max" => Some(u64::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+/// `100` and `default 100`; that of a single device is left to the control file.
+fn io_weight(value: &str) -> Option<Property> {
+    let value = value.trim();
+    let number = value.strip_prefix("default").unwrap_or(value).trim();
+    let weight = number.parse().ok()?;
+    Some(Property::new("IOWeight", Variant::U64(weight)))
+}
+
+/// A list as in `0-3,5`, as the bytes of a bit mask, the lowest first.
+fn mask(write: &Write) -> Result<Variant> {
+    // Above what any kernel is built for; a list of a few bytes must not ask for gigabytes.
+    const MOST: usize = 1 << 16;
+    let invalid = || not_expressible(write);
+    let number = |text: &str| {
+        text.trim()
+            .parse::<usize>()
+            .ok()
+            .filter(|number| *number < MOST)
+    };
+    let mut bytes: Vec<u8> = Vec::new();
+    for part in write.value.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let first = number(first).ok_or_else(invalid)?;
+        let last = number(last).ok_or_else(invalid)?;
+        for bit in first..=last {
+            if bytes.len() <= bit / 8 {
+                bytes.resize(bit / 8 + 1, 0);
+            }
+            bytes[bit / 8] |= 1 << (bit % 8);
+        }
+    }
+    let bytes = bytes.into_iter().map(Variant::Byte).collect();
+    Ok(Variant::Array("y".to_owned(), bytes))
+}
+
+/// `org.systemd.property.NAME`: a property of the unit in GVariant text.
+fn annotated(annotations: &BTreeMap<String, String>) -> Result<Vec<Property>> {
+    let mut properties = Vec::new();
+    for (key, text) in annotations {
+        let Some(name) = key.strip_prefix(PROPERTY) else {
+            continue;
+        };
+        let invalid =
+            |message: String| Error::config(format_args!("annotations[{key:?}]"), message);
+        if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(invalid(format!("{name:?} is not the name of a property")));
+        }
+        let value = parse(text).map_err(|error| invalid(format!("{text:?}: {error}")))?;
+        let property = match name.strip_suffix("Sec").filter(|stem| !stem.ends_with('U')) {
+            None => Property::new(name, value),
+            // The bus knows times in microseconds only.
+            Some(stem) => {
+                let time = microseconds(&value)
+                    .ok_or_else(|| invalid(format!("{text:?} is not a number of seconds")))?;
+                Property::new(&format!("{stem}USec"), Variant::U64(time))
+            }
+        };
+        properties.push(property);
+    }
+    Ok(properties)
+}
+
+fn microseconds(value: &Variant) -> Option<u64> {
+    let seconds: i128 = match value {
+        Variant::Byte(seconds) => (*seconds).into(),
+        Variant::I16(seconds) => (*seconds).into(),
+        Variant::U16(seconds) => (*seconds).into(),
+        Variant::I32(seconds) => (*seconds).into(),
+        Variant::U32(seconds) => (*seconds).into(),
+        Variant::I64(seconds) => (*seconds).into(),
+        Variant::U64(seconds) => (*seconds).into(),
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "in range"
+        )]
+        Variant::F64(seconds) => {
+            let time = seconds * 1e6;
+            return (0.0..1.8e19).contains(&time).then_some(time as u64);
+        }
+        _ => return None,
+    };
+    u64::try_from(seconds * 1_000_000).ok()
+}

@@ -1,0 +1,494 @@
+//! Values with a D-Bus type, and the GVariant text that annotations give them in.
+//!
+//! Sources: D-Bus specification, "Type System"; GLib, "GVariant Text Format".
+
+use std::fmt;
+
+/// A value of a D-Bus type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Variant {
+    Bool(bool),
+    Byte(u8),
+    I16(i16),
+    U16(u16),
+    I32(i32),
+    U32(u32),
+    I64(i64),
+    U64(u64),
+    F64(f64),
+    Text(String),
+    /// The signature of the elements, which an empty array has too, and the elements.
+    Array(String, Vec<Variant>),
+    Tuple(Vec<Variant>),
+    /// A value that carries its type along.
+    Boxed(Box<Variant>),
+}
+
+impl Variant {
+    /// An array of strings.
+    pub fn strings(items: &[&str]) -> Self {
+        let items = items.iter().map(|item| Self::Text((*item).to_owned()));
+        Self::Array("s".to_owned(), items.collect())
+    }
+
+    /// The type in the letters of the specification.
+    pub fn signature(&self) -> String {
+        match self {
+            Self::Bool(_) => "b".to_owned(),
+            Self::Byte(_) => "y".to_owned(),
+            Self::I16(_) => "n".to_owned(),
+            Self::U16(_) => "q".to_owned(),
+            Self::I32(_) => "i".to_owned(),
+            Self::U32(_) => "u".to_owned(),
+            Self::I64(_) => "x".to_owned(),
+            Self::U64(_) => "t".to_owned(),
+            Self::F64(_) => "d".to_owned(),
+            Self::Text(_) => "s".to_owned(),
+            Self::Array(element, _) => format!("a{element}"),
+            Self::Tuple(items) => {
+                let inner: String = items.iter().map(Self::signature).collect();
+                format!("({inner})")
+            }
+            Self::Boxed(_) => "v".to_owned(),
+        }
+    }
+}
+
+/// As systemctl(1) shows it: a number that is unlimited is `infinity`.
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => f.write_str(if *value { "yes" } else { "no" }),
+            Self::Byte(value) => write!(f, "{value:#04x}"),
+            Self::I16(value) => write!(f, "{value}"),
+            Self::U16(value) => write!(f, "{value}"),
+            Self::I32(value) => write!(f, "{value}"),
+            Self::U32(value) => write!(f, "{value}"),
+            Self::I64(value) => write!(f, "{value}"),
+            Self::U64(u64::MAX) => f.write_str("infinity"),
+            Self::U64(value) => write!(f, "{value}"),
+            Self::F64(value) => write!(f, "{value}"),
+            Self::Text(value) => write!(f, "{value:?}"),
+            Self::Array(_, items) => write_list(f, "[", items, "]"),
+            Self::Tuple(items) => write_list(f, "(", items, ")"),
+            Self::Boxed(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+fn write_list(
+    f: &mut fmt::Formatter<'_>,
+    open: &str,
+    items: &[Variant],
+    close: &str,
+) -> fmt::Result {
+    f.write_str(open)?;
+    for (index, item) in items.iter().enumerate() {
+        write!(f, "{}{item}", if index == 0 { "" } else { " " })?;
+    }
+    f.write_str(close)
+}
+
+/// Reads one value in GVariant text: `true`, `42`, `uint64 42`, `'word'`, `['a', 'b']`,
+/// `@as []`, `('a', uint32 1)`, `<'any'>`. A number without a type is an int32, or a double if it
+/// has a point or an exponent.
+///
+/// # Errors
+/// What is wrong with the text. Dictionaries, maybe types, object paths and byte strings are not
+/// read: no property that systemd lets a client set needs them.
+pub fn parse(text: &str) -> Result<Variant, String> {
+    let mut parser = Parser {
+        rest: text,
+        depth: 0,
+    };
+    let value = parser.value(None)?;
+    parser.skip_space();
+    match parser.rest {
+        "" => Ok(value),
+        rest => Err(format!("{rest:?} is left after the value")),
+    }
+}
+
+/// Deeper nesting has no D-Bus signature: arrays and structs may nest 32 deep each.
+const DEEPEST: u32 = 32;
+
+struct Parser<'a> {
+    rest: &'a str,
+    depth: u32,
+}
+
+impl<'a> Parser<'a> {
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn eat(&mut self, token: char) -> bool {
+        self.skip_space();
+        match self.rest.strip_prefix(token) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn word(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
+        let end = self.rest.find(|c| !belongs(c)).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    /// One value, of the type `expected` if the text around it has said which.
+    fn value(&mut self, expected: Option<&str>) -> Result<Variant, String> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err("nested too deep".to_owned());
+        }
+        self.skip_space();
+        let value = match self.rest.chars().next() {
+            None => return Err("a value is missing".to_owned()),
+            Some('@') => {
+                self.rest = &self.rest[1..];
+                let signature = self.word(|c| !c.is_whitespace());
+                check_signature(signature)?;
+                self.value(Some(signature))?
+            }
+            Some(quote @ ('\'' | '"')) => Variant::Text(self.string(quote)?),
+            Some('[') => self.array(expected)?,
+            Some('(') => self.tuple(expected)?,
+            Some('<') => {
+                self.eat('<');
+                let inner = self.value(None)?;
+                self.close('>')?;
+                Variant::Boxed(Box::new(inner))
+            }
+            Some(c) if c.is_ascii_alphabetic() => self.keyword(expected)?,
+            Some(_) => self.number(expected)?,
+        };
+        self.depth -= 1;
+        match expected {
+            Some(expected) if value.signature() != expected => Err(format!(
+                "a value of type {} where one of type {expected} is expected",
+                value.signature()
+            )),
+            _ => Ok(value),
+        }
+    }
+
+    fn close(&mut self, token: char) -> Result<(), String> {
+        match self.eat(token) {
+            true => Ok(()),
+            false => Err(format!("{token:?} is missing before {:?}", self.rest)),
+        }
+    }
+
+    /// `true`, `false`, `inf`, `nan`, or the name of a type before a value.
+    fn keyword(&mut self, expected: Option<&str>) -> Result<Variant, String> {
+        let start = self.rest;
+        let signature = match self.word(|c| c.is_ascii_alphanumeric()) {
+            "true" => return Ok(Variant::Bool(true)),
+            "false" => return Ok(Variant::Bool(false)),
+            "inf" | "nan" => {
+                self.rest = start;
+                return self.number(expected);
+            }
+            "boolean" => "b",
+            "byte" => "y",
+            "int16" => "n",
+            "uint16" => "q",
+            "int32" => "i",
+            "uint32" => "u",
+            "int64" => "x",
+            "uint64" => "t",
+            "double" => "d",
+            "string" => "s",
+            other => return Err(format!("{other:?} is neither a value nor a type")),
+        };
+        self.value(Some(signature))
+    }
+
+    fn number(&mut self, expected: Option<&str>) -> Result<Variant, String> {
+        let text = self.word(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        let is_float = !text.contains("0x") && text.contains(['.', 'e', 'n']);
+        let signature = expected.unwrap_or(if is_float { "d" } else { "i" });
+        let bad = || format!("{text:?} is not a number of type {signature}");
+        if signature == "d" {
+            return text.parse().map(Variant::F64).map_err(|_| bad());
+        }
+        let number = integer(text).ok_or_else(bad)?;
+        let typed = match signature {
+            "y" => number.try_into().map(Variant::Byte),
+            "n" => number.try_into().map(Variant::I16),
+            "q" => number.try_into().map(Variant::U16),
+            "i" => number.try_into().map(Variant::I32),
+            "u" => number.try_into().map(Variant::U32),
+            "x" => number.try_into().map(Variant::I64),
+            "t" => number.try_into().map(Variant::U64),
+            _ => return Err(bad()),
+        };
+        typed.map_err(|_| bad())
+    }
+
+    /// Quoted text; a backslash takes the next character as C does for `abfnrtv` and `uXXXX`, and
+    /// as it is otherwise.
+    fn string(&mut self, quote: char) -> Result<String, String> {
+        let mut out = String::new();
+        let mut chars = self.rest[1..].chars();
+        loop {
+            match chars.next() {
+                None => return Err(format!("the string ends without {quote}")),
+                Some(c) if c == quote => break,
+                Some('\\') => out.push(escaped(&mut chars)?),
+                Some('\0') => return Err("a NUL byte in a string".to_owned()),
+                Some(c) => out.push(c),
+            }
+        }
+        self.rest = chars.as_str();
+        Ok(out)
+    }
+
+    fn array(&mut self, expected: Option<&str>) -> Result<Variant, String> {
+        self.eat('[');
+        let mut element = match expected {
+            None => None,
+            Some(signature) => Some(
+                signature
+                    .strip_prefix('a')
+                    .ok_or_else(|| {
+                        format!("an array where a value of type {signature} is expected")
+                    })?
+                    .to_owned(),
+            ),
+        };
+        let mut items: Vec<Variant> = Vec::new();
+        while !self.eat(']') {
+            if !items.is_empty() {
+                self.close(',')?;
+            }
+            let item = self.value(element.as_deref())?;
+            element.get_or_insert_with(|| item.signature());
+            items.push(item);
+        }
+        match element {
+            Some(element) => Ok(Variant::Array(element, items)),
+            None => Err("an empty array needs its type, as in @as []".to_owned()),
+        }
+    }
+
+    fn tuple(&mut self, expected: Option<&str>) -> Result<Variant, String> {
+        self.eat('(');
+        let inner = match expected {
+            None => None,
+            Some(signature) => Some(
+                signature
+                    .strip_prefix('(')
+                    .and_then(|inner| inner.strip_suffix(')'))
+                    .ok_or_else(|| {
+                        format!("a tuple where a value of type {signature} is expected")
+                    })?,
+            ),
+        };
+        let mut types = inner.map(elements).unwrap_or_default().into_iter();
+        let mut items: Vec<Variant> = Vec::new();
+        while !self.eat(')') {
+            if !items.is_empty() {
+                self.close(',')?;
+                // A tuple of one is written with a comma behind it.
+                if self.eat(')') {
+                    break;
+                }
+            }
+            items.push(self.value(types.next())?);
+        }
+        match items.is_empty() {
+            true => Err("D-Bus has no empty tuple".to_owned()),
+            false => Ok(Variant::Tuple(items)),
+        }
+    }
+}
+
+/// A decimal, octal (`0…`) or hexadecimal (`0x…`) number with its sign.
+fn integer(text: &str) -> Option<i128> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (radix, digits) = match digits.strip_prefix("0x") {
+        Some(digits) => (16, digits),
+        None if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
+        None => (10, digits),
+    };
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    i128::from_str_radix(digits, radix)
+        .ok()
+        .map(|number| sign * number)
+}
+
+fn escaped(chars: &mut std::str::Chars) -> Result<char, String> {
+    let digits = match chars.next() {
+        None => return Err("a string ends with a backslash".to_owned()),
+        Some('a') => return Ok('\x07'),
+        Some('b') => return Ok('\x08'),
+        Some('f') => return Ok('\x0c'),
+        Some('n') => return Ok('\n'),
+        Some('r') => return Ok('\r'),
+        Some('t') => return Ok('\t'),
+        Some('v') => return Ok('\x0b'),
+        Some('u') => 4,
+        Some('U') => 8,
+        Some(other) => return Ok(other),
+    };
+    let hex: String = chars.by_ref().take(digits).collect();
+    let number = u32::from_str_radix(&hex, 16)
+        .ok()
+        .filter(|_| hex.len() == digits);
+    number
+        .and_then(char::from_u32)
+        .filter(|c| *c != '\0')
+        .ok_or_else(|| format!("{hex:?} is not a character"))
+}
+
+/// The complete types that follow each other in `signature`, which [`check_signature`] has seen.
+fn elements(mut signature: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    while !signature.is_empty() {
+        let (first, rest) = signature.split_at(complete(signature).unwrap_or(signature.len()));
+        out.push(first);
+        signature = rest;
+    }
+    out
+}
+
+/// The length of the first complete type.
+fn complete(signature: &str) -> Option<usize> {
+    match signature.as_bytes().first()? {
+        b'a' => Some(1 + complete(&signature[1..])?),
+        b'(' => {
+            let mut at = 1;
+            while signature.as_bytes().get(at) != Some(&b')') {
+                at += complete(signature.get(at..)?)?;
+            }
+            (at > 1).then_some(at + 1)
+        }
+        letter if b"bynqiuxtdsv".contains(letter) => Some(1),
+        _ => None,
+    }
+}
+
+fn check_signature(signature: &str) -> Result<(), String> {
+    // The depth bounds the recursion of `complete`.
+    let deep = signature.matches(['a', '(']).count() > DEEPEST as usize;
+    let length = if deep { None } else { complete(signature) };
+    match length {
+        Some(length) if length == signature.len() => Ok(()),
+        _ => Err(format!(
+            "{signature:?} is not a type that is supported here"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> Variant {
+        Variant::Text(value.to_owned())
+    }
+
+    #[test]
+    fn values_of_every_type() {
+        let strings = |items: &[&str]| Variant::strings(items);
+        for (given, expected) in [
+            ("true", Variant::Bool(true)),
+            (" false ", Variant::Bool(false)),
+            ("42", Variant::I32(42)),
+            ("-0x10", Variant::I32(-16)),
+            ("010", Variant::I32(8)),
+            ("1.5", Variant::F64(1.5)),
+            ("1e3", Variant::F64(1000.0)),
+            ("byte 0xff", Variant::Byte(255)),
+            ("int16 -1", Variant::I16(-1)),
+            ("uint16 7", Variant::U16(7)),
+            ("uint32 7", Variant::U32(7)),
+            ("int64 -7", Variant::I64(-7)),
+            ("uint64 18446744073709551615", Variant::U64(u64::MAX)),
+            ("double 3", Variant::F64(3.0)),
+            ("@t 5", Variant::U64(5)),
+            ("'a\\'b'", text("a'b")),
+            ("\"a\\n\\u00e9\"", text("a\né")),
+            ("['a', 'b']", strings(&["a", "b"])),
+            ("@as []", strings(&[])),
+            (
+                "@at [1, 2]",
+                Variant::Array("t".into(), vec![Variant::U64(1), Variant::U64(2)]),
+            ),
+            (
+                "[uint32 1, 2]",
+                Variant::Array("u".into(), vec![Variant::U32(1), Variant::U32(2)]),
+            ),
+            (
+                "('a', uint32 1)",
+                Variant::Tuple(vec![text("a"), Variant::U32(1)]),
+            ),
+            (
+                "@(sat) ('a', [1])",
+                Variant::Tuple(vec![
+                    text("a"),
+                    Variant::Array("t".into(), vec![Variant::U64(1)]),
+                ]),
+            ),
+            ("(1,)", Variant::Tuple(vec![Variant::I32(1)])),
+            ("<'x'>", Variant::Boxed(Box::new(text("x")))),
+        ] {
+            assert_eq!(parse(given), Ok(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn wrong_text_is_told() {
+        for (given, part) in [
+            ("", "missing"),
+            ("yes", "neither a value nor a type"),
+            ("4294967296", "not a number of type i"),
+            ("uint32 -1", "not a number of type u"),
+            ("--1", "not a number"),
+            ("'a", "ends without '"),
+            ("'a\\", "backslash"),
+            ("'\\u0000'", "not a character"),
+            ("[]", "@as []"),
+            ("[1, 'a']", "type s where one of type i"),
+            ("[1 2]", "',' is missing"),
+            ("()", "empty tuple"),
+            ("1 2", "is left"),
+            ("@q", "missing"),
+            ("@{sv} {}", "not a type"),
+            ("@a 1", "not a type"),
+            ("@as 'a'", "expected"),
+            ("@s ['a']", "an array where"),
+        ] {
+            let error = parse(given).unwrap_err();
+            assert!(error.contains(part), "{given}: {error}");
+        }
+        for deep in ["[", "(", "<", "@", "uint32 "] {
+            assert!(parse(&deep.repeat(10_000)).is_err());
+        }
+        assert!(parse(&format!("@{}s 1", "a".repeat(100_000))).is_err());
+    }
+
+    #[test]
+    fn signatures_follow_the_specification() {
+        let value = parse("('a', @a(sv) [], [true])").unwrap();
+        assert_eq!(value.signature(), "(sa(sv)ab)");
+        assert_eq!(elements("sa(sv)ab"), ["s", "a(sv)", "ab"]);
+    }
+
+    #[test]
+    fn shown_as_systemctl_does() {
+        let value = Variant::Tuple(vec![Variant::U64(u64::MAX), Variant::Bool(true), text("x")]);
+        assert_eq!(value.to_string(), "(infinity yes \"x\")");
+    }
+}
