@@ -48,7 +48,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     namespaces::steps(&mut plan, config, host, options)?;
     plan.reach_for_init = reach_for_init(config, host);
     rootfs::before_mounts(&mut plan, config)?;
-    mounts::steps(&mut plan, config, host, &options.id)?;
+    mounts::steps(&mut plan, config, host)?;
     mounts::notify(&mut plan, config, options)?;
     rootfs::devices(&mut plan, config, host)?;
     process::make_cwd(&mut plan, config)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{
     Bind, BindAttrs, BindSource, Filesystem, IfDenied, Options, Phase, Plan, Remount, Step, c_path,
-    c_string, cgroup, labels, rootfs,
+    c_string, labels, rootfs,
 };
 use crate::config::{Config, Mount, Namespace, Propagation};
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub mod attr {
 /// Linux 5.10, missing in libc.
 pub(super) const MS_NOSYMFOLLOW: u64 = 256;
 
-pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, id: &str) -> Result<()> {
+pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     for mount in &config.mounts {
         if mount.destination == Path::new("/") && !mount.remount {
             // The process stays below such a mount, and `/..` leads to it, where no mask is.
@@ -43,14 +43,13 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, id: &str) -> 
         let step = match mount.bind {
             _ if mount.remount => remount(mount)?,
             Some(recursive) => Step::Bind(bind(mount, recursive, config, host)?),
-            None => {
-                let label = plan.mount_label.as_ref();
-                Step::Filesystem(labelled(
-                    filesystem(mount, config, host, id)?,
-                    mount,
-                    label,
-                )?)
-            }
+            None => match host_cgroups(mount, config, host)? {
+                Some(bind) => Step::Bind(bind),
+                None => {
+                    let filesystem = filesystem(mount, plan, host)?;
+                    Step::Filesystem(labelled(filesystem, mount, plan.mount_label.as_ref())?)
+                }
+            },
         };
         plan.push(Phase::Init, &mount.field, step);
     }
@@ -63,25 +62,8 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Res
         return Ok(());
     };
     let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    let recursive = !rootfs::root_is_shared(config) && rootfs::has_mount_namespace(config);
-    let flag = rootfs::propagation_flag(config);
-    let bind = Bind {
-        source: BindSource::Host(c_path("NOTIFY_SOCKET", directory)?),
-        target: c"/run/notify".into(),
-        recursive: false,
-        attrs: BindAttrs {
-            set,
-            ..BindAttrs::default()
-        },
-        propagation: recursive
-            .then_some(Propagation {
-                flag,
-                recursive: true,
-            })
-            .into_iter()
-            .collect(),
-        on_proc: false,
-    };
+    let source = c_path("NOTIFY_SOCKET", directory)?;
+    let bind = host_bind(source, c"/run/notify".into(), set, config);
     plan.push(Phase::Init, "NOTIFY_SOCKET", Step::Bind(bind));
     Ok(())
 }
@@ -224,7 +206,7 @@ fn mount_flags(mount: &Mount) -> u64 {
     flags
 }
 
-fn filesystem(mount: &Mount, config: &Config, host: &Host, id: &str) -> Result<Filesystem> {
+fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
     let mut flags = mount_flags(mount);
     if readonly_later(mount) {
         flags &= !libc::MS_RDONLY;
@@ -236,7 +218,7 @@ fn filesystem(mount: &Mount, config: &Config, host: &Host, id: &str) -> Result<F
         mount.fstype.as_str()
     };
     let if_denied = match fstype {
-        "cgroup2" => own_cgroup(config, host, id)?.map_or(IfDenied::Fail, IfDenied::Bind),
+        "cgroup2" => own_cgroup(plan, host)?.map_or(IfDenied::Fail, IfDenied::Bind),
         "sysfs" => IfDenied::Bind(c"/sys".into()),
         _ => IfDenied::Fail,
     };
@@ -276,12 +258,58 @@ fn labelled(mut fs: Filesystem, mount: &Mount, label: Option<&CString>) -> Resul
 }
 
 /// The container's own cgroup as the host sees it: what a bind shows where a cgroup2 mount is
-/// denied.
-fn own_cgroup(config: &Config, host: &Host, id: &str) -> Result<Option<CString>> {
+/// denied. A container without a cgroup of its own is in its caller's.
+fn own_cgroup(plan: &Plan, host: &Host) -> Result<Option<CString>> {
     let Some(cgroups) = &host.cgroup else {
         return Ok(None);
     };
-    let below = cgroup::path(config.linux.cgroups_path.as_deref(), id, cgroups)?;
-    let below = below.strip_prefix("/").unwrap_or(&below);
+    let made = plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::CreateCgroup { path, .. } => Some(path.as_path()),
+        Step::SystemdUnit(unit) => Some(unit.path.as_path()),
+        _ => None,
+    });
+    let below = made.unwrap_or(Path::new(&cgroups.own));
+    let below = below.strip_prefix("/").unwrap_or(below);
     c_path("linux.cgroupsPath", &cgroups.mount.join(below)).map(Some)
+}
+
+/// Without a cgroup namespace the container shows the host's hierarchy. A new mount of it would
+/// also set the hierarchy's options anew, `nsdelegate` among them, for the whole host; a bind shows
+/// the same and changes nothing. cgroup-v2.rst, "Mounting".
+fn shows_host_cgroups(mount: &Mount, config: &Config, host: &Host) -> bool {
+    matches!(mount.fstype.as_str(), "cgroup" | "cgroup2")
+        && config.linux.namespaces.cgroup == Namespace::Inherit
+        && config.linux.namespaces.user == Namespace::Inherit
+        && !host.in_user_namespace
+}
+
+fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Result<Option<Bind>> {
+    match &host.cgroup {
+        Some(cgroups) if shows_host_cgroups(mount, config, host) => {
+            let source = c_path(&mount.field, &cgroups.mount)?;
+            let target = c_path(&mount.field, &mount.destination)?;
+            Ok(Some(host_bind(source, target, mount.attrs.set, config)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A bind of one mount of the host that no element of `mounts` describes.
+fn host_bind(source: CString, target: CString, set: u64, config: &Config) -> Bind {
+    let severed = rootfs::has_mount_namespace(config) && !rootfs::root_is_shared(config);
+    let propagation = severed.then_some(Propagation {
+        flag: rootfs::propagation_flag(config),
+        recursive: true,
+    });
+    Bind {
+        source: BindSource::Host(source),
+        target,
+        recursive: false,
+        attrs: BindAttrs {
+            set,
+            ..BindAttrs::default()
+        },
+        propagation: propagation.into_iter().collect(),
+        on_proc: false,
+    }
 }
