@@ -101,6 +101,21 @@ impl Cgroup {
         }
     }
 
+    /// The `cgroup.procs` file that the caller would have to write to and may not, for a process to
+    /// go from the cgroup `from` to the cgroup `to`: that of the closest cgroup above both.
+    /// cgroup-v2.rst, "Delegation Containment".
+    pub fn denied_move(mount: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
+        let common: PathBuf = from
+            .iter()
+            .zip(to.iter())
+            .take_while(|(one, other)| one == other)
+            .map(|(name, _)| name)
+            .collect();
+        let file = mount.join(common).join("cgroup.procs");
+        let denied = nix::unistd::eaccess(&file, nix::unistd::AccessFlags::W_OK);
+        (denied == Err(Errno::EACCES)).then_some(file)
+    }
+
     /// Opens the cgroup at the absolute `path`; `None` if it is gone.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         match file::open_dir(path) {

@@ -19,8 +19,22 @@ pub fn exec(config: &Config, process: &Process, host: &Host, options: &Options) 
     process::personality(&mut plan, config);
     process::streams(&mut plan, process, false);
     let exec = process::become_user(&mut plan, config, process, host, options)?;
+    inherit_oom_score(&mut plan, host);
     process::execute(&mut plan, config, process, host, exec, options)?;
     Ok(plan)
+}
+
+/// A process that joins is not dumpable, so its /proc files are root's. Without root's rights it
+/// inherits the score of the runtime, which sets its own.
+fn inherit_oom_score(plan: &mut Plan, host: &Host) {
+    if host.euid == 0 {
+        return;
+    }
+    for planned in &mut plan.steps {
+        if matches!(planned.step, Step::OomScoreAdj(_)) {
+            planned.phase = Phase::Prepare;
+        }
+    }
 }
 
 /// One setns(2) with a pidfd for all. A pid namespace is entered by children only, so it comes

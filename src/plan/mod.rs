@@ -80,6 +80,9 @@ pub struct Plan {
     /// The intermediate process enters with the rights of the runtime, and init alone is in the
     /// new user namespace; otherwise both are.
     pub enters_before_user: bool,
+    /// The runtime is not root: init stays dumpable until the runtime has written to its /proc
+    /// files, which otherwise belong to root. proc_pid(5).
+    pub dumpable_at_first: bool,
     /// The runtime opens the host's paths for init, in init's mount namespace: the root of the
     /// container's user namespace may lack the reach, and a tree copied in the runtime's own
     /// namespace would lack the locks that keep the container from clearing the flags of its
@@ -167,6 +170,19 @@ pub enum IfDenied {
     Fail,
     /// Bind this host directory instead (`/sys`, or the container's own cgroup).
     Bind(CString),
+    /// Bind it if it is there, as the container's own cgroup is unless an unprivileged runtime
+    /// could not make it; else show an empty read-only directory.
+    BindOrMask(CString),
+}
+
+/// What to do when the kernel says EPERM to an id map. user_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMapDenied {
+    Fail,
+    /// The map is one group, the runtime's own: deny setgroups(2) in the namespace and try again.
+    DenySetgroups,
+    /// newuidmap(1) and newgidmap(1) write what /etc/subuid and /etc/subgid grant.
+    Helper,
 }
 
 /// A device node: mknod(2), or a bind of the host's node.
@@ -291,6 +307,7 @@ pub enum Step {
     IdMap {
         group: bool,
         map: String,
+        if_denied: IfMapDenied,
     },
     /// /proc/self/uid_map or gid_map of a joined user namespace must say this.
     CheckIdMap {

@@ -218,7 +218,12 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
         mount.fstype.as_str()
     };
     let if_denied = match fstype {
-        "cgroup2" => own_cgroup(plan, host)?.map_or(IfDenied::Fail, IfDenied::Bind),
+        "cgroup2" => own_cgroup(plan, host)?.map_or(IfDenied::Fail, |own| {
+            match host.euid == 0 && !host.in_user_namespace {
+                true => IfDenied::Bind(own),
+                false => IfDenied::BindOrMask(own),
+            }
+        }),
         "sysfs" => IfDenied::Bind(c"/sys".into()),
         _ => IfDenied::Fail,
     };

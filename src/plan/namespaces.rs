@@ -1,8 +1,8 @@
 //! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
 
-use super::{Options, Phase, Plan, Step, c_path, c_string, labels};
+use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, c_string, labels};
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 
 impl NamespaceKind {
@@ -44,6 +44,7 @@ pub(super) fn steps(
     options: &Options,
 ) -> Result<()> {
     let namespaces = &config.linux.namespaces;
+    refuse_powerless(namespaces, host)?;
     let new_user = namespaces.user == Namespace::New;
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
     plan.new_user_namespace = new_user;
@@ -54,10 +55,11 @@ pub(super) fn steps(
                 && is_entered_early(kind, new_user)
         });
     plan.enters_before_user = cannot_come_back(host) && !joined_user && leaves;
+    plan.dumpable_at_first = host.euid != 0 && new_user && !plan.enters_before_user;
     plan.intermediate = joined_user || (new_user && offsets) || plan.enters_before_user;
     plan.clone_flags = clone_flags(namespaces, offsets);
     if new_user {
-        id_maps(plan, config, Phase::Parent);
+        id_maps(plan, config, host, Phase::Parent);
     }
     let become_root = if plan.intermediate && !plan.enters_before_user {
         Phase::Clone
@@ -75,7 +77,7 @@ pub(super) fn steps(
         }
         if kind == NamespaceKind::User {
             if joined_user {
-                id_maps(plan, config, Phase::Clone);
+                id_maps(plan, config, host, Phase::Clone);
             }
             // The file of the offsets belongs to the caller, so before it becomes somebody else.
             time_offsets(plan, config);
@@ -92,6 +94,17 @@ pub(super) fn steps(
         plan.push(Phase::Init, FIELD, Step::LoopbackUp);
     }
     Ok(())
+}
+
+/// Only a user namespace gives an ordinary user the rights that a container takes.
+fn refuse_powerless(namespaces: &Namespaces, host: &Host) -> Result<()> {
+    if host.euid == 0 || namespaces.user != Namespace::Inherit {
+        return Ok(());
+    }
+    let message = format!("{FIELD}: rootless container requires user namespaces");
+    Err(Error::new(Kind::Config, message).hint(
+        "add {\"type\": \"user\"} with uidMappings and gidMappings, as `sampan spec --rootless` does, or run as root",
+    ))
 }
 
 /// A keyring of the container's own, so that it does not see its caller's keys.
@@ -144,7 +157,7 @@ fn clone_flags(namespaces: &Namespaces, offsets: bool) -> u64 {
 
 /// The maps of a new namespace are written by the runtime. Those of a joined one are compared once
 /// it is entered: some engines send them along.
-fn id_maps(plan: &mut Plan, config: &Config, phase: Phase) {
+fn id_maps(plan: &mut Plan, config: &Config, host: &Host, phase: Phase) {
     let maps = [
         ("linux.gidMappings", true, &config.linux.gid_mappings),
         ("linux.uidMappings", false, &config.linux.uid_mappings),
@@ -152,11 +165,29 @@ fn id_maps(plan: &mut Plan, config: &Config, phase: Phase) {
     for (field, group, mappings) in maps {
         let map = map_text(mappings);
         let step = match phase {
-            Phase::Parent => Step::IdMap { group, map },
+            Phase::Parent => {
+                let if_denied = if_denied(group, mappings, host);
+                Step::IdMap {
+                    group,
+                    map,
+                    if_denied,
+                }
+            }
             _ if mappings.is_empty() => continue,
             _ => Step::CheckIdMap { group, map },
         };
         plan.push(phase, field, step);
+    }
+}
+
+fn if_denied(group: bool, mappings: &[IdMapping], host: &Host) -> IfMapDenied {
+    let own = if group { host.egid } else { host.euid };
+    let is_own = matches!(mappings, [only] if only.size == 1 && only.host_id == own);
+    match (host.euid, is_own) {
+        (0, _) => IfMapDenied::Fail,
+        (_, true) if group => IfMapDenied::DenySetgroups,
+        (_, true) => IfMapDenied::Fail,
+        (_, false) => IfMapDenied::Helper,
     }
 }
 

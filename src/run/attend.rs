@@ -2,7 +2,9 @@
 //! the execve(2).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use nix::errno::Errno;
 
 use super::sync::{self, Report};
 use super::{executable, reach, relay, words};
@@ -83,25 +85,10 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Writes the id maps of the process's user namespace. user_namespaces(7).
-///
-/// # Errors
-/// The step that failed.
-pub fn write_maps(plan: &Plan, pid: i32) -> Result<()> {
-    for (_, planned) in plan.phase(Phase::Parent) {
-        if let Step::IdMap { group, map } = &planned.step {
-            let file = if *group { "gid_map" } else { "uid_map" };
-            write_proc(planned, pid, file, map)?;
-        }
-    }
-    Ok(())
-}
-
 fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()> {
-    let path = PathBuf::from(format!("/proc/{pid}/{file}"));
-    std::fs::write(&path, value).map_err(|error| {
-        let what = format!("{}: {}", planned.field, planned.step);
-        Error::io(what, "write", &error)
+    std::fs::write(format!("/proc/{pid}/{file}"), value).map_err(|error| {
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        words::step_error(planned, "write", errno)
     })
 }
 

@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::attend;
 use super::init::{self, Inherited};
 use super::sync::{self, Report};
+use super::{attend, id_map};
 use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Step};
@@ -210,8 +210,9 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
             let pidfd = process::open_pid(pid).map_err(lost)?;
             if plan.enters_before_user {
-                attend::write_maps(plan, pid)?;
+                id_map::write_all(plan, pid)?;
             }
+            attend::apply(plan, Phase::Parent, pid)?;
             sync::send_go(connection.as_fd(), &[]).map_err(lost)?;
             Ok(Spawned { pid, pidfd })
         }

@@ -8,7 +8,7 @@ use super::clone::{self, Spawned};
 use super::init::Inherited;
 use super::sync;
 use super::teardown::Undo;
-use super::{host_mount, prepare, sd_notify, start, words};
+use super::{host_mount, id_map, place, prepare, sd_notify, start, words};
 use crate::cgroup::{Cgroup, systemd};
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
@@ -156,15 +156,19 @@ fn make(
     };
     make_cgroup(request, undo, Phase::Prepare, None)?;
     mount_on_host(request, undo, state)?;
-    process::set_dumpable(false).map_err(connection_lost)?;
+    process::set_dumpable(request.plan.dumpable_at_first).map_err(connection_lost)?;
     let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
     let first = clone::spawn(request.plan, inherited, cgroup)
         .map_err(|(position, fail)| clone_error(request.plan, position, fail))?;
+    process::set_dumpable(false).map_err(connection_lost)?;
     undo.process = first.pidfd.try_clone().ok();
     make_cgroup(request, undo, Phase::Parent, Some(&first))?;
     remember_cgroup(state, undo);
     if request.plan.first_has_maps() {
-        attend::write_maps(request.plan, first.pid)?;
+        id_map::write_all(request.plan, first.pid)?;
+    }
+    if !request.plan.intermediate {
+        attend::apply(request.plan, Phase::Parent, first.pid)?;
     }
     if request.plan.first_waits() {
         sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
@@ -178,7 +182,6 @@ fn make(
     };
     state.pid = spawned.pid;
     state.start_time = state::start_time(spawned.pid).unwrap_or_default();
-    attend::apply(request.plan, Phase::Parent, spawned.pid)?;
     let hooks = || {
         words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
         Ok(words::state_text_inside(state, Status::Creating))
@@ -234,20 +237,8 @@ fn make_cgroup(
     let mount = &hierarchy.mount;
     for (_, planned) in request.plan.phase(phase) {
         match (&planned.step, &undo.cgroup) {
-            (
-                Step::CreateCgroup {
-                    path,
-                    controllers,
-                    optional,
-                    required,
-                },
-                _,
-            ) => {
-                undo.cgroup = if *required {
-                    Some(Cgroup::create(mount, path, controllers, optional)?)
-                } else {
-                    Cgroup::create_if_permitted(mount, path, controllers, optional)?
-                };
+            (Step::CreateCgroup { .. }, _) => {
+                undo.cgroup = place::make(request.plan, planned, request.host, hierarchy)?;
             }
             (Step::SystemdUnit(unit), _) => {
                 let pid = first.map_or(0, |first| first.pid);
@@ -266,11 +257,14 @@ fn make_cgroup(
     Ok(())
 }
 
-/// Says where systemd has made the cgroup.
+/// Says where systemd has made the cgroup; or that there is none, because the caller may not make
+/// one.
 fn remember_cgroup(state: &mut State, undo: &Undo) {
-    if let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.cgroup)
-        && let Ok(path) = cgroup.path().strip_prefix(&place.mount)
-    {
+    let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.cgroup) else {
+        state.cgroup = None;
+        return;
+    };
+    if let Ok(path) = cgroup.path().strip_prefix(&place.mount) {
         place.path = format!("/{}", path.display());
     }
 }

@@ -45,6 +45,7 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
         .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let cgroups = cgroups(request)?;
+    attend::apply(request.plan, Phase::Prepare, process::own_pid())?;
     let (connection, spawned, placed) = spawn(request, &init, &cgroups)?;
     let result = match (placed, unit(request)) {
         (false, Some(unit)) => systemd::attach(unit.manager(), &unit.name, spawned.pid),
@@ -70,7 +71,9 @@ fn set_up(
     connection: &OwnedFd,
     spawned: &Spawned,
 ) -> Result<Option<OwnedFd>> {
-    attend::apply(request.plan, Phase::Parent, spawned.pid)?;
+    if !request.plan.intermediate {
+        attend::apply(request.plan, Phase::Parent, spawned.pid)?;
+    }
     let death = || {
         Error::new(Kind::Setup, "the process died while it was set up")
             .hint("possibly OOM-killed, or the container has ended")

@@ -98,6 +98,12 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::ExecLabel(_), Errno::EINVAL) => {
             "the policy of the host does not know the label".to_owned()
         }
+        (Step::Rlimit { .. }, Errno::EPERM) => {
+            "the hard limit is above that of the caller, and to raise it takes CAP_SYS_RESOURCE".to_owned()
+        }
+        (Step::OomScoreAdj(_), Errno::EACCES | Errno::EPERM) => {
+            "a score below that of the caller takes CAP_SYS_RESOURCE".to_owned()
+        }
         (Step::Sysctl { .. }, Errno::ENOENT) => "the kernel has no such setting".to_owned(),
         (Step::Credentials(_), Errno::EINVAL) => {
             "the user namespace does not map the user, its group or one of its groups".to_owned()

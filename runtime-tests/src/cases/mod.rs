@@ -35,6 +35,7 @@ mod protect;
 mod ps;
 mod refusals;
 mod rootfs;
+mod rootless;
 mod sd_notify;
 mod seccomp;
 mod selftest;
@@ -80,6 +81,7 @@ const FILES: &[&[Test]] = &[
     protect::TESTS,
     refusals::TESTS,
     rootfs::TESTS,
+    rootless::TESTS,
     sd_notify::TESTS,
     seccomp::TESTS,
     state_list::TESTS,

@@ -37,7 +37,7 @@ impl Display for Step {
                 detail(f, format_args!(", first match wins: {}", program.summary))
             }
             Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
-            Self::IdMap { group, map } => {
+            Self::IdMap { group, map, .. } => {
                 let name = if *group { "gid_map" } else { "uid_map" };
                 write!(f, "write {name} {}", map.trim_end().replace('\n', ", "))
             }
@@ -240,6 +240,9 @@ fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Resu
     }
     match &mount.if_denied {
         IfDenied::Bind(path) => detail(f, format_args!(", if denied bind {}", lossy(path))),
+        IfDenied::BindOrMask(path) => {
+            detail(f, format_args!(", if denied bind {} or mask", lossy(path)))
+        }
         IfDenied::Fail => Ok(()),
     }
 }

@@ -125,6 +125,9 @@ pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
     if wait {
         init.await_go(false);
     }
+    if plan.dumpable_at_first && process::set_dumpable(false).is_err() {
+        process::exit(1);
+    }
     if let Err((position, fail)) = init.walk() {
         // From when the program is looked for, `/` is the container's root.
         let root = init

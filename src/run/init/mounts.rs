@@ -43,6 +43,22 @@ impl Init<'_> {
                 }),
                 IfDenied::Bind(source),
             ) => Some(bind_instead(source, target.as_fd(), fs.flags)?),
+            (
+                Err(Fail {
+                    errno: Errno::EPERM | Errno::EBUSY,
+                    ..
+                }),
+                IfDenied::BindOrMask(source),
+            ) => match bind_instead(source, target.as_fd(), fs.flags) {
+                Err(Fail {
+                    errno: Errno::ENOENT | Errno::EACCES,
+                    ..
+                }) => {
+                    mask_cwd(fs.flags)?;
+                    None
+                }
+                bound => Some(bound?),
+            },
             (Err(fail), _) => return Err(fail),
         };
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
@@ -168,6 +184,18 @@ fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
     mount::set_attr(tree.as_fd(), Change { set, ..NO_CHANGE }, true)?;
     mount::attach(tree.as_fd(), target)?;
     Ok(tree)
+}
+
+/// Nothing to see: an empty read-only directory over the working directory.
+fn mask_cwd(flags: u64) -> Sys<()> {
+    let flags = flags | libc::MS_RDONLY;
+    mount::mount(
+        c"tmpfs",
+        c".",
+        c"tmpfs",
+        flags,
+        c"nr_blocks=1,nr_inodes=1,mode=0555",
+    )
 }
 
 /// Applies attributes and propagation to a tree: first the whole tree, then its top.

@@ -1,0 +1,389 @@
+//! The runtime as an ordinary user, without an engine around it.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::container::reap;
+use crate::host::cgroup2_mount;
+use crate::{Bundle, Call, Container, Need, Output, Sandbox, Test, tests};
+
+const USER: u32 = 1000;
+const SETPRIV: Need = Need::Program("setpriv");
+
+pub const TESTS: &[Test] = tests![
+    root_inside_is_the_caller_outside [SETPRIV],
+    every_verb_works_without_a_cgroup [SETPRIV],
+    the_spec_for_ordinary_users_runs [SETPRIV],
+    default_root_directory_is_below_the_runtime_directory [SETPRIV],
+    setgroups_is_denied_for_a_single_map [SETPRIV],
+    no_user_namespace_is_refused [SETPRIV],
+    additional_groups_are_refused [SETPRIV],
+    unmapped_user_is_refused [SETPRIV],
+    foreign_ids_are_refused [SETPRIV],
+    private_bind_source_is_reached [SETPRIV],
+    devices_are_those_of_the_host [SETPRIV],
+    sysfs_without_network_namespace [SETPRIV],
+    cgroup_mount_without_cgroup_namespace_shows_nothing [SETPRIV, Need::NotAPeer],
+    time_offsets_are_set [SETPRIV],
+    oom_score_is_raised_and_not_lowered [SETPRIV],
+    limit_without_delegation_is_refused [SETPRIV, Need::NotAPeer],
+    delegated_cgroup_is_used [SETPRIV],
+    init_is_not_dumpable [SETPRIV],
+    failure_leaves_nothing [SETPRIV],
+    ranges_by_newuidmap [SETPRIV, Need::Program("newuidmap"), SUBORDINATE_IDS],
+];
+
+/// Ranges that /etc/subuid and /etc/subgid grant to the user.
+const SUBORDINATE_IDS: Need =
+    Need::Custom("subordinate ids of the user 1000", || {
+        match subordinate("/etc/subuid").and(subordinate("/etc/subgid")) {
+            Some(_) => Ok(()),
+            None => Err("the user 1000 has no ranges in /etc/subuid and /etc/subgid".to_owned()),
+        }
+    });
+
+/// The first id of the user's first range. subuid(5).
+fn subordinate(file: &str) -> Option<u32> {
+    let passwd = fs::read_to_string("/etc/passwd").ok()?;
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == "1000").then_some(name)
+    })?;
+    let ranges = fs::read_to_string(file).ok()?;
+    ranges.lines().find_map(|line| {
+        let (owner, range) = line.split_once(':')?;
+        let (first, _) = range.split_once(':')?;
+        (owner == name || owner == "1000").then(|| first.parse().ok())?
+    })
+}
+
+/// A bundle with one's own id as root of a user namespace, and no map of the group of terminals.
+fn bundle(t: &Sandbox) -> Bundle<'_> {
+    let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
+    t.bundle()
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set(
+            "/mounts/2/options",
+            json!(["newinstance", "ptmxmode=0666", "mode=0620"]),
+        )
+}
+
+/// Gives the bundle and the runtime's root to the user.
+fn own<'t>(t: &Sandbox, bundle: Bundle<'t>) -> Container<'t> {
+    let container = bundle.container();
+    give(&t.root);
+    give(&container.bundle);
+    container
+}
+
+fn give(path: &Path) {
+    chown(path, Some(USER), Some(USER)).expect("chown");
+    if path.is_dir() && !path.is_symlink() {
+        for entry in fs::read_dir(path).expect("list") {
+            let path = entry.expect("entry").path();
+            if !path.is_symlink() && !path.ends_with("busybox") {
+                give(&path);
+            }
+        }
+    }
+}
+
+/// A call by the user, with no more than it has.
+fn by_user(call: Call) -> Call {
+    let ids = format!("{USER}");
+    call.prefix([
+        "setpriv",
+        "--reuid",
+        &ids,
+        "--regid",
+        &ids,
+        "--clear-groups",
+    ])
+}
+
+fn runtime(t: &Sandbox) -> Call {
+    by_user(t.runtime())
+}
+
+fn run(t: &Sandbox, container: &Container) -> Output {
+    container.launch(runtime(t).arg("run")).finish()
+}
+
+fn verb(t: &Sandbox, words: &[&str]) -> Output {
+    runtime(t).args(words).run()
+}
+
+fn state(t: &Sandbox, container: &Container) -> Value {
+    verb(t, &["state", &container.id]).ok().json()
+}
+
+fn root_inside_is_the_caller_outside(t: &Sandbox) {
+    let script = "id -u; id -g; cat /proc/self/uid_map; touch /made";
+    let container = own(t, bundle(t).shell(script));
+    let output = run(t, &container).ok();
+    let words: Vec<_> = output.stdout.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "0", "1000", "1"], "{output}");
+    use std::os::unix::fs::MetadataExt as _;
+    let made = fs::metadata(container.bundle.join("rootfs/made")).expect("the file was made");
+    assert_eq!((made.uid(), made.gid()), (USER, USER));
+}
+
+fn every_verb_works_without_a_cgroup(t: &Sandbox) {
+    let container = own(t, bundle(t).args(&["sleep", "1000"]));
+    container.launch(runtime(t).arg("create")).finish().ok();
+    assert_eq!(state(t, &container)["status"], "created");
+    verb(t, &["start", &container.id]).ok();
+    let told = state(t, &container);
+    assert_eq!(told["status"], "running");
+    verb(t, &["exec", &container.id, "id", "-u"])
+        .ok()
+        .prints("0");
+    verb(t, &["exec", "--user", "0:0", &container.id, "hostname"])
+        .ok()
+        .prints("testbox");
+    verb(t, &["kill", &container.id, "KILL"]).ok();
+    reap(told["pid"].as_i64().expect("pid") as i32);
+    assert_eq!(state(t, &container)["status"], "stopped");
+    verb(t, &["delete", &container.id]).ok();
+    verb(t, &["state", &container.id]).fails_with("does not exist");
+}
+
+fn the_spec_for_ordinary_users_runs(t: &Sandbox) {
+    let container = own(t, bundle(t));
+    fs::remove_file(container.bundle.join("config.json")).expect("no config");
+    let spec = by_user(t.bare_runtime()).args(["spec", "--rootless", "--bundle"]);
+    spec.arg(&container.bundle).run().ok();
+    let file = container.bundle.join("config.json");
+    let text = fs::read_to_string(&file).expect("the config was made");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["id", "-u"]);
+    config["root"]["readonly"] = json!(false);
+    crate::bundle::write_config(&container.bundle, &config);
+    run(t, &container).ok().prints("0");
+}
+
+fn default_root_directory_is_below_the_runtime_directory(t: &Sandbox) {
+    let container = own(t, bundle(t).args(&["sleep", "1000"]));
+    let xdg = t.path("xdg");
+    fs::create_dir(&xdg).expect("a runtime directory");
+    give(&xdg);
+    let call = |words: &[&str]| {
+        let call = by_user(t.bare_runtime()).env("XDG_RUNTIME_DIR", &xdg);
+        call.args(words).cwd(&container.bundle).run()
+    };
+    call(&["create", &container.id]).ok();
+    let made = fs::read_dir(&xdg).expect("list").next();
+    let root = made.expect("the runtime's root").expect("entry").path();
+    assert!(root.join(&container.id).is_dir(), "{}", root.display());
+    call(&["delete", "--force", &container.id]).ok();
+    assert!(!root.join(&container.id).exists());
+}
+
+fn setgroups_is_denied_for_a_single_map(t: &Sandbox) {
+    let container = own(t, bundle(t).args(&["cat", "/proc/self/setgroups"]));
+    run(t, &container).ok().prints("deny");
+}
+
+fn no_user_namespace_is_refused(t: &Sandbox) {
+    let bundle = bundle(t).without_namespace("user");
+    let container = own(
+        t,
+        bundle
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings"),
+    );
+    run(t, &container).fails_with("rootless container requires user namespaces");
+}
+
+fn additional_groups_are_refused(t: &Sandbox) {
+    let container = own(t, bundle(t).set("/process/user/additionalGids", json!([0])));
+    run(t, &container).fails_with("additionalGids");
+}
+
+fn unmapped_user_is_refused(t: &Sandbox) {
+    let container = own(t, bundle(t).set("/process/user/uid", json!(5)));
+    run(t, &container).fails_with("map");
+}
+
+fn foreign_ids_are_refused(t: &Sandbox) {
+    let root = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    let container = own(t, bundle(t).set("/linux/uidMappings", root));
+    run(t, &container).fails_with("newuidmap");
+}
+
+fn private_bind_source_is_reached(t: &Sandbox) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let source = t.path("private");
+    fs::create_dir(&source).expect("directory");
+    fs::write(source.join("file"), "read").expect("file");
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o700)).expect("mode");
+    give(&source);
+    let mount = json!({"destination": "/mnt", "type": "bind", "source": source,
+        "options": ["rbind", "ro"]});
+    let bundle = bundle(t).mount(mount);
+    let container = own(
+        t,
+        bundle.shell("cat /mnt/file; touch /mnt/x 2>/dev/null || echo :ro"),
+    );
+    run(t, &container).ok().prints("read:ro");
+}
+
+fn devices_are_those_of_the_host(t: &Sandbox) {
+    let script = "echo x >/dev/null && head -c1 /dev/zero | wc -c; stat -c %t:%T /dev/random";
+    let container = own(t, bundle(t).shell(script));
+    run(t, &container).ok().prints("1\n1:8");
+}
+
+fn sysfs_without_network_namespace(t: &Sandbox) {
+    let bundle = bundle(t).without_namespace("network");
+    let container = own(
+        t,
+        bundle.shell("test -d /sys/kernel && ! touch /sys/x 2>/dev/null"),
+    );
+    run(t, &container).ok();
+}
+
+fn cgroup_mount_without_cgroup_namespace_shows_nothing(t: &Sandbox) {
+    let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev"]});
+    let bundle = bundle(t).without_namespace("cgroup").mount(mount);
+    let script = "ls -A /sys/fs/cgroup; ! touch /sys/fs/cgroup/x 2>/dev/null";
+    run(t, &own(t, bundle.shell(script))).ok().prints("");
+}
+
+fn time_offsets_are_set(t: &Sandbox) {
+    let bundle = bundle(t)
+        .push("/linux/namespaces", json!({"type": "time"}))
+        .set(
+            "/linux/timeOffsets/boottime",
+            json!({"secs": 1_000_000_000}),
+        );
+    let output = run(t, &own(t, bundle.args(&["cat", "/proc/uptime"]))).ok();
+    let seconds: f64 = output.stdout.split(' ').next().unwrap().parse().unwrap();
+    assert!(seconds > 1e9, "{output}");
+}
+
+fn oom_score_is_raised_and_not_lowered(t: &Sandbox) {
+    let score = |score: i32| {
+        let bundle = bundle(t).set("/process/oomScoreAdj", json!(score));
+        own(t, bundle.shell("cat /proc/self/oom_score_adj; sleep 1000"))
+    };
+    let container = score(700);
+    container
+        .launch(runtime(t).args(["run", "--detach"]))
+        .finish()
+        .ok();
+    container.wait_stdout("700");
+    let words = ["exec", &container.id, "cat", "/proc/self/oom_score_adj"];
+    verb(t, &words).ok().prints("700");
+    verb(t, &["delete", "--force", &container.id]).ok();
+    run(t, &score(-900)).fails_with("oom");
+}
+
+fn limit_without_delegation_is_refused(t: &Sandbox) {
+    let bundle = bundle(t).set("/linux/resources/unified", json!({"cgroup.max.depth": "5"}));
+    run(t, &own(t, bundle)).fails_with("linux.resources.unified[\"cgroup.max.depth\"]");
+}
+
+/// A cgroup that belongs to the user, as a session manager delegates it.
+struct Delegated(std::path::PathBuf);
+
+impl Delegated {
+    fn new(t: &Sandbox) -> Self {
+        let path = cgroup2_mount().expect("cgroup v2").join(&t.id);
+        fs::create_dir_all(path.join("caller")).expect("make a cgroup");
+        for directory in [path.clone(), path.join("caller")] {
+            for name in [
+                "",
+                "cgroup.procs",
+                "cgroup.threads",
+                "cgroup.subtree_control",
+            ] {
+                chown(directory.join(name), Some(USER), Some(USER)).expect("delegate");
+            }
+        }
+        Self(path)
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.0.join("caller"));
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn delegated_cgroup_is_used(t: &Sandbox) {
+    let cgroup = Delegated::new(t);
+    let bundle = bundle(t)
+        .set("/linux/resources/unified", json!({"cgroup.max.depth": "5"}))
+        .args(&["sleep", "1000"]);
+    let container = own(t, bundle);
+    let enter = format!(
+        "echo $$ >{}/caller/cgroup.procs && exec \"$@\"",
+        cgroup.0.display()
+    );
+    let call = |words: &[&str]| runtime(t).args(words).prefix(["sh", "-c", &enter, "sh"]);
+    container.launch(call(&["run", "--detach"])).finish().ok();
+    let own = cgroup.0.join(&container.id);
+    let depth = fs::read_to_string(own.join("cgroup.max.depth")).expect("the container's cgroup");
+    assert_eq!(depth.trim(), "5");
+    let pid = state(t, &container)["pid"].to_string();
+    let processes = fs::read_to_string(own.join("cgroup.procs")).expect("processes");
+    assert_eq!(processes.trim(), pid);
+    call(&["exec", &container.id, "true"]).run().ok();
+    call(&["pause", &container.id]).run().ok();
+    assert_eq!(state(t, &container)["status"], "paused");
+    call(&["resume", &container.id]).run().ok();
+    call(&["delete", "--force", &container.id]).run().ok();
+    assert!(!own.exists(), "delete removes the cgroup");
+}
+
+fn init_is_not_dumpable(t: &Sandbox) {
+    let container = own(t, bundle(t));
+    container.launch(runtime(t).arg("create")).finish().ok();
+    use std::os::unix::fs::MetadataExt as _;
+    let pid = &state(t, &container)["pid"];
+    let owner = fs::metadata(format!("/proc/{pid}/environ"))
+        .expect("init")
+        .uid();
+    assert_eq!(
+        owner, 0,
+        "the files of a process that is not dumpable are root's"
+    );
+    verb(t, &["delete", "--force", &container.id]).ok();
+}
+
+fn failure_leaves_nothing(t: &Sandbox) {
+    let container = own(t, bundle(t).args(&["/nothing"]));
+    run(t, &container).fails_with("/nothing");
+    verb(t, &["state", &container.id]).fails_with("does not exist");
+    assert_eq!(fs::read_dir(&t.root).expect("root").count(), 0);
+}
+
+fn ranges_by_newuidmap(t: &Sandbox) {
+    let map = |file| {
+        let first = subordinate(file).expect("checked before");
+        json!([
+            {"containerID": 0, "hostID": USER, "size": 1},
+            {"containerID": 1, "hostID": first, "size": 1000},
+        ])
+    };
+    let bundle = bundle(t)
+        .set("/linux/uidMappings", map("/etc/subuid"))
+        .set("/linux/gidMappings", map("/etc/subgid"))
+        .set(
+            "/process/user",
+            json!({"uid": 7, "gid": 8, "additionalGids": [9]}),
+        )
+        .shell("id -u; id -g; id -G; cat /proc/self/setgroups");
+    let output = run(t, &own(t, bundle)).ok();
+    assert_eq!(output.stdout, "7\n8\n8 9\nallow\n", "{output}");
+}

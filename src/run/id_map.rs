@@ -1,0 +1,107 @@
+//! The id maps of a new user namespace. user_namespaces(7), newuidmap(1).
+//!
+//! The kernel takes any map from the privileged, and from others only one line that maps their
+//! own id. For the ids that /etc/subuid and /etc/subgid grant to a user, the set-user-id programs
+//! newuidmap and newgidmap write the map.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+use crate::plan::{IfMapDenied, Phase, Plan, Planned, Step};
+
+/// Writes the id maps of the process's user namespace.
+///
+/// # Errors
+/// The step that failed; the helper is missing or refuses.
+pub fn write_all(plan: &Plan, pid: i32) -> Result<()> {
+    for (_, planned) in plan.phase(Phase::Parent) {
+        if let Step::IdMap {
+            group,
+            map,
+            if_denied,
+        } = &planned.step
+        {
+            write_one(planned, pid, *group, map, *if_denied)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_one(
+    planned: &Planned,
+    pid: i32,
+    group: bool,
+    map: &str,
+    if_denied: IfMapDenied,
+) -> Result<()> {
+    let file = if group { "gid_map" } else { "uid_map" };
+    let Err(error) = write(pid, file, map) else {
+        return Ok(());
+    };
+    let denied = error.raw_os_error() == Some(Errno::EPERM as i32);
+    match if_denied {
+        IfMapDenied::DenySetgroups if denied => {
+            // Else a member of a group that is denied something could leave it (CVE-2014-8989).
+            write(pid, "setgroups", "deny").map_err(|error| told(planned, &error))?;
+            write(pid, file, map).map_err(|error| told(planned, &error))
+        }
+        IfMapDenied::Helper if denied => helper(planned, pid, group, map),
+        _ => Err(told(planned, &error)),
+    }
+}
+
+fn write(pid: i32, file: &str, value: &str) -> std::io::Result<()> {
+    std::fs::write(format!("/proc/{pid}/{file}"), value)
+}
+
+fn told(planned: &Planned, error: &std::io::Error) -> Error {
+    Error::io(what(planned), "write", error)
+}
+
+fn what(planned: &Planned) -> String {
+    format!("{}: {}", planned.field, planned.step)
+}
+
+/// Lets newuidmap or newgidmap write the map. Nothing of the caller's environment reaches it.
+fn helper(planned: &Planned, pid: i32, group: bool, map: &str) -> Result<()> {
+    let (name, grants) = match group {
+        true => ("newgidmap", "/etc/subgid"),
+        false => ("newuidmap", "/etc/subuid"),
+    };
+    let program = find(name).ok_or_else(|| {
+        let message = format!("{}: {name} is not in PATH", what(planned));
+        Error::new(crate::error::Kind::Host, message).hint(
+            "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
+        )
+    })?;
+    let ended = Command::new(program)
+        .arg(pid.to_string())
+        .args(map.split_whitespace())
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Error::io(what(planned), name, &error))?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&ended.stderr);
+    let message = format!("{}: {name}: {}", what(planned), words.trim());
+    let hint = format!("{grants} must grant these ids to the user");
+    Err(Error::new(crate::error::Kind::Host, message).hint(hint))
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(name))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
