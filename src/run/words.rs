@@ -98,6 +98,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::ExecLabel(_), Errno::EINVAL) => {
             "the policy of the host does not know the label".to_owned()
         }
+        (Step::EnterContainer { .. }, Errno::EPERM) => {
+            "the kernel lets only root enter a container that has not started, and only its owner or root one that has".to_owned()
+        }
         (Step::Rlimit { .. }, Errno::EPERM) => {
             "the hard limit is above that of the caller, and to raise it takes CAP_SYS_RESOURCE".to_owned()
         }

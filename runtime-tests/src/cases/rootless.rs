@@ -32,6 +32,7 @@ pub const TESTS: &[Test] = tests![
     limit_without_delegation_is_refused [SETPRIV, Need::NotAPeer],
     delegated_cgroup_is_used [SETPRIV],
     init_is_not_dumpable [SETPRIV],
+    exec_before_start_is_refused_and_says_why [SETPRIV, Need::NotAPeer],
     failure_leaves_nothing [SETPRIV],
     ranges_by_newuidmap [SETPRIV, Need::Program("newuidmap"), SUBORDINATE_IDS],
 ];
@@ -361,6 +362,17 @@ fn init_is_not_dumpable(t: &Sandbox) {
     verb(t, &["delete", "--force", &container.id]).ok();
 }
 
+/// Until the program executes, init is a copy of the runtime, which nobody may look into.
+fn exec_before_start_is_refused_and_says_why(t: &Sandbox) {
+    let container = own(t, bundle(t).args(&["sleep", "1000"]));
+    container.launch(runtime(t).arg("create")).finish().ok();
+    verb(t, &["exec", &container.id, "true"]).fails_with("has not started");
+    assert_eq!(state(t, &container)["status"], "created");
+    verb(t, &["start", &container.id]).ok();
+    verb(t, &["exec", &container.id, "true"]).ok();
+    verb(t, &["delete", "--force", &container.id]).ok();
+}
+
 fn failure_leaves_nothing(t: &Sandbox) {
     let container = own(t, bundle(t).args(&["/nothing"]));
     run(t, &container).fails_with("/nothing");
@@ -383,7 +395,20 @@ fn ranges_by_newuidmap(t: &Sandbox) {
             "/process/user",
             json!({"uid": 7, "gid": 8, "additionalGids": [9]}),
         )
-        .shell("id -u; id -g; id -G; cat /proc/self/setgroups");
-    let output = run(t, &own(t, bundle)).ok();
-    assert_eq!(output.stdout, "7\n8\n8 9\nallow\n", "{output}");
+        .shell("id -u; id -g; id -G; cat /proc/self/setgroups; sleep 1000");
+    let container = own(t, bundle);
+    container
+        .launch(runtime(t).args(["run", "--detach"]))
+        .finish()
+        .ok();
+    container.wait_stdout("allow");
+    assert_eq!(container.stdout(), "7\n8\n8 9\nallow\n");
+    verb(t, &["exec", &container.id, "id", "-G"])
+        .ok()
+        .prints("8 9");
+    verb(t, &["exec", "--user", "5:6", &container.id, "id", "-u"])
+        .ok()
+        .prints("5");
+    verb(t, &["kill", &container.id, "KILL"]).ok();
+    verb(t, &["delete", "--force", &container.id]).ok();
 }
