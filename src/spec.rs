@@ -15,7 +15,7 @@ use oci_spec::runtime as oci;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::{Config, Process, Resources};
+use crate::config::{Config, Mount, Process, Resources};
 use crate::error::{Error, Kind, Result};
 
 pub use crate::config::default::default_config;
@@ -57,6 +57,17 @@ pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
     Ok((resources, warnings))
 }
 
+/// The text of the file that `mounts add` and `mounts remove` take, checked for the bundle at the
+/// absolute path `bundle`: `mounts` alone. Warnings come second.
+///
+/// # Errors
+/// As [`config`].
+pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
+    let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
+    let mounts = crate::config::mounts::list(&mounts, bundle, &mut warnings)?;
+    Ok((mounts, warnings))
+}
+
 /// A document that can be loaded.
 trait Document: DeserializeOwned {
     /// The path of the document, to stand before the paths within.
@@ -96,6 +107,16 @@ impl Document for oci::LinuxResources {
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
         Some(self)
+    }
+}
+
+impl Document for Vec<oci::Mount> {
+    const FIELD: &'static str = "mounts";
+    const PROCESS: Option<&'static str> = None;
+    const RESOURCES: Option<&'static str> = None;
+
+    fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
+        None
     }
 }
 
@@ -172,6 +193,7 @@ fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
     let path = match (T::FIELD, within.as_str()) {
         (field, "") => field.to_owned(),
         ("", within) => within.to_owned(),
+        (field, within) if within.starts_with('[') => format!("{field}{within}"),
         (field, within) => format!("{field}.{within}"),
     };
     let words = words(error);

@@ -16,7 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::config::SPEC_VERSION;
 use crate::error::{Error, Kind};
 
-pub use running::{Delete, Events, Kill, List, ListFormat, Ps, Update};
+pub use running::{Delete, Events, Kill, List, ListFormat, Mounts, MountsAction, Ps, Update};
 
 /// The commit that the binary was built from, given by `SAMPAN_COMMIT` at build time.
 pub const COMMIT: &str = match option_env!("SAMPAN_COMMIT") {
@@ -181,6 +181,12 @@ pub enum Command {
     ///
     /// All changes are made or none. They are kept with the container and hold until it is deleted.
     Update(Box<Update>),
+    /// Add mounts to a running container, or take them off.
+    ///
+    /// FILE has a JSON array of objects as in `mounts` of config.json. `add` makes all of them or
+    /// none. `remove` takes off what is mounted on their destinations, in the order of the array;
+    /// the destinations may have no symbolic links in them.
+    Mounts(Mounts),
     /// Print statistics of a container and when it runs out of memory.
     ///
     /// Each line is a JSON object. The first statistics come after the first interval. The command

@@ -69,6 +69,28 @@ pub enum ListFormat {
 }
 
 #[derive(Args, Debug)]
+pub struct Mounts {
+    /// What to do with the mounts
+    #[arg(value_name = "ACTION", value_enum)]
+    pub action: MountsAction,
+
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// JSON array of mounts; relative sources of binds start at the bundle
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// What `mounts` does.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountsAction {
+    Add,
+    Remove,
+}
+
+#[derive(Args, Debug)]
 pub struct Ps {
     /// Form of the list; json has the process ids alone, as the caller sees them
     #[arg(

@@ -10,6 +10,7 @@ mod explain;
 mod features;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod saved;
@@ -121,6 +122,7 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
         Command::Ps(args) => ps::ps(&context, &args)?,
         Command::Pause(args) => pause::pause(&context, &args)?,
         Command::Resume(args) => pause::resume(&context, &args)?,
+        Command::Mounts(args) => mounts::mounts(&context, &args)?,
         Command::Update(args) => update::update(&context, &args)?,
         Command::Events(args) => events::events(&context, &args)?,
         Command::Spec(args) => spec::spec(&context, &args)?,

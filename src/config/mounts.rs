@@ -176,7 +176,7 @@ impl Attrs {
 ///
 /// # Errors
 /// As [`Mount::new`].
-pub(super) fn list(
+pub fn list(
     mounts: &[oci::Mount],
     bundle: &Path,
     warnings: &mut Vec<String>,

@@ -40,7 +40,7 @@ fn inherit_oom_score(plan: &mut Plan, host: &Host) {
 /// One setns(2) with a pidfd for all. A pid namespace is entered by children only, so it comes
 /// before clone3(2); a caller that has its rights from the user namespace only enters everything
 /// there, in a process in between; so does one that could not come back.
-fn enter(plan: &mut Plan, config: &Config, host: &Host) {
+pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host) {
     let all: Vec<_> = NamespaceKind::ALL
         .into_iter()
         .filter(|&kind| *config.linux.namespaces.get(kind) != Namespace::Inherit)

@@ -10,6 +10,7 @@ pub mod devices;
 mod exec;
 mod hooks;
 mod labels;
+mod live_mounts;
 mod mounts;
 mod namespaces;
 mod process;
@@ -22,6 +23,7 @@ mod text;
 pub use build::{Options, build};
 pub use exec::exec;
 pub use labels::{ExecLabel, Module};
+pub use live_mounts::{add_mounts, remove_mounts};
 pub use mounts::attr;
 
 use std::ffi::CString;
@@ -88,6 +90,8 @@ pub struct Plan {
     /// namespace would lack the locks that keep the container from clearing the flags of its
     /// mounts or uncovering what they hide. mount_namespaces(7).
     pub reach_for_init: bool,
+    /// The mounts of init are taken off again when a later step fails.
+    pub all_mounts_or_none: bool,
     /// The SELinux context of new file systems.
     pub mount_label: Option<CString>,
     /// What the user should know though it stops nothing.
@@ -370,6 +374,10 @@ pub enum Step {
     Filesystem(Filesystem),
     Bind(Bind),
     Remount(Remount),
+    /// umount2(2) of what is mounted on a path of the container, without symbolic links in it.
+    Unmount {
+        target: CString,
+    },
     Node(Node),
     Symlink(Symlink),
     /// A bind of the host's /dev/null, or a read-only tmpfs over a directory.

@@ -169,6 +169,7 @@ impl Step {
             Self::Filesystem(_) => "mount",
             Self::Bind(_) => "bind",
             Self::Remount(_) => "remount",
+            Self::Unmount { .. } => "unmount",
             Self::Node(_) => "node",
             Self::Symlink(_) => "symlink",
             Self::MaskPath { .. } => "mask-path",

@@ -9,6 +9,7 @@ pub mod hooks;
 mod host_mount;
 mod id_map;
 pub mod init;
+mod live_mounts;
 mod notify;
 mod place;
 mod prepare;
@@ -23,5 +24,6 @@ mod words;
 
 pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, Executed, exec};
+pub use live_mounts::change_mounts;
 pub use start::start;
 pub use words::{run_hooks, run_poststop_hooks};

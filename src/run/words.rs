@@ -71,6 +71,12 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::Bind(bind), Errno::EINVAL) if op == "open_tree" && !bind.recursive => {
             "in a user namespace a bind without rbind cannot leave submounts behind; an unbindable mount cannot be bound at all".to_owned()
         }
+        (Step::Unmount { .. }, Errno::EINVAL) if op == "find a mount point" => {
+            "nothing is mounted there".to_owned()
+        }
+        (Step::Unmount { .. }, Errno::ELOOP) => {
+            "name the destination without symbolic links".to_owned()
+        }
         (Step::CheckIdMap { .. }, Errno::EINVAL) => {
             "the user namespace to join has other mappings; drop those of the config".to_owned()
         }

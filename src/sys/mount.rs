@@ -107,6 +107,15 @@ pub fn detach_cwd() -> Sys<()> {
     check("umount2", done).map(drop)
 }
 
+/// umount2(2) of what is mounted on `name` in the working directory with MNT_DETACH; a symbolic
+/// link is not followed.
+pub fn detach_name(name: &CStr) -> Sys<()> {
+    let flags = libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW;
+    // SAFETY: the path is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_umount2, name.as_ptr(), flags) };
+    check("umount2", done).map(drop)
+}
+
 /// umount2(2) of the mount whose root `top` is, with all below it, with MNT_DETACH.
 pub fn detach(top: BorrowedFd) -> Sys<()> {
     let name = format!("/proc/self/fd/{}", top.as_raw_fd());

@@ -25,6 +25,7 @@ mod lifecycle;
 mod limits;
 mod mount_words;
 mod mounts;
+mod mounts_verb;
 mod namespaces;
 mod notify;
 mod pause;
@@ -72,6 +73,7 @@ const FILES: &[&[Test]] = &[
     limits::TESTS,
     mount_words::TESTS,
     mounts::TESTS,
+    mounts_verb::TESTS,
     namespaces::TESTS,
     notify::TESTS,
     pause::TESTS,

@@ -105,6 +105,7 @@ impl Display for Step {
             }
             Self::Filesystem(filesystem) => write_filesystem(f, filesystem),
             Self::Bind(bind) => write_bind(f, bind),
+            Self::Unmount { target } => write!(f, "unmount {}", lossy(target)),
             Self::Remount(remount) => {
                 let kind = if remount.bind { "bind of " } else { "" };
                 write!(f, "remount {kind}{}", lossy(&remount.target))?;

@@ -80,6 +80,8 @@ struct Init<'a> {
     /// A procfs of our own, attached nowhere.
     proc: Option<OwnedFd>,
     cwd_reached: bool,
+    /// The mounts made so far, with their targets, if a failure is to take them off again.
+    attached: Vec<(OwnedFd, std::ffi::CString)>,
     /// The caller's, for hooks; init's own is 0, so that modes are what they are said to be.
     umask: u32,
     /// Position in the candidates of the executable that was found.
@@ -115,6 +117,7 @@ pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
         empty: None,
         proc: None,
         cwd_reached: false,
+        attached: Vec::new(),
         umask,
         executable: 0,
         home: None,
@@ -129,6 +132,7 @@ pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
         process::exit(1);
     }
     if let Err((position, fail)) = init.walk() {
+        init.take_off_attached();
         // From when the program is looked for, `/` is the container's root.
         let root = init
             .root
@@ -195,6 +199,7 @@ impl Init<'_> {
             } => self.bind_rootfs(position, path, *private_parent),
             Step::Filesystem(filesystem) => self.filesystem(filesystem),
             Step::Bind(bind) => self.bind(position, bind),
+            Step::Unmount { target } => self.unmount(target),
             Step::Remount(remount) => self.remount(remount),
             Step::Node(node) => self.node(node),
             Step::Symlink(symlink) => self.symlink(symlink),

@@ -20,7 +20,7 @@ const NO_CHANGE: Change = Change {
 };
 
 impl Init<'_> {
-    pub(super) fn filesystem(&self, fs: &Filesystem) -> Sys<()> {
+    pub(super) fn filesystem(&mut self, fs: &Filesystem) -> Sys<()> {
         let target = self.directory(fs)?;
         if fs.target.as_c_str() != c"/proc" {
             refuse_proc(target.as_fd())?;
@@ -61,6 +61,10 @@ impl Init<'_> {
             },
             (Err(fail), _) => return Err(fail),
         };
+        if self.plan.all_mounts_or_none {
+            let top = path::mounted_on(target.as_fd())?;
+            self.attached.push((top, fs.target.clone()));
+        }
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
         if more || fs.recursive_set | fs.recursive_clear != 0 {
             let top = match top {
@@ -123,7 +127,46 @@ impl Init<'_> {
             // Over /proc as a whole only another procfs may go.
             return Err(Fail::new("move_mount", Errno::EPERM));
         }
-        mount::attach(tree.as_fd(), target.as_fd())
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        if self.plan.all_mounts_or_none {
+            self.attached.push((tree, bind.target.clone()));
+        }
+        Ok(())
+    }
+
+    /// Takes off what is mounted on `target`. A link in the path could lead to another mount than
+    /// the caller means.
+    pub(super) fn unmount(&self, target: &CStr) -> Sys<()> {
+        let links = libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+        let resolve = libc::RESOLVE_IN_ROOT | links;
+        let (parent, name) = path::split_cstr(target).ok_or(Fail::new("umount2", Errno::EINVAL))?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let parent = path::openat2(self.root()?, &parent, flags, 0, resolve)?;
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let top = path::openat2(parent.as_fd(), &name, flags, 0, links)?;
+        take_off(parent.as_fd(), &name, top.as_fd())
+    }
+
+    /// Undoes the mounts, last first. The failure that led here is the one to report.
+    pub(super) fn take_off_attached(&mut self) {
+        while let Some((top, target)) = self.attached.pop() {
+            let _ = self.take_off_one(top.as_fd(), &target);
+        }
+    }
+
+    fn take_off_one(&self, top: BorrowedFd, target: &CStr) -> Sys<()> {
+        let (parent, name) = path::open_parent(self.root()?, target)?;
+        let found = path::open_at(
+            Some(parent.as_fd()),
+            &name,
+            libc::O_PATH | libc::O_NOFOLLOW,
+            0,
+        )?;
+        let same = path::mount_id(found.as_fd())? == path::mount_id(top)?;
+        if !same && !path::stat(top)?.is(libc::S_IFDIR) {
+            return Err(Fail::new("umount2", Errno::EINVAL));
+        }
+        take_off(parent.as_fd(), &name, top)
     }
 
     fn source(&self, position: usize, bind: &Bind) -> Sys<OwnedFd> {
@@ -155,6 +198,20 @@ impl Init<'_> {
             false,
         )
     }
+}
+
+/// Unmounts the mount whose root `top` is: a directory by its descriptor; a file, which cannot be
+/// the working directory, by its name, which stays what it is while something is mounted there.
+fn take_off(parent: BorrowedFd, name: &CStr, top: BorrowedFd) -> Sys<()> {
+    if path::mount_id(parent)? == path::mount_id(top)? {
+        return Err(Fail::new("find a mount point", Errno::EINVAL));
+    }
+    if path::stat(top)?.is(libc::S_IFDIR) {
+        path::fchdir(top)?;
+        return mount::detach_cwd();
+    }
+    path::fchdir(parent)?;
+    mount::detach_name(name)
 }
 
 /// A mount on a file of the container's procfs could redirect what is written there later.

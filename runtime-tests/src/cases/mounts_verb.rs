@@ -1,0 +1,166 @@
+//! mounts add and mounts remove: what a running container sees, what is refused, and what a
+//! failure leaves.
+
+use serde_json::{Value, json};
+
+use crate::call::Output;
+use crate::container::Container;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    added_mounts_are_seen_and_removed[Need::NotAPeer],
+    an_added_file_is_seen_and_removed[Need::NotAPeer],
+    mounts_of_a_created_container_are_changed[Need::NotAPeer],
+    mounts_add_makes_all_or_none[Need::NotAPeer],
+    mounts_add_names_a_missing_source[Need::NotAPeer],
+    mounts_add_spares_what_confines[Need::NotAPeer],
+    mounts_remove_wants_a_mount[Need::NotAPeer],
+    mounts_remove_follows_no_link[Need::NotAPeer],
+    mounts_of_a_stopped_container_are_refused[Need::NotAPeer],
+];
+
+fn mounts(t: &Sandbox, container: &Container, action: &str, list: Value) -> Output {
+    let file = t.path("mounts.json");
+    std::fs::write(&file, list.to_string()).unwrap();
+    t.runtime()
+        .args(["mounts", action])
+        .arg(&container.id)
+        .arg(&file)
+        .run()
+}
+
+fn launched(t: &Sandbox) -> Container<'_> {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container
+}
+
+fn bind(source: &std::path::Path, destination: &str) -> Value {
+    json!({"source": source, "destination": destination, "options": ["bind", "ro"]})
+}
+
+fn tmpfs(destination: &str) -> Value {
+    json!({"type": "tmpfs", "source": "tmpfs", "destination": destination,
+        "options": ["nosuid", "ro", "size=64k"]})
+}
+
+fn mount_table(container: &Container) -> String {
+    container.exec(&["cat", "/proc/self/mountinfo"]).ok().stdout
+}
+
+fn added_mounts_are_seen_and_removed(t: &Sandbox) {
+    let source = t.path("shared");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("word"), "from the host").unwrap();
+    let container = launched(t);
+    let before = mount_table(&container);
+    let list = json!([bind(&source, "/mnt/shared"), tmpfs("/mnt/scratch")]);
+    mounts(t, &container, "add", list.clone()).ok();
+    container
+        .exec(&["cat", "/mnt/shared/word"])
+        .ok()
+        .prints("from the host");
+    container.exec(&["touch", "/mnt/shared/new"]).fails();
+    container.exec(&["touch", "/mnt/scratch/new"]).fails();
+    let table = mount_table(&container);
+    let scratch = table.lines().find(|line| line.contains(" /mnt/scratch "));
+    let scratch = scratch.expect("the tmpfs is mounted");
+    assert!(scratch.contains("ro,nosuid"), "{scratch}");
+    assert!(scratch.contains("size=64k"), "{scratch}");
+    mounts(t, &container, "remove", list).ok();
+    assert_eq!(mount_table(&container), before);
+}
+
+fn an_added_file_is_seen_and_removed(t: &Sandbox) {
+    let source = t.path("word");
+    std::fs::write(&source, "a file").unwrap();
+    let container = launched(t);
+    let before = mount_table(&container);
+    let list = json!([bind(&source, "/mnt/word")]);
+    mounts(t, &container, "add", list.clone()).ok();
+    container.exec(&["cat", "/mnt/word"]).ok().prints("a file");
+    mounts(t, &container, "remove", list).ok();
+    assert_eq!(mount_table(&container), before);
+}
+
+fn mounts_of_a_created_container_are_changed(t: &Sandbox) {
+    let container = t.bundle().shell("cat /mnt/word").container();
+    let source = t.path("word");
+    std::fs::write(&source, "early").unwrap();
+    container.create().ok();
+    mounts(t, &container, "add", json!([bind(&source, "/mnt/word")])).ok();
+    container.start().ok();
+    container.wait_stdout("early");
+}
+
+fn mounts_add_makes_all_or_none(t: &Sandbox) {
+    let source = t.path("word");
+    std::fs::write(&source, "a file").unwrap();
+    let container = launched(t);
+    let before = mount_table(&container);
+    let wrong = json!({"type": "tmpfs", "destination": "/mnt/b", "options": ["size=nonsense"]});
+    let list = json!([tmpfs("/mnt/a"), bind(&source, "/mnt/word"), wrong]);
+    mounts(t, &container, "add", list).fails_with("mounts[2]");
+    assert_eq!(mount_table(&container), before);
+}
+
+fn mounts_add_names_a_missing_source(t: &Sandbox) {
+    let container = launched(t);
+    let before = mount_table(&container);
+    let missing = t.path("missing");
+    let list = json!([tmpfs("/mnt/a"), bind(&missing, "/mnt/b")]);
+    mounts(t, &container, "add", list).fails_with("mounts[1]: source");
+    assert_eq!(mount_table(&container), before);
+}
+
+fn mounts_add_spares_what_confines(t: &Sandbox) {
+    let container = launched(t);
+    let before = mount_table(&container);
+    for place in [
+        "/",
+        "/proc",
+        "/sys",
+        "/dev",
+        "/proc/self/attr",
+        "/proc/../proc",
+    ] {
+        mounts(t, &container, "add", json!([tmpfs(place)])).fails_with("mounts[0].destination");
+        mounts(t, &container, "remove", json!([tmpfs(place)])).fails_with("mounts[0]");
+    }
+    // Through a link the name tells nothing, but the descriptor does.
+    container
+        .exec(&["ln", "-s", "/proc/self", "/tmp/link"])
+        .ok();
+    mounts(t, &container, "add", json!([tmpfs("/tmp/link/attr")])).fails_with("procfs");
+    assert_eq!(mount_table(&container), before);
+}
+
+fn mounts_remove_wants_a_mount(t: &Sandbox) {
+    let container = launched(t);
+    let before = mount_table(&container);
+    mounts(t, &container, "remove", json!([tmpfs("/tmp/.")])).fails_with("nothing is mounted");
+    mounts(t, &container, "remove", json!([tmpfs("/missing")])).fails_with("no such file");
+    mounts(t, &container, "remove", json!({"destination": "/tmp"})).fails_with("mounts");
+    assert_eq!(mount_table(&container), before);
+}
+
+fn mounts_remove_follows_no_link(t: &Sandbox) {
+    let container = launched(t);
+    let before = mount_table(&container);
+    container.exec(&["ln", "-s", "/proc", "/tmp/link"]).ok();
+    container.exec(&["ln", "-s", "/", "/tmp/top"]).ok();
+    for place in ["/tmp/link", "/tmp/top/proc"] {
+        mounts(t, &container, "remove", json!([tmpfs(place)])).fails();
+    }
+    assert_eq!(mount_table(&container), before);
+}
+
+fn mounts_of_a_stopped_container_are_refused(t: &Sandbox) {
+    let container = launched(t);
+    container.verb("pause").ok();
+    mounts(t, &container, "add", json!([tmpfs("/mnt")])).fails_with("not running");
+    container.verb("resume").ok();
+    container.stop();
+    mounts(t, &container, "add", json!([tmpfs("/mnt")])).fails_with("not running");
+    mounts(t, &container, "remove", json!([tmpfs("/mnt")])).fails_with("not running");
+}

@@ -1,0 +1,86 @@
+//! Mounts that come to a container that exists, or go from it.
+
+use std::path::Path;
+
+use super::{IfDenied, Phase, Plan, Step, c_path, exec, labels, mounts};
+use crate::config::{Config, Mount, Namespace};
+use crate::error::{Error, Result};
+use crate::host::Host;
+
+/// The steps that add `mounts` to the container that `config` describes: all of them or none.
+///
+/// # Errors
+/// A mount that this host cannot make, or that would cover what confines the container.
+pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Plan> {
+    let mut plan = enter(&config, host)?;
+    plan.mount_label = labels::mount(&mut plan, &config, host)?;
+    plan.all_mounts_or_none = true;
+    for mount in &mounts {
+        refuse_own(&config, mount)?;
+        if mount.remount {
+            let field = format!("{}.options", mount.field);
+            let message = "a remount changes a mount and adds none";
+            return Err(Error::config(field, message).hint("remove the mount and add it again"));
+        }
+    }
+    let config = Config { mounts, ..config };
+    mounts::steps(&mut plan, &config, host)?;
+    for planned in &mut plan.steps {
+        // The fallbacks are paths of the host, which is out of sight.
+        if let Step::Filesystem(fs) = &mut planned.step {
+            fs.if_denied = IfDenied::Fail;
+        }
+    }
+    for mount in config.mounts.iter().filter(|m| mounts::readonly_later(m)) {
+        let path = c_path(&mount.field, &mount.destination)?;
+        plan.push(Phase::Init, &mount.field, Step::MountReadonly { path });
+    }
+    plan.push(Phase::Init, "mounts", Step::WaitForStart);
+    Ok(plan)
+}
+
+/// The steps that take the mounts on the destinations of `mounts` off, in their order.
+///
+/// # Errors
+/// A destination whose mount confines the container.
+pub fn remove_mounts(config: &Config, mounts: &[Mount], host: &Host) -> Result<Plan> {
+    let mut plan = enter(config, host)?;
+    for mount in mounts {
+        refuse_own(config, mount)?;
+        let target = c_path(&mount.field, &mount.destination)?;
+        plan.push(Phase::Init, &mount.field, Step::Unmount { target });
+    }
+    plan.push(Phase::Init, "mounts", Step::WaitForStart);
+    Ok(plan)
+}
+
+fn enter(config: &Config, host: &Host) -> Result<Plan> {
+    if config.linux.namespaces.mount == Namespace::Inherit {
+        let message = "the container has no mount namespace of its own";
+        return Err(Error::config("linux.namespaces", message)
+            .hint("its mounts are those of the host: use mount(8) and umount(8)"));
+    }
+    let mut plan = Plan::default();
+    exec::enter(&mut plan, config, host);
+    Ok(plan)
+}
+
+/// The mounts that make the container what it is: without them, or with another on top, what is
+/// masked would show. What may not be taken off may not be added either, and the other way round.
+fn refuse_own(config: &Config, mount: &Mount) -> Result<()> {
+    let place = mount.destination.as_path();
+    let linux = &config.linux;
+    let own = ["/", "/proc", "/sys", "/dev"].map(Path::new);
+    let mut covered = linux.masked_paths.iter().chain(&linux.readonly_paths);
+    if !own.contains(&place) && !covered.any(|path| path == place) {
+        return Ok(());
+    }
+    let message = format!(
+        "{}: this mount confines the container and stays as it is",
+        place.display()
+    );
+    Err(Error::config(
+        format!("{}.destination", mount.field),
+        message,
+    ))
+}

@@ -1,0 +1,76 @@
+//! Mounts are added to a running container, or taken off, by a process that enters it for that.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::attend::{self, connection_lost};
+use super::clone;
+use super::create::clone_error;
+use super::init::Inherited;
+use super::prepare;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::plan::{self, BindSource, Plan, Step};
+use crate::state::{self, State};
+use crate::sys::{process, socket};
+
+/// Carries out a plan of [`plan::add_mounts`] or [`plan::remove_mounts`].
+///
+/// # Errors
+/// The container is gone, or the step that failed, by its place in the list.
+pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
+    let init = state::open_process(state.pid, state.start_time)?
+        .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
+    let opened = open(plan, host, &init)?;
+    // Nothing of the runtime may be looked at from inside while the process joins.
+    process::set_dumpable(false).map_err(connection_lost)?;
+    let (connection, runtime) = socket::pair().map_err(connection_lost)?;
+    let inherited = Inherited {
+        runtime,
+        listener: None,
+        lock: None,
+        opened,
+        bundle: plan::c_path("bundle", &state.bundle)?,
+    };
+    let first = clone::spawn(plan, inherited, None)
+        .map_err(|(position, fail)| clone_error(plan, position, fail).context("mounts"))?;
+    let spawned = match plan.intermediate {
+        true => clone::hand_over(plan, &first, &connection)?,
+        false => first,
+    };
+    let no_hooks = || Ok(Vec::new());
+    let death = || {
+        Error::new(Kind::Setup, "the process in the container died")
+            .hint("possibly OOM-killed, or the container has ended")
+    };
+    let result = attend::attend(plan, &connection, None, no_hooks, death);
+    // The process waits for a word, and ends when it sees that none will come.
+    drop(connection);
+    let ended = process::wait(spawned.pidfd.as_fd()).map_err(connection_lost);
+    result?;
+    ended.map(drop)
+}
+
+/// The sources as the host has them: inside, the same paths mean something else.
+fn open(plan: &Plan, host: &Host, init: &OwnedFd) -> Result<Vec<Option<OwnedFd>>> {
+    let mut opened = prepare::open(plan, host)?;
+    for (planned, opened) in plan.steps.iter().zip(&mut opened) {
+        match &planned.step {
+            Step::EnterContainer { .. } => {
+                let copy = init
+                    .try_clone()
+                    .map_err(|error| Error::io("pidfd of the container", "dup", &error))?;
+                *opened = Some(copy);
+            }
+            Step::Bind(bind) if opened.is_none() => {
+                if let BindSource::Host(source) = &bind.source {
+                    let source = source.to_string_lossy();
+                    let message = format!("{source} cannot be bound into another mount namespace");
+                    return Err(Error::config(format!("{}.source", planned.field), message)
+                        .hint("that takes root on the host, and a mount that is not unbindable"));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(opened)
+}
