@@ -32,7 +32,8 @@ pub struct Inherited {
     pub runtime: OwnedFd,
     /// Where `start` connects; without it the runtime that made the process starts it.
     pub listener: Option<OwnedFd>,
-    /// A file that is locked until execve(2) closes it: the container counts as created so long.
+    /// A file that is locked until nothing but execve(2) is left to do: the container counts as
+    /// created so long.
     pub lock: Option<OwnedFd>,
     /// What the runtime has opened for the steps, by position in the plan.
     pub opened: Vec<Option<OwnedFd>>,
@@ -371,6 +372,9 @@ impl Init<'_> {
             return Ok(());
         }
         self.told_executing = true;
+        // Before the end of the connection says that the process executes: close-on-exec has an
+        // order, and whoever hears the end must not find the container created.
+        self.inherited.lock = None;
         Report::Executing.send(self.connection.as_fd(), None)?;
         process::reset_signals();
         Ok(())
