@@ -107,6 +107,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::EnterContainer { .. }, Errno::EPERM) => {
             "the kernel lets only root enter a container that has not started, and only its owner or root one that has".to_owned()
         }
+        (Step::SessionKeyring { .. }, Errno::EDQUOT) => {
+            "the user may have no more keys (kernel.keys.maxkeys): --no-new-keyring does without".to_owned()
+        }
         (Step::Rlimit { .. }, Errno::EPERM) => {
             "the hard limit is above that of the caller, and to raise it takes CAP_SYS_RESOURCE".to_owned()
         }
