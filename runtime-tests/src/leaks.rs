@@ -172,6 +172,13 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = child.id() as i32;
+        // The environment is there a moment after the program has been executed.
+        while std::fs::read(format!("/proc/{pid}/environ"))
+            .unwrap()
+            .is_empty()
+        {
+            std::thread::yield_now();
+        }
         assert_eq!(processes(&id), [(pid, "sleep".to_owned())]);
         child.kill().unwrap();
         // It is a zombie from here to its wait, and gone after it.
