@@ -98,7 +98,8 @@ fn live_start(stat: &str) -> Option<u64> {
 pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
     match pidfd::open(pid) {
         Ok(fd) => Ok((start_time(pid) == Some(start)).then_some(fd)),
-        Err(fail) if fail.errno == Errno::ESRCH => Ok(None),
+        // The pid is free, or it is a thread's by now: ENOENT, before Linux 6.15 EINVAL.
+        Err(fail) if [Errno::ESRCH, Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
         Err(fail) => Err(Error::sys(format!("process {pid}"), fail.op, fail.errno)),
     }
 }
@@ -173,6 +174,21 @@ mod tests {
         assert!(open_process(pid, start).unwrap().is_some());
         assert!(open_process(pid, start + 1).unwrap().is_none());
         assert!(open_process(i32::MAX, 1).unwrap().is_none());
+    }
+
+    /// A pid is used again for threads, too.
+    #[test]
+    fn a_thread_is_not_the_process_that_had_its_number() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            send.send(nix::unistd::gettid().as_raw()).unwrap();
+            drop(finished.recv());
+        });
+        let number = receive.recv().unwrap();
+        assert!(open_process(number, 1).unwrap().is_none());
+        drop(finish);
+        thread.join().unwrap();
     }
 
     /// This process stands for init: it is alive and holds the lock or not.
