@@ -183,7 +183,7 @@ mod tests {
         let (finish, finished) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             send.send(nix::unistd::gettid().as_raw()).unwrap();
-            drop(finished.recv());
+            let _ = finished.recv();
         });
         let number = receive.recv().unwrap();
         assert!(open_process(number, 1).unwrap().is_none());
