@@ -10,7 +10,7 @@ use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Step};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Sys, path};
+use crate::sys::{Fail, Sys, path, pidfd};
 
 /// What [`Step::CheckIdMap`] says when it fails.
 pub const DIFFERENT_MAP: &str = "compare with the map";
@@ -208,7 +208,7 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
     match Report::receive(connection.as_fd()).map_err(lost)? {
         Some((Report::Pid(pid), _)) => {
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
-            let pidfd = process::open_pid(pid).map_err(lost)?;
+            let pidfd = pidfd::open(pid).map_err(lost)?;
             if plan.enters_before_user {
                 id_map::write_all(plan, pid)?;
             }

@@ -14,7 +14,7 @@ use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, State, Status};
-use crate::sys::process;
+use crate::sys::{pidfd, process};
 
 /// What is executed where.
 pub struct ExecRequest<'a> {
@@ -54,7 +54,7 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     .and_then(|()| set_up(request, &sockets, &connection, &spawned));
     if result.is_err() {
         // It may have ended by itself; the failure that led here is the one to report.
-        let _ = process::kill(spawned.pidfd.as_fd(), libc::SIGKILL);
+        let _ = pidfd::send_signal(spawned.pidfd.as_fd(), libc::SIGKILL);
         let _ = process::wait(spawned.pidfd.as_fd());
     }
     let terminal = result?;

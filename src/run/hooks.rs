@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::HookStep;
 use crate::sys::process::{self, Cloned, StringArray};
-use crate::sys::{Fail, Sys, path};
+use crate::sys::{Fail, Sys, path, pidfd};
 
 /// What became of a hook that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ fn wait(hook: &HookStep, pidfd: BorrowedFd) -> Result<i32, HookFail> {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Fail::new("poll", errno).into()),
             Ok(0) if hook.timeout.is_some_and(|limit| start.elapsed() >= limit) => {
-                process::kill(pidfd, libc::SIGKILL)?;
+                pidfd::send_signal(pidfd, libc::SIGKILL)?;
                 process::wait(pidfd)?;
                 return Err(HookFail::Timeout);
             }

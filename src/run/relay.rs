@@ -13,7 +13,7 @@ use nix::unistd::{Pid, isatty};
 
 use super::sd_notify::SdNotify;
 use crate::error::{Error, Result};
-use crate::sys::{path, process, terminal};
+use crate::sys::{path, pidfd, process, terminal};
 
 /// Every signal that can be caught, waiting on a descriptor instead of acting. Made before the
 /// container, so that none is lost.
@@ -116,7 +116,7 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> R
             (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}
             (Ok(Signal::SIGWINCH), Some(terminal)) => resize(terminal.master.as_fd()),
             // A process that has just ended needs no signal.
-            _ => drop(process::kill(pidfd.as_fd(), number)),
+            _ => drop(pidfd::send_signal(pidfd.as_fd(), number)),
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::host_mount;
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::state::{Claim, Dir, State, Unit, open_process};
-use crate::sys::process;
+use crate::sys::{pidfd, process};
 
 /// The time that killed processes get to leave their cgroup. The kernel frees their memory first,
 /// which takes seconds on a loaded machine with much memory.
@@ -93,7 +93,7 @@ impl Drop for Undo {
     fn drop(&mut self) {
         if let Some(pidfd) = self.process.take() {
             // It may have ended by itself.
-            let _ = process::kill(pidfd.as_fd(), libc::SIGKILL);
+            let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
             let _ = process::wait(pidfd.as_fd());
         }
         if let Some(cgroup) = self.cgroup.take() {
@@ -132,7 +132,7 @@ pub fn kill(state: &State) -> Result<()> {
         pid => open_process(pid, state.start_time)?,
     };
     if let Some(init) = &init {
-        match process::kill(init.as_fd(), libc::SIGKILL) {
+        match pidfd::send_signal(init.as_fd(), libc::SIGKILL) {
             Ok(()) => {}
             Err(fail) if fail.errno == Errno::ESRCH => {}
             Err(fail) => {

@@ -290,13 +290,6 @@ pub fn dup_over(from: BorrowedFd, to: RawFd) -> Sys<()> {
     .map(drop)
 }
 
-/// close_range(2) from `first` to the end. Linux 5.9.
-pub fn close_from(first: u32) -> Sys<()> {
-    // SAFETY: takes no pointers; owners of descriptors above do not outlive the execve that follows.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    check("close_range", done).map(drop)
-}
-
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: from `first` on nothing survives execve(2).
 /// Linux 5.11.
 pub fn close_on_exec_from(first: u32) -> Sys<()> {
@@ -455,29 +448,6 @@ pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
             }
         }
     }
-}
-
-/// pidfd_send_signal(2).
-pub fn kill(pidfd: BorrowedFd, signal: i32) -> Sys<()> {
-    // SAFETY: no siginfo is passed.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            ptr::null::<u8>(),
-            0,
-        )
-    };
-    check("pidfd_send_signal", done).map(drop)
-}
-
-/// pidfd_open(2), close-on-exec.
-pub fn open_pid(pid: i32) -> Sys<OwnedFd> {
-    // SAFETY: takes no pointers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
-    check("pidfd_open", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// One of the three standard streams, which stay open as long as the process lives.
