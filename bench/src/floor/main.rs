@@ -1,0 +1,120 @@
+//! The floor: what the kernel must be asked to do for a container, and nothing else.
+//!
+//! It carries out a list of operations that `scripts/bench` wrote beforehand from a `config.json`:
+//! the same namespaces, mounts, masks, devices, capabilities and programs that a runtime makes of
+//! that config. It parses no JSON, checks nothing, keeps no state but one pid, undoes nothing and
+//! has no words for a failure. No runtime that does this work can be faster; how much slower it is
+//! is what it can still save.
+//!
+//! ```text
+//! floor nothing                        the start and end of a static program
+//! floor run SCRIPT                     to the end of the process; its exit status
+//! floor create SCRIPT PIDFILE          until all but execve(2) is done
+//! floor start PIDFILE
+//! floor kill PIDFILE SIGNAL
+//! floor delete PIDFILE CGROUP
+//! floor exec SCRIPT PIDFILE            joins, runs, waits; its exit status
+//! ```
+//!
+//! A script has an operation a line, its words parted by tabs. Numbers are decimal, or
+//! hexadecimal after `0x`. What stands before `clone` is the runtime's, the rest is init's.
+#![no_main]
+
+mod init;
+mod kernel;
+mod script;
+
+use std::ffi::{CStr, c_char, c_int};
+
+use kernel::{Died, check, die};
+use script::{Op, Script};
+
+/// The entry point: the standard library's start is no work of a runtime.
+///
+/// # Safety
+///
+/// The C library calls it, with `argc` strings at `argv`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    // SAFETY: the C library passes argc strings that live as long as the process.
+    let args: Vec<&'static CStr> = (0..argc as usize)
+        .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) })
+        .collect();
+    let verb = args.get(1).map_or(&b""[..], |verb| verb.to_bytes());
+    match (verb, args.get(2..).unwrap_or_default()) {
+        (b"nothing", _) => 0,
+        (b"run", [script]) => run(script),
+        (b"create", [script, pid_file]) => create(script, pid_file),
+        (b"exec", [script, pid_file]) => exec(script, pid_file),
+        (b"start", [pid_file]) => signal(pid_file, libc::SIGUSR1),
+        (b"kill", [pid_file, number]) => {
+            signal(pid_file, script::number(number.to_bytes()) as c_int)
+        }
+        (b"delete", [pid_file, cgroup]) => {
+            kernel::remove_cgroup(cgroup);
+            kernel::unlink(pid_file);
+            0
+        }
+        _ => die(&Died("usage: see the head of main.rs", 0)),
+    }
+}
+
+fn run(path: &CStr) -> c_int {
+    let script = Script::load(path);
+    let (pid, _) = clone(&script, None);
+    let status = kernel::wait(pid);
+    for op in script.ops() {
+        if let Op::Cgroup(path) = op {
+            kernel::remove_cgroup(path);
+        }
+    }
+    status
+}
+
+fn exec(path: &CStr, pid_file: &CStr) -> c_int {
+    let script = Script::load(path);
+    let container = kernel::read_pid(pid_file);
+    let (pid, _) = clone(&script, Some(container));
+    kernel::wait(pid)
+}
+
+/// Init is left waiting for SIGUSR1, its pid in the file.
+fn create(path: &CStr, pid_file: &CStr) -> c_int {
+    let script = Script::load(path);
+    let (pid, mut ready) = clone(&script, None);
+    ready.wait();
+    kernel::write_pid(pid_file, pid);
+    0
+}
+
+fn signal(pid_file: &CStr, number: c_int) -> c_int {
+    // SAFETY: kill(2) takes two numbers.
+    check(
+        unsafe { libc::kill(kernel::read_pid(pid_file), number) }.into(),
+        "kill",
+    );
+    0
+}
+
+/// Does the runtime's part and clones init, which does the rest and never returns.
+fn clone(script: &Script, container: Option<i32>) -> (i32, kernel::Ready) {
+    let mut cgroup = -1;
+    let ready = kernel::Ready::new(script.waits());
+    let mut ops = script.ops();
+    for op in ops.by_ref() {
+        match op {
+            Op::Cgroup(path) => cgroup = kernel::make_cgroup(path),
+            Op::CgroupOf(path) => cgroup = kernel::open_cgroup(path),
+            Op::DeviceProgram(file) => kernel::attach_device_program(cgroup, file),
+            Op::Join(flags) => kernel::join(container.unwrap_or(0), flags),
+            Op::Clone(flags) => {
+                return match kernel::clone(flags, cgroup) {
+                    0 => init::main(ops, &ready),
+                    pid => (pid, ready),
+                };
+            }
+            _ => die(&Died("an operation of init before clone", 0)),
+        }
+    }
+    die(&Died("no clone", 0))
+}

@@ -1,0 +1,159 @@
+"""What is measured and with what: the runtimes, the floor, the timer, a place of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+# Runtimes by name, in the order of columns; where each is looked for without name=path.
+KNOWN = ["sampan", "crun", "runc", "youki"]
+
+
+class World:
+    """A directory for bundles, a tmpfs for the runtimes' state, and the names of what was made."""
+
+    def __init__(self, repo, built, runtimes):
+        self.repo, self.built = repo, built
+        self.sampan = runtimes.get("sampan", os.path.join(built, "sampan"))
+        self.floor = os.path.join(built, "bench-floor")
+        # Beside the root filesystems of engines, not on a tmpfs.
+        self.directory = tempfile.mkdtemp(prefix="bench.", dir=os.environ.get("BENCH_DIR", "/var/tmp"))
+        self.state = os.path.join(self.directory, "state")
+        os.mkdir(self.state)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700", "state", self.state], check=True)
+        self.subjects = [Floor(self)] + [Runtime(self, name, path) for name, path in runtimes.items()]
+        self.count = 0
+
+    def new_id(self):
+        """A container id that was not used before."""
+        self.count += 1
+        return f"bench{os.getpid()}-{self.count}"
+
+    def close(self):
+        subprocess.run(["umount", self.state], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def cgroup(name):
+    """The cgroup of floor's container of this name."""
+    return "/sys/fs/cgroup/" + name
+
+
+class Runtime:
+    """An OCI runtime."""
+
+    def __init__(self, world, name, path):
+        self.name, self.path = name, path
+        self.root = os.path.join(world.state, name)
+        os.mkdir(self.root)
+
+    def call(self, *words):
+        return [self.path, "--root", self.root, *words]
+
+    def run(self, bundle, ident):
+        return self.call("run", "--bundle", bundle.path, ident)
+
+    def create(self, bundle, ident):
+        return self.call("create", "--bundle", bundle.path, ident)
+
+    def exec(self, bundle, ident, args):
+        return self.call("exec", ident, *args)
+
+    def verb(self, verb, bundle, ident):
+        return self.call(*{"kill": ("kill", ident, "KILL")}.get(verb, (verb, ident)))
+
+
+class Floor:
+    """The same calls, made with prepared scripts."""
+
+    def __init__(self, world):
+        self.name, self.path, self.state = "floor", world.floor, world.state
+
+    def pid_file(self, ident):
+        return os.path.join(self.state, ident + ".pid")
+
+    def run(self, bundle, ident):
+        return [self.path, "run", bundle.script(cgroup(ident), ident)]
+
+    def create(self, bundle, ident):
+        return [self.path, "create", bundle.script(cgroup(ident), ident, wait=True), self.pid_file(ident)]
+
+    def exec(self, bundle, ident, args):
+        return [self.path, "exec", bundle.exec_script(cgroup(ident), args), self.pid_file(ident)]
+
+    def verb(self, verb, bundle, ident):
+        return [self.path, *{
+            "start": ("start", self.pid_file(ident)),
+            "state": ("nothing",),
+            "kill": ("kill", self.pid_file(ident), "9"),
+            "delete": ("delete", self.pid_file(ident), cgroup(ident)),
+        }[verb]]
+
+
+class Timer:
+    """bench-timer: see bench/src/timer.rs."""
+
+    FIELDS = "ns status user_us system_us maxrss_kb faults switches".split()
+
+    def __init__(self, world):
+        self.errors = os.path.join(world.directory, "stderr")
+        self.process = subprocess.Popen([os.path.join(world.built, "bench-timer"), self.errors], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words):
+        self.process.stdin.write("\t".join(words) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def measured(self, *words):
+        """Runs; the numbers by name. A failure ends the benchmark: its time would mean nothing."""
+        answer = self.ask(*words)
+        try:
+            result = dict(zip(self.FIELDS, map(int, answer.split())))
+        except ValueError:
+            sys.exit(f"bench: {' '.join(words)}: {answer}")
+        if result["status"] != 0:
+            raise Failed(" ".join(words), result["status"], self.last_error())
+        return result
+
+    def run(self, argv):
+        return self.measured("run", *argv)
+
+    def last_error(self):
+        with open(self.errors, encoding="utf-8", errors="replace") as file:
+            return "".join(file.readlines()[-3:]).strip()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Failed(Exception):
+    """A program that was measured has failed."""
+
+    def __init__(self, what, status, error):
+        super().__init__(f"{what}: status {status}: {error}")
+
+
+def enter_namespaces():
+    """Comes back in a mount namespace of its own, with cgroup2 alone at /sys/fs/cgroup, as every runtime can use it."""
+    if os.environ.get("BENCH_INSIDE") != "1":
+        if os.geteuid() != 0:
+            sys.exit("bench: run as root: containers are made for real")
+        os.environ["BENCH_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable, *sys.argv])
+    kind = subprocess.run(["stat", "-f", "-c", "%T", "/sys/fs/cgroup"], capture_output=True, text=True, check=True)
+    if kind.stdout.strip() != "cgroup2fs":
+        subprocess.run(["umount", "-R", "/sys/fs/cgroup"], check=True)
+        subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], check=True)
+
+
+def find_runtimes(arguments, built):
+    """name=path arguments, or what there is."""
+    given = dict(argument.split("=", 1) for argument in arguments)
+    if given:
+        return {name: shutil.which(path) or os.path.abspath(path) for name, path in given.items()}
+    found = {"sampan": os.path.join(built, "sampan")}
+    found.update({name: shutil.which(name) for name in KNOWN[1:] if shutil.which(name)})
+    return found
