@@ -402,16 +402,19 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Unblocks every signal and gives each its default action: what a new program expects.
+/// Unblocks every signal and gives the standard ones their default action: execve(2) keeps what the
+/// caller ignored, as a daemon does that was started by nohup(1) or in the background of a shell.
+/// Nobody ignores real-time signals so. signal(7).
 pub fn reset_signals() {
     // SAFETY: sigset_t is plain data; the calls read it.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
-        for signal in [libc::SIGPIPE, libc::SIGCHLD] {
-            libc::signal(signal, libc::SIG_DFL);
-        }
+    }
+    for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // SAFETY: a default action runs no code of this process.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 

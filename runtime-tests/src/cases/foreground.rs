@@ -6,6 +6,7 @@ use crate::{Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     signals_are_forwarded,
+    what_the_caller_ignores_is_not_ignored,
     status_of_a_program_that_signals_itself,
     orphans_of_the_container_are_reaped,
     run_ends_when_init_ends,
@@ -36,6 +37,26 @@ fn signals_are_forwarded(t: &Sandbox) {
     }
     run.signal(Signal::SIGPWR);
     run.finish().exits(5);
+}
+
+fn what_the_caller_ignores_is_not_ignored(t: &Sandbox) {
+    // As under nohup(1), in the background of a shell, or below a Python program.
+    let ignoring = "trap '' HUP INT QUIT USR1 PIPE ALRM TERM TSTP XFSZ; exec \"$@\"";
+    let ignoring = || t.runtime().prefix(["sh", "-c", ignoring, "sh"]);
+    let show = ["grep", "SigIgn", "/proc/self/status"];
+    let assert_none = |text: &str| {
+        let mask = text.strip_prefix("SigIgn:").expect(text).trim();
+        let mask = u64::from_str_radix(mask, 16).expect(text);
+        assert_eq!(mask & 0x7fff_ffff, 0, "{text}");
+    };
+    let container = t.bundle().args(&show).container();
+    container.launch(ignoring().arg("run")).finish().ok();
+    assert_none(&container.stdout());
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let exec = ignoring().args(["exec", &container.id]).args(show).run();
+    assert_none(&exec.ok().stdout);
+    container.delete_force().ok();
 }
 
 fn status_of_a_program_that_signals_itself(t: &Sandbox) {
