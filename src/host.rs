@@ -1,14 +1,14 @@
 //! What the running kernel and the caller offer, probed once and then plain data.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, statfs};
 use nix::sys::statvfs::FsFlags;
 
 use crate::config::seccomp::Arch;
 use crate::error::{Error, Kind, Result};
+use crate::sys::file;
 
 /// Facts about the host that decide how a plan is made.
 #[derive(Clone, Debug)]
@@ -71,14 +71,8 @@ impl Host {
 }
 
 fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| {
-        Error::sys(
-            path,
-            "read",
-            Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-        )
-        .kind(Kind::Host)
-    })
+    file::read_text(Path::new(path))
+        .map_err(|fail| Error::sys(path, fail.op, fail.errno).kind(Kind::Host))
 }
 
 fn kernel() -> Result<(u32, u32)> {

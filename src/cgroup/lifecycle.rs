@@ -107,6 +107,14 @@ impl Cgroup {
         self.wait_for("populated", false, timeout)
     }
 
+    /// Removes the cgroup at `path`, unless somebody uses it: whether it is gone.
+    pub fn remove_unused(path: &Path) -> bool {
+        match std::fs::remove_dir(path) {
+            Ok(()) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        }
+    }
+
     /// Removes the cgroup and all below it. Its processes must be dead or dying; an error names
     /// those that are not.
     pub fn remove(&self) -> Result<()> {

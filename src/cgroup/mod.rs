@@ -31,7 +31,7 @@ pub use watch::{Event, Watch};
 /// The cgroup of a process as in its cgroup2 line of /proc/PID/cgroup; `None` if it is gone.
 /// cgroups(7).
 pub fn of_process(pid: i32) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let text = crate::sys::file::read_text(format!("/proc/{pid}/cgroup").as_ref()).ok()?;
     text.lines()
         .find_map(|line| line.strip_prefix("0::"))
         .map(str::to_owned)

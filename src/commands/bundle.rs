@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::spec;
+use crate::sys;
 
 /// A bundle that has been read.
 #[derive(Clone, Debug)]
@@ -35,8 +36,8 @@ impl Loaded {
             .kind(Kind::Usage)
         })?;
         let file = bundle.join(&args.config);
-        let bytes = std::fs::read(&file).map_err(|error| {
-            Error::io(file.display().to_string(), "open", &error)
+        let bytes = sys::file::read(&file).map_err(|fail| {
+            Error::sys(file.display().to_string(), fail.op, fail.errno)
                 .kind(Kind::Config)
                 .hint("a bundle needs a config.json; sampan spec writes one")
         })?;

@@ -26,7 +26,7 @@ enum Mode {
 
 /// Makes a container that waits for `start`.
 pub fn create(context: &Context, args: &Create) -> Result<()> {
-    make(context, &args.setup, Mode::Detached).map(drop)
+    make(context, &args.setup, Mode::Detached, false).map(drop)
 }
 
 /// Makes a container and starts it; in the foreground its exit status comes back.
@@ -43,23 +43,23 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
     if mode == Mode::Foreground && !args.setup.handover.no_subreaper {
         relay::become_subreaper()?;
     }
-    let (created, plan) = make(context, &args.setup, mode)?;
+    let (created, plan) = make(context, &args.setup, mode, true)?;
+    let notify = match SdNotify::bind(&created.dir.path) {
+        Ok(notify) => notify,
+        Err(error) => {
+            destroy(context, &created.dir, &created.state)?;
+            return Err(error);
+        }
+    };
+    let started = run::start_created(&created, &plan)
+        .and_then(|()| run::run_hooks(&plan, Phase::Started, &created.state, Status::Running));
     let Created {
         dir,
         state,
         pidfd,
         terminal,
+        ..
     } = created;
-    let notify = SdNotify::bind(&dir.path);
-    let notify = match notify {
-        Ok(notify) => notify,
-        Err(error) => {
-            destroy(context, &dir, &state)?;
-            return Err(error);
-        }
-    };
-    let started = run::start(&dir.path, &state, || Ok(plan.clone()))
-        .and_then(|()| run::run_hooks(&plan, Phase::Started, &state, Status::Running));
     let status = match (started, signals) {
         (Ok(()), Some(signals)) => {
             context.log.succeed();
@@ -79,7 +79,7 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
     status
 }
 
-fn make(context: &Context, setup: &Setup, mode: Mode) -> Result<(Created, Plan)> {
+fn make(context: &Context, setup: &Setup, mode: Mode, runs: bool) -> Result<(Created, Plan)> {
     let mut options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global));
     if std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) {
         let dir = context.root.container(&setup.id)?;
@@ -105,6 +105,7 @@ fn make(context: &Context, setup: &Setup, mode: Mode) -> Result<(Created, Plan)>
         console_socket: setup.handover.console_socket.as_deref(),
         pidfd_socket: setup.handover.pidfd_socket.as_deref(),
         pid_file: setup.handover.pid_file.as_deref(),
+        runs,
     };
     run::create(&request).map(|created| (created, plan))
 }

@@ -8,6 +8,7 @@ use crate::plan::{self, Plan};
 use crate::run::{run_poststop_hooks, teardown};
 use crate::spec;
 use crate::state::{Dir, State};
+use crate::sys::file;
 
 /// The config that the container was created from.
 pub struct Saved {
@@ -48,8 +49,8 @@ impl Saved {
 /// # Errors
 /// The copy cannot be read.
 pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
-    let file = dir.config_file();
-    std::fs::read(&file).map_err(|error| Error::io(file.display().to_string(), "open", &error))
+    let path = dir.config_file();
+    file::read(&path).map_err(|fail| Error::sys(path.display().to_string(), fail.op, fail.errno))
 }
 
 /// Ends a container: processes, cgroup, directory, then the poststop hooks, whose failures only
@@ -58,13 +59,16 @@ pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
 /// # Errors
 /// Something of it cannot be killed or removed.
 pub fn destroy(context: &Context, dir: &Dir, state: &State) -> Result<()> {
-    // The hooks are read before the directory goes; without a config there are none.
-    let plan = Saved::read(dir, state).and_then(|saved| saved.plan());
-    teardown::kill(state)?;
-    teardown::remove(dir, state)?;
+    // The hooks are read before the directory goes.
+    let plan = match state.later.poststop_hooks {
+        true => Some(Saved::read(dir, state).and_then(|saved| saved.plan())),
+        false => None,
+    };
+    teardown::end(dir, state)?;
     let failures = match plan {
-        Ok(plan) => run_poststop_hooks(&plan, state),
-        Err(error) => vec![error],
+        Some(Ok(plan)) => run_poststop_hooks(&plan, state),
+        Some(Err(error)) => vec![error],
+        None => Vec::new(),
     };
     for error in failures {
         context.log.warn(format!("container {}: {error}", state.id));

@@ -4,7 +4,7 @@ use super::Context;
 use super::saved::{Saved, destroy};
 use crate::cli::Id;
 use crate::error::{Error, Kind, Result};
-use crate::plan::Phase;
+use crate::plan::{Phase, Plan};
 use crate::run;
 use crate::run::sd_notify::SdNotify;
 use crate::state::{Dir, State, Status, open_process};
@@ -24,17 +24,17 @@ pub fn start(context: &Context, args: &Id) -> Result<()> {
             return Err(refuse("cannot start an already running container"));
         }
     }
-    let saved = Saved::read(&dir, &state)?;
-    if saved.config.process.is_none() {
-        start_nothing(context, &dir, &state, &saved);
+    let plan = || Saved::read(&dir, &state)?.plan();
+    if !state.later.process {
+        start_nothing(context, &dir, &state, plan);
         return Ok(());
     }
     let notify = SdNotify::bind(&dir.path)?;
-    let started = run::start(&dir.path, &state, || saved.plan()).and_then(|()| {
-        if saved.config.hooks.poststart.is_empty() {
+    let started = run::start(&dir.path, &state, plan).and_then(|()| {
+        if !state.later.poststart_hooks {
             return Ok(());
         }
-        run::run_hooks(&saved.plan()?, Phase::Started, &state, Status::Running)
+        run::run_hooks(&plan()?, Phase::Started, &state, Status::Running)
     });
     if started
         .as_ref()
@@ -53,11 +53,11 @@ pub fn start(context: &Context, args: &Id) -> Result<()> {
 /// Without a process there is an error to tell, and init ends. The exit status says that the
 /// container was started all the same: the validation suite for runtimes asserts both, that this
 /// start succeeds and that the container stops.
-fn start_nothing(context: &Context, dir: &Dir, state: &State, saved: &Saved) {
+fn start_nothing(context: &Context, dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) {
     let message = "process: absent, so there is nothing to start: the container stops";
     context.log.fail(&Error::new(Kind::Config, message));
     // It fails for the reason that was told.
-    let _ = run::start(&dir.path, state, || saved.plan());
+    let _ = run::start(&dir.path, state, plan);
 }
 
 fn refuse(message: &str) -> Error {

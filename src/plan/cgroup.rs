@@ -183,27 +183,26 @@ pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Plan
         let make = create(config, &options.id, host, cgroup, &writes)?;
         (Phase::Prepare, make)
     };
-    let planned = |field: &str, step| Planned {
+    let planned = |phase, field: &str, step| Planned {
         phase,
         field: field.to_owned(),
         step,
     };
-    let mut steps = vec![planned("linux.cgroupsPath", make)];
+    let mut steps = vec![planned(phase, "linux.cgroupsPath", make)];
     steps.extend(
         writes
             .into_iter()
-            .map(|write| planned(&write.field.clone(), Step::CgroupWrite(write))),
+            .map(|write| planned(phase, &write.field.clone(), Step::CgroupWrite(write))),
     );
     if is_privileged(host)
         && let Some(program) = devices::compile(&linux.resources.devices)?
     {
-        steps.push(planned(
-            "linux.resources.devices",
-            Step::DeviceProgram(program),
-        ));
+        // The kernel takes long to check it, and init has much to do until a device is used.
+        let step = Step::DeviceProgram(program);
+        steps.push(planned(Phase::Parent, "linux.resources.devices", step));
     }
     if let Some((uid, field)) = delegation(config) {
-        steps.push(planned(&field, Step::DelegateCgroup { uid }));
+        steps.push(planned(phase, &field, Step::DelegateCgroup { uid }));
     }
     Ok(steps)
 }

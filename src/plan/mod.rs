@@ -505,6 +505,13 @@ impl Plan {
         self.first_has_maps() || self.steps.iter().any(unit)
     }
 
+    /// Whether hooks run between `start` and execve(2).
+    pub fn has_start_hooks(&self) -> bool {
+        let start = HookMoment::StartContainer;
+        let is = |step: &Step| matches!(step, Step::Hook(hook) if hook.moment == start);
+        self.steps.iter().any(|planned| is(&planned.step))
+    }
+
     /// Whether the process of clone3(2) is in the new user namespace, and not only a later one.
     pub fn first_has_maps(&self) -> bool {
         self.new_user_namespace && !self.enters_before_user

@@ -76,8 +76,8 @@ impl Plan {
             (Phase::Prepare, _) => 0,
             // The intermediate process waits for its id maps.
             (Phase::Parent, Step::IdMap { .. }) if !self.enters_before_user => 1,
-            // And so does the first process, for its cgroup.
-            (Phase::Parent, step) if step.is_cgroup() => 1,
+            // And so does the first process, for a cgroup that is made around it.
+            (Phase::Parent, step) if step.is_cgroup() && self.first_waits() => 1,
             (Phase::Clone, _) => 2,
             (Phase::Parent, _) => 3,
             (Phase::Init, Step::WaitForStart) => 6,

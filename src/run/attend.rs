@@ -4,13 +4,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::errno::Errno;
-
 use super::sync::{self, Report};
 use super::{executable, reach, relay, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
-use crate::sys::{Fail, process, socket};
+use crate::sys::{Fail, file, process, socket};
 
 /// The engine's sockets, connected before anything is made.
 pub struct Sockets {
@@ -86,10 +84,9 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
 }
 
 fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()> {
-    std::fs::write(format!("/proc/{pid}/{file}"), value).map_err(|error| {
-        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-        words::step_error(planned, "write", errno)
-    })
+    let path = format!("/proc/{pid}/{file}");
+    file::write(path.as_ref(), value.as_bytes())
+        .map_err(|fail| words::step_error(planned, fail.op, fail.errno))
 }
 
 /// Does what the process asks for, until it is ready; the terminal's master if it stays here.

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use super::init::{self, Inherited};
 use super::sync::{self, Report};
@@ -18,7 +19,7 @@ pub const DIFFERENT_MAP: &str = "compare with the map";
 /// A new process, and the runtime's end of the connection to it.
 pub struct Spawned {
     pub pid: i32,
-    pub pidfd: OwnedFd,
+    pub pidfd: Rc<OwnedFd>,
 }
 
 /// Makes init, or the process between the runtime and init that the plan asks for. Never returns
@@ -47,7 +48,10 @@ pub fn spawn(
     }
     own.come_back().map_err(|fail| (None, fail))?;
     match cloned {
-        Ok(Cloned::Parent { pid, pidfd }) => Ok(Spawned { pid, pidfd }),
+        Ok(Cloned::Parent { pid, pidfd }) => Ok(Spawned {
+            pid,
+            pidfd: Rc::new(pidfd),
+        }),
         Ok(Cloned::Child) => process::exit(1),
         Err(fail) => Err((None, fail)),
     }
@@ -208,7 +212,7 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
     match Report::receive(connection.as_fd()).map_err(lost)? {
         Some((Report::Pid(pid), _)) => {
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
-            let pidfd = pidfd::open(pid).map_err(lost)?;
+            let pidfd = Rc::new(pidfd::open(pid).map_err(lost)?);
             if plan.enters_before_user {
                 id_map::write_all(plan, pid)?;
             }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use super::attend::{self, Sockets, connection_lost};
 use super::clone::{self, Spawned};
@@ -35,13 +36,19 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<&'a Path>,
     /// `--pid-file`.
     pub pid_file: Option<&'a Path>,
+    /// `run`: the caller starts the container itself, with [`start_created`], and nobody else can.
+    ///
+    /// [`start_created`]: super::start_created
+    pub runs: bool,
 }
 
 /// A container that waits for `start`.
 pub struct Created {
     pub dir: Dir,
     pub state: State,
-    pub pidfd: OwnedFd,
+    pub pidfd: Rc<OwnedFd>,
+    /// To init, which waits for the word to go on where `runs` is set.
+    pub connection: OwnedFd,
     /// The master of its terminal, if nobody else has been given it.
     pub terminal: Option<OwnedFd>,
 }
@@ -68,16 +75,19 @@ pub fn create(request: &Request) -> Result<Created> {
     );
     let finished = made.and_then(|(spawned, connection, terminal)| {
         finish(request, &undo, &state, &spawned, &sockets)?;
-        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
-        Ok((spawned, terminal))
+        if !request.runs {
+            sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+        }
+        Ok((spawned, connection, terminal))
     });
     match finished {
-        Ok((spawned, terminal)) => {
+        Ok((spawned, connection, terminal)) => {
             let (dir, pidfd) = (undo.disarm(), spawned.pidfd);
             Ok(Created {
                 dir,
                 state,
                 pidfd,
+                connection,
                 terminal,
             })
         }
@@ -129,6 +139,7 @@ fn first_state(request: &Request) -> State {
         cgroup,
         private_pid_namespace: request.config.linux.namespaces.pid == Namespace::New,
         options: state::Options::from(request.options),
+        later: state::Later::from(request.config),
         ..State::default()
     }
 }
@@ -144,12 +155,17 @@ fn make(
     console: Option<&OwnedFd>,
 ) -> Result<Made> {
     let dir = undo.dir().clone();
+    // Whoever finds the state finds the config.
+    state::write_new(&dir.config_file(), request.config_text, 0o600)?;
     state.save(&dir)?;
-    state::write_atomically(&dir.config_file(), request.config_text, 0o600)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
+    let listener = match request.runs {
+        true => None,
+        false => Some(start::listen(&dir.path)?),
+    };
     let inherited = Inherited {
         runtime,
-        listener: Some(start::listen(&dir.path)?),
+        listener,
         lock: Some(state::lock_init(&dir)?),
         opened,
         bundle: plan::c_path("bundle", request.bundle)?,
@@ -160,8 +176,10 @@ fn make(
     let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
     let first = clone::spawn(request.plan, inherited, cgroup)
         .map_err(|(position, fail)| clone_error(request.plan, position, fail))?;
-    process::set_dumpable(false).map_err(connection_lost)?;
-    undo.process = first.pidfd.try_clone().ok();
+    if request.plan.dumpable_at_first {
+        process::set_dumpable(false).map_err(connection_lost)?;
+    }
+    undo.process = Some(first.pidfd.clone());
     make_cgroup(request, undo, Phase::Parent, Some(&first))?;
     remember_cgroup(state, undo);
     if request.plan.first_has_maps() {
@@ -175,7 +193,7 @@ fn make(
     }
     let spawned = if request.plan.intermediate {
         let init = clone::hand_over(request.plan, &first, &connection)?;
-        undo.process = init.pidfd.try_clone().ok();
+        undo.process = Some(init.pidfd.clone());
         init
     } else {
         first

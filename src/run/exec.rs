@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -30,7 +31,7 @@ pub struct ExecRequest<'a> {
 /// A process that has executed.
 pub struct Executed {
     pub pid: i32,
-    pub pidfd: OwnedFd,
+    pub pidfd: Rc<OwnedFd>,
     /// The master of its terminal, if nobody else has been given it.
     pub terminal: Option<OwnedFd>,
 }

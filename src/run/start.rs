@@ -5,12 +5,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::attend::await_execve;
+use super::attend::{await_execve, connection_lost};
+use super::create::Created;
 use super::{notify, sync, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::{State, Status, open_process};
-use crate::sys::{path, socket};
+use crate::sys::{Fail, path, socket};
 
 /// The name of init's socket in the container's state directory.
 pub const SOCKET: &std::ffi::CStr = c"start.sock";
@@ -39,15 +40,33 @@ fn open_dir(dir: &Path) -> Result<OwnedFd> {
 /// init is gone, somebody else has started the container meanwhile, or a step of the start failed.
 pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
     let handle = open_dir(dir)?;
-    let connection = match socket::connect_in(handle.as_fd(), SOCKET) {
-        Ok(connection) => connection,
-        Err(fail) => {
-            let error = Error::sys("init does not answer", fail.op, fail.errno);
-            return Err(error.hint("sampan state tells whether the container still exists"));
-        }
+    let connection = socket::connect_in(handle.as_fd(), SOCKET).map_err(|fail| {
+        Error::sys("init does not answer", fail.op, fail.errno)
+            .hint("sampan state tells whether the container still exists")
+    })?;
+    start_on(&connection, state, plan, lost)
+}
+
+/// [`start`] by the runtime that has made the container and has its connection to init.
+///
+/// # Errors
+/// init is gone, or a step of the start failed.
+pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
+    let plan = || Ok(plan.clone());
+    start_on(&created.connection, &created.state, plan, connection_lost)
+}
+
+fn start_on(
+    connection: &OwnedFd,
+    state: &State,
+    plan: impl Fn() -> Result<Plan>,
+    lost: impl Fn(Fail) -> Error,
+) -> Result<()> {
+    let text = match state.later.start_container_hooks {
+        true => words::state_text_inside(state, Status::Created),
+        false => Vec::new(),
     };
-    let text = words::state_text_inside(state, Status::Created);
-    sync::send_go(connection.as_fd(), &text).map_err(|fail| lost(fail.errno))?;
+    sync::send_go(connection.as_fd(), &text).map_err(&lost)?;
     let listener = |number| {
         let gone = || {
             Error::new(
@@ -60,14 +79,14 @@ pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Resu
         // The filter belongs to the making of the container, whenever it is loaded.
         notify::hand_over(&plan()?, state, Status::Creating, process, number)
     };
-    await_execve(&connection, &plan, listener, |fail| lost(fail.errno))
+    await_execve(connection, &plan, listener, &lost)
 }
 
-fn lost(errno: Errno) -> Error {
-    match errno {
+fn lost(fail: Fail) -> Error {
+    match fail.errno {
         Errno::ECONNRESET | Errno::EPIPE => {
             Error::new(Kind::Status, "cannot start an already running container")
         }
-        errno => Error::sys("connection to init", "recvmsg", errno),
+        _ => connection_lost(fail),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 use super::host_mount;
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
-use crate::state::{Claim, Dir, State, Unit, open_process};
+use crate::state::{self, Claim, Dir, State, Unit, open_process};
 use crate::sys::{pidfd, process};
 
 /// The time that killed processes get to leave their cgroup. The kernel frees their memory first,
@@ -22,7 +23,7 @@ pub struct Undo {
     pub cgroup: Option<Cgroup>,
     /// The systemd unit of the cgroup.
     pub unit: Option<Unit>,
-    pub process: Option<OwnedFd>,
+    pub process: Option<Rc<OwnedFd>>,
     /// What [`host_mount`] has put on a rootfs.
     pub mount: Option<(PathBuf, u64)>,
 }
@@ -122,40 +123,60 @@ fn oom_kills(cgroup: &Cgroup) -> u64 {
     count.unwrap_or(0)
 }
 
-/// Kills what is left of a container's processes and waits until they are gone.
+/// Ends a container: its processes, its cgroup, its directory.
 ///
 /// # Errors
-/// They cannot be killed, or do not go.
-pub fn kill(state: &State) -> Result<()> {
+/// Processes cannot be killed or do not go; rmdir(2) or unlink(2) failed.
+pub fn end(dir: &Dir, state: &State) -> Result<()> {
     let init = match state.pid {
         0 => None,
         pid => open_process(pid, state.start_time)?,
     };
     if let Some(init) = &init {
-        match pidfd::send_signal(init.as_fd(), libc::SIGKILL) {
-            Ok(()) => {}
-            Err(fail) if fail.errno == Errno::ESRCH => {}
-            Err(fail) => {
-                return Err(Error::sys(
-                    format!("process {}", state.pid),
-                    fail.op,
-                    fail.errno,
-                ));
-            }
-        }
+        kill(state.pid, init)?;
     }
-    match open_cgroup(state)? {
-        Some(cgroup) => {
-            cgroup.kill()?;
-            if !cgroup.wait_empty(PATIENCE)? {
-                let message = format!("{}: killed processes do not end", cgroup.path().display());
-                return Err(Error::new(Kind::Setup, message)
-                    .hint("a process may hang in the kernel; try again later"));
-            }
-        }
+    match &state.cgroup {
         None => wait_for_init(init.as_ref())?,
+        // Most often everybody has gone by now.
+        Some(cgroup) if init.is_none() && cgroup.unit.is_none() => {
+            if !Cgroup::remove_unused(&cgroup.dir()) {
+                end_cgroup(cgroup)?;
+            }
+        }
+        Some(cgroup) => end_cgroup(cgroup)?,
     }
-    Ok(())
+    if let Some(number) = state.rootfs_mount {
+        host_mount::detach(&state.rootfs, number)?;
+    }
+    dir.remove()
+}
+
+fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
+    match pidfd::send_signal(init.as_fd(), libc::SIGKILL) {
+        Err(fail) if fail.errno != Errno::ESRCH => {
+            Err(Error::sys(format!("process {pid}"), fail.op, fail.errno))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Kills what is in a cgroup, waits until it is gone, and removes the cgroup.
+fn end_cgroup(place: &state::Cgroup) -> Result<()> {
+    let Some(cgroup) = Cgroup::open(&place.dir())? else {
+        return Ok(());
+    };
+    cgroup.kill()?;
+    if !cgroup.wait_empty(PATIENCE)? {
+        let message = format!("{}: killed processes do not end", cgroup.path().display());
+        return Err(Error::new(Kind::Setup, message)
+            .hint("a process may hang in the kernel; try again later"));
+    }
+    if let Some(unit) = &place.unit {
+        // It is stopped so that its name is free. Without processes it ends by itself, and so a
+        // systemd that does not answer is no reason to keep the container.
+        let _ = systemd::stop(unit.manager(), &unit.name);
+    }
+    cgroup.remove()
 }
 
 fn wait_for_init(init: Option<&OwnedFd>) -> Result<()> {
@@ -170,34 +191,4 @@ fn wait_for_init(init: Option<&OwnedFd>) -> Result<()> {
         Ok(_) => Ok(()),
         Err(errno) => Err(Error::sys("init", "poll", errno)),
     }
-}
-
-fn open_cgroup(state: &State) -> Result<Option<Cgroup>> {
-    match &state.cgroup {
-        Some(cgroup) => Cgroup::open(&cgroup.dir()),
-        None => Ok(None),
-    }
-}
-
-/// Removes a container whose processes are gone: the cgroup, then the directory.
-///
-/// # Errors
-/// rmdir(2) or unlink(2) failed.
-pub fn remove(dir: &Dir, state: &State) -> Result<()> {
-    if let Some(cgroup) = open_cgroup(state)? {
-        if let Some(unit) = state
-            .cgroup
-            .as_ref()
-            .and_then(|cgroup| cgroup.unit.as_ref())
-        {
-            // It is stopped so that its name is free. Without processes it ends by itself, and so
-            // a systemd that does not answer is no reason to keep the container.
-            let _ = systemd::stop(unit.manager(), &unit.name);
-        }
-        cgroup.remove()?;
-    }
-    if let Some(number) = state.rootfs_mount {
-        host_mount::detach(&state.rootfs, number)?;
-    }
-    dir.remove()
 }

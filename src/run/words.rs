@@ -11,6 +11,7 @@ use super::sync::Failure;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{HookMoment, Module, Phase, Plan, Planned, Step};
 use crate::state::{State, Status, View};
+use crate::sys::file;
 
 /// The sentence for a failed step.
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
@@ -201,7 +202,7 @@ pub fn state_text_inside(state: &State, status: Status) -> Vec<u8> {
 
 /// The pid that a process has in its own pid namespace: the last of `NSpid`. proc_pid_status(5).
 fn pid_inside(pid: i32) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = file::read_text(format!("/proc/{pid}/status").as_ref()).unwrap_or_default();
     status
         .lines()
         .find_map(|line| {

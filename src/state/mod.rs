@@ -3,7 +3,8 @@
 //! ```text
 //! ROOT/ID/state.json   what later verbs must know, written once and atomically by `create`
 //! ROOT/ID/config.json  the config's bytes, so that later changes to the bundle have no effect
-//! ROOT/ID/start.sock   the init process accepts here, from when it is set up until `start`
+//! ROOT/ID/start.sock   the init process accepts here, from when it is set up until `start`; `run`
+//!                      needs none
 //! ROOT/ID/init.lock    the init process has the write lock until its execve(2)
 //! ```
 //!
@@ -13,19 +14,19 @@ mod root;
 mod status;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use root::{Claim, Dir, Root};
 pub use status::{Status, lock_init, open_process, start_time};
 
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::plan;
 use crate::plan::systemd::Manager;
+use crate::sys::{Fail, file};
 
 /// The content of `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,30 @@ pub struct State {
     /// The flags of `create` that later verbs must follow.
     #[serde(default)]
     pub options: Options,
+    /// What of the config later verbs carry out.
+    #[serde(default)]
+    pub later: Later,
+}
+
+/// What the config has for later verbs to carry out: where there is nothing, they need not read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Later {
+    pub process: bool,
+    pub start_container_hooks: bool,
+    pub poststart_hooks: bool,
+    pub poststop_hooks: bool,
+}
+
+impl From<&Config> for Later {
+    fn from(config: &Config) -> Self {
+        Self {
+            process: config.process.is_some(),
+            start_container_hooks: !config.hooks.start_container.is_empty(),
+            poststart_hooks: !config.hooks.poststart.is_empty(),
+            poststop_hooks: !config.hooks.poststop.is_empty(),
+        }
+    }
 }
 
 /// The container's cgroup.
@@ -185,14 +210,13 @@ impl State {
     ///
     /// [`save`]: State::save
     pub fn load(dir: &Dir) -> Result<Self> {
-        let file = dir.state_file();
-        let text = match std::fs::read(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(dir)),
-            Err(error) => return Err(Error::io(file.display().to_string(), "open", &error)),
+        let path = dir.state_file();
+        let text = match file::read(&path) {
+            Err(fail) if fail.errno == Errno::ENOENT => return Err(missing(dir)),
+            read => read.map_err(|fail| failed(&path, fail))?,
         };
         serde_json::from_slice(&text).map_err(|error| {
-            Error::new(Kind::Setup, format!("{}: {error}", file.display()))
+            Error::new(Kind::Setup, format!("{}: {error}", path.display()))
                 .hint("sampan delete --force removes the container")
         })
     }
@@ -240,22 +264,34 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(name);
-    let write = |mut file: File| file.write_all(content);
     // The directory of a pid file may be writable for others: what lies there under this name, a
     // link above all, is not written through.
-    let _ = std::fs::remove_file(&temporary);
-    let result = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)
-        .map_err(|error| ("open", error))
-        .and_then(|file| write(file).map_err(|error| ("write", error)))
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(|error| ("rename", error)));
-    result.map_err(|(op, error)| {
-        drop(std::fs::remove_file(&temporary));
-        Error::io(path.display().to_string(), op, &error)
-    })
+    let write = || match file::write_new(&temporary, content, mode) {
+        Err(fail) if fail.errno == Errno::EEXIST => {
+            file::remove(&temporary)?;
+            file::write_new(&temporary, content, mode)
+        }
+        written => written,
+    };
+    write()
+        .and_then(|()| file::rename(&temporary, path))
+        .map_err(|fail| {
+            // The failure that led here is the one to report.
+            let _ = file::remove(&temporary);
+            failed(path, fail)
+        })
+}
+
+/// Writes a file that nobody reads before another one, which is written after it, exists.
+///
+/// # Errors
+/// A system call failed, or the file exists.
+pub fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    file::write_new(path, content, mode).map_err(|fail| failed(path, fail))
+}
+
+fn failed(path: &Path, fail: Fail) -> Error {
+    Error::sys(path.display().to_string(), fail.op, fail.errno)
 }
 
 #[cfg(test)]

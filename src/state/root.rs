@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::file;
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`: the sticky bit tells the cleaners of that
 /// directory (XDG Base Directory Specification) to leave it alone.
@@ -137,8 +138,15 @@ impl Root {
     /// `invalid container ID format`, `container with given ID already exists`, or mkdir(2) failed.
     pub fn claim(&self, id: &str) -> Result<Claim> {
         let dir = self.container(id)?;
-        self.make()?;
-        match DirBuilder::new().mode(0o700).create(&dir.path) {
+        let mkdir = || DirBuilder::new().mode(0o700).create(&dir.path);
+        let made = match mkdir() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.make()?;
+                mkdir()
+            }
+            made => made,
+        };
+        match made {
             Ok(()) => Ok(Claim {
                 dir,
                 disarmed: false,
@@ -217,6 +225,19 @@ impl Dir {
     /// # Errors
     /// unlink(2) or rmdir(2) failed.
     pub fn remove(&self) -> Result<()> {
+        let known = [
+            self.state_file(),
+            self.config_file(),
+            self.init_lock(),
+            self.start_socket(),
+        ];
+        for file in known {
+            // What cannot be removed here is told below.
+            let _ = file::remove(&file);
+        }
+        if std::fs::remove_dir(&self.path).is_ok() {
+            return Ok(());
+        }
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Error::io(self.path.display().to_string(), "remove", &error))

@@ -1,9 +1,7 @@
 //! The status of a container, found out from the kernel.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -13,7 +11,7 @@ use serde::Serialize;
 use super::{Dir, State};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
-use crate::sys::pidfd;
+use crate::sys::{file, pidfd};
 
 /// The status words of the specification, and `paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,7 +72,7 @@ impl State {
 /// When the process began: field 22 of /proc/PID/stat. `None` if there is no such process or it is
 /// dead (states Z and X). Source: proc_pid_stat(5).
 pub fn start_time(pid: i32) -> Option<u64> {
-    live_start(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    live_start(&file::read_text(format!("/proc/{pid}/stat").as_ref()).ok()?)
 }
 
 fn live_start(stat: &str) -> Option<u64> {
@@ -123,28 +121,24 @@ fn whole_file(kind: i32) -> libc::flock {
 /// open(2) or fcntl(2) failed.
 pub fn lock_init(dir: &Dir) -> Result<OwnedFd> {
     let path = dir.init_lock();
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| Error::io(path.display().to_string(), "open", &error))?;
+    let failed = |op, errno| Error::sys(path.display().to_string(), op, errno);
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+    let file = file::open(&path, flags, 0o600).map_err(|fail| failed(fail.op, fail.errno))?;
     fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))
-        .map_err(|errno| Error::sys(path.display().to_string(), "fcntl(F_OFD_SETLK)", errno))?;
-    Ok(file.into())
+        .map_err(|errno| failed("fcntl(F_OFD_SETLK)", errno))?;
+    Ok(file)
 }
 
 /// Does any process hold a lock on the file? A missing file is not locked. Source: fcntl_locking(2).
 fn is_locked(path: &Path) -> Result<bool> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Error::io(path.display().to_string(), "open", &error)),
+    let failed = |op, errno| Error::sys(path.display().to_string(), op, errno);
+    let file = match file::open(path, libc::O_RDONLY, 0) {
+        Err(fail) if fail.errno == Errno::ENOENT => return Ok(false),
+        opened => opened.map_err(|fail| failed(fail.op, fail.errno))?,
     };
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-        .map_err(|errno| Error::sys(path.display().to_string(), "fcntl(F_OFD_GETLK)", errno))?;
+        .map_err(|errno| failed("fcntl(F_OFD_GETLK)", errno))?;
     Ok(lock.l_type != libc::F_UNLCK as i16)
 }
 

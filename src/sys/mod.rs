@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod bpf;
+pub mod file;
 pub mod mount;
 pub mod net;
 pub mod path;

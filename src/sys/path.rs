@@ -275,10 +275,11 @@ pub fn symlink_at(target: &CStr, dir: BorrowedFd, name: &CStr) -> Sys<()> {
     check("symlink", done).map(drop)
 }
 
-/// unlinkat(2) of a name that is no directory.
-pub fn unlink_at(dir: BorrowedFd, name: &CStr) -> Sys<()> {
+/// unlinkat(2) of a name that is no directory, relative to `dir` (the working directory for `None`).
+pub fn unlink_at(dir: Option<BorrowedFd>, name: &CStr) -> Sys<()> {
+    let dir = dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     // SAFETY: name is NUL-terminated.
-    let done = unsafe { libc::syscall(libc::SYS_unlinkat, dir.as_raw_fd(), name.as_ptr(), 0) };
+    let done = unsafe { libc::syscall(libc::SYS_unlinkat, dir, name.as_ptr(), 0) };
     check("unlink", done).map(drop)
 }
 

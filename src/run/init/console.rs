@@ -30,7 +30,7 @@ impl Init<'_> {
             let target = console_target(root)?;
             mount::attach(tree.as_fd(), target.as_fd())?;
         }
-        Report::Console.send(self.connection.as_fd(), Some(ptmx.as_fd()))?;
+        Report::Console.send(self.connection().as_fd(), Some(ptmx.as_fd()))?;
         terminal::make_controlling(peer.as_fd())?;
         for stream in 0..3 {
             process::dup_over(peer.as_fd(), stream)?;

@@ -1,7 +1,8 @@
 //! Single files below the rootfs: devices, links, masks, the working directory; and sysctls.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -12,13 +13,15 @@ use crate::sys::path::{self, Make, Stat};
 use crate::sys::{Fail, Sys};
 
 impl Init<'_> {
-    pub(super) fn node(&self, node: &Node) -> Sys<()> {
+    pub(super) fn node(&mut self, node: &Node) -> Sys<()> {
         if node.bind {
             return self.bind_node(node);
         }
-        let (dir, name) = path::open_parent(self.root()?, &node.path)?;
+        let (dir, name) = self.parent(&node.path)?;
         let kind = file_type(node.kind);
         match path::mknod_at(dir.as_fd(), &name, kind | node.mode, node.major, node.minor) {
+            // New nodes belong to root.
+            Ok(()) if (node.uid, node.gid) == (0, 0) => return Ok(()),
             Ok(()) => {}
             Err(Fail {
                 errno: Errno::EPERM,
@@ -56,18 +59,32 @@ impl Init<'_> {
         mount::attach(tree.as_fd(), target.as_fd())
     }
 
-    pub(super) fn symlink(&self, link: &Symlink) -> Sys<()> {
+    /// The open parent directory of a path, and the name in it. The last one is kept: nodes and
+    /// links come in rows, and nothing is mounted in between.
+    fn parent(&mut self, path: &CStr) -> Sys<(Rc<OwnedFd>, CString)> {
+        let (parent, name) = path::split_cstr(path).ok_or(Fail::new("openat2", Errno::EINVAL))?;
+        if let Some((kept, dir)) = &self.parent
+            && *kept == parent
+        {
+            return Ok((dir.clone(), name));
+        }
+        let dir = Rc::new(path::open_or_make(self.root()?, &parent, Make::Directory)?);
+        self.parent = Some((parent, dir.clone()));
+        Ok((dir, name))
+    }
+
+    pub(super) fn symlink(&mut self, link: &Symlink) -> Sys<()> {
         let root = self.root()?;
         if link.if_target_exists && path::open_in_root(root, &link.target, libc::O_PATH).is_err() {
             return Ok(());
         }
-        let (dir, name) = path::open_parent(root, &link.path)?;
+        let (dir, name) = self.parent(&link.path)?;
         match path::symlink_at(&link.target, dir.as_fd(), &name) {
             Err(Fail {
                 errno: Errno::EEXIST,
                 ..
             }) if link.replace => {
-                path::unlink_at(dir.as_fd(), &name)?;
+                path::unlink_at(Some(dir.as_fd()), &name)?;
                 path::symlink_at(&link.target, dir.as_fd(), &name)
             }
             Err(Fail {

@@ -15,6 +15,7 @@ mod user;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -30,7 +31,7 @@ const NO_STEP: usize = u32::MAX as usize;
 pub struct Inherited {
     /// The connection to the runtime that made it.
     pub runtime: OwnedFd,
-    /// Where `start` connects; without it the runtime that made the process starts it.
+    /// Where `start` connects; without it the runtime that made the process starts it, as `run`.
     pub listener: Option<OwnedFd>,
     /// A file that is locked until nothing but execve(2) is left to do: the container counts as
     /// created so long.
@@ -70,8 +71,8 @@ impl Inherited {
 struct Init<'a> {
     plan: &'a Plan,
     inherited: Inherited,
-    /// The connection on which failures are told: the runtime's, later that of `start`.
-    connection: OwnedFd,
+    /// The connection to `start`.
+    start: Option<OwnedFd>,
     /// The rootfs; everything in it is reached from here.
     root: Option<OwnedFd>,
     /// A mount of the host's /dev/null over a masked file.
@@ -80,6 +81,8 @@ struct Init<'a> {
     empty: Option<OwnedFd>,
     /// A procfs of our own, attached nowhere.
     proc: Option<OwnedFd>,
+    /// The directory of the last node or link.
+    parent: Option<(std::ffi::CString, Rc<OwnedFd>)>,
     cwd_reached: bool,
     /// The mounts made so far, with their targets, if a failure is to take them off again.
     attached: Vec<(OwnedFd, std::ffi::CString)>,
@@ -105,18 +108,15 @@ pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
         tell(&inherited.runtime, NO_STEP, fail, None);
         process::exit(1)
     }
-    let connection = match inherited.runtime.try_clone() {
-        Ok(connection) => connection,
-        Err(_) => process::exit(1),
-    };
     let mut init = Init {
         plan,
         inherited,
-        connection,
+        start: None,
         root: None,
         null: None,
         empty: None,
         proc: None,
+        parent: None,
         cwd_reached: false,
         attached: Vec::new(),
         umask,
@@ -140,13 +140,13 @@ pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
             .take()
             .or_else(|| path::open(c"/", libc::O_PATH).ok());
         tell(
-            &init.connection,
+            init.connection(),
             position,
             fail,
             root.as_ref().map(AsFd::as_fd),
         );
         // The mounts stay until the reason is found: then the connection is closed.
-        let _ = sync::receive_go(&init.connection, false);
+        let _ = sync::receive_go(init.connection(), false);
     }
     process::exit(1)
 }
@@ -177,7 +177,15 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// Where failures are told.
+    fn connection(&self) -> &OwnedFd {
+        self.start.as_ref().unwrap_or(&self.inherited.runtime)
+    }
+
     fn step(&mut self, position: usize, step: &Step) -> Sys<()> {
+        if !matches!(step, Step::Node(_) | Step::Symlink(_)) {
+            self.parent = None;
+        }
         match step {
             Step::BecomeRoot { setgroups } => user::become_root(*setgroups),
             Step::JoinNamespace { kind, .. } => self.join(position, *kind),
@@ -265,7 +273,7 @@ impl Init<'_> {
     /// Asks the runtime for the host's path of a step, as init's own mount namespace has it.
     fn reach(&self, position: usize) -> Sys<OwnedFd> {
         let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        let connection = self.connection.as_fd();
+        let connection = self.connection().as_fd();
         Report::Reach(position as u32).send(connection, Some(root.as_fd()))?;
         sync::receive_opened(connection)
     }
@@ -310,7 +318,7 @@ impl Init<'_> {
     }
 
     fn runtime_hooks(&mut self) -> Sys<()> {
-        Report::Hooks.send(self.connection.as_fd(), None)?;
+        Report::Hooks.send(self.connection().as_fd(), None)?;
         self.await_go(true);
         Ok(())
     }
@@ -349,17 +357,19 @@ impl Init<'_> {
     fn wait_for_start(&mut self) -> Sys<()> {
         let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
         let ready = Report::Ready(self.executable as u32);
-        ready.send(self.connection.as_fd(), Some(root.as_fd()))?;
+        ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
         drop(root);
-        self.await_go(false);
-        let Some(listener) = &self.inherited.listener else {
+        let with_state = self.plan.has_start_hooks();
+        let Some(listener) = self.inherited.listener.take() else {
+            self.await_go(with_state);
             return Ok(());
         };
+        self.await_go(false);
         loop {
             let connection = socket::accept(listener.as_fd())?;
-            if let Ok(Some(state)) = sync::receive_go(&connection, true) {
+            if let Ok(Some(state)) = sync::receive_go(&connection, with_state) {
                 self.state = state;
-                self.connection = connection;
+                self.start = Some(connection);
                 return Ok(());
             }
         }
@@ -375,7 +385,7 @@ impl Init<'_> {
         // Before the end of the connection says that the process executes: close-on-exec has an
         // order, and whoever hears the end must not find the container created.
         self.inherited.lock = None;
-        Report::Executing.send(self.connection.as_fd(), None)?;
+        Report::Executing.send(self.connection().as_fd(), None)?;
         process::reset_signals();
         Ok(())
     }
@@ -387,8 +397,9 @@ impl Init<'_> {
         let Some(listener) = sys::seccomp::install(program, flags)? else {
             return Ok(());
         };
-        Report::Listener(listener.as_raw_fd()).write(self.connection.as_fd())?;
-        match path::read(self.connection.as_fd(), &mut [0]) {
+        let connection = self.connection().as_fd();
+        Report::Listener(listener.as_raw_fd()).write(connection)?;
+        match path::read(connection, &mut [0]) {
             Ok(0) | Err(_) => process::exit(1),
             Ok(_) => Ok(()),
         }

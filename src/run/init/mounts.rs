@@ -94,15 +94,25 @@ impl Init<'_> {
 
     /// The directory to mount on.
     fn directory(&self, fs: &Filesystem) -> Sys<OwnedFd> {
-        let target = path::open_or_make(self.root()?, &fs.target, Make::Directory)?;
+        let root = self.root()?;
+        let mut flags = libc::O_PATH | libc::O_DIRECTORY;
         if fs.real_directory {
-            let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-            return path::open_in_root(self.root()?, &fs.target, flags);
+            flags |= libc::O_NOFOLLOW;
         }
-        if !path::stat(target.as_fd())?.is(libc::S_IFDIR) {
-            return Err(Fail::new("mount", Errno::ENOTDIR));
+        match path::open_in_root(root, &fs.target, flags) {
+            Err(Fail {
+                errno: Errno::ENOENT,
+                ..
+            }) => {
+                path::open_or_make(root, &fs.target, Make::Directory)?;
+                path::open_in_root(root, &fs.target, flags)
+            }
+            Err(Fail {
+                errno: Errno::ENOTDIR,
+                ..
+            }) if !fs.real_directory => Err(Fail::new("mount", Errno::ENOTDIR)),
+            opened => opened,
         }
-        Ok(target)
     }
 
     pub(super) fn bind(&mut self, position: usize, bind: &Bind) -> Sys<()> {
