@@ -36,7 +36,7 @@ pub(super) fn path_at(json: &str, end: usize) -> String {
                 if is_key(json.as_bytes(), at)
                     && let Some(Frame::Object(key)) = frames.last_mut()
                 {
-                    *key = Some(unquote(&bytes[start - 1..at]));
+                    *key = Some(unquote(&json[start - 1..at]));
                 }
             }
             _ => {}
@@ -67,8 +67,8 @@ fn is_key(bytes: &[u8], end: usize) -> bool {
     bytes[end..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
 }
 
-fn unquote(quoted: &[u8]) -> String {
-    serde_json::from_slice(quoted).unwrap_or_else(|_| String::from_utf8_lossy(quoted).into_owned())
+fn unquote(quoted: &str) -> String {
+    serde_json::from_str(quoted).unwrap_or_else(|_| quoted.to_owned())
 }
 
 fn render(frames: &[Frame]) -> String {

@@ -14,6 +14,7 @@ mod root;
 mod status;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -215,10 +216,12 @@ impl State {
             Err(fail) if fail.errno == Errno::ENOENT => return Err(missing(dir)),
             read => read.map_err(|fail| failed(&path, fail))?,
         };
-        serde_json::from_slice(&text).map_err(|error| {
+        let wrong = |error: &dyn Display| {
             Error::new(Kind::Setup, format!("{}: {error}", path.display()))
                 .hint("sampan delete --force removes the container")
-        })
+        };
+        let text = std::str::from_utf8(&text).map_err(|error| wrong(&error))?;
+        serde_json::from_str(text).map_err(|error| wrong(&error))
     }
 
     /// What `state` prints, with `owner` as the caller wants it shown.
