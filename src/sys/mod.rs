@@ -14,6 +14,9 @@ pub mod process;
 pub mod seccomp;
 pub mod socket;
 pub mod terminal;
+// With other panics or another C library std has its unwinder.
+#[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
+mod unwind;
 
 use nix::errno::Errno;
 
