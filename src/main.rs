@@ -1,9 +1,10 @@
 //! Parses, dispatches, and tells a failure once.
 
+#![no_main]
+
 use std::ffi::{CString, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode;
 
 use sampan::cli::{self, Cli, Command, Parsed};
 use sampan::commands;
@@ -17,11 +18,12 @@ const FAILURE: u8 = 1;
 /// The exit status of an `exec` that failed: engines tell it from that of the process.
 const EXEC_FAILURE: u8 = 255;
 
+sampan::program!(start);
+
 /// The verbs whose process becomes a container's.
 const MAKES_PROCESSES: [&str; 3] = ["create", "exec", "run"];
 
-fn main() -> ExitCode {
-    let all: Vec<OsString> = std::env::args_os().collect();
+fn start(all: Vec<OsString>) -> u8 {
     if let Err(error) = protect(&all) {
         return fail(&Log::default(), &error, FAILURE);
     }
@@ -30,12 +32,18 @@ fn main() -> ExitCode {
     let spare = cli::log_flags(&args);
     match cli::parse(args) {
         Ok(Parsed::Run(cli)) => run(*cli),
-        Ok(Parsed::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(FAILURE),
+        Ok(Parsed::Print(text)) => match print(&text) {
+            Ok(()) => 0,
+            Err(_) => FAILURE,
         },
         Err(error) => fail(&Log::open(&spare).unwrap_or_default(), &error, FAILURE),
     }
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Keeps the streams from being confused with other files, and the binary out of containers' reach.
@@ -58,7 +66,7 @@ fn protect(args: &[OsString]) -> Result<(), Error> {
         .map_err(|error| error.hint("the file must be readable, and /proc mounted"))
 }
 
-fn run(cli: Cli) -> ExitCode {
+fn run(cli: Cli) -> u8 {
     let log = match Log::open(&cli.global) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error, FAILURE),
@@ -70,13 +78,13 @@ fn run(cli: Cli) -> ExitCode {
     match commands::dispatch(cli, &log) {
         Ok(status) => {
             log.succeed();
-            ExitCode::from(status)
+            status
         }
         Err(error) => fail(&log, &error, failure),
     }
 }
 
-fn fail(log: &Log, error: &Error, status: u8) -> ExitCode {
+fn fail(log: &Log, error: &Error, status: u8) -> u8 {
     log.fail(error);
-    ExitCode::from(status)
+    status
 }

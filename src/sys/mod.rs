@@ -5,7 +5,9 @@
 
 pub mod binary;
 pub mod bpf;
+pub mod entry;
 pub mod file;
+pub mod heap;
 pub mod mount;
 pub mod net;
 pub mod path;
