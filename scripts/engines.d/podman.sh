@@ -180,6 +180,11 @@ full_user_namespace_in_shared_network() {
   podman run --rm --userns auto --network container:one "$image" sh -c 'ip addr && ! grep -q 4294967295 /proc/self/uid_map'
   remove one
 }
+full_user_namespace_in_shared_processes() {
+  start one "$image" sleep 1000
+  run --userns auto --pid container:one --ipc container:one "$image" sh -c 'ps | grep "sleep 1000" && ! cat /proc/1/environ && ! grep -q 4294967295 /proc/self/uid_map'
+  remove one
+}
 quick_pod() {
   podman pod create --name pod --network none --infra-image "$image" --infra-command 'sleep 1000' --share net,ipc,uts,pid
   podman run -d --pod pod --name a "$image" sleep 2000

@@ -150,6 +150,27 @@ impl Cgroup {
             .ok_or_else(|| Error::new(Kind::Setup, format!("{what}: its cgroup is gone")))
     }
 
+    /// Makes the cgroup `name` in this one, moves the only process `pid` there, and hands all
+    /// controllers on, which a cgroup with processes of its own cannot. It goes with this one.
+    ///
+    /// # Errors
+    /// mkdir(2), or the move is denied.
+    pub fn descend(self, name: &str, pid: i32) -> Result<Self> {
+        let path = self.path.join(name);
+        let dir = tree::make_child(self.fd(), &path)?;
+        let child = Self {
+            dir,
+            path,
+            made: Vec::new(),
+        };
+        child.add(pid)?;
+        let controllers = file::read(self.fd(), "cgroup.controllers")
+            .map_err(|fail| self.failed("cgroup.controllers", fail))?;
+        let controllers: Vec<_> = controllers.split_whitespace().map(str::to_owned).collect();
+        tree::give(self.fd(), &self.path, &[], &controllers)?;
+        Ok(child)
+    }
+
     /// The absolute path, as the state of the container keeps it.
     pub fn path(&self) -> &Path {
         &self.path

@@ -136,16 +136,17 @@ pub fn set(manager: Manager, name: &str, properties: &[Property]) -> Result<()> 
     }
 }
 
-/// Moves a process into the unit, for a caller who may not do it by the file system.
+/// Moves a process into the unit's cgroup, or into the one `below` it (as in `/container`), for a
+/// caller who may not do it by the file system.
 ///
 /// # Errors
 /// systemd cannot be reached or refuses.
-pub fn attach(manager: Manager, name: &str, pid: i32) -> Result<()> {
+pub fn attach(manager: Manager, name: &str, below: &str, pid: i32) -> Result<()> {
     let what = what(name);
     let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
     let arguments = [
         Variant::Text(name.to_owned()),
-        Variant::Text(String::new()),
+        Variant::Text(below.to_owned()),
         Variant::Array("u".to_owned(), vec![Variant::U32(pid.unsigned_abs())]),
     ];
     bus.call("AttachProcessesToUnit", &arguments)

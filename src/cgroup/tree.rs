@@ -41,6 +41,12 @@ pub fn enable(mount: &Path, path: &Path, controllers: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Makes or finds the cgroup `path` in `parent`.
+pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
+    let name = path.file_name().unwrap_or_default();
+    step(parent, name, path, &mut Vec::new()).map_err(|fail| failed(path, fail))
+}
+
 /// Makes or finds one directory and opens it.
 fn step(parent: BorrowedFd, name: &OsStr, at: &Path, made: &mut Vec<PathBuf>) -> Sys<OwnedFd> {
     let c_name = file::c_string(Path::new(name))?;
@@ -80,7 +86,12 @@ fn failed(at: &Path, fail: Fail) -> Error {
 
 /// Enables the controllers for the children of `dir`. It is read first: to enable a controller the
 /// kernel waits for a grace period even where it is enabled already.
-fn give(dir: BorrowedFd, at: &Path, controllers: &[String], optional: &[String]) -> Result<()> {
+pub(super) fn give(
+    dir: BorrowedFd,
+    at: &Path,
+    controllers: &[String],
+    optional: &[String],
+) -> Result<()> {
     const FILE: &str = "cgroup.subtree_control";
     if controllers.is_empty() && optional.is_empty() {
         return Ok(());

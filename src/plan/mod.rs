@@ -90,6 +90,9 @@ pub struct Plan {
     /// namespace would lack the locks that keep the container from clearing the flags of its
     /// mounts or uncovering what they hide. mount_namespaces(7).
     pub reach_for_init: bool,
+    /// Init's procfs for its own use is made early too, for the reason of
+    /// [`Filesystem::made_early`].
+    pub early_procfs: bool,
     /// The mounts of init are taken off again when a later step fails.
     pub all_mounts_or_none: bool,
     /// The SELinux context of new file systems.
@@ -153,6 +156,10 @@ pub struct Filesystem {
     pub data: CString,
     /// What to do when the kernel says EPERM or EBUSY.
     pub if_denied: IfDenied,
+    /// Made before init is there, with these `MOUNT_ATTR_*`, by a process that is in the joined
+    /// namespaces and has the rights of the runtime: a procfs shows the pid namespace of its maker
+    /// and a mqueue the ipc namespace, and a new user namespace lacks the rights over them.
+    pub made_early: Option<u64>,
     /// The target must be a real directory, never a symbolic link: /proc and /sys are places that
     /// later steps and the container's masks rely on.
     pub real_directory: bool,

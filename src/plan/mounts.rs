@@ -46,7 +46,8 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) -> Result<()>
             None => match host_cgroups(mount, config, host)? {
                 Some(bind) => Step::Bind(bind),
                 None => {
-                    let filesystem = filesystem(mount, plan, host)?;
+                    let mut filesystem = filesystem(mount, plan, host)?;
+                    filesystem.made_early = made_early(mount, config);
                     Step::Filesystem(labelled(filesystem, mount, plan.mount_label.as_ref())?)
                 }
             },
@@ -241,6 +242,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
         flags,
         data: c_string(field, mount.data.as_str())?,
         if_denied,
+        made_early: None,
         real_directory: matches!(fstype, "proc" | "sysfs"),
         inherit_mode: fstype == "tmpfs"
             && !mount.data.split(',').any(|word| word.starts_with("mode=")),
@@ -250,6 +252,18 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
         recursive_clear: mount.recursive_attrs.clear,
         propagation: mount.propagation.clone(),
     })
+}
+
+/// The attributes of a file system that init could not mount.
+fn made_early(mount: &Mount, config: &Config) -> Option<u64> {
+    let namespaces = &config.linux.namespaces;
+    let shown = match mount.fstype.as_str() {
+        "proc" => &namespaces.pid,
+        "mqueue" => &namespaces.ipc,
+        _ => return None,
+    };
+    let denied = namespaces.user == Namespace::New && matches!(shown, Namespace::Join { .. });
+    denied.then_some(mount.attrs.set)
 }
 
 /// Gives a new file system the container's SELinux context. Kernel interfaces have their own.

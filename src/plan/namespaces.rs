@@ -57,6 +57,7 @@ pub(super) fn steps(
     plan.enters_before_user = cannot_come_back(host) && !joined_user && leaves;
     plan.dumpable_at_first = host.euid != 0 && new_user && !plan.enters_before_user;
     plan.intermediate = joined_user || (new_user && offsets) || plan.enters_before_user;
+    plan.early_procfs = new_user && matches!(namespaces.pid, Namespace::Join { .. });
     plan.clone_flags = clone_flags(namespaces, offsets);
     if new_user {
         id_maps(plan, config, host, Phase::Parent);

@@ -18,6 +18,8 @@ pub use variant::{Variant, parse};
 
 const FIELD: &str = "linux.cgroupsPath";
 const PROPERTY: &str = "org.systemd.property.";
+const SUBGROUP: &str = "run.oci.systemd.subgroup";
+const CALLER: &str = "io.container.manager";
 
 /// Whose manager has the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +36,11 @@ pub struct Unit {
     pub manager: Manager,
     /// As in `docker-ID.scope`.
     pub name: String,
-    /// Where its cgroup will be below the mount of the hierarchy. The manager has the last word.
+    /// Where the container's cgroup will be below the mount of the hierarchy: the unit's, or the
+    /// one in it. The manager has the last word.
     pub path: PathBuf,
+    /// The processes are in a cgroup of this name in the unit's own.
+    pub subgroup: Option<String>,
     pub properties: Vec<Property>,
 }
 
@@ -123,6 +128,8 @@ pub fn unit(
     let mut path = manager.cgroup();
     path.extend(expand(slice)?);
     path.push(&name);
+    let subgroup = subgroup(annotations)?;
+    path.extend(&subgroup);
     let flag = |name: &str, value| Property::new(name, Variant::Bool(value));
     let mut properties = vec![
         Property::new("Description", Variant::Text(format!("container {id}"))),
@@ -146,8 +153,35 @@ pub fn unit(
         manager,
         name,
         path,
+        subgroup,
         properties,
     })
+}
+
+/// The cgroup in the unit's own that the annotations ask for.
+///
+/// conmon, which Podman and CRI-O put between themselves and the runtime, watches `memory.events`
+/// of the container's cgroup until the first event that is no kill for memory, and looks once more
+/// when the container has ended; by then systemd has removed the cgroup of a unit. In a cgroup
+/// inside, the kill is the first event: the unit, which bears the kernel's bookkeeping for both,
+/// reaches its limit first.
+///
+/// # Errors
+/// The name is not one of a directory.
+fn subgroup(annotations: &BTreeMap<String, String>) -> Result<Option<String>> {
+    let Some(name) = annotations.get(SUBGROUP) else {
+        let caller = annotations.get(CALLER).map(String::as_str);
+        return Ok(matches!(caller, Some("libpod" | "cri-o")).then(|| "container".to_owned()));
+    };
+    let is_name = !name.contains(['/', '\0', '\n']) && name.len() <= 255;
+    if !is_name || matches!(name.as_str(), "." | "..") {
+        let message = format!("{name:?} is not the name of a cgroup");
+        return Err(Error::config(
+            format_args!("annotations[{SUBGROUP:?}]"),
+            message,
+        ));
+    }
+    Ok((!name.is_empty()).then(|| name.clone()))
 }
 
 /// Adds a property, in the place of one of its name.

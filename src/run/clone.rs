@@ -4,6 +4,8 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use super::init::{self, Inherited};
 use super::sync::{self, Report};
 use super::{attend, id_map};
@@ -11,7 +13,7 @@ use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Step};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Sys, path, pidfd};
+use crate::sys::{Fail, Sys, mount, path, pidfd, socket};
 
 /// What [`Step::CheckIdMap`] says when it fails.
 pub const DIFFERENT_MAP: &str = "compare with the map";
@@ -29,7 +31,7 @@ pub struct Spawned {
 /// The position of the step that failed and how; clone3(2) itself has no position.
 pub fn spawn(
     plan: &Plan,
-    inherited: Inherited,
+    mut inherited: Inherited,
     cgroup: Option<BorrowedFd>,
 ) -> std::result::Result<Spawned, (Option<usize>, Fail)> {
     let new_user = libc::CLONE_NEWUSER as u64;
@@ -38,7 +40,7 @@ pub fn spawn(
         (true, false) => plan.clone_flags & new_user,
         (true, true) => 0,
     };
-    let own = Own::leave(plan, &inherited)?;
+    let own = Own::leave(plan, &mut inherited)?;
     let cloned = process::clone3(flags, cgroup, false);
     if let Ok(Cloned::Child) = cloned {
         if plan.intermediate {
@@ -65,7 +67,7 @@ impl Own {
     /// offsets are set before anybody is in it), and what takes the runtime's rights.
     fn leave(
         plan: &Plan,
-        inherited: &Inherited,
+        inherited: &mut Inherited,
     ) -> std::result::Result<Self, (Option<usize>, Fail)> {
         let mut own = Self(Vec::new());
         for (position, planned) in plan.phase(Phase::Clone) {
@@ -86,6 +88,12 @@ impl Own {
                 let _ = own.come_back();
                 return Err((Some(position), fail));
             }
+        }
+        if !plan.enters_before_user
+            && let Err((position, fail)) = make_early(plan, inherited)
+        {
+            let _ = own.come_back();
+            return Err((Some(position), fail));
         }
         Ok(own)
     }
@@ -121,7 +129,7 @@ fn own_file(kind: NamespaceKind) -> &'static CStr {
 fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
     match step {
         Step::JoinNamespace { kind, .. } => {
-            let namespace = opened.ok_or(Fail::new("setns", nix::errno::Errno::EBADF))?;
+            let namespace = opened.ok_or(Fail::new("setns", Errno::EBADF))?;
             process::setns(namespace.as_fd(), kind.flag())
         }
         Step::EnterContainer { kinds } => init::enter_container(opened, kinds),
@@ -133,6 +141,52 @@ fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
             path::write_all(file.as_fd(), offsets.as_bytes())
         }
         _ => Ok(()),
+    }
+}
+
+/// Makes what the plan has early, each in a child: it alone is in the pid namespace that its
+/// parent has entered.
+fn make_early(plan: &Plan, inherited: &mut Inherited) -> std::result::Result<(), (usize, Fail)> {
+    let mut any = 0;
+    for (position, planned) in plan.phase(Phase::Init) {
+        let Step::Filesystem(fs) = &planned.step else {
+            continue;
+        };
+        if let Some(attrs) = fs.made_early {
+            let made = made_by_child(&fs.fstype, &fs.source, &fs.data, attrs);
+            inherited.opened[position] = Some(made.map_err(|fail| (position, fail))?);
+            any = position;
+        }
+    }
+    if plan.early_procfs {
+        let made = made_by_child(c"proc", c"proc", c"", 0);
+        inherited.procfs = Some(made.map_err(|fail| (any, fail))?);
+    }
+    Ok(())
+}
+
+fn made_by_child(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<OwnedFd> {
+    let (connection, childs) = socket::pair()?;
+    match process::clone3(0, None, false)? {
+        Cloned::Child => {
+            let sent = match mount::make(fstype, source, data, attrs) {
+                Ok(made) => socket::send(childs.as_fd(), &[0], Some(made.as_fd())),
+                Err(fail) => socket::send(childs.as_fd(), &(fail.errno as i32).to_ne_bytes(), None),
+            };
+            process::exit(i32::from(sent.is_err()))
+        }
+        Cloned::Parent { pidfd, .. } => {
+            drop(childs);
+            let mut errno = [0; 4];
+            let received = socket::receive(connection.as_fd(), &mut errno);
+            process::wait(pidfd.as_fd())?;
+            let failed = |errno| Fail::new("fsmount in the joined namespaces", errno);
+            match received? {
+                (_, Some(made)) => Ok(made),
+                (4, None) => Err(failed(Errno::from_raw(i32::from_ne_bytes(errno)))),
+                (_, None) => Err(failed(Errno::ECHILD)),
+            }
+        }
     }
 }
 
@@ -151,7 +205,7 @@ fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
     if sorted_map(&found) == sorted_map(wanted) {
         Ok(())
     } else {
-        Err(Fail::new(DIFFERENT_MAP, nix::errno::Errno::EINVAL))
+        Err(Fail::new(DIFFERENT_MAP, Errno::EINVAL))
     }
 }
 
@@ -166,7 +220,7 @@ fn sorted_map(text: &str) -> Vec<Vec<&str>> {
 
 /// Enters the user namespace and gets its rights, unless only init shall be in it; enters the
 /// others, makes init as the runtime's own child and is done.
-fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
+fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
     if let Err(fail) = inherited.keep_only(plan) {
         init::tell(&inherited.runtime, 0, fail, None);
         process::exit(1)
@@ -180,6 +234,12 @@ fn intermediate(plan: &Plan, inherited: Inherited) -> ! {
             init::tell(&inherited.runtime, position, fail, None);
             process::exit(1);
         }
+    }
+    if plan.enters_before_user
+        && let Err((position, fail)) = make_early(plan, &mut inherited)
+    {
+        init::tell(&inherited.runtime, position, fail, None);
+        process::exit(1);
     }
     let flags = match plan.enters_before_user {
         true => plan.clone_flags,
@@ -221,6 +281,6 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
             Ok(Spawned { pid, pidfd })
         }
         Some((Report::Failure(failure), _)) => Err(super::words::failure(plan, &failure)),
-        _ => Err(lost(Fail::new("recvmsg", nix::errno::Errno::ECHILD))),
+        _ => Err(lost(Fail::new("recvmsg", Errno::ECHILD))),
     }
 }

@@ -168,6 +168,7 @@ fn make(
         listener,
         lock: Some(state::lock_init(&dir)?),
         opened,
+        procfs: None,
         bundle: plan::c_path("bundle", request.bundle)?,
     };
     make_cgroup(request, undo, Phase::Prepare, None)?;
@@ -262,7 +263,11 @@ fn make_cgroup(
                 let pid = first.map_or(0, |first| first.pid);
                 systemd::start(unit, pid)?;
                 undo.unit = Some(unit.into());
-                undo.cgroup = Some(Cgroup::open_unit(mount, &unit.name, pid)?);
+                let whole = Cgroup::open_unit(mount, &unit.name, pid)?;
+                undo.cgroup = Some(match &unit.subgroup {
+                    Some(name) => whole.descend(name, pid)?,
+                    None => whole,
+                });
             }
             (Step::CgroupWrite(write), Some(cgroup)) => cgroup.write(write)?,
             (Step::DeviceProgram(program), Some(cgroup)) => {

@@ -49,7 +49,9 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     attend::apply(request.plan, Phase::Prepare, process::own_pid())?;
     let (connection, spawned, placed) = spawn(request, &init, &cgroups)?;
     let result = match (placed, unit(request)) {
-        (false, Some(unit)) => systemd::attach(unit.manager(), &unit.name, spawned.pid),
+        (false, Some((unit, below))) => {
+            systemd::attach(unit.manager(), &unit.name, below, spawned.pid)
+        }
         _ => Ok(()),
     }
     .and_then(|()| set_up(request, &sockets, &connection, &spawned));
@@ -154,10 +156,10 @@ fn below_container(own: &Path, below: &Path) -> Result<PathBuf> {
 
 /// The unit that systemd can put the process into, where the file system does not let the caller:
 /// from a session, the user's units lie beyond a cgroup that is not the user's.
-fn unit<'a>(request: &ExecRequest<'a>) -> Option<&'a state::Unit> {
+fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
     match request.cgroup {
         Some(_) => None,
-        None => request.state.cgroup.as_ref()?.unit.as_ref(),
+        None => request.state.cgroup.as_ref()?.unit_and_below(),
     }
 }
 
@@ -221,6 +223,7 @@ fn inherited(request: &ExecRequest, init: &OwnedFd, runtime: OwnedFd) -> Result<
         listener: None,
         lock: None,
         opened,
+        procfs: None,
         bundle: plan::c_path("bundle", &request.state.bundle)?,
     })
 }

@@ -29,6 +29,7 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
         listener: None,
         lock: None,
         opened,
+        procfs: None,
         bundle: plan::c_path("bundle", &state.bundle)?,
     };
     let first = clone::spawn(plan, inherited, None)

@@ -133,6 +133,13 @@ impl From<&plan::systemd::Unit> for Unit {
 }
 
 impl Cgroup {
+    /// The unit and what the cgroup's path has behind the unit's, as in `/container`.
+    pub fn unit_and_below(&self) -> Option<(&Unit, &str)> {
+        let unit = self.unit.as_ref()?;
+        let (_, below) = self.path.split_once(&unit.name)?;
+        Some((unit, below))
+    }
+
     /// Its directory.
     pub fn dir(&self) -> PathBuf {
         self.mount.join(self.path.trim_start_matches('/'))

@@ -1,7 +1,7 @@
 //! The mount API: open_tree(2), move_mount(2), mount_setattr(2), fsopen(2), and the classics.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{Sys, check};
 
@@ -184,4 +184,24 @@ pub fn fs_mount(context: BorrowedFd, attrs: u64) -> Sys<OwnedFd> {
             attrs,
         )
     })
+}
+
+/// A new file system, attached nowhere: fsopen(2), fsconfig(2) with `source` and the options of
+/// `data` as mount(2) takes them, fsmount(2) with `attrs`.
+pub fn make(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<OwnedFd> {
+    let context = fs_open(fstype)?;
+    let text = |text: &[u8]| {
+        std::ffi::CString::new(text)
+            .map_err(|_| super::Fail::new("fsconfig", nix::errno::Errno::EINVAL))
+    };
+    fs_set(context.as_fd(), c"source", Some(source))?;
+    for option in data.to_bytes().split(|&byte| byte == b',') {
+        let mut words = option.splitn(2, |&byte| byte == b'=');
+        let key = text(words.next().unwrap_or_default())?;
+        let value = words.next().map(text).transpose()?;
+        if !key.is_empty() {
+            fs_set(context.as_fd(), &key, value.as_deref())?;
+        }
+    }
+    fs_mount(context.as_fd(), attrs)
 }

@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     mount_namespace_may_be_the_host_s,
     namespaces_are_joined_by_path,
     joined_pid_namespace_shows_its_processes,
+    new_user_namespace_sees_the_processes_of_a_joined_pid_namespace,
     mount_namespace_is_joined,
     namespace_of_another_type_is_refused,
     missing_and_foreign_paths_are_refused,
@@ -150,6 +151,36 @@ fn joined_pid_namespace_shows_its_processes(t: &Sandbox) {
     let container = bundle.shell(script).container();
     let output = container.run().exits(128 + 15);
     assert_eq!(output.stdout.trim(), "sleep 1000", "{output}");
+    assert_eq!(holder.status(), "running");
+}
+
+/// The new user namespace has no rights over the pid namespace, which the mount of a procfs takes.
+fn new_user_namespace_sees_the_processes_of_a_joined_pid_namespace(t: &Sandbox) {
+    let holder = running(t.bundle());
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let bundle = join_pid(t.bundle(), "pid", holder.pid());
+    let bundle = join_pid(bundle, "ipc", holder.pid())
+        .push("/linux/namespaces", json!({"type": "user"}))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set("/linux/maskedPaths", json!(["/proc/version"]))
+        .set("/linux/readonlyPaths", json!(["/proc/sys"]))
+        .set(
+            "/linux/sysctl",
+            json!({"net.ipv4.ip_unprivileged_port_start": "80"}),
+        );
+    let rootfs = std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000));
+    rootfs.expect("chown");
+    let script = "tr '\\0' ' ' </proc/1/cmdline; echo
+        grep ' / /proc ' /proc/self/mountinfo | cut -d' ' -f6
+        cat /proc/1/environ 2>&1 | grep -o denied
+        wc -c </proc/version; grep ' /proc/sys ' /proc/self/mountinfo | cut -d' ' -f6
+        cat /proc/sys/net/ipv4/ip_unprivileged_port_start; grep -o 'dev/mqueue .* - mqueue' /proc/self/mountinfo | cut -d' ' -f2";
+    let output = bundle.shell(script).container().run().ok();
+    let flags = "nosuid,nodev,noexec,relatime";
+    let told = format!("sleep 1000\nrw,{flags}\ndenied\n0\nro,{flags}\n80\nrw,{flags}");
+    let lines: Vec<_> = output.stdout.lines().map(str::trim).collect();
+    assert_eq!(lines.join("\n"), told, "{output}");
     assert_eq!(holder.status(), "running");
 }
 

@@ -18,6 +18,10 @@ pub const TESTS: &[Test] = tests![
     a_taken_name_is_refused [Need::Systemd, Need::NotAPeer],
     the_default_is_a_scope_of_the_id [Need::Systemd, Need::NotAPeer],
     the_cgroup_namespace_begins_at_the_unit [Need::Systemd],
+    conmon_s_callers_get_a_cgroup_in_the_unit [Need::Systemd, Need::Controller("memory"), Need::NotAPeer],
+    the_unit_reaches_its_limit_before_the_cgroup_in_it [Need::Systemd, Need::Controller("memory"), Need::NotAPeer],
+    an_annotation_decides_on_the_cgroup_in_the_unit [Need::Systemd, Need::NotAPeer],
+    cpus_are_those_of_the_unit [Need::Systemd, Need::Controller("cpuset")],
 ];
 
 /// A bundle whose container sleeps, in the scope `sampantest-ID.scope` of the slice `test-a.slice`.
@@ -200,4 +204,81 @@ fn the_cgroup_namespace_begins_at_the_unit(t: &Sandbox) {
         "{}",
         output.stdout
     );
+}
+
+fn of_podman(bundle: Bundle<'_>) -> Bundle<'_> {
+    bundle.set("/annotations/io.container.manager", json!("libpod"))
+}
+
+fn conmon_s_callers_get_a_cgroup_in_the_unit(t: &Sandbox) {
+    let bundle = of_podman(bundle(t)).set("/linux/resources/memory/limit", json!(67_108_864));
+    let container = bundle.container();
+    launch(t, &container);
+    let unit = unit(t);
+    let whole = format!("test.slice/test-a.slice/{unit}");
+    assert!(container.cgroup().ends_with(format!("{whole}/container")));
+    assert_eq!(container.cgroup_file("memory.max"), "67108864");
+    assert_eq!(property(t, &unit, "MemoryMax"), "67108864");
+    // Limits hold for what exec starts too: it is where the others are.
+    let script = "cat /proc/self/cgroup; sleep 1000 & cat /sys/fs/cgroup/memory.max";
+    let output = container.exec(&["sh", "-c", script]).ok();
+    assert!(output.stdout.starts_with("0::/\n"), "{output}");
+    assert!(output.stdout.ends_with("67108864\n"), "{output}");
+    let processes = container.cgroup_file("cgroup.procs");
+    assert_eq!(processes.lines().count(), 2, "{processes}");
+    let flags = ["update", "--memory", "50331648"];
+    t.runtime().args(flags).arg(&container.id).run().ok();
+    assert_eq!(container.cgroup_file("memory.max"), "50331648");
+    assert_eq!(property(t, &unit, "MemoryMax"), "50331648");
+    container.verb("pause").ok();
+    assert_eq!(container.status(), "paused");
+    container.delete_force().ok();
+    assert_gone(t, &unit);
+}
+
+/// conmon gives up after an event that is no kill.
+fn the_unit_reaches_its_limit_before_the_cgroup_in_it(t: &Sandbox) {
+    let limit = json!({"limit": 16 << 20, "swap": 16 << 20});
+    let bundle = of_podman(bundle(t))
+        .set("/linux/resources/memory", limit)
+        .shell("head -c 67108864 /dev/zero | tail; exec sleep 1000");
+    let container = bundle.container();
+    launch(t, &container);
+    let events = || container.cgroup_file("memory.events");
+    t.eventually("a kill for memory", || events().contains("oom_kill 1"));
+    let lines = events();
+    for none in ["max 0", "oom 0"] {
+        assert!(lines.lines().any(|line| line == none), "{lines}");
+    }
+    container.delete_force().ok();
+}
+
+fn an_annotation_decides_on_the_cgroup_in_the_unit(t: &Sandbox) {
+    for (name, behind) in [("", String::new()), ("own", "/own".to_owned())] {
+        let annotation = "/annotations/run.oci.systemd.subgroup";
+        let bundle = of_podman(bundle(t)).set(annotation, json!(name));
+        let container = bundle.container();
+        launch(t, &container);
+        let place = format!("test-a.slice/{}{behind}", unit(t));
+        assert!(container.cgroup().ends_with(&place), "{place}");
+        container.delete_force().ok();
+        assert_gone(t, &unit(t));
+    }
+}
+
+fn cpus_are_those_of_the_unit(t: &Sandbox) {
+    let bundle = bundle(t).set("/linux/resources/cpu", json!({"cpus": "0", "mems": "0"}));
+    let container = bundle.container();
+    launch(t, &container);
+    assert_eq!(property(t, &unit(t), "AllowedCPUs"), "0");
+    assert_eq!(property(t, &unit(t), "AllowedMemoryNodes"), "0");
+    assert_eq!(container.cgroup_file("cpuset.cpus"), "0");
+    container.delete_force().ok();
+    // A unit that began without the controller gets it from an update.
+    let container = self::bundle(t).container();
+    launch(t, &container);
+    let flags = ["update", "--cpuset-cpus", "0"];
+    t.runtime().args(flags).arg(&container.id).run().ok();
+    assert_eq!(property(t, &unit(t), "AllowedCPUs"), "0");
+    assert_eq!(container.cgroup_file("cpuset.cpus"), "0");
 }

@@ -126,6 +126,31 @@ fn a_path_of_another_form_is_refused() {
 }
 
 #[test]
+fn who_gets_a_cgroup_in_the_unit() {
+    let path = |annotations: &[(&str, &str)]| {
+        let annotations = annotations
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let unit = unit(Some(":p:x"), "box", &annotations, &[], &root());
+        unit.map(|unit| (unit.path.display().to_string(), unit.subgroup))
+    };
+    let plain = ("system.slice/p-x.scope".to_owned(), None);
+    let inside = |name: &str| Ok((format!("{}/{name}", plain.0), Some(name.to_owned())));
+    let (of, asked) = ("io.container.manager", "run.oci.systemd.subgroup");
+    assert_eq!(path(&[]).unwrap(), plain);
+    assert_eq!(path(&[(of, "containerd")]).unwrap(), plain);
+    assert_eq!(path(&[(of, "libpod")]).map_err(|_| ()), inside("container"));
+    assert_eq!(path(&[(of, "cri-o")]).map_err(|_| ()), inside("container"));
+    assert_eq!(path(&[(of, "libpod"), (asked, "")]).unwrap(), plain);
+    assert_eq!(path(&[(asked, "own")]).map_err(|_| ()), inside("own"));
+    for name in ["a/b", "..", ".", "/", "a\nb"] {
+        let error = path(&[(asked, name)]).unwrap_err().to_string();
+        assert!(error.contains("run.oci.systemd.subgroup"), "{error}");
+    }
+}
+
+#[test]
 fn whose_manager_it_is() {
     let rootless = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod.scope";
     for (host, manager) in [

@@ -204,6 +204,9 @@ fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
     if let systemd::Manager::User { uid } = unit.manager {
         write!(f, ", of the manager of user {uid}")?;
     }
+    if let Some(name) = &unit.subgroup {
+        write!(f, ", in a cgroup {name} of its own")?;
+    }
     for (index, property) in unit.properties.iter().enumerate() {
         let before = if index == 0 { ", with" } else { "" };
         detail(
@@ -236,6 +239,9 @@ fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Resu
             propagation_words(&mount.propagation),
         ],
     )?;
+    if mount.made_early.is_some() {
+        detail(f, format_args!(", made in the joined namespaces"))?;
+    }
     if mount.inherit_mode {
         detail(f, format_args!(", with the mode of the directory below"))?;
     }

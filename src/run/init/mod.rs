@@ -38,6 +38,8 @@ pub struct Inherited {
     pub lock: Option<OwnedFd>,
     /// What the runtime has opened for the steps, by position in the plan.
     pub opened: Vec<Option<OwnedFd>>,
+    /// A procfs for init's own use that it could not make itself.
+    pub procfs: Option<OwnedFd>,
     /// The bundle, as working directory of hooks that still see the host's paths.
     pub bundle: std::ffi::CString,
 }
@@ -51,6 +53,7 @@ impl Inherited {
             Some(&self.runtime),
             self.listener.as_ref(),
             self.lock.as_ref(),
+            self.procfs.as_ref(),
         ];
         let opened = self.opened.iter().flatten();
         let mut keep: Vec<_> = own
@@ -102,12 +105,13 @@ struct Init<'a> {
 /// Runs the plan's init part; returns only by exiting.
 ///
 /// `wait`: the runtime has something to do first, such as the id maps of a new user namespace.
-pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
+pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
     let umask = process::umask(0);
     if let Err(fail) = inherited.keep_only(plan) {
         tell(&inherited.runtime, NO_STEP, fail, None);
         process::exit(1)
     }
+    let proc = inherited.procfs.take();
     let mut init = Init {
         plan,
         inherited,
@@ -115,7 +119,7 @@ pub fn run(plan: &Plan, inherited: Inherited, wait: bool) -> ! {
         root: None,
         null: None,
         empty: None,
-        proc: None,
+        proc,
         parent: None,
         cwd_reached: false,
         attached: Vec::new(),
@@ -206,7 +210,7 @@ impl Init<'_> {
                 path,
                 private_parent,
             } => self.bind_rootfs(position, path, *private_parent),
-            Step::Filesystem(filesystem) => self.filesystem(filesystem),
+            Step::Filesystem(filesystem) => self.filesystem(position, filesystem),
             Step::Bind(bind) => self.bind(position, bind),
             Step::Unmount { target } => self.unmount(target),
             Step::Remount(remount) => self.remount(remount),

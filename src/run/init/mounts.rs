@@ -20,7 +20,7 @@ const NO_CHANGE: Change = Change {
 };
 
 impl Init<'_> {
-    pub(super) fn filesystem(&mut self, fs: &Filesystem) -> Sys<()> {
+    pub(super) fn filesystem(&mut self, position: usize, fs: &Filesystem) -> Sys<()> {
         let target = self.directory(fs)?;
         if fs.target.as_c_str() != c"/proc" {
             refuse_proc(target.as_fd())?;
@@ -33,7 +33,10 @@ impl Init<'_> {
         let data = data.as_deref().unwrap_or(&fs.data);
         // The working directory stands for the descriptor: mount(2) knows paths only.
         path::fchdir(target.as_fd())?;
-        let mounted = mount::mount(&fs.source, c".", &fs.fstype, fs.flags, data);
+        let mounted = match self.take(position) {
+            Some(made_early) => mount::attach(made_early.as_fd(), target.as_fd()),
+            None => mount::mount(&fs.source, c".", &fs.fstype, fs.flags, data),
+        };
         let top = match (mounted, &fs.if_denied) {
             (Ok(()), _) => None,
             (
