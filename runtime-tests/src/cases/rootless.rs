@@ -31,6 +31,7 @@ pub const TESTS: &[Test] = tests![
     oom_score_is_raised_and_not_lowered [SETPRIV],
     limit_without_delegation_is_refused [SETPRIV, Need::NotAPeer],
     delegated_cgroup_is_used [SETPRIV],
+    exec_from_elsewhere_joins_the_unit [SETPRIV, Need::Systemd, Need::Path("/run/user/1000/bus"), Need::NotAPeer],
     init_is_not_dumpable [SETPRIV],
     exec_before_start_is_refused_and_says_why [SETPRIV, Need::NotAPeer],
     failure_leaves_nothing [SETPRIV],
@@ -345,6 +346,41 @@ fn delegated_cgroup_is_used(t: &Sandbox) {
     call(&["resume", &container.id]).run().ok();
     call(&["delete", "--force", &container.id]).run().ok();
     assert!(!own.exists(), "delete removes the cgroup");
+}
+
+/// The caller is outside of what systemd has delegated to the user, so only systemd can move a
+/// process into the user's unit.
+fn exec_from_elsewhere_joins_the_unit(t: &Sandbox) {
+    let call = |words: &[&str]| {
+        let call = runtime(t).env("XDG_RUNTIME_DIR", "/run/user/1000");
+        call.args(words)
+    };
+    for (annotation, inside) in [("", ""), ("own", "/own")] {
+        let bundle = bundle(t)
+            .set(
+                "/linux/cgroupsPath",
+                json!(format!("user.slice:sampantest:{}", t.id)),
+            )
+            .set("/annotations/run.oci.systemd.subgroup", json!(annotation))
+            .args(&["sleep", "1000"]);
+        let container = own(t, bundle);
+        let run = call(&["--systemd-cgroup", "run", "--detach"]);
+        container.launch(run).finish().ok();
+        let pid = state(t, &container)["pid"].to_string();
+        let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+        let unit = format!("user@1000.service/user.slice/sampantest-{}.scope", t.id);
+        assert!(line.trim().ends_with(&format!("{unit}{inside}")), "{line}");
+        let procs = cgroup2_mount()
+            .expect("a mount")
+            .join(line.trim().trim_start_matches("0::/"))
+            .join("cgroup.procs");
+        let write = format!("echo $$ >{}", procs.display());
+        let refused = by_user(t.call("sh")).args(["-c", &write]).run();
+        assert!(!refused.status.success(), "the case is about a denied move");
+        let exec = call(&["exec", &container.id, "cat", "/proc/self/cgroup"]);
+        exec.run().ok().prints("0::/");
+        call(&["delete", "--force", &container.id]).run().ok();
+    }
 }
 
 fn init_is_not_dumpable(t: &Sandbox) {
