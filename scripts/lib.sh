@@ -7,7 +7,7 @@ export DEBIAN_FRONTEND=noninteractive CARGO_TERM_COLOR=never
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Installs the Debian packages that are missing.
+# Installs the Debian packages that are missing. Removes none, and starts no service.
 install_packages() {
   local missing=() package
   for package; do
@@ -15,8 +15,31 @@ install_packages() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   echo "installing ${missing[*]}"
-  apt-get -o DPkg::Lock::Timeout=600 update -qq
-  apt-get -o DPkg::Lock::Timeout=600 install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+      trap 'rm -f $policy' EXIT
+      printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy
+    fi
+    apt-get -o DPkg::Lock::Timeout=600 update -qq
+    apt-get -o DPkg::Lock::Timeout=600 install -qq -y --no-install-recommends --no-remove "${missing[@]}" >/dev/null
+  )
+}
+
+# Installs the engines that are missing, to be run by the tests alone: their services stay off at the next boot too.
+# What stands there already may come from elsewhere, and stays as it is.
+install_engines() {
+  local -A units=([containerd]=containerd.service [conmon]='' [buildah]='' [uidmap]=''
+    [podman]='podman.socket podman.service podman-restart.service podman-auto-update.service podman-auto-update.timer')
+  local package program off=()
+  for package in podman containerd conmon buildah uidmap; do
+    program=${package/uidmap/newuidmap}
+    if ! command -v "$program" >/dev/null; then
+      install_packages "$package"
+      read -ra off <<<"${units[$package]}"
+      if [ ${#off[@]} -gt 0 ] && command -v systemctl >/dev/null; then systemctl --quiet disable "${off[@]}"; fi
+    fi
+  done
 }
 
 # Adds the static target to the Rust toolchain.

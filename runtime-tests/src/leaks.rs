@@ -57,15 +57,10 @@ pub fn clean(sandbox: &Sandbox, keep_directory: bool) {
             .spawn()
             .end();
     }
-    for (pid, _) in processes(&sandbox.id) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    // Again and again, since an engine's process may start another as it goes.
     let deadline = Instant::now() + EXIT_GRACE;
-    while !processes(&sandbox.id).is_empty() && Instant::now() < deadline {
+    while !remove_processes_and_cgroups(&sandbox.id) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
-    }
-    for path in cgroups(&sandbox.id) {
-        let _ = fs::remove_dir(path);
     }
     for path in mounts(&sandbox.id).into_iter().rev() {
         let _ = umount2(&path, MntFlags::MNT_DETACH);
@@ -74,6 +69,18 @@ pub fn clean(sandbox: &Sandbox, keep_directory: bool) {
     if !keep_directory && mounts(&sandbox.id).is_empty() {
         let _ = fs::remove_dir_all(&sandbox.dir);
     }
+}
+
+/// Whether there were none.
+fn remove_processes_and_cgroups(id: &str) -> bool {
+    let (processes, cgroups) = (processes(id), cgroups(id));
+    for (pid, _) in &processes {
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+    }
+    for path in &cgroups {
+        let _ = fs::remove_dir(path);
+    }
+    processes.is_empty() && cgroups.is_empty()
 }
 
 /// The mount points of this mount namespace, one string a line of mountinfo without its ids.

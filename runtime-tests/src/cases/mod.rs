@@ -6,6 +6,7 @@ mod attacks;
 mod bad_input;
 mod binds;
 mod cgroups;
+mod containerd;
 mod cve_devices;
 mod cve_paths;
 mod cve_process;
@@ -29,6 +30,7 @@ mod mounts_verb;
 mod namespaces;
 mod notify;
 mod pause;
+mod podman;
 mod process;
 mod program;
 mod propagation;
@@ -58,6 +60,7 @@ const FILES: &[&[Test]] = &[
     descriptors::TESTS,
     identity::TESTS,
     program::TESTS,
+    containerd::TESTS,
     cve_devices::TESTS,
     cve_paths::TESTS,
     cve_process::TESTS,
@@ -77,6 +80,7 @@ const FILES: &[&[Test]] = &[
     namespaces::TESTS,
     notify::TESTS,
     pause::TESTS,
+    podman::TESTS,
     process::TESTS,
     ps::TESTS,
     propagation::TESTS,

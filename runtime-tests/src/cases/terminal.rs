@@ -1,19 +1,18 @@
 //! `process.terminal`: over a console socket, and in the foreground under a caller's terminal.
 
 use std::fs;
-use std::io::{IoSliceMut, Read as _, Write as _};
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
+use crate::console::{Master, callers};
 use crate::container::reap;
 use crate::{Container, Sandbox, Test, tests};
 
@@ -87,53 +86,6 @@ impl Socket {
         let (_, mut fds) = messages.remove(0);
         assert_eq!(fds.len(), 1, "one descriptor");
         Master::new(fds.remove(0))
-    }
-}
-
-/// The end of a terminal that sees what a program prints.
-struct Master {
-    file: fs::File,
-    seen: String,
-    open: bool,
-}
-
-impl Master {
-    fn new(fd: OwnedFd) -> Self {
-        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("non-blocking");
-        Self {
-            file: fd.into(),
-            seen: String::new(),
-            open: true,
-        }
-    }
-
-    fn read(&mut self) {
-        let mut buffer = [0; 4096];
-        loop {
-            match self.file.read(&mut buffer) {
-                Ok(length) if length > 0 => {
-                    self.seen += &String::from_utf8_lossy(&buffer[..length]).replace("\r\n", "\n");
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                // EIO: all slaves are closed.
-                _ => {
-                    self.open = false;
-                    return;
-                }
-            }
-        }
-    }
-
-    #[track_caller]
-    fn wait(&mut self, t: &Sandbox, text: &str) {
-        t.eventually(&format!("the terminal shows {text:?}"), || {
-            self.read();
-            self.seen.contains(text)
-        });
-    }
-
-    fn write(&mut self, text: &str) {
-        self.file.write_all(text.as_bytes()).expect("type");
     }
 }
 
@@ -293,18 +245,6 @@ fn terminal_without_devpts_is_refused(t: &Sandbox) {
     let path = socket.path.to_str().expect("UTF-8");
     container.create_with(&["--console-socket", path]).fails();
     container.verb("state").fails_with("does not exist");
-}
-
-/// A terminal of the caller's, of 24 lines and 80 columns.
-fn callers() -> (Master, OwnedFd) {
-    let size = nix::pty::Winsize {
-        ws_row: 24,
-        ws_col: 80,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    let OpenptyResult { master, slave } = openpty(&size, None).expect("openpty");
-    (Master::new(master), slave)
 }
 
 /// What the kernel keeps of a terminal's settings; the C library's structure has more room.

@@ -1,0 +1,75 @@
+//! The master's end of a terminal, to read and to type.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::{OpenptyResult, openpty};
+
+use crate::Sandbox;
+
+/// A master without blocking.
+pub struct Master {
+    file: File,
+    /// All that the terminal has shown so far, with plain newlines.
+    pub seen: String,
+    /// Whether a slave is still open.
+    pub open: bool,
+}
+
+impl Master {
+    /// The master that `fd` is.
+    pub fn new(fd: OwnedFd) -> Self {
+        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("non-blocking");
+        Self {
+            file: fd.into(),
+            seen: String::new(),
+            open: true,
+        }
+    }
+
+    /// Adds to [`Master::seen`] what is there.
+    pub fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(length) if length > 0 => {
+                    self.seen += &String::from_utf8_lossy(&buffer[..length]).replace("\r\n", "\n");
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // EIO: all slaves are closed.
+                _ => {
+                    self.open = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until the terminal has shown `text`.
+    #[track_caller]
+    pub fn wait(&mut self, t: &Sandbox, text: &str) {
+        t.eventually(&format!("the terminal shows {text:?}"), || {
+            self.read();
+            self.seen.contains(text)
+        });
+    }
+
+    /// Types.
+    pub fn write(&mut self, text: &str) {
+        self.file.write_all(text.as_bytes()).expect("type");
+    }
+}
+
+/// A terminal of the caller's, of 24 lines and 80 columns.
+pub fn callers() -> (Master, OwnedFd) {
+    let size = nix::pty::Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let OpenptyResult { master, slave } = openpty(&size, None).expect("openpty");
+    (Master::new(master), slave)
+}
