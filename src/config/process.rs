@@ -231,9 +231,13 @@ impl Capabilities {
     /// the bounding one; an ambient bit needs both the permitted and the inheritable one.
     fn new(sets: &oci::LinuxCapabilities, warnings: &mut Vec<String>) -> Self {
         let mut limit = |name: &str, set: u64, allowed: u64, needs: &str| {
-            for capability in names(set & !allowed) {
+            // One line, since Buildah asks for a whole ambient set without the inheritable one.
+            let excess = names(set & !allowed);
+            if !excess.is_empty() {
+                let verb = if excess.len() == 1 { "is" } else { "are" };
                 warnings.push(format!(
-                    "process.capabilities.{name}: {capability} is not {needs} too, ignored"
+                    "process.capabilities.{name}: {} {verb} not {needs} too, ignored",
+                    excess.join(", ")
                 ));
             }
             set & allowed

@@ -250,6 +250,9 @@ fn capabilities_that_cannot_be_had_are_warnings() {
             &expected,
         );
     }
+    let expected = "process.capabilities.ambient: CAP_CHOWN, CAP_KILL are not permitted and inheritable too, ignored";
+    let list = r#"["CAP_CHOWN", "CAP_KILL"]"#;
+    warned("/process/capabilities/ambient", list, expected);
 }
 
 #[test]
