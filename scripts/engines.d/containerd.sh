@@ -4,17 +4,29 @@ prepare_containerd() {
   mkdir -p /etc/containerd
   cat >/etc/containerd/config.toml <<CONF
 version = 3
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "localhost/pause:1"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.$runtime]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.$runtime.options]
   BinaryName = "$binary"
   SystemdCgroup = $([ "$cgroups" = systemd ] && echo true || echo false)
 CONF
+  # A pod wants a network: one of nothing but an address.
+  mkdir -p /etc/cni/net.d /opt/cni/bin
+  printf '#!/bin/sh\ncase $CNI_COMMAND in\n  VERSION) echo %s ;;\n  ADD) echo %s ;;\nesac\n' \
+    "'{\"cniVersion\":\"1.0.0\",\"supportedVersions\":[\"1.0.0\"]}'" "'{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.99.0.2/24\"}]}'" >/opt/cni/bin/nothing
+  chmod 755 /opt/cni/bin/nothing; cp /opt/cni/bin/nothing /opt/cni/bin/loopback
+  echo '{"cniVersion":"1.0.0","name":"nothing","plugins":[{"type":"nothing"}]}' >/etc/cni/net.d/nothing.conflist
   setsid containerd >"$work/containerd.log" 2>&1 &
   until_true ctr version
   # ctr wants the image of a registry's form.
   podman save -q --format docker-archive -o "$work/docker.tar" "$image" || { podman import -q "$work/image.tar" "$image"; podman save -q --format docker-archive -o "$work/docker.tar" "$image"; }
   ctr image import "$work/docker.tar"
+  ctr -n k8s.io image import "$work/docker.tar"
+  podman import -q -c 'CMD ["/bin/sleep","100000"]' "$work/image.tar" localhost/pause:1
+  podman save -q --format docker-archive -o "$work/pause.tar" localhost/pause:1
+  ctr -n k8s.io image import "$work/pause.tar"
 }
 ctr_run() { ctr run --runc-binary "$binary" "$@"; }
 tasks() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
@@ -53,5 +65,62 @@ full_kill_all() {
 }
 full_two_at_once() { start a; start b; remove a; remove b; }
 full_features_are_read() { ctr plugin ls | grep -E 'cri.*runtime.*ok' || skip "this containerd has no CRI plug-in"; fails grep -i 'failed to.*features' "$work/containerd.log"; }
-full_pods() { command -v crictl || skip "no CRI client (crictl) in the distribution"; crictl --runtime-endpoint unix:///run/containerd/containerd.sock info; }
+
+# Pods, by the interface that the kubelet uses; the numbers are those of its fields.
+cri() { python3 "$here/cri.py" "$@"; }
+# The configuration of the sandbox $name as field $1; more fields of its security context follow.
+pod() {
+  local parent=/kubepods field; [ "$cgroups" = cgroupfs ] || parent=kubepods.slice
+  printf '%s\n' "$1.1.1=$name" "$1.1.2=uid" "$1.1.3=default" "$1.2=podhost" "$1.3=$work/pods" "$1.8.1=$parent"
+  for field in "${@:2}"; do echo "$1.8.2.$field"; done
+}
+# Makes a container of the pod $1, whose configuration the function $2 tells, and says its id; fields of its own follow.
+in_pod() {
+  local config; mapfile -t config < <("$2" 3)
+  cri CreateContainer 1="$1" 2.1.1=c 2.2.1="$image" "${@:3}" "${config[@]}" | sed -n 's/^1=//p'
+}
+full_pod() {
+  name=one
+  mapfile -t config < <(pod 1)
+  sandbox=$(cri RunPodSandbox "${config[@]}" 2="$runtime" | sed -n 's/^1=//p')
+  container=$(in_pod "$sandbox" pod 2.3=/bin/sh 2.3=-c 2.4='hostname; exec sleep 1000' 2.11=c.log 2.15.1.4=int:67108864)
+  cri StartContainer 1="$container"
+  cri ContainerStatus 1="$container" | grep -x 1.3=1
+  until_true grep -q 'F podhost$' "$work/pods/c.log"
+  [ "$(cri ExecSync 1="$container" 2=/bin/sh 2=-c 2='cat /sys/fs/cgroup/memory.max; exit 3' 3=int:20 | tr '\n' ' ')" = '1=67108864 3=3 ' ]
+  cri ContainerStats 1="$container" | grep '^1.3.2.1=[1-9]'
+  ip=$(cri PodSandboxStatus 1="$sandbox" | sed -n 's/^1.5.1=//p'); [ "$ip" = 10.99.0.2 ]
+  cri StopContainer 1="$container" 2=int:1
+  cri ContainerStatus 1="$container" | grep -x -e 1.3=2 -e 1.7=143 -e 1.7=137 | wc -l | grep -x 2
+  cri RemoveContainer 1="$container"
+  cri StopPodSandbox 1="$sandbox"; cri RemovePodSandbox 1="$sandbox"
+  [ -z "$(cri ListPodSandbox)" ]
+}
+full_container_of_a_pod_that_fails() {
+  name=two
+  mapfile -t config < <(pod 1)
+  sandbox=$(cri RunPodSandbox "${config[@]}" 2="$runtime" | sed -n 's/^1=//p')
+  container=$(in_pod "$sandbox" pod 2.3=/nowhere)
+  fails cri StartContainer 1="$container" 2>"$work/said"; grep 'no such file or directory' "$work/said"
+  # Kubernetes restarts what ended: 128 is its word for what never began.
+  cri ContainerStatus 1="$container" | grep -x 1.7=128
+  cri StopPodSandbox 1="$sandbox"; cri RemovePodSandbox 1="$sandbox"
+}
+# The user namespace of a pod; its volumes and its rootfs are mounted with mapped ids.
+pod_with_ids() { pod "$1" 1.5.1=int:0 1.5.2.1=int:200000 1.5.2.2=int:0 1.5.2.3=int:65536 1.5.3.1=int:200000 1.5.3.2=int:0 1.5.3.3=int:65536; }
+full_pod_with_a_user_namespace() {
+  name=three
+  "$binary" features | jq -e .linux.mountExtensions.idmap.enabled || skip "the runtime has no idmapped mounts"
+  mkdir -p "$work/volume"; echo x >"$work/volume/f"; chmod 700 "$work/volume"
+  mapfile -t config < <(pod_with_ids 1)
+  sandbox=$(cri RunPodSandbox "${config[@]}" 2="$runtime" | sed -n 's/^1=//p')
+  container=$(in_pod "$sandbox" pod_with_ids 2.3=/bin/sleep 2.4=1000 2.7.1=/volume 2.7.2="$work/volume" \
+    2.7.6.1=int:200000 2.7.6.2=int:0 2.7.6.3=int:65536 2.7.7.1=int:200000 2.7.7.2=int:0 2.7.7.3=int:65536 \
+    2.15.2.3.5.1=int:0 2.15.2.3.5.2.1=int:200000 2.15.2.3.5.2.2=int:0 2.15.2.3.5.2.3=int:65536 2.15.2.3.5.3.1=int:200000 2.15.2.3.5.3.2=int:0 2.15.2.3.5.3.3=int:65536)
+  cri StartContainer 1="$container"
+  told=$(cri ExecSync 1="$container" 2=/bin/sh 2=-c 2='set -- $(cat /proc/self/uid_map); echo $*; stat -c %u /volume/f; cat /volume/f; touch /volume/made' 3=int:20)
+  grep '0 200000 65536' <<<"$told"
+  [ "$(stat -c %u "$work/volume/made")" = 0 ]
+  cri StopPodSandbox 1="$sandbox"; cri RemovePodSandbox 1="$sandbox"
+}
 quick_nothing_is_left() { [ -z "$(ctr container ls -q)" ]; [ -z "$(ls -A "/run/containerd/runc/default" 2>/dev/null)" ]; }
