@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, Dir, Root, State, Status};
-use crate::sys::{Fail, process, socket};
+use crate::sys::{Fail, binary, process, socket};
 use crate::timestamp;
 
 /// What a container is made of.
@@ -167,6 +167,10 @@ fn make(
         runtime,
         listener,
         lock: Some(state::lock_init(&dir)?),
+        own_mount: match request.runs {
+            true => None,
+            false => binary::take_mount(),
+        },
         opened,
         procfs: None,
         bundle: plan::c_path("bundle", request.bundle)?,

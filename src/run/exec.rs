@@ -15,7 +15,7 @@ use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, State, Status};
-use crate::sys::{pidfd, process};
+use crate::sys::{binary, pidfd, process};
 
 /// What is executed where.
 pub struct ExecRequest<'a> {
@@ -98,6 +98,7 @@ fn set_up(
     };
     let plan = || Ok(request.plan.clone());
     await_execve(connection, plan, listener, connection_lost)?;
+    drop(binary::take_mount());
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
@@ -222,6 +223,7 @@ fn inherited(request: &ExecRequest, init: &OwnedFd, runtime: OwnedFd) -> Result<
         runtime,
         listener: None,
         lock: None,
+        own_mount: None,
         opened,
         procfs: None,
         bundle: plan::c_path("bundle", &request.state.bundle)?,

@@ -28,6 +28,7 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
         runtime,
         listener: None,
         lock: None,
+        own_mount: None,
         opened,
         procfs: None,
         bundle: plan::c_path("bundle", &state.bundle)?,

@@ -10,8 +10,9 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mount::{self, Change};
@@ -33,9 +34,12 @@ pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
     let exe = path::open(EXE, libc::O_PATH)?;
     let readonly = path::mount_flags(exe.as_fd())? & libc::ST_RDONLY != 0;
     if readonly && !is_attached(exe.as_fd()) {
+        *held() = executed_from(exe.as_fd());
         return Ok(());
     }
-    if let Ok(copy) = readonly_mount(exe.as_fd()) {
+    if let Ok(copy) = readonly_mount(exe.as_fd())
+        && close_on_exec(copy.as_fd(), false).is_ok()
+    {
         let _ = process::execve_fd(copy.as_fd(), args, env);
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
@@ -44,6 +48,42 @@ pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
         return Ok(());
     }
     Err(process::execve_fd(sealed_copy(file)?.as_fd(), args, env))
+}
+
+/// The mount that the program was executed from, as [`protect`] left it open.
+static HELD: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+fn held() -> MutexGuard<'static, Option<OwnedFd>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The descriptor of the mount that the program runs from. When its last copy is closed the kernel
+/// waits for an RCU grace period: whoever closes it should have nothing better to do.
+pub fn take_mount() -> Option<OwnedFd> {
+    held().take()
+}
+
+/// The descriptor that execveat(2) was given: the kernel names it in the auxiliary vector, as
+/// `/dev/fd/N`. getauxval(3), AT_EXECFN.
+fn executed_from(exe: BorrowedFd) -> Option<OwnedFd> {
+    let name = process::executed_name()?;
+    let number = name.to_str().ok()?.strip_prefix("/dev/fd/")?.parse().ok()?;
+    let mount = process::adopt(number)?;
+    if path::mount_id(mount.as_fd()).ok()? != path::mount_id(exe).ok()? {
+        // Not ours, but the caller's for somebody else.
+        std::mem::forget(mount);
+        return None;
+    }
+    close_on_exec(mount.as_fd(), true).ok()?;
+    Some(mount)
+}
+
+fn close_on_exec(fd: BorrowedFd, close: bool) -> Sys<()> {
+    let flag = match close {
+        true => FdFlag::FD_CLOEXEC,
+        false => FdFlag::empty(),
+    };
+    tag("fcntl(F_SETFD)", fcntl(fd, FcntlArg::F_SETFD(flag))).map(drop)
 }
 
 /// Whether the file is reached through a mount of the host. A read-only one may become writable
