@@ -5,8 +5,8 @@
 //! capability names become warnings and a wrong value gets its path.
 
 mod locate;
+mod objects;
 mod repair;
-mod shape;
 mod update;
 
 use std::path::Path;
@@ -17,6 +17,8 @@ use serde_json::Value;
 
 use crate::config::{Config, Mount, Process, Resources};
 use crate::error::{Error, Kind, Result};
+
+use objects::Objects;
 
 pub use crate::config::default::default_config;
 pub use update::{Update, update};
@@ -124,15 +126,20 @@ fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     // As text, so that the fast way and the slow one are one instance of serde's readers.
     if let Ok(text) = std::str::from_utf8(json)
         && !repair::odd_capability(text)
-        && let Ok(mut document) = serde_json::from_str::<T>(text)
+        && let Ok(mut document) = read::<T>(text)
         && document
             .resources()
             .is_none_or(|resources| !has_zero_limit(resources))
-        && !shape::suspicious(json)
     {
         return Ok((document, Vec::new()));
     }
     parse_slowly(json)
+}
+
+fn read<T: Document>(text: &str) -> serde_json::Result<T> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let document = T::deserialize(Objects(&mut reader))?;
+    reader.end().map(|()| document)
 }
 
 /// oci-spec makes a zero of an absent limit, and zero is a limit.
@@ -147,7 +154,6 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     let mut value: Value = serde_json::from_str(&text).map_err(|error| syntax(&error))?;
     let mut warnings = Vec::new();
     repair::drop_nulls(&mut value);
-    shape::check(&value, T::FIELD, T::FIELD)?;
     if let Some(process) = T::PROCESS.and_then(|at| value.pointer_mut(at)) {
         repair::process(process, &mut warnings);
     }
@@ -156,7 +162,7 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     }
     // The tree carries no positions, its text does.
     let text = value.to_string();
-    match serde_json::from_str::<T>(&text) {
+    match read::<T>(&text) {
         Ok(document) => Ok((document, warnings)),
         Err(error) => Err(typed::<T>(&text, &error)),
     }
@@ -168,6 +174,7 @@ fn words(error: &serde_json::Error) -> String {
     if let Some(end) = text.rfind(" at line ") {
         text.truncate(end);
     }
+    let mut text = text.replacen("invalid type: sequence", "invalid type: array", 1);
     let foreign = ["struct ", "enum ", "a map", "a sequence"];
     for (word, own) in foreign
         .iter()
@@ -190,8 +197,10 @@ fn syntax(error: &serde_json::Error) -> Error {
 }
 
 fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
-    // The text has one line, and a column counts bytes.
-    let within = locate::path_at(text, error.column());
+    // The text has one line, and a column counts bytes. It is before a bracket that is not wanted.
+    let column = error.column();
+    let bracket = matches!(text.as_bytes().get(column), Some(b'[' | b'{'));
+    let within = locate::path_at(text, column + usize::from(bracket));
     let path = match (T::FIELD, within.as_str()) {
         (field, "") => field.to_owned(),
         ("", within) => within.to_owned(),
