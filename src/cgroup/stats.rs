@@ -43,7 +43,7 @@ impl Cgroup {
                 (!size.contains('.')).then(|| size.to_owned())
             })
             .collect();
-        sizes.sort();
+        sizes.sort_unstable();
         sizes
     }
 }

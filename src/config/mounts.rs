@@ -135,7 +135,7 @@ pub fn option_words() -> Vec<String> {
     words.extend(SUPER_WORDS.iter().map(|(word, ..)| (*word).to_owned()));
     let rest = ["bind", "rbind", "defaults", "remount", "tmpcopyup"];
     words.extend(rest.map(str::to_owned));
-    words.sort();
+    words.sort_unstable();
     words.dedup();
     words
 }

@@ -229,7 +229,7 @@ pub(super) fn time_offsets(
             nanosecs,
         });
     }
-    out.sort_by(|one, other| one.clock.cmp(&other.clock));
+    out.sort_unstable_by(|one, other| one.clock.cmp(&other.clock));
     match time {
         Namespace::Inherit if !out.is_empty() => {
             let error = Error::config("linux.timeOffsets", "needs a time namespace");

@@ -232,7 +232,7 @@ impl Capabilities {
     fn new(sets: &oci::LinuxCapabilities, warnings: &mut Vec<String>) -> Self {
         let mut limit = |name: &str, set: u64, allowed: u64, needs: &str| {
             // One line, since Buildah asks for a whole ambient set without the inheritable one.
-            let excess = names(set & !allowed);
+            let excess = capability_names(set & !allowed);
             if !excess.is_empty() {
                 let verb = if excess.len() == 1 { "is" } else { "are" };
                 warnings.push(format!(
@@ -264,10 +264,11 @@ impl Capabilities {
     }
 }
 
-/// Every capability of `set`, by name.
-fn names(set: u64) -> Vec<String> {
+/// Every capability of `set`, by name, in the order of their numbers.
+#[must_use]
+pub fn capability_names(set: u64) -> Vec<String> {
     let mut all: Vec<_> = caps::all().into_iter().collect();
-    all.sort_by_key(caps::Capability::index);
+    all.sort_unstable_by_key(caps::Capability::index);
     let present = all
         .into_iter()
         .filter(|capability| set & capability.bitmask() != 0);

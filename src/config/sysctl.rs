@@ -29,7 +29,7 @@ pub(super) fn new(
 ) -> Result<Vec<(String, String)>> {
     let mut out = BTreeMap::new();
     let mut keys: Vec<_> = sysctl.iter().flatten().collect();
-    keys.sort();
+    keys.sort_unstable();
     for (key, value) in keys {
         let field = format!("linux.sysctl[{key:?}]");
         check::no_nul(&field, value)?;

@@ -163,7 +163,7 @@ pub fn controllers(writes: &[Write]) -> Vec<String> {
         .filter_map(Write::controller)
         .map(str::to_owned)
         .collect();
-    names.sort();
+    names.sort_unstable();
     names.dedup();
     names
 }

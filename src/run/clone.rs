@@ -214,7 +214,7 @@ fn sorted_map(text: &str) -> Vec<Vec<&str>> {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    lines.sort();
+    lines.sort_unstable();
     lines
 }
 

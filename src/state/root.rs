@@ -128,7 +128,7 @@ impl Root {
                 containers.push(dir);
             }
         }
-        containers.sort_by(|one, other| one.id.cmp(&other.id));
+        containers.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Ok(containers)
     }
 

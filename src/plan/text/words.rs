@@ -175,16 +175,10 @@ pub fn capability_words(sets: &Capabilities) -> String {
 }
 
 fn capability_names(set: u64) -> String {
-    let mut all: Vec<_> = caps::all().into_iter().collect();
-    all.sort_by_key(caps::Capability::index);
-    let names: Vec<_> = all
-        .into_iter()
-        .filter(|capability| set & capability.bitmask() != 0)
-        .map(|capability| {
-            let name = capability.to_string().to_lowercase();
-            name.trim_start_matches("cap_").to_owned()
-        })
-        .collect();
+    let mut names = crate::config::process::capability_names(set);
+    for name in &mut names {
+        *name = name.trim_start_matches("CAP_").to_lowercase();
+    }
     match names.is_empty() {
         true => "none".to_owned(),
         false => names.join(","),
