@@ -15,7 +15,7 @@ use oci_spec::runtime as oci;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::{Config, Mount, Process, Resources};
+use crate::config::{self, Config, Mount, Process, Resources};
 use crate::error::{Error, Kind, Result};
 
 use objects::Objects;
@@ -31,8 +31,8 @@ pub const CONFIG_FILE: &str = "config.json";
 /// # Errors
 /// The text is not JSON (with line and column) or a property is wrong (with its path).
 pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
-    let (spec, mut warnings) = parse::<oci::Spec>(json)?;
-    let mut config = Config::new(&spec, bundle)?;
+    let (spec, mut warnings) = parse::<config::Document>(json)?;
+    let mut config = Config::new(spec, bundle)?;
     warnings.append(&mut config.warnings);
     config.warnings = warnings;
     Ok(config)
@@ -82,13 +82,13 @@ trait Document: DeserializeOwned {
     fn resources(&mut self) -> Option<&mut oci::LinuxResources>;
 }
 
-impl Document for oci::Spec {
+impl Document for config::Document {
     const FIELD: &'static str = "";
     const PROCESS: Option<&'static str> = Some("/process");
     const RESOURCES: Option<&'static str> = Some("/linux/resources");
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
-        self.linux_mut().as_mut()?.resources_mut().as_mut()
+        self.linux.as_mut()?.resources_mut().as_mut()
     }
 }
 

@@ -7,6 +7,7 @@
 mod block_io;
 mod check;
 pub mod default;
+mod document;
 pub mod hooks;
 pub mod linux;
 pub mod mounts;
@@ -25,6 +26,7 @@ use oci_spec::runtime as oci;
 
 use crate::error::{Error, Result};
 
+pub use document::Document;
 pub use hooks::{Hook, Hooks};
 pub use linux::{
     Device, DeviceKind, IdMapping, Linux, Namespace, NamespaceKind, Namespaces, Personality,
@@ -81,23 +83,23 @@ impl Config {
     /// # Errors
     /// The first property that breaks a MUST of runtime-spec 1.3 or that this
     /// runtime does not serve, by its path.
-    pub fn new(spec: &oci::Spec, bundle: &Path) -> Result<Self> {
-        version(spec.version())?;
-        check::unsupported("vm", spec.vm().is_some())?;
-        let mut warnings = foreign_sections(spec);
-        let linux = Linux::new(spec.linux().as_ref(), &mut warnings)?;
-        let process = spec.process().as_ref();
+    pub fn new(spec: Document, bundle: &Path) -> Result<Self> {
+        version(&spec.version)?;
+        check::unsupported("vm", spec.vm.is_some())?;
+        let mut warnings = foreign_sections(&spec);
+        let linux = Linux::new(spec.linux.as_ref(), &mut warnings)?;
+        let process = spec.process.as_ref();
         Ok(Self {
-            oci_version: spec.version().clone(),
-            root: Root::new(spec.root().as_ref(), bundle)?,
-            mounts: mounts::list(check::list(spec.mounts()), bundle, &mut warnings)?,
+            oci_version: spec.version,
+            root: Root::new(spec.root.as_ref(), bundle)?,
+            mounts: mounts::list(check::list(&spec.mounts), bundle, &mut warnings)?,
             process: process
                 .map(|process| Process::new(process, &mut warnings))
                 .transpose()?,
-            hostname: uts_name("hostname", spec.hostname(), &linux.namespaces)?,
-            domainname: uts_name("domainname", spec.domainname(), &linux.namespaces)?,
-            hooks: Hooks::new(spec.hooks().as_ref())?,
-            annotations: annotations(spec)?,
+            hostname: uts_name("hostname", &spec.hostname, &linux.namespaces)?,
+            domainname: uts_name("domainname", &spec.domainname, &linux.namespaces)?,
+            hooks: Hooks::new(spec.hooks.as_ref())?,
+            annotations: annotations(spec.annotations)?,
             linux,
             warnings,
         })
@@ -138,11 +140,11 @@ fn version(version: &str) -> Result<()> {
     }
 }
 
-fn foreign_sections(spec: &oci::Spec) -> Vec<String> {
+fn foreign_sections(spec: &Document) -> Vec<String> {
     let sections = [
-        ("windows", spec.windows().is_some()),
-        ("solaris", spec.solaris().is_some()),
-        ("zos", spec.zos().is_some()),
+        ("windows", spec.windows.is_some()),
+        ("solaris", spec.solaris.is_some()),
+        ("zos", spec.zos.is_some()),
     ];
     let present = sections.into_iter().filter(|(_, present)| *present);
     present
@@ -164,8 +166,8 @@ fn uts_name(field: &str, name: &Option<String>, namespaces: &Namespaces) -> Resu
     Ok(name)
 }
 
-fn annotations(spec: &oci::Spec) -> Result<BTreeMap<String, String>> {
-    let annotations: BTreeMap<_, _> = spec.annotations().clone().into_iter().flatten().collect();
+fn annotations(list: Option<BTreeMap<String, String>>) -> Result<BTreeMap<String, String>> {
+    let annotations = list.unwrap_or_default();
     match annotations.contains_key("") {
         true => Err(Error::config("annotations", "has an empty key")),
         false => Ok(annotations),

@@ -1,0 +1,27 @@
+//! The outermost object of `config.json`.
+
+use std::collections::BTreeMap;
+
+use oci_spec::runtime as oci;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// The properties of `config.json`, as read. oci-spec's own type for them would bring along what it
+/// knows of other platforms; here it counts only that such a section is there.
+#[derive(Deserialize)]
+pub struct Document {
+    #[serde(default, rename = "ociVersion")]
+    pub version: String,
+    pub root: Option<oci::Root>,
+    pub mounts: Option<Vec<oci::Mount>>,
+    pub process: Option<oci::Process>,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub hooks: Option<oci::Hooks>,
+    pub annotations: Option<BTreeMap<String, String>>,
+    pub linux: Option<oci::Linux>,
+    pub vm: Option<IgnoredAny>,
+    pub windows: Option<IgnoredAny>,
+    pub solaris: Option<IgnoredAny>,
+    pub zos: Option<IgnoredAny>,
+}
