@@ -1,6 +1,7 @@
 //! A container: one method for each verb of the runtime.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,21 @@ impl<'t> Container<'t> {
         let running = call.arg("--bundle").arg(&self.bundle).arg(&self.id).spawn();
         *self.output.borrow_mut() = Some((running.stdout.clone(), running.stderr.clone()));
         running
+    }
+
+    /// The words of `VERB ID ARGS…`, for a case that runs them by itself.
+    pub fn command_line(&self, verb: &str, args: &[&str]) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![self.sandbox.runtime.clone().into(), "--root".into()];
+        words.extend([self.sandbox.root.clone().into(), verb.into()]);
+        if matches!(verb, "create" | "run") {
+            self.sandbox.remember(&self.id);
+            words.extend(["--bundle".into(), self.bundle.clone().into()]);
+        } else if verb == "delete" {
+            self.sandbox.forget(&self.id);
+        }
+        words.push(self.id.clone().into());
+        words.extend(args.iter().map(OsString::from));
+        words
     }
 
     /// `VERB ID`: start, pause, resume, state and others that take no more than the id.

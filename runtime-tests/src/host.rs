@@ -25,6 +25,8 @@ pub enum Need {
     Path(&'static str),
     /// The runtime is not one of the peers: the case is about something only this one has.
     NotAPeer,
+    /// The runtime is built as it is shipped: for x86_64, static, stripped.
+    ReleaseBuild,
     /// Anything else: a description, and a check that returns what is missing.
     Custom(&'static str, fn() -> Result<(), String>),
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Need {
             Self::Program(name) => write!(f, "program {name}"),
             Self::Path(path) => f.write_str(path),
             Self::NotAPeer => f.write_str("no peer runtime"),
+            Self::ReleaseBuild => f.write_str("a static, stripped build for x86_64"),
             Self::Custom(what, _) => f.write_str(what),
         }
     }
@@ -88,9 +91,20 @@ impl Need {
                 Some(peer) => Err(format!("not asked of {peer}")),
                 None => Ok(()),
             },
+            Self::ReleaseBuild if is_release_build(runtime) => Ok(()),
+            Self::ReleaseBuild => Err(format!("the runtime is not {self}")),
             Self::Custom(_, check) => check(),
         }
     }
+}
+
+fn is_release_build(runtime: &Path) -> bool {
+    const EM_X86_64: [u8; 2] = [62, 0];
+    let elf = fs::read(runtime).unwrap_or_default();
+    let holds = |text: &[u8]| elf.windows(text.len()).any(|window| window == text);
+    elf.get(18..20) == Some(&EM_X86_64)
+        && !holds(b"/lib64/ld-linux-x86-64.so.2\0")
+        && !holds(b"\0.symtab\0")
 }
 
 /// Where cgroup v2 is mounted.

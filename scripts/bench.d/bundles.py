@@ -64,8 +64,9 @@ def make_rootfs(rootfs):
 def default(world):
     """What `spec` writes, without a terminal, running `true`."""
     scratch = os.path.join(world.directory, "spec")
-    os.makedirs(scratch, exist_ok=True)
-    subprocess.run([world.sampan, "spec", "--bundle", scratch], check=True)
+    if not os.path.exists(scratch):
+        os.makedirs(scratch)
+        subprocess.run([world.sampan, "spec", "--bundle", scratch], check=True)
     with open(os.path.join(scratch, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     # Older runtimes refuse the newest version.

@@ -31,7 +31,7 @@ def container(config, bundle, cgroup, name, wait):
     linux, process = config["linux"], config["process"]
     kinds = [namespace["type"] for namespace in linux["namespaces"]]
     ops = [("cgroup", cgroup), ("device-program", device_program(linux, bundle)),
-           ("clone", hex(namespace_flags(kinds)))]
+           *limits(linux["resources"]), ("clone", hex(namespace_flags(kinds)))]
     if "cgroup" in kinds:
         ops.append(("unshare-cgroup",))
     ops += [("keyring", "_ses." + name), ("loopback-up",), ("root-propagation", PROPAGATIONS["rslave"]),
@@ -52,6 +52,10 @@ def joined(config, bundle, cgroup, args):
     flags = namespace_flags([namespace["type"] for namespace in linux["namespaces"]]) | 0x2000000
     ops = [("cgroup-of", cgroup), ("join", hex(flags)), ("clone", 0), ("keyring", "_ses.exec")]
     return lines(ops + ending(dict(config["process"], args=args), linux, bundle, False))
+
+
+def limits(resources):
+    return [("cgroup-file", "memory.max", resources["memory"]["limit"])] if "memory" in resources else []
 
 
 def namespace_flags(kinds):

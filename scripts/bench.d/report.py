@@ -1,18 +1,34 @@
-"""Tables and pictures of results."""
+"""Tables of results, and where they go."""
 
 import json
+import os
 import platform
+import re
+import subprocess
 from statistics import median
 
+import picture
+
 ORDER = ["floor", "sampan", "crun", "runc", "youki"]
+BEGIN, END = "<!-- scripts/bench --readme writes from here -->\n", "<!-- to here -->\n"
 
 
 def about(world):
     """Results without rows yet."""
-    return {"kernel": platform.release(), "runtimes": {s.name: s.path for s in world.subjects}, "rows": []}
+    versions = {subject.name: version(subject) for subject in world.subjects}
+    return {"kernel": platform.release(), "processors": os.cpu_count(), "versions": versions, "rows": []}
+
+
+def version(subject):
+    if subject.name == "floor":
+        return ""
+    text = subprocess.run([subject.path, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+\.\d+[\w.]*", text)
+    return found[0] if found else ""
 
 
 def save(results, path):
+    """Writes the raw values."""
     with open(path, "w", encoding="utf-8") as file:
         json.dump(results, file)
 
@@ -28,8 +44,15 @@ def load(paths):
 
 
 def names(rows):
+    """The columns: those with a value, in order."""
     found = {name for row in rows for name in row["values"]}
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+
+
+def ratio(row, name):
+    """How many times the floor's median; None without one."""
+    values, floor = row["values"].get(name), row["values"].get("floor")
+    return median(values) / median(floor) if values and floor and median(floor) else None
 
 
 def cell(row, name):
@@ -37,25 +60,89 @@ def cell(row, name):
     if not row["values"].get(name):
         return "–"
     value = median(row["values"][name])
-    text = f"{value:.2f}" if value < 100 else f"{value:.0f}"
-    floor = row["values"].get("floor")
-    return text if name == "floor" or not floor else f"{text} ({value / median(floor):.1f}×)"
+    text = f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
+    times = None if name == "floor" else ratio(row, name)
+    return text if times is None else f"{text} ({times:.1f}×)"
 
 
 def row(result):
     """Prints a row as soon as there is one."""
     cells = "  ".join(f"{name} {cell(result, name)}" for name in names([result]))
-    print(f"{result['what'] + ', ' + result['unit']:<38} {cells}", flush=True)
+    print(f"{result['what'] + ', ' + result['unit']:<40} {cells}", flush=True)
 
 
-def table(rows):
+def table(results):
+    """As Markdown."""
+    rows, versions = results["rows"], results["versions"]
     columns = names(rows)
-    lines = ["| " + " | ".join(["median", *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
+    heads = [f"{name} {versions.get(name, '')}".strip() for name in columns]
+    lines = ["| " + " | ".join(["median", *heads]) + " |", "|---|" + "--:|" * len(columns)]
     for one in rows:
-        lines.append("| " + " | ".join([f"{one['what']}, {one['unit']}", *(cell(one, name) for name in columns)]) + " |")
+        cells = [f"`{one['what']}`, {one['unit']}" if one["section"] == "verbs" else f"{one['what']}, {one['unit']}"]
+        lines.append("| " + " | ".join(cells + [cell(one, name) for name in columns]) + " |")
     return "\n".join(lines)
 
 
 def show(results, options, repo):
-    print()
-    print(table(results["rows"]))
+    """Prints the table; draws and writes what the options ask for."""
+    curves, plain = split(results)
+    if plain["rows"]:
+        print("\n" + table(plain))
+    if curves:
+        print("\n" + slopes(curves))
+    if options.svg:
+        write(options.svg, picture.curves(curves) if curves and not plain["rows"] else picture.dots(plain["rows"]))
+    if options.readme:
+        readme(plain, curves, repo)
+
+
+def split(results):
+    """The rows of curves as {axis: {name: [(x, median)]}}, and the results without them."""
+    curves = {}
+    for one in results["rows"]:
+        if one["section"] == "curves":
+            axis, count = one["what"].split(": ")
+            for name in names([one]):
+                points = curves.setdefault(axis, {}).setdefault(name, [])
+                points.append((int(count), median(one["values"][name])))
+    return curves, dict(results, rows=[one for one in results["rows"] if one["section"] != "curves"])
+
+
+def slope(points):
+    """Milliseconds for one more, by least squares."""
+    count, sum_x, sum_y = len(points), sum(x for x, _ in points), sum(y for _, y in points)
+    spread = count * sum(x * x for x, _ in points) - sum_x ** 2
+    return (count * sum(x * y for x, y in points) - sum_x * sum_y) / spread if spread else 0
+
+
+def slopes(curves):
+    """As Markdown: what one more costs."""
+    columns = [name for name in ORDER if any(name in lines for lines in curves.values())]
+    lines = ["| one more of these costs, µs | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
+    for axis, found in curves.items():
+        cells = [f"{slope(found[name]) * 1000:.1f}" if name in found else "–" for name in columns]
+        lines.append(f"| {axis} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def readme(plain, curves, repo):
+    """Writes tables and pictures between the markers of README.md."""
+    path = os.path.join(repo, "README.md")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    block = ["![Times the floor, by verb and runtime](docs/speed.svg)", "", table(plain)]
+    write(os.path.join(repo, "docs/speed.svg"), picture.dots(plain["rows"]))
+    if curves:
+        write(os.path.join(repo, "docs/speed-curves.svg"), picture.curves(curves))
+        block += ["", "![run by the number of mounts and rules](docs/speed-curves.svg)", "", slopes(curves)]
+    block += ["", f"Linux {plain['kernel']}, {plain['processors']} processors. Times are medians of runs in turns."]
+    write(path, before + BEGIN + "\n" + "\n".join(block) + "\n\n" + END + after)
+
+
+def write(path, text):
+    """Writes a file, and the directory it is in."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import bundles
+import trace
 from world import Failed, Timer, cgroup
 
 LONG = ["sleep", "1000"]
@@ -13,18 +14,22 @@ VERBS = ["create", "start", "state", "exec", "kill", "delete"]
 
 
 class Columns:
-    """Values by subject. A subject that fails is left out, with its words on standard error."""
+    """Values by subject. A failure's round is not counted; the third one ends the subject's part."""
 
     def __init__(self, world):
-        self.world, self.values, self.failed = world, {}, set()
+        self.world, self.values, self.failures = world, {}, {}
+
+    @property
+    def failed(self):
+        return {name for name, count in self.failures.items() if count >= 3}
 
     @contextlib.contextmanager
     def tries(self, subject):
         try:
             yield
         except Failed as failure:
-            print(f"bench: {subject.name} left out: {failure}", file=sys.stderr)
-            self.failed.add(subject.name)
+            print(f"bench: {subject.name} failed: {failure}", file=sys.stderr)
+            self.failures[subject.name] = self.failures.get(subject.name, 0) + 1
 
     def subjects(self):
         return [subject for subject in self.world.subjects if subject.name not in self.failed]
@@ -157,11 +162,14 @@ def memory(world, timer, rounds):
 
 def first_process_peak(timer):
     """VmHWM in kB of the timer's one child."""
-    path = f"/proc/{timer.process.pid}/task/{timer.process.pid}/children"
-    with open(path, encoding="utf-8") as file:
-        children = file.read().split()
-    with open(f"/proc/{children[-1]}/status", encoding="utf-8") as file:
+    with open(f"/proc/{children(timer)[-1]}/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+
+def children(timer):
+    """The pids of the timer's children."""
+    with open(f"/proc/{timer.process.pid}/task/{timer.process.pid}/children", encoding="utf-8") as file:
+        return file.read().split()
 
 
 def size(world, timer, rounds):
@@ -178,6 +186,112 @@ def executable_size(path):
     listing = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
     libraries = [word for line in listing.splitlines() for word in line.split() if word.startswith("/")]
     return sum(os.path.getsize(file) for file in [path, *libraries] if "libc.so" not in file and "ld-linux" not in file)
+
+
+def syscalls(world, timer, rounds):
+    """System calls by verb: the runtime's and those of its children until each executes a program."""
+    yield from counted(world, timer, "syscalls")
+
+
+def instructions(world, timer, rounds):
+    """Instructions by verb, counted the same way, of floor and sampan; by single steps, so it takes minutes."""
+    subjects, world.subjects = world.subjects, world.subjects[:2]
+    yield from counted(world, timer, "instructions")
+    world.subjects = subjects
+
+
+def counted(world, timer, what):
+    config = bundles.default(world)
+    config["process"]["args"] = LONG
+    bundle = bundles.Bundle(world, "long", config)
+    counter, answer = os.path.join(world.built, "bench-count"), os.path.join(world.directory, "count")
+    columns = Columns(world)
+    for subject in world.subjects:
+        with columns.tries(subject):
+            ident = world.new_id()
+            for verb, argv in life(subject, bundle, ident):
+                timer.run([counter, what, answer, *argv])
+                with open(answer, encoding="utf-8") as file:
+                    columns.add(subject, verb, int(file.read()))
+                if verb == "kill":
+                    timer.ask("reap")
+    for verb in VERBS:
+        yield verb, what, columns.of(verb)
+
+
+def waits(world, timer, rounds):
+    """How often a call sleeps until the kernel has waited for an RCU grace period, which takes milliseconds on a busy
+    machine: counted by ftrace, in the runtime and its children until the container has ended."""
+    config = bundles.default(world)
+    config["process"]["args"] = LONG
+    once, bundle = bundles.Bundle(world, "default", bundles.default(world)), bundles.Bundle(world, "long", config)
+
+    def step(subject, columns):
+        ident = world.new_id()
+        with trace.Sleeps(world, timer) as sleeps:
+            timer.run(subject.run(once, ident))
+        columns.add(subject, "run", sleeps.grace_periods())
+        ident = world.new_id()
+        for verb, argv in life(subject, bundle, ident):
+            with trace.Sleeps(world, timer) as sleeps:
+                timer.run(argv)
+            columns.add(subject, verb, sleeps.grace_periods())
+            timer.ask("reap") if verb == "kill" else None
+    columns = interleaved(world, 3, step)
+    for verb in ["run"] + VERBS:
+        yield verb, "RCU waits", columns.of(verb)
+
+
+def charged(world, timer, rounds):
+    """Takes the memory controller (--lab): what `create` has charged to the container's cgroup at most (memory.peak),
+    and the smallest memory.max with which `true` still runs."""
+    default = bundles.default(world)
+    columns = Columns(world)
+
+    def limited(limit):
+        config = dict(default, linux=dict(default["linux"], resources=dict(default["linux"]["resources"])))
+        config["linux"]["resources"]["memory"] = {"limit": limit}
+        return bundles.Bundle(world, f"limit{limit}", config)
+
+    for subject in world.subjects:
+        with columns.tries(subject):
+            ident, bundle = world.new_id(), limited(512 << 20)
+            timer.run(subject.create(bundle, ident))
+            columns.add(subject, "peak", memory_peak(timer) / 1024)
+            timer.run(subject.verb("kill", bundle, ident))
+            timer.ask("reap")
+            timer.run(subject.verb("delete", bundle, ident))
+            columns.add(subject, "smallest", smallest(lambda kb: runs(world, timer, subject, limited(kb << 10))))
+    yield "create, charged to the container", "kB", columns.of("peak")
+    yield "run, smallest memory.max", "kB", columns.of("smallest")
+
+
+def memory_peak(timer):
+    with open(f"/proc/{children(timer)[-1]}/cgroup", encoding="utf-8") as file:
+        path = next(line[3:].strip() for line in file if line.startswith("0::"))
+    with open(f"/sys/fs/cgroup{path}/memory.peak", encoding="utf-8") as file:
+        return int(file.read())
+
+
+def runs(world, timer, subject, bundle):
+    try:
+        timer.run(subject.run(bundle, world.new_id()))
+        return True
+    except Failed:
+        return False
+    finally:
+        timer.ask("reap")
+
+
+def smallest(works, low=0, high=64 << 10, step=16):
+    """The smallest number of kB, to a step, with which it works three times of three."""
+    while high - low > step:
+        middle = (low + high) // 2 // step * step
+        if all(works(middle) for _ in range(3)):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def curves(world, timer, rounds):
@@ -197,5 +311,6 @@ def curves(world, timer, rounds):
 
 
 SECTIONS = {section.__name__: section for section in
-            (run, docker, mounts, hostmounts, verbs, parallel, memory, size, curves)}
-DEFAULT = ["run", "docker", "mounts", "hostmounts", "verbs", "parallel", "memory", "size"]
+            (run, docker, mounts, hostmounts, verbs, parallel, memory, size, syscalls, instructions, waits, charged, curves)}
+DEFAULT = ["run", "docker", "mounts", "hostmounts", "verbs", "parallel", "memory", "size", "syscalls"]
+LAB = ["charged"]

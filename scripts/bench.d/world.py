@@ -31,7 +31,15 @@ class World:
         return f"bench{os.getpid()}-{self.count}"
 
     def close(self):
-        subprocess.run(["umount", self.state], check=False)
+        """Removes everything, and what failed programs have left."""
+        for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+            if f"bench{os.getpid()}-" in os.path.basename(directory):
+                with open(os.path.join(directory, "cgroup.kill"), "w", encoding="utf-8") as file:
+                    file.write("1")
+                os.rmdir(directory)
+        for place in (self.state, os.path.join(self.directory, "tracing")):
+            if os.path.ismount(place):
+                subprocess.run(["umount", place], check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

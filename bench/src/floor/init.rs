@@ -139,12 +139,7 @@ impl Init<'_> {
                 );
             }
             Op::Sysctl(path, value) => {
-                let file = check(open(path, libc::O_WRONLY).into(), "sysctl");
-                check(
-                    call!(libc::SYS_write, file, value.as_ptr(), value.count_bytes()),
-                    "sysctl",
-                );
-                close(file);
+                crate::kernel::write_at(libc::AT_FDCWD, path, value);
             }
             op => self.process(op),
         }

@@ -81,6 +81,19 @@ pub fn write_pid(path: &CStr, pid: i32) {
     close(fd);
 }
 
+pub fn write_at(directory: c_int, name: &CStr, value: &CStr) {
+    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+    let file = check(
+        call!(libc::SYS_openat, directory, name.as_ptr(), flags),
+        "open to write",
+    );
+    check(
+        call!(libc::SYS_write, file, value.as_ptr(), value.count_bytes()),
+        "write",
+    );
+    close(file);
+}
+
 pub fn unlink(path: &CStr) {
     check(
         call!(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0),

@@ -105,6 +105,7 @@ fn clone(script: &Script, container: Option<i32>) -> (i32, kernel::Ready) {
         match op {
             Op::Cgroup(path) => cgroup = kernel::make_cgroup(path),
             Op::CgroupOf(path) => cgroup = kernel::open_cgroup(path),
+            Op::CgroupFile(name, value) => kernel::write_at(cgroup, name, value),
             Op::DeviceProgram(file) => kernel::attach_device_program(cgroup, file),
             Op::Join(flags) => kernel::join(container.unwrap_or(0), flags),
             Op::Clone(flags) => {

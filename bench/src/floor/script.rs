@@ -7,6 +7,7 @@ use crate::kernel::{Died, die, read_file};
 /// An operation; the names are those of `scripts/bench.d/floor.py`, which writes them.
 pub enum Op {
     Cgroup(&'static CStr),
+    CgroupFile(&'static CStr, &'static CStr),
     CgroupOf(&'static CStr),
     DeviceProgram(&'static CStr),
     Join(u64),
@@ -99,6 +100,7 @@ fn parse(line: &[&'static CStr], seccomp: &'static [u8]) -> Op {
     let value = |at: usize| number(text(at).to_bytes());
     match text(0).to_bytes() {
         b"cgroup" => Op::Cgroup(word(1)),
+        b"cgroup-file" => Op::CgroupFile(word(1), word(2)),
         b"cgroup-of" => Op::CgroupOf(word(1)),
         b"device-program" => Op::DeviceProgram(word(1)),
         b"join" => Op::Join(value(1)),

@@ -5,6 +5,7 @@ use crate::Test;
 mod attacks;
 mod bad_input;
 mod binds;
+mod budget;
 mod cgroups;
 mod containerd;
 mod cve_devices;
@@ -55,6 +56,7 @@ const FILES: &[&[Test]] = &[
     bad_input::TESTS,
     events::TESTS,
     binds::TESTS,
+    budget::TESTS,
     devices::TESTS,
     cgroups::TESTS,
     descriptors::TESTS,

@@ -1,0 +1,3 @@
+//! What `scripts/bench` and the runtime tests measure with.
+
+pub mod count;
