@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import resource
 import shutil
 import subprocess
 
@@ -93,6 +92,8 @@ def docker(world):
         del config["linux"]["resources"][key]
     del config["hooks"], config["linux"]["cgroupsPath"], config["process"]["apparmorProfile"]
     del config["process"]["oomScoreAdj"]
+    import resource  # not in the lab's guest
+
     for limit in config["process"]["rlimits"]:
         # Raising a hard limit takes CAP_SYS_RESOURCE, which not every root has.
         limit["hard"] = min(limit["hard"], resource.getrlimit(resource.RLIMIT_NOFILE)[1])

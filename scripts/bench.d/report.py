@@ -5,12 +5,17 @@ import os
 import platform
 import re
 import subprocess
-from statistics import median
 
 import picture
 
 ORDER = ["floor", "sampan", "crun", "runc", "youki"]
 BEGIN, END = "<!-- scripts/bench --readme writes from here -->\n", "<!-- to here -->\n"
+
+
+def median(values):
+    """The middle one, or the mean of the middle two."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def about(world):
@@ -38,8 +43,10 @@ def load(paths):
     rows, results = {}, {}
     for path in paths:
         with open(path, encoding="utf-8") as file:
-            results = json.load(file)
-        rows.update({(row["section"], row["what"]): row for row in results["rows"]})
+            found = json.load(file)
+        # What is said of the host is the first file's.
+        results = results or found
+        rows.update({(row["section"], row["what"]): row for row in found["rows"]})
     return dict(results, rows=list(rows.values()))
 
 
@@ -78,7 +85,7 @@ def table(results):
     heads = [f"{name} {versions.get(name, '')}".strip() for name in columns]
     lines = ["| " + " | ".join(["median", *heads]) + " |", "|---|" + "--:|" * len(columns)]
     for one in rows:
-        cells = [f"`{one['what']}`, {one['unit']}" if one["section"] == "verbs" else f"{one['what']}, {one['unit']}"]
+        cells = [f"{one['what']}, {one['unit']}"]
         lines.append("| " + " | ".join(cells + [cell(one, name) for name in columns]) + " |")
     return "\n".join(lines)
 
@@ -137,7 +144,8 @@ def readme(plain, curves, repo):
     if curves:
         write(os.path.join(repo, "docs/speed-curves.svg"), picture.curves(curves))
         block += ["", "![run by the number of mounts and rules](docs/speed-curves.svg)", "", slopes(curves)]
-    block += ["", f"Linux {plain['kernel']}, {plain['processors']} processors. Times are medians of runs in turns."]
+    block += ["", f"Linux {plain['kernel']}, {plain['processors']} processors. Times are medians of runs in turns. VM: in the lab,",
+              "with its newer runc."]
     write(path, before + BEGIN + "\n" + "\n".join(block) + "\n\n" + END + after)
 
 
