@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 # Runtimes by name, in the order of columns; where each is looked for without name=path.
 KNOWN = ["sampan", "crun", "runc", "youki"]
@@ -34,13 +35,23 @@ class World:
         """Removes everything, and what failed programs have left."""
         for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
             if f"bench{os.getpid()}-" in os.path.basename(directory):
-                with open(os.path.join(directory, "cgroup.kill"), "w", encoding="utf-8") as file:
-                    file.write("1")
-                os.rmdir(directory)
+                remove_cgroup(directory)
         for place in (self.state, os.path.join(self.directory, "tracing")):
             if os.path.ismount(place):
                 subprocess.run(["umount", place], check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def remove_cgroup(directory):
+    """Kills what is in it and removes it, if that is done within a second."""
+    with open(os.path.join(directory, "cgroup.kill"), "w", encoding="utf-8") as file:
+        file.write("1")
+    for _ in range(100):
+        try:
+            return os.rmdir(directory)
+        except OSError:
+            time.sleep(0.01)
+    return print(f"bench: left behind: {directory}", file=sys.stderr)
 
 
 def cgroup(name):
