@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime as oci;
 
 use super::check;
+use super::linux::IdMapping;
+use super::namespaces::one_map;
 use crate::error::{Error, Result};
 
 /// Mount attributes as mount_setattr(2) takes them: `MOUNT_ATTR_*` bits.
@@ -50,12 +52,25 @@ pub struct Mount {
     pub propagation: Vec<Propagation>,
     /// File-system-specific options, comma-joined, as mount(2)'s data.
     pub data: String,
+    /// `idmap`, `ridmap`, or mappings.
+    pub id_map: Option<MountIdMap>,
     /// `remount`.
     pub remount: bool,
     /// `tmpcopyup`.
     pub tmpcopyup: bool,
     /// The option words as written, for messages.
     pub options: Vec<String>,
+}
+
+/// The owners of files are others in a mount than in its file system. mount_setattr(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountIdMap {
+    /// `ridmap`: the mounts below too.
+    pub recursive: bool,
+    /// From the ids of the file system to those of the host; both lists are empty if the map is
+    /// that of the container's user namespace.
+    pub uid_mappings: Vec<IdMapping>,
+    pub gid_mappings: Vec<IdMapping>,
 }
 
 /// `MOUNT_ATTR_*` of mount_setattr(2). Source: linux/mount.h.
@@ -133,7 +148,15 @@ pub fn option_words() -> Vec<String> {
         .flat_map(|word| [word.to_owned(), format!("r{word}")])
         .collect();
     words.extend(SUPER_WORDS.iter().map(|(word, ..)| (*word).to_owned()));
-    let rest = ["bind", "rbind", "defaults", "remount", "tmpcopyup"];
+    let rest = [
+        "bind",
+        "rbind",
+        "defaults",
+        "idmap",
+        "remount",
+        "ridmap",
+        "tmpcopyup",
+    ];
     words.extend(rest.map(str::to_owned));
     words.sort_unstable();
     words.dedup();
@@ -192,7 +215,7 @@ impl Mount {
     ///
     /// # Errors
     /// No destination, no type and no bind, a bind without source or with file system data,
-    /// a NUL byte, id mappings.
+    /// a NUL byte, id mappings of one kind alone or for no bind.
     fn new(
         index: usize,
         mount: &oci::Mount,
@@ -200,16 +223,6 @@ impl Mount {
         warnings: &mut Vec<String>,
     ) -> Result<Self> {
         let field = format!("mounts[{index}]");
-        let id_maps = [
-            ("uidMappings", mount.uid_mappings()),
-            ("gidMappings", mount.gid_mappings()),
-        ];
-        for (name, mappings) in id_maps {
-            check::unsupported(
-                format_args!("{field}.{name}"),
-                !check::list(mappings).is_empty(),
-            )?;
-        }
         let fstype = mount.typ().clone().unwrap_or_default();
         check::no_nul(format_args!("{field}.type"), &fstype)?;
         let mut this = Self {
@@ -226,6 +239,7 @@ impl Mount {
             super_clear: 0,
             propagation: Vec::new(),
             data: String::new(),
+            id_map: id_map(&field, mount)?,
             remount: false,
             tmpcopyup: false,
             options: check::list(mount.options()).to_vec(),
@@ -242,9 +256,11 @@ impl Mount {
         for (index, word) in options.iter().enumerate() {
             let field = format!("{}.options[{index}]", self.field);
             check::no_nul(&field, word)?;
-            if matches!(word.split('=').next(), Some("idmap" | "ridmap")) {
+            if word.starts_with("idmap=") || word.starts_with("ridmap=") {
                 let error = Error::config(field, format!("{word:?}: not supported"));
-                return Err(error.hint("remove the option"));
+                return Err(
+                    error.hint("the properties uidMappings and gidMappings hold such a map")
+                );
             }
             self.read_option(word);
         }
@@ -294,6 +310,8 @@ impl Mount {
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
             "tmpcopyup" => self.tmpcopyup = true,
+            "idmap" => _ = self.id_map.get_or_insert_default(),
+            "ridmap" => self.id_map.get_or_insert_default().recursive = true,
             data => {
                 if !self.data.is_empty() {
                     self.data.push(',');
@@ -342,6 +360,10 @@ impl Mount {
             let error = Error::config(format_args!("{}.type", self.field), "missing");
             return Err(error.hint("only a bind mount, by the option bind or rbind, needs no type"));
         }
+        if self.id_map.is_some() && (self.bind.is_none() || self.remount) {
+            let message = "only a new bind mount can have mapped ids";
+            return Err(Error::config(&self.field, message));
+        }
         if self.tmpcopyup && (self.bind.is_some() || self.fstype != "tmpfs") {
             warnings.push(format!(
                 "{}.options: tmpcopyup is for tmpfs, ignored",
@@ -351,6 +373,31 @@ impl Mount {
         }
         Ok(())
     }
+}
+
+fn id_map(field: &str, mount: &oci::Mount) -> Result<Option<MountIdMap>> {
+    let (uids, gids) = (
+        check::list(mount.uid_mappings()),
+        check::list(mount.gid_mappings()),
+    );
+    if uids.is_empty() && gids.is_empty() {
+        return Ok(None);
+    }
+    let one = |name: &str, mappings: &[oci::LinuxIdMapping]| {
+        let field = format!("{field}.{name}");
+        if mappings.is_empty() {
+            return Err(Error::config(
+                field,
+                "missing; the ids of users and of groups are mapped together",
+            ));
+        }
+        one_map(&field, mappings)
+    };
+    Ok(Some(MountIdMap {
+        recursive: false,
+        uid_mappings: one("uidMappings", uids)?,
+        gid_mappings: one("gidMappings", gids)?,
+    }))
 }
 
 fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<PathBuf> {

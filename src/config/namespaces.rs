@@ -149,7 +149,11 @@ pub(super) fn id_mappings(
     Ok((uids, gids))
 }
 
-fn one_map(field: &str, mappings: &[oci::LinuxIdMapping]) -> Result<Vec<IdMapping>> {
+/// The lines of one map, each within the kernel's bounds and none over another.
+///
+/// # Errors
+/// Ranges that the kernel refuses.
+pub(super) fn one_map(field: &str, mappings: &[oci::LinuxIdMapping]) -> Result<Vec<IdMapping>> {
     if mappings.len() > MAX_MAPPINGS {
         let message = format!(
             "{} entries; the kernel takes {MAX_MAPPINGS}",

@@ -122,9 +122,21 @@ pub struct Bind {
     pub recursive: bool,
     pub attrs: BindAttrs,
     pub propagation: Vec<Propagation>,
+    /// Files have other owners than in the file system.
+    pub id_map: Option<BindIdMap>,
     /// The target may lie in the container's procfs: it is one of the files that tell about the
     /// machine, or the source is a procfs itself.
     pub on_proc: bool,
+}
+
+/// MOUNT_ATTR_IDMAP of mount_setattr(2). The runtime sets it on a tree that init has copied in its
+/// own mount namespace, because it takes rights over the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindIdMap {
+    /// The mounts below too.
+    pub recursive: bool,
+    /// The texts of a uid_map and a gid_map; `None` is the container's user namespace.
+    pub maps: Option<(String, String)>,
 }
 
 /// What becomes of the attributes that the source's mount has.

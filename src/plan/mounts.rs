@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::path::Path;
 
 use super::{
-    Bind, BindAttrs, BindSource, Filesystem, IfDenied, Options, Phase, Plan, Remount, Step, c_path,
-    c_string, labels, rootfs,
+    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, IfDenied, Options, Phase, Plan, Remount,
+    Step, c_path, c_string, labels, namespaces, rootfs,
 };
 use crate::config::{Config, Mount, Namespace, Propagation};
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ pub mod attr {
     pub const STRICTATIME: u64 = 0x20;
     pub const NODIRATIME: u64 = 0x80;
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
+    /// Needs the descriptor of a user namespace.
+    pub const IDMAP: u64 = 0x10_0000;
     /// What a list of plain words decides as a whole: words that are absent are cleared.
     pub const PLAIN: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 }
@@ -113,8 +115,31 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Result<
         recursive,
         attrs: bind_attrs(mount, keep_source),
         propagation: bind_propagation(mount, config),
+        id_map: id_map(mount, config)?,
         on_proc,
     })
+}
+
+/// A map that is that of the container's user namespace needs no namespace of its own.
+fn id_map(mount: &Mount, config: &Config) -> Result<Option<BindIdMap>> {
+    let Some(map) = &mount.id_map else {
+        return Ok(None);
+    };
+    let linux = &config.linux;
+    let none = map.uid_mappings.is_empty();
+    let has_user_namespace = linux.namespaces.user != Namespace::Inherit;
+    if none && !has_user_namespace {
+        let message = "mapped ids without mappings are those of the container's user namespace, and it has none";
+        return Err(Error::config(&mount.field, message)
+            .hint("add uidMappings and gidMappings to the mount"));
+    }
+    let same = map.uid_mappings == linux.uid_mappings && map.gid_mappings == linux.gid_mappings;
+    let text = namespaces::map_text;
+    Ok(Some(BindIdMap {
+        recursive: map.recursive,
+        maps: (!none && !(same && has_user_namespace))
+            .then(|| (text(&map.uid_mappings), text(&map.gid_mappings))),
+    }))
 }
 
 /// Files of /proc that tell about the machine and that container engines replace.
@@ -329,6 +354,7 @@ fn host_bind(source: CString, target: CString, set: u64, config: &Config) -> Bin
             ..BindAttrs::default()
         },
         propagation: propagation.into_iter().collect(),
+        id_map: None,
         on_proc: false,
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::sync::{self, Report};
-use super::{executable, reach, relay, words};
+use super::{executable, id_map, reach, relay, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
 use crate::sys::{Fail, file, process, socket};
@@ -89,13 +89,14 @@ fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()
         .map_err(|fail| words::step_error(planned, fail.op, fail.errno))
 }
 
-/// Does what the process asks for, until it is ready; the terminal's master if it stays here.
+/// Does what the process `pid` asks for, until it is ready; the terminal's master if it stays here.
 ///
 /// # Errors
 /// The step that failed in the process or here; what `death` says if it ended without a word.
 pub fn attend(
     plan: &Plan,
     connection: &OwnedFd,
+    pid: i32,
     console: Option<&OwnedFd>,
     hooks: impl Fn() -> Result<Vec<u8>>,
     death: impl Fn() -> Error,
@@ -109,6 +110,10 @@ pub fn attend(
             Some((Report::Reach(position), Some(root))) => {
                 let opened = reach::open(plan, position, root.as_fd())?;
                 sync::send_opened(connection.as_fd(), opened.as_fd()).map_err(connection_lost)?;
+            }
+            Some((Report::MapIds(position), Some(tree))) => {
+                id_map::map_mount(plan, position, pid, tree.as_fd())?;
+                sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
             }
             Some((Report::Console, Some(master))) => match console {
                 Some(console) => send_terminal(console, master.as_fd())?,

@@ -209,7 +209,14 @@ fn make(
         words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
         Ok(words::state_text_inside(state, Status::Creating))
     };
-    let terminal = attend::attend(request.plan, &connection, console, hooks, || undo.death())?;
+    let terminal = attend::attend(
+        request.plan,
+        &connection,
+        spawned.pid,
+        console,
+        hooks,
+        || undo.death(),
+    )?;
     Ok((spawned, connection, terminal))
 }
 

@@ -83,7 +83,14 @@ fn set_up(
     };
     let no_hooks = || Ok(Vec::new());
     let console = sockets.console.as_ref();
-    let terminal = attend::attend(request.plan, connection, console, no_hooks, death)?;
+    let terminal = attend::attend(
+        request.plan,
+        connection,
+        spawned.pid,
+        console,
+        no_hooks,
+        death,
+    )?;
     attend::apply(request.plan, Phase::Ready, spawned.pid)?;
     sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
     let listener = |number| {

@@ -1,17 +1,23 @@
-//! The id maps of a new user namespace. user_namespaces(7), newuidmap(1).
+//! The id maps of a new user namespace and of mounts. user_namespaces(7), newuidmap(1).
 //!
 //! The kernel takes any map from the privileged, and from others only one line that maps their
 //! own id. For the ids that /etc/subuid and /etc/subgid grant to a user, the set-user-id programs
 //! newuidmap and newgidmap write the map.
 
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
-use crate::plan::{IfMapDenied, Phase, Plan, Planned, Step};
+use super::words;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{IfMapDenied, Phase, Plan, Planned, Step, attr};
+use crate::sys::mount::{self, Change};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Fail, Sys, path, socket};
 
 /// Writes the id maps of the process's user namespace.
 ///
@@ -29,6 +35,71 @@ pub fn write_all(plan: &Plan, pid: i32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Maps the ids of `tree`, the mount of the step at `position`: as in the user namespace of the
+/// process `pid`, or as in one that is made for the map and lasts as long as the mount.
+///
+/// # Errors
+/// mount_setattr(2), or the namespace cannot be made.
+pub fn map_mount(plan: &Plan, position: u32, pid: i32, tree: BorrowedFd) -> Result<()> {
+    let planned = plan.steps.get(position as usize);
+    let Some((planned, map)) = planned.and_then(|planned| match &planned.step {
+        Step::Bind(bind) => Some((planned, bind.id_map.as_ref()?)),
+        _ => None,
+    }) else {
+        return Err(Error::new(Kind::Setup, "init asks for a map of no step"));
+    };
+    let failed =
+        |fail: Fail| {
+            let error = words::step_error(planned, fail.op, fail.errno);
+            match fail.errno {
+                Errno::EINVAL => error
+                    .hint("the file system cannot map ids, or the source has mapped ids already"),
+                Errno::EPERM => error
+                    .hint("mapped ids take root on the host, or whoever mounted the file system"),
+                _ => error,
+            }
+        };
+    let namespace = match &map.maps {
+        None => user_namespace(pid).map_err(failed)?,
+        Some((uids, gids)) => made_for(planned, uids, gids)?,
+    };
+    let change = Change {
+        set: attr::IDMAP,
+        userns_fd: namespace.as_raw_fd() as u64,
+        ..Change::default()
+    };
+    mount::set_attr(tree, change, map.recursive).map_err(failed)
+}
+
+fn user_namespace(pid: i32) -> Sys<OwnedFd> {
+    let path = CString::new(format!("/proc/{pid}/ns/user"))
+        .map_err(|_| Fail::new("open", Errno::EINVAL))?;
+    path::open(&path, libc::O_RDONLY)
+}
+
+/// A user namespace with these maps, of a process that ends at once.
+fn made_for(planned: &Planned, uids: &str, gids: &str) -> Result<OwnedFd> {
+    let failed = |fail: Fail| words::step_error(planned, fail.op, fail.errno);
+    let (connection, childs) = socket::pair().map_err(failed)?;
+    match process::clone3(libc::CLONE_NEWUSER as u64, None, false).map_err(failed)? {
+        Cloned::Child => {
+            drop(connection);
+            // Until the runtime closes its end.
+            let _ = socket::receive(childs.as_fd(), &mut [0]);
+            process::exit(0)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            let made = write(pid, "gid_map", gids)
+                .and_then(|()| write(pid, "uid_map", uids))
+                .map_err(|error| Error::io(what(planned), "write an id map", &error))
+                .and_then(|()| user_namespace(pid).map_err(failed));
+            drop(connection);
+            process::wait(pidfd.as_fd()).map_err(failed)?;
+            made
+        }
+    }
 }
 
 fn write_one(

@@ -44,7 +44,7 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
         Error::new(Kind::Setup, "the process in the container died")
             .hint("possibly OOM-killed, or the container has ended")
     };
-    let result = attend::attend(plan, &connection, None, no_hooks, death);
+    let result = attend::attend(plan, &connection, spawned.pid, None, no_hooks, death);
     // The process waits for a word, and ends when it sees that none will come.
     drop(connection);
     let ended = process::wait(spawned.pidfd.as_fd()).map_err(connection_lost);

@@ -7,6 +7,8 @@
 //!     │ ── Go ────────────────────────────────▶│  namespaces, mounts, devices
 //!     │ ◀────────────────────── Reach(n) + root│  (only with a user namespace: a path
 //!     │ ── Opened + path ─────────────────────▶│  of the host, for each that a step needs)
+//!     │ ◀───────────────────── MapIds(n) + tree│  (only with mapped ids of a mount)
+//!     │ ── Go ────────────────────────────────▶│
 //!     │ ◀──────────────────────────────── Hooks│  (only with hooks of `create`)
 //!     │  prestart, createRuntime               │
 //!     │ ── Go + state ────────────────────────▶│  createContainer, masks, pivot_root
@@ -61,6 +63,8 @@ pub enum Report {
     Pid(i32),
     /// Open the host's path of this step below the root that comes along, init's own.
     Reach(u32),
+    /// Map the ids of the mount that comes along, that of this step.
+    MapIds(u32),
     /// A step failed.
     Failure(Failure),
 }
@@ -111,6 +115,7 @@ impl Report {
             Self::Pid(pid) => (5, pid as u32, 0),
             Self::Failure(failure) => (6, failure.step, failure.errno as u32),
             Self::Reach(step) => (7, step, 0),
+            Self::MapIds(step) => (9, step, 0),
             Self::Listener(fd) => (8, fd as u32, 0),
         };
         let mut bytes = [0; REPORT_LENGTH];
@@ -139,6 +144,7 @@ impl Report {
                 op: bytes.get(12..REPORT_LENGTH)?.try_into().ok()?,
             }),
             7 => Self::Reach(value),
+            9 => Self::MapIds(value),
             8 => Self::Listener(value as i32),
             _ => return None,
         })
@@ -227,6 +233,7 @@ mod tests {
             Report::Executing,
             Report::Pid(1234),
             Report::Reach(9),
+            Report::MapIds(3),
             Report::Listener(5),
             Report::Failure(failure),
         ];

@@ -19,6 +19,7 @@ mod executables;
 mod foreground;
 mod hook_moments;
 mod hooks;
+mod id_mapped_mounts;
 mod identity;
 mod interrupted;
 mod kill_delete;
@@ -60,6 +61,7 @@ const FILES: &[&[Test]] = &[
     devices::TESTS,
     cgroups::TESTS,
     descriptors::TESTS,
+    id_mapped_mounts::TESTS,
     identity::TESTS,
     program::TESTS,
     containerd::TESTS,

@@ -51,7 +51,7 @@ pub const TESTS: &[Test] = tests![
 const ROOT: u32 = 100_000;
 
 /// Gives the bundle a user namespace, whose root owns the directories of the root filesystem.
-fn mapped(bundle: Bundle<'_>) -> Bundle<'_> {
+pub(super) fn mapped(bundle: Bundle<'_>) -> Bundle<'_> {
     let map = json!([{"containerID": 0, "hostID": ROOT, "size": 65536}]);
     let rootfs = bundle.rootfs();
     chown(&rootfs, Some(ROOT), Some(ROOT)).expect("chown");

@@ -65,8 +65,8 @@ fn wrong_mounts() {
         ),
         (
             "/mounts/8/options/-",
-            r#""idmap""#,
-            "mounts[8].options[4]: \"idmap\": not supported",
+            r#""idmap=uids=0-1-1""#,
+            "mounts[8].options[4]: \"idmap=uids=0-1-1\": not supported",
         ),
         (
             "/mounts/8/options/-",
@@ -76,15 +76,50 @@ fn wrong_mounts() {
         (
             "/mounts/8/uidMappings",
             r#"[{"containerID": 0, "hostID": 1, "size": 1}]"#,
-            "mounts[8].uidMappings: not supported",
+            "mounts[8].gidMappings: missing",
         ),
         (
             "/mounts/8/gidMappings",
             r#"[{"containerID": 0, "hostID": 1, "size": 1}]"#,
-            "mounts[8].gidMappings: not supported",
+            "mounts[8].uidMappings: missing",
+        ),
+        (
+            "/mounts/0/options/-",
+            r#""idmap""#,
+            "mounts[0]: only a new bind mount",
         ),
     ]);
     accepted(&[("/mounts/8/uidMappings", "[]")]);
+}
+
+#[test]
+fn mapped_ids() {
+    let bind =
+        |more: &str| format!(r#"{{"destination": "/x", "source": "/y", "type": "bind", {more}}}"#);
+    let of = |more: &str| {
+        accepted(&[("/mounts/0", &bind(more))])
+            .mounts
+            .remove(0)
+            .id_map
+    };
+    let maps = |size: u32| {
+        let map = format!(r#"[{{"containerID": 0, "hostID": 7, "size": {size}}}]"#);
+        format!(r#""uidMappings": {map}, "gidMappings": {map}"#)
+    };
+    assert_eq!(of(r#""options": ["bind"]"#), None);
+    let plain = of(r#""options": ["bind", "idmap"]"#).unwrap();
+    assert!(!plain.recursive && plain.uid_mappings.is_empty() && plain.gid_mappings.is_empty());
+    let all = of(&format!(r#""options": ["ridmap"], {}"#, maps(2))).unwrap();
+    assert!(all.recursive && all.gid_mappings == all.uid_mappings);
+    assert_eq!(
+        (all.uid_mappings[0].host_id, all.uid_mappings[0].size),
+        (7, 2)
+    );
+    refused(&[(
+        "/mounts/0",
+        &bind(&maps(0)),
+        "mounts[0].uidMappings[0].size",
+    )]);
 }
 
 #[test]
@@ -195,8 +230,9 @@ fn superblock_words_data_and_the_rest() {
 fn every_listed_word_is_understood() {
     let words = option_words();
     assert!(words.len() > 50, "{words:?}");
-    for word in words {
-        assert_eq!(mount(&word).data, "", "{word}");
+    // Those of mapped ids are for binds.
+    for word in words.iter().filter(|word| !word.contains("idmap")) {
+        assert_eq!(mount(word).data, "", "{word}");
     }
     assert_eq!(mount("nonsense").data, "nonsense");
 }

@@ -341,6 +341,7 @@ fn cgroup_mount(readonly: bool) -> Mount {
         super_clear: 0,
         propagation: Vec::new(),
         data: String::new(),
+        id_map: None,
         remount: false,
         tmpcopyup: false,
         options: Vec::new(),

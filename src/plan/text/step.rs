@@ -273,6 +273,23 @@ fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
     if bind.attrs.keep_source {
         detail(f, format_args!(", the source's other flags stay"))?;
     }
+    let Some(map) = &bind.id_map else {
+        return Ok(());
+    };
+    detail(f, format_args!(", ids mapped"))?;
+    if map.recursive {
+        detail(f, format_args!(" below too"))?;
+    }
+    match &map.maps {
+        None => detail(f, format_args!(" as in the user namespace"))?,
+        Some((uids, gids)) => {
+            let line = |text: &str| text.trim().replace('\n', ", ");
+            detail(
+                f,
+                format_args!(": users {}; groups {}", line(uids), line(gids)),
+            )?;
+        }
+    }
     Ok(())
 }
 

@@ -285,6 +285,13 @@ impl Init<'_> {
         sync::receive_opened(connection)
     }
 
+    /// Lets the runtime map the ids of a mount that is attached nowhere yet.
+    fn map_ids(&mut self, position: usize, tree: BorrowedFd) -> Sys<()> {
+        Report::MapIds(position as u32).send(self.connection().as_fd(), Some(tree))?;
+        self.await_go(false);
+        Ok(())
+    }
+
     fn root(&self) -> Sys<BorrowedFd<'_>> {
         self.root
             .as_ref()

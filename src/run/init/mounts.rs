@@ -127,6 +127,9 @@ impl Init<'_> {
                 tree
             }
         };
+        if bind.id_map.is_some() {
+            self.map_ids(position, tree.as_fd())?;
+        }
         let directory = path::stat(tree.as_fd())?.is(libc::S_IFDIR);
         let make = if directory {
             Make::Directory
