@@ -126,19 +126,19 @@ fn id_map(mount: &Mount, config: &Config) -> Result<Option<BindIdMap>> {
         return Ok(None);
     };
     let linux = &config.linux;
-    let none = map.uid_mappings.is_empty();
+    let unnamed = map.uid_mappings.is_empty();
     let has_user_namespace = linux.namespaces.user != Namespace::Inherit;
-    if none && !has_user_namespace {
+    if unnamed && !has_user_namespace {
         let message = "mapped ids without mappings are those of the container's user namespace, and it has none";
         return Err(Error::config(&mount.field, message)
             .hint("add uidMappings and gidMappings to the mount"));
     }
     let same = map.uid_mappings == linux.uid_mappings && map.gid_mappings == linux.gid_mappings;
+    let of_container = unnamed || (same && has_user_namespace);
     let text = namespaces::map_text;
     Ok(Some(BindIdMap {
         recursive: map.recursive,
-        maps: (!none && !(same && has_user_namespace))
-            .then(|| (text(&map.uid_mappings), text(&map.gid_mappings))),
+        maps: (!of_container).then(|| (text(&map.uid_mappings), text(&map.gid_mappings))),
     }))
 }
 
