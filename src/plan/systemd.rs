@@ -20,6 +20,7 @@ const FIELD: &str = "linux.cgroupsPath";
 const PROPERTY: &str = "org.systemd.property.";
 const SUBGROUP: &str = "run.oci.systemd.subgroup";
 const CALLER: &str = "io.container.manager";
+const DEVICE_WEIGHT: &str = "IODeviceWeight";
 
 /// Whose manager has the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,10 +321,16 @@ fn not_expressible(write: &Write) -> Error {
 /// # Errors
 /// A value of `unified` that systemd cannot express.
 pub fn limits(writes: &[Write]) -> Result<Vec<Property>> {
-    let mut properties = Vec::new();
+    let mut properties: Vec<Property> = Vec::new();
     for write in writes.iter().filter(|write| !write.value.trim().is_empty()) {
         for property in translate(write)? {
-            replace(&mut properties, property);
+            match properties
+                .iter_mut()
+                .find(|other| other.name == property.name)
+            {
+                Some(other) if property.name == DEVICE_WEIGHT => other.value.append(property.value),
+                _ => replace(&mut properties, property),
+            }
         }
     }
     Ok(properties)
@@ -372,9 +379,20 @@ fn limit(value: &str) -> Option<u64> {
     }
 }
 
-/// `100` and `default 100`; that of a single device is left to the control file.
+/// `100` and `default 100`; or `8:0 100`, the weight of one device.
 fn io_weight(value: &str) -> Option<Property> {
     let value = value.trim();
+    if let Some((device, weight)) = value.split_once(' ')
+        && device.contains(':')
+    {
+        let weight = Variant::U64(weight.trim().parse().ok()?);
+        let device = Variant::Text(format!("/dev/block/{device}"));
+        let one = Variant::Array(
+            "(st)".to_owned(),
+            vec![Variant::Tuple(vec![device, weight])],
+        );
+        return Some(Property::optional(DEVICE_WEIGHT, one));
+    }
     let number = value.strip_prefix("default").unwrap_or(value).trim();
     let weight = number.parse().ok()?;
     Some(Property::new("IOWeight", Variant::U64(weight)))

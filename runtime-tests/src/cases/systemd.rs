@@ -160,11 +160,14 @@ fn annotations_become_properties(t: &Sandbox) {
     let annotations = json!({
         "org.systemd.property.TimeoutStopSec": "7",
         "org.systemd.property.Description": "'a test'",
+        "org.systemd.property.IODeviceWeight": "[('/dev/null', uint64 200)]",
     });
     let container = bundle(t).set("/annotations", annotations).container();
     launch(t, &container);
     assert_eq!(property(t, &unit(t), "TimeoutStopUSec"), "7s");
     assert_eq!(property(t, &unit(t), "Description"), "a test");
+    let weights = property(t, &unit(t), "IODeviceWeight");
+    assert_eq!(weights, "/dev/null 200");
     let wrong = json!({"org.systemd.property.NoSuchProperty": "7"});
     container.delete_force().ok();
     let container = bundle(t).set("/annotations", wrong).container();

@@ -200,7 +200,7 @@ fn control_files_as_properties() {
 #[test]
 fn what_has_no_property_or_is_empty_is_left_to_the_file() {
     let files = [
-        ("io.weight", "8:0 200"),
+        ("io.max", "8:0 rbps=1000"),
         ("cpu.idle", "0"),
         ("memory.oom.group", "0"),
         ("memory.max", "\n"),
@@ -220,6 +220,27 @@ fn what_has_no_property_or_is_empty_is_left_to_the_file() {
         ..write("io.bfq.weight", "90")
     };
     assert_eq!(words(&limits(&[bfq]).unwrap()), ["IOWeight=900"]);
+}
+
+#[test]
+fn weights_of_devices_are_one_property() {
+    let files = [
+        ("io.weight", "50"),
+        ("io.weight", "8:0 200"),
+        ("io.weight", "8:16 300"),
+    ];
+    let properties = limits_of(&files);
+    assert_eq!(properties[0], "IOWeight=50");
+    assert_eq!(properties.len(), 2, "{properties:?}");
+    for part in [
+        "IODeviceWeight?=",
+        "/dev/block/8:0",
+        "200",
+        "/dev/block/8:16",
+        "300",
+    ] {
+        assert!(properties[1].contains(part), "{part}: {}", properties[1]);
+    }
 }
 
 #[test]

@@ -31,6 +31,13 @@ impl Variant {
         Self::Array("s".to_owned(), items.collect())
     }
 
+    /// Adds the elements of `other`, if both are arrays.
+    pub fn append(&mut self, other: Self) {
+        if let (Self::Array(_, items), Self::Array(_, more)) = (self, other) {
+            items.extend(more);
+        }
+    }
+
     /// The type in the letters of the specification.
     pub fn signature(&self) -> String {
         match self {
