@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, statfs};
 use nix::sys::statvfs::FsFlags;
 
+use crate::config::Labels;
 use crate::config::seccomp::Arch;
 use crate::error::{Error, Kind, Result};
-use crate::sys::file;
+use crate::sys::{file, process};
 
 /// Facts about the host that decide how a plan is made.
 #[derive(Clone, Debug)]
@@ -25,9 +26,9 @@ pub struct Host {
     pub last_capability: u8,
     /// The cgroup2 hierarchy, if one is mounted.
     pub cgroup: Option<CgroupHost>,
-    /// AppArmor is enabled.
+    /// AppArmor is enabled, and was asked for.
     pub apparmor: bool,
-    /// SELinux is enabled.
+    /// SELinux is enabled, and was asked for.
     pub selinux: bool,
     /// The architecture that the runtime was built for.
     pub arch: Arch,
@@ -53,18 +54,18 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 const SELINUXFS: FsType = FsType(0xf97c_ff8c);
 
 impl Host {
-    /// Asks the kernel. A kernel below the floor is an error, a missing cgroup2 mount is not yet.
-    pub fn probe() -> Result<Self> {
+    /// Asks the kernel, for security modules only if there are labels for them. A kernel below the
+    /// floor is an error, a missing cgroup2 mount is not yet.
+    pub fn probe(labels: Labels) -> Result<Self> {
         Ok(Self {
             kernel: kernel()?,
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace(),
-            last_capability: last_capability()?,
+            last_capability: process::last_capability(),
             cgroup: cgroup()?,
-            apparmor: read("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|text| text.starts_with('Y')),
-            selinux: selinux(),
+            apparmor: labels.apparmor && apparmor(),
+            selinux: labels.selinux && selinux(),
             arch: arch()?,
         })
     }
@@ -109,14 +110,6 @@ fn in_user_namespace() -> bool {
     std::fs::metadata("/proc/self/ns/user").is_ok_and(|it| it.ino() != INITIAL_USER_NAMESPACE)
 }
 
-fn last_capability() -> Result<u8> {
-    const FILE: &str = "/proc/sys/kernel/cap_last_cap";
-    let text = read(FILE)?;
-    text.trim()
-        .parse()
-        .map_err(|_| Error::new(Kind::Host, format!("{FILE}: {text:?} is not a number")))
-}
-
 /// The one cgroup2 mount, alone or beside those of cgroup v1.
 fn cgroup() -> Result<Option<CgroupHost>> {
     let is_cgroup2 = |path: &&str| {
@@ -141,6 +134,10 @@ fn own_cgroup(text: &str) -> &str {
     text.lines()
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/")
+}
+
+fn apparmor() -> bool {
+    read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
 }
 
 /// A read-only selinuxfs is the one of somebody else's container: SELinux is then not ours to use.
@@ -194,7 +191,7 @@ mod tests {
 
     #[test]
     fn probe_agrees_with_proc() {
-        let host = Host::probe().expect("the tests run on a supported kernel");
+        let host = Host::probe(Labels::default()).expect("the tests run on a supported kernel");
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let uids = status
             .lines()
@@ -204,6 +201,8 @@ mod tests {
             uids.split_whitespace().nth(1),
             Some(host.euid.to_string().as_str())
         );
+        let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
+        assert_eq!(host.last_capability.to_string(), last.trim());
         let set = status
             .lines()
             .find_map(|line| line.strip_prefix("CapBnd:\t"))

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use sampan::cgroup::Cgroup;
+use sampan::config::Labels;
 use sampan::host::Host;
 use sampan::state::{self, Dir, Root, State, lock_init, start_time};
 
@@ -217,7 +218,7 @@ struct WithCgroup {
 impl WithCgroup {
     /// `None`, said aloud, where no cgroup can be made.
     fn new(name: &str) -> Option<Self> {
-        let host = Host::probe().unwrap();
+        let host = Host::probe(Labels::default()).unwrap();
         let Some(hierarchy) = host
             .cgroup
             .filter(|_| host.euid == 0 && !host.in_user_namespace)

@@ -7,11 +7,12 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use super::*;
+use crate::config::Labels;
 use crate::host::{CgroupHost, Host};
 
 /// The hierarchy; `None`, said aloud, where these tests cannot run.
 fn hierarchy() -> Option<CgroupHost> {
-    let host = Host::probe().expect("a supported kernel");
+    let host = Host::probe(Labels::default()).expect("a supported kernel");
     if host.euid != 0 || host.in_user_namespace {
         skip("needs root");
         return None;

@@ -89,7 +89,7 @@ fn make(context: &Context, setup: &Setup, mode: Mode, runs: bool) -> Result<(Cre
     let loaded = Loaded::read(&setup.bundle)?;
     check_terminal(&loaded.config, setup, mode)?;
     check_rootfs(&loaded.config.root.path)?;
-    let host = Host::probe()?;
+    let host = Host::probe(loaded.config.labels())?;
     let plan = loaded.plan(&host, &options)?;
     for warning in &plan.warnings {
         context.log.warn(warning.as_str());

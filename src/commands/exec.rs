@@ -26,7 +26,12 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
     };
     let options = bundle::options(&args.id, &shape, super::CgroupDriver::Cgroupfs);
     check_preserved(options.preserved_fds)?;
-    let plan = plan::exec(&saved.config, &process, &Host::probe()?, &options)?;
+    let plan = plan::exec(
+        &saved.config,
+        &process,
+        &Host::probe(process.labels())?,
+        &options,
+    )?;
     for warning in warnings.iter().chain(&plan.warnings) {
         context.log.warn(warning.as_str());
     }

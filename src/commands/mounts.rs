@@ -23,7 +23,7 @@ pub fn mounts(context: &Context, args: &Mounts) -> Result<()> {
     let (mounts, warnings) =
         spec::mounts(&text, &state.bundle).map_err(|error| error.context(file))?;
     let config = Saved::read(&dir, &state)?.config;
-    let host = Host::probe()?;
+    let host = Host::probe(config.labels())?;
     let plan = match args.action {
         MountsAction::Add => plan::add_mounts(config, mounts, &host)?,
         MountsAction::Remove => plan::remove_mounts(&config, &mounts, &host)?,

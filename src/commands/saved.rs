@@ -40,7 +40,8 @@ impl Saved {
     /// # Errors
     /// The host has changed since, so that there is no such plan any more.
     pub fn plan(&self) -> Result<Plan> {
-        plan::build(&self.config, &Host::probe()?, &self.options)
+        let host = Host::probe(self.config.labels())?;
+        plan::build(&self.config, &host, &self.options)
     }
 }
 

@@ -10,6 +10,7 @@ use super::saved::config_text;
 use super::{Context, cgroup_of};
 use crate::cgroup;
 use crate::cli::Update;
+use crate::config::Labels;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
@@ -53,7 +54,7 @@ fn change(context: &Context, dir: &Dir, state: &State, saved: &[u8], request: &[
 
 fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
     let cgroup = cgroup_of(state)?;
-    let host = Host::probe()?;
+    let host = Host::probe(Labels::default())?;
     let mut writes = writes(&update.resources, hierarchy(&host)?)?;
     let unit = state.cgroup.as_ref().and_then(|place| place.unit.as_ref());
     if unit.is_some() {

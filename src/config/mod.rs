@@ -33,7 +33,7 @@ pub use linux::{
     RootPropagation, TimeOffset,
 };
 pub use mounts::{Attrs, Mount, Propagation};
-pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
+pub use process::{Capabilities, ConsoleSize, Labels, Process, Rlimit, User};
 pub use resources::Resources;
 
 /// A container as `config.json` describes it.
@@ -103,6 +103,19 @@ impl Config {
             linux,
             warnings,
         })
+    }
+}
+
+impl Config {
+    /// The modules that read labels of the config.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        let process = self.process.as_ref().map(Process::labels);
+        let labels = process.unwrap_or_default();
+        Labels {
+            selinux: labels.selinux || self.linux.mount_label.is_some(),
+            ..labels
+        }
     }
 }
 

@@ -126,6 +126,24 @@ impl Process {
     }
 }
 
+/// Which security modules there are labels for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    pub apparmor: bool,
+    pub selinux: bool,
+}
+
+impl Process {
+    /// The modules that read the labels of the process.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        Labels {
+            apparmor: self.apparmor_profile.is_some(),
+            selinux: self.selinux_label.is_some(),
+        }
+    }
+}
+
 fn refuse_unserved(process: &oci::Process) -> Result<()> {
     check::unsupported("process.scheduler", process.scheduler().is_some())?;
     check::unsupported("process.ioPriority", process.io_priority().is_some())?;
@@ -267,6 +285,9 @@ impl Capabilities {
 /// Every capability of `set`, by name, in the order of their numbers.
 #[must_use]
 pub fn capability_names(set: u64) -> Vec<String> {
+    if set == 0 {
+        return Vec::new();
+    }
     let mut all: Vec<_> = caps::all().into_iter().collect();
     all.sort_unstable_by_key(caps::Capability::index);
     let present = all
@@ -277,8 +298,57 @@ pub fn capability_names(set: u64) -> Vec<String> {
 
 fn mask(set: &Option<oci::Capabilities>) -> u64 {
     let set = set.iter().flatten();
-    set.filter_map(|capability| format!("CAP_{capability}").parse::<caps::Capability>().ok())
-        .fold(0, |mask, capability| mask | capability.bitmask())
+    set.fold(0, |mask, name| mask | capability(*name).bitmask())
+}
+
+/// By the compiler's table: to write the name and to read it costs.
+fn capability(name: oci::Capability) -> caps::Capability {
+    use caps::Capability as Caps;
+    use oci::Capability as Oci;
+
+    match name {
+        Oci::AuditControl => Caps::CAP_AUDIT_CONTROL,
+        Oci::AuditRead => Caps::CAP_AUDIT_READ,
+        Oci::AuditWrite => Caps::CAP_AUDIT_WRITE,
+        Oci::BlockSuspend => Caps::CAP_BLOCK_SUSPEND,
+        Oci::Bpf => Caps::CAP_BPF,
+        Oci::CheckpointRestore => Caps::CAP_CHECKPOINT_RESTORE,
+        Oci::Chown => Caps::CAP_CHOWN,
+        Oci::DacOverride => Caps::CAP_DAC_OVERRIDE,
+        Oci::DacReadSearch => Caps::CAP_DAC_READ_SEARCH,
+        Oci::Fowner => Caps::CAP_FOWNER,
+        Oci::Fsetid => Caps::CAP_FSETID,
+        Oci::IpcLock => Caps::CAP_IPC_LOCK,
+        Oci::IpcOwner => Caps::CAP_IPC_OWNER,
+        Oci::Kill => Caps::CAP_KILL,
+        Oci::Lease => Caps::CAP_LEASE,
+        Oci::LinuxImmutable => Caps::CAP_LINUX_IMMUTABLE,
+        Oci::MacAdmin => Caps::CAP_MAC_ADMIN,
+        Oci::MacOverride => Caps::CAP_MAC_OVERRIDE,
+        Oci::Mknod => Caps::CAP_MKNOD,
+        Oci::NetAdmin => Caps::CAP_NET_ADMIN,
+        Oci::NetBindService => Caps::CAP_NET_BIND_SERVICE,
+        Oci::NetBroadcast => Caps::CAP_NET_BROADCAST,
+        Oci::NetRaw => Caps::CAP_NET_RAW,
+        Oci::Perfmon => Caps::CAP_PERFMON,
+        Oci::Setgid => Caps::CAP_SETGID,
+        Oci::Setfcap => Caps::CAP_SETFCAP,
+        Oci::Setpcap => Caps::CAP_SETPCAP,
+        Oci::Setuid => Caps::CAP_SETUID,
+        Oci::SysAdmin => Caps::CAP_SYS_ADMIN,
+        Oci::SysBoot => Caps::CAP_SYS_BOOT,
+        Oci::SysChroot => Caps::CAP_SYS_CHROOT,
+        Oci::SysModule => Caps::CAP_SYS_MODULE,
+        Oci::SysNice => Caps::CAP_SYS_NICE,
+        Oci::SysPacct => Caps::CAP_SYS_PACCT,
+        Oci::SysPtrace => Caps::CAP_SYS_PTRACE,
+        Oci::SysRawio => Caps::CAP_SYS_RAWIO,
+        Oci::SysResource => Caps::CAP_SYS_RESOURCE,
+        Oci::SysTime => Caps::CAP_SYS_TIME,
+        Oci::SysTtyConfig => Caps::CAP_SYS_TTY_CONFIG,
+        Oci::Syslog => Caps::CAP_SYSLOG,
+        Oci::WakeAlarm => Caps::CAP_WAKE_ALARM,
+    }
 }
 
 fn rlimits(list: &[oci::PosixRlimit]) -> Result<Vec<Rlimit>> {

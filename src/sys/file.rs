@@ -26,18 +26,12 @@ pub fn open(file: &Path, flags: i32, mode: u32) -> Sys<OwnedFd> {
 /// `open` or `read` failed.
 pub fn read(file: &Path) -> Sys<Vec<u8>> {
     let file = open(file, libc::O_RDONLY, 0)?;
-    let mut content = vec![0; FIRST_READ];
-    let mut length = 0;
-    loop {
-        match path::read(file.as_fd(), &mut content[length..])? {
-            0 => break,
-            count => length += count,
-        }
-        if length == content.len() {
-            content.resize(4 * length, 0);
+    let mut content = Vec::with_capacity(FIRST_READ);
+    while path::read_more(file.as_fd(), &mut content)? > 0 {
+        if content.len() == content.capacity() {
+            content.reserve_exact(3 * content.len());
         }
     }
-    content.truncate(length);
     Ok(content)
 }
 

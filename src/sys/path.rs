@@ -453,17 +453,27 @@ pub fn may_execute(path: &CStr) -> Sys<()> {
 
 /// Reads into `buffer`; EINTR is retried.
 pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Sys<usize> {
+    // SAFETY: the buffer is writable for the given length.
+    unsafe { read_raw(fd, buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// read(2) into the room that `content` has left; EINTR is retried. What is not read is not touched.
+pub fn read_more(fd: BorrowedFd, content: &mut Vec<u8>) -> Sys<usize> {
+    let room = content.spare_capacity_mut();
+    // SAFETY: the room is writable for the given length.
+    let length = unsafe { read_raw(fd, room.as_mut_ptr().cast(), room.len()) }?;
+    // SAFETY: the kernel has written that much behind what was there.
+    unsafe { content.set_len(content.len() + length) };
+    Ok(length)
+}
+
+/// # Safety
+/// `buffer` is writable for `length` bytes.
+unsafe fn read_raw(fd: BorrowedFd, buffer: *mut u8, length: usize) -> Sys<usize> {
     loop {
-        // SAFETY: the buffer is writable for the given length.
-        let length = unsafe {
-            libc::syscall(
-                libc::SYS_read,
-                fd.as_raw_fd(),
-                buffer.as_mut_ptr(),
-                buffer.len(),
-            )
-        };
-        match check("read", length) {
+        // SAFETY: as the caller has it.
+        let done = unsafe { libc::syscall(libc::SYS_read, fd.as_raw_fd(), buffer, length) };
+        match check("read", done) {
             Err(Fail {
                 errno: Errno::EINTR,
                 ..

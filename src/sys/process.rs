@@ -82,6 +82,23 @@ pub fn namespace_type(fd: BorrowedFd) -> Sys<i32> {
     check("ioctl(NS_GET_NSTYPE)", kind).map(|kind| kind as i32)
 }
 
+/// The highest capability that the kernel knows. PR_CAPBSET_READ of prctl(2).
+pub fn last_capability() -> u8 {
+    let is_known = |number: u8| {
+        let arguments = [u64::from(number), 0, 0, 0];
+        prctl("prctl(PR_CAPBSET_READ)", libc::PR_CAPBSET_READ, arguments).is_ok()
+    };
+    // CAP_CHECKPOINT_RESTORE has been the last one since Linux 5.9.
+    let mut last = 40;
+    while last < 63 && is_known(last + 1) {
+        last += 1;
+    }
+    while last > 0 && !is_known(last) {
+        last -= 1;
+    }
+    last
+}
+
 /// prctl(2) with up to four integer arguments.
 pub fn prctl(op: &'static str, option: i32, arguments: [u64; 4]) -> Sys<i64> {
     let [second, third, fourth, fifth] = arguments;
