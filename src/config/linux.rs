@@ -204,10 +204,13 @@ fn rootfs_propagation(word: Option<&str>) -> Result<Option<RootPropagation>> {
 }
 
 fn paths(field: &str, list: &Option<Vec<String>>, namespaces: &Namespaces) -> Result<Vec<PathBuf>> {
-    let mut out = Vec::new();
-    for (index, path) in check::list(list).iter().enumerate() {
+    let list = check::list(list);
+    let mut out = Vec::with_capacity(list.len());
+    for (index, path) in list.iter().enumerate() {
         let path = check::absolute(format_args!("{field}[{index}]"), Path::new(path))?;
-        if !out.contains(&path) {
+        // Clean paths are equal if their bytes are; `Path` would compare part by part.
+        let known = |other: &PathBuf| other.as_os_str() == path.as_os_str();
+        if !out.iter().any(known) {
             out.push(path);
         }
     }

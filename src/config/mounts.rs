@@ -254,8 +254,8 @@ impl Mount {
     fn read_options(&mut self) -> Result<()> {
         let options = std::mem::take(&mut self.options);
         for (index, word) in options.iter().enumerate() {
-            let field = format!("{}.options[{index}]", self.field);
-            check::no_nul(&field, word)?;
+            let field = format_args!("{}.options[{index}]", self.field);
+            check::no_nul(field, word)?;
             if word.starts_with("idmap=") || word.starts_with("ridmap=") {
                 let error = Error::config(field, format!("{word:?}: not supported"));
                 return Err(
@@ -322,8 +322,8 @@ impl Mount {
     }
 
     fn check_source(&mut self, bundle: &Path) -> Result<()> {
-        let field = format!("{}.source", self.field);
-        check::no_nul(&field, self.source.as_deref().unwrap_or_default())?;
+        let field = format_args!("{}.source", self.field);
+        check::no_nul(field, self.source.as_deref().unwrap_or_default())?;
         if self.bind.is_none() {
             return Ok(());
         }
@@ -402,8 +402,8 @@ fn id_map(field: &str, mount: &oci::Mount) -> Result<Option<MountIdMap>> {
 
 fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<PathBuf> {
     let text = path.to_string_lossy();
-    let field = format!("{field}.destination");
-    check::no_nul(&field, &text)?;
+    let field = format_args!("{field}.destination");
+    check::no_nul(field, &text)?;
     if text.is_empty() {
         return Err(Error::config(field, "missing"));
     }

@@ -39,9 +39,23 @@ pub struct Insn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     pub insns: Vec<Insn>,
+    /// The rules in the order in which the program tries them.
+    tried: Vec<Rule>,
+    /// The answer where none of them decides.
+    otherwise: Verdict,
+}
+
+impl Program {
     /// The rules in the order in which the program tries them, in one line, as in
     /// `allow c 10:200 rwm, allow c 5:2 rwm, deny a *:* rwm`.
-    pub summary: String,
+    pub fn summary(&self) -> String {
+        let last = match self.otherwise {
+            Verdict::Allow => "allow a *:* rwm",
+            Verdict::Deny => "deny a *:* rwm",
+        };
+        let tried = self.tried.iter().map(|rule| format!("{rule}, "));
+        tried.chain([last.to_owned()]).collect()
+    }
 }
 
 const fn default(kind: DeviceRuleKind, major: Option<u32>, minor: Option<u32>) -> DeviceRule {
@@ -206,14 +220,11 @@ pub fn compile(rules: &[DeviceRule]) -> Result<Option<Program>> {
     if otherwise == Verdict::Allow && tried.iter().all(|rule| rule.allow) {
         return Ok(None);
     }
-    let insns = assemble(&tried, otherwise);
-    let last = match otherwise {
-        Verdict::Allow => "allow a *:* rwm",
-        Verdict::Deny => "deny a *:* rwm",
-    };
-    let tried = tried.iter().map(|rule| format!("{rule}, "));
-    let summary = tried.chain([last.to_owned()]).collect();
-    Ok(Some(Program { insns, summary }))
+    Ok(Some(Program {
+        insns: assemble(&tried, otherwise),
+        tried,
+        otherwise,
+    }))
 }
 
 /// The rules from the last to the first, without those that can decide nothing any more, and the
@@ -260,7 +271,7 @@ const JUMP_IF_ANY_BIT: u8 = 0x46;
 const EXIT: u8 = 0x95;
 
 /// What the program returns, and where a jump goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Allow,
     Deny,

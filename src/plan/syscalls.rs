@@ -21,8 +21,14 @@ pub struct Syscall(&'static [u16; 6]);
 impl Syscall {
     /// The call named `name` as the kernel's headers spell it, or `None` if no architecture has it.
     pub fn named(name: &str) -> Option<Self> {
-        let row = ROWS.binary_search_by(|row| row.name().cmp(name.as_bytes()));
-        Some(Self(&ROWS[row.ok()?].numbers))
+        let mut slot = hash(name.as_bytes());
+        loop {
+            let row = ROWS.get(usize::from(INDEX[slot]))?;
+            if row.name() == name.as_bytes() {
+                return Some(Self(&row.numbers));
+            }
+            slot = (slot + 1) % SLOTS;
+        }
     }
 
     /// Its number on `arch` as `seccomp_data.nr` shows it (x32 with [`X32_BIT`]), or `None` if
@@ -58,6 +64,11 @@ struct Row {
 static NAMES: [u8; names_length()] = pack_names();
 static ROWS: [Row; TABLE.len()] = pack_rows();
 
+/// Where each row is, by the hash of its name, or in the next free slot; no row in empty ones.
+static INDEX: [u16; SLOTS] = index();
+const SLOTS: usize = 1024;
+const EMPTY: u16 = u16::MAX;
+
 /// Packed form of "no such call"; those above [`PRIVATE`] are ARM's private calls.
 const NONE: u16 = u16::MAX;
 const PRIVATE: u16 = 0xf000;
@@ -85,6 +96,31 @@ fn unpack(number: u16) -> Option<u32> {
         PRIVATE.. => Some(ARM_PRIVATE + u32::from(number - PRIVATE)),
         common => Some(u32::from(common)),
     }
+}
+
+/// FNV-1a. Source: draft-eastlake-fnv.
+const fn hash(name: &[u8]) -> usize {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut at = 0;
+    while at < name.len() {
+        hash = (hash ^ name[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    (hash ^ hash >> 16) as usize % SLOTS
+}
+
+const fn index() -> [u16; SLOTS] {
+    let mut index = [EMPTY; SLOTS];
+    let mut row = 0;
+    while row < TABLE.len() {
+        let mut slot = hash(TABLE[row].0.as_bytes());
+        while index[slot] != EMPTY {
+            slot = (slot + 1) % SLOTS;
+        }
+        index[slot] = row as u16;
+        row += 1;
+    }
+    index
 }
 
 const fn names_length() -> usize {

@@ -315,7 +315,7 @@ fn summary_is_the_order_of_the_program() {
     ];
     let program = compile(&rules).unwrap().unwrap();
     assert_eq!(
-        program.summary,
+        program.summary(),
         "allow c 10:200 rwm, allow c 136:* rwm, allow c 5:2 rwm, allow c 5:0 rwm, \
          allow c 1:9 rwm, allow c 1:8 rwm, allow c 1:7 rwm, allow c 1:5 rwm, allow c 1:3 rwm, \
          allow b *:* m, allow c *:* m, allow c 10:229 rw, deny a *:* rwm"

@@ -89,12 +89,19 @@ impl<'a> Profile<'a> {
     /// The answer for each number that a rule is about, in ascending order. Adds to `bodies` what
     /// has to look at arguments.
     pub fn numbers(&self, arch: Arch, bodies: &mut Vec<Body>) -> Vec<(u32, Verdict)> {
-        let mut entries = self.entries(arch);
-        // A stable sort: rules for one number stay in the profile's order.
-        entries.sort_by_key(|entry| entry.number);
-        entries
-            .chunk_by(|a, b| a.number == b.number)
-            .map(|chunk| (chunk[0].number, self.verdict(chunk, arch, bodies)))
+        let entries = self.entries(arch);
+        // By number and then by place, so that rules for one number stay in the profile's order.
+        let keys = (0..).zip(&entries);
+        let mut keys: Vec<u64> = keys
+            .map(|(place, entry): (u64, _)| u64::from(entry.number) << 32 | place)
+            .collect();
+        keys.sort_unstable();
+        let number = |key: u64| (key >> 32) as u32;
+        keys.chunk_by(|a, b| number(*a) == number(*b))
+            .map(|chunk| {
+                let those = chunk.iter().map(|key| &entries[*key as u32 as usize]);
+                (number(chunk[0]), self.verdict(those, arch, bodies))
+            })
             .collect()
     }
 
@@ -125,7 +132,12 @@ impl<'a> Profile<'a> {
     }
 
     /// The answer of all rules for one number.
-    fn verdict(&self, entries: &[Entry], arch: Arch, bodies: &mut Vec<Body>) -> Verdict {
+    fn verdict<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e Entry<'e>>,
+        arch: Arch,
+        bodies: &mut Vec<Body>,
+    ) -> Verdict {
         let mut clauses = Vec::new();
         for entry in entries {
             if entry.behind.is_none() && entry.rule.alternatives.is_empty() {

@@ -34,7 +34,7 @@ impl Display for Step {
             Self::CgroupWrite(write) => write!(f, "write {} to {}", write.value, write.file),
             Self::DeviceProgram(program) => {
                 f.write_str("attach a device program")?;
-                detail(f, format_args!(", first match wins: {}", program.summary))
+                detail(f, format_args!(", first match wins: {}", program.summary()))
             }
             Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
             Self::IdMap { group, map, .. } => {
