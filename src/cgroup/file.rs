@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::sys::{Fail, Sys, path as syspath};
+use crate::sys::{self, Fail, Sys, path as syspath};
 
 /// `path` for a system call.
 pub(super) fn c_string(path: &Path) -> Sys<CString> {
@@ -32,14 +32,8 @@ pub(super) fn open(dir: BorrowedFd, name: &str, flags: i32) -> Sys<OwnedFd> {
 /// The whole of a control file.
 pub(super) fn read(dir: BorrowedFd, name: &str) -> Sys<String> {
     let file = open(dir, name, libc::O_RDONLY)?;
-    let mut text = Vec::new();
-    let mut part = [0; 4096];
-    loop {
-        match syspath::read(file.as_fd(), &mut part)? {
-            0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
-            count => text.extend_from_slice(&part[..count]),
-        }
-    }
+    let text = sys::file::read_open(file.as_fd())?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The value in one write(2): the kernel parses each write by itself.

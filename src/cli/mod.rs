@@ -6,6 +6,7 @@
 pub mod go;
 mod running;
 mod units;
+mod verb;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -431,6 +432,9 @@ pub enum Parsed {
 /// `flag needs an argument: --x`, which podman looks for when it probes a runtime.
 pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     let args = go::normalise(args)?;
+    if let Some(cli) = verb::parse(&args) {
+        return Ok(Parsed::Run(Box::new(cli)));
+    }
     match Cli::try_parse_from(std::iter::once(OsString::from("sampan")).chain(args)) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) => match error.kind() {

@@ -3,7 +3,7 @@
 //! The C library and the standard library add calls of their own to each open file (flags that are
 //! set already, sizes, reads that begin with 32 bytes), which is most of the cost of a short one.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::NixPath;
@@ -25,9 +25,16 @@ pub fn open(file: &Path, flags: i32, mode: u32) -> Sys<OwnedFd> {
 /// # Errors
 /// `open` or `read` failed.
 pub fn read(file: &Path) -> Sys<Vec<u8>> {
-    let file = open(file, libc::O_RDONLY, 0)?;
+    read_open(open(file, libc::O_RDONLY, 0)?.as_fd())
+}
+
+/// What is left to read of an open file.
+///
+/// # Errors
+/// `read` failed.
+pub fn read_open(file: BorrowedFd) -> Sys<Vec<u8>> {
     let mut content = Vec::with_capacity(FIRST_READ);
-    while path::read_more(file.as_fd(), &mut content)? > 0 {
+    while path::read_more(file, &mut content)? > 0 {
         if content.len() == content.capacity() {
             content.reserve_exact(3 * content.len());
         }
