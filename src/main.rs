@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
@@ -21,13 +21,14 @@ const EXEC_FAILURE: u8 = 255;
 sampan::program!(start);
 
 /// The verbs whose process becomes a container's.
-const MAKES_PROCESSES: [&str; 3] = ["create", "exec", "run"];
+const MAKES_PROCESSES: [&CStr; 3] = [c"create", c"exec", c"run"];
 
-fn start(all: Vec<OsString>) -> u8 {
+fn start(all: StringArray<'static>) -> u8 {
     if let Err(error) = protect(&all) {
         return fail(&Log::default(), &error, FAILURE);
     }
-    let args = all.into_iter().skip(1).collect::<Vec<_>>();
+    let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
+    let args: Vec<OsString> = all.iter().skip(1).map(own).collect();
     // A wrong command line is told in the log that it names, because that is where engines look.
     let spare = cli::log_flags(&args);
     match cli::parse(args) {
@@ -48,20 +49,13 @@ fn print(text: &str) -> std::io::Result<()> {
 
 /// Keeps the streams from being confused with other files, and the binary out of containers' reach.
 /// This comes before anything is read, because it may start the program anew.
-fn protect(args: &[OsString]) -> Result<(), Error> {
+fn protect(args: &StringArray) -> Result<(), Error> {
     let told = |fail: Fail| Error::sys("own binary", fail.op, fail.errno);
     process::fill_standard_streams().map_err(told)?;
-    if !args
-        .iter()
-        .any(|arg| MAKES_PROCESSES.iter().any(|verb| arg == verb))
-    {
+    if !args.iter().any(|arg| MAKES_PROCESSES.contains(&arg)) {
         return Ok(());
     }
-    let args: Vec<CString> = args
-        .iter()
-        .filter_map(|arg| CString::new(arg.as_bytes()).ok())
-        .collect();
-    binary::protect(&StringArray::from(args.as_slice()), &process::environment())
+    binary::protect(args, &process::environment())
         .map_err(told)
         .map_err(|error| error.hint("the file must be readable, and /proc mounted"))
 }

@@ -89,7 +89,28 @@ fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()
         .map_err(|fail| words::step_error(planned, fail.op, fail.errno))
 }
 
-/// Does what the process `pid` asks for, until it is ready; the terminal's master if it stays here.
+/// A process that waits for the word to execute.
+pub struct Ready {
+    /// The master of its terminal, if that stays here.
+    pub terminal: Option<OwnedFd>,
+    /// The program that it has found, by its position in the plan's candidates.
+    candidate: u32,
+    /// The container's root.
+    root: OwnedFd,
+}
+
+impl Ready {
+    /// Finds what would be wrong with the program only when it is executed, which is later than the
+    /// caller of `create` looks.
+    ///
+    /// # Errors
+    /// What execve(2) would say, with the reason.
+    pub fn check_executable(&self, plan: &Plan) -> Result<()> {
+        executable::check_found(plan, self.candidate, self.root.as_fd())
+    }
+}
+
+/// Does what the process `pid` asks for, until it is ready.
 ///
 /// # Errors
 /// The step that failed in the process or here; what `death` says if it ended without a word.
@@ -100,7 +121,7 @@ pub fn attend(
     console: Option<&OwnedFd>,
     hooks: impl Fn() -> Result<Vec<u8>>,
     death: impl Fn() -> Error,
-) -> Result<Option<OwnedFd>> {
+) -> Result<Ready> {
     let mut terminal = None;
     loop {
         match Report::receive(connection.as_fd()).map_err(connection_lost)? {
@@ -123,8 +144,11 @@ pub fn attend(
                 }
             },
             Some((Report::Ready(candidate), Some(root))) => {
-                executable::check_found(plan, candidate, root.as_fd())?;
-                return Ok(terminal);
+                return Ok(Ready {
+                    terminal,
+                    candidate,
+                    root,
+                });
             }
             Some((Report::Failure(failure), root)) => {
                 let root = root.as_ref().map(AsFd::as_fd);

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use super::attend::{self, Sockets, connection_lost};
+use super::attend::{self, Ready, Sockets, connection_lost};
 use super::clone::{self, Spawned};
 use super::init::Inherited;
 use super::sync;
@@ -73,24 +73,15 @@ pub fn create(request: &Request) -> Result<Created> {
         opened,
         sockets.console.as_ref(),
     );
-    let finished = made.and_then(|(spawned, connection, terminal)| {
-        finish(request, &undo, &state, &spawned, &sockets)?;
-        if !request.runs {
-            sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
-        }
-        Ok((spawned, connection, terminal))
-    });
+    let finished = made.and_then(|made| finish(request, &sockets, made));
     match finished {
-        Ok((spawned, connection, terminal)) => {
-            let (dir, pidfd) = (undo.disarm(), spawned.pidfd);
-            Ok(Created {
-                dir,
-                state,
-                pidfd,
-                connection,
-                terminal,
-            })
-        }
+        Ok((pidfd, connection, terminal)) => Ok(Created {
+            dir: undo.disarm(),
+            state,
+            pidfd,
+            connection,
+            terminal,
+        }),
         Err(error) => {
             let began = undo.process_began();
             drop(undo);
@@ -144,7 +135,13 @@ fn first_state(request: &Request) -> State {
     }
 }
 
-type Made = (Spawned, OwnedFd, Option<OwnedFd>);
+/// A process that waits in a container that others cannot see yet.
+struct Made {
+    spawned: Spawned,
+    connection: OwnedFd,
+    ready: Ready,
+    state: state::Prepared,
+}
 
 /// Everything up to init's word that it is ready.
 fn make(
@@ -209,7 +206,8 @@ fn make(
         words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
         Ok(words::state_text_inside(state, Status::Creating))
     };
-    let terminal = attend::attend(
+    let prepared = state.prepare(&dir)?;
+    let ready = attend::attend(
         request.plan,
         &connection,
         spawned.pid,
@@ -217,7 +215,12 @@ fn make(
         hooks,
         || undo.death(),
     )?;
-    Ok((spawned, connection, terminal))
+    Ok(Made {
+        spawned,
+        connection,
+        ready,
+        state: prepared,
+    })
 }
 
 /// The state is written first: whatever happens next, `delete` finds the mount.
@@ -306,17 +309,22 @@ fn remember_cgroup(state: &mut State, undo: &Undo) {
 /// What comes last, in the order in which callers look: the state, then the pid file.
 fn finish(
     request: &Request,
-    undo: &Undo,
-    state: &State,
-    spawned: &Spawned,
     sockets: &Sockets,
-) -> Result<()> {
+    made: Made,
+) -> Result<(Rc<OwnedFd>, OwnedFd, Option<OwnedFd>)> {
+    let (spawned, connection) = (made.spawned, made.connection);
+    if !request.runs {
+        made.ready.check_executable(request.plan)?;
+    }
     attend::apply(request.plan, Phase::Ready, spawned.pid)?;
-    state.save(undo.dir())?;
+    made.state.put()?;
     sockets.send_pidfd("standard", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
             .map_err(|error| error.context("--pid-file"))?;
     }
-    Ok(())
+    if !request.runs {
+        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+    }
+    Ok((spawned.pidfd, connection, made.ready.terminal))
 }

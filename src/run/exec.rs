@@ -83,7 +83,7 @@ fn set_up(
     };
     let no_hooks = || Ok(Vec::new());
     let console = sockets.console.as_ref();
-    let terminal = attend::attend(
+    let ready = attend::attend(
         request.plan,
         connection,
         spawned.pid,
@@ -111,7 +111,7 @@ fn set_up(
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
             .map_err(|error| error.context("--pid-file"))?;
     }
-    Ok(terminal)
+    Ok(ready.terminal)
 }
 
 /// Where the process may be put, best first: the container's cgroup, and the one that its init

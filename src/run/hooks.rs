@@ -89,7 +89,8 @@ fn execute(hook: &HookStep, directory: Option<&CStr>, input: OwnedFd, fail_end: 
             Some(env) => StringArray::from(env.as_slice()),
             None => process::environment(),
         };
-        process::reset_signals();
+        process::default_signals();
+        process::unblock_signals();
         process::execve(&hook.path, &args, &env)
     });
     let _ = path::write_all(fail_end.as_fd(), &(fail.errno as i32).to_ne_bytes());

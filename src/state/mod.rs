@@ -200,13 +200,21 @@ impl State {
     /// # Errors
     /// A path is not UTF-8, or a system call failed.
     pub fn save(&self, dir: &Dir) -> Result<()> {
+        self.prepare(dir)?.put()
+    }
+
+    /// Does all of [`State::save`] but for what makes readers see it.
+    ///
+    /// # Errors
+    /// As [`State::save`].
+    pub fn prepare(&self, dir: &Dir) -> Result<Prepared> {
         let text = serde_json::to_vec(self).map_err(|error| {
             Error::new(
                 Kind::Setup,
                 format!("state of container {}: {error}", self.id),
             )
         })?;
-        write_atomically(&dir.state_file(), &text, 0o600)
+        Prepared::write(&dir.state_file(), &text, 0o600)
     }
 
     /// Reads `state.json`.
@@ -270,26 +278,59 @@ fn missing(dir: &Dir) -> Error {
 /// # Errors
 /// A system call failed; then `path` is as it was.
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    // The directory of a pid file may be writable for others: what lies there under this name, a
-    // link above all, is not written through.
-    let write = || match file::write_new(&temporary, content, mode) {
-        Err(fail) if fail.errno == Errno::EEXIST => {
-            file::remove(&temporary)?;
-            file::write_new(&temporary, content, mode)
-        }
-        written => written,
-    };
-    write()
-        .and_then(|()| file::rename(&temporary, path))
-        .map_err(|fail| {
+    Prepared::write(path, content, mode)?.put()
+}
+
+/// A file that is complete but not in its place yet. It goes when it is dropped.
+#[must_use]
+pub struct Prepared {
+    path: PathBuf,
+    temporary: Option<PathBuf>,
+}
+
+impl Prepared {
+    fn write(path: &Path, content: &[u8], mode: u32) -> Result<Self> {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}", std::process::id()));
+        let temporary = path.with_file_name(name);
+        // The directory of a pid file may be writable for others: what lies there under this name,
+        // a link above all, is not written through.
+        let written = match file::write_new(&temporary, content, mode) {
+            Err(fail) if fail.errno == Errno::EEXIST => {
+                file::remove(&temporary).and_then(|()| file::write_new(&temporary, content, mode))
+            }
+            written => written,
+        };
+        let prepared = Self {
+            path: path.to_owned(),
+            temporary: Some(temporary),
+        };
+        written.map_err(|fail| failed(path, fail))?;
+        Ok(prepared)
+    }
+
+    /// Puts it in its place, in one step for every reader.
+    ///
+    /// # Errors
+    /// rename(2) failed; then what was there is there.
+    pub fn put(mut self) -> Result<()> {
+        let Some(temporary) = &self.temporary else {
+            return Ok(());
+        };
+        file::rename(temporary, &self.path).map_err(|fail| failed(&self.path, fail))?;
+        self.temporary = None;
+        Ok(())
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
             // The failure that led here is the one to report.
-            let _ = file::remove(&temporary);
-            failed(path, fail)
-        })
+            let _ = file::remove(temporary);
+        }
+    }
 }
 
 /// Writes a file that nobody reads before another one, which is written after it, exists.

@@ -337,10 +337,15 @@ pub fn close_all_but(first: u32, keep: &mut [RawFd]) -> Sys<()> {
     close(from, u32::MAX)
 }
 
-/// A NULL-terminated array of pointers to strings, for argv and envp.
+/// A NULL-terminated array of pointers to strings: argv or envp.
 pub struct StringArray<'a> {
-    pointers: Vec<*const libc::c_char>,
+    pointers: Pointers,
     strings: std::marker::PhantomData<&'a CStr>,
+}
+
+enum Pointers {
+    Own(Vec<*const libc::c_char>),
+    Given(*const *const libc::c_char),
 }
 
 impl<'a> StringArray<'a> {
@@ -349,9 +354,38 @@ impl<'a> StringArray<'a> {
         let mut pointers: Vec<_> = strings.map(CStr::as_ptr).collect();
         pointers.push(ptr::null());
         Self {
-            pointers,
+            pointers: Pointers::Own(pointers),
             strings: std::marker::PhantomData,
         }
+    }
+
+    /// Borrows an array.
+    ///
+    /// # Safety
+    /// It ends with NULL, and neither it nor a string in it changes or goes away.
+    pub unsafe fn given(array: *const *const libc::c_char) -> Self {
+        Self {
+            pointers: Pointers::Given(array),
+            strings: std::marker::PhantomData,
+        }
+    }
+
+    fn as_ptr(&self) -> *const *const libc::c_char {
+        match &self.pointers {
+            Pointers::Own(pointers) => pointers.as_ptr(),
+            Pointers::Given(array) => *array,
+        }
+    }
+
+    /// The strings.
+    pub fn iter(&self) -> impl Iterator<Item = &'a CStr> {
+        let array = self.as_ptr();
+        (0..).map_while(move |at| {
+            // SAFETY: the array ends with NULL, and map_while ends there.
+            let string = unsafe { *array.add(at) };
+            // SAFETY: what is not NULL is a string that lives as long as the array says.
+            (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
+        })
     }
 }
 
@@ -364,14 +398,7 @@ impl<'a> From<&'a [CString]> for StringArray<'a> {
 /// execve(2); returns only on failure.
 pub fn execve(path: &CStr, args: &StringArray, env: &StringArray) -> Fail {
     // SAFETY: path is NUL-terminated, and both arrays are NULL-terminated and borrow live strings.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execve,
-            path.as_ptr(),
-            args.pointers.as_ptr(),
-            env.pointers.as_ptr(),
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), args.as_ptr(), env.as_ptr()) };
     Fail::new("execve", Errno::last())
 }
 
@@ -384,8 +411,8 @@ pub fn execve_fd(file: BorrowedFd, args: &StringArray, env: &StringArray) -> Fai
             libc::SYS_execveat,
             file.as_raw_fd(),
             c"".as_ptr(),
-            args.pointers.as_ptr(),
-            env.pointers.as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
             libc::AT_EMPTY_PATH,
         )
     };
@@ -397,20 +424,8 @@ pub fn environment() -> StringArray<'static> {
     unsafe extern "C" {
         static environ: *const *const libc::c_char;
     }
-    let mut pointers = Vec::new();
     // SAFETY: environ is NULL-terminated, and this program never changes its environment.
-    unsafe {
-        let mut at = environ;
-        while !at.is_null() && !(*at).is_null() {
-            pointers.push(*at);
-            at = at.add(1);
-        }
-    }
-    pointers.push(ptr::null());
-    StringArray {
-        pointers,
-        strings: std::marker::PhantomData,
-    }
+    unsafe { StringArray::given(environ) }
 }
 
 /// exit_group(2), with no destructors and no handlers.
@@ -419,19 +434,33 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Unblocks every signal and gives the standard ones their default action: execve(2) keeps what the
-/// caller ignored, as a daemon does that was started by nohup(1) or in the background of a shell.
-/// Nobody ignores real-time signals so. signal(7).
-pub fn reset_signals() {
+/// Gives every standard signal its default action: execve(2) keeps what the caller ignored, as a
+/// daemon does that was started by nohup(1) or in the background of a shell. Nobody ignores
+/// real-time signals so. signal(7).
+pub fn default_signals() {
+    // A kernel's struct sigaction for SIG_DFL.
+    let default = [0_u64; 4];
+    for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // SAFETY: the kernel reads the action, which runs no code of this process.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &default,
+                ptr::null::<u8>(),
+                size_of::<u64>(),
+            )
+        };
+    }
+}
+
+/// Unblocks every signal.
+pub fn unblock_signals() {
     // SAFETY: sigset_t is plain data; the calls read it.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
-    }
-    for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        // SAFETY: a default action runs no code of this process.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 

@@ -373,7 +373,9 @@ impl Init<'_> {
         let ready = Report::Ready(self.executable as u32);
         ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
         drop(root);
+        // While the runtime has something to do.
         self.inherited.own_mount = None;
+        process::default_signals();
         let with_state = self.plan.has_start_hooks();
         let Some(listener) = self.inherited.listener.take() else {
             self.await_go(with_state);
@@ -401,7 +403,7 @@ impl Init<'_> {
         // order, and whoever hears the end must not find the container created.
         self.inherited.lock = None;
         Report::Executing.send(self.connection().as_fd(), None)?;
-        process::reset_signals();
+        process::unblock_signals();
         Ok(())
     }
 

@@ -130,16 +130,10 @@ impl Init<'_> {
         if bind.id_map.is_some() {
             self.map_ids(position, tree.as_fd())?;
         }
-        let directory = path::stat(tree.as_fd())?.is(libc::S_IFDIR);
-        let make = if directory {
-            Make::Directory
-        } else {
-            Make::File
-        };
-        let target = path::open_or_make(self.root()?, &bind.target, make)?;
+        let target = self.bind_target(bind, tree.as_fd())?;
         if !bind.on_proc {
             refuse_proc(target.as_fd())?;
-        } else if directory && path::magic(tree.as_fd())? != PROC_MAGIC {
+        } else if is_directory(tree.as_fd())? && path::magic(tree.as_fd())? != PROC_MAGIC {
             // Over /proc as a whole only another procfs may go.
             return Err(Fail::new("move_mount", Errno::EPERM));
         }
@@ -148,6 +142,24 @@ impl Init<'_> {
             self.attached.push((tree, bind.target.clone()));
         }
         Ok(())
+    }
+
+    /// The path to mount on; one that is missing is made of the kind of the tree's root.
+    fn bind_target(&self, bind: &Bind, tree: BorrowedFd) -> Sys<OwnedFd> {
+        let root = self.root()?;
+        match path::open_in_root(root, &bind.target, libc::O_PATH) {
+            Err(Fail {
+                errno: Errno::ENOENT,
+                ..
+            }) => {
+                let make = match is_directory(tree)? {
+                    true => Make::Directory,
+                    false => Make::File,
+                };
+                path::open_or_make(root, &bind.target, make)
+            }
+            opened => opened,
+        }
     }
 
     /// Takes off what is mounted on `target`. A link in the path could lead to another mount than
@@ -230,6 +242,10 @@ fn take_off(parent: BorrowedFd, name: &CStr, top: BorrowedFd) -> Sys<()> {
     mount::detach_name(name)
 }
 
+fn is_directory(fd: BorrowedFd) -> Sys<bool> {
+    Ok(path::stat(fd)?.is(libc::S_IFDIR))
+}
+
 /// A mount on a file of the container's procfs could redirect what is written there later.
 fn refuse_proc(target: BorrowedFd) -> Sys<()> {
     if path::magic(target)? == PROC_MAGIC {
@@ -278,14 +294,22 @@ pub fn change(
     propagation: &[Propagation],
     recursive: bool,
 ) -> Sys<()> {
-    for step in propagation {
+    let attrs_recursive = attrs.recursive_set | attrs.recursive_clear != 0;
+    // A tree of one mount takes its propagation and its attributes in one call.
+    let (steps, together) = match propagation {
+        [only] if !recursive && !attrs_recursive && attrs.set | attrs.clear != 0 => {
+            (&[][..], only.flag)
+        }
+        steps => (steps, 0),
+    };
+    for step in steps {
         let change = Change {
             propagation: step.flag,
             ..NO_CHANGE
         };
         mount::set_attr(tree, change, step.recursive && recursive)?;
     }
-    if attrs.recursive_set | attrs.recursive_clear != 0 {
+    if attrs_recursive {
         let change = Change {
             set: attrs.recursive_set,
             clear: attrs.recursive_clear,
@@ -305,6 +329,7 @@ pub fn change(
         Change {
             set: attrs.set,
             clear,
+            propagation: together,
             ..NO_CHANGE
         },
         false,
