@@ -27,13 +27,9 @@ impl Loaded {
     /// # Errors
     /// The bundle or the config cannot be read, or a property is wrong.
     pub fn read(args: &cli::Bundle) -> Result<Self> {
-        let bundle = std::fs::canonicalize(&args.bundle).map_err(|error| {
-            Error::io(
-                format!("--bundle: {}", args.bundle.display()),
-                "open",
-                &error,
-            )
-            .kind(Kind::Usage)
+        let bundle = sys::file::real_path(&args.bundle).map_err(|fail| {
+            let what = format!("--bundle: {}", args.bundle.display());
+            Error::sys(what, fail.op, fail.errno).kind(Kind::Usage)
         })?;
         let file = bundle.join(&args.config);
         let bytes = sys::file::read(&file).map_err(|fail| {

@@ -3,8 +3,11 @@
 //! The C library and the standard library add calls of their own to each open file (flags that are
 //! set already, sizes, reads that begin with 32 bytes), which is most of the cost of a short one.
 
+use std::ffi::{CStr, OsString};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -18,6 +21,28 @@ const FIRST_READ: usize = 4096;
 pub fn open(file: &Path, flags: i32, mode: u32) -> Sys<OwnedFd> {
     file.with_nix_path(|name| path::open_at(None, name, flags, mode))
         .map_err(|errno| Fail::new("open", errno))?
+}
+
+/// The absolute path without symbolic links. realpath(3), which without a buffer takes memory from
+/// the C library's heap, and that asks the kernel for it.
+///
+/// # Errors
+/// `open`: there is no such file, or the way to it is barred.
+pub fn real_path(file: &Path) -> Sys<PathBuf> {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); libc::PATH_MAX as usize];
+    let found = file.with_nix_path(|name| {
+        // SAFETY: the name is NUL-terminated and the buffer has the size that realpath asks for,
+        // which returns null or the buffer with a string in it.
+        unsafe {
+            let found = libc::realpath(name.as_ptr(), buffer.as_mut_ptr().cast());
+            (!found.is_null()).then(|| CStr::from_ptr(found).to_bytes().to_owned())
+        }
+        .ok_or_else(Errno::last)
+    });
+    let path = found
+        .and_then(|found| found)
+        .map_err(|errno| Fail::new("open", errno))?;
+    Ok(OsString::from_vec(path).into())
 }
 
 /// The content of a file.
