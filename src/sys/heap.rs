@@ -1,7 +1,9 @@
 //! The allocator of a program that lives for milliseconds.
 //!
 //! Most runs need less memory than comes with the program, so they ask the kernel for none. Freed
-//! blocks wait in lists by size for the next one of that size, so that a long run does not grow.
+//! blocks wait in lists by size for the next one of that size, so that a long run does not grow. Large
+//! ones that nobody wants are cut up: their pages are there already, and a new one costs more than
+//! all else here.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -20,6 +22,8 @@ const UNIT: usize = 16;
 /// Up to here sizes are multiples of the unit; above they are powers of two.
 const SMALL: usize = 1 << 10;
 const LISTS: usize = SMALL / UNIT + (LARGEST / SMALL).ilog2() as usize;
+/// Free blocks from here on are cut up into small ones. Those of a page serve for reading files.
+const CUT: usize = 8 << 10;
 
 /// The heap. There is to be one, as a `static`.
 pub struct Heap {
@@ -35,6 +39,9 @@ struct State {
     /// Where the next new block begins, and how much is left there.
     next: *mut u8,
     left: usize,
+    /// What is left of the free block that is being cut up.
+    cut: *mut u8,
+    cut_left: usize,
     started: bool,
     /// The first free block of each size; each begins with the address of the next.
     free: [*mut u8; LISTS],
@@ -53,6 +60,8 @@ impl Heap {
             state: UnsafeCell::new(State {
                 next: ptr::null_mut(),
                 left: 0,
+                cut: ptr::null_mut(),
+                cut_left: 0,
                 started: false,
                 free: [ptr::null_mut(); LISTS],
             }),
@@ -84,11 +93,13 @@ impl Default for Heap {
 
 impl State {
     fn take(&mut self, size: Size) -> *mut u8 {
-        let free = self.free[size.list];
+        let free = self.take_free(size.list);
         if !free.is_null() {
-            // SAFETY: a free block begins with the address of the next one.
-            self.free[size.list] = unsafe { free.cast::<*mut u8>().read() };
             return free;
+        }
+        let piece = self.take_piece(size);
+        if !piece.is_null() {
+            return piece;
         }
         if self.left < size.bytes {
             // The rest of the old chunk is given up.
@@ -103,6 +114,37 @@ impl State {
         self.next = unsafe { block.add(size.bytes) };
         self.left -= size.bytes;
         block
+    }
+
+    /// A free block from a list; null if it is empty.
+    fn take_free(&mut self, list: usize) -> *mut u8 {
+        let free = self.free[list];
+        if !free.is_null() {
+            // SAFETY: a free block begins with the address of the next one.
+            self.free[list] = unsafe { free.cast::<*mut u8>().read() };
+        }
+        free
+    }
+
+    /// A small block out of a free large one; null if there is none.
+    fn take_piece(&mut self, size: Size) -> *mut u8 {
+        if size.bytes > SMALL {
+            return ptr::null_mut();
+        }
+        if self.cut_left < size.bytes {
+            let large = (large_list(CUT)..LISTS).find(|list| !self.free[*list].is_null());
+            let Some(list) = large else {
+                return ptr::null_mut();
+            };
+            // The rest of the old one, less than a small block, is given up.
+            self.cut = self.take_free(list);
+            self.cut_left = CUT << (list - large_list(CUT));
+        }
+        let piece = self.cut;
+        // SAFETY: at least that much is left.
+        self.cut = unsafe { piece.add(size.bytes) };
+        self.cut_left -= size.bytes;
+        piece
     }
 
     /// `block` has the given size and is in no list.
@@ -149,10 +191,15 @@ impl Size {
             let bytes = bytes.next_power_of_two();
             Some(Self {
                 bytes,
-                list: SMALL / UNIT - 1 + (bytes / SMALL).ilog2() as usize,
+                list: large_list(bytes),
             })
         }
     }
+}
+
+/// The list of a size that is a power of two and above the small ones.
+const fn large_list(bytes: usize) -> usize {
+    SMALL / UNIT - 1 + (bytes / SMALL).ilog2() as usize
 }
 
 /// mmap(2); null on failure.
@@ -335,6 +382,23 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(round(), settled);
         }
+    }
+
+    #[test]
+    fn large_blocks_become_small_ones() {
+        let heap = heap();
+        let large = filled(heap, 4 * CUT, 1);
+        // SAFETY: the block has this layout.
+        unsafe { heap.dealloc(large, layout(4 * CUT)) };
+        let small: Vec<_> = (0..4 * CUT / SMALL)
+            .map(|index| filled(heap, SMALL, index as u8))
+            .collect();
+        for (index, block) in small.into_iter().enumerate() {
+            assert_eq!(block, large.wrapping_add(index * SMALL));
+            assert!(is_filled(block, SMALL, index as u8), "{index}");
+        }
+        let outside = filled(heap, 16, 9);
+        assert!(!(large..large.wrapping_add(4 * CUT)).contains(&outside));
     }
 
     #[test]
