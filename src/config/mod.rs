@@ -87,8 +87,8 @@ impl Config {
         version(&spec.version)?;
         check::unsupported("vm", spec.vm.is_some())?;
         let mut warnings = foreign_sections(&spec);
-        let linux = Linux::new(spec.linux.as_ref(), &mut warnings)?;
-        let process = spec.process.as_ref();
+        let linux = Linux::new(spec.linux.as_deref(), &mut warnings)?;
+        let process = spec.process.as_deref();
         Ok(Self {
             oci_version: spec.version,
             root: Root::new(spec.root.as_ref(), bundle)?,
@@ -98,7 +98,7 @@ impl Config {
                 .transpose()?,
             hostname: uts_name("hostname", &spec.hostname, &linux.namespaces)?,
             domainname: uts_name("domainname", &spec.domainname, &linux.namespaces)?,
-            hooks: Hooks::new(spec.hooks.as_ref())?,
+            hooks: Hooks::new(spec.hooks.as_deref())?,
             annotations: annotations(spec.annotations)?,
             linux,
             warnings,
