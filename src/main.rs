@@ -27,6 +27,12 @@ fn start(all: StringArray<'static>) -> u8 {
     if let Err(error) = protect(&all) {
         return fail(&Log::default(), &error, FAILURE);
     }
+    act(&all)
+}
+
+/// Not a part of its caller, which would need three pages of stack before it starts anew.
+#[inline(never)]
+fn act(all: &StringArray) -> u8 {
     let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
     let args: Vec<OsString> = all.iter().skip(1).map(own).collect();
     // A wrong command line is told in the log that it names, because that is where engines look.
