@@ -39,10 +39,11 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
         warnings: config.warnings.clone(),
         ..Plan::default()
     };
+    plan.steps.reserve(expected(config));
     if !options.no_cgroup {
         plan.warnings
             .extend(cgroup::warnings(&config.linux.resources));
-        plan.steps = cgroup::steps(config, options, host)?;
+        plan.steps.extend(cgroup::steps(config, options, host)?);
     }
     plan.mount_label = labels::mount(&mut plan, config, host)?;
     namespaces::steps(&mut plan, config, host, options)?;
@@ -65,6 +66,13 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     process::create(&mut plan, config, host, options)?;
     hooks::later(&mut plan, config)?;
     Ok(plan)
+}
+
+/// About as many steps as the plan will have, so that its list is not copied while it grows.
+fn expected(config: &Config) -> usize {
+    let linux = &config.linux;
+    let paths = linux.masked_paths.len() + linux.readonly_paths.len();
+    40 + config.mounts.len() + linux.devices.len() + linux.sysctl.len() + paths
 }
 
 /// In somebody else's mount namespace the paths are not the host's. Root of a user namespace, as

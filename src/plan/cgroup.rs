@@ -178,7 +178,7 @@ pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Plan
         systemd::round_quota(&mut writes)?;
         let path = linux.cgroups_path.as_deref();
         let unit = systemd::unit(path, &options.id, &config.annotations, &writes, host)?;
-        (Phase::Parent, Step::SystemdUnit(unit))
+        (Phase::Parent, Step::SystemdUnit(Box::new(unit)))
     } else {
         let make = create(config, &options.id, host, cgroup, &writes)?;
         (Phase::Prepare, make)
@@ -189,11 +189,13 @@ pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Plan
         step,
     };
     let mut steps = vec![planned(phase, "linux.cgroupsPath", make)];
-    steps.extend(
-        writes
-            .into_iter()
-            .map(|write| planned(phase, &write.field.clone(), Step::CgroupWrite(write))),
-    );
+    steps.extend(writes.into_iter().map(|write| {
+        planned(
+            phase,
+            &write.field.clone(),
+            Step::CgroupWrite(Box::new(write)),
+        )
+    }));
     if is_privileged(host)
         && let Some(program) = devices::compile(&linux.resources.devices)?
     {

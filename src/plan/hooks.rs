@@ -115,7 +115,7 @@ fn push(
             timeout: hook.timeout,
             moment,
         };
-        plan.push(phase, &hook.field, Step::Hook(step));
+        plan.push(phase, &hook.field, Step::Hook(Box::new(step)));
     }
     Ok(())
 }

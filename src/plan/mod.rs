@@ -303,7 +303,7 @@ pub enum RootSwitch {
     Chroot,
 }
 
-/// One thing to do.
+/// One thing to do. What is large is boxed: a plan has dozens of steps, and most are small.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// mkdir below the cgroup2 mount; each parent gets the controllers in `cgroup.subtree_control`.
@@ -317,9 +317,9 @@ pub enum Step {
         required: bool,
     },
     /// A transient unit around the new process, and with it its cgroup: StartTransientUnit.
-    SystemdUnit(systemd::Unit),
+    SystemdUnit(Box<systemd::Unit>),
     /// One control file of the container's cgroup.
-    CgroupWrite(cgroup::Write),
+    CgroupWrite(Box<cgroup::Write>),
     /// BPF_PROG_ATTACH of a BPF_CGROUP_DEVICE program.
     DeviceProgram(devices::Program),
     /// chown of the delegated files to the container's root.
@@ -347,7 +347,7 @@ pub enum Step {
         hard: u64,
     },
     /// A hook of the runtime or of init, as its phase says.
-    Hook(HookStep),
+    Hook(Box<HookStep>),
     /// setns(2).
     JoinNamespace {
         kind: NamespaceKind,
@@ -390,9 +390,9 @@ pub enum Step {
         /// pivot_root(2) refuses a parent mount that is shared.
         private_parent: bool,
     },
-    Filesystem(Filesystem),
-    Bind(Bind),
-    Remount(Remount),
+    Filesystem(Box<Filesystem>),
+    Bind(Box<Bind>),
+    Remount(Box<Remount>),
     /// umount2(2) of what is mounted on a path of the container, without symbolic links in it.
     Unmount {
         target: CString,
@@ -455,7 +455,7 @@ pub enum Step {
     CheckCwd {
         path: CString,
     },
-    Credentials(Credentials),
+    Credentials(Box<Credentials>),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,
     /// The last capabilities of setting up go.

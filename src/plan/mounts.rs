@@ -44,13 +44,14 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) -> Result<()>
         }
         let step = match mount.bind {
             _ if mount.remount => remount(mount)?,
-            Some(recursive) => Step::Bind(bind(mount, recursive, config, host)?),
+            Some(recursive) => Step::Bind(Box::new(bind(mount, recursive, config, host)?)),
             None => match host_cgroups(mount, config, host)? {
-                Some(bind) => Step::Bind(bind),
+                Some(bind) => Step::Bind(Box::new(bind)),
                 None => {
                     let mut filesystem = filesystem(mount, plan, host)?;
                     filesystem.made_early = made_early(mount, config);
-                    Step::Filesystem(labelled(filesystem, mount, plan.mount_label.as_ref())?)
+                    let label = plan.mount_label.as_ref();
+                    Step::Filesystem(Box::new(labelled(filesystem, mount, label)?))
                 }
             },
         };
@@ -67,7 +68,7 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Res
     let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let source = c_path("NOTIFY_SOCKET", directory)?;
     let bind = host_bind(source, c"/run/notify".into(), set, config);
-    plan.push(Phase::Init, "NOTIFY_SOCKET", Step::Bind(bind));
+    plan.push(Phase::Init, "NOTIFY_SOCKET", Step::Bind(Box::new(bind)));
     Ok(())
 }
 
@@ -198,14 +199,14 @@ fn bind_propagation(mount: &Mount, config: &Config) -> Vec<Propagation> {
 fn remount(mount: &Mount) -> Result<Step> {
     let mut attrs = bind_attrs(mount, false);
     attrs.clear &= !attr::ATIME | mount.attrs.clear;
-    Ok(Step::Remount(Remount {
+    Ok(Step::Remount(Box::new(Remount {
         target: c_path(&mount.field, &mount.destination)?,
         bind: mount.bind.is_some(),
         attrs,
         flags: mount_flags(mount),
         data: c_string(&mount.field, mount.data.as_str())?,
         propagation: mount.propagation.clone(),
-    }))
+    })))
 }
 
 /// The `MS_*` flags of mount(2) for the plain words.

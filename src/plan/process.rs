@@ -98,7 +98,7 @@ pub(super) fn become_user(
     let cwd = c_path("process.cwd", &process.cwd)?;
     plan.push(Phase::Init, "process.cwd", Step::Cwd { path: cwd.clone() });
     labels::exec(plan, process, host)?;
-    let credentials = Step::Credentials(Credentials {
+    let credentials = Step::Credentials(Box::new(Credentials {
         uid: process.user.uid,
         gid: process.user.gid,
         groups: Some(process.user.additional_gids.clone()),
@@ -106,7 +106,7 @@ pub(super) fn become_user(
         capabilities: process.capabilities,
         last_capability: host.last_capability,
         keep_sys_admin: filter_needs_admin(config, process),
-    });
+    }));
     plan.push(Phase::Init, "process.user", credentials);
     if process.no_new_privileges {
         let step = Step::NoNewPrivileges;

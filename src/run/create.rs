@@ -116,7 +116,7 @@ fn first_state(request: &Request) -> State {
     let steps = &request.plan.steps;
     let cgroup = steps.iter().find_map(|planned| match &planned.step {
         Step::CreateCgroup { path, .. } => place(path, None),
-        Step::SystemdUnit(unit) => place(&unit.path, Some(unit.into())),
+        Step::SystemdUnit(unit) => place(&unit.path, Some(unit.as_ref().into())),
         _ => None,
     });
     State {
@@ -276,7 +276,7 @@ fn make_cgroup(
             (Step::SystemdUnit(unit), _) => {
                 let pid = first.map_or(0, |first| first.pid);
                 systemd::start(unit, pid)?;
-                undo.unit = Some(unit.into());
+                undo.unit = Some(unit.as_ref().into());
                 let whole = Cgroup::open_unit(mount, &unit.name, pid)?;
                 undo.cgroup = Some(match &unit.subgroup {
                     Some(name) => whole.descend(name, pid)?,

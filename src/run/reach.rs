@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::words;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bind, BindSource, Plan, Step};
+use crate::plan::{BindSource, Plan, Step};
 use crate::sys::{Fail, Sys, path};
 
 /// Opens the path of a step with the runtime's rights, in the mounts of the namespace that `root`
@@ -17,13 +17,14 @@ use crate::sys::{Fail, Sys, path};
 /// The path cannot be opened, or the step at `position` has none.
 pub fn open(plan: &Plan, position: u32, root: BorrowedFd) -> Result<OwnedFd> {
     let planned = plan.steps.get(position as usize);
+    let none = || Err(Fail::new("openat2", Errno::EPROTO));
     let opened = planned.map(|planned| match &planned.step {
         Step::BindRootfs { path, .. } => open_below(root, path, libc::O_DIRECTORY),
-        Step::Bind(Bind {
-            source: BindSource::Host(path),
-            ..
-        }) => open_below(root, path, 0),
-        _ => Err(Fail::new("openat2", Errno::EPROTO)),
+        Step::Bind(bind) => match &bind.source {
+            BindSource::Host(path) => open_below(root, path, 0),
+            BindSource::Rootfs(_) => none(),
+        },
+        _ => none(),
     });
     match (planned, opened) {
         (Some(planned), Some(opened)) => {
