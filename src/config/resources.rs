@@ -372,12 +372,14 @@ fn unified(
     files: &Option<HashMap<String, String>>,
     field: &str,
 ) -> Result<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
     for (name, value) in files.iter().flatten() {
         let field = format!("{field}[{name:?}]");
         check::no_nul(&field, value)?;
         if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
             return Err(Error::config(field, "not the name of a file in a cgroup"));
         }
+        out.insert(name.clone(), value.clone());
     }
-    Ok(files.clone().into_iter().flatten().collect())
+    Ok(out)
 }

@@ -71,8 +71,7 @@ impl Plan {
 
     /// The steps as they follow each other in time; the plan has them by phase.
     fn in_order(&self) -> Vec<&Planned> {
-        let mut steps: Vec<_> = self.steps.iter().collect();
-        steps.sort_by_key(|planned| match (planned.phase, &planned.step) {
+        let moment = |planned: &Planned| match (planned.phase, &planned.step) {
             (Phase::Prepare, _) => 0,
             // The intermediate process waits for its id maps.
             (Phase::Parent, Step::IdMap { .. }) if !self.enters_before_user => 1,
@@ -86,8 +85,9 @@ impl Plan {
             (Phase::Start, _) => 7,
             (Phase::Started, _) => 8,
             (Phase::Deleted, _) => 9,
-        });
-        steps
+        };
+        let at = |wanted| self.steps.iter().filter(move |step| moment(step) == wanted);
+        (0..10).flat_map(at).collect()
     }
 
     /// Without an intermediate process the runtime itself takes the steps around clone3(2) first.
