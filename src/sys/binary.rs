@@ -120,6 +120,8 @@ fn is_sealed(file: &OwnedFd) -> bool {
 }
 
 /// A copy in memory that nobody can change. memfd_create(2).
+// Rare, and its buffer would be touched by every start if it were a part of its caller.
+#[inline(never)]
 fn sealed_copy(file: OwnedFd) -> Sys<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     // Kernels before 6.3 do not know the flag that asks for an executable file.

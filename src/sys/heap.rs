@@ -32,7 +32,8 @@ pub struct Heap {
     state: UnsafeCell<State>,
 }
 
-#[repr(align(4096))]
+/// Aligned as a block and no more, so that its ends share pages with the program's other variables.
+#[repr(align(16))]
 struct Arena(UnsafeCell<[u8; ARENA]>);
 
 struct State {
