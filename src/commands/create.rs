@@ -1,5 +1,6 @@
 //! `create` and `run`.
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use super::bundle::{Loaded, options};
@@ -79,18 +80,25 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
     status
 }
 
-fn make(context: &Context, setup: &Setup, mode: Mode, runs: bool) -> Result<(Created, Plan)> {
+/// The config and the plan are never given back: the first process shares their pages, and to write
+/// to them would copy them.
+fn make(
+    context: &Context,
+    setup: &Setup,
+    mode: Mode,
+    runs: bool,
+) -> Result<(Created, ManuallyDrop<Plan>)> {
     let mut options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global));
     if std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) {
         let dir = context.root.container(&setup.id)?;
         options.notify = Some(dir.path.join(sd_notify::DIRECTORY));
     }
     check_preserved(options.preserved_fds)?;
-    let loaded = Loaded::read(&setup.bundle)?;
+    let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);
     check_terminal(&loaded.config, setup, mode)?;
     check_rootfs(&loaded.config.root.path)?;
     let host = Host::probe(loaded.config.labels())?;
-    let plan = loaded.plan(&host, &options)?;
+    let plan = ManuallyDrop::new(loaded.plan(&host, &options)?);
     for warning in &plan.warnings {
         context.log.warn(warning.as_str());
     }

@@ -1,5 +1,7 @@
 //! `exec`.
 
+use std::mem::ManuallyDrop;
+
 use super::create::check_preserved;
 use super::saved::Saved;
 use super::{Context, bundle};
@@ -16,8 +18,10 @@ use crate::state::Status;
 pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
     let (dir, state) = context.load(&args.id)?;
     check_status(state.status(&dir)?, args.ignore_paused)?;
-    let saved = Saved::read(&dir, &state)?;
+    // Never given back: the process shares their pages, and to write to them would copy them.
+    let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
     let (process, warnings) = process(&saved.config, args)?;
+    let process = ManuallyDrop::new(process);
     check_terminal(&process, args)?;
     let shape = Shape {
         no_pivot: false,
@@ -26,12 +30,8 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
     };
     let options = bundle::options(&args.id, &shape, super::CgroupDriver::Cgroupfs);
     check_preserved(options.preserved_fds)?;
-    let plan = plan::exec(
-        &saved.config,
-        &process,
-        &Host::probe(process.labels())?,
-        &options,
-    )?;
+    let host = Host::probe(process.labels())?;
+    let plan = ManuallyDrop::new(plan::exec(&saved.config, &process, &host, &options)?);
     for warning in warnings.iter().chain(&plan.warnings) {
         context.log.warn(warning.as_str());
     }
