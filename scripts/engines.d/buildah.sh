@@ -15,7 +15,7 @@ quick_run() {
 }
 full_terminal() {
   container=$(from_scratch)
-  script -qec "buildah run -t --runtime $binary --network none $container -- /bin/tty" /dev/null </dev/null | grep /dev/pts
+  on_terminal buildah run -t --runtime "$binary" --network none "$container" -- /bin/tty | grep /dev/pts
   buildah rm "$container"
 }
 full_volume_and_user() {

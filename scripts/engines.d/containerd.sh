@@ -48,8 +48,8 @@ quick_life() {
   ctr task ps life
   remove life
 }
-full_terminal() { script -qec "ctr run --runc-binary $binary --rm -t $image tty /bin/tty" /dev/null </dev/null | grep /dev/pts; }
-full_exec_terminal() { start terminal; script -qec "ctr task exec -t --exec-id t terminal /bin/tty" /dev/null </dev/null | grep /dev/pts; remove terminal; }
+full_terminal() { on_terminal ctr run --runc-binary "$binary" --rm -t "$image" tty /bin/tty | grep /dev/pts; }
+full_exec_terminal() { start terminal; on_terminal ctr task exec -t --exec-id t terminal /bin/tty | grep /dev/pts; remove terminal; }
 full_limits() {
   start limits --memory-limit 67108864 --cpus 0.5
   cgroup=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(ctr task ls | awk '$1 == "limits" { print $2 }')/cgroup")

@@ -25,14 +25,14 @@ full_run_by_name() { [ "$(run --runtime "$runtime" busybox:1 echo hello)" = hell
 quick_exit_status() { rc=0; run busybox:1 sh -c 'exit 7' || rc=$?; [ $rc = 7 ]; }
 quick_missing_program_is_127() { rc=0; run busybox:1 /nowhere || rc=$?; [ $rc = 127 ]; }
 full_unexecutable_program_is_126() { rc=0; run busybox:1 /etc/passwd || rc=$?; [ $rc = 126 ]; }
-quick_terminal() { script -qec 'docker run --rm -it --network none busybox:1 tty' /dev/null </dev/null | grep /dev/pts/0; }
+quick_terminal() { on_terminal docker run --rm -it --network none busybox:1 tty | grep /dev/pts/0; }
 full_stdin() { [ "$(echo word | docker run --rm -i --network none busybox:1 cat)" = word ]; }
 quick_life() {
   start life
   [ "$(docker exec life echo inside)" = inside ]
   rc=0; docker exec life sh -c 'exit 9' || rc=$?; [ $rc = 9 ]
   rc=0; docker exec life /nowhere || rc=$?; [ $rc = 127 ]
-  script -qec 'docker exec -it life tty' /dev/null </dev/null | grep /dev/pts/
+  on_terminal docker exec -it life tty | grep /dev/pts/
   docker exec -u 1000:1000 -w /data -e WORD=x life sh -c 'id -u; pwd; echo $WORD'
   docker stop -t 1 life; is_state life exited
   docker start life; is_state life running

@@ -7,12 +7,6 @@ is_root() { [ "$(id -u)" = 0 ]; }
 run() { podman run --rm --network none "$@"; }
 start() { local name=$1; shift; podman run -d --network none --name "$name" "$@"; }
 remove() { podman rm -f -t 0 "$1"; }
-# Runs a command on a terminal of its own. Its input stays open and empty: at an end, script types ^D into the terminal.
-on_terminal() {
-  local fifo status=0; fifo=$(mktemp -u); mkfifo "$fifo"
-  script -qec "$*" /dev/null <>"$fifo" || status=$?
-  rm "$fifo"; return "$status"
-}
 state() { podman inspect -f '{{.State.Status}}' "$1"; }
 is_state() { [ "$(state "$1")" = "$2" ]; }
 # The limits of a container as it sees them itself.

@@ -109,10 +109,7 @@ impl Cgroup {
 
     /// Removes the cgroup at `path`, unless somebody uses it: whether it is gone.
     pub fn remove_unused(path: &Path) -> bool {
-        match std::fs::remove_dir(path) {
-            Ok(()) => true,
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        }
+        tree::rmdir(path).is_ok()
     }
 
     /// Removes the cgroup and all below it. Its processes must be dead or dying; an error names

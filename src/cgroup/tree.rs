@@ -148,7 +148,8 @@ pub(super) fn remove(dir: &Path) -> std::result::Result<(), Errno> {
     rmdir(dir)
 }
 
-fn rmdir(dir: &Path) -> std::result::Result<(), Errno> {
+/// Removes one directory; a missing one is no error.
+pub(super) fn rmdir(dir: &Path) -> std::result::Result<(), Errno> {
     match std::fs::remove_dir(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(errno(&error)),
         _ => Ok(()),

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::sync::{self, Report};
 use super::{executable, id_map, reach, relay, words};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Phase, Plan, Planned, Step};
-use crate::sys::{Fail, file, process, socket};
+use crate::plan::{Phase, Plan, Step};
+use crate::sys::{Fail, binary, file, process, socket};
 
 /// The engine's sockets, connected before anything is made.
 pub struct Sockets {
@@ -64,7 +64,8 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
     for (_, planned) in plan.phase(phase) {
         match &planned.step {
             Step::OomScoreAdj(score) => {
-                write_proc(planned, pid, "oom_score_adj", &score.to_string())?;
+                file::write_proc(pid, "oom_score_adj", &score.to_string())
+                    .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
             }
             Step::Rlimit {
                 resource,
@@ -81,12 +82,6 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn write_proc(planned: &Planned, pid: i32, file: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/{pid}/{file}");
-    file::write(path.as_ref(), value.as_bytes())
-        .map_err(|fail| words::step_error(planned, fail.op, fail.errno))
 }
 
 /// A process that waits for the word to execute.
@@ -194,7 +189,11 @@ pub fn await_execve(
                 });
             }
             Ok(Some(_)) => {}
-            Ok(None) if executing => return Ok(()),
+            Ok(None) if executing => {
+                // The kernel's wait for it, while the program runs already.
+                drop(binary::take_mount());
+                return Ok(());
+            }
             Ok(None) => {
                 let message = "init died before it executed the process (possibly OOM-killed)";
                 return Err(Error::new(Kind::Setup, message));

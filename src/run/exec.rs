@@ -15,7 +15,7 @@ use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, State, Status};
-use crate::sys::{binary, pidfd, process};
+use crate::sys::{pidfd, process};
 
 /// What is executed where.
 pub struct ExecRequest<'a> {
@@ -105,7 +105,6 @@ fn set_up(
     };
     let plan = || Ok(request.plan.clone());
     await_execve(connection, plan, listener, connection_lost)?;
-    drop(binary::take_mount());
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
@@ -226,13 +225,6 @@ fn inherited(request: &ExecRequest, init: &OwnedFd, runtime: OwnedFd) -> Result<
             _ => None,
         });
     }
-    Ok(Inherited {
-        runtime,
-        listener: None,
-        lock: None,
-        own_mount: None,
-        opened,
-        procfs: None,
-        bundle: plan::c_path("bundle", &request.state.bundle)?,
-    })
+    let bundle = plan::c_path("bundle", &request.state.bundle)?;
+    Ok(Inherited::joining(runtime, opened, bundle))
 }

@@ -4,7 +4,6 @@
 //! own id. For the ids that /etc/subuid and /etc/subgid grant to a user, the set-user-id programs
 //! newuidmap and newgidmap write the map.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{IfMapDenied, Phase, Plan, Planned, Step, attr};
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Sys, path, socket};
+use crate::sys::{Fail, Sys, file, socket};
 
 /// Writes the id maps of the process's user namespace.
 ///
@@ -74,9 +73,8 @@ pub fn map_mount(plan: &Plan, position: u32, pid: i32, tree: BorrowedFd) -> Resu
 }
 
 fn user_namespace(pid: i32) -> Sys<OwnedFd> {
-    let path = CString::new(format!("/proc/{pid}/ns/user"))
-        .map_err(|_| Fail::new("open", Errno::EINVAL))?;
-    path::open(&path, libc::O_RDONLY)
+    let path = format!("/proc/{pid}/ns/user");
+    file::open(path.as_ref(), libc::O_RDONLY, 0)
 }
 
 /// A user namespace with these maps, of a process that ends at once.
@@ -91,10 +89,10 @@ fn made_for(planned: &Planned, uids: &str, gids: &str) -> Result<OwnedFd> {
             process::exit(0)
         }
         Cloned::Parent { pid, pidfd } => {
-            let made = write(pid, "gid_map", gids)
-                .and_then(|()| write(pid, "uid_map", uids))
-                .map_err(|error| Error::io(what(planned), "write an id map", &error))
-                .and_then(|()| user_namespace(pid).map_err(failed));
+            let made = file::write_proc(pid, "gid_map", gids)
+                .and_then(|()| file::write_proc(pid, "uid_map", uids))
+                .and_then(|()| user_namespace(pid))
+                .map_err(failed);
             drop(connection);
             process::wait(pidfd.as_fd()).map_err(failed)?;
             made
@@ -109,28 +107,21 @@ fn write_one(
     map: &str,
     if_denied: IfMapDenied,
 ) -> Result<()> {
-    let file = if group { "gid_map" } else { "uid_map" };
-    let Err(error) = write(pid, file, map) else {
+    let name = if group { "gid_map" } else { "uid_map" };
+    let failed = |fail: Fail| words::step_error(planned, fail.op, fail.errno);
+    let Err(fail) = file::write_proc(pid, name, map) else {
         return Ok(());
     };
-    let denied = error.raw_os_error() == Some(Errno::EPERM as i32);
     match if_denied {
-        IfMapDenied::DenySetgroups if denied => {
-            // Else a member of a group that is denied something could leave it (CVE-2014-8989).
-            write(pid, "setgroups", "deny").map_err(|error| told(planned, &error))?;
-            write(pid, file, map).map_err(|error| told(planned, &error))
+        // Else a member of a group that is denied something could leave it (CVE-2014-8989).
+        IfMapDenied::DenySetgroups if fail.errno == Errno::EPERM => {
+            file::write_proc(pid, "setgroups", "deny")
+                .and_then(|()| file::write_proc(pid, name, map))
+                .map_err(failed)
         }
-        IfMapDenied::Helper if denied => helper(planned, pid, group, map),
-        _ => Err(told(planned, &error)),
+        IfMapDenied::Helper if fail.errno == Errno::EPERM => helper(planned, pid, group, map),
+        _ => Err(failed(fail)),
     }
-}
-
-fn write(pid: i32, file: &str, value: &str) -> std::io::Result<()> {
-    std::fs::write(format!("/proc/{pid}/{file}"), value)
-}
-
-fn told(planned: &Planned, error: &std::io::Error) -> Error {
-    Error::io(what(planned), "write", error)
 }
 
 fn what(planned: &Planned) -> String {
@@ -145,7 +136,7 @@ fn helper(planned: &Planned, pid: i32, group: bool, map: &str) -> Result<()> {
     };
     let program = find(name).ok_or_else(|| {
         let message = format!("{}: {name} is not in PATH", what(planned));
-        Error::new(crate::error::Kind::Host, message).hint(
+        Error::new(Kind::Host, message).hint(
             "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
         )
     })?;
@@ -162,7 +153,7 @@ fn helper(planned: &Planned, pid: i32, group: bool, map: &str) -> Result<()> {
     let words = String::from_utf8_lossy(&ended.stderr);
     let message = format!("{}: {name}: {}", what(planned), words.trim());
     let hint = format!("{grants} must grant these ids to the user");
-    Err(Error::new(crate::error::Kind::Host, message).hint(hint))
+    Err(Error::new(Kind::Host, message).hint(hint))
 }
 
 fn find(name: &str) -> Option<PathBuf> {

@@ -24,15 +24,8 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
     // Nothing of the runtime may be looked at from inside while the process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
-    let inherited = Inherited {
-        runtime,
-        listener: None,
-        lock: None,
-        own_mount: None,
-        opened,
-        procfs: None,
-        bundle: plan::c_path("bundle", &state.bundle)?,
-    };
+    let bundle = plan::c_path("bundle", &state.bundle)?;
+    let inherited = Inherited::joining(runtime, opened, bundle);
     let first = clone::spawn(plan, inherited, None)
         .map_err(|(position, fail)| clone_error(plan, position, fail).context("mounts"))?;
     let spawned = match plan.intermediate {

@@ -11,7 +11,7 @@ use super::{notify, sync, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::{State, Status, open_process};
-use crate::sys::{Fail, binary, path, socket};
+use crate::sys::{Fail, path, socket};
 
 /// The name of init's socket in the container's state directory.
 pub const SOCKET: &std::ffi::CStr = c"start.sock";
@@ -53,9 +53,7 @@ pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Resu
 /// init is gone, or a step of the start failed.
 pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     let plan = || Ok(plan.clone());
-    start_on(&created.connection, &created.state, plan, connection_lost)?;
-    drop(binary::take_mount());
-    Ok(())
+    start_on(&created.connection, &created.state, plan, connection_lost)
 }
 
 fn start_on(

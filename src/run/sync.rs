@@ -115,8 +115,8 @@ impl Report {
             Self::Pid(pid) => (5, pid as u32, 0),
             Self::Failure(failure) => (6, failure.step, failure.errno as u32),
             Self::Reach(step) => (7, step, 0),
-            Self::MapIds(step) => (9, step, 0),
             Self::Listener(fd) => (8, fd as u32, 0),
+            Self::MapIds(step) => (9, step, 0),
         };
         let mut bytes = [0; REPORT_LENGTH];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -144,8 +144,8 @@ impl Report {
                 op: bytes.get(12..REPORT_LENGTH)?.try_into().ok()?,
             }),
             7 => Self::Reach(value),
-            9 => Self::MapIds(value),
             8 => Self::Listener(value as i32),
+            9 => Self::MapIds(value),
             _ => return None,
         })
     }

@@ -96,6 +96,17 @@ pub fn write(file: &Path, content: &[u8]) -> Sys<()> {
     path::write_all(opened.as_fd(), content)
 }
 
+/// Writes to a file of the process `pid` in /proc, in one write(2). proc(5).
+///
+/// # Errors
+/// `open` or `write` failed.
+pub fn write_proc(pid: i32, name: &str, content: &str) -> Sys<()> {
+    write(
+        Path::new(&format!("/proc/{pid}/{name}")),
+        content.as_bytes(),
+    )
+}
+
 /// unlink(2); a file that is missing is no error.
 ///
 /// # Errors

@@ -519,9 +519,9 @@ pub fn executed_name() -> Option<&'static CStr> {
 /// # Panics
 /// Standard streams belong to nobody.
 pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
-    assert!(fd > libc::STDERR_FILENO, "not a standard stream");
+    let adopted = fd > libc::STDERR_FILENO && is_inherited(fd);
     // SAFETY: the caller knows that no other part of the program has it: it was open before main.
-    is_inherited(fd).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    adopted.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Whether the caller has left this descriptor open for the program: everything that the program

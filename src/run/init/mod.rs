@@ -13,7 +13,7 @@ pub use user::become_root;
 mod root;
 mod user;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -43,10 +43,23 @@ pub struct Inherited {
     /// A procfs for init's own use that it could not make itself.
     pub procfs: Option<OwnedFd>,
     /// The bundle, as working directory of hooks that still see the host's paths.
-    pub bundle: std::ffi::CString,
+    pub bundle: CString,
 }
 
 impl Inherited {
+    /// What a process is given that joins a container: it is started by the runtime that makes it.
+    pub fn joining(runtime: OwnedFd, opened: Vec<Option<OwnedFd>>, bundle: CString) -> Self {
+        Self {
+            runtime,
+            listener: None,
+            lock: None,
+            own_mount: None,
+            opened,
+            procfs: None,
+            bundle,
+        }
+    }
+
     /// Closes everything else that the runtime had open. Close-on-exec is not enough: execve(2)
     /// resolves the path of the program while all is still open, so that `/proc/self/fd/N/../..`
     /// would lead to the host from a directory of the host (CVE-2024-21626).
