@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use crate::cli::{Global, LogLevel};
+use crate::cli::{LogFlags, LogLevel};
 use crate::error::{Error, Kind, Result};
 use crate::timestamp;
 
@@ -60,12 +60,12 @@ impl Default for Log {
 }
 
 impl Log {
-    /// The log that the global flags ask for.
+    /// The log that the flags ask for.
     ///
     /// # Errors
     /// [`Kind::Usage`]: an unknown format, or a target that cannot be opened.
-    pub fn open(global: &Global) -> Result<Self> {
-        let format = match global.log_format.as_deref() {
+    pub fn open(flags: &LogFlags) -> Result<Self> {
+        let format = match flags.log_format.as_deref() {
             None | Some("text") => Format::Text,
             Some("json") => Format::Json,
             Some(other) => {
@@ -73,12 +73,12 @@ impl Log {
                 return Err(Error::new(Kind::Usage, message).hint("use text or json"));
             }
         };
-        let level = match global.debug {
+        let level = match flags.debug {
             true => LogLevel::Debug,
-            false => global.log_level.unwrap_or_default(),
+            false => flags.log_level.unwrap_or_default(),
         };
         Ok(Self {
-            sink: match &global.log {
+            sink: match &flags.log {
                 Some(target) => Sink::open(target.as_bytes())?,
                 None => Sink::Stderr,
             },
@@ -260,16 +260,16 @@ mod tests {
     use std::path::PathBuf;
 
     /// A log that writes to a fresh file, and that file.
-    fn to_file(name: &str, change: impl FnOnce(&mut Global)) -> (Log, PathBuf) {
+    fn to_file(name: &str, change: impl FnOnce(&mut LogFlags)) -> (Log, PathBuf) {
         let path = std::env::temp_dir().join(format!("sampan-log-{}-{name}", std::process::id()));
         drop(std::fs::remove_file(&path));
-        let mut global = Global {
+        let mut flags = LogFlags {
             log: Some(path.clone().into()),
             log_format: Some("json".to_owned()),
-            ..Global::default()
+            ..LogFlags::default()
         };
-        change(&mut global);
-        (Log::open(&global).unwrap(), path)
+        change(&mut flags);
+        (Log::open(&flags).unwrap(), path)
     }
 
     fn take(path: &Path) -> String {
@@ -312,14 +312,14 @@ mod tests {
 
     #[test]
     fn levels_filter() {
-        let (log, path) = to_file("quiet", |global| global.log_level = Some(LogLevel::Error));
+        let (log, path) = to_file("quiet", |flags| flags.log_level = Some(LogLevel::Error));
         log.warn("hidden");
         log.debug(|| unreachable!());
         log.succeed();
         assert_eq!(take(&path), "");
-        let (log, path) = to_file("debug", |global| {
-            global.debug = true;
-            global.log_format = None;
+        let (log, path) = to_file("debug", |flags| {
+            flags.debug = true;
+            flags.log_format = None;
         });
         log.debug(|| "step 1".to_owned());
         assert!(take(&path).ends_with(" level=debug msg=\"step 1\"\n"));
@@ -335,20 +335,20 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_named() {
-        let global = Global {
+        let flags = LogFlags {
             log_format: Some("xml".to_owned()),
-            ..Global::default()
+            ..LogFlags::default()
         };
-        let error = Log::open(&global).unwrap_err().to_string();
+        let error = Log::open(&flags).unwrap_err().to_string();
         assert_eq!(
             error,
             "--log-format: unknown format \"xml\" (use text or json)"
         );
-        let global = Global {
+        let flags = LogFlags {
             log: Some("file:/nonexistent/log".into()),
-            ..Global::default()
+            ..LogFlags::default()
         };
-        let error = Log::open(&global).unwrap_err().to_string();
+        let error = Log::open(&flags).unwrap_err().to_string();
         assert_eq!(
             error,
             "--log: /nonexistent/log: open: no such file or directory"

@@ -67,7 +67,7 @@ fn protect(args: &StringArray) -> Result<(), Error> {
 }
 
 fn run(cli: Cli) -> u8 {
-    let log = match Log::open(&cli.global) {
+    let log = match Log::open(&cli.global.log) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error, FAILURE),
     };

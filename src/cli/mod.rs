@@ -65,6 +65,22 @@ pub struct Global {
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub log: LogFlags,
+
+    #[command(flatten)]
+    pub cgroups: CgroupFlags,
+
+    /// Tolerate what only root may do: true, false or auto.
+    ///
+    /// auto decides by the effective user id and the user namespace.
+    #[arg(long, value_name = "BOOL", value_parser = bool_or_auto)]
+    pub rootless: Option<Rootless>,
+}
+
+// Where a failure is told.
+#[derive(Args, Clone, Debug, Default)]
+pub struct LogFlags {
     /// Where to write the log: [file:]PATH, journald:ID or syslog:ID.
     ///
     /// A file is appended to. A command that fails adds exactly one error to it and also prints
@@ -83,7 +99,11 @@ pub struct Global {
     /// Log debug lines too; the same as --log-level debug
     #[arg(long)]
     pub debug: bool,
+}
 
+// Who makes the cgroup of a container.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct CgroupFlags {
     /// Let systemd manage the cgroups of the container.
     ///
     /// Each container gets a transient scope, and linux.cgroupsPath is SLICE:PREFIX:NAME. The
@@ -97,12 +117,6 @@ pub struct Global {
     /// disabled: nobody; the container stays in the cgroup of its caller.
     #[arg(long, value_name = "MANAGER", value_enum)]
     pub cgroup_manager: Option<CgroupManager>,
-
-    /// Tolerate what only root may do: true, false or auto.
-    ///
-    /// auto decides by the effective user id and the user namespace.
-    #[arg(long, value_name = "BOOL", value_parser = bool_or_auto)]
-    pub rootless: Option<Rootless>,
 }
 
 /// `--log-level`.
@@ -445,13 +459,13 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     }
 }
 
-/// The global flags that say where a failure to parse `args` is to be told.
-pub fn log_flags(args: &[OsString]) -> Global {
+/// The flags that say where a failure to parse `args` is to be told.
+pub fn log_flags(args: &[OsString]) -> LogFlags {
     let (log, format) = go::log_values(args);
-    Global {
+    LogFlags {
         log,
         log_format: format.and_then(|format| format.into_string().ok()),
-        ..Global::default()
+        ..LogFlags::default()
     }
 }
 

@@ -73,9 +73,9 @@ fn containerd_create() {
         cli.global.root.as_deref(),
         Some("/run/containerd/runc/k8s.io".as_ref())
     );
-    assert_eq!(cli.global.log.as_deref(), Some("/b/log.json".as_ref()));
-    assert_eq!(cli.global.log_format.as_deref(), Some("json"));
-    assert!(cli.global.debug && cli.global.systemd_cgroup);
+    assert_eq!(cli.global.log.log.as_deref(), Some("/b/log.json".as_ref()));
+    assert_eq!(cli.global.log.log_format.as_deref(), Some("json"));
+    assert!(cli.global.log.debug && cli.global.cgroups.systemd_cgroup);
     let Command::Create(create) = cli.command else {
         panic!()
     };
@@ -94,7 +94,10 @@ fn conmon_create() {
         "--log-format=json --log=/l --cgroup-manager disabled --root=/r create --bundle /b \
          --pid-file /p --preserve-fds 3 --no-new-keyring ID",
     );
-    assert_eq!(cli.global.cgroup_manager, Some(CgroupManager::Disabled));
+    assert_eq!(
+        cli.global.cgroups.cgroup_manager,
+        Some(CgroupManager::Disabled)
+    );
     assert_eq!(cli.global.root, Some("/r".into()));
     let Command::Create(create) = cli.command else {
         panic!()
@@ -120,9 +123,9 @@ fn go_spellings() {
          -d --keep=0 --console-socket= -bundle /b -f other.json --pidfd-socket=/p ID",
     );
     assert_eq!(cli.global.root, Some("/r".into()));
-    assert_eq!(cli.global.log.as_deref(), Some("/l".as_ref()));
+    assert_eq!(cli.global.log.log.as_deref(), Some("/l".as_ref()));
     assert_eq!(cli.global.rootless, Some(Rootless::Yes));
-    assert!(cli.global.debug && !cli.global.systemd_cgroup);
+    assert!(cli.global.log.debug && !cli.global.cgroups.systemd_cgroup);
     let Command::Run(run) = cli.command else {
         panic!()
     };
@@ -147,7 +150,7 @@ fn the_last_of_repeated_flags_wins() {
 fn values_may_begin_with_a_dash() {
     let cli = cli("--root -odd --log -log list");
     assert_eq!(cli.global.root, Some("-odd".into()));
-    assert_eq!(cli.global.log.as_deref(), Some("-log".as_ref()));
+    assert_eq!(cli.global.log.log.as_deref(), Some("-log".as_ref()));
 }
 
 #[test]

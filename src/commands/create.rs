@@ -88,7 +88,11 @@ fn make(
     mode: Mode,
     runs: bool,
 ) -> Result<(Created, ManuallyDrop<Plan>)> {
-    let mut options = options(&setup.id, &setup.shape, CgroupDriver::of(&context.global));
+    let mut options = options(
+        &setup.id,
+        &setup.shape,
+        CgroupDriver::of(&context.global.cgroups),
+    );
     if std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) {
         let dir = context.root.container(&setup.id)?;
         options.notify = Some(dir.path.join(sd_notify::DIRECTORY));

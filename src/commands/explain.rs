@@ -8,7 +8,11 @@ use crate::host::Host;
 
 /// Prints the plan, as text or as JSON. Its warnings are in it.
 pub fn explain(context: &Context, args: &Explain) -> Result<()> {
-    let options = options(&args.id, &args.shape, CgroupDriver::of(&context.global));
+    let options = options(
+        &args.id,
+        &args.shape,
+        CgroupDriver::of(&context.global.cgroups),
+    );
     let loaded = Loaded::read(&args.bundle)?;
     let plan = loaded.plan(&Host::probe(loaded.config.labels())?, &options)?;
     print(&match args.json {

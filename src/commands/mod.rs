@@ -23,7 +23,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::cgroup::Cgroup;
-use crate::cli::{CgroupManager, Cli, Command, Global};
+use crate::cli::{CgroupFlags, CgroupManager, Cli, Command, Global};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::state::{Dir, Root, State};
@@ -94,10 +94,10 @@ pub enum CgroupDriver {
 }
 
 impl CgroupDriver {
-    /// What the global flags ask for; for verbs that make a container. The others take it from the
+    /// What the flags ask for; for verbs that make a container. The others take it from the
     /// state, because engines do not repeat the flag.
-    pub fn of(global: &Global) -> Self {
-        match (global.cgroup_manager, global.systemd_cgroup) {
+    pub fn of(flags: &CgroupFlags) -> Self {
+        match (flags.cgroup_manager, flags.systemd_cgroup) {
             (Some(CgroupManager::Disabled), _) => Self::Disabled,
             (Some(CgroupManager::Systemd), _) | (_, true) => Self::Systemd,
             (Some(CgroupManager::Cgroupfs) | None, false) => Self::Cgroupfs,
@@ -186,10 +186,9 @@ mod tests {
     #[test]
     fn the_driver_is_told_by_either_flag() {
         let of = |systemd_cgroup, cgroup_manager| {
-            CgroupDriver::of(&Global {
+            CgroupDriver::of(&CgroupFlags {
                 systemd_cgroup,
                 cgroup_manager,
-                ..Global::default()
             })
         };
         assert_eq!(of(false, None), CgroupDriver::Cgroupfs);
