@@ -6,7 +6,7 @@
 //! virtual machines often have no counter of instructions. What follows execve(2) in a child is the
 //! container's own program and not counted; when the runtime replaces itself it is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CString, OsStr, c_char, c_int, c_uint, c_void};
 use std::io::{Error, Read as _, Result, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -30,13 +30,27 @@ const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
 /// A system call's stop, under PTRACE_O_TRACESYSGOOD.
 const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
 
-/// Runs the program, without input and output and with PATH as its only variable, until it ends;
-/// the count and its exit status. What it leaves behind runs on, untraced.
+/// What has been counted.
+#[derive(Debug, Default)]
+pub struct Counted {
+    pub count: u64,
+    /// The program's exit status.
+    pub status: i32,
+    /// With [`What::Instructions`]: the addresses of those that have run, each once, sorted. Only
+    /// of a program with fixed addresses do they mean something, and only its own are here.
+    pub code: Vec<u64>,
+}
+
+/// Fixed addresses are below; libraries, the vDSO and programs with random addresses above.
+const FIXED: u64 = 1 << 32;
+
+/// Runs the program, without input and output and with PATH as its only variable, until it ends.
+/// What it leaves behind runs on, untraced.
 ///
 /// # Errors
 ///
 /// fork(2), ptrace(2) or wait4(2) fails, or the program cannot be executed.
-pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<(u64, i32)> {
+pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<Counted> {
     let strings: Vec<CString> = argv
         .iter()
         .map(|arg| CString::new(arg.as_ref().as_bytes()))
@@ -49,32 +63,42 @@ pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<(u64, i32)> {
     match unsafe { libc::fork() } {
         -1 => Err(Error::last_os_error()),
         0 => {
-            let (count, status) = trace(what, &pointers).unwrap_or_else(|error| {
-                eprintln!("count: {error}");
-                (0, -1)
-            });
-            let _ =
-                teller.write_all(&[count.to_ne_bytes(), i64::from(status).to_ne_bytes()].concat());
+            match trace(what, &pointers) {
+                Ok(counted) => drop(teller.write_all(&encode(&counted))),
+                Err(error) => eprintln!("count: {error}"),
+            }
             // SAFETY: ends the process.
             unsafe { libc::_exit(0) }
         }
         tracer => {
             drop(teller);
-            let mut bytes = [0; 16];
-            let told = answer.read_exact(&mut bytes);
+            let mut bytes = Vec::new();
+            let told = answer.read_to_end(&mut bytes);
             // SAFETY: waits for a child of ours.
             unsafe { libc::waitpid(tracer, null_mut(), 0) };
             told?;
-            let [count, status] = [0, 8].map(|at| std::array::from_fn(|i| bytes[at + i]));
-            match i64::from_ne_bytes(status) {
-                status @ 0.. => Ok((u64::from_ne_bytes(count), status as i32)),
-                _ => Err(Error::other("the tracer has failed")),
-            }
+            decode(&bytes).ok_or_else(|| Error::other("the tracer has failed"))
         }
     }
 }
 
-fn trace(what: What, argv: &[*const c_char]) -> Result<(u64, i32)> {
+fn encode(counted: &Counted) -> Vec<u8> {
+    let words = [counted.count, counted.status as u64];
+    let words = words.iter().chain(&counted.code);
+    words.flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+fn decode(bytes: &[u8]) -> Option<Counted> {
+    let (words, _) = bytes.as_chunks();
+    let mut words = words.iter().map(|word| u64::from_ne_bytes(*word));
+    Some(Counted {
+        count: words.next()?,
+        status: words.next()? as i32,
+        code: words.collect(),
+    })
+}
+
+fn trace(what: What, argv: &[*const c_char]) -> Result<Counted> {
     let environment = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin".as_ptr(), null()];
     // On one processor tracer and traced take turns faster than on two.
     let mut here = [0u64; 16];
@@ -116,6 +140,8 @@ struct Tracer {
     /// Whether the runtime itself has been executed.
     begun: bool,
     count: u64,
+    /// Where instructions were counted.
+    code: BTreeSet<u64>,
     /// Who is traced.
     traced: HashSet<i32>,
 }
@@ -127,12 +153,13 @@ impl Tracer {
             root,
             begun: false,
             count: 0,
+            code: BTreeSet::new(),
             traced: HashSet::from([root]),
         }
     }
 
     /// Until the runtime has ended and whoever it has left waits for something.
-    fn follow(mut self) -> Result<(u64, i32)> {
+    fn follow(mut self) -> Result<Counted> {
         let mut end = None;
         loop {
             let mut status = 0;
@@ -141,10 +168,10 @@ impl Tracer {
             let pid = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | wait) };
             match (pid, end) {
                 (..0, None) => return Err(Error::last_os_error()),
-                (..0, Some(end)) => return Ok((self.count, end)),
+                (..0, Some(end)) => return Ok(self.ended(end)),
                 (0, Some(end)) if self.traced.iter().all(|pid| is_asleep(*pid)) => {
                     self.traced.iter().try_for_each(|pid| set_free(*pid))?;
-                    return Ok((self.count, end));
+                    return Ok(self.ended(end));
                 }
                 (0, _) => std::thread::yield_now(),
                 _ if libc::WIFSTOPPED(status) => {
@@ -160,6 +187,14 @@ impl Tracer {
         }
     }
 
+    fn ended(self, status: i32) -> Counted {
+        Counted {
+            count: self.count,
+            status,
+            code: self.code.into_iter().collect(),
+        }
+    }
+
     /// Counts a stop and lets the process go on.
     fn stopped(&mut self, pid: i32, signal: c_int, event: c_int) -> Result<()> {
         self.traced.insert(pid);
@@ -169,14 +204,25 @@ impl Tracer {
                 self.traced.remove(&pid);
                 return request(libc::PTRACE_DETACH, pid, 0);
             }
-            (libc::SIGTRAP, 0) if self.what == What::Instructions => {
-                self.count += u64::from(self.begun)
-            }
+            (libc::SIGTRAP, 0) if self.what == What::Instructions => self.step(pid),
             (SYSCALL_STOP, _) => self.count += u64::from(self.begun && is_entry(pid)?),
             (_, libc::PTRACE_EVENT_STOP) | (libc::SIGTRAP, _) => {}
             (signal, _) => return self.resume(pid, signal),
         }
         self.resume(pid, 0)
+    }
+
+    fn step(&mut self, pid: i32) {
+        if !self.begun {
+            return;
+        }
+        self.count += 1;
+        let place = std::mem::offset_of!(libc::user_regs_struct, rip);
+        // SAFETY: takes no pointers: the address is an offset into the registers.
+        let address = unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, pid, place, 0) } as u64;
+        if address < FIXED {
+            self.code.insert(address);
+        }
     }
 
     fn resume(&self, pid: i32, signal: c_int) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `bench-count instructions|syscalls FILE PROGRAM ARG…` runs the program and writes the count
-//! into FILE; its exit status is the program's. See [`bench::count`].
+//! into FILE; its exit status is the program's. `bench-count code FILE PROGRAM ARG…` writes the
+//! addresses of the instructions that have run, in hexadecimal, one a line. See [`bench::count`].
 
 use std::process::ExitCode;
 
@@ -7,18 +8,23 @@ use bench::count::{What, run};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    let [_, what, file, argv @ ..] = &args[..] else {
-        eprintln!("usage: bench-count instructions|syscalls FILE PROGRAM ARG…");
+    let [_, kind, file, argv @ ..] = &args[..] else {
+        eprintln!("usage: bench-count instructions|syscalls|code FILE PROGRAM ARG…");
         return ExitCode::from(2);
     };
-    let what = if what == "syscalls" {
+    let what = if kind == "syscalls" {
         What::Syscalls
     } else {
         What::Instructions
     };
-    match run(what, argv).and_then(|(count, status)| {
-        std::fs::write(file, count.to_string())?;
-        Ok(status)
+    match run(what, argv).and_then(|counted| {
+        let lines = counted.code.iter().map(|address| format!("{address:x}\n"));
+        let text = match kind.as_str() {
+            "code" => lines.collect(),
+            _ => counted.count.to_string(),
+        };
+        std::fs::write(file, text)?;
+        Ok(counted.status)
     }) {
         Ok(status) => ExitCode::from(status as u8),
         Err(error) => {
