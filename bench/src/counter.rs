@@ -12,10 +12,13 @@ fn main() -> ExitCode {
         eprintln!("usage: bench-count instructions|syscalls|code FILE PROGRAM ARG…");
         return ExitCode::from(2);
     };
-    let what = if kind == "syscalls" {
-        What::Syscalls
-    } else {
-        What::Instructions
+    let what = match kind.as_str() {
+        "syscalls" => What::Syscalls,
+        "instructions" | "code" => What::Instructions,
+        _ => {
+            eprintln!("bench-count: no {kind} to count");
+            return ExitCode::from(2);
+        }
     };
     match run(what, argv).and_then(|counted| {
         let lines = counted.code.iter().map(|address| format!("{address:x}\n"));

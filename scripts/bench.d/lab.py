@@ -32,7 +32,8 @@ def run(repo, target, options, sections, results):
         with open(os.path.join(stage, "guest"), "w", encoding="utf-8") as file:
             file.write(GUEST)
         words = ["--rounds", str(options.rounds), *sections]
-        call = [os.path.join(repo, "scripts/lab/run"), "--timeout", "1200", "--", "bash", "./guest", stage, *words]
+        machine = options.machine.split()
+        call = [os.path.join(repo, "scripts/lab/run"), "--timeout", "1200", *machine, "--", "bash", "./guest", stage, *words]
         status = subprocess.run(call, cwd=stage, check=False).returncode
         if status == 0 and results:
             shutil.copy(os.path.join(stage, "results.json"), results)

@@ -247,14 +247,31 @@ def waits(world, timer, rounds):
         yield verb, "RCU waits", columns.of(verb)
 
 
+@contextlib.contextmanager
+def memory_controller():
+    """The root cgroup gives it to its children meanwhile."""
+    path = "/sys/fs/cgroup/cgroup.subtree_control"
+    with open(path, encoding="utf-8") as file:
+        given = "memory" in file.read().split()
+    try:
+        switch(path, "+memory")
+    except OSError:
+        sys.exit("bench: the section charged takes the memory controller of cgroup v2: scripts/bench --lab charged")
+    try:
+        yield
+    finally:
+        if not given:
+            switch(path, "-memory")
+
+
+def switch(path, word):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(word)
+
+
 def charged(world, timer, rounds):
     """Takes the memory controller (--lab): what `create` has charged to the container's cgroup at most (memory.peak),
     and the smallest memory.max with which `true` still runs."""
-    try:
-        with open("/sys/fs/cgroup/cgroup.subtree_control", "w", encoding="utf-8") as file:
-            file.write("+memory")
-    except OSError:
-        sys.exit("bench: the section charged takes the memory controller of cgroup v2: scripts/bench --lab charged")
     default = bundles.default(world)
     columns = Columns(world)
 
@@ -264,7 +281,7 @@ def charged(world, timer, rounds):
         return bundles.Bundle(world, f"limit{limit}", config)
 
     for subject in world.subjects:
-        with columns.tries(subject):
+        with memory_controller(), columns.tries(subject):
             ident, bundle = world.new_id(), limited(512 << 20)
             timer.run(subject.create(bundle, ident))
             columns.add(subject, "peak", memory_peak(timer) / 1024)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 
-# Runtimes by name, in the order of columns; where each is looked for without name=path.
+# Runtimes by name, in the order of columns.
 KNOWN = ["sampan", "crun", "runc", "youki"]
 
 
@@ -20,13 +20,20 @@ class World:
         self.directory = tempfile.mkdtemp(prefix="bench.", dir=os.environ.get("BENCH_DIR", "/var/tmp"))
         self.state = os.path.join(self.directory, "state")
         self.programs = os.path.join(self.directory, "programs")
+        self.count = 0
+        try:
+            self.furnish(runtimes)
+        except BaseException:
+            self.close()
+            raise
+
+    def furnish(self, runtimes):
         os.mkdir(self.state)
         os.mkdir(self.programs)
-        self.sampan = self.install("sampan", runtimes.get("sampan", os.path.join(built, "sampan")))
-        self.floor = self.install("floor", os.path.join(built, "bench-floor"))
+        self.sampan = self.install("sampan", runtimes.get("sampan", os.path.join(self.built, "sampan")))
+        self.floor = self.install("floor", os.path.join(self.built, "bench-floor"))
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700", "state", self.state], check=True)
         self.subjects = [Floor(self)] + [Runtime(self, name, self.install(name, path)) for name, path in runtimes.items()]
-        self.count = 0
 
     def install(self, name, path):
         """A copy, written as a package is unpacked. A linker leaves its output in the page cache in small pieces, which
@@ -52,8 +59,11 @@ class World:
 
 def remove_cgroup(directory):
     """Kills what is in it and removes it, if that is done within a second."""
-    with open(os.path.join(directory, "cgroup.kill"), "w", encoding="utf-8") as file:
-        file.write("1")
+    try:
+        with open(os.path.join(directory, "cgroup.kill"), "w", encoding="utf-8") as file:
+            file.write("1")
+    except FileNotFoundError:
+        return None
     for _ in range(100):
         try:
             return os.rmdir(directory)
@@ -136,10 +146,10 @@ class Timer:
     def measured(self, *words):
         """Runs; the numbers by name. A failure ends the benchmark: its time would mean nothing."""
         answer = self.ask(*words)
-        try:
-            result = dict(zip(self.FIELDS, map(int, answer.split())))
-        except ValueError:
-            sys.exit(f"bench: {' '.join(words)}: {answer}")
+        fields = answer.split()
+        if len(fields) != len(self.FIELDS) or not all(field.isdigit() for field in fields):
+            sys.exit(f"bench: {' '.join(words)}: {answer or 'the timer has ended'}")
+        result = dict(zip(self.FIELDS, map(int, fields)))
         if result["status"] != 0:
             raise Failed(" ".join(words), result["status"], self.last_error())
         return result

@@ -25,7 +25,7 @@ pub fn check(result: c_long, what: &'static str) -> c_int {
     result as c_int
 }
 
-/// `syscall(2)` with an errno in place of -1: `Err(errno)`.
+/// syscall(2) as the C library has it: -1, and errno, for a failure.
 macro_rules! call {
     ($number:expr $(, $arg:expr)* $(,)?) => {{
         // SAFETY: each call site passes what its system call's manual page asks for; strings and
