@@ -25,10 +25,15 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     }
     let config = Config { mounts, ..config };
     mounts::steps(&mut plan, &config, host)?;
+    let pid_entered_early = !plan.intermediate;
     for planned in &mut plan.steps {
-        // The fallbacks are paths of the host, which is out of sight.
         if let Step::Filesystem(fs) = &mut planned.step {
+            // The fallbacks are paths of the host, which is out of sight.
             fs.if_denied = IfDenied::Fail;
+            // Made early, another file system would show a namespace of the runtime's.
+            if fs.fstype.as_c_str() != c"proc" || !pid_entered_early {
+                fs.made_early = None;
+            }
         }
     }
     for mount in config.mounts.iter().filter(|m| mounts::readonly_later(m)) {

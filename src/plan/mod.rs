@@ -168,9 +168,11 @@ pub struct Filesystem {
     pub data: CString,
     /// What to do when the kernel says EPERM or EBUSY.
     pub if_denied: IfDenied,
-    /// Made before init is there, with these `MOUNT_ATTR_*`, by a process that is in the joined
-    /// namespaces and has the rights of the runtime: a procfs shows the pid namespace of its maker
-    /// and a mqueue the ipc namespace, and a new user namespace lacks the rights over them.
+    /// Made before init is there, with these `MOUNT_ATTR_*` and the rights of the runtime: a procfs
+    /// shows the pid namespace of its maker and a mqueue the ipc namespace, and a new user namespace
+    /// lacks the rights over one that was joined. The process that makes it must be in that
+    /// namespace by then: for `create` it has joined all, for `mounts add` the pid namespace at most,
+    /// and so makes no mqueue.
     pub made_early: Option<u64>,
     /// The target must be a real directory, never a symbolic link: /proc and /sys are places that
     /// later steps and the container's masks rely on.

@@ -2,7 +2,8 @@
 //!
 //! `cases/NAME.json` has `about` (what it shows), `config` or `base` (another config: `minimal`,
 //! `default`, `rootless` or the name of a case), `set`, `remove` and `files` (changes by JSON
-//! pointer; the last takes the value from a file of the repository), `host` and `options`.
+//! pointer; the last takes the value from a file of the repository), `host` and `options`. With
+//! `add` the plan is that of adding these mounts to the container.
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ pub struct Case {
     pub config: Value,
     pub host: Host,
     pub options: Options,
+    /// Mounts that come to the container later.
+    add: Option<Value>,
 }
 
 impl Case {
@@ -38,11 +41,15 @@ impl Case {
             config: config(&file),
             host: host(file["host"].as_str().expect("a host")),
             options: options(&file["options"]),
+            add: file.get("add").cloned(),
         }
     }
 
     pub fn plan(&self) -> Result<Plan> {
-        plan(&self.config, &self.host, &self.options)
+        match &self.add {
+            None => plan(&self.config, &self.host, &self.options),
+            Some(mounts) => add_mounts(&self.config, mounts, &self.host),
+        }
     }
 
     /// What is kept: the plan as `explain` prints it, or the error.
@@ -62,6 +69,14 @@ impl Case {
 pub fn plan(config: &Value, host: &Host, options: &Options) -> Result<Plan> {
     let config = spec::config(config.to_string().as_bytes(), Path::new(BUNDLE))?;
     plan::build(&config, host, options)
+}
+
+/// As `mounts add` does it.
+fn add_mounts(config: &Value, mounts: &Value, host: &Host) -> Result<Plan> {
+    let bundle = Path::new(BUNDLE);
+    let config = spec::config(config.to_string().as_bytes(), bundle)?;
+    let (mounts, _) = spec::mounts(mounts.to_string().as_bytes(), bundle)?;
+    plan::add_mounts(config, mounts, host)
 }
 
 fn directory() -> PathBuf {

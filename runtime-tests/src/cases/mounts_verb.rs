@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::userns_fs::mapped;
 use crate::call::Output;
 use crate::container::Container;
 use crate::{Need, Sandbox, Test, tests};
@@ -17,6 +18,8 @@ pub const TESTS: &[Test] = tests![
     mounts_remove_wants_a_mount[Need::NotAPeer],
     mounts_remove_follows_no_link[Need::NotAPeer],
     mounts_of_a_stopped_container_are_refused[Need::NotAPeer],
+    an_added_mqueue_is_never_that_of_the_host[Need::NotAPeer],
+    an_added_procfs_is_that_of_a_joined_pid_namespace[Need::NotAPeer],
 ];
 
 fn mounts(t: &Sandbox, container: &Container, action: &str, list: Value) -> Output {
@@ -163,4 +166,34 @@ fn mounts_of_a_stopped_container_are_refused(t: &Sandbox) {
     container.stop();
     mounts(t, &container, "add", json!([tmpfs("/mnt")])).fails_with("not running");
     mounts(t, &container, "remove", json!([tmpfs("/mnt")])).fails_with("not running");
+}
+
+/// In a user namespace of its own, and in the namespace of `kind` of another container.
+fn launched_in<'a>(t: &'a Sandbox, kind: &str, holder: &Container) -> Container<'a> {
+    let path = format!("/proc/{}/ns/{kind}", holder.pid());
+    let container = mapped(t.bundle())
+        .without_namespace(kind)
+        .push("/linux/namespaces", json!({"type": kind, "path": path}))
+        .args(&["sleep", "1000"])
+        .container();
+    container.launch_ok();
+    container
+}
+
+fn an_added_mqueue_is_never_that_of_the_host(t: &Sandbox) {
+    let holder = launched(t);
+    let container = launched_in(t, "ipc", &holder);
+    let before = mount_table(&container);
+    let mqueue = json!([{"type": "mqueue", "source": "mqueue", "destination": "/mnt/queues"}]);
+    mounts(t, &container, "add", mqueue).fails_with("mounts[0]");
+    assert_eq!(mount_table(&container), before);
+}
+
+fn an_added_procfs_is_that_of_a_joined_pid_namespace(t: &Sandbox) {
+    let holder = launched(t);
+    let container = launched_in(t, "pid", &holder);
+    let proc = json!([{"type": "proc", "source": "proc", "destination": "/mnt/proc"}]);
+    mounts(t, &container, "add", proc).ok();
+    let told = container.exec(&["cat", "/mnt/proc/1/comm"]).ok();
+    told.prints("sleep");
 }
