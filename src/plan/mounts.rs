@@ -65,9 +65,13 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Res
     let Some(directory) = &options.notify else {
         return Ok(());
     };
-    let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let attrs = BindAttrs {
+        set: attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC,
+        ..BindAttrs::default()
+    };
+    let propagation = severing(config).into_iter().collect();
     let source = c_path("NOTIFY_SOCKET", directory)?;
-    let bind = host_bind(source, c"/run/notify".into(), set, config);
+    let bind = host_bind(source, c"/run/notify".into(), attrs, propagation);
     plan.push(Phase::Init, "NOTIFY_SOCKET", Step::Bind(Box::new(bind)));
     Ok(())
 }
@@ -183,17 +187,19 @@ fn bind_propagation(mount: &Mount, config: &Config) -> Vec<Propagation> {
     let severed = all
         .first()
         .is_some_and(|first| first.recursive && first.flag != libc::MS_SHARED);
-    if !severed && !rootfs::root_is_shared(config) && rootfs::has_mount_namespace(config) {
-        let flag = rootfs::propagation_flag(config);
-        all.insert(
-            0,
-            Propagation {
-                flag,
-                recursive: true,
-            },
-        );
+    if !severed && let Some(first) = severing(config) {
+        all.insert(0, first);
     }
     all
+}
+
+/// What takes a tree of the host to where the root propagation has taken everything else.
+fn severing(config: &Config) -> Option<Propagation> {
+    let severed = rootfs::has_mount_namespace(config) && !rootfs::root_is_shared(config);
+    severed.then(|| Propagation {
+        flag: rootfs::propagation_flag(config),
+        recursive: true,
+    })
 }
 
 fn remount(mount: &Mount) -> Result<Step> {
@@ -333,28 +339,27 @@ fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Result<Option<Bi
         Some(cgroups) if shows_host_cgroups(mount, config, host) => {
             let source = c_path(&mount.field, &cgroups.mount)?;
             let target = c_path(&mount.field, &mount.destination)?;
-            Ok(Some(host_bind(source, target, mount.attrs.set, config)))
+            let propagation = bind_propagation(mount, config);
+            let bind = host_bind(source, target, bind_attrs(mount, false), propagation);
+            Ok(Some(bind))
         }
         _ => Ok(None),
     }
 }
 
-/// A bind of one mount of the host that no element of `mounts` describes.
-fn host_bind(source: CString, target: CString, set: u64, config: &Config) -> Bind {
-    let severed = rootfs::has_mount_namespace(config) && !rootfs::root_is_shared(config);
-    let propagation = severed.then_some(Propagation {
-        flag: rootfs::propagation_flag(config),
-        recursive: true,
-    });
+/// A bind of one mount of the host that is no bind in `mounts`.
+fn host_bind(
+    source: CString,
+    target: CString,
+    attrs: BindAttrs,
+    propagation: Vec<Propagation>,
+) -> Bind {
     Bind {
         source: BindSource::Host(source),
         target,
         recursive: false,
-        attrs: BindAttrs {
-            set,
-            ..BindAttrs::default()
-        },
-        propagation: propagation.into_iter().collect(),
+        attrs,
+        propagation,
         id_map: None,
         on_proc: false,
     }

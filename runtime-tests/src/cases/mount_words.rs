@@ -17,12 +17,14 @@ pub const TESTS: &[Test] = tests![
     propagation_words_of_a_bind,
     recursive_propagation_reaches_submounts,
     rro_reaches_submounts,
+    rro_holds_beside_plain_words,
     rnosuid_rnodev_rnoexec_reach_submounts,
     recursive_words_clear,
     recursive_access_time_words,
     rnosymfollow_reaches_submounts,
     plain_ro_of_an_rbind_leaves_submounts,
     rro_on_a_file_system,
+    words_of_a_cgroup_mount_of_the_host,
     remount_changes_flags,
     remount_of_a_bind_changes_only_the_bind,
     file_system_data_is_passed,
@@ -230,6 +232,15 @@ fn rro_reaches_submounts(t: &Sandbox) {
     std::fs::write(tree.join("inner/file"), "").expect("the host's mounts stay writable");
 }
 
+fn rro_holds_beside_plain_words(t: &Sandbox) {
+    let tree = tree(t, MsFlags::empty(), MsFlags::empty());
+    for words in [["rro", "nosuid"], ["rw", "rro"], ["rro", "noatime"]] {
+        let (top, inner) = bind_with(t, &tree, json!(["rbind", words[0], words[1]]));
+        let both = top.has(&["ro"]) && inner.has(&["ro"]);
+        assert!(both, "{words:?}: {top:?} {inner:?}");
+    }
+}
+
 fn rnosuid_rnodev_rnoexec_reach_submounts(t: &Sandbox) {
     let tree = tree(t, MsFlags::empty(), MsFlags::empty());
     for word in ["nosuid", "nodev", "noexec"] {
@@ -286,6 +297,19 @@ fn plain_ro_of_an_rbind_leaves_submounts(t: &Sandbox) {
 fn rro_on_a_file_system(t: &Sandbox) {
     let mounts = tmpfs_with(t, &[&["rro", "rnoexec"]]);
     assert!(mounts[0].has(&["ro", "noexec"]), "{mounts:?}");
+}
+
+fn words_of_a_cgroup_mount_of_the_host(t: &Sandbox) {
+    let mount = json!({"destination": "/groups", "type": "cgroup", "source": "cgroup",
+        "options": ["rro", "noatime", "nosuid"]});
+    let bundle = t
+        .bundle()
+        .without_namespace("cgroup")
+        .mount(mount)
+        .args(&["cat", "/proc/self/mountinfo"]);
+    let output = bundle.container().run().ok();
+    let mount = mount_info::at(&output.stdout, "/groups");
+    assert!(mount.has(&["ro", "noatime", "nosuid"]), "{mount:?}");
 }
 
 fn remount_changes_flags(t: &Sandbox) {

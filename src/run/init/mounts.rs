@@ -287,7 +287,8 @@ fn mask_cwd(flags: u64) -> Sys<()> {
     )
 }
 
-/// Applies attributes and propagation to a tree: first the whole tree, then its top.
+/// Applies propagation and attributes to a tree: those of its top, then those of the whole, which
+/// thus hold whatever the plain words clear.
 pub fn change(
     tree: BorrowedFd,
     attrs: BindAttrs,
@@ -309,6 +310,19 @@ pub fn change(
         };
         mount::set_attr(tree, change, step.recursive && recursive)?;
     }
+    if attrs.set | attrs.clear != 0 {
+        let clear = match attrs.keep_source {
+            true => unlocked(tree, attrs)?,
+            false => attrs.clear,
+        };
+        let change = Change {
+            set: attrs.set,
+            clear,
+            propagation: together,
+            ..NO_CHANGE
+        };
+        mount::set_attr(tree, change, false)?;
+    }
     if attrs_recursive {
         let change = Change {
             set: attrs.recursive_set,
@@ -317,23 +331,7 @@ pub fn change(
         };
         mount::set_attr(tree, change, true)?;
     }
-    if attrs.set | attrs.clear == 0 {
-        return Ok(());
-    }
-    let mut clear = attrs.clear;
-    if attrs.keep_source {
-        clear = unlocked(tree, attrs)?;
-    }
-    mount::set_attr(
-        tree,
-        Change {
-            set: attrs.set,
-            clear,
-            propagation: together,
-            ..NO_CHANGE
-        },
-        false,
-    )
+    Ok(())
 }
 
 /// What may be cleared where the source's attributes are locked: nothing that the source has.
