@@ -17,7 +17,7 @@ fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
     let dir = context.root.container(id)?;
     let state = match State::load(&dir) {
         Ok(state) => state,
-        Err(error) if force => return remove_remains(&dir, &error),
+        Err(error) if force => return remove_remains(context, &dir, &error),
         Err(error) => return Err(error),
     };
     let status = state.status(&dir)?;
@@ -29,10 +29,14 @@ fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
 }
 
 /// Without a state there is a directory at most: a create that died at its very beginning has made
-/// nothing else.
-fn remove_remains(dir: &Dir, error: &Error) -> Result<()> {
+/// nothing else. A state of another version may name a process and a cgroup.
+fn remove_remains(context: &Context, dir: &Dir, error: &Error) -> Result<()> {
     match error.kind {
-        Kind::NotFound | Kind::Setup => dir.remove(),
+        Kind::NotFound => dir.remove(),
+        Kind::Setup => match State::salvage(dir) {
+            Some(state) => destroy(context, dir, &state),
+            None => dir.remove(),
+        },
         _ => Err(error.clone()),
     }
 }

@@ -1,7 +1,8 @@
 //! What is remembered of a container, and what is found out about it.
 //!
 //! ```text
-//! ROOT/ID/state.json   what later verbs must know, written once and atomically by `create`
+//! ROOT/ID/state.json   what later verbs must know; `create` writes it before it makes anything
+//!                      else, and again as more is known, each time as a whole
 //! ROOT/ID/config.json  the config's bytes, so that later changes to the bundle have no effect
 //! ROOT/ID/start.sock   the init process accepts here, from when it is set up until `start`; `run`
 //!                      needs none
@@ -11,6 +12,7 @@
 //! The status is computed, never stored: see [`Status`].
 
 mod root;
+mod salvage;
 mod status;
 
 use std::collections::BTreeMap;
@@ -63,14 +65,14 @@ pub struct State {
     /// The flags of `create` that later verbs must follow.
     #[serde(default)]
     pub options: Options,
-    /// What of the config later verbs carry out.
-    #[serde(default)]
+    /// What of the config later verbs carry out. It has no default: a state without it says nothing
+    /// of the process and the hooks.
     pub later: Later,
 }
 
 /// What the config has for later verbs to carry out: where there is nothing, they need not read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct Later {
     pub process: bool,
     pub start_container_hooks: bool,
@@ -403,6 +405,27 @@ mod tests {
             assert!(half.to_string().contains("delete --force"), "{half}");
             std::fs::write(claim.dir().state_file(), "{\"id\":").unwrap();
             assert_eq!(State::load(claim.dir()).unwrap_err().kind, Kind::Setup);
+            assert_eq!(State::salvage(claim.dir()), None);
+        });
+    }
+
+    #[test]
+    fn state_that_does_not_say_what_comes_later_is_broken_and_salvaged() {
+        in_root("salvage", |root| {
+            let claim = root.claim("one").unwrap();
+            let mut old = serde_json::to_value(sample()).unwrap();
+            old.as_object_mut().unwrap().remove("later").unwrap();
+            std::fs::write(claim.dir().state_file(), old.to_string()).unwrap();
+            let error = State::load(claim.dir()).unwrap_err();
+            let told = error.to_string();
+            assert!(
+                told.contains("later") && told.contains("delete --force"),
+                "{told}"
+            );
+            let salvaged = State::salvage(claim.dir()).unwrap();
+            assert!(salvaged.later.process && salvaged.later.poststop_hooks);
+            let later = sample().later;
+            assert_eq!(State { later, ..salvaged }, sample());
         });
     }
 

@@ -1,7 +1,9 @@
 //! kill and delete: what they reach, refuse and leave.
 
+use serde_json::{Value, json};
+
 use crate::container::reap;
-use crate::{Sandbox, Test, tests};
+use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     signals_arrive_by_name_and_number,
@@ -16,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     forced_delete_of_a_missing_container_succeeds,
     forced_delete_ends_every_process,
     id_is_free_after_delete,
+    forced_delete_follows_a_state_of_an_older_version[Need::NotAPeer],
 ];
 
 fn signals_arrive_by_name_and_number(t: &Sandbox) {
@@ -119,4 +122,27 @@ fn id_is_free_after_delete(t: &Sandbox) {
         container.delete_force().ok();
     }
     container.run().ok();
+}
+
+/// It has no word about hooks and the process, so no verb may take it for one that has none.
+fn forced_delete_follows_a_state_of_an_older_version(t: &Sandbox) {
+    let script = format!(": >{}", t.path("hook").display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let bundle = t.bundle().set("/hooks/poststop", hook);
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let (pid, cgroup) = (container.pid(), container.cgroup());
+    let file = t.root.join(&container.id).join("state.json");
+    let text = std::fs::read_to_string(&file).expect("the state");
+    let mut state: Value = serde_json::from_str(&text).expect("JSON");
+    let later = state.as_object_mut().expect("an object").remove("later");
+    assert!(later.is_some(), "{text}");
+    std::fs::write(&file, state.to_string()).expect("the state");
+    for verb in ["state", "delete"] {
+        container.verb(verb).fails_with("delete --force");
+    }
+    container.delete_force().ok();
+    assert_eq!(reap(pid), 137);
+    assert!(!cgroup.exists() && t.path("hook").exists());
+    container.verb("state").fails_with("does not exist");
 }
