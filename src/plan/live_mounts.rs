@@ -15,6 +15,7 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     let mut plan = enter(&config, host)?;
     plan.mount_label = labels::mount(&mut plan, &config, host)?;
     plan.all_mounts_or_none = true;
+    plan.reach_for_init = host.euid == 0 && config.linux.namespaces.user != Namespace::Inherit;
     for mount in &mounts {
         refuse_own(&config, mount)?;
         if mount.remount {

@@ -88,7 +88,8 @@ pub struct Plan {
     /// The runtime opens the host's paths for init, in init's mount namespace: the root of the
     /// container's user namespace may lack the reach, and a tree copied in the runtime's own
     /// namespace would lack the locks that keep the container from clearing the flags of its
-    /// mounts or uncovering what they hide. mount_namespaces(7).
+    /// mounts or uncovering what they hide. mount_namespaces(7). For mounts that come to a container
+    /// later another process takes init's part.
     pub reach_for_init: bool,
     /// Init's procfs for its own use is made early too, for the reason of
     /// [`Filesystem::made_early`].

@@ -6,7 +6,7 @@ use super::attend::{self, connection_lost};
 use super::clone;
 use super::create::clone_error;
 use super::init::Inherited;
-use super::prepare;
+use super::{locked, prepare};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{self, BindSource, Plan, Step};
@@ -20,9 +20,9 @@ use crate::sys::{process, socket};
 pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
     let init = state::open_process(state.pid, state.start_time)?
         .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
-    let opened = open(plan, host, &init)?;
-    // Nothing of the runtime may be looked at from inside while the process joins.
+    // Nothing of the runtime may be looked at from inside while a process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
+    let opened = open(plan, host, &init)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
     let bundle = plan::c_path("bundle", &state.bundle)?;
     let inherited = Inherited::joining(runtime, opened, bundle);
@@ -48,6 +48,9 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
 /// The sources as the host has them: inside, the same paths mean something else.
 fn open(plan: &Plan, host: &Host, init: &OwnedFd) -> Result<Vec<Option<OwnedFd>>> {
     let mut opened = prepare::open(plan, host)?;
+    if plan.reach_for_init {
+        locked::copy(plan, init, &mut opened)?;
+    }
     for (planned, opened) in plan.steps.iter().zip(&mut opened) {
         match &planned.step {
             Step::EnterContainer { .. } => {

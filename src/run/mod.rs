@@ -10,6 +10,7 @@ mod host_mount;
 mod id_map;
 pub mod init;
 mod live_mounts;
+mod locked;
 mod notify;
 mod place;
 mod prepare;

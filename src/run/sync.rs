@@ -63,6 +63,8 @@ pub enum Report {
     Pid(i32),
     /// Open the host's path of this step below the root that comes along, init's own.
     Reach(u32),
+    /// The source of this step comes along, copied by a process that does nothing else.
+    Tree(u32),
     /// Map the ids of the mount that comes along, that of this step.
     MapIds(u32),
     /// A step failed.
@@ -117,6 +119,7 @@ impl Report {
             Self::Reach(step) => (7, step, 0),
             Self::Listener(fd) => (8, fd as u32, 0),
             Self::MapIds(step) => (9, step, 0),
+            Self::Tree(step) => (10, step, 0),
         };
         let mut bytes = [0; REPORT_LENGTH];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -146,6 +149,7 @@ impl Report {
             7 => Self::Reach(value),
             8 => Self::Listener(value as i32),
             9 => Self::MapIds(value),
+            10 => Self::Tree(value),
             _ => return None,
         })
     }

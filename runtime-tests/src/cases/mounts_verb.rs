@@ -1,12 +1,13 @@
 //! mounts add and mounts remove: what a running container sees, what is refused, and what a
 //! failure leaves.
 
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
 use super::userns_fs::mapped;
 use crate::call::Output;
 use crate::container::Container;
-use crate::{Need, Sandbox, Test, tests};
+use crate::{Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     added_mounts_are_seen_and_removed[Need::NotAPeer],
@@ -20,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     mounts_of_a_stopped_container_are_refused[Need::NotAPeer],
     an_added_mqueue_is_never_that_of_the_host[Need::NotAPeer],
     an_added_procfs_is_that_of_a_joined_pid_namespace[Need::NotAPeer],
+    an_added_bind_keeps_what_the_host_locks[Need::NotAPeer],
 ];
 
 fn mounts(t: &Sandbox, container: &Container, action: &str, list: Value) -> Output {
@@ -196,4 +198,33 @@ fn an_added_procfs_is_that_of_a_joined_pid_namespace(t: &Sandbox) {
     mounts(t, &container, "add", proc).ok();
     let told = container.exec(&["cat", "/mnt/proc/1/comm"]).ok();
     told.prints("sleep");
+}
+
+/// As a bind of the config does in a user namespace: see `container_cannot_clear_a_locked_flag`.
+fn an_added_bind_keeps_what_the_host_locks(t: &Sandbox) {
+    mount_info::leave_host();
+    let source = t.path("source");
+    mount_info::tmpfs(&source, MsFlags::empty());
+    std::fs::create_dir(source.join("sub")).unwrap();
+    std::fs::write(source.join("sub/hidden"), "").unwrap();
+    mount_info::tmpfs(&source.join("sub"), MsFlags::empty());
+    let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount_info::change(&source, readonly);
+    let all = json!(["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);
+    let sets = json!({"bounding": all, "effective": all, "permitted": all});
+    let bundle = mapped(t.bundle()).set("/process/capabilities", sets);
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let before = mount_table(&container);
+    let list = json!([{"source": source, "destination": "/mnt", "options": ["rbind"]}]);
+    mounts(t, &container, "add", list.clone()).ok();
+    for script in [
+        "mount -o remount,bind,rw /mnt; grep -q '/mnt rw' /proc/self/mountinfo && echo cleared",
+        "umount /mnt/sub; ls -A /mnt/sub",
+    ] {
+        let told = container.exec(&["sh", "-c", script]);
+        assert_eq!(told.stdout, "", "{told}");
+    }
+    mounts(t, &container, "remove", list).ok();
+    assert_eq!(mount_table(&container), before);
 }

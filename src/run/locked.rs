@@ -1,0 +1,119 @@
+//! Trees of the host for a container that runs in a user namespace of its own.
+//!
+//! The kernel locks the flags of mounts, and what they hide, where a mount namespace is copied for
+//! another user namespace. The container's own is long there, and sees the host's mounts no more;
+//! a tree that is copied on the host has no locks. So a process enters the container's user
+//! namespace alone, copies the host's mounts into a namespace of its own, and the trees from there.
+//! mount_namespaces(7).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::init;
+use super::sync::{self, Report};
+use super::{attend::connection_lost, reach, words};
+use crate::config::NamespaceKind;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Bind, BindSource, Plan, Step};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Fail, Sys, mount, path, socket};
+
+/// Copies the host's trees that the plan binds, each with its attributes, for the container of the
+/// process `container`, a pidfd. They come to their steps' positions in `opened`.
+///
+/// # Errors
+/// The step whose source cannot be opened, copied or changed.
+pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut [Option<OwnedFd>]) -> Result<()> {
+    if sources(plan).next().is_none() {
+        return Ok(());
+    }
+    let (connection, childs) = socket::pair().map_err(connection_lost)?;
+    match process::clone3(0, None, false).map_err(connection_lost)? {
+        Cloned::Child => {
+            drop(connection);
+            if let Err((position, fail)) = send_all(plan, container, &childs) {
+                init::tell(&childs, position, fail, None);
+            }
+            process::exit(0)
+        }
+        Cloned::Parent { pidfd, .. } => {
+            drop(childs);
+            let received = receive_all(plan, &connection, opened);
+            // The child waits for a word, and ends when it sees that none will come.
+            drop(connection);
+            process::wait(pidfd.as_fd()).map_err(connection_lost)?;
+            received
+        }
+    }
+}
+
+/// The binds of the host's trees, with their positions.
+fn sources(plan: &Plan) -> impl Iterator<Item = (usize, &Bind)> {
+    let steps = plan.steps.iter().enumerate();
+    steps.filter_map(|(position, planned)| match &planned.step {
+        Step::Bind(bind) if matches!(bind.source, BindSource::Host(_)) => {
+            Some((position, bind.as_ref()))
+        }
+        _ => None,
+    })
+}
+
+/// The child's part. A failure that belongs to no bind is told as that of the first.
+fn send_all(
+    plan: &Plan,
+    container: &OwnedFd,
+    connection: &OwnedFd,
+) -> std::result::Result<(), (usize, Fail)> {
+    let first = sources(plan).next().map_or(0, |(position, _)| position);
+    let root = leave(container).map_err(|fail| (first, fail))?;
+    for (position, bind) in sources(plan) {
+        send_one(position, bind, &root, connection).map_err(|fail| (position, fail))?;
+    }
+    Ok(())
+}
+
+/// The root of a copy of the host's mounts, which the container's user namespace owns.
+fn leave(container: &OwnedFd) -> Sys<OwnedFd> {
+    process::setns(container.as_fd(), NamespaceKind::User.flag())?;
+    process::unshare(NamespaceKind::Mount.flag())?;
+    path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)
+}
+
+fn send_one(position: usize, bind: &Bind, root: &OwnedFd, connection: &OwnedFd) -> Sys<()> {
+    let connection = connection.as_fd();
+    Report::Reach(position as u32).send(connection, Some(root.as_fd()))?;
+    let source = sync::receive_opened(connection)?;
+    let tree = mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)?;
+    init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)?;
+    Report::Tree(position as u32).send(connection, Some(tree.as_fd()))
+}
+
+/// The runtime's part: it has the reach that the container's root may lack.
+fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut [Option<OwnedFd>]) -> Result<()> {
+    let connection = connection.as_fd();
+    let mut missing = sources(plan).count();
+    while missing > 0 {
+        match Report::receive(connection).map_err(connection_lost)? {
+            Some((Report::Reach(position), Some(root))) => {
+                let source = reach::open(plan, position, root.as_fd())?;
+                sync::send_opened(connection, source.as_fd()).map_err(connection_lost)?;
+            }
+            Some((Report::Tree(position), Some(tree))) => {
+                if let Some(place) = opened.get_mut(position as usize) {
+                    *place = Some(tree);
+                }
+                missing -= 1;
+            }
+            Some((Report::Failure(failure), _)) => return Err(words::failure(plan, &failure)),
+            Some(_) => {
+                return Err(connection_lost(Fail::new("recvmsg", Errno::EPROTO)));
+            }
+            None => {
+                let message = "the process that copies the sources of binds died";
+                return Err(Error::new(Kind::Setup, message));
+            }
+        }
+    }
+    Ok(())
+}
