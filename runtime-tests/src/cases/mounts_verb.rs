@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = tests![
     an_added_mqueue_is_never_that_of_the_host[Need::NotAPeer],
     an_added_procfs_is_that_of_a_joined_pid_namespace[Need::NotAPeer],
     an_added_bind_keeps_what_the_host_locks[Need::NotAPeer],
+    what_the_container_stacks_saves_no_mount[Need::NotAPeer],
 ];
 
 fn mounts(t: &Sandbox, container: &Container, action: &str, list: Value) -> Output {
@@ -227,4 +228,28 @@ fn an_added_bind_keeps_what_the_host_locks(t: &Sandbox) {
     }
     mounts(t, &container, "remove", list).ok();
     assert_eq!(mount_table(&container), before);
+}
+
+/// The many mounts before the wrong one give the container the time to mount on the first.
+fn what_the_container_stacks_saves_no_mount(t: &Sandbox) {
+    let script = ": >/tmp/ready; until grep -q ' /mnt/first ' /proc/self/mountinfo; do :; done
+        mount -t tmpfs top /mnt/first && : >/tmp/stacked; sleep 1000";
+    let all = json!(["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);
+    let sets = json!({"bounding": all, "effective": all, "permitted": all});
+    let bundle = t.bundle().set("/process/capabilities", sets);
+    let bundle = bundle.shell(script);
+    let rootfs = bundle.rootfs();
+    let container = bundle.container();
+    container.launch_ok();
+    t.eventually("the container looks", || rootfs.join("tmp/ready").exists());
+    let mut list = vec![tmpfs("/mnt/first")];
+    list.extend((0..300).map(|number| tmpfs(&format!("/mnt/{number}"))));
+    list.push(json!({"type": "tmpfs", "destination": "/mnt/b", "options": ["size=nonsense"]}));
+    mounts(t, &container, "add", Value::Array(list)).fails_with("mounts[301]");
+    let table = mount_table(&container);
+    let ours = table.lines().find(|line| line.contains("size=64k"));
+    assert_eq!(ours, None, "{table}");
+    if !rootfs.join("tmp/stacked").exists() {
+        t.skip("the container was too slow");
+    }
 }

@@ -12,6 +12,8 @@ use crate::sys::path::{self, Make};
 use crate::sys::{Fail, Sys};
 
 const PROC_MAGIC: i64 = 0x9fa0;
+/// A container that mounts faster than it is unmounted does not keep the runtime for ever.
+const STACK: usize = 1000;
 const NO_CHANGE: Change = Change {
     set: 0,
     clear: 0,
@@ -37,32 +39,12 @@ impl Init<'_> {
             Some(made_early) => mount::attach(made_early.as_fd(), target.as_fd()),
             None => mount::mount(&fs.source, c".", &fs.fstype, fs.flags, data),
         };
-        let top = match (mounted, &fs.if_denied) {
-            (Ok(()), _) => None,
-            (
-                Err(Fail {
-                    errno: Errno::EPERM | Errno::EBUSY,
-                    ..
-                }),
-                IfDenied::Bind(source),
-            ) => Some(bind_instead(source, target.as_fd(), fs.flags)?),
-            (
-                Err(Fail {
-                    errno: Errno::EPERM | Errno::EBUSY,
-                    ..
-                }),
-                IfDenied::BindOrMask(source),
-            ) => match bind_instead(source, target.as_fd(), fs.flags) {
-                Err(Fail {
-                    errno: Errno::ENOENT | Errno::EACCES,
-                    ..
-                }) => {
-                    mask_cwd(fs.flags)?;
-                    None
-                }
-                bound => Some(bound?),
-            },
-            (Err(fail), _) => return Err(fail),
+        let top = match mounted {
+            Ok(()) => None,
+            Err(fail) if matches!(fail.errno, Errno::EPERM | Errno::EBUSY) => {
+                instead(fs, target.as_fd(), fail)?
+            }
+            Err(fail) => return Err(fail),
         };
         if self.plan.all_mounts_or_none {
             let top = path::mounted_on(target.as_fd())?;
@@ -182,16 +164,15 @@ impl Init<'_> {
         }
     }
 
+    /// A file is taken off by its name, and stays where that leads elsewhere by now.
     fn take_off_one(&self, top: BorrowedFd, target: &CStr) -> Sys<()> {
+        if is_directory(top)? {
+            return take_off_stack(top);
+        }
         let (parent, name) = path::open_parent(self.root()?, target)?;
-        let found = path::open_at(
-            Some(parent.as_fd()),
-            &name,
-            libc::O_PATH | libc::O_NOFOLLOW,
-            0,
-        )?;
-        let same = path::mount_id(found.as_fd())? == path::mount_id(top)?;
-        if !same && !path::stat(top)?.is(libc::S_IFDIR) {
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let found = path::open_at(Some(parent.as_fd()), &name, flags, 0)?;
+        if path::mount_id(found.as_fd())? != path::mount_id(top)? {
             return Err(Fail::new("umount2", Errno::EINVAL));
         }
         take_off(parent.as_fd(), &name, top)
@@ -242,6 +223,21 @@ fn take_off(parent: BorrowedFd, name: &CStr, top: BorrowedFd) -> Sys<()> {
     mount::detach_name(name)
 }
 
+/// Unmounts the mount whose root the directory `top` is, and what the container has mounted on it:
+/// umount2(2) takes the uppermost of a stack.
+fn take_off_stack(top: BorrowedFd) -> Sys<()> {
+    for _ in 0..STACK {
+        let above = path::open_at(Some(top), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        // Nothing is above a mount that is attached nowhere.
+        if path::mount_id(above.as_fd())? == path::mount_id(top)? {
+            return Ok(());
+        }
+        path::fchdir(top)?;
+        mount::detach_cwd()?;
+    }
+    Err(Fail::new("umount2", Errno::EBUSY))
+}
+
 fn is_directory(fd: BorrowedFd) -> Sys<bool> {
     Ok(path::stat(fd)?.is(libc::S_IFDIR))
 }
@@ -265,7 +261,23 @@ fn data_with_mode(fs: &Filesystem, target: BorrowedFd) -> Sys<Option<CString>> {
     Ok(CString::new(data).ok())
 }
 
-/// The fallback of a file system that the kernel does not grant.
+/// The fallback of a file system that the kernel does not grant, `denied`: the root of the tree that
+/// is bound, if there is one.
+fn instead(fs: &Filesystem, target: BorrowedFd, denied: Fail) -> Sys<Option<OwnedFd>> {
+    let source = match &fs.if_denied {
+        IfDenied::Fail => return Err(denied),
+        IfDenied::Bind(source) | IfDenied::BindOrMask(source) => source,
+    };
+    match bind_instead(source, target, fs.flags) {
+        Err(Fail {
+            errno: Errno::ENOENT | Errno::EACCES,
+            ..
+        }) if matches!(fs.if_denied, IfDenied::BindOrMask(_)) => mask_cwd(fs.flags).map(|()| None),
+        bound => bound.map(Some),
+    }
+}
+
+/// Binds `source` with what of the `MS_*` flags a bind has.
 fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
     let tree = mount::clone_tree(None, source, true)?;
     // The MS_* and the MOUNT_ATTR_* bits of ro, nosuid, nodev and noexec are the same.
