@@ -15,7 +15,7 @@ use oci_spec::runtime as oci;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::{self, Config, Mount, Process, Resources};
+use crate::config::{self, Config, Mount, MountPoint, Process, Resources};
 use crate::error::{Error, Kind, Result};
 
 use objects::Objects;
@@ -59,8 +59,8 @@ pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
     Ok((resources, warnings))
 }
 
-/// The text of the file that `mounts add` and `mounts remove` take, checked for the bundle at the
-/// absolute path `bundle`: `mounts` alone. Warnings come second.
+/// The text of the file that `mounts add` takes, checked for the bundle at the absolute path
+/// `bundle`: `mounts` alone. Warnings come second.
 ///
 /// # Errors
 /// As [`config`].
@@ -68,6 +68,16 @@ pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
     let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
     let mounts = crate::config::mounts::list(&mounts, bundle, &mut warnings)?;
     Ok((mounts, warnings))
+}
+
+/// The destinations in the text of the file that `mounts remove` takes. Warnings come second.
+///
+/// # Errors
+/// As [`config`].
+pub fn mount_points(json: &[u8]) -> Result<(Vec<MountPoint>, Vec<String>)> {
+    let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
+    let points = crate::config::mounts::points(&mounts, &mut warnings)?;
+    Ok((points, warnings))
 }
 
 /// A document that can be loaded.

@@ -199,8 +199,8 @@ pub enum Command {
     /// Add mounts to a running container, or take them off.
     ///
     /// FILE has a JSON array of objects as in `mounts` of config.json. `add` makes all of them or
-    /// none. `remove` takes off what is mounted on their destinations, in the order of the array;
-    /// the destinations may have no symbolic links in them.
+    /// none. `remove` takes off what is mounted on their destinations, in the order of the array,
+    /// and reads nothing else of them; the destinations may have no symbolic links in them.
     Mounts(Mounts),
     /// Print statistics of a container and when it runs out of memory.
     ///

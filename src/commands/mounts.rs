@@ -20,13 +20,18 @@ pub fn mounts(context: &Context, args: &Mounts) -> Result<()> {
     let file = args.file.display().to_string();
     let text = std::fs::read(&args.file)
         .map_err(|error| Error::io(file.clone(), "open", &error).kind(Kind::Usage))?;
-    let (mounts, warnings) =
-        spec::mounts(&text, &state.bundle).map_err(|error| error.context(file))?;
+    let in_file = |error: Error| error.context(file);
     let config = Saved::read(&dir, &state)?.config;
     let host = Host::probe(config.labels())?;
-    let plan = match args.action {
-        MountsAction::Add => plan::add_mounts(config, mounts, &host)?,
-        MountsAction::Remove => plan::remove_mounts(&config, &mounts, &host)?,
+    let (plan, warnings) = match args.action {
+        MountsAction::Add => {
+            let (mounts, warnings) = spec::mounts(&text, &state.bundle).map_err(in_file)?;
+            (plan::add_mounts(config, mounts, &host)?, warnings)
+        }
+        MountsAction::Remove => {
+            let (points, warnings) = spec::mount_points(&text).map_err(in_file)?;
+            (plan::remove_mounts(&config, &points, &host)?, warnings)
+        }
     };
     for warning in warnings.iter().chain(&plan.warnings) {
         context.log.warn(warning.as_str());

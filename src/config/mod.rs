@@ -32,7 +32,7 @@ pub use linux::{
     Device, DeviceKind, IdMapping, Linux, Namespace, NamespaceKind, Namespaces, Personality,
     RootPropagation, TimeOffset,
 };
-pub use mounts::{Attrs, Mount, Propagation};
+pub use mounts::{Attrs, Mount, MountPoint, Propagation};
 pub use process::{Capabilities, ConsoleSize, Labels, Process, Rlimit, User};
 pub use resources::Resources;
 

@@ -210,6 +210,32 @@ pub fn list(
         .collect()
 }
 
+/// A path of the container on which something is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountPoint {
+    /// Where its mount stands in the list, as in `mounts[3]`.
+    pub field: String,
+    /// Absolute, lexically clean.
+    pub destination: PathBuf,
+}
+
+/// Takes the destinations of `mounts`, whatever else is said or missing there.
+///
+/// # Errors
+/// No destination, or a NUL byte in it.
+pub fn points(mounts: &[oci::Mount], warnings: &mut Vec<String>) -> Result<Vec<MountPoint>> {
+    let mounts = mounts.iter().enumerate();
+    mounts
+        .map(|(index, mount)| {
+            let field = format!("mounts[{index}]");
+            Ok(MountPoint {
+                destination: destination(&field, mount.destination(), warnings)?,
+                field,
+            })
+        })
+        .collect()
+}
+
 impl Mount {
     /// Checks one element of `mounts`.
     ///

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{IfDenied, Phase, Plan, Step, c_path, exec, labels, mounts};
-use crate::config::{Config, Mount, Namespace};
+use crate::config::{Config, Mount, MountPoint, Namespace};
 use crate::error::{Error, Result};
 use crate::host::Host;
 
@@ -17,7 +17,7 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     plan.all_mounts_or_none = true;
     plan.reach_for_init = host.euid == 0 && config.linux.namespaces.user != Namespace::Inherit;
     for mount in &mounts {
-        refuse_own(&config, mount)?;
+        refuse_own(&config, &mount.field, &mount.destination)?;
         if mount.remount {
             let field = format!("{}.options", mount.field);
             let message = "a remount changes a mount and adds none";
@@ -45,16 +45,16 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     Ok(plan)
 }
 
-/// The steps that take the mounts on the destinations of `mounts` off, in their order.
+/// The steps that take off what is mounted on `points`, in their order.
 ///
 /// # Errors
 /// A destination whose mount confines the container.
-pub fn remove_mounts(config: &Config, mounts: &[Mount], host: &Host) -> Result<Plan> {
+pub fn remove_mounts(config: &Config, points: &[MountPoint], host: &Host) -> Result<Plan> {
     let mut plan = enter(config, host)?;
-    for mount in mounts {
-        refuse_own(config, mount)?;
-        let target = c_path(&mount.field, &mount.destination)?;
-        plan.push(Phase::Init, &mount.field, Step::Unmount { target });
+    for point in points {
+        refuse_own(config, &point.field, &point.destination)?;
+        let target = c_path(&point.field, &point.destination)?;
+        plan.push(Phase::Init, &point.field, Step::Unmount { target });
     }
     plan.push(Phase::Init, "mounts", Step::WaitForStart);
     Ok(plan)
@@ -73,8 +73,7 @@ fn enter(config: &Config, host: &Host) -> Result<Plan> {
 
 /// The mounts that make the container what it is: without them, or with another on top, what is
 /// masked would show. What may not be taken off may not be added either, and the other way round.
-fn refuse_own(config: &Config, mount: &Mount) -> Result<()> {
-    let place = mount.destination.as_path();
+fn refuse_own(config: &Config, field: &str, place: &Path) -> Result<()> {
     let linux = &config.linux;
     let own = ["/", "/proc", "/sys", "/dev"].map(Path::new);
     let mut covered = linux.masked_paths.iter().chain(&linux.readonly_paths);
@@ -85,8 +84,5 @@ fn refuse_own(config: &Config, mount: &Mount) -> Result<()> {
         "{}: this mount confines the container and stays as it is",
         place.display()
     );
-    Err(Error::config(
-        format!("{}.destination", mount.field),
-        message,
-    ))
+    Err(Error::config(format!("{field}.destination"), message))
 }

@@ -11,7 +11,7 @@ use crate::{Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     added_mounts_are_seen_and_removed[Need::NotAPeer],
-    an_added_file_is_seen_and_removed[Need::NotAPeer],
+    an_added_file_is_seen_and_removed_by_its_place[Need::NotAPeer],
     mounts_of_a_created_container_are_changed[Need::NotAPeer],
     mounts_add_makes_all_or_none[Need::NotAPeer],
     mounts_add_names_a_missing_source[Need::NotAPeer],
@@ -77,15 +77,17 @@ fn added_mounts_are_seen_and_removed(t: &Sandbox) {
     assert_eq!(mount_table(&container), before);
 }
 
-fn an_added_file_is_seen_and_removed(t: &Sandbox) {
+fn an_added_file_is_seen_and_removed_by_its_place(t: &Sandbox) {
     let source = t.path("word");
     std::fs::write(&source, "a file").unwrap();
     let container = launched(t);
     let before = mount_table(&container);
-    let list = json!([bind(&source, "/mnt/word")]);
-    mounts(t, &container, "add", list.clone()).ok();
+    let list = json!([bind(&source, "/mnt/word"), tmpfs("/mnt/scratch")]);
+    mounts(t, &container, "add", list).ok();
     container.exec(&["cat", "/mnt/word"]).ok().prints("a file");
-    mounts(t, &container, "remove", list).ok();
+    let places = json!([{"destination": "/mnt/word"},
+        {"destination": "/mnt/scratch", "options": ["bind", "no-such-word"]}]);
+    mounts(t, &container, "remove", places).ok();
     assert_eq!(mount_table(&container), before);
 }
 
