@@ -1,6 +1,5 @@
 //! What the running kernel and the caller offer, probed once and then plain data.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, statfs};
@@ -48,9 +47,6 @@ pub struct CgroupHost {
 /// The floor: cgroup.kill, mount_setattr(2) and the rest of what has no other way here.
 const OLDEST_KERNEL: (u32, u32) = (5, 14);
 
-/// The inode of the initial user namespace, fixed since Linux 3.8 (PROC_USER_INIT_INO).
-const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
-
 const SELINUXFS: FsType = FsType(0xf97c_ff8c);
 
 impl Host {
@@ -61,7 +57,7 @@ impl Host {
             kernel: kernel()?,
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
-            in_user_namespace: in_user_namespace(),
+            in_user_namespace: process::in_user_namespace(),
             last_capability: process::last_capability(),
             cgroup: cgroup()?,
             apparmor: labels.apparmor && apparmor(),
@@ -103,11 +99,6 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(rest.len());
     Some((major.parse().ok()?, rest[..end].parse().ok()?))
-}
-
-/// Without /proc nothing else will work, and says so better.
-fn in_user_namespace() -> bool {
-    std::fs::metadata("/proc/self/ns/user").is_ok_and(|it| it.ino() != INITIAL_USER_NAMESPACE)
 }
 
 /// The one cgroup2 mount, alone or beside those of cgroup v1.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Kind, Result};
-use crate::sys::file;
+use crate::sys::{file, process};
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`: the sticky bit tells the cleaners of that
 /// directory (XDG Base Directory Specification) to leave it alone.
@@ -39,7 +39,7 @@ impl Root {
                 std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
                 || {
                     std::env::var_os("USER").is_none_or(|user| user != "root")
-                        && in_user_namespace()
+                        && process::in_user_namespace()
                 },
             )),
         }
@@ -171,12 +171,6 @@ fn clean(path: &Path) -> PathBuf {
         }
     }
     out
-}
-
-/// The initial user namespace maps every id to itself. Source: user_namespaces(7).
-fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// The id rule: `[A-Za-z0-9_+.-]+`, and neither `.` nor `..`.

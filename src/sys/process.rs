@@ -82,6 +82,15 @@ pub fn namespace_type(fd: BorrowedFd) -> Sys<i32> {
     check("ioctl(NS_GET_NSTYPE)", kind).map(|kind| kind as i32)
 }
 
+/// Whether this process is in a user namespace other than the initial one, whatever its maps are.
+/// Without /proc nothing else will work, and says so better: then this is no.
+pub fn in_user_namespace() -> bool {
+    /// The inode of the initial one, fixed since Linux 3.8 (PROC_USER_INIT_INO).
+    const INITIAL: u64 = 0xEFFF_FFFD;
+    let namespace = std::fs::metadata("/proc/self/ns/user");
+    namespace.is_ok_and(|it| std::os::unix::fs::MetadataExt::ino(&it) != INITIAL)
+}
+
 /// The highest capability that the kernel knows. PR_CAPBSET_READ of prctl(2).
 pub fn last_capability() -> u8 {
     let is_known = |number: u8| {

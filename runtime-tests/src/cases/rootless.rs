@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     every_verb_works_without_a_cgroup [SETPRIV],
     the_spec_for_ordinary_users_runs [SETPRIV],
     default_root_directory_is_below_the_runtime_directory [SETPRIV],
+    root_of_any_user_namespace_has_the_users_root_directory[Need::NotAPeer, Need::Program("unshare")],
     setgroups_is_denied_for_a_single_map [SETPRIV],
     no_user_namespace_is_refused [SETPRIV],
     additional_groups_are_refused [SETPRIV],
@@ -186,6 +187,21 @@ fn default_root_directory_is_below_the_runtime_directory(t: &Sandbox) {
     assert!(root.join(&container.id).is_dir(), "{}", root.display());
     call(&["delete", "--force", &container.id]).ok();
     assert!(!root.join(&container.id).exists());
+}
+
+/// Also where the map is that of the initial user namespace.
+fn root_of_any_user_namespace_has_the_users_root_directory(t: &Sandbox) {
+    let xdg = t.path("xdg");
+    fs::create_dir_all(xdg.join("sampan/half-made")).expect("a runtime directory");
+    let script = r#"unshare --user sh -c 'until grep -q . /proc/self/uid_map; do :; done; exec "$@"' sh "$@" &
+        while grep -q . /proc/$!/uid_map; do :; done
+        echo 0 0 4294967295 >/proc/$!/gid_map; echo 0 0 4294967295 >/proc/$!/uid_map; wait $!"#;
+    let call = t
+        .call("env")
+        .args(["--unset=USER", "sh", "-c", script, "sh"]);
+    let call = call.arg(&t.runtime).args(["state", "half-made"]);
+    let output = call.env("XDG_RUNTIME_DIR", &xdg).run();
+    output.fails_with(&xdg.display().to_string());
 }
 
 fn setgroups_is_denied_for_a_single_map(t: &Sandbox) {
