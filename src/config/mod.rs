@@ -104,9 +104,7 @@ impl Config {
             warnings,
         })
     }
-}
 
-impl Config {
     /// The modules that read labels of the config.
     #[must_use]
     pub fn labels(&self) -> Labels {

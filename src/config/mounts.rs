@@ -73,46 +73,31 @@ pub struct MountIdMap {
     pub gid_mappings: Vec<IdMapping>,
 }
 
-/// `MOUNT_ATTR_*` of mount_setattr(2). Source: linux/mount.h.
-mod attr {
-    pub const RDONLY: u64 = 0x01;
-    pub const NOSUID: u64 = 0x02;
-    pub const NODEV: u64 = 0x04;
-    pub const NOEXEC: u64 = 0x08;
-    /// The field of the atime mode; `RELATIME` is its zero.
-    pub const ATIME: u64 = 0x70;
-    pub const RELATIME: u64 = 0x00;
-    pub const NOATIME: u64 = 0x10;
-    pub const STRICTATIME: u64 = 0x20;
-    pub const NODIRATIME: u64 = 0x80;
-    pub const NOSYMFOLLOW: u64 = 0x20_0000;
-}
-
 /// The option words that mean attributes, each also with an `r` in front for the whole tree:
 /// word, bits, whether they are set or cleared.
 const ATTR_WORDS: &[(&str, u64, bool)] = &[
-    ("ro", attr::RDONLY, true),
-    ("rw", attr::RDONLY, false),
-    ("nosuid", attr::NOSUID, true),
-    ("suid", attr::NOSUID, false),
-    ("nodev", attr::NODEV, true),
-    ("dev", attr::NODEV, false),
-    ("noexec", attr::NOEXEC, true),
-    ("exec", attr::NOEXEC, false),
-    ("nodiratime", attr::NODIRATIME, true),
-    ("diratime", attr::NODIRATIME, false),
-    ("nosymfollow", attr::NOSYMFOLLOW, true),
-    ("symfollow", attr::NOSYMFOLLOW, false),
+    ("ro", libc::MOUNT_ATTR_RDONLY, true),
+    ("rw", libc::MOUNT_ATTR_RDONLY, false),
+    ("nosuid", libc::MOUNT_ATTR_NOSUID, true),
+    ("suid", libc::MOUNT_ATTR_NOSUID, false),
+    ("nodev", libc::MOUNT_ATTR_NODEV, true),
+    ("dev", libc::MOUNT_ATTR_NODEV, false),
+    ("noexec", libc::MOUNT_ATTR_NOEXEC, true),
+    ("exec", libc::MOUNT_ATTR_NOEXEC, false),
+    ("nodiratime", libc::MOUNT_ATTR_NODIRATIME, true),
+    ("diratime", libc::MOUNT_ATTR_NODIRATIME, false),
+    ("nosymfollow", libc::MOUNT_ATTR_NOSYMFOLLOW, true),
+    ("symfollow", libc::MOUNT_ATTR_NOSYMFOLLOW, false),
 ];
 
 /// The option words that choose or leave an atime mode: word, mode, chosen or left.
 const ATIME_WORDS: &[(&str, u64, bool)] = &[
-    ("noatime", attr::NOATIME, true),
-    ("atime", attr::NOATIME, false),
-    ("relatime", attr::RELATIME, true),
-    ("norelatime", attr::RELATIME, false),
-    ("strictatime", attr::STRICTATIME, true),
-    ("nostrictatime", attr::STRICTATIME, false),
+    ("noatime", libc::MOUNT_ATTR_NOATIME, true),
+    ("atime", libc::MOUNT_ATTR_NOATIME, false),
+    ("relatime", libc::MOUNT_ATTR_RELATIME, true),
+    ("norelatime", libc::MOUNT_ATTR_RELATIME, false),
+    ("strictatime", libc::MOUNT_ATTR_STRICTATIME, true),
+    ("nostrictatime", libc::MOUNT_ATTR_STRICTATIME, false),
 ];
 
 /// The option words of the superblock: word, `MS_*` flag, set or cleared.
@@ -173,10 +158,12 @@ impl Attrs {
 
     /// The kernel wants the whole field cleared before a mode is set.
     fn put_atime(&mut self, mode: u64, on: bool) {
-        self.clear |= attr::ATIME;
+        self.clear |= libc::MOUNT_ATTR__ATIME;
         match on {
-            true => self.set = self.set & !attr::ATIME | mode,
-            false if self.set & attr::ATIME == mode => self.set &= !attr::ATIME,
+            true => self.set = self.set & !libc::MOUNT_ATTR__ATIME | mode,
+            false if self.set & libc::MOUNT_ATTR__ATIME == mode => {
+                self.set &= !libc::MOUNT_ATTR__ATIME
+            }
             false => {}
         }
     }

@@ -85,6 +85,13 @@ pub struct Rlimit {
 /// The id that means "no id" to the kernel.
 const NO_ID: u32 = u32::MAX;
 
+/// Which security modules there are labels for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    pub apparmor: bool,
+    pub selinux: bool,
+}
+
 impl Process {
     /// Checks `process`, of `config.json` or of a file for `exec`.
     ///
@@ -124,16 +131,7 @@ impl Process {
             selinux_label: check::text("process.selinuxLabel", process.selinux_label().as_ref())?,
         })
     }
-}
 
-/// Which security modules there are labels for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
-    pub apparmor: bool,
-    pub selinux: bool,
-}
-
-impl Process {
     /// The modules that read the labels of the process.
     #[must_use]
     pub fn labels(&self) -> Labels {

@@ -24,7 +24,6 @@ pub use build::{Options, build};
 pub use exec::exec;
 pub use labels::{ExecLabel, Module};
 pub use live_mounts::{add_mounts, remove_mounts};
-pub use mounts::attr;
 
 use std::ffi::CString;
 use std::path::PathBuf;

@@ -11,26 +11,12 @@ use crate::config::{Config, Mount, Namespace, Propagation};
 use crate::error::{Error, Result};
 use crate::host::Host;
 
-/// `MOUNT_ATTR_*` of mount_setattr(2).
-pub mod attr {
-    pub const RDONLY: u64 = 0x1;
-    pub const NOSUID: u64 = 0x2;
-    pub const NODEV: u64 = 0x4;
-    pub const NOEXEC: u64 = 0x8;
-    /// The mask of the three access time modes, of which relatime is zero.
-    pub const ATIME: u64 = 0x70;
-    pub const NOATIME: u64 = 0x10;
-    pub const STRICTATIME: u64 = 0x20;
-    pub const NODIRATIME: u64 = 0x80;
-    pub const NOSYMFOLLOW: u64 = 0x20_0000;
-    /// Needs the descriptor of a user namespace.
-    pub const IDMAP: u64 = 0x10_0000;
-    /// What a list of plain words decides as a whole: words that are absent are cleared.
-    pub const PLAIN: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
-}
-
-/// Linux 5.10, missing in libc.
-pub(super) const MS_NOSYMFOLLOW: u64 = 256;
+/// What a list of plain words decides as a whole: words that are absent are cleared.
+const PLAIN: u64 = libc::MOUNT_ATTR_RDONLY
+    | libc::MOUNT_ATTR_NOSUID
+    | libc::MOUNT_ATTR_NODEV
+    | libc::MOUNT_ATTR_NOEXEC
+    | libc::MOUNT_ATTR_NOSYMFOLLOW;
 
 pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     for mount in &config.mounts {
@@ -66,7 +52,10 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Res
         return Ok(());
     };
     let attrs = BindAttrs {
-        set: attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC,
+        set: libc::MOUNT_ATTR_RDONLY
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC,
         ..BindAttrs::default()
     };
     let propagation = severing(config).into_iter().collect();
@@ -79,7 +68,10 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Res
 /// A tmpfs and /dev are filled before they become read-only.
 pub(super) fn readonly_later(mount: &Mount) -> bool {
     let fills = mount.fstype == "tmpfs" || mount.destination == Path::new("/dev");
-    mount.bind.is_none() && !mount.remount && fills && mount.attrs.set & attr::RDONLY != 0
+    mount.bind.is_none()
+        && !mount.remount
+        && fills
+        && mount.attrs.set & libc::MOUNT_ATTR_RDONLY != 0
 }
 
 /// The plain words of a bind decide its attributes as a whole, as a remount does: what they do not
@@ -89,14 +81,14 @@ fn bind_attrs(mount: &Mount, keep_source: bool) -> BindAttrs {
     let unnamed = if plain == 0 || keep_source {
         0
     } else {
-        attr::PLAIN & !mount.attrs.set
+        PLAIN & !mount.attrs.set
     };
     BindAttrs {
         set: mount.attrs.set,
         clear: unnamed | mount.attrs.clear,
         recursive_set: mount.recursive_attrs.set,
         recursive_clear: mount.recursive_attrs.clear,
-        asked_clear: mount.attrs.clear & attr::PLAIN,
+        asked_clear: mount.attrs.clear & PLAIN,
         keep_source,
     }
 }
@@ -204,7 +196,7 @@ fn severing(config: &Config) -> Option<Propagation> {
 
 fn remount(mount: &Mount) -> Result<Step> {
     let mut attrs = bind_attrs(mount, false);
-    attrs.clear &= !attr::ATIME | mount.attrs.clear;
+    attrs.clear &= !libc::MOUNT_ATTR__ATIME | mount.attrs.clear;
     Ok(Step::Remount(Box::new(Remount {
         target: c_path(&mount.field, &mount.destination)?,
         bind: mount.bind.is_some(),
@@ -218,14 +210,14 @@ fn remount(mount: &Mount) -> Result<Step> {
 /// The `MS_*` flags of mount(2) for the plain words.
 fn mount_flags(mount: &Mount) -> u64 {
     let table = [
-        (attr::RDONLY, libc::MS_RDONLY),
-        (attr::NOSUID, libc::MS_NOSUID),
-        (attr::NODEV, libc::MS_NODEV),
-        (attr::NOEXEC, libc::MS_NOEXEC),
-        (attr::NOATIME, libc::MS_NOATIME),
-        (attr::STRICTATIME, libc::MS_STRICTATIME),
-        (attr::NODIRATIME, libc::MS_NODIRATIME),
-        (attr::NOSYMFOLLOW, MS_NOSYMFOLLOW),
+        (libc::MOUNT_ATTR_RDONLY, libc::MS_RDONLY),
+        (libc::MOUNT_ATTR_NOSUID, libc::MS_NOSUID),
+        (libc::MOUNT_ATTR_NODEV, libc::MS_NODEV),
+        (libc::MOUNT_ATTR_NOEXEC, libc::MS_NOEXEC),
+        (libc::MOUNT_ATTR_NOATIME, libc::MS_NOATIME),
+        (libc::MOUNT_ATTR_STRICTATIME, libc::MS_STRICTATIME),
+        (libc::MOUNT_ATTR_NODIRATIME, libc::MS_NODIRATIME),
+        (libc::MOUNT_ATTR_NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
     ];
     let mut flags = mount.super_flags;
     for (bit, flag) in table {
@@ -233,7 +225,9 @@ fn mount_flags(mount: &Mount) -> u64 {
             flags |= flag;
         }
     }
-    if mount.attrs.clear & attr::ATIME != 0 && mount.attrs.set & attr::ATIME == 0 {
+    if mount.attrs.clear & libc::MOUNT_ATTR__ATIME != 0
+        && mount.attrs.set & libc::MOUNT_ATTR__ATIME == 0
+    {
         flags |= libc::MS_RELATIME;
     }
     flags

@@ -43,7 +43,8 @@ pub(super) fn has_mount_namespace(config: &Config) -> bool {
     config.linux.namespaces.mount != Namespace::Inherit
 }
 
-/// The propagation of everything in the new mount namespace.
+/// The propagation of everything in the new mount namespace: whether what the host mounts later
+/// shows up in the container, and the other way round. All but `shared` cuts the way back.
 pub(super) fn propagation_flag(config: &Config) -> u64 {
     match config.linux.rootfs_propagation {
         // An unbindable root could not be bound upon itself; it becomes unbindable at the end.
@@ -57,18 +58,13 @@ pub(super) fn root_is_shared(config: &Config) -> bool {
     has_mount_namespace(config) && config.linux.rootfs_propagation == Some(RootPropagation::Shared)
 }
 
-/// Whether what the host mounts later may show up in the container: everything but `shared`
-/// cuts the way back.
+/// The mount namespace gets its propagation, and the rootfs becomes a mount: what all mounts of the
+/// config need.
 pub(super) fn before_mounts(plan: &mut Plan, config: &Config) -> Result<()> {
     let path = c_path("root.path", &config.root.path)?;
     if has_mount_namespace(config) {
-        let flag = match config.linux.rootfs_propagation {
-            // An unbindable root could not be bound upon itself; it becomes unbindable at the end.
-            None | Some(RootPropagation::Slave | RootPropagation::Unbindable) => libc::MS_SLAVE,
-            Some(other) => other.flag(),
-        };
         let step = Step::RootPropagation {
-            flag,
+            flag: propagation_flag(config),
             recursive: true,
         };
         plan.push(Phase::Init, "linux.rootfsPropagation", step);

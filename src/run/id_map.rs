@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use super::words;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{IfMapDenied, Phase, Plan, Planned, Step, attr};
+use crate::plan::{IfMapDenied, Phase, Plan, Planned, Step};
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, socket};
@@ -65,7 +65,7 @@ pub fn map_mount(plan: &Plan, position: u32, pid: i32, tree: BorrowedFd) -> Resu
         Some((uids, gids)) => made_for(planned, uids, gids)?,
     };
     let change = Change {
-        set: attr::IDMAP,
+        set: libc::MOUNT_ATTR_IDMAP,
         userns_fd: namespace.as_raw_fd() as u64,
         ..Change::default()
     };

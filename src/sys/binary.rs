@@ -20,7 +20,6 @@ use super::process::{self, StringArray};
 use super::{Sys, path, tag};
 
 const EXE: &CStr = c"/proc/self/exe";
-const MOUNT_ATTR_RDONLY: u64 = 1;
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_SHRINK)
     .union(SealFlag::F_SEAL_GROW)
@@ -107,7 +106,7 @@ fn is_attached(exe: BorrowedFd) -> bool {
 fn readonly_mount(exe: BorrowedFd) -> Sys<OwnedFd> {
     let copy = mount::clone_tree(Some(exe), c"", false)?;
     let readonly = Change {
-        set: MOUNT_ATTR_RDONLY,
+        set: libc::MOUNT_ATTR_RDONLY,
         ..Change::default()
     };
     mount::set_attr(copy.as_fd(), readonly, false)?;

@@ -5,7 +5,6 @@ use std::fmt;
 
 use crate::config::Propagation;
 use crate::error::printable;
-use crate::plan::mounts::{MS_NOSYMFOLLOW, attr};
 use crate::plan::{BindAttrs, Capabilities};
 
 /// Text of the config, with control characters escaped.
@@ -88,7 +87,7 @@ pub fn mount_words(flags: u64) -> String {
             (libc::MS_NODIRATIME, "nodiratime"),
             (libc::MS_STRICTATIME, "strictatime"),
             (libc::MS_RELATIME, "relatime"),
-            (MS_NOSYMFOLLOW, "nosymfollow"),
+            (libc::MS_NOSYMFOLLOW, "nosymfollow"),
             (libc::MS_I_VERSION, "iversion"),
             (libc::MS_LAZYTIME, "lazytime"),
             (libc::MS_SILENT, "silent"),
@@ -98,23 +97,23 @@ pub fn mount_words(flags: u64) -> String {
 
 const fn attr_table() -> [(u64, &'static str); 8] {
     [
-        (attr::RDONLY, "ro"),
-        (attr::NOSUID, "nosuid"),
-        (attr::NODEV, "nodev"),
-        (attr::NOEXEC, "noexec"),
-        (attr::NOATIME, "noatime"),
-        (attr::STRICTATIME, "strictatime"),
-        (attr::NODIRATIME, "nodiratime"),
-        (attr::NOSYMFOLLOW, "nosymfollow"),
+        (libc::MOUNT_ATTR_RDONLY, "ro"),
+        (libc::MOUNT_ATTR_NOSUID, "nosuid"),
+        (libc::MOUNT_ATTR_NODEV, "nodev"),
+        (libc::MOUNT_ATTR_NOEXEC, "noexec"),
+        (libc::MOUNT_ATTR_NOATIME, "noatime"),
+        (libc::MOUNT_ATTR_STRICTATIME, "strictatime"),
+        (libc::MOUNT_ATTR_NODIRATIME, "nodiratime"),
+        (libc::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
     ]
 }
 
 pub fn attr_words(attrs: BindAttrs) -> String {
     let mut all = vec![words(attrs.set, attr_table())];
     let lists = [
-        (attrs.clear & !attr::ATIME, "-", ""),
+        (attrs.clear & !libc::MOUNT_ATTR__ATIME, "-", ""),
         (attrs.recursive_set, "", "r"),
-        (attrs.recursive_clear & !attr::ATIME, "-", "r"),
+        (attrs.recursive_clear & !libc::MOUNT_ATTR__ATIME, "-", "r"),
     ];
     for (bits, sign, prefix) in lists {
         let list = words(bits, attr_table());
@@ -129,7 +128,7 @@ pub fn attr_words(attrs: BindAttrs) -> String {
         (attrs.set, attrs.clear, "relatime"),
         (attrs.recursive_set, attrs.recursive_clear, "rrelatime"),
     ] {
-        if clear & attr::ATIME != 0 && set & attr::ATIME == 0 {
+        if clear & libc::MOUNT_ATTR__ATIME != 0 && set & libc::MOUNT_ATTR__ATIME == 0 {
             all.push(word.to_owned());
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 
 use super::Init;
-use crate::plan::{DeviceKind, Node, Symlink, attr};
+use crate::plan::{DeviceKind, Node, Symlink};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make, Stat};
 use crate::sys::{Fail, Sys};
@@ -136,7 +136,10 @@ impl Init<'_> {
             mount::fs_set(context.as_fd(), c"context", Some(label))?;
         }
         mount::fs_set(context.as_fd(), c"ro", None)?;
-        let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        let attrs = libc::MOUNT_ATTR_RDONLY
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC;
         let empty = mount::fs_mount(context.as_fd(), attrs)?;
         mount::attach(empty.as_fd(), target.as_fd())?;
         self.empty = Some(empty);
@@ -153,7 +156,7 @@ impl Init<'_> {
         };
         let tree = mount::clone_tree(Some(target.as_fd()), c"", true)?;
         let change = Change {
-            set: attr::RDONLY,
+            set: libc::MOUNT_ATTR_RDONLY,
             ..Change::default()
         };
         mount::set_attr(tree.as_fd(), change, true)?;
@@ -229,7 +232,7 @@ pub(super) fn host_null() -> Sys<OwnedFd> {
     }
     let mount = mount::clone_tree(Some(null.as_fd()), c"", false)?;
     let readonly = Change {
-        set: attr::RDONLY,
+        set: libc::MOUNT_ATTR_RDONLY,
         ..Change::default()
     };
     mount::set_attr(mount.as_fd(), readonly, false)?;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::{Init, copy_up};
-use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, IfDenied, Propagation, Remount, attr};
+use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, IfDenied, Propagation, Remount};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
 use crate::sys::{Fail, Sys};
@@ -281,7 +281,11 @@ fn instead(fs: &Filesystem, target: BorrowedFd, denied: Fail) -> Sys<Option<Owne
 fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
     let tree = mount::clone_tree(None, source, true)?;
     // The MS_* and the MOUNT_ATTR_* bits of ro, nosuid, nodev and noexec are the same.
-    let set = flags & (attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC);
+    let set = flags
+        & (libc::MOUNT_ATTR_RDONLY
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC);
     mount::set_attr(tree.as_fd(), Change { set, ..NO_CHANGE }, true)?;
     mount::attach(tree.as_fd(), target)?;
     Ok(tree)
@@ -350,10 +354,10 @@ pub fn change(
 /// mount_namespaces(7).
 fn unlocked(tree: BorrowedFd, attrs: BindAttrs) -> Sys<u64> {
     let table = [
-        (libc::ST_RDONLY, attr::RDONLY),
-        (libc::ST_NOSUID, attr::NOSUID),
-        (libc::ST_NODEV, attr::NODEV),
-        (libc::ST_NOEXEC, attr::NOEXEC),
+        (libc::ST_RDONLY, libc::MOUNT_ATTR_RDONLY),
+        (libc::ST_NOSUID, libc::MOUNT_ATTR_NOSUID),
+        (libc::ST_NODEV, libc::MOUNT_ATTR_NODEV),
+        (libc::ST_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
     ];
     let source = path::mount_flags(tree)?;
     for (flag, bit) in table {
@@ -362,5 +366,5 @@ fn unlocked(tree: BorrowedFd, attrs: BindAttrs) -> Sys<u64> {
         }
     }
     // The access time mode is replaced as a whole, so its mask stays.
-    Ok(attrs.clear & attr::ATIME)
+    Ok(attrs.clear & libc::MOUNT_ATTR__ATIME)
 }

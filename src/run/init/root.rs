@@ -90,7 +90,7 @@ impl Init<'_> {
     /// A mount that had to stay writable until everything in it was made.
     pub(super) fn mount_readonly(&self, target: &CStr) -> Sys<()> {
         let readonly = Change {
-            set: crate::plan::attr::RDONLY,
+            set: libc::MOUNT_ATTR_RDONLY,
             ..Change::default()
         };
         if target == c"/" {
