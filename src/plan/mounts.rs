@@ -1,5 +1,7 @@
 //! `mounts`.
 
+pub(super) mod types;
+
 use std::ffi::CString;
 use std::path::Path;
 
