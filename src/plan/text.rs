@@ -1,5 +1,6 @@
 //! The plan in words: for `explain`, and for the sentence that names a failed step.
 
+mod parts;
 mod step;
 mod words;
 

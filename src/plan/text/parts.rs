@@ -1,0 +1,256 @@
+//! The words of the steps that have many.
+
+use std::fmt;
+
+use super::words::{
+    attr_words, capability_words, lossy, mount_words, propagation_words, quoted, write_words,
+};
+use crate::config::DeviceKind;
+use crate::plan::{
+    Bind, BindAttrs, BindSource, Credentials, ExecLabel, Filesystem, HookStep, IfDenied, Module,
+    Node, Remount, RootSwitch, Symlink, systemd,
+};
+
+/// The controllers that a cgroup needs, and those that it is wanted to have.
+pub(super) fn write_controllers(
+    f: &mut fmt::Formatter<'_>,
+    needed: &[String],
+    optional: &[String],
+) -> fmt::Result {
+    for (names, before) in [(needed, " with"), (optional, ", if possible with")] {
+        if !names.is_empty() {
+            write!(f, "{before} {}", names.join(" "))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) const fn map_file(group: bool) -> &'static str {
+    if group { "gid_map" } else { "uid_map" }
+}
+
+/// The lines of a file in /proc, one behind the other.
+pub(super) fn one_line(text: &str) -> String {
+    text.trim().replace('\n', ", ")
+}
+
+pub(super) fn write_exec_label(f: &mut fmt::Formatter<'_>, exec: &ExecLabel) -> fmt::Result {
+    let (module, file) = match exec.module {
+        Module::AppArmor => ("AppArmor profile", "apparmor/exec"),
+        Module::Selinux => ("SELinux label", "exec"),
+    };
+    let label = lossy(&exec.label);
+    write!(f, "write {module} {label} to /proc/self/attr/{file}")
+}
+
+pub(super) fn write_remount(f: &mut fmt::Formatter<'_>, remount: &Remount) -> fmt::Result {
+    let kind = if remount.bind { "bind of " } else { "" };
+    write!(f, "remount {kind}{}", lossy(&remount.target))?;
+    let words = if remount.bind {
+        attr_words(remount.attrs)
+    } else {
+        mount_words(remount.flags)
+    };
+    let propagation = propagation_words(&remount.propagation);
+    write_words(f, &[words, lossy(&remount.data), propagation])
+}
+
+pub(super) fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fmt::Result {
+    let (path, target) = (lossy(&symlink.path), lossy(&symlink.target));
+    write!(f, "symlink {path} to {target}")?;
+    detail_if(f, symlink.if_target_exists, ", if that exists")?;
+    let in_the_way = if symlink.replace {
+        "replacing"
+    } else {
+        "unless there is"
+    };
+    detail(f, format_args!(", {in_the_way} what is there"))
+}
+
+pub(super) fn write_switch(
+    f: &mut fmt::Formatter<'_>,
+    kind: RootSwitch,
+    shared: bool,
+) -> fmt::Result {
+    f.write_str(match kind {
+        RootSwitch::Pivot => "pivot_root to the rootfs",
+        RootSwitch::Move => "move the rootfs to / and chroot",
+        RootSwitch::Chroot => "chroot to the rootfs",
+    })?;
+    let slave = ", the old root made a slave before it goes";
+    let is_slave = shared && kind == RootSwitch::Pivot;
+    detail_if(f, is_slave, slave)
+}
+
+pub(super) fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
+    write!(f, "start systemd unit {} around the process", unit.name)?;
+    if let systemd::Manager::User { uid } = unit.manager {
+        write!(f, ", of the manager of user {uid}")?;
+    }
+    if let Some(name) = &unit.subgroup {
+        write!(f, ", in a cgroup {name} of its own")?;
+    }
+    for (index, property) in unit.properties.iter().enumerate() {
+        let before = if index == 0 { ", with" } else { "" };
+        detail(
+            f,
+            format_args!("{before} {}={}", property.name, property.value),
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Result {
+    write!(f, "mount {}", lossy(&mount.fstype))?;
+    if has_device(mount) {
+        write!(f, " of {}", lossy(&mount.source))?;
+    }
+    write!(f, " on {}", lossy(&mount.target))?;
+    let recursive = BindAttrs {
+        recursive_set: mount.recursive_set,
+        recursive_clear: mount.recursive_clear,
+        ..BindAttrs::default()
+    };
+    let copy_up = if mount.copy_up { "tmpcopyup" } else { "" };
+    write_words(
+        f,
+        &[
+            mount_words(mount.flags),
+            lossy(&mount.data),
+            attr_words(recursive),
+            copy_up.to_owned(),
+            propagation_words(&mount.propagation),
+        ],
+    )?;
+    let early = mount.made_early.is_some();
+    detail_if(f, early, ", made in the joined namespaces")?;
+    let mode = ", with the mode of the directory below";
+    detail_if(f, mount.inherit_mode, mode)?;
+    match &mount.if_denied {
+        IfDenied::Bind(path) => detail(f, format_args!(", if denied bind {}", lossy(path))),
+        IfDenied::BindOrMask(path) => {
+            detail(f, format_args!(", if denied bind {} or mask", lossy(path)))
+        }
+        IfDenied::Fail => Ok(()),
+    }
+}
+
+pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
+    let (source, place) = match &bind.source {
+        BindSource::Host(path) => (path, ""),
+        BindSource::Rootfs(path) => (path, " from the rootfs"),
+    };
+    let word = if bind.recursive { "rbind" } else { "bind" };
+    write!(
+        f,
+        "{word} {}{place} on {}",
+        lossy(source),
+        lossy(&bind.target)
+    )?;
+    write_words(
+        f,
+        &[attr_words(bind.attrs), propagation_words(&bind.propagation)],
+    )?;
+    if bind.attrs.keep_source {
+        detail(f, format_args!(", the source's other flags stay"))?;
+    }
+    let Some(map) = &bind.id_map else {
+        return Ok(());
+    };
+    detail(f, format_args!(", ids mapped"))?;
+    if map.recursive {
+        detail(f, format_args!(" below too"))?;
+    }
+    match &map.maps {
+        None => detail(f, format_args!(" as in the user namespace"))?,
+        Some((uids, gids)) => {
+            detail(
+                f,
+                format_args!(": users {}; groups {}", one_line(uids), one_line(gids)),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
+    let path = lossy(&node.path);
+    let (kind, name) = match node.kind {
+        DeviceKind::Char => ("c", "device"),
+        DeviceKind::Block => ("b", "device"),
+        DeviceKind::Fifo => return write!(f, "mkfifo {path} mode {:04o}", node.mode),
+    };
+    if node.bind {
+        write!(f, "bind host {name} {path}")
+    } else {
+        write!(
+            f,
+            "mknod {path} {kind} {}:{} mode {:04o}",
+            node.major, node.minor, node.mode
+        )
+    }
+}
+
+pub(super) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Result {
+    write!(f, "run {} hook {}", hook.moment.name(), lossy(&hook.path))?;
+    if let Some(timeout) = hook.timeout {
+        write!(f, " within {} s", timeout.as_secs())?;
+    }
+    if hook.args != [hook.path.clone()] {
+        detail(f, format_args!(", argv {}", quoted(&hook.args)))?;
+    }
+    match &hook.env {
+        Some(env) => detail(f, format_args!(", variables: {}", env.len())),
+        None => detail(f, format_args!(", the runtime's environment")),
+    }
+}
+
+pub(super) fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
+    write!(f, "become user {}:{}", user.uid, user.gid)?;
+    match user.groups.as_deref() {
+        None => f.write_str(" and keep the groups")?,
+        Some([]) => {}
+        Some(groups) => {
+            let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
+            write!(f, " groups {}", groups.join(","))?;
+        }
+    }
+    let capabilities = capability_words(&user.capabilities);
+    let umask = user.umask;
+    detail(
+        f,
+        format_args!(" umask {umask:04o} capabilities {capabilities}"),
+    )?;
+    if user.keep_sys_admin {
+        detail(
+            f,
+            format_args!(", CAP_SYS_ADMIN until the filter is loaded"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes what only `{:#}` shows: what a step does if its first way fails, and long lists. The
+/// sentence for a failure is better without.
+pub(super) fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
+    if f.alternate() {
+        f.write_fmt(text)
+    } else {
+        Ok(())
+    }
+}
+
+/// As [`detail`], where `holds`.
+pub(super) fn detail_if(f: &mut fmt::Formatter<'_>, holds: bool, text: &str) -> fmt::Result {
+    if holds {
+        detail(f, format_args!("{text}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Many file systems have no source, and the config's word for it says nothing.
+fn has_device(mount: &Filesystem) -> bool {
+    let source = mount.source.to_bytes();
+    source.starts_with(b"/") || source.contains(&b':')
+}
