@@ -126,15 +126,17 @@ fn measure(programs: &[Vec<CString>]) -> String {
             return format!("posix_spawn: errno {error}");
         }
     }
-    for ((pid, usage), status) in pids.iter().zip(&mut usages).zip(&mut statuses) {
-        // SAFETY: status and usage are places for the result; what hangs is killed.
-        unsafe {
-            libc::alarm(PATIENCE);
-            while libc::wait4(*pid, status, 0, usage) < 0 {
-                libc::kill(*pid, libc::SIGKILL);
+    // SAFETY: status and usage are places for the result; what hangs is killed.
+    unsafe {
+        libc::alarm(PATIENCE);
+        for (number, (usage, status)) in usages.iter_mut().zip(&mut statuses).enumerate() {
+            while libc::wait4(pids[number], status, 0, usage) < 0 {
+                for left in &pids[number..] {
+                    libc::kill(*left, libc::SIGKILL);
+                }
             }
-            libc::alarm(0);
         }
+        libc::alarm(0);
     }
     let elapsed = begin.elapsed().as_nanos();
     let status = statuses
@@ -163,17 +165,32 @@ fn exit_status(status: i32) -> i32 {
     }
 }
 
+/// Waits for every child, those of others that have come to this process too. What hangs is killed.
 fn reap() -> String {
     let mut count = 0;
-    // SAFETY: wait4(2) without places for results; an alarm ends a wait that has no end.
+    // SAFETY: wait4(2) without places for results; kill(2) of children that were not waited for.
     unsafe {
         libc::alarm(PATIENCE);
-        while libc::wait4(-1, null_mut(), 0, null_mut()) > 0 {
-            count += 1;
+        loop {
+            match libc::wait4(-1, null_mut(), 0, null_mut()) {
+                1.. => count += 1,
+                _ if libc::alarm(PATIENCE) > 0 => break,
+                _ => children().iter().for_each(|child| {
+                    libc::kill(*child, libc::SIGKILL);
+                }),
+            }
         }
         libc::alarm(0);
     }
     count.to_string()
+}
+
+/// The children of this process, which has one thread. proc(5), /proc/PID/task/TID/children.
+fn children() -> Vec<i32> {
+    let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
 }
 
 fn mounts(count: usize, directory: &str) -> String {
