@@ -46,8 +46,9 @@ def container(config, bundle, cgroup, name, wait):
 def joined(config, bundle, cgroup, args):
     """The script of `floor exec`."""
     linux = config["linux"]
-    flags = namespace_flags([namespace["type"] for namespace in linux["namespaces"]]) | 0x2000000
-    ops = [("cgroup-of", cgroup), ("join", hex(flags)), ("clone", 0), ("keyring", "_ses.exec")]
+    flags = namespace_flags([namespace["type"] for namespace in linux["namespaces"]])
+    # From within a cgroup namespace clone3 could not put a process into it, where the hierarchy has nsdelegate.
+    ops = [("cgroup-of", cgroup), ("join", hex(flags)), ("clone", 0), ("join", "0x2000000"), ("keyring", "_ses.exec")]
     return lines(ops + ending(dict(config["process"], args=args), linux, bundle, False))
 
 

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{null, null_mut};
 
-use crate::kernel::{Died, Ready, call, check, close, die, errno, open, set_mask};
+use crate::kernel::{self, Died, Ready, call, check, close, die, errno, open, set_mask};
 use crate::script::Op;
 
 const OPEN_TREE_CLONE: c_int = 1;
@@ -15,6 +15,8 @@ const READ_ONLY: u64 = 1;
 /// What init holds on its way.
 struct Init<'r> {
     ready: &'r Ready,
+    /// The pidfd of a container that is joined.
+    container: c_int,
     rootfs: c_int,
     /// What masks directories and files: a read-only tmpfs and `/dev/null`, made for the first.
     empty: c_int,
@@ -23,9 +25,10 @@ struct Init<'r> {
 }
 
 /// Carries out the rest of the script.
-pub fn main(ops: impl Iterator<Item = Op>, ready: &Ready) -> ! {
+pub fn main(ops: impl Iterator<Item = Op>, ready: &Ready, container: c_int) -> ! {
     let mut init = Init {
         ready,
+        container,
         rootfs: -1,
         empty: -1,
         null: -1,
@@ -46,6 +49,7 @@ impl Init<'_> {
             Op::UnshareCgroup => {
                 check(call!(libc::SYS_unshare, libc::CLONE_NEWCGROUP), "unshare");
             }
+            Op::Join(flags) => kernel::join(self.container, flags),
             Op::Keyring(name) => {
                 const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
                 check(

@@ -178,11 +178,14 @@ pub fn attach_device_program(cgroup: c_int, file: &CStr) {
     close(program);
 }
 
-/// Joins the namespaces of a process.
-pub fn join(pid: i32, flags: u64) {
-    let fd = check(call!(libc::SYS_pidfd_open, pid, 0), "pidfd_open");
-    check(call!(libc::SYS_setns, fd, flags as c_int), "setns");
-    close(fd);
+/// A pidfd, close-on-exec.
+pub fn open_process(pid: i32) -> c_int {
+    check(call!(libc::SYS_pidfd_open, pid, 0), "pidfd_open")
+}
+
+/// Joins namespaces of a process.
+pub fn join(pidfd: c_int, flags: u64) {
+    check(call!(libc::SYS_setns, pidfd, flags as c_int), "setns");
 }
 
 /// clone3(2), into a cgroup if there is one; 0 in the child.

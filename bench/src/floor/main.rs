@@ -61,7 +61,7 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
 
 fn run(path: &CStr) -> c_int {
     let script = Script::load(path);
-    let (pid, _) = clone(&script, None);
+    let (pid, _) = clone(&script, -1);
     let status = kernel::wait(pid);
     for op in script.ops() {
         if let Op::Cgroup(path) = op {
@@ -74,14 +74,14 @@ fn run(path: &CStr) -> c_int {
 fn exec(path: &CStr, pid_file: &CStr) -> c_int {
     let script = Script::load(path);
     let container = kernel::read_pid(pid_file);
-    let (pid, _) = clone(&script, Some(container));
+    let (pid, _) = clone(&script, kernel::open_process(container));
     kernel::wait(pid)
 }
 
 /// Init is left waiting for SIGUSR1, its pid in the file.
 fn create(path: &CStr, pid_file: &CStr) -> c_int {
     let script = Script::load(path);
-    let (pid, mut ready) = clone(&script, None);
+    let (pid, mut ready) = clone(&script, -1);
     ready.wait();
     kernel::write_pid(pid_file, pid);
     0
@@ -97,7 +97,8 @@ fn signal(pid_file: &CStr, number: c_int) -> c_int {
 }
 
 /// Does the runtime's part and clones init, which does the rest and never returns.
-fn clone(script: &Script, container: Option<i32>) -> (i32, kernel::Ready) {
+/// `container` is the pidfd of one that is joined.
+fn clone(script: &Script, container: c_int) -> (i32, kernel::Ready) {
     let mut cgroup = -1;
     let ready = kernel::Ready::new(script.waits());
     let mut ops = script.ops();
@@ -107,10 +108,10 @@ fn clone(script: &Script, container: Option<i32>) -> (i32, kernel::Ready) {
             Op::CgroupOf(path) => cgroup = kernel::open_cgroup(path),
             Op::CgroupFile(name, value) => kernel::write_at(cgroup, name, value),
             Op::DeviceProgram(file) => kernel::attach_device_program(cgroup, file),
-            Op::Join(flags) => kernel::join(container.unwrap_or(0), flags),
+            Op::Join(flags) => kernel::join(container, flags),
             Op::Clone(flags) => {
                 return match kernel::clone(flags, cgroup) {
-                    0 => init::main(ops, &ready),
+                    0 => init::main(ops, &ready, container),
                     pid => (pid, ready),
                 };
             }
