@@ -12,9 +12,8 @@ scripts/bench --json "$1/results.json" "${@:2}"
 """
 
 
-def run(repo, target, options, machine, sections, results):
-    """Runs them and copies what they found to the file `results`, if there is one; the exit status. `machine` is what
-    scripts/lab/run is told.
+def run(repo, target, options, sections, results):
+    """Runs them and copies what they found to the file `results`, if there is one; the exit status.
 
     In the VM all is copied to its own disk first: see scripts/lab/run.
     """
@@ -33,7 +32,7 @@ def run(repo, target, options, machine, sections, results):
         with open(os.path.join(stage, "guest"), "w", encoding="utf-8") as file:
             file.write(GUEST)
         words = ["--rounds", str(options.rounds), *sections]
-        call = [os.path.join(repo, "scripts/lab/run"), "--timeout", "1200", *machine.split(), "--", "bash", "./guest", stage, *words]
+        call = [os.path.join(repo, "scripts/lab/run"), "--timeout", "1200", *options.machine.split(), "--", "bash", "./guest", stage, *words]
         status = subprocess.run(call, cwd=stage, check=False).returncode
         if status == 0 and results:
             shutil.copy(os.path.join(stage, "results.json"), results)
