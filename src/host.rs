@@ -53,13 +53,25 @@ impl Host {
     /// Asks the kernel, for security modules only if there are labels for them. A kernel below the
     /// floor is an error, a missing cgroup2 mount is not yet.
     pub fn probe(labels: Labels) -> Result<Self> {
+        let host = Self::probe_without_cgroups(labels)?;
+        Ok(Self {
+            cgroup: cgroup()?,
+            ..host
+        })
+    }
+
+    /// [`Host::probe`] for a process that goes where its container is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn probe_without_cgroups(labels: Labels) -> Result<Self> {
         Ok(Self {
             kernel: kernel()?,
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: process::in_user_namespace(),
             last_capability: process::last_capability(),
-            cgroup: cgroup()?,
+            cgroup: None,
             apparmor: labels.apparmor && apparmor(),
             selinux: labels.selinux && selinux(),
             arch: arch()?,

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Cgroup, file, tree};
 use crate::error::{Error, Result};
-use crate::sys::{Fail, Sys};
+use crate::sys::{self, Fail, Sys};
 
 /// How long the kernel may take to freeze, thaw or let go of a cgroup. A process in
 /// uninterruptible sleep can take any time, and a verb must end.
@@ -75,6 +75,23 @@ impl Cgroup {
     /// All processes are stopped, by this cgroup's freezer or by that of a parent.
     pub fn is_frozen(&self) -> Result<bool> {
         self.event("frozen")
+    }
+
+    /// [`Cgroup::is_frozen`] of the cgroup at `path`; one that is gone is not.
+    pub fn is_frozen_at(path: &Path) -> Result<bool> {
+        let events = path.join("cgroup.events");
+        match sys::file::read_text(&events) {
+            Ok(text) => Ok(flag(&text, "frozen")),
+            Err(Fail {
+                errno: Errno::ENODEV | Errno::ENOENT,
+                ..
+            }) => Ok(false),
+            Err(fail) => Err(Error::sys(
+                events.display().to_string(),
+                fail.op,
+                fail.errno,
+            )),
+        }
     }
 
     /// The processes of this cgroup and of all below it, sorted. A process of another pid namespace

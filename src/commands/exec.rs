@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 
 use super::create::check_preserved;
 use super::saved::Saved;
-use super::{Context, bundle};
+use super::{Context, bundle, kill};
 use crate::cli::{self, Exec, Shape};
 use crate::config::{Config, Process};
 use crate::error::{Error, Kind, Result};
@@ -17,7 +17,9 @@ use crate::state::Status;
 /// Executes a process in a container; in the foreground its exit status comes back.
 pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
     let (dir, state) = context.load(&args.id)?;
-    check_status(state.status(&dir)?, args.ignore_paused)?;
+    let (status, init) = state.status_and_init(&dir)?;
+    check_status(status, args.ignore_paused)?;
+    let init = init.ok_or_else(|| kill::not_running(&state))?;
     // Never given back: the process shares their pages, and to write to them would copy them.
     let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
     let (process, warnings) = process(&saved.config, args)?;
@@ -30,13 +32,14 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
     };
     let options = bundle::options(&args.id, &shape, super::CgroupDriver::Cgroupfs);
     check_preserved(options.preserved_fds)?;
-    let host = Host::probe(process.labels())?;
+    let host = Host::probe_without_cgroups(process.labels())?;
     let plan = ManuallyDrop::new(plan::exec(&saved.config, &process, &host, &options)?);
     for warning in warnings.iter().chain(&plan.warnings) {
         context.log.warn(warning.as_str());
     }
     let request = ExecRequest {
         state: &state,
+        init: &init,
         plan: &plan,
         cgroup: args.cgroup.as_deref(),
         console_socket: args.handover.console_socket.as_deref(),

@@ -1,6 +1,6 @@
 //! `kill`: a signal for the init process, or for every process of the container.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -9,7 +9,7 @@ use crate::cgroup::Cgroup;
 use crate::cli::Kill;
 use crate::error::{Error, Kind, Result};
 use crate::signal;
-use crate::state::{Dir, State, Status, open_process};
+use crate::state::{Dir, State, Status};
 use crate::sys::pidfd;
 
 /// Signals one container, or with `--regex` all that match.
@@ -41,16 +41,15 @@ pub fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
         };
     }
     // The freezer of cgroup v2 lets a frozen process die, so nothing has to be thawed for SIGKILL.
-    send_init(state, state.status(dir)?, signal)
+    match state.status_and_init(dir)? {
+        (Status::Created | Status::Running | Status::Paused, Some(init)) => {
+            send_init(state, &init, signal)
+        }
+        _ => Err(not_running(state)),
+    }
 }
 
-fn send_init(state: &State, status: Status, signal: i32) -> Result<()> {
-    if matches!(status, Status::Creating | Status::Stopped) {
-        return Err(not_running(state));
-    }
-    let Some(process) = open_process(state.pid, state.start_time)? else {
-        return Err(not_running(state));
-    };
+fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
     match pidfd::send_signal(process.as_fd(), signal) {
         Ok(()) => Ok(()),
         Err(fail) if fail.errno == Errno::ESRCH => Err(not_running(state)),

@@ -20,6 +20,8 @@ use crate::sys::{pidfd, process};
 /// What is executed where.
 pub struct ExecRequest<'a> {
     pub state: &'a State,
+    /// A pidfd of the container's first process.
+    pub init: &'a OwnedFd,
     pub plan: &'a Plan,
     /// `--cgroup`: a cgroup below the container's.
     pub cgroup: Option<&'a Path>,
@@ -42,12 +44,10 @@ pub struct Executed {
 /// # Errors
 /// The container is gone, or the step that failed, by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
-    let init = state::open_process(request.state.pid, request.state.start_time)?
-        .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let cgroups = cgroups(request)?;
     attend::apply(request.plan, Phase::Prepare, process::own_pid())?;
-    let (connection, spawned, placed) = spawn(request, &init, &cgroups)?;
+    let (connection, spawned, placed) = spawn(request, &cgroups)?;
     let result = match (placed, unit(request)) {
         (false, Some((unit, below))) => {
             systemd::attach(unit.manager(), &unit.name, below, spawned.pid)
@@ -171,11 +171,7 @@ fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
 }
 
 /// The process, the connection to it, and whether it is in the container's cgroup.
-fn spawn(
-    request: &ExecRequest,
-    init: &OwnedFd,
-    cgroups: &[Cgroup],
-) -> Result<(OwnedFd, Spawned, bool)> {
+fn spawn(request: &ExecRequest, cgroups: &[Cgroup]) -> Result<(OwnedFd, Spawned, bool)> {
     // Nothing of the runtime may be looked at from inside while the process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
     let mut places: Vec<_> = cgroups.iter().map(|cgroup| Some(cgroup.fd())).collect();
@@ -185,7 +181,7 @@ fn spawn(
     let mut last = None;
     for place in places {
         let (connection, runtime) = crate::sys::socket::pair().map_err(connection_lost)?;
-        let inherited = inherited(request, init, runtime)?;
+        let inherited = inherited(request, runtime)?;
         match clone::spawn(request.plan, inherited, place) {
             Ok(first) if request.plan.intermediate => {
                 let spawned = clone::hand_over(request.plan, &first, &connection)?;
@@ -214,12 +210,14 @@ fn spawn(
     Err(clone_error(request.plan, position, fail).context("exec"))
 }
 
-fn inherited(request: &ExecRequest, init: &OwnedFd, runtime: OwnedFd) -> Result<Inherited> {
+fn inherited(request: &ExecRequest, runtime: OwnedFd) -> Result<Inherited> {
     let mut opened = Vec::with_capacity(request.plan.steps.len());
     for planned in &request.plan.steps {
         opened.push(match planned.step {
             Step::EnterContainer { .. } => Some(
-                init.try_clone()
+                request
+                    .init
+                    .try_clone()
                     .map_err(|error| Error::io("pidfd of the container", "dup", &error))?,
             ),
             _ => None,

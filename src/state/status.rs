@@ -47,15 +47,27 @@ impl State {
     /// # Errors
     /// The lock or the cgroup cannot be read.
     pub fn status(&self, dir: &Dir) -> Result<Status> {
+        self.status_if(start_time(self.pid) == Some(self.start_time), dir)
+    }
+
+    /// The status, and a pidfd of init if that lives: with one look at the process.
+    ///
+    /// # Errors
+    /// Those of [`State::status`] and of [`open_process`].
+    pub fn status_and_init(&self, dir: &Dir) -> Result<(Status, Option<OwnedFd>)> {
+        let init = open_process(self.pid, self.start_time)?;
+        Ok((self.status_if(init.is_some(), dir)?, init))
+    }
+
+    fn status_if(&self, lives: bool, dir: &Dir) -> Result<Status> {
         if self.pid == 0 {
             return Ok(Status::Creating);
         }
-        if start_time(self.pid) != Some(self.start_time) {
+        if !lives {
             return Ok(Status::Stopped);
         }
         if let Some(cgroup) = &self.cgroup
-            && let Some(cgroup) = Cgroup::open(&cgroup.dir())?
-            && cgroup.is_frozen()?
+            && Cgroup::is_frozen_at(&cgroup.dir())?
         {
             return Ok(Status::Paused);
         }

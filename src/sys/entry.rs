@@ -26,6 +26,7 @@ pub unsafe fn begin(argv: *const *const c_char) -> StringArray<'static> {
 macro_rules! program {
     ($main:path) => {
         #[global_allocator]
+        #[unsafe(link_section = ".bss.heap")]
         static HEAP: $crate::sys::heap::Heap = $crate::sys::heap::Heap::new();
 
         // SAFETY: the C library calls the one function of this name.

@@ -26,13 +26,14 @@ const LISTS: usize = SMALL / UNIT + (LARGEST / SMALL).ilog2() as usize;
 const CUT: usize = 8 << 10;
 
 /// The heap. There is to be one, as a `static`.
+#[repr(C)]
 pub struct Heap {
     busy: AtomicBool,
-    arena: Arena,
     state: UnsafeCell<State>,
+    arena: Arena,
 }
 
-/// Aligned as a block and no more, so that its ends share pages with the program's other variables.
+/// Aligned as a block and no more, so that it begins on the page of the state.
 #[repr(align(16))]
 struct Arena(UnsafeCell<[u8; ARENA]>);
 
@@ -57,7 +58,6 @@ impl Heap {
     pub const fn new() -> Self {
         Self {
             busy: AtomicBool::new(false),
-            arena: Arena(UnsafeCell::new([0; ARENA])),
             state: UnsafeCell::new(State {
                 next: ptr::null_mut(),
                 left: 0,
@@ -66,6 +66,7 @@ impl Heap {
                 started: false,
                 free: [ptr::null_mut(); LISTS],
             }),
+            arena: Arena(UnsafeCell::new([0; ARENA])),
         }
     }
 
