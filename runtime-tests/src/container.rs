@@ -256,6 +256,11 @@ impl<'t> Container<'t> {
     }
 }
 
+/// Waits for the children that have ended.
+pub fn reap_ended() {
+    while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|it| it != WaitStatus::StillAlive) {}
+}
+
 /// Waits for a child, or a process that became one, to end; exit status or 128+signal.
 #[track_caller]
 pub fn reap(pid: i32) -> i32 {

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::bundle::Bundle;
 use crate::call::{Call, patience};
-use crate::container::Container;
+use crate::container::{self, Container};
 
 /// The exit status by which a case's process says that it skipped itself.
 pub(crate) const SKIPPED: i32 = 77;
@@ -128,11 +128,14 @@ impl Sandbox {
         self.to_delete.borrow_mut().retain(|other| other != id);
     }
 
-    /// Deletes, by force, the containers that the case created and did not delete.
+    /// Deletes, by force, the containers that the case created and did not delete, the last one first:
+    /// it may be in namespaces of those before.
     #[track_caller]
     pub(crate) fn delete_leftovers(&self) {
-        for id in self.to_delete.take() {
-            self.runtime().args(["delete", "--force", &id]).run().ok();
+        for id in self.to_delete.take().iter().rev() {
+            self.runtime().args(["delete", "--force", id]).run().ok();
+            // The first process of a pid namespace ends after all others have been waited for.
+            container::reap_ended();
         }
     }
 }

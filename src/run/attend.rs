@@ -7,7 +7,7 @@ use std::path::Path;
 use super::sync::{self, Report};
 use super::{executable, id_map, reach, relay, words};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Phase, Plan, Step};
+use crate::plan::{Phase, Plan, Planned, Step};
 use crate::sys::{Fail, binary, file, process, socket};
 
 /// The engine's sockets, connected before anything is made.
@@ -72,16 +72,43 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
                 soft,
                 hard,
                 ..
-            } => process::hard_limit(*resource)
-                .and_then(|own| match *hard > own {
-                    true => process::set_rlimit(pid, *resource, *soft, *hard),
-                    false => Ok(()),
-                })
-                .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?,
+            } if is_above(planned, *resource, *hard)? => {
+                process::set_rlimit(pid, *resource, *soft, *hard)
+                    .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether the hard limit is above the runtime's own, and with it above that of its children.
+fn is_above(planned: &Planned, resource: u32, hard: u64) -> Result<bool> {
+    process::hard_limit(resource)
+        .map(|own| hard > own)
+        .map_err(|fail| words::step_error(planned, fail.op, fail.errno))
+}
+
+/// Whether the process can have the word to execute before it is ready: the runtime has nothing to
+/// do for it then, nor to answer until then. That saves the process a sleep.
+///
+/// # Errors
+/// getrlimit(2), with the step.
+pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
+    for planned in &plan.steps {
+        let (phase, step) = (planned.phase, &planned.step);
+        let waited_for = match step {
+            Step::Console { .. } | Step::RuntimeHooks | Step::Bind(_) => true,
+            Step::Rlimit { resource, hard, .. } if phase == Phase::Ready => {
+                is_above(planned, *resource, *hard)?
+            }
+            _ => false,
+        };
+        if waited_for {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A process that waits for the word to execute.

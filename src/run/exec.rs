@@ -81,6 +81,11 @@ fn set_up(
         Error::new(Kind::Setup, "the process died while it was set up")
             .hint("possibly OOM-killed, or the container has ended")
     };
+    let go = || sync::send_go(connection.as_fd(), &[]).map_err(connection_lost);
+    let ahead = attend::may_go_ahead(request.plan)?;
+    if ahead {
+        go()?;
+    }
     let no_hooks = || Ok(Vec::new());
     let console = sockets.console.as_ref();
     let ready = attend::attend(
@@ -91,8 +96,10 @@ fn set_up(
         no_hooks,
         death,
     )?;
-    attend::apply(request.plan, Phase::Ready, spawned.pid)?;
-    sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+    if !ahead {
+        attend::apply(request.plan, Phase::Ready, spawned.pid)?;
+        go()?;
+    }
     let listener = |number| {
         let process = (spawned.pid, spawned.pidfd.as_fd());
         notify::hand_over(
