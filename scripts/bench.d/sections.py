@@ -280,15 +280,19 @@ def charged(world, timer, rounds):
         config["linux"]["resources"]["memory"] = {"limit": limit}
         return bundles.Bundle(world, f"limit{limit}", config)
 
-    for subject in world.subjects:
-        with memory_controller(), columns.tries(subject):
-            ident, bundle = world.new_id(), limited(512 << 20)
-            timer.run(subject.create(bundle, ident))
-            columns.add(subject, "peak", memory_peak(timer) / 1024)
-            timer.run(subject.verb("kill", bundle, ident))
-            timer.ask("reap")
-            timer.run(subject.verb("delete", bundle, ident))
-            columns.add(subject, "smallest", smallest(lambda kb: runs(world, timer, subject, limited(kb << 10))))
+    def measure(subject):
+        ident, bundle = world.new_id(), limited(512 << 20)
+        timer.run(subject.create(bundle, ident))
+        columns.add(subject, "peak", memory_peak(timer) / 1024)
+        timer.run(subject.verb("kill", bundle, ident))
+        timer.ask("reap")
+        timer.run(subject.verb("delete", bundle, ident))
+        columns.add(subject, "smallest", smallest(lambda kb: runs(world, timer, subject, limited(kb << 10))))
+
+    with memory_controller():
+        for subject in world.subjects:
+            with columns.tries(subject):
+                measure(subject)
     # The kernel charges 256 kB at a time, of which memory.peak shows no part.
     yield "create, charged to the container (VM)", "kB", columns.of("peak")
     yield "run, smallest memory.max (VM)", "kB", columns.of("smallest")

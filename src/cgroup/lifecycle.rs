@@ -80,18 +80,8 @@ impl Cgroup {
     /// [`Cgroup::is_frozen`] of the cgroup at `path`; one that is gone is not.
     pub fn is_frozen_at(path: &Path) -> Result<bool> {
         let events = path.join("cgroup.events");
-        match sys::file::read_text(&events) {
-            Ok(text) => Ok(flag(&text, "frozen")),
-            Err(Fail {
-                errno: Errno::ENODEV | Errno::ENOENT,
-                ..
-            }) => Ok(false),
-            Err(fail) => Err(Error::sys(
-                events.display().to_string(),
-                fail.op,
-                fail.errno,
-            )),
-        }
+        flag_unless_gone(sys::file::read_text(&events), "frozen")
+            .map_err(|fail| Error::sys(events.display().to_string(), fail.op, fail.errno))
     }
 
     /// The processes of this cgroup and of all below it, sorted. A process of another pid namespace
@@ -160,14 +150,8 @@ impl Cgroup {
 
     /// A flag of `cgroup.events`; `false` for a cgroup that is gone.
     pub(super) fn event(&self, key: &str) -> Result<bool> {
-        match file::read(self.fd(), "cgroup.events") {
-            Ok(text) => Ok(flag(&text, key)),
-            Err(Fail {
-                errno: Errno::ENODEV | Errno::ENOENT,
-                ..
-            }) => Ok(false),
-            Err(fail) => Err(self.failed("cgroup.events", fail)),
-        }
+        flag_unless_gone(file::read(self.fd(), "cgroup.events"), key)
+            .map_err(|fail| self.failed("cgroup.events", fail))
     }
 
     /// Waits until `key` of `cgroup.events` is `wanted`; `false` if it is not after `timeout`. A
@@ -214,6 +198,18 @@ impl Cgroup {
 pub(super) fn flag(text: &str, key: &str) -> bool {
     text.lines()
         .any(|line| line.strip_prefix(key) == Some(" 1"))
+}
+
+/// [`flag`] of what was read; a cgroup that is gone has every flag down.
+fn flag_unless_gone(read: Sys<String>, key: &str) -> Sys<bool> {
+    match read {
+        Ok(text) => Ok(flag(&text, key)),
+        Err(Fail {
+            errno: Errno::ENODEV | Errno::ENOENT,
+            ..
+        }) => Ok(false),
+        Err(fail) => Err(fail),
+    }
 }
 
 fn collect(dir: BorrowedFd, path: &Path, pids: &mut Vec<i32>) -> Sys<()> {

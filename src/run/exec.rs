@@ -10,10 +10,10 @@ use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
 use super::create::clone_error;
 use super::init::Inherited;
-use super::{notify, sync};
+use super::{notify, prepare, sync};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{self, Phase, Plan, Step};
+use crate::plan::{self, Phase, Plan};
 use crate::state::{self, State, Status};
 use crate::sys::{pidfd, process};
 
@@ -218,18 +218,8 @@ fn spawn(request: &ExecRequest, cgroups: &[Cgroup]) -> Result<(OwnedFd, Spawned,
 }
 
 fn inherited(request: &ExecRequest, runtime: OwnedFd) -> Result<Inherited> {
-    let mut opened = Vec::with_capacity(request.plan.steps.len());
-    for planned in &request.plan.steps {
-        opened.push(match planned.step {
-            Step::EnterContainer { .. } => Some(
-                request
-                    .init
-                    .try_clone()
-                    .map_err(|error| Error::io("pidfd of the container", "dup", &error))?,
-            ),
-            _ => None,
-        });
-    }
+    let mut opened: Vec<_> = request.plan.steps.iter().map(|_| None).collect();
+    prepare::enter(request.plan, request.init, &mut opened)?;
     let bundle = plan::c_path("bundle", &request.state.bundle)?;
     Ok(Inherited::joining(runtime, opened, bundle))
 }

@@ -51,23 +51,15 @@ fn open(plan: &Plan, host: &Host, init: &OwnedFd) -> Result<Vec<Option<OwnedFd>>
     if plan.reach_for_init {
         locked::copy(plan, init, &mut opened)?;
     }
-    for (planned, opened) in plan.steps.iter().zip(&mut opened) {
-        match &planned.step {
-            Step::EnterContainer { .. } => {
-                let copy = init
-                    .try_clone()
-                    .map_err(|error| Error::io("pidfd of the container", "dup", &error))?;
-                *opened = Some(copy);
-            }
-            Step::Bind(bind) if opened.is_none() => {
-                if let BindSource::Host(source) = &bind.source {
-                    let source = source.to_string_lossy();
-                    let message = format!("{source} cannot be bound into another mount namespace");
-                    return Err(Error::config(format!("{}.source", planned.field), message)
-                        .hint("that takes root on the host, and a mount that is not unbindable"));
-                }
-            }
-            _ => {}
+    prepare::enter(plan, init, &mut opened)?;
+    for (planned, opened) in plan.steps.iter().zip(&opened) {
+        if let (Step::Bind(bind), None) = (&planned.step, opened)
+            && let BindSource::Host(source) = &bind.source
+        {
+            let source = source.to_string_lossy();
+            let message = format!("{source} cannot be bound into another mount namespace");
+            return Err(Error::config(format!("{}.source", planned.field), message)
+                .hint("that takes root on the host, and a mount that is not unbindable"));
         }
     }
     Ok(opened)

@@ -48,6 +48,21 @@ fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<Owned
     }
 }
 
+/// Puts a pidfd of the container, a copy of `init`, where the plan enters it.
+///
+/// # Errors
+/// dup(2) failed.
+pub fn enter(plan: &Plan, init: &OwnedFd, opened: &mut [Option<OwnedFd>]) -> Result<()> {
+    for (planned, opened) in plan.steps.iter().zip(opened) {
+        if let Step::EnterContainer { .. } = planned.step {
+            let copy = init.try_clone();
+            *opened =
+                Some(copy.map_err(|error| Error::io("pidfd of the container", "dup", &error))?);
+        }
+    }
+    Ok(())
+}
+
 fn words(planned: &Planned, object: &str, fail: Fail) -> Error {
     Error::sys(format!("{}: {object}", planned.field), fail.op, fail.errno).kind(Kind::Config)
 }
