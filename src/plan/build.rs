@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    Phase, Plan, RootSwitch, Step, cgroup, hooks, labels, mounts, namespaces, process, rootfs,
+    Phase, Plan, RootSwitch, Step, cgroup, hooks, labels, mounts, namespaces, network, process,
+    rootfs,
 };
 use crate::config::{Config, Namespace};
 use crate::error::Result;
@@ -65,6 +66,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     process::settings(&mut plan, config)?;
     process::create(&mut plan, config, host, options)?;
     hooks::later(&mut plan, config)?;
+    network::enter(&mut plan);
     Ok(plan)
 }
 

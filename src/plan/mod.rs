@@ -13,6 +13,7 @@ mod labels;
 mod live_mounts;
 mod mounts;
 mod namespaces;
+mod network;
 mod process;
 mod rootfs;
 pub mod seccomp;

@@ -1,6 +1,6 @@
 //! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
 
-use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, c_string, labels};
+use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, c_string, labels, network};
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -35,7 +35,7 @@ impl NamespaceKind {
     }
 }
 
-const FIELD: &str = "linux.namespaces";
+pub(super) const FIELD: &str = "linux.namespaces";
 
 pub(super) fn steps(
     plan: &mut Plan,
@@ -59,6 +59,7 @@ pub(super) fn steps(
     plan.intermediate = joined_user || (new_user && offsets) || plan.enters_before_user;
     plan.early_procfs = new_user && matches!(namespaces.pid, Namespace::Join { .. });
     plan.clone_flags = clone_flags(namespaces, offsets);
+    network::make(plan, namespaces, host);
     if new_user {
         id_maps(plan, config, host, Phase::Parent);
     }
@@ -91,7 +92,7 @@ pub(super) fn steps(
         plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
     }
     session_keyring(plan, config.process.as_ref(), host, options)?;
-    if namespaces.network == Namespace::New {
+    if plan.clone_flags & NamespaceKind::Network.flag() as u64 != 0 {
         plan.push(Phase::Init, FIELD, Step::LoopbackUp);
     }
     Ok(())

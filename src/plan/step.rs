@@ -84,6 +84,11 @@ pub enum Step {
     ExecLabel(labels::ExecLabel),
     /// The loopback interface of a new network namespace goes up.
     LoopbackUp,
+    /// unshare(CLONE_NEWNET) by the runtime, which goes back then; the new loopback interface goes
+    /// up.
+    MakeNetwork,
+    /// setns(2) into the network namespace that the runtime makes meanwhile.
+    EnterNetwork,
     /// The propagation of every mount of the new mount namespace.
     RootPropagation {
         flag: u64,

@@ -79,16 +79,18 @@ impl Plan {
             // And so does the first process, for a cgroup that is made around it.
             (Phase::Parent, step) if step.is_cgroup() && self.first_waits() => 1,
             (Phase::Clone, _) => 2,
-            (Phase::Parent, _) => 3,
-            (Phase::Init, Step::WaitForStart) => 6,
-            (Phase::Init | Phase::Hooks, _) => 4,
-            (Phase::Ready, _) => 5,
-            (Phase::Start, _) => 7,
-            (Phase::Started, _) => 8,
-            (Phase::Deleted, _) => 9,
+            // Init waits for it.
+            (Phase::Parent, Step::MakeNetwork) => 3,
+            (Phase::Parent, _) => 4,
+            (Phase::Init, Step::WaitForStart) => 7,
+            (Phase::Init | Phase::Hooks, _) => 5,
+            (Phase::Ready, _) => 6,
+            (Phase::Start, _) => 8,
+            (Phase::Started, _) => 9,
+            (Phase::Deleted, _) => 10,
         };
         let at = |wanted| self.steps.iter().filter(move |step| moment(step) == wanted);
-        (0..10).flat_map(at).collect()
+        (0..11).flat_map(at).collect()
     }
 
     /// Without an intermediate process the runtime itself takes the steps around clone3(2) first.
@@ -165,6 +167,8 @@ impl Step {
             Self::SessionKeyring { .. } => "session-keyring",
             Self::ExecLabel(_) => "exec-label",
             Self::LoopbackUp => "loopback-up",
+            Self::MakeNetwork => "make-network",
+            Self::EnterNetwork => "enter-network",
             Self::RootPropagation { .. } => "root-propagation",
             Self::BindRootfs { .. } => "bind-rootfs",
             Self::Filesystem(_) => "mount",

@@ -95,6 +95,9 @@ fn is_above(planned: &Planned, resource: u32, hard: u64) -> Result<bool> {
 /// # Errors
 /// getrlimit(2), with the step.
 pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
+    if plan.reach_for_init {
+        return Ok(false);
+    }
     for planned in &plan.steps {
         let (phase, step) = (planned.phase, &planned.step);
         let waited_for = match step {
@@ -109,6 +112,12 @@ pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The word to execute, before the process is ready. One that has failed meanwhile does not hear it,
+/// and has said why.
+pub fn go_ahead(connection: BorrowedFd) {
+    let _ = sync::send_go(connection, &[]);
 }
 
 /// A process that waits for the word to execute.

@@ -9,7 +9,7 @@ use super::clone::{self, Spawned};
 use super::init::Inherited;
 use super::sync;
 use super::teardown::Undo;
-use super::{host_mount, id_map, place, prepare, sd_notify, start, words};
+use super::{host_mount, id_map, network, place, prepare, sd_notify, start, words};
 use crate::cgroup::{Cgroup, systemd};
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
@@ -49,6 +49,8 @@ pub struct Created {
     pub pidfd: Rc<OwnedFd>,
     /// To init, which waits for the word to go on where `runs` is set.
     pub connection: OwnedFd,
+    /// That word has been said.
+    pub told_to_execute: bool,
     /// The master of its terminal, if nobody else has been given it.
     pub terminal: Option<OwnedFd>,
 }
@@ -73,14 +75,18 @@ pub fn create(request: &Request) -> Result<Created> {
         opened,
         sockets.console.as_ref(),
     );
-    let finished = made.and_then(|made| finish(request, &sockets, made));
+    let finished = made.and_then(|mut made| {
+        finish(request, &sockets, &mut made)?;
+        Ok(made)
+    });
     match finished {
-        Ok((pidfd, connection, terminal)) => Ok(Created {
+        Ok(made) => Ok(Created {
             dir: undo.disarm(),
             state,
-            pidfd,
-            connection,
-            terminal,
+            pidfd: made.spawned.pidfd,
+            connection: made.connection,
+            told_to_execute: made.told_to_execute,
+            terminal: made.ready.terminal,
         }),
         Err(error) => {
             let began = undo.process_began();
@@ -140,7 +146,9 @@ struct Made {
     spawned: Spawned,
     connection: OwnedFd,
     ready: Ready,
-    state: state::Prepared,
+    /// Until it is put in place.
+    state: Option<state::Prepared>,
+    told_to_execute: bool,
 }
 
 /// Everything up to init's word that it is ready.
@@ -182,6 +190,13 @@ fn make(
         process::set_dumpable(false).map_err(connection_lost)?;
     }
     undo.process = Some(first.pidfd.clone());
+    let network = || {
+        network::make(request.plan, connection.as_fd())
+            .map_err(|fail| clone_error(request.plan, None, fail))
+    };
+    if !request.plan.first_waits() {
+        network()?;
+    }
     make_cgroup(request, undo, Phase::Parent, Some(&first))?;
     remember_cgroup(state, undo);
     if request.plan.first_has_maps() {
@@ -192,6 +207,7 @@ fn make(
     }
     if request.plan.first_waits() {
         sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+        network()?;
     }
     let spawned = if request.plan.intermediate {
         let init = clone::hand_over(request.plan, &first, &connection)?;
@@ -206,7 +222,12 @@ fn make(
         words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
         Ok(words::state_text_inside(state, Status::Creating))
     };
-    let prepared = state.prepare(&dir)?;
+    let mut prepared = Some(state.prepare(&dir)?);
+    let told_to_execute = may_be_told(request)?;
+    if told_to_execute {
+        put(&mut prepared)?;
+        attend::go_ahead(connection.as_fd());
+    }
     let ready = attend::attend(
         request.plan,
         &connection,
@@ -220,7 +241,21 @@ fn make(
         connection,
         ready,
         state: prepared,
+        told_to_execute,
     })
+}
+
+/// Whether init can have the last word before it is ready. It is spared a sleep then.
+fn may_be_told(request: &Request) -> Result<bool> {
+    let waited_for = request.options.notify.is_some()
+        || request.pidfd_socket.is_some()
+        || request.pid_file.is_some()
+        || request.plan.has_start_hooks();
+    Ok(request.runs && !waited_for && attend::may_go_ahead(request.plan)?)
+}
+
+fn put(state: &mut Option<state::Prepared>) -> Result<()> {
+    state.take().map_or(Ok(()), state::Prepared::put)
 }
 
 /// The state is written first: whatever happens next, `delete` finds the mount.
@@ -307,24 +342,21 @@ fn remember_cgroup(state: &mut State, undo: &Undo) {
 }
 
 /// What comes last, in the order in which callers look: the state, then the pid file.
-fn finish(
-    request: &Request,
-    sockets: &Sockets,
-    made: Made,
-) -> Result<(Rc<OwnedFd>, OwnedFd, Option<OwnedFd>)> {
-    let (spawned, connection) = (made.spawned, made.connection);
+fn finish(request: &Request, sockets: &Sockets, made: &mut Made) -> Result<()> {
     if !request.runs {
         made.ready.check_executable(request.plan)?;
     }
-    attend::apply(request.plan, Phase::Ready, spawned.pid)?;
-    made.state.put()?;
-    sockets.send_pidfd("standard", spawned.pidfd.as_fd())?;
+    if !made.told_to_execute {
+        attend::apply(request.plan, Phase::Ready, made.spawned.pid)?;
+    }
+    put(&mut made.state)?;
+    sockets.send_pidfd("standard", made.spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
-        state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
+        state::write_atomically(file, made.spawned.pid.to_string().as_bytes(), 0o644)
             .map_err(|error| error.context("--pid-file"))?;
     }
     if !request.runs {
-        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+        sync::send_go(made.connection.as_fd(), &[]).map_err(connection_lost)?;
     }
-    Ok((spawned.pidfd, connection, made.ready.terminal))
+    Ok(())
 }

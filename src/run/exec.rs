@@ -81,10 +81,9 @@ fn set_up(
         Error::new(Kind::Setup, "the process died while it was set up")
             .hint("possibly OOM-killed, or the container has ended")
     };
-    let go = || sync::send_go(connection.as_fd(), &[]).map_err(connection_lost);
     let ahead = attend::may_go_ahead(request.plan)?;
     if ahead {
-        go()?;
+        attend::go_ahead(connection.as_fd());
     }
     let no_hooks = || Ok(Vec::new());
     let console = sockets.console.as_ref();
@@ -98,7 +97,7 @@ fn set_up(
     )?;
     if !ahead {
         attend::apply(request.plan, Phase::Ready, spawned.pid)?;
-        go()?;
+        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
     }
     let listener = |number| {
         let process = (spawned.pid, spawned.pidfd.as_fd());

@@ -11,6 +11,7 @@ mod id_map;
 pub mod init;
 mod live_mounts;
 mod locked;
+mod network;
 mod notify;
 mod place;
 mod prepare;

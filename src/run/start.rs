@@ -11,7 +11,7 @@ use super::{notify, sync, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::{State, Status, open_process};
-use crate::sys::{Fail, path, socket};
+use crate::sys::{Fail, Sys, path, socket};
 
 /// The name of init's socket in the container's state directory.
 pub const SOCKET: &std::ffi::CStr = c"start.sock";
@@ -44,7 +44,8 @@ pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Resu
         Error::sys("init does not answer", fail.op, fail.errno)
             .hint("sampan state tells whether the container still exists")
     })?;
-    start_on(&connection, state, plan, lost)
+    say_go(&connection, state).map_err(lost)?;
+    await_start(&connection, state, plan, lost)
 }
 
 /// [`start`] by the runtime that has made the container and has its connection to init.
@@ -53,20 +54,28 @@ pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Resu
 /// init is gone, or a step of the start failed.
 pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     let plan = || Ok(plan.clone());
-    start_on(&created.connection, &created.state, plan, connection_lost)
+    let (connection, state) = (&created.connection, &created.state);
+    if !created.told_to_execute {
+        say_go(connection, state).map_err(connection_lost)?;
+    }
+    await_start(connection, state, plan, connection_lost)
 }
 
-fn start_on(
+/// The word to execute, with what the next hooks read.
+fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
+    let text = match state.later.start_container_hooks {
+        true => words::state_text_inside(state, Status::Created),
+        false => Vec::new(),
+    };
+    sync::send_go(connection.as_fd(), &text)
+}
+
+fn await_start(
     connection: &OwnedFd,
     state: &State,
     plan: impl Fn() -> Result<Plan>,
     lost: impl Fn(Fail) -> Error,
 ) -> Result<()> {
-    let text = match state.later.start_container_hooks {
-        true => words::state_text_inside(state, Status::Created),
-        false => Vec::new(),
-    };
-    sync::send_go(connection.as_fd(), &text).map_err(&lost)?;
     let listener = |number| {
         let gone = || {
             Error::new(

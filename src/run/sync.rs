@@ -5,6 +5,7 @@
 //!     │  clone3 ─────────────────────────────▶ │
 //!     │  (new user namespace: id maps)         │
 //!     │ ── Go ────────────────────────────────▶│  namespaces, mounts, devices
+//!     │ ── Opened + network namespace ────────▶│  (only with one made meanwhile)
 //!     │ ◀────────────────────── Reach(n) + root│  (only with a user namespace: a path
 //!     │ ── Opened + path ─────────────────────▶│  of the host, for each that a step needs)
 //!     │ ◀───────────────────── MapIds(n) + tree│  (only with mapped ids of a mount)
@@ -24,6 +25,9 @@
 //!     │ ◀──────────────────────────── Listener │  (only with a filter that asks one)
 //!     │ ── Go ────────────────────────────────▶│
 //!     │ ◀───────────────────────── end of file │  execve closed the connection
+//!
+//!  In `run` and `exec` the last Go of the runtime goes ahead of Ready, if nothing is to be done
+//!  between the two.
 //!
 //!  At any moment init may say Failure{step, op, errno} and exit.
 //! ```

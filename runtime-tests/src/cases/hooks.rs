@@ -10,6 +10,7 @@ pub const TESTS: &[Test] = tests![
     hooks_run_in_their_order,
     hooks_get_the_state_on_stdin,
     hooks_get_their_argv_and_environment,
+    hooks_of_the_host_see_its_network,
     failing_hook_before_start_undoes_the_container,
     failing_poststop_does_not_keep_the_container,
     hanging_hook_is_killed_at_its_timeout,
@@ -91,6 +92,21 @@ fn hooks_get_their_argv_and_environment(t: &Sandbox) {
         .container();
     container.run().ok();
     assert_eq!(log(t), "zero a b 1 unset\n");
+}
+
+/// The runtime may be in the container's network for a while.
+fn hooks_of_the_host_see_its_network(t: &Sandbox) {
+    let container = with_every_hook(t, "readlink /proc/self/ns/net")
+        .args(&["sleep", "1000"])
+        .container();
+    container.create().ok();
+    let of_init = std::fs::read_link(format!("/proc/{}/ns/net", container.pid()));
+    let of_host = std::fs::read_link("/proc/self/ns/net").expect("namespace");
+    assert_ne!(of_init.expect("namespace"), of_host);
+    container.start().ok();
+    container.stop();
+    container.delete().ok();
+    assert_eq!(log(t), format!("{}\n", of_host.display()).repeat(8));
 }
 
 fn failing_hook_before_start_undoes_the_container(t: &Sandbox) {

@@ -66,6 +66,11 @@ impl Display for Step {
             Self::SessionKeyring { name, .. } => write!(f, "join session keyring {}", lossy(name)),
             Self::ExecLabel(exec) => write_exec_label(f, exec),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
+            Self::MakeNetwork => {
+                f.write_str("make a network namespace with its loopback interface up")?;
+                detail(f, format_args!(", while init is at work"))
+            }
+            Self::EnterNetwork => f.write_str("enter the network namespace"),
             Self::RootPropagation { flag, recursive } => {
                 let propagation = Propagation {
                     flag: *flag,

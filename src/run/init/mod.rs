@@ -165,8 +165,9 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
             fail,
             root.as_ref().map(AsFd::as_fd),
         );
-        // The mounts stay until the reason is found: then the connection is closed.
-        let _ = sync::receive_go(init.connection(), false);
+        // The mounts stay until the reason is found: then the connection is closed. What was said
+        // ahead on it is of no use any more.
+        while let Ok(Some(_)) = sync::receive_go(init.connection(), false) {}
     }
     process::exit(1)
 }
@@ -221,6 +222,7 @@ impl Init<'_> {
             Step::SessionKeyring { name, label } => self.session_keyring(name, label.as_deref()),
             Step::ExecLabel(exec) => self.exec_label(exec),
             Step::LoopbackUp => sys::net::loopback_up(),
+            Step::EnterNetwork => self.enter_network(),
             Step::RootPropagation { flag, .. } => root::propagate_all(*flag),
             Step::BindRootfs {
                 path,
@@ -273,6 +275,7 @@ impl Init<'_> {
             Step::CreateCgroup { .. }
             | Step::SystemdUnit(_)
             | Step::CgroupWrite(_)
+            | Step::MakeNetwork
             | Step::DeviceProgram(_)
             | Step::DelegateCgroup { .. }
             | Step::IdMap { .. }
@@ -317,6 +320,12 @@ impl Init<'_> {
             .take(position)
             .ok_or(Fail::new("setns", Errno::EBADF))?;
         process::setns(namespace.as_fd(), kind.flag())
+    }
+
+    /// Waits for what the runtime makes meanwhile.
+    fn enter_network(&self) -> Sys<()> {
+        let made = sync::receive_opened(self.inherited.runtime.as_fd())?;
+        process::setns(made.as_fd(), NamespaceKind::Network.flag())
     }
 
     /// Waits for the runtime's word; without a runtime there is nothing left to live for.
