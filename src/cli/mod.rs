@@ -55,15 +55,11 @@ pub struct Cli {
     pub version: (),
 }
 
-/// The flags that stand before the command.
+/// The flags that stand before the command, in groups: [`verb`] reads those that a line names.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Directory that holds the state of the containers.
-    ///
-    /// It should be on a tmpfs, because the state must not outlive a reboot. Without this flag it
-    /// is /run/sampan, or $XDG_RUNTIME_DIR/sampan for a user other than root.
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
+    #[command(flatten)]
+    pub state: StateFlags,
 
     #[command(flatten)]
     pub log: LogFlags,
@@ -71,6 +67,24 @@ pub struct Global {
     #[command(flatten)]
     pub cgroups: CgroupFlags,
 
+    #[command(flatten)]
+    pub privileges: PrivilegeFlags,
+}
+
+// Where the state of containers is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StateFlags {
+    /// Directory that holds the state of the containers.
+    ///
+    /// It should be on a tmpfs, because the state must not outlive a reboot. Without this flag it
+    /// is /run/sampan, or $XDG_RUNTIME_DIR/sampan for a user other than root.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+// Whether the runtime has the rights of root.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct PrivilegeFlags {
     /// Tolerate what only root may do: true, false or auto.
     ///
     /// auto decides by the effective user id and the user namespace.

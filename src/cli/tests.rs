@@ -70,7 +70,7 @@ fn containerd_create() {
          --no-pivot --no-new-keyring abc",
     );
     assert_eq!(
-        cli.global.root.as_deref(),
+        cli.global.state.root.as_deref(),
         Some("/run/containerd/runc/k8s.io".as_ref())
     );
     assert_eq!(cli.global.log.log.as_deref(), Some("/b/log.json".as_ref()));
@@ -98,7 +98,7 @@ fn conmon_create() {
         cli.global.cgroups.cgroup_manager,
         Some(CgroupManager::Disabled)
     );
-    assert_eq!(cli.global.root, Some("/r".into()));
+    assert_eq!(cli.global.state.root, Some("/r".into()));
     let Command::Create(create) = cli.command else {
         panic!()
     };
@@ -122,9 +122,9 @@ fn go_spellings() {
         "-root=/r -log /l --debug=true -systemd-cgroup=false --rootless=true run -no-subreaper \
          -d --keep=0 --console-socket= -bundle /b -f other.json --pidfd-socket=/p ID",
     );
-    assert_eq!(cli.global.root, Some("/r".into()));
+    assert_eq!(cli.global.state.root, Some("/r".into()));
     assert_eq!(cli.global.log.log.as_deref(), Some("/l".as_ref()));
-    assert_eq!(cli.global.rootless, Some(Rootless::Yes));
+    assert_eq!(cli.global.privileges.rootless, Some(Rootless::Yes));
     assert!(cli.global.log.debug && !cli.global.cgroups.systemd_cgroup);
     let Command::Run(run) = cli.command else {
         panic!()
@@ -139,7 +139,7 @@ fn go_spellings() {
 #[test]
 fn the_last_of_repeated_flags_wins() {
     let cli = cli("--root /a --debug --root /b --debug create -b /a --bundle /b ID");
-    assert_eq!(cli.global.root, Some("/b".into()));
+    assert_eq!(cli.global.state.root, Some("/b".into()));
     let Command::Create(create) = cli.command else {
         panic!()
     };
@@ -149,7 +149,7 @@ fn the_last_of_repeated_flags_wins() {
 #[test]
 fn values_may_begin_with_a_dash() {
     let cli = cli("--root -odd --log -log list");
-    assert_eq!(cli.global.root, Some("-odd".into()));
+    assert_eq!(cli.global.state.root, Some("-odd".into()));
     assert_eq!(cli.global.log.log.as_deref(), Some("-log".as_ref()));
 }
 

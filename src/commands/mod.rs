@@ -111,7 +111,7 @@ impl CgroupDriver {
 /// Those of the command.
 pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
     let context = Context {
-        root: Root::choose(cli.global.root.as_deref())?,
+        root: Root::choose(cli.global.state.root.as_deref())?,
         global: cli.global,
         log,
     };
