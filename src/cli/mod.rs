@@ -57,6 +57,7 @@ pub struct Cli {
 
 /// The flags that stand before the command, in groups: [`verb`] reads those that a line names.
 #[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
 pub struct Global {
     #[command(flatten)]
     pub state: StateFlags,
@@ -73,6 +74,7 @@ pub struct Global {
 
 // Where the state of containers is.
 #[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
 pub struct StateFlags {
     /// Directory that holds the state of the containers.
     ///
@@ -84,6 +86,7 @@ pub struct StateFlags {
 
 // Whether the runtime has the rights of root.
 #[derive(Args, Clone, Copy, Debug, Default)]
+#[group(skip)]
 pub struct PrivilegeFlags {
     /// Tolerate what only root may do: true, false or auto.
     ///
@@ -94,6 +97,7 @@ pub struct PrivilegeFlags {
 
 // Where a failure is told.
 #[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
 pub struct LogFlags {
     /// Where to write the log: [file:]PATH, journald:ID or syslog:ID.
     ///
@@ -117,6 +121,7 @@ pub struct LogFlags {
 
 // Who makes the cgroup of a container.
 #[derive(Args, Clone, Copy, Debug, Default)]
+#[group(skip)]
 pub struct CgroupFlags {
     /// Let systemd manage the cgroups of the container.
     ///
@@ -234,9 +239,11 @@ pub enum Command {
 // The structs below have no doc comments: clap would show them in place of those above.
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct NoArgs {}
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Id {
     /// The container
     #[arg(value_name = "ID")]
@@ -245,6 +252,7 @@ pub struct Id {
 
 // Where the config of a new container is.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Bundle {
     /// Directory that holds config.json; paths in the config are relative to it
     #[arg(
@@ -263,6 +271,7 @@ pub struct Bundle {
 
 // The flags that change what a new container is made of.
 #[derive(Args, Clone, Copy, Debug)]
+#[group(skip)]
 pub struct Shape {
     /// Use MS_MOVE and chroot(2) instead of pivot_root(2).
     ///
@@ -283,6 +292,7 @@ pub struct Shape {
 
 // Where the caller gets hold of the process: for `create`, `run` and `exec`.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Handover {
     /// Unix stream socket that receives the master of the process's terminal
     #[arg(long, value_name = "PATH")]
@@ -303,6 +313,7 @@ pub struct Handover {
 
 // The flags that `create` and `run` share.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Setup {
     #[command(flatten)]
     pub bundle: Bundle,
@@ -318,12 +329,14 @@ pub struct Setup {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Create {
     #[command(flatten)]
     pub setup: Setup,
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Run {
     #[command(flatten)]
     pub setup: Setup,
@@ -338,6 +351,7 @@ pub struct Run {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Exec {
     /// File with the process as JSON, like `process` of config.json; then there is no COMMAND
     #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
@@ -414,6 +428,7 @@ pub struct Exec {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Spec {
     /// Directory to write config.json in
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -429,6 +444,7 @@ pub struct Spec {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Explain {
     #[command(flatten)]
     pub bundle: Bundle,

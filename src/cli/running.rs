@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use super::units;
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Kill {
     /// Signal every process of the container, and accept a container that has stopped
     #[arg(short, long)]
@@ -30,6 +31,7 @@ pub struct Kill {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Delete {
     /// Kill the container first if it runs; accept one that does not exist
     #[arg(short, long)]
@@ -45,6 +47,7 @@ pub struct Delete {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct List {
     /// Form of the list
     #[arg(
@@ -69,6 +72,7 @@ pub enum ListFormat {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Mounts {
     /// What to do with the mounts
     #[arg(value_name = "ACTION", value_enum)]
@@ -91,6 +95,7 @@ pub enum MountsAction {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Ps {
     /// Form of the list; json has the process ids alone, as the caller sees them
     #[arg(
@@ -116,6 +121,7 @@ pub struct Ps {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub struct Events {
     /// Time between two statistics, as in 500ms, 5s or 1m30s
     #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
@@ -131,6 +137,7 @@ pub struct Events {
 }
 
 #[derive(Args, Debug, Default)]
+#[group(skip)]
 pub struct Update {
     /// File with the new limits as JSON, the linux.resources of a config; - is standard input.
     ///

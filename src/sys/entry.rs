@@ -21,7 +21,8 @@ pub unsafe fn begin(argv: *const *const c_char) -> StringArray<'static> {
     unsafe { StringArray::given(argv) }
 }
 
-/// Makes the function the program: it gets the command line and returns the exit status.
+/// Makes the function the program: it gets the command line and returns the exit status. What C does
+/// at the end of a program is left out: nothing here waits for it.
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
@@ -36,7 +37,8 @@ macro_rules! program {
             argv: *const *const std::ffi::c_char,
         ) -> std::ffi::c_int {
             // SAFETY: these are the arguments of C's `main`.
-            $main(unsafe { $crate::sys::entry::begin(argv) }).into()
+            let status: u8 = $main(unsafe { $crate::sys::entry::begin(argv) });
+            $crate::sys::process::exit(status.into())
         }
     };
 }
