@@ -33,17 +33,21 @@ fn start(all: StringArray<'static>) -> u8 {
 /// Not a part of its caller, which would need three pages of stack before it starts anew.
 #[inline(never)]
 fn act(all: &StringArray) -> u8 {
-    let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
-    let args: Vec<OsString> = all.iter().skip(1).map(own).collect();
-    // A wrong command line is told in the log that it names, because that is where engines look.
-    let spare = cli::log_flags(&args);
-    match cli::parse(args) {
+    let args = || -> Vec<OsString> {
+        let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
+        all.iter().skip(1).map(own).collect()
+    };
+    match cli::parse(args()) {
         Ok(Parsed::Run(cli)) => run(*cli),
         Ok(Parsed::Print(text)) => match print(&text) {
             Ok(()) => 0,
             Err(_) => FAILURE,
         },
-        Err(error) => fail(&Log::open(&spare).unwrap_or_default(), &error, FAILURE),
+        Err(error) => {
+            // It is told in the log that the wrong command line names: there engines look.
+            let log = Log::open(&cli::log_flags(&args()));
+            fail(&log.unwrap_or_default(), &error, FAILURE)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Kind, Result};
 
-/// Every long flag of every command; `true` if it takes a value. A test compares this with the
+/// Every long flag of every command, in order; `true` if it takes a value. A test compares this with the
 /// definitions: building those only to read the names would cost more than parsing.
 pub(super) const LONG_FLAGS: &[(&str, bool)] = &[
     ("additional-gids", true),
@@ -174,9 +174,8 @@ impl Flag {
         let value = parts
             .next()
             .map(|value| OsStr::from_bytes(value).to_owned());
-        let &(name, takes_value) = LONG_FLAGS
-            .iter()
-            .find(|(name, _)| name.as_bytes() == given)?;
+        let place = LONG_FLAGS.binary_search_by(|(name, _)| name.as_bytes().cmp(given));
+        let &(name, takes_value) = &LONG_FLAGS[place.ok()?];
         // `spec --rootless` is a switch, the global flag has a value.
         let takes_value = takes_value && !(name == "rootless" && command.is_some());
         Some(Self {

@@ -90,8 +90,8 @@ pub fn start_time(pid: i32) -> Option<u64> {
 fn live_start(stat: &str) -> Option<u64> {
     // The second field is the name in parentheses, and the name may have both blanks and
     // parentheses in it.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.strip_prefix(' ')?.split(' ');
     match fields.next()? {
         "Z" | "X" | "x" => None,
         _ => fields.nth(18)?.parse().ok(),
