@@ -4,6 +4,7 @@
 //! line accepts and clap does not (`-root=X`, `--debug=true`) into the forms defined here.
 
 pub mod go;
+mod groups;
 mod running;
 mod units;
 mod verb;
@@ -17,6 +18,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::config::SPEC_VERSION;
 use crate::error::{Error, Kind};
 
+pub use groups::Given;
 pub use running::{Delete, Events, Kill, List, ListFormat, Mounts, MountsAction, Ps, Update};
 
 /// The commit that the binary was built from, given by `SAMPAN_COMMIT` at build time.
@@ -55,21 +57,21 @@ pub struct Cli {
     pub version: (),
 }
 
-/// The flags that stand before the command, in groups: [`verb`] reads those that a line names.
+/// The flags that stand before the command, in groups.
 #[derive(Args, Clone, Debug, Default)]
 #[group(skip)]
 pub struct Global {
     #[command(flatten)]
-    pub state: StateFlags,
+    pub state: Given<StateFlags>,
 
     #[command(flatten)]
-    pub log: LogFlags,
+    pub log: Given<LogFlags>,
 
     #[command(flatten)]
-    pub cgroups: CgroupFlags,
+    pub cgroups: Given<CgroupFlags>,
 
     #[command(flatten)]
-    pub privileges: PrivilegeFlags,
+    pub privileges: Given<PrivilegeFlags>,
 }
 
 // Where the state of containers is.
@@ -270,7 +272,7 @@ pub struct Bundle {
 }
 
 // The flags that change what a new container is made of.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug, Default)]
 #[group(skip)]
 pub struct Shape {
     /// Use MS_MOVE and chroot(2) instead of pivot_root(2).
@@ -291,7 +293,7 @@ pub struct Shape {
 }
 
 // Where the caller gets hold of the process: for `create`, `run` and `exec`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 #[group(skip)]
 pub struct Handover {
     /// Unix stream socket that receives the master of the process's terminal
@@ -318,11 +320,18 @@ pub struct Setup {
     #[command(flatten)]
     pub bundle: Bundle,
     #[command(flatten)]
-    pub shape: Shape,
+    pub shape: Given<Shape>,
 
     #[command(flatten)]
-    pub handover: Handover,
+    pub handover: Given<Handover>,
 
+    #[command(flatten)]
+    pub id: NewId,
+}
+
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct NewId {
     /// Name of the new container: letters, digits and _ + - .
     #[arg(value_name = "ID")]
     pub id: String,
@@ -340,7 +349,14 @@ pub struct Create {
 pub struct Run {
     #[command(flatten)]
     pub setup: Setup,
+    #[command(flatten)]
+    pub until: Given<Until>,
+}
 
+// How long `run` stays, and what then.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[group(skip)]
+pub struct Until {
     /// Return as soon as the process runs
     #[arg(short, long)]
     pub detach: bool,
@@ -353,10 +369,41 @@ pub struct Run {
 #[derive(Args, Debug)]
 #[group(skip)]
 pub struct Exec {
+    #[command(flatten)]
+    pub what: Executed,
+    #[command(flatten)]
+    pub mode: Given<Mode>,
+    #[command(flatten)]
+    pub settings: Given<Settings>,
+    #[command(flatten)]
+    pub handover: Given<Handover>,
+}
+
+// What `exec` executes and where.
+#[derive(Args, Debug)]
+#[group(skip)]
+pub struct Executed {
     /// File with the process as JSON, like `process` of config.json; then there is no COMMAND
     #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
     pub process: Option<PathBuf>,
 
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// Program and arguments
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub command: Vec<String>,
+}
+
+// How `exec` attends to the process.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[group(skip)]
+pub struct Mode {
     /// Return as soon as the process runs
     #[arg(short, long)]
     pub detach: bool,
@@ -364,7 +411,12 @@ pub struct Exec {
     /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
+}
 
+// What `exec` sets for a COMMAND, or changes in a FILE.
+#[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
+pub struct Settings {
     /// Working directory in the container
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
@@ -405,26 +457,11 @@ pub struct Exec {
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub handover: Handover,
-
     /// Pass this many descriptors, from 3 upwards, to the process.
     ///
     /// They come after those that LISTEN_FDS announces.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
-
-    /// Program and arguments
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    pub command: Vec<String>,
 }
 
 #[derive(Args, Debug)]

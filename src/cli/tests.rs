@@ -85,7 +85,7 @@ fn containerd_create() {
     assert_eq!(setup.handover.pid_file, Some("/b/init.pid".into()));
     assert_eq!(setup.handover.console_socket, Some("/s".into()));
     assert!(setup.shape.no_pivot && setup.shape.no_new_keyring);
-    assert_eq!((setup.shape.preserve_fds, setup.id.as_str()), (0, "abc"));
+    assert_eq!((setup.shape.preserve_fds, setup.id.id.as_str()), (0, "abc"));
 }
 
 #[test]
@@ -112,7 +112,10 @@ fn buildkit_run() {
         panic!()
     };
     assert!(
-        run.keep && !run.detach && run.setup.shape.no_pivot && !run.setup.handover.no_subreaper
+        run.until.keep
+            && !run.until.detach
+            && run.setup.shape.no_pivot
+            && !run.setup.handover.no_subreaper
     );
 }
 
@@ -129,7 +132,7 @@ fn go_spellings() {
     let Command::Run(run) = cli.command else {
         panic!()
     };
-    assert!(run.setup.handover.no_subreaper && run.detach && !run.keep);
+    assert!(run.setup.handover.no_subreaper && run.until.detach && !run.until.keep);
     assert_eq!(run.setup.handover.console_socket, None);
     assert_eq!(run.setup.handover.pidfd_socket, Some("/p".into()));
     assert_eq!(run.setup.bundle.bundle, PathBuf::from("/b"));

@@ -32,7 +32,7 @@ pub fn create(context: &Context, args: &Create) -> Result<()> {
 
 /// Makes a container and starts it; in the foreground its exit status comes back.
 pub fn run(context: &Context, args: &Run) -> Result<u8> {
-    let mode = if args.detach {
+    let mode = if args.until.detach {
         Mode::Detached
     } else {
         Mode::Foreground
@@ -74,7 +74,7 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         }
         (Err(error), _) => Err(error),
     };
-    if status.is_err() || !args.keep {
+    if status.is_err() || !args.until.keep {
         destroy(context, &dir, &state)?;
     }
     status
@@ -89,12 +89,12 @@ fn make(
     runs: bool,
 ) -> Result<(Created, ManuallyDrop<Plan>)> {
     let mut options = options(
-        &setup.id,
+        &setup.id.id,
         &setup.shape,
         CgroupDriver::of(&context.global.cgroups),
     );
     if std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) {
-        let dir = context.root.container(&setup.id)?;
+        let dir = context.root.container(&setup.id.id)?;
         options.notify = Some(dir.path.join(sd_notify::DIRECTORY));
     }
     check_preserved(options.preserved_fds)?;

@@ -16,9 +16,9 @@ use crate::state::Status;
 
 /// Executes a process in a container; in the foreground its exit status comes back.
 pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
-    let (dir, state) = context.load(&args.id)?;
+    let (dir, state) = context.load(&args.what.id)?;
     let (status, init) = state.status_and_init(&dir)?;
-    check_status(status, args.ignore_paused)?;
+    check_status(status, args.settings.ignore_paused)?;
     let init = init.ok_or_else(|| kill::not_running(&state))?;
     // Never given back: the process shares their pages, and to write to them would copy them.
     let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
@@ -28,9 +28,9 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
     let shape = Shape {
         no_pivot: false,
         no_new_keyring: state.options.no_new_keyring,
-        preserve_fds: args.preserve_fds,
+        preserve_fds: args.settings.preserve_fds,
     };
-    let options = bundle::options(&args.id, &shape, super::CgroupDriver::Cgroupfs);
+    let options = bundle::options(&args.what.id, &shape, super::CgroupDriver::Cgroupfs);
     check_preserved(options.preserved_fds)?;
     let host = Host::probe_without_cgroups(process.labels())?;
     let plan = ManuallyDrop::new(plan::exec(&saved.config, &process, &host, &options)?);
@@ -41,7 +41,7 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
         state: &state,
         init: &init,
         plan: &plan,
-        cgroup: args.cgroup.as_deref(),
+        cgroup: args.settings.cgroup.as_deref(),
         console_socket: args.handover.console_socket.as_deref(),
         pidfd_socket: args.handover.pidfd_socket.as_deref(),
         pid_file: args.handover.pid_file.as_deref(),
@@ -50,7 +50,7 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
 }
 
 fn execute(context: &Context, args: &Exec, request: &ExecRequest) -> Result<u8> {
-    if args.detach {
+    if args.mode.detach {
         return run::exec(request).map(|_| 0);
     }
     let signals = relay::Signals::block()?;
@@ -81,16 +81,16 @@ fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
 
 /// The process of the file, or that of the container with what the flags change.
 fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
-    if let Some(file) = &args.process {
+    if let Some(file) = &args.what.process {
         let text = std::fs::read(file).map_err(|error| {
             Error::io(format!("--process: {}", file.display()), "open", &error).kind(Kind::Usage)
         })?;
         let (mut process, warnings) = spec::process(&text)
             .map_err(|error| error.context(format!("--process: {}", file.display())))?;
-        process.terminal |= args.tty;
+        process.terminal |= args.mode.tty;
         return Ok((process, warnings));
     }
-    if args.command.is_empty() {
+    if args.what.command.is_empty() {
         return Err(Error::new(
             Kind::Usage,
             "exec needs a COMMAND or --process FILE",
@@ -100,21 +100,21 @@ fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
         cwd: "/".into(),
         ..Process::default()
     });
-    process.args.clone_from(&args.command);
-    process.terminal = args.tty;
+    process.args.clone_from(&args.what.command);
+    process.terminal = args.mode.tty;
     process.console_size = None;
     let warnings = override_process(&mut process, args)?;
     Ok((process, warnings))
 }
 
 fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
-    if let Some(cwd) = &args.cwd {
+    if let Some(cwd) = &args.settings.cwd {
         process.cwd.clone_from(cwd);
         if !cwd.is_absolute() {
             return Err(Error::new(Kind::Usage, "--cwd: must be an absolute path"));
         }
     }
-    for entry in &args.env {
+    for entry in &args.settings.env {
         let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::new(
                 Kind::Usage,
@@ -127,24 +127,26 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
     }
     // As in a config, an empty HOME means that of the user.
     process.env.retain(|entry| entry != "HOME=");
-    if let Some(user) = &args.user {
+    if let Some(user) = &args.settings.user {
         let (uid, gid) = parse_user(user)?;
         process.user.uid = uid;
         process.user.gid = gid.unwrap_or(process.user.gid);
     }
-    for gid in &args.additional_gids {
+    for gid in &args.settings.additional_gids {
         if !process.user.additional_gids.contains(gid) {
             process.user.additional_gids.push(*gid);
         }
     }
-    process.no_new_privileges |= args.no_new_privs;
-    if args.apparmor.is_some() {
-        process.apparmor_profile.clone_from(&args.apparmor);
+    process.no_new_privileges |= args.settings.no_new_privs;
+    if args.settings.apparmor.is_some() {
+        process.apparmor_profile.clone_from(&args.settings.apparmor);
     }
-    if args.process_label.is_some() {
-        process.selinux_label.clone_from(&args.process_label);
+    if args.settings.process_label.is_some() {
+        process
+            .selinux_label
+            .clone_from(&args.settings.process_label);
     }
-    Ok(add_capabilities(process, &args.cap))
+    Ok(add_capabilities(process, &args.settings.cap))
 }
 
 /// Whole numbers only: a name that begins with digits must not become another user
@@ -196,7 +198,7 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
 fn check_terminal(process: &Process, args: &cli::Exec) -> Result<()> {
     let message = match (
         process.terminal,
-        args.detach,
+        args.mode.detach,
         args.handover.console_socket.is_some(),
     ) {
         (true, true, false) => {
