@@ -26,7 +26,9 @@ pub use build::{Options, build};
 pub use exec::exec;
 pub use labels::{ExecLabel, Module};
 pub use live_mounts::{add_mounts, remove_mounts};
-pub use mounts::types::{Bind, BindAttrs, BindIdMap, BindSource, Filesystem, IfDenied, Remount};
+pub use mounts::types::{
+    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, Remount,
+};
 pub use step::{
     Credentials, Exec, HookMoment, HookStep, IfMapDenied, Node, RootSwitch, Step, Symlink,
 };

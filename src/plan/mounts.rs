@@ -6,19 +6,15 @@ use std::ffi::CString;
 use std::path::Path;
 
 use super::{
-    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, IfDenied, Options, Phase, Plan, Remount,
-    Step, c_path, c_string, labels, namespaces, rootfs,
+    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, Options, Phase, Plan,
+    Remount, Step, c_path, c_string, labels, namespaces, rootfs,
 };
 use crate::config::{Config, Mount, Namespace, Propagation};
 use crate::error::{Error, Result};
 use crate::host::Host;
 
 /// What a list of plain words decides as a whole: words that are absent are cleared.
-const PLAIN: u64 = libc::MOUNT_ATTR_RDONLY
-    | libc::MOUNT_ATTR_NOSUID
-    | libc::MOUNT_ATTR_NODEV
-    | libc::MOUNT_ATTR_NOEXEC
-    | libc::MOUNT_ATTR_NOSYMFOLLOW;
+const PLAIN: u64 = INERT | libc::MOUNT_ATTR_NOSYMFOLLOW;
 
 pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     for mount in &config.mounts {
@@ -54,10 +50,7 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Res
         return Ok(());
     };
     let attrs = BindAttrs {
-        set: libc::MOUNT_ATTR_RDONLY
-            | libc::MOUNT_ATTR_NOSUID
-            | libc::MOUNT_ATTR_NODEV
-            | libc::MOUNT_ATTR_NOEXEC,
+        set: INERT,
         ..BindAttrs::default()
     };
     let propagation = severing(config).into_iter().collect();

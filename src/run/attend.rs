@@ -65,7 +65,7 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
         match &planned.step {
             Step::OomScoreAdj(score) => {
                 file::write_proc(pid, "oom_score_adj", &score.to_string())
-                    .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
+                    .map_err(|fail| words::step_failed(planned, fail))?;
             }
             Step::Rlimit {
                 resource,
@@ -74,7 +74,7 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
                 ..
             } if is_above(planned, *resource, *hard)? => {
                 process::set_rlimit(pid, *resource, *soft, *hard)
-                    .map_err(|fail| words::step_error(planned, fail.op, fail.errno))?;
+                    .map_err(|fail| words::step_failed(planned, fail))?;
             }
             _ => {}
         }
@@ -86,7 +86,7 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
 fn is_above(planned: &Planned, resource: u32, hard: u64) -> Result<bool> {
     process::hard_limit(resource)
         .map(|own| hard > own)
-        .map_err(|fail| words::step_error(planned, fail.op, fail.errno))
+        .map_err(|fail| words::step_failed(planned, fail))
 }
 
 /// Whether the process can have the word to execute before it is ready: the runtime has nothing to

@@ -164,58 +164,10 @@ fn make(
     state::write_new(&dir.config_file(), request.config_text, 0o600)?;
     state.save(&dir)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
-    let listener = match request.runs {
-        true => None,
-        false => Some(start::listen(&dir.path)?),
-    };
-    let inherited = Inherited {
-        runtime,
-        listener,
-        lock: Some(state::lock_init(&dir)?),
-        own_mount: match request.runs {
-            true => None,
-            false => binary::take_mount(),
-        },
-        opened,
-        procfs: None,
-        bundle: plan::c_path("bundle", request.bundle)?,
-    };
+    let inherited = inherited(request, &dir, runtime, opened)?;
     make_cgroup(request, undo, Phase::Prepare, None)?;
     mount_on_host(request, undo, state)?;
-    process::set_dumpable(request.plan.dumpable_at_first).map_err(connection_lost)?;
-    let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
-    let first = clone::spawn(request.plan, inherited, cgroup)
-        .map_err(|(position, fail)| clone_error(request.plan, position, fail))?;
-    if request.plan.dumpable_at_first {
-        process::set_dumpable(false).map_err(connection_lost)?;
-    }
-    undo.process = Some(first.pidfd.clone());
-    let network = || {
-        network::make(request.plan, connection.as_fd())
-            .map_err(|fail| clone_error(request.plan, None, fail))
-    };
-    if !request.plan.first_waits() {
-        network()?;
-    }
-    make_cgroup(request, undo, Phase::Parent, Some(&first))?;
-    remember_cgroup(state, undo);
-    if request.plan.first_has_maps() {
-        id_map::write_all(request.plan, first.pid)?;
-    }
-    if !request.plan.intermediate {
-        attend::apply(request.plan, Phase::Parent, first.pid)?;
-    }
-    if request.plan.first_waits() {
-        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
-        network()?;
-    }
-    let spawned = if request.plan.intermediate {
-        let init = clone::hand_over(request.plan, &first, &connection)?;
-        undo.process = Some(init.pidfd.clone());
-        init
-    } else {
-        first
-    };
+    let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;
     state.start_time = state::start_time(spawned.pid).unwrap_or_default();
     let hooks = || {
@@ -245,6 +197,70 @@ fn make(
     })
 }
 
+/// What init is given.
+fn inherited(
+    request: &Request,
+    dir: &Dir,
+    runtime: OwnedFd,
+    opened: Vec<Option<OwnedFd>>,
+) -> Result<Inherited> {
+    let (listener, own_mount) = match request.runs {
+        true => (None, None),
+        false => (Some(start::listen(&dir.path)?), binary::take_mount()),
+    };
+    Ok(Inherited {
+        runtime,
+        listener,
+        lock: Some(state::lock_init(dir)?),
+        own_mount,
+        opened,
+        procfs: None,
+        bundle: plan::c_path("bundle", request.bundle)?,
+    })
+}
+
+/// Makes init, and around it what takes a process.
+fn spawn(
+    request: &Request,
+    undo: &mut Undo,
+    state: &mut State,
+    inherited: Inherited,
+    connection: &OwnedFd,
+) -> Result<Spawned> {
+    let plan = request.plan;
+    process::set_dumpable(plan.dumpable_at_first).map_err(connection_lost)?;
+    let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
+    let first = clone::spawn(plan, inherited, cgroup)
+        .map_err(|(position, fail)| clone_error(plan, position, fail))?;
+    if plan.dumpable_at_first {
+        process::set_dumpable(false).map_err(connection_lost)?;
+    }
+    undo.process = Some(first.pidfd.clone());
+    let network =
+        || network::make(plan, connection.as_fd()).map_err(|fail| clone_error(plan, None, fail));
+    if !plan.first_waits() {
+        network()?;
+    }
+    make_cgroup(request, undo, Phase::Parent, Some(&first))?;
+    remember_cgroup(state, undo);
+    if plan.first_has_maps() {
+        id_map::write_all(plan, first.pid)?;
+    }
+    if !plan.intermediate {
+        attend::apply(plan, Phase::Parent, first.pid)?;
+    }
+    if plan.first_waits() {
+        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+        network()?;
+    }
+    if !plan.intermediate {
+        return Ok(first);
+    }
+    let init = clone::hand_over(plan, &first, connection)?;
+    undo.process = Some(init.pidfd.clone());
+    Ok(init)
+}
+
 /// Whether init can have the last word before it is ready. It is spared a sleep then.
 fn may_be_told(request: &Request) -> Result<bool> {
     let waited_for = request.options.notify.is_some()
@@ -272,7 +288,7 @@ fn mount_on_host(request: &Request, undo: &mut Undo, state: &mut State) -> Resul
 
 pub(super) fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> Error {
     match position.and_then(|position| plan.steps.get(position)) {
-        Some(planned) => words::step_error(planned, fail.op, fail.errno),
+        Some(planned) => words::step_failed(planned, fail),
         None => {
             let error = Error::sys("linux.namespaces", fail.op, fail.errno).kind(Kind::Host);
             match fail.errno {

@@ -51,7 +51,7 @@ pub fn map_mount(plan: &Plan, position: u32, pid: i32, tree: BorrowedFd) -> Resu
     };
     let failed =
         |fail: Fail| {
-            let error = words::step_error(planned, fail.op, fail.errno);
+            let error = words::step_failed(planned, fail);
             match fail.errno {
                 Errno::EINVAL => error
                     .hint("the file system cannot map ids, or the source has mapped ids already"),
@@ -79,7 +79,7 @@ fn user_namespace(pid: i32) -> Sys<OwnedFd> {
 
 /// A user namespace with these maps, of a process that ends at once.
 fn made_for(planned: &Planned, uids: &str, gids: &str) -> Result<OwnedFd> {
-    let failed = |fail: Fail| words::step_error(planned, fail.op, fail.errno);
+    let failed = |fail: Fail| words::step_failed(planned, fail);
     let (connection, childs) = socket::pair().map_err(failed)?;
     match process::clone3(libc::CLONE_NEWUSER as u64, None, false).map_err(failed)? {
         Cloned::Child => {
@@ -108,7 +108,7 @@ fn write_one(
     if_denied: IfMapDenied,
 ) -> Result<()> {
     let name = if group { "gid_map" } else { "uid_map" };
-    let failed = |fail: Fail| words::step_error(planned, fail.op, fail.errno);
+    let failed = |fail: Fail| words::step_failed(planned, fail);
     let Err(fail) = file::write_proc(pid, name, map) else {
         return Ok(());
     };

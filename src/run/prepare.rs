@@ -117,7 +117,7 @@ fn open_bind(planned: &Planned, bind: &Bind, plan: &Plan) -> Result<Option<Owned
         Err(fail) => return Err(source_words(fail)),
     };
     init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)
-        .map_err(|fail| super::words::step_error(planned, fail.op, fail.errno))?;
+        .map_err(|fail| super::words::step_failed(planned, fail))?;
     Ok(Some(tree))
 }
 

@@ -27,9 +27,7 @@ pub fn open(plan: &Plan, position: u32, root: BorrowedFd) -> Result<OwnedFd> {
         _ => none(),
     });
     match (planned, opened) {
-        (Some(planned), Some(opened)) => {
-            opened.map_err(|fail| words::step_error(planned, fail.op, fail.errno))
-        }
+        (Some(planned), Some(opened)) => opened.map_err(|fail| words::step_failed(planned, fail)),
         _ => Err(Error::new(Kind::Setup, "init asks for a path of no step")),
     }
 }

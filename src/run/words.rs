@@ -11,7 +11,7 @@ use super::sync::Failure;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{HookMoment, Module, Phase, Plan, Planned, Step};
 use crate::state::{State, Status, View};
-use crate::sys::file;
+use crate::sys::{Fail, file};
 
 /// The sentence for a failed step.
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
@@ -33,6 +33,11 @@ pub fn failure_in_root(plan: &Plan, told: &Failure, root: Option<BorrowedFd>) ->
         }
         _ => failure(plan, told),
     }
+}
+
+/// The sentence for one step and the system call that failed in it here.
+pub fn step_failed(planned: &Planned, fail: Fail) -> Error {
+    step_error(planned, fail.op, fail.errno)
 }
 
 /// The sentence for one step and one system call.

@@ -4,6 +4,12 @@ use std::ffi::CString;
 
 use crate::config::Propagation;
 
+/// What makes a mount good for reading its data and for nothing else. mount_setattr(2).
+pub const INERT: u64 = libc::MOUNT_ATTR_RDONLY
+    | libc::MOUNT_ATTR_NOSUID
+    | libc::MOUNT_ATTR_NODEV
+    | libc::MOUNT_ATTR_NOEXEC;
+
 /// Where a bind mount's tree comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindSource {

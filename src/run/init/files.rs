@@ -7,7 +7,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 
 use super::Init;
-use crate::plan::{DeviceKind, Node, Symlink};
+use crate::plan::{DeviceKind, INERT, Node, Symlink};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make, Stat};
 use crate::sys::{Fail, Sys};
@@ -136,11 +136,7 @@ impl Init<'_> {
             mount::fs_set(context.as_fd(), c"context", Some(label))?;
         }
         mount::fs_set(context.as_fd(), c"ro", None)?;
-        let attrs = libc::MOUNT_ATTR_RDONLY
-            | libc::MOUNT_ATTR_NOSUID
-            | libc::MOUNT_ATTR_NODEV
-            | libc::MOUNT_ATTR_NOEXEC;
-        let empty = mount::fs_mount(context.as_fd(), attrs)?;
+        let empty = mount::fs_mount(context.as_fd(), INERT)?;
         mount::attach(empty.as_fd(), target.as_fd())?;
         self.empty = Some(empty);
         Ok(())

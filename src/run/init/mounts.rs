@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::{Init, copy_up};
-use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, IfDenied, Propagation, Remount};
+use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, INERT, IfDenied, Propagation, Remount};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
 use crate::sys::{Fail, Sys};
@@ -280,12 +280,8 @@ fn instead(fs: &Filesystem, target: BorrowedFd, denied: Fail) -> Sys<Option<Owne
 /// Binds `source` with what of the `MS_*` flags a bind has.
 fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
     let tree = mount::clone_tree(None, source, true)?;
-    // The MS_* and the MOUNT_ATTR_* bits of ro, nosuid, nodev and noexec are the same.
-    let set = flags
-        & (libc::MOUNT_ATTR_RDONLY
-            | libc::MOUNT_ATTR_NOSUID
-            | libc::MOUNT_ATTR_NODEV
-            | libc::MOUNT_ATTR_NOEXEC);
+    // Their MS_* bits are the same.
+    let set = flags & INERT;
     mount::set_attr(tree.as_fd(), Change { set, ..NO_CHANGE }, true)?;
     mount::attach(tree.as_fd(), target)?;
     Ok(tree)
