@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::sync::{self, Report};
+use super::sync::{self, Received, Report};
 use super::{executable, id_map, reach, relay, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
@@ -114,10 +114,12 @@ pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
     Ok(true)
 }
 
-/// The word to execute, before the process is ready. One that has failed meanwhile does not hear it,
-/// and has said why.
-pub fn go_ahead(connection: BorrowedFd) {
-    let _ = sync::send_go(connection, &[]);
+/// The word to execute, before the process is ready.
+///
+/// # Errors
+/// sendmsg(2) failed for another reason than that the process has ended.
+pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
+    sync::unless_gone(sync::send_go(connection, &[])).map_err(connection_lost)
 }
 
 /// A process that waits for the word to execute.
@@ -153,19 +155,21 @@ pub fn attend(
     hooks: impl Fn() -> Result<Vec<u8>>,
     death: impl Fn() -> Error,
 ) -> Result<Ready> {
+    let heard = |sent| sync::unless_gone(sent).map_err(connection_lost);
     let mut terminal = None;
     loop {
         match Report::receive(connection.as_fd()).map_err(connection_lost)? {
             Some((Report::Hooks, _)) => {
-                sync::send_go(connection.as_fd(), &hooks()?).map_err(connection_lost)?;
+                let state = hooks()?;
+                heard(sync::send_go(connection.as_fd(), &state))?;
             }
             Some((Report::Reach(position), Some(root))) => {
                 let opened = reach::open(plan, position, root.as_fd())?;
-                sync::send_opened(connection.as_fd(), opened.as_fd()).map_err(connection_lost)?;
+                heard(sync::send_opened(connection.as_fd(), opened.as_fd()))?;
             }
             Some((Report::MapIds(position), Some(tree))) => {
                 id_map::map_mount(plan, position, pid, tree.as_fd())?;
-                sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+                heard(sync::send_go(connection.as_fd(), &[]))?;
             }
             Some((Report::Console, Some(master))) => match console {
                 Some(console) => send_terminal(console, master.as_fd())?,
@@ -205,13 +209,14 @@ fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
 /// A step of the start failed, or the process died before it executed.
 pub fn await_execve(
     connection: &OwnedFd,
+    receive: impl Fn(BorrowedFd) -> Received,
     plan: impl Fn() -> Result<Plan>,
     listener: impl Fn(i32) -> Result<()>,
     lost: impl Fn(Fail) -> Error,
 ) -> Result<()> {
     let mut executing = false;
     loop {
-        match Report::receive(connection.as_fd()) {
+        match receive(connection.as_fd()) {
             Ok(Some((Report::Executing, _))) => executing = true,
             Ok(Some((Report::Listener(number), _))) => {
                 listener(number)?;

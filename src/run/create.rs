@@ -178,7 +178,7 @@ fn make(
     let told_to_execute = may_be_told(request)?;
     if told_to_execute {
         put(&mut prepared)?;
-        attend::go_ahead(connection.as_fd());
+        attend::go_ahead(connection.as_fd())?;
     }
     let ready = attend::attend(
         request.plan,

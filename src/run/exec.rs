@@ -10,7 +10,8 @@ use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
 use super::create::clone_error;
 use super::init::Inherited;
-use super::{notify, prepare, sync};
+use super::sync::{self, Report};
+use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan};
@@ -83,7 +84,7 @@ fn set_up(
     };
     let ahead = attend::may_go_ahead(request.plan)?;
     if ahead {
-        attend::go_ahead(connection.as_fd());
+        attend::go_ahead(connection.as_fd())?;
     }
     let no_hooks = || Ok(Vec::new());
     let console = sockets.console.as_ref();
@@ -110,7 +111,7 @@ fn set_up(
         )
     };
     let plan = || Ok(request.plan.clone());
-    await_execve(connection, plan, listener, connection_lost)?;
+    await_execve(connection, Report::receive, plan, listener, connection_lost)?;
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)

@@ -23,6 +23,8 @@ pub fn make(plan: &Plan, init: BorrowedFd) -> Sys<()> {
         return Ok(());
     }
     let own = path::open(OWN, libc::O_RDONLY)?;
+    // Where a filter keeps the runtime from coming back, it does not leave.
+    process::setns(own.as_fd(), FLAG)?;
     process::unshare(FLAG)?;
     let made = hand_over(init);
     process::setns(own.as_fd(), FLAG)?;
@@ -32,7 +34,6 @@ pub fn make(plan: &Plan, init: BorrowedFd) -> Sys<()> {
 /// Gives init the namespace that the runtime is in, before what else there is to do in it.
 fn hand_over(init: BorrowedFd) -> Sys<()> {
     let made = path::open(OWN, libc::O_RDONLY)?;
-    // An init that has failed meanwhile does not take it, and says itself why.
-    let _ = sync::send_opened(init, made.as_fd());
+    sync::unless_gone(sync::send_opened(init, made.as_fd()))?;
     net::loopback_up()
 }

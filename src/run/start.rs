@@ -1,13 +1,14 @@
 //! `start`: the word that init waits for, and what it answers.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::attend::{await_execve, connection_lost};
 use super::create::Created;
-use super::{notify, sync, words};
+use super::sync::{self, Received, Report};
+use super::{notify, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::{State, Status, open_process};
@@ -45,7 +46,8 @@ pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Resu
             .hint("sampan state tells whether the container still exists")
     })?;
     say_go(&connection, state).map_err(lost)?;
-    await_start(&connection, state, plan, lost)
+    // A reset says that init has executed without reading on.
+    await_start(&connection, Report::receive_once, state, plan, lost)
 }
 
 /// [`start`] by the runtime that has made the container and has its connection to init.
@@ -58,7 +60,7 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     if !created.told_to_execute {
         say_go(connection, state).map_err(connection_lost)?;
     }
-    await_start(connection, state, plan, connection_lost)
+    await_start(connection, Report::receive, state, plan, connection_lost)
 }
 
 /// The word to execute, with what the next hooks read.
@@ -72,6 +74,7 @@ fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
 
 fn await_start(
     connection: &OwnedFd,
+    receive: impl Fn(BorrowedFd) -> Received,
     state: &State,
     plan: impl Fn() -> Result<Plan>,
     lost: impl Fn(Fail) -> Error,
@@ -88,7 +91,7 @@ fn await_start(
         // The filter belongs to the making of the container, whenever it is loaded.
         notify::hand_over(&plan()?, state, Status::Creating, process, number)
     };
-    await_execve(connection, &plan, listener, &lost)
+    await_execve(connection, receive, &plan, listener, &lost)
 }
 
 fn lost(fail: Fail) -> Error {

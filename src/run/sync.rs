@@ -49,6 +49,9 @@ const MORE: u8 = b'S';
 const OP_LENGTH: usize = 40;
 const REPORT_LENGTH: usize = 12 + OP_LENGTH;
 
+/// A report, and the descriptor that came along.
+pub type Received = Sys<Option<(Report, Option<OwnedFd>)>>;
+
 /// From init to the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -168,8 +171,17 @@ impl Report {
         socket::send(socket, &self.encode(), fd)
     }
 
-    /// Waits for the next one; `None` at the end of file.
-    pub fn receive(socket: BorrowedFd) -> Sys<Option<(Self, Option<OwnedFd>)>> {
+    /// Waits for the next one; `None` at the end of file, however it came about. A process that ends
+    /// with words unread resets the connection once, and what it said before is still there.
+    pub fn receive(socket: BorrowedFd) -> Received {
+        match Self::receive_once(socket) {
+            Err(fail) if fail.errno == Errno::ECONNRESET => Self::receive_once(socket),
+            received => received,
+        }
+    }
+
+    /// The same, with the reset of the connection as an error.
+    pub fn receive_once(socket: BorrowedFd) -> Received {
         let mut buffer = [0; REPORT_LENGTH];
         let (length, fd) = socket::receive(socket, &mut buffer)?;
         if length == 0 {
@@ -197,6 +209,15 @@ pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
 /// From the runtime to init: what it was asked to open.
 pub fn send_opened(socket: BorrowedFd, opened: BorrowedFd) -> Sys<()> {
     socket::send(socket, b"O", Some(opened))
+}
+
+/// What was said to a process that may have ended: it does not hear it, and its end, or what it said
+/// before, is received next.
+pub fn unless_gone(sent: Sys<()>) -> Sys<()> {
+    match sent {
+        Err(fail) if [Errno::EPIPE, Errno::ECONNRESET].contains(&fail.errno) => Ok(()),
+        sent => sent,
+    }
 }
 
 /// Waits for what the runtime opens.
@@ -254,6 +275,29 @@ mod tests {
         assert_eq!(failure.op(), "mount_setattr");
         drop(one);
         assert!(Report::receive(other.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_though_others_were_not() {
+        let (one, other) = socket::pair().unwrap();
+        let failure = Report::Failure(Failure::new(7, Fail::new("mount", Errno::EPERM)));
+        send_go(one.as_fd(), &[]).unwrap();
+        failure.send(other.as_fd(), None).unwrap();
+        drop(other);
+        let (got, _) = Report::receive(one.as_fd()).unwrap().unwrap();
+        assert_eq!(got, failure);
+        assert!(Report::receive(one.as_fd()).unwrap().is_none());
+        unless_gone(send_go(one.as_fd(), &[])).unwrap();
+    }
+
+    #[test]
+    fn a_reset_is_an_error_where_it_means_something() {
+        let (one, other) = socket::pair().unwrap();
+        send_go(one.as_fd(), &[]).unwrap();
+        drop(other);
+        let fail = Report::receive_once(one.as_fd()).unwrap_err();
+        assert_eq!(fail.errno, Errno::ECONNRESET);
+        assert!(Report::receive(one.as_fd()).unwrap().is_none());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub const TESTS: &[Test] = tests![
     killed_in_a_hook_of_init[Need::NotAPeer],
     killed_while_the_console_socket_blocks[Need::NotAPeer],
     killed_at_any_system_call[Need::NotAPeer, Need::Program("strace")],
+    the_end_of_init_is_told[Need::NotAPeer, Need::Program("strace")],
+    a_word_that_cannot_be_sent_is_told[Need::NotAPeer, Need::Program("strace")],
     denied_system_calls_are_told_or_replaced[Need::NotAPeer, Need::Program("strace")],
 ];
 
@@ -150,6 +152,38 @@ fn killed_at_any_system_call(t: &Sandbox) {
         }
     }
     assert!(killed >= 10, "only {killed} were killed");
+}
+
+/// Init is killed at calls that it alone makes, whatever the runtime has said to it meanwhile.
+fn the_end_of_init_is_told(t: &Sandbox) {
+    for call in ["setsid", "keyctl", "fsopen", "pivot_root", "capset"] {
+        for verb in ["create", "run"] {
+            let container = t.bundle().container();
+            let inject = format!("inject={call}:signal=KILL:when=1");
+            let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+            let output = container
+                .launch(t.runtime().arg(verb).prefix(prefix))
+                .finish();
+            output.fails_with("killed by signal 9");
+            is_removed(t, &container);
+        }
+    }
+}
+
+/// The runtime's first messages to init: nobody waits for what will not come.
+fn a_word_that_cannot_be_sent_is_told(t: &Sandbox) {
+    for verb in ["create", "run"] {
+        for number in 1..=2 {
+            let container = t.bundle().container();
+            let inject = format!("inject=sendmsg:error=ENOBUFS:when={number}");
+            let prefix = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
+            let output = container
+                .launch(t.runtime().arg(verb).prefix(prefix))
+                .finish();
+            output.fails_with("sendmsg: no buffer space available");
+            is_removed(t, &container);
+        }
+    }
 }
 
 /// Calls that a kernel or a filter around the runtime may lack. Each is denied throughout a whole
