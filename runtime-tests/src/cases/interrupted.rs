@@ -1,4 +1,4 @@
-//! The runtime is killed, or denied a system call, in the middle of `create`: what it has made by
+//! The runtime or init is killed, or denied a system call, in the middle of `create`: what is made by
 //! then is removed by `delete --force`, and until then `state` and `list` give sane answers.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::call::Running;
+use crate::call::{Output, Running};
 use crate::container::Container;
 use crate::{Need, Sandbox, Test, tests};
 
@@ -127,6 +127,15 @@ fn system_calls(t: &Sandbox) -> BTreeMap<String, usize> {
     calls
 }
 
+/// A verb under strace(1), which with these arguments makes system calls fail or ends who makes them.
+#[track_caller]
+fn injected(t: &Sandbox, container: &Container, verb: &str, args: &[&str]) -> Output {
+    let strace = ["strace", "-qq", "-o", "/dev/null"];
+    let prefix: Vec<_> = strace.iter().chain(args).copied().collect();
+    let call = t.runtime().arg(verb).prefix(prefix);
+    container.launch(call).finish()
+}
+
 /// The runtime is killed at the n-th call of each kind. A sample by default; with
 /// `RUNTIME_TESTS_SWEEP` set at each call.
 fn killed_at_any_system_call(t: &Sandbox) {
@@ -143,10 +152,7 @@ fn killed_at_any_system_call(t: &Sandbox) {
         for number in 1..=count {
             let container = t.bundle().container();
             let inject = format!("inject={name}:signal=KILL:when={number}");
-            let prefix = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
-            let output = container
-                .launch(t.runtime().arg("create").prefix(prefix))
-                .finish();
+            let output = injected(t, &container, "create", &["-e", &inject]);
             killed += usize::from(output.code() == 137);
             is_removed(t, &container);
         }
@@ -160,10 +166,7 @@ fn the_end_of_init_is_told(t: &Sandbox) {
         for verb in ["create", "run"] {
             let container = t.bundle().container();
             let inject = format!("inject={call}:signal=KILL:when=1");
-            let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
-            let output = container
-                .launch(t.runtime().arg(verb).prefix(prefix))
-                .finish();
+            let output = injected(t, &container, verb, &["-f", "-e", &inject]);
             output.fails_with("killed by signal 9");
             is_removed(t, &container);
         }
@@ -176,10 +179,7 @@ fn a_word_that_cannot_be_sent_is_told(t: &Sandbox) {
         for number in 1..=2 {
             let container = t.bundle().container();
             let inject = format!("inject=sendmsg:error=ENOBUFS:when={number}");
-            let prefix = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
-            let output = container
-                .launch(t.runtime().arg(verb).prefix(prefix))
-                .finish();
+            let output = injected(t, &container, verb, &["-e", &inject]);
             output.fails_with("sendmsg: no buffer space available");
             is_removed(t, &container);
         }
@@ -227,10 +227,7 @@ fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
         for call in calls {
             let container = t.bundle().shell("echo ran").container();
             let inject = format!("inject={call}:error={error}");
-            let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
-            let output = container
-                .launch(t.runtime().arg("run").prefix(prefix))
-                .finish();
+            let output = injected(t, &container, "run", &["-f", "-e", &inject]);
             if output.code() == 0 {
                 assert_eq!(output.stdout.trim(), "ran", "{call} {error}");
                 continue;
