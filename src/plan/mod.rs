@@ -146,6 +146,12 @@ impl Plan {
         self.first_has_maps() || self.steps.iter().any(unit)
     }
 
+    /// Whether the runtime makes a network namespace for init.
+    pub fn makes_network(&self) -> bool {
+        let made = |planned: &Planned| matches!(planned.step, Step::MakeNetwork);
+        self.steps.iter().any(made)
+    }
+
     /// Whether hooks run between `start` and execve(2).
     pub fn has_start_hooks(&self) -> bool {
         let start = HookMoment::StartContainer;

@@ -26,9 +26,8 @@ pub(super) fn make(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
 /// Puts init's entrance before the first step that may look at the network, or that asks the
 /// runtime for something while that is busy.
 pub(super) fn enter(plan: &mut Plan) {
-    let made = |planned: &Planned| matches!(planned.step, Step::MakeNetwork);
     let heeds = |planned: &Planned| planned.phase == Phase::Init && heeds_network(&planned.step);
-    if !plan.steps.iter().any(made) {
+    if !plan.makes_network() {
         return;
     }
     let end = plan.steps.len();

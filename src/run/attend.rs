@@ -8,7 +8,7 @@ use super::sync::{self, Received, Report};
 use super::{executable, id_map, reach, relay, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
-use crate::sys::{Fail, binary, file, process, socket};
+use crate::sys::{Fail, Sys, binary, file, process, socket};
 
 /// The engine's sockets, connected before anything is made.
 pub struct Sockets {
@@ -119,7 +119,20 @@ pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
 /// # Errors
 /// sendmsg(2) failed for another reason than that the process has ended.
 pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
-    sync::unless_gone(sync::send_go(connection, &[])).map_err(connection_lost)
+    heard(sync::send_go(connection, &[]))
+}
+
+/// What was said to a process that may have ended.
+fn heard(sent: Sys<()>) -> Result<()> {
+    sync::unless_gone(sent).map_err(connection_lost)
+}
+
+/// Waits for what a process of this runtime's own says.
+///
+/// # Errors
+/// recvmsg(2) failed.
+pub fn receive(connection: BorrowedFd) -> Result<Received> {
+    Report::receive(connection).map_err(connection_lost)
 }
 
 /// A process that waits for the word to execute.
@@ -155,10 +168,9 @@ pub fn attend(
     hooks: impl Fn() -> Result<Vec<u8>>,
     death: impl Fn() -> Error,
 ) -> Result<Ready> {
-    let heard = |sent| sync::unless_gone(sent).map_err(connection_lost);
     let mut terminal = None;
     loop {
-        match Report::receive(connection.as_fd()).map_err(connection_lost)? {
+        match receive(connection.as_fd())? {
             Some((Report::Hooks, _)) => {
                 let state = hooks()?;
                 heard(sync::send_go(connection.as_fd(), &state))?;
@@ -209,37 +221,35 @@ fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
 /// A step of the start failed, or the process died before it executed.
 pub fn await_execve(
     connection: &OwnedFd,
-    receive: impl Fn(BorrowedFd) -> Received,
+    receive: impl Fn(BorrowedFd) -> Result<Received>,
     plan: impl Fn() -> Result<Plan>,
     listener: impl Fn(i32) -> Result<()>,
-    lost: impl Fn(Fail) -> Error,
 ) -> Result<()> {
     let mut executing = false;
     loop {
-        match receive(connection.as_fd()) {
-            Ok(Some((Report::Executing, _))) => executing = true,
-            Ok(Some((Report::Listener(number), _))) => {
+        match receive(connection.as_fd())? {
+            Some((Report::Executing, _)) => executing = true,
+            Some((Report::Listener(number), _)) => {
                 listener(number)?;
                 sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
             }
-            Ok(Some((Report::Failure(failure), root))) => {
+            Some((Report::Failure(failure), root)) => {
                 let root = root.as_ref().map(AsFd::as_fd);
                 return Err(match plan() {
                     Ok(plan) => words::failure_in_root(&plan, &failure, root),
                     Err(_) => Error::sys("start", &failure.op(), failure.errno),
                 });
             }
-            Ok(Some(_)) => {}
-            Ok(None) if executing => {
+            Some(_) => {}
+            None if executing => {
                 // The kernel's wait for it, while the program runs already.
                 drop(binary::take_mount());
                 return Ok(());
             }
-            Ok(None) => {
+            None => {
                 let message = "init died before it executed the process (possibly OOM-killed)";
                 return Err(Error::new(Kind::Setup, message));
             }
-            Err(fail) => return Err(lost(fail)),
         }
     }
 }

@@ -112,7 +112,7 @@ fn is_runtimes(plan: &Plan, step: &Step) -> bool {
 }
 
 /// namespaces(7), the /proc/PID/ns directory.
-fn own_file(kind: NamespaceKind) -> &'static CStr {
+pub(super) fn own_file(kind: NamespaceKind) -> &'static CStr {
     match kind {
         NamespaceKind::User => c"/proc/self/ns/user",
         NamespaceKind::Pid => c"/proc/self/ns/pid",

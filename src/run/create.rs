@@ -75,17 +75,19 @@ pub fn create(request: &Request) -> Result<Created> {
         opened,
         sockets.console.as_ref(),
     );
-    let finished = made.and_then(|mut made| {
-        finish(request, &sockets, &mut made)?;
-        Ok(made)
+    let finished = made.and_then(|(made, state)| {
+        // Nothing is left to do for an init that has been told to execute.
+        let told_to_execute = state.is_none();
+        state.map_or(Ok(()), |state| finish(request, &sockets, &made, state))?;
+        Ok((made, told_to_execute))
     });
     match finished {
-        Ok(made) => Ok(Created {
+        Ok((made, told_to_execute)) => Ok(Created {
             dir: undo.disarm(),
             state,
             pidfd: made.spawned.pidfd,
             connection: made.connection,
-            told_to_execute: made.told_to_execute,
+            told_to_execute,
             terminal: made.ready.terminal,
         }),
         Err(error) => {
@@ -146,19 +148,17 @@ struct Made {
     spawned: Spawned,
     connection: OwnedFd,
     ready: Ready,
-    /// Until it is put in place.
-    state: Option<state::Prepared>,
-    told_to_execute: bool,
 }
 
-/// Everything up to init's word that it is ready.
+/// Everything up to init's word that it is ready. The state is still to be put in place, unless init
+/// has been told to execute.
 fn make(
     request: &Request,
     undo: &mut Undo,
     state: &mut State,
     opened: Vec<Option<OwnedFd>>,
     console: Option<&OwnedFd>,
-) -> Result<Made> {
+) -> Result<(Made, Option<state::Prepared>)> {
     let dir = undo.dir().clone();
     // Whoever finds the state finds the config.
     state::write_new(&dir.config_file(), request.config_text, 0o600)?;
@@ -175,9 +175,10 @@ fn make(
         Ok(words::state_text_inside(state, Status::Creating))
     };
     let mut prepared = Some(state.prepare(&dir)?);
-    let told_to_execute = may_be_told(request)?;
-    if told_to_execute {
-        put(&mut prepared)?;
+    if may_be_told(request)?
+        && let Some(prepared) = prepared.take()
+    {
+        prepared.put()?;
         attend::go_ahead(connection.as_fd())?;
     }
     let ready = attend::attend(
@@ -188,13 +189,12 @@ fn make(
         hooks,
         || undo.death(),
     )?;
-    Ok(Made {
+    let made = Made {
         spawned,
         connection,
         ready,
-        state: prepared,
-        told_to_execute,
-    })
+    };
+    Ok((made, prepared))
 }
 
 /// What init is given.
@@ -268,10 +268,6 @@ fn may_be_told(request: &Request) -> Result<bool> {
         || request.pid_file.is_some()
         || request.plan.has_start_hooks();
     Ok(request.runs && !waited_for && attend::may_go_ahead(request.plan)?)
-}
-
-fn put(state: &mut Option<state::Prepared>) -> Result<()> {
-    state.take().map_or(Ok(()), state::Prepared::put)
 }
 
 /// The state is written first: whatever happens next, `delete` finds the mount.
@@ -358,14 +354,12 @@ fn remember_cgroup(state: &mut State, undo: &Undo) {
 }
 
 /// What comes last, in the order in which callers look: the state, then the pid file.
-fn finish(request: &Request, sockets: &Sockets, made: &mut Made) -> Result<()> {
+fn finish(request: &Request, sockets: &Sockets, made: &Made, state: state::Prepared) -> Result<()> {
     if !request.runs {
         made.ready.check_executable(request.plan)?;
     }
-    if !made.told_to_execute {
-        attend::apply(request.plan, Phase::Ready, made.spawned.pid)?;
-    }
-    put(&mut made.state)?;
+    attend::apply(request.plan, Phase::Ready, made.spawned.pid)?;
+    state.put()?;
     sockets.send_pidfd("standard", made.spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, made.spawned.pid.to_string().as_bytes(), 0o644)

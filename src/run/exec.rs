@@ -10,8 +10,7 @@ use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
 use super::create::clone_error;
 use super::init::Inherited;
-use super::sync::{self, Report};
-use super::{notify, prepare};
+use super::{notify, prepare, sync};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan};
@@ -111,7 +110,7 @@ fn set_up(
         )
     };
     let plan = || Ok(request.plan.clone());
-    await_execve(connection, Report::receive, plan, listener, connection_lost)?;
+    await_execve(connection, attend::receive, plan, listener)?;
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)

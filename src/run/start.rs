@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::attend::{await_execve, connection_lost};
+use super::attend::{self, await_execve, connection_lost};
 use super::create::Created;
 use super::sync::{self, Received, Report};
 use super::{notify, words};
@@ -47,7 +47,8 @@ pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Resu
     })?;
     say_go(&connection, state).map_err(lost)?;
     // A reset says that init has executed without reading on.
-    await_start(&connection, Report::receive_once, state, plan, lost)
+    let receive = |connection: BorrowedFd| Report::receive_once(connection).map_err(lost);
+    await_start(&connection, receive, state, plan)
 }
 
 /// [`start`] by the runtime that has made the container and has its connection to init.
@@ -60,7 +61,7 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     if !created.told_to_execute {
         say_go(connection, state).map_err(connection_lost)?;
     }
-    await_start(connection, Report::receive, state, plan, connection_lost)
+    await_start(connection, attend::receive, state, plan)
 }
 
 /// The word to execute, with what the next hooks read.
@@ -74,10 +75,9 @@ fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
 
 fn await_start(
     connection: &OwnedFd,
-    receive: impl Fn(BorrowedFd) -> Received,
+    receive: impl Fn(BorrowedFd) -> Result<Received>,
     state: &State,
     plan: impl Fn() -> Result<Plan>,
-    lost: impl Fn(Fail) -> Error,
 ) -> Result<()> {
     let listener = |number| {
         let gone = || {
@@ -91,7 +91,7 @@ fn await_start(
         // The filter belongs to the making of the container, whenever it is loaded.
         notify::hand_over(&plan()?, state, Status::Creating, process, number)
     };
-    await_execve(connection, receive, &plan, listener, &lost)
+    await_execve(connection, receive, &plan, listener)
 }
 
 fn lost(fail: Fail) -> Error {

@@ -49,8 +49,8 @@ const MORE: u8 = b'S';
 const OP_LENGTH: usize = 40;
 const REPORT_LENGTH: usize = 12 + OP_LENGTH;
 
-/// A report, and the descriptor that came along.
-pub type Received = Sys<Option<(Report, Option<OwnedFd>)>>;
+/// A report, and the descriptor that came along; nothing at the end of file.
+pub type Received = Option<(Report, Option<OwnedFd>)>;
 
 /// From init to the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Report {
 
     /// Waits for the next one; `None` at the end of file, however it came about. A process that ends
     /// with words unread resets the connection once, and what it said before is still there.
-    pub fn receive(socket: BorrowedFd) -> Received {
+    pub fn receive(socket: BorrowedFd) -> Sys<Received> {
         match Self::receive_once(socket) {
             Err(fail) if fail.errno == Errno::ECONNRESET => Self::receive_once(socket),
             received => received,
@@ -181,7 +181,7 @@ impl Report {
     }
 
     /// The same, with the reset of the connection as an error.
-    pub fn receive_once(socket: BorrowedFd) -> Received {
+    pub fn receive_once(socket: BorrowedFd) -> Sys<Received> {
         let mut buffer = [0; REPORT_LENGTH];
         let (length, fd) = socket::receive(socket, &mut buffer)?;
         if length == 0 {
