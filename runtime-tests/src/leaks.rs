@@ -102,7 +102,7 @@ fn mounts(id: &str) -> Vec<PathBuf> {
 }
 
 /// The cgroups of every hierarchy whose name contains `id`, innermost first.
-fn cgroups(id: &str) -> Vec<PathBuf> {
+pub fn cgroups(id: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (_, mount) in cgroup_mounts() {
         search_cgroups(&mount, id, 0, &mut found);

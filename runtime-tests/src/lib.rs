@@ -13,11 +13,11 @@ pub mod console;
 pub mod container;
 pub mod engine;
 pub mod host;
-mod leaks;
+pub mod leaks;
 pub mod mount_info;
 mod options;
 mod probe;
-mod runner;
+pub mod runner;
 pub mod sandbox;
 
 pub use bundle::Bundle;

@@ -103,7 +103,7 @@ struct Run {
 
 impl Run {
     fn new(options: &Options) -> Result<Self, String> {
-        let runtime = find_runtime(options)?;
+        let runtime = find_runtime(options.runtime.as_deref())?;
         let parent = std::env::var_os("RUNTIME_TESTS_DIR").map(PathBuf::from);
         let parent = parent.unwrap_or_else(std::env::temp_dir);
         let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -320,11 +320,15 @@ impl Totals {
     }
 }
 
-/// The binary under test: `--runtime`, `$RUNTIME`, else the newest of the workspace's builds.
-fn find_runtime(options: &Options) -> Result<PathBuf, String> {
-    let named = options
-        .runtime
-        .clone()
+/// The binary under test: the one named by `--runtime`, `$RUNTIME`, else the newest of the
+/// workspace's builds.
+///
+/// # Errors
+///
+/// What does not exist, in words.
+pub fn find_runtime(named: Option<&Path>) -> Result<PathBuf, String> {
+    let named = named
+        .map(Path::to_owned)
         .or(std::env::var_os("RUNTIME").map(PathBuf::from));
     if let Some(path) = named {
         let found = match path.components().count() {

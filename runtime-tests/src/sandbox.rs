@@ -33,8 +33,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// The sandbox `id` below `base`, whose directories the runner has made.
-    pub(crate) fn new(base: &Path, id: &str, runtime: &Path) -> Self {
+    /// The sandbox `id` below `base`, where the template of [`crate::bundle::make_template`] is.
+    pub fn new(base: &Path, id: &str, runtime: &Path) -> Self {
         let dir = base.join(id);
         Self {
             id: id.to_owned(),
@@ -47,7 +47,12 @@ impl Sandbox {
         }
     }
 
-    pub(crate) fn make(&self) -> std::io::Result<()> {
+    /// Makes its directories.
+    ///
+    /// # Errors
+    ///
+    /// Those of mkdir(2).
+    pub fn make(&self) -> std::io::Result<()> {
         fs::create_dir_all(self.dir.join("calls"))?;
         fs::create_dir_all(&self.root)
     }

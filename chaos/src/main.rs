@@ -1,0 +1,50 @@
+//! `chaos COMMAND [OPTION…]` disturbs the runtime on real bundles and looks at what comes of it.
+//! One file for each command; what they share is [`world`] (a place of its own, and what is left
+//! in it), [`options`], [`figures`] and [`random`].
+
+use std::process::ExitCode;
+
+mod figures;
+mod kill;
+mod options;
+mod random;
+mod verb;
+mod world;
+
+/// A command: its name, its usage text, and the function that runs it.
+struct Command {
+    name: &'static str,
+    usage: &'static str,
+    run: fn(&options::Options) -> ExitCode,
+}
+
+const COMMANDS: &[Command] = &[Command {
+    name: "kill",
+    usage: kill::USAGE,
+    run: kill::main,
+}];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let name = args.next().unwrap_or_default();
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
+        eprintln!("usage: chaos {} [OPTION…]", names.join("|"));
+        return ExitCode::from(2);
+    };
+    match options::Options::parse(args) {
+        Ok(options) if options.help => {
+            print!("{}\n{}", command.usage, options::USAGE);
+            ExitCode::SUCCESS
+        }
+        Ok(options) => (command.run)(&options),
+        Err(message) => {
+            eprintln!(
+                "chaos {name}: {message}\n\n{}\n{}",
+                command.usage,
+                options::USAGE
+            );
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The options, which are the same for all commands.
+
+use std::path::PathBuf;
+
+/// What `--help` prints below a command's own text.
+pub const USAGE: &str = "\
+options:
+  --long           everything once, instead of a sample that ends after --seconds
+  --seconds N      how long the sample may take (default: 30)
+  --seed N         choose the sample by this number (default: the time; it is printed)
+  --jobs N         how many workers, each in namespaces of its own (default: one for each CPU)
+  --only TEXT      only what has TEXT in its name; may be given several times
+  --runtime PATH   the binary to disturb (default: $RUNTIME, otherwise the newest build in target/)
+";
+
+/// The parsed options.
+#[derive(Debug)]
+pub struct Options {
+    pub long: bool,
+    pub seconds: u64,
+    pub seed: u64,
+    pub jobs: usize,
+    pub only: Vec<String>,
+    pub runtime: Option<PathBuf>,
+    pub help: bool,
+}
+
+impl Options {
+    /// Parses the arguments after the command's name.
+    pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let mut options = Self {
+            long: false,
+            seconds: 30,
+            seed: now.map_or(0, |now| now.as_secs()),
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            only: Vec::new(),
+            runtime: None,
+            help: false,
+        };
+        while let Some(flag) = args.next() {
+            let mut value = || args.next().ok_or(format!("{flag} needs a value"));
+            match flag.as_str() {
+                "-h" | "--help" => options.help = true,
+                "--long" => options.long = true,
+                "--seconds" => options.seconds = number(&flag, &value()?)?,
+                "--seed" => options.seed = number(&flag, &value()?)?,
+                "--jobs" => options.jobs = number(&flag, &value()?)?.max(1) as usize,
+                "--only" => options.only.push(value()?),
+                "--runtime" => options.runtime = Some(value()?.into()),
+                _ => return Err(format!("unknown option {flag}")),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether what has this name is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|text| name.contains(text.as_str()))
+    }
+}
+
+fn number(flag: &str, text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("{flag}: {text:?} is not a number"))
+}
