@@ -1,14 +1,11 @@
-//! Links the release binary by the project's own rules: without the tables for unwinding where nothing unwinds, and
-//! with the code that runs most often together.
+//! Links the release binary by the project's own rules, which are in `release/`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=layout.ld");
-    println!("cargo::rerun-if-changed=text-order.ld");
+    println!("cargo::rerun-if-changed=release/layout.ld");
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     if is("CARGO_CFG_TARGET_ENV", "musl") && is("PROFILE", "release") {
         let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/layout.ld,--no-eh-frame-hdr");
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/text-order.ld");
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/release/layout.ld,--no-eh-frame-hdr");
     }
 }

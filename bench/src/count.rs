@@ -6,7 +6,7 @@
 //! virtual machines often have no counter of instructions. What follows execve(2) in a child is the
 //! container's own program and not counted; when the runtime replaces itself it is.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ffi::{CString, OsStr, c_char, c_int, c_uint, c_void};
 use std::io::{Error, Read as _, Result, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -36,13 +36,7 @@ pub struct Counted {
     pub count: u64,
     /// The program's exit status.
     pub status: i32,
-    /// With [`What::Instructions`]: the addresses of those that have run, each once, sorted. Only
-    /// of a program with fixed addresses do they mean something, and only its own are here.
-    pub code: Vec<u64>,
 }
-
-/// Fixed addresses are below; libraries, the vDSO and programs with random addresses above.
-const FIXED: u64 = 1 << 32;
 
 /// Runs the program, without input and output and with PATH as its only variable, until it ends.
 /// What it leaves behind runs on, untraced.
@@ -84,8 +78,7 @@ pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<Counted> {
 
 fn encode(counted: &Counted) -> Vec<u8> {
     let words = [counted.count, counted.status as u64];
-    let words = words.iter().chain(&counted.code);
-    words.flat_map(|word| word.to_ne_bytes()).collect()
+    words.map(u64::to_ne_bytes).concat()
 }
 
 fn decode(bytes: &[u8]) -> Option<Counted> {
@@ -94,7 +87,6 @@ fn decode(bytes: &[u8]) -> Option<Counted> {
     Some(Counted {
         count: words.next()?,
         status: words.next()? as i32,
-        code: words.collect(),
     })
 }
 
@@ -140,8 +132,6 @@ struct Tracer {
     /// Whether the runtime itself has been executed.
     begun: bool,
     count: u64,
-    /// Where instructions were counted.
-    code: BTreeSet<u64>,
     /// Who is traced.
     traced: HashSet<i32>,
 }
@@ -153,7 +143,6 @@ impl Tracer {
             root,
             begun: false,
             count: 0,
-            code: BTreeSet::new(),
             traced: HashSet::from([root]),
         }
     }
@@ -191,7 +180,6 @@ impl Tracer {
         Counted {
             count: self.count,
             status,
-            code: self.code.into_iter().collect(),
         }
     }
 
@@ -204,25 +192,14 @@ impl Tracer {
                 self.traced.remove(&pid);
                 return request(libc::PTRACE_DETACH, pid, 0);
             }
-            (libc::SIGTRAP, 0) if self.what == What::Instructions => self.step(pid),
+            (libc::SIGTRAP, 0) if self.what == What::Instructions => {
+                self.count += u64::from(self.begun);
+            }
             (SYSCALL_STOP, _) => self.count += u64::from(self.begun && is_entry(pid)?),
             (_, libc::PTRACE_EVENT_STOP) | (libc::SIGTRAP, _) => {}
             (signal, _) => return self.resume(pid, signal),
         }
         self.resume(pid, 0)
-    }
-
-    fn step(&mut self, pid: i32) {
-        if !self.begun {
-            return;
-        }
-        self.count += 1;
-        let place = std::mem::offset_of!(libc::user_regs_struct, rip);
-        // SAFETY: takes no pointers: the address is an offset into the registers.
-        let address = unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, pid, place, 0) } as u64;
-        if address < FIXED {
-            self.code.insert(address);
-        }
     }
 
     fn resume(&self, pid: i32, signal: c_int) -> Result<()> {

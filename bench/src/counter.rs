@@ -1,6 +1,5 @@
 //! `bench-count instructions|syscalls FILE PROGRAM ARG…` runs the program and writes the count
-//! into FILE; its exit status is the program's. `bench-count code FILE PROGRAM ARG…` writes the
-//! addresses of the instructions that have run, in hexadecimal, one a line. See [`bench::count`].
+//! into FILE; its exit status is the program's. See [`bench::count`].
 
 use std::process::ExitCode;
 
@@ -9,24 +8,19 @@ use bench::count::{What, run};
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let [_, kind, file, argv @ ..] = &args[..] else {
-        eprintln!("usage: bench-count instructions|syscalls|code FILE PROGRAM ARG…");
+        eprintln!("usage: bench-count instructions|syscalls FILE PROGRAM ARG…");
         return ExitCode::from(2);
     };
     let what = match kind.as_str() {
         "syscalls" => What::Syscalls,
-        "instructions" | "code" => What::Instructions,
+        "instructions" => What::Instructions,
         _ => {
             eprintln!("bench-count: no {kind} to count");
             return ExitCode::from(2);
         }
     };
     match run(what, argv).and_then(|counted| {
-        let lines = counted.code.iter().map(|address| format!("{address:x}\n"));
-        let text = match kind.as_str() {
-            "code" => lines.collect(),
-            _ => counted.count.to_string(),
-        };
-        std::fs::write(file, text)?;
+        std::fs::write(file, counted.count.to_string())?;
         Ok(counted.status)
     }) {
         Ok(status) => ExitCode::from(status as u8),

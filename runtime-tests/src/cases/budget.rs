@@ -1,15 +1,15 @@
-//! What each verb may cost, in instructions, pages of code and system calls: numbers that no busy
-//! machine changes.
+//! What each verb may cost, in instructions and system calls: numbers that no busy machine
+//! changes.
 //!
 //! The budgets are in `data/budget-NAME.json`. A verb that takes more than the headroom above its
 //! number fails; `BLESS=1` writes the numbers of today. They hold for the static release build, of
 //! the Rust release that blessed them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use bench::count::{self, Counted, What};
+use bench::count::{self, What};
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
@@ -26,10 +26,6 @@ pub const TESTS: &[Test] = tests![
 
 /// How far above its number a verb may be, in percent.
 const HEADROOM: u64 = 3;
-/// The same for pages: the first change of a function may move all that follow.
-const PAGES_HEADROOM: u64 = 10;
-/// In bytes.
-const PAGE: u64 = 4096;
 
 const VERBS: [&str; 6] = ["create", "start", "state", "exec", "kill", "delete"];
 
@@ -45,56 +41,26 @@ fn system_calls<'t>(t: &'t Sandbox, name: &str, bundle: impl Fn() -> Bundle<'t>)
     let mut spent = life(t, What::Syscalls, bundle(), &VERBS);
     let once = bundle().args(&["true"]).container();
     spent.insert("run", spend(What::Syscalls, &once, "run"));
-    hold(name, "system-calls", HEADROOM, &counts(&spent));
+    hold(name, "system-calls", &spent);
 }
 
 fn instructions_of_create(t: &Sandbox) {
     let spent = life(t, What::Instructions, t.bundle(), &["create"]);
-    hold(
-        "default",
-        "instructions-of-create",
-        HEADROOM,
-        &counts(&spent),
-    );
+    hold("default", "instructions-of-create", &spent);
 }
 
 fn instructions_of_create_of_a_docker_bundle(t: &Sandbox) {
     let spent = life(t, What::Instructions, docker(t), &["create"]);
-    hold(
-        "docker",
-        "instructions-of-create",
-        HEADROOM,
-        &counts(&spent),
-    );
+    hold("docker", "instructions-of-create", &spent);
 }
 
 /// `run` is `create` and `start` again, and single steps take their time.
 fn instructions_of_the_other_verbs(t: &Sandbox) {
     let spent = life(t, What::Instructions, t.bundle(), &VERBS[1..]);
-    hold("default", "instructions", HEADROOM, &counts(&spent));
-    hold("default", "pages-of-code", PAGES_HEADROOM, &pages(&spent));
+    hold("default", "instructions", &spent);
 }
 
-type Spent = BTreeMap<&'static str, Counted>;
-
-fn counts(spent: &Spent) -> BTreeMap<&'static str, u64> {
-    spent
-        .iter()
-        .map(|(verb, counted)| (*verb, counted.count))
-        .collect()
-}
-
-/// How many pages the instructions are on.
-fn pages(spent: &Spent) -> BTreeMap<&'static str, u64> {
-    let pages = |counted: &Counted| {
-        let pages: BTreeSet<_> = counted.code.iter().map(|address| address / PAGE).collect();
-        pages.len() as u64
-    };
-    spent
-        .iter()
-        .map(|(verb, counted)| (*verb, pages(counted)))
-        .collect()
-}
+type Spent = BTreeMap<&'static str, u64>;
 
 /// As dockerd writes it: its seccomp profile, 20 bind mounts, sysctls.
 fn docker(t: &Sandbox) -> Bundle<'_> {
@@ -153,16 +119,16 @@ fn words(container: &Container<'_>, verb: &str) -> Vec<OsString> {
     )
 }
 
-fn spend(what: What, container: &Container<'_>, verb: &str) -> Counted {
+fn spend(what: What, container: &Container<'_>, verb: &str) -> u64 {
     let argv = words(container, verb);
     let counted = count::run(what, &argv).expect("count");
     assert_eq!(counted.status, 0, "{argv:?}");
-    counted
+    counted.count
 }
 
 /// Compares with the file, or writes it.
 #[track_caller]
-fn hold(bundle: &str, what: &str, headroom: u64, spent: &BTreeMap<&'static str, u64>) {
+fn hold(bundle: &str, what: &str, spent: &Spent) {
     let name = format!("data/budget-{bundle}-{what}.json");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
     if std::env::var_os("BLESS").is_some() {
@@ -175,24 +141,24 @@ fn hold(bundle: &str, what: &str, headroom: u64, spent: &BTreeMap<&'static str, 
     let budget: Value = serde_json::from_str(&text).expect("the budget");
     let over: Vec<String> = spent
         .iter()
-        .filter_map(|(verb, count)| above(&budget, headroom, verb, *count))
+        .filter_map(|(verb, count)| above(&budget, verb, *count))
         .collect();
     assert!(
         over.is_empty(),
-        "more than {name} allows, even with {headroom} % of headroom:\n{}\nIf what it buys is worth \
+        "more than {name} allows, even with {HEADROOM} % of headroom:\n{}\nIf what it buys is worth \
          it: BLESS=1 RUNTIME=PATH cargo test -p runtime-tests --test runtime -- budget",
         over.join("\n"),
     );
 }
 
 /// The sentence about a verb that is above its budget.
-fn above(budget: &Value, headroom: u64, verb: &str, count: u64) -> Option<String> {
+fn above(budget: &Value, verb: &str, count: u64) -> Option<String> {
     let Some(allowed) = budget[verb].as_u64() else {
         return Some(format!(
             "{verb}: {count}, and the budget has no number for it"
         ));
     };
     let percent = (count as f64 / allowed as f64 - 1.0) * 100.0;
-    (count * 100 > allowed * (100 + headroom))
+    (count * 100 > allowed * (100 + HEADROOM))
         .then(|| format!("{verb}: {count}, {percent:.1} % above {allowed}"))
 }
