@@ -195,9 +195,11 @@ pub enum Command {
     /// Execute one more process in a running container.
     ///
     /// The exit status is that of the process, or 128 plus the number of the signal that ended it;
-    /// 255 if it could not be executed.
+    /// 255 if it could not be executed. COMMAND, NAME=VALUE and paths may have any bytes, UTF-8 or not.
     Exec(Box<Exec>),
-    /// Print the state of a container as JSON
+    /// Print the state of a container as JSON.
+    ///
+    /// In its paths U+FFFD stands for what is not UTF-8; the other commands use the exact bytes.
     State(Id),
     /// Send a signal to the process of a container
     Kill(Kill),
@@ -397,7 +399,7 @@ pub struct Executed {
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 // How `exec` attends to the process.
@@ -423,7 +425,7 @@ pub struct Settings {
 
     /// Environment variable; may be repeated
     #[arg(short, long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
+    pub env: Vec<OsString>,
 
     /// User and group in the container, as numbers
     #[arg(short, long, value_name = "UID[:GID]")]
@@ -516,14 +518,40 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     if let Some(cli) = verb::parse(&args) {
         return Ok(Parsed::Run(Box::new(cli)));
     }
-    match Cli::try_parse_from(std::iter::once(OsString::from("sampan")).chain(args)) {
+    match parse_whole(&args) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp => Ok(Parsed::Print(error.render().to_string())),
             ErrorKind::DisplayVersion => Ok(Parsed::Print(version_text())),
+            ErrorKind::InvalidUtf8 => Err(must_be_text(args)),
             _ => Err(usage_error(&error)),
         },
     }
+}
+
+/// By the definition of all verbs.
+fn parse_whole(args: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once(&OsString::from("sampan")).chain(args))
+}
+
+/// The error for an argument that is not UTF-8 and not a path, a word of a command or a variable,
+/// which may have any bytes. clap does not say which one it is: it is the one whose replacement,
+/// after that of those behind it, satisfies clap.
+fn must_be_text(mut args: Vec<OsString>) -> Error {
+    let mut refused = String::new();
+    for index in (0..args.len()).rev() {
+        if args[index].to_str().is_some() {
+            continue;
+        }
+        refused = args[index].to_string_lossy().into_owned();
+        args[index] = refused.clone().into();
+        let error = parse_whole(&args).err();
+        if error.is_none_or(|error| error.kind() != ErrorKind::InvalidUtf8) {
+            break;
+        }
+    }
+    Error::new(Kind::Usage, format!("{refused:?} is not UTF-8"))
+        .hint("arguments of exec, its variables and paths may have any bytes, and this may not")
 }
 
 /// The flags that say where a failure to parse `args` is to be told.

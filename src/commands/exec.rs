@@ -1,6 +1,7 @@
 //! `exec`.
 
 use std::mem::ManuallyDrop;
+use std::os::unix::ffi::OsStrExt;
 
 use super::create::check_preserved;
 use super::saved::Saved;
@@ -115,14 +116,15 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
         }
     }
     for entry in &args.settings.env {
-        let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("--env: {entry:?} is not NAME=VALUE"),
-            ));
+        let bytes = entry.as_bytes();
+        let Some(end) = bytes.iter().position(|&b| b == b'=').filter(|&end| end > 0) else {
+            let message = format!("--env: {:?} is not NAME=VALUE", entry.to_string_lossy());
+            return Err(Error::new(Kind::Usage, message));
         };
-        let prefix = format!("{name}=");
-        process.env.retain(|other| !other.starts_with(&prefix));
+        let name = &bytes[..=end];
+        process
+            .env
+            .retain(|other| !other.as_bytes().starts_with(name));
         process.env.push(entry.clone());
     }
     // As in a config, an empty HOME means that of the user.

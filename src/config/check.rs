@@ -1,5 +1,6 @@
 //! Small checks that every part of the config shares.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -7,8 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// Refuses a NUL byte: every string of the config ends up in a system call.
-pub(super) fn no_nul(field: impl Display, text: &str) -> Result<()> {
-    match text.contains('\0') {
+pub(super) fn no_nul(field: impl Display, text: impl AsRef<OsStr>) -> Result<()> {
+    match text.as_ref().as_bytes().contains(&0) {
         true => Err(Error::config(field, "has a NUL byte")),
         false => Ok(()),
     }
@@ -16,12 +17,12 @@ pub(super) fn no_nul(field: impl Display, text: &str) -> Result<()> {
 
 /// An absolute path without a NUL byte, lexically clean.
 pub(super) fn absolute(field: impl Display, path: &Path) -> Result<PathBuf> {
-    let text = path.to_string_lossy();
-    no_nul(&field, &text)?;
-    if text.is_empty() {
+    no_nul(&field, path)?;
+    if path.as_os_str().is_empty() {
         return Err(Error::config(field, "missing"));
     }
     if !path.is_absolute() {
+        let text = path.to_string_lossy();
         return Err(Error::config(
             field,
             format!("{text:?} is not an absolute path"),

@@ -188,11 +188,10 @@ fn annotations(list: Option<BTreeMap<String, String>>) -> Result<BTreeMap<String
 impl Root {
     fn new(root: Option<&oci::Root>, bundle: &Path) -> Result<Self> {
         let root = root.ok_or_else(|| Error::config("root", "missing"))?;
-        let text = root.path().to_string_lossy();
-        if text.is_empty() {
+        if root.path().as_os_str().is_empty() {
             return Err(Error::config("root.path", "missing"));
         }
-        check::no_nul("root.path", &text)?;
+        check::no_nul("root.path", root.path())?;
         // `..` stays: only the kernel knows what it means behind a symbolic link.
         let path = bundle.join(root.path());
         let path = path

@@ -1,5 +1,6 @@
 //! `mounts` and the table of mount option words.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
@@ -35,7 +36,7 @@ pub struct Mount {
     /// Absolute, lexically clean.
     pub destination: PathBuf,
     /// As written; for a bind absolute (a relative one is below the bundle).
-    pub source: Option<String>,
+    pub source: Option<OsString>,
     /// File system type; meaningless for a bind.
     pub fstype: String,
     /// `Some(recursive)` for a bind mount.
@@ -240,10 +241,7 @@ impl Mount {
         check::no_nul(format_args!("{field}.type"), &fstype)?;
         let mut this = Self {
             destination: destination(&field, mount.destination(), warnings)?,
-            source: mount
-                .source()
-                .as_ref()
-                .map(|path| path.to_string_lossy().into_owned()),
+            source: mount.source().clone().map(PathBuf::into_os_string),
             fstype,
             bind: None,
             attrs: Attrs::default(),
@@ -340,13 +338,10 @@ impl Mount {
         if self.bind.is_none() {
             return Ok(());
         }
-        match self.source.as_deref().unwrap_or_default() {
-            "" if self.remount => {}
-            "" => return Err(Error::config(field, "missing; a bind mount needs one")),
-            source => {
-                let path = bundle.join(source);
-                self.source = Some(path.to_string_lossy().into_owned());
-            }
+        match self.source.as_deref().filter(|source| !source.is_empty()) {
+            None if self.remount => {}
+            None => return Err(Error::config(field, "missing; a bind mount needs one")),
+            Some(source) => self.source = Some(bundle.join(source).into_os_string()),
         }
         Ok(())
     }
@@ -414,13 +409,13 @@ fn id_map(field: &str, mount: &oci::Mount) -> Result<Option<MountIdMap>> {
 }
 
 fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<PathBuf> {
-    let text = path.to_string_lossy();
     let field = format_args!("{field}.destination");
-    check::no_nul(field, &text)?;
-    if text.is_empty() {
+    check::no_nul(field, path)?;
+    if path.as_os_str().is_empty() {
         return Err(Error::config(field, "missing"));
     }
     if !path.is_absolute() {
+        let text = path.to_string_lossy();
         warnings.push(format!("{field}: {text:?} is not absolute, taken below /"));
     }
     Ok(check::clean(path))

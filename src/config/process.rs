@@ -1,6 +1,7 @@
 //! `process`.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use oci_spec::runtime as oci;
@@ -18,9 +19,9 @@ pub struct Process {
     /// `process.cwd`; absolute.
     pub cwd: PathBuf,
     /// `process.env`, later entries of one name winning, without `HOME` when that was empty.
-    pub env: Vec<String>,
+    pub env: Vec<OsString>,
     /// `process.args`; at least one.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// `process.user`.
     pub user: User,
     /// `process.capabilities`; `None` when absent: all sets empty.
@@ -157,7 +158,7 @@ fn refuse_unserved(process: &oci::Process) -> Result<()> {
     check::unsupported("process.execCPUAffinity", affinity)
 }
 
-fn args(args: &[String]) -> Result<Vec<String>> {
+fn args(args: &[String]) -> Result<Vec<OsString>> {
     match args.first() {
         None => return Err(Error::config("process.args", "missing")),
         Some(program) if program.is_empty() => {
@@ -168,11 +169,11 @@ fn args(args: &[String]) -> Result<Vec<String>> {
     for (index, arg) in args.iter().enumerate() {
         check::no_nul(format_args!("process.args[{index}]"), arg)?;
     }
-    Ok(args.to_vec())
+    Ok(args.iter().map(OsString::from).collect())
 }
 
 /// Of entries with one name the last one stays, at its place. An empty `HOME` counts as absent.
-fn env(entries: &[String]) -> Result<Vec<String>> {
+fn env(entries: &[String]) -> Result<Vec<OsString>> {
     let mut last = HashMap::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
         let field = format_args!("process.env[{index}]");
@@ -187,7 +188,7 @@ fn env(entries: &[String]) -> Result<Vec<String>> {
         let name = entry.split_once('=').map(|(name, _)| name);
         name.and_then(|name| last.get(name)) == Some(index) && *entry != "HOME="
     });
-    Ok(kept.map(|(_, entry)| entry.clone()).collect())
+    Ok(kept.map(|(_, entry)| entry.into()).collect())
 }
 
 impl ConsoleSize {

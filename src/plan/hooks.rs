@@ -1,5 +1,7 @@
 //! `hooks`: each at its moment.
 
+use std::ffi::{CString, OsStr, OsString};
+
 use super::{HookMoment, HookStep, Phase, Plan, Step, c_path, c_string};
 use crate::config::{Config, Hook};
 use crate::error::Result;
@@ -88,17 +90,16 @@ fn push(
     phase: Phase,
     moment: HookMoment,
     hooks: &[Hook],
-    default_env: Option<&[String]>,
+    default_env: Option<&[OsString]>,
 ) -> Result<()> {
     for hook in hooks {
-        let strings = |values: &[String]| {
-            values
-                .iter()
-                .map(|value| c_string(&hook.field, value.as_str()))
-                .collect()
-        };
         let path = c_path(&hook.field, &hook.path)?;
-        let args: Vec<_> = strings(&hook.args)?;
+        let args = strings(&hook.field, &hook.args)?;
+        let env = match (&hook.env, default_env) {
+            (Some(env), _) => Some(strings(&hook.field, env)?),
+            (None, Some(env)) => Some(strings(&hook.field, env)?),
+            (None, None) => None,
+        };
         let step = HookStep {
             args: if args.is_empty() {
                 vec![path.clone()]
@@ -106,16 +107,15 @@ fn push(
                 args
             },
             path,
-            env: hook
-                .env
-                .as_deref()
-                .or(default_env)
-                .map(strings)
-                .transpose()?,
+            env,
             timeout: hook.timeout,
             moment,
         };
         plan.push(phase, &hook.field, Step::Hook(Box::new(step)));
     }
     Ok(())
+}
+
+fn strings(field: &str, values: &[impl AsRef<OsStr>]) -> Result<Vec<CString>> {
+    values.iter().map(|value| c_string(field, value)).collect()
 }

@@ -33,7 +33,9 @@ pub use step::{
     Credentials, Exec, HookMoment, HookStep, IfMapDenied, Node, RootSwitch, Step, Symlink,
 };
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 pub use crate::config::seccomp::Listener;
 pub use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
@@ -174,17 +176,15 @@ impl Plan {
 ///
 /// # Errors
 /// The value has a NUL byte.
-pub fn c_string(field: &str, value: impl Into<Vec<u8>>) -> Result<CString> {
-    CString::new(value).map_err(|_| Error::config(field, "a NUL byte in the value"))
+pub fn c_string(field: &str, value: impl AsRef<OsStr>) -> Result<CString> {
+    CString::new(value.as_ref().as_bytes())
+        .map_err(|_| Error::config(field, "a NUL byte in the value"))
 }
 
 /// A C string of a path.
 ///
 /// # Errors
 /// The path has a NUL byte.
-pub fn c_path(field: &str, path: &std::path::Path) -> Result<CString> {
-    c_string(
-        field,
-        std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()),
-    )
+pub fn c_path(field: &str, path: &Path) -> Result<CString> {
+    c_string(field, path)
 }

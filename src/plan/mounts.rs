@@ -258,7 +258,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
     }
     Ok(Filesystem {
         fstype: c_string(field, fstype)?,
-        source: c_string(field, mount.source.as_deref().unwrap_or(fstype))?,
+        source: c_string(field, mount.source.as_deref().unwrap_or(fstype.as_ref()))?,
         target: c_path(field, &mount.destination)?,
         flags,
         data: c_string(field, mount.data.as_str())?,

@@ -1,6 +1,7 @@
 //! `process`: from the container's root to execve(2).
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{Credentials, Exec, Options, Phase, Plan, Step, c_path, c_string, hooks, labels};
@@ -117,7 +118,7 @@ pub(super) fn become_user(
     let candidates = exec.candidates.clone();
     let step = Step::FindExecutable { candidates };
     plan.push(Phase::Init, "process.args[0]", step);
-    if !process.env.iter().any(|entry| entry.starts_with("HOME=")) {
+    if variable(process, b"HOME=").is_none() {
         let uid = process.user.uid;
         plan.push(Phase::Init, "process.env", Step::FindHome { uid });
     }
@@ -184,7 +185,7 @@ fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
 fn exec(process: &Process, options: &Options) -> Result<Exec> {
     let mut env = Vec::with_capacity(process.env.len() + 2);
     for (index, entry) in process.env.iter().enumerate() {
-        env.push(c_string(&format!("process.env[{index}]"), entry.as_str())?);
+        env.push(c_string(&format!("process.env[{index}]"), entry)?);
     }
     if options.notify.is_some() {
         env.push(c"NOTIFY_SOCKET=/run/notify/notify.sock".into());
@@ -198,10 +199,7 @@ fn exec(process: &Process, options: &Options) -> Result<Exec> {
     }
     let mut args = Vec::with_capacity(process.args.len());
     for (index, argument) in process.args.iter().enumerate() {
-        args.push(c_string(
-            &format!("process.args[{index}]"),
-            argument.as_str(),
-        )?);
+        args.push(c_string(&format!("process.args[{index}]"), argument)?);
     }
     Ok(Exec {
         candidates: candidates(process)?,
@@ -212,19 +210,21 @@ fn exec(process: &Process, options: &Options) -> Result<Exec> {
 
 /// The paths that execvp(3) would try.
 fn candidates(process: &Process) -> Result<Vec<CString>> {
-    let name = process.args.first().map_or("", String::as_str);
+    let name = process.args.first().map_or(OsStr::new(""), AsRef::as_ref);
     let field = "process.args[0]";
-    if name.contains('/') {
+    if name.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(field, name)?]);
     }
-    let path = process
-        .env
-        .iter()
-        .find_map(|entry| entry.strip_prefix("PATH="));
-    path.unwrap_or(DEFAULT_PATH)
-        .split(':')
+    let path = variable(process, b"PATH=").unwrap_or(DEFAULT_PATH.as_bytes());
+    path.split(|&byte| byte == b':')
         // An empty element means the working directory, which is never meant here.
-        .filter(|directory| directory.starts_with('/'))
-        .map(|directory| c_string(field, format!("{}/{name}", directory.trim_end_matches('/'))))
+        .filter(|directory| directory.starts_with(b"/"))
+        .map(|directory| c_path(field, &Path::new(OsStr::from_bytes(directory)).join(name)))
         .collect()
+}
+
+/// The value of the variable whose entry begins with `start`, as in `PATH=`.
+fn variable<'a>(process: &'a Process, start: &[u8]) -> Option<&'a [u8]> {
+    let mut entries = process.env.iter();
+    entries.find_map(|entry| entry.as_bytes().strip_prefix(start))
 }

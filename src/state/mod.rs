@@ -11,6 +11,7 @@
 //!
 //! The status is computed, never stored: see [`Status`].
 
+mod bytes;
 mod root;
 mod salvage;
 mod status;
@@ -44,8 +45,10 @@ pub struct State {
     /// the pid it names the process even after the pid is used again.
     pub start_time: u64,
     /// Absolute.
+    #[serde(with = "bytes::exact")]
     pub bundle: PathBuf,
     /// Absolute.
+    #[serde(with = "bytes::exact")]
     pub rootfs: PathBuf,
     /// RFC 3339, UTC.
     pub created: String,
@@ -160,7 +163,7 @@ pub struct Options {
     pub listen_fds: u32,
     pub preserved_fds: u32,
     /// The directory with the container's NOTIFY_SOCKET.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "bytes::exact_option", skip_serializing_if = "Option::is_none")]
     pub notify: Option<PathBuf>,
 }
 
@@ -188,7 +191,9 @@ pub struct View {
     /// 0 when the container has stopped.
     pub pid: i32,
     pub status: Status,
+    #[serde(serialize_with = "bytes::shown")]
     pub bundle: PathBuf,
+    #[serde(serialize_with = "bytes::shown")]
     pub rootfs: PathBuf,
     pub created: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -200,7 +205,7 @@ impl State {
     /// Writes `state.json`, mode 0600: a reader sees the old file or the new one, never a part.
     ///
     /// # Errors
-    /// A path is not UTF-8, or a system call failed.
+    /// A system call failed.
     pub fn save(&self, dir: &Dir) -> Result<()> {
         self.prepare(dir)?.put()
     }
@@ -391,6 +396,32 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
             let files = std::fs::read_dir(&dir.path).unwrap().count();
             assert_eq!(files, 1, "no temporary file stays");
+        });
+    }
+
+    #[test]
+    fn paths_that_are_not_utf8_are_kept_and_shown() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+        in_root("bytes", |root| {
+            let dir = root.claim("one").unwrap().keep();
+            let state = State {
+                bundle: path(b"/b/\xff\xc3("),
+                rootfs: path(b"/b/\xff\xc3(/rootfs"),
+                options: Options {
+                    notify: Some(path(b"/\xfe/notify")),
+                    ..Options::default()
+                },
+                ..sample()
+            };
+            state.save(&dir).unwrap();
+            assert_eq!(State::load(&dir).unwrap(), state);
+            let view = state.view(Status::Created, String::new());
+            let text = serde_json::to_string(&view).unwrap();
+            assert!(
+                text.contains("\"bundle\":\"/b/\u{fffd}\u{fffd}(\""),
+                "{text}"
+            );
         });
     }
 

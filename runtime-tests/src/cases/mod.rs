@@ -6,6 +6,7 @@ mod attacks;
 mod bad_input;
 mod binds;
 mod budget;
+mod bytes;
 mod cgroups;
 mod containerd;
 mod cve_devices;
@@ -58,6 +59,7 @@ const FILES: &[&[Test]] = &[
     events::TESTS,
     binds::TESTS,
     budget::TESTS,
+    bytes::TESTS,
     devices::TESTS,
     cgroups::TESTS,
     descriptors::TESTS,

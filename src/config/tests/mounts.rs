@@ -139,7 +139,7 @@ fn binds() {
     let config = accepted(&[("/mounts/8/source", r#""data""#)]);
     let bind = &config.mounts[8];
     assert_eq!((bind.field.as_str(), bind.bind), ("mounts[8]", Some(true)));
-    assert_eq!(bind.source.as_deref(), Some("/bundle/data"));
+    assert_eq!(bind.source.as_deref(), Some("/bundle/data".as_ref()));
     assert_eq!(bind.attrs, Attrs { set: 1, clear: 0 });
     assert_eq!(bind.recursive_attrs, Attrs { set: 1, clear: 0 });
     assert_eq!(bind.propagation.len(), 1);
