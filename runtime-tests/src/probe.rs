@@ -8,6 +8,14 @@ pub fn main(args: &[String]) -> ExitCode {
     match words[..] {
         ["syscall", number] => system_call(number),
         ["notify", message] => notify(message),
+        ["keyring", "session"] => {
+            println!("{}", session_keyring());
+            ExitCode::SUCCESS
+        }
+        ["keyring", "plant", name] => plant(name),
+        ["keyring", "find"] => find(),
+        ["keyring", "keep"] => keep(),
+        ["keyring", "steal", keyring] => steal(keyring),
         _ => {
             eprintln!("runtime-tests: no probe {words:?}");
             ExitCode::from(2)
@@ -35,4 +43,91 @@ fn notify(message: &str) -> ExitCode {
     loop {
         std::thread::park();
     }
+}
+
+/// KEY_SPEC_SESSION_KEYRING of keyctl(2).
+const SESSION: libc::c_long = -3;
+const KEY: &std::ffi::CStr = c"planted";
+
+fn keyctl(operation: libc::c_long, arguments: [libc::c_long; 4]) -> libc::c_long {
+    let [second, third, fourth, fifth] = arguments;
+    // SAFETY: callers pass the addresses of strings that live across the call.
+    unsafe { libc::syscall(libc::SYS_keyctl, operation, second, third, fourth, fifth) }
+}
+
+/// The serial number of this process's session keyring.
+pub(crate) fn session_keyring() -> libc::c_long {
+    const GET_KEYRING_ID: libc::c_long = 0;
+    let number = keyctl(GET_KEYRING_ID, [SESSION, 0, 0, 0]);
+    assert!(number > 0, "{}", std::io::Error::last_os_error());
+    number
+}
+
+/// Makes or joins a session keyring.
+fn join(name: &str) {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let name = std::ffi::CString::new(name).expect("no NUL byte");
+    let number = keyctl(
+        JOIN_SESSION_KEYRING,
+        [name.as_ptr() as libc::c_long, 0, 0, 0],
+    );
+    assert!(number > 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Adds the key to the session keyring.
+fn add_key() -> libc::c_long {
+    // SAFETY: the strings are NUL-terminated, and the payload has the given length.
+    let key = unsafe {
+        let (kind, name, secret) = (c"user".as_ptr(), KEY.as_ptr(), c"secret".as_ptr());
+        libc::syscall(libc::SYS_add_key, kind, name, secret, 6, SESSION)
+    };
+    assert!(key > 0, "{}", std::io::Error::last_os_error());
+    key
+}
+
+/// Adds the key, says which keyring it is in, and stays.
+fn keep() -> ExitCode {
+    add_key();
+    println!("keyring {}", session_keyring());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Makes a keyring of this name with the key in it, lets everyone use both, and stays.
+fn plant(name: &str) -> ExitCode {
+    const SETPERM: libc::c_long = 5;
+    const EVERYTHING: libc::c_long = 0x3f3f_3f3f;
+    join(name);
+    for owned in [add_key(), SESSION] {
+        let done = keyctl(SETPERM, [owned, EVERYTHING, 0, 0]);
+        assert!(done == 0, "{}", std::io::Error::last_os_error());
+    }
+    println!("planted");
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Tries to get hold of another process's keyring by its number, and looks for the key.
+fn steal(keyring: &str) -> ExitCode {
+    const LINK: libc::c_long = 8;
+    keyctl(LINK, [keyring.parse().expect("a number"), SESSION, 0, 0]);
+    find()
+}
+
+/// Looks for that key in the session keyring.
+fn find() -> ExitCode {
+    const SEARCH: libc::c_long = 10;
+    let (kind, name) = (c"user".as_ptr(), KEY.as_ptr());
+    let arguments = [SESSION, kind as libc::c_long, name as libc::c_long, 0];
+    println!(
+        "{}",
+        if keyctl(SEARCH, arguments) > 0 {
+            "found"
+        } else {
+            "absent"
+        }
+    );
+    ExitCode::SUCCESS
 }

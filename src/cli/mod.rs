@@ -283,7 +283,10 @@ pub struct Shape {
     #[arg(long)]
     pub no_pivot: bool,
 
-    /// Stay in the session keyring of the caller instead of making a new one
+    /// Stay in the session keyring of the caller instead of making a new one.
+    ///
+    /// A new one has no name, so that no other container can get hold of it. Each process of `exec`
+    /// has its own too.
     #[arg(long)]
     pub no_new_keyring: bool,
 

@@ -1,6 +1,6 @@
 //! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
 
-use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, c_string, labels, network};
+use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, labels, network};
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -109,7 +109,11 @@ fn refuse_powerless(namespaces: &Namespaces, host: &Host) -> Result<()> {
     ))
 }
 
-/// A keyring of the container's own, so that it does not see its caller's keys.
+/// A new session keyring, so that the process does not see its caller's keys.
+///
+/// It has no name: keyrings are found by theirs throughout a user namespace, and another container
+/// could have made one of that name before, or link it. So a process of `exec` gets one of its own,
+/// as a login does: the only way into that of init would be such a name.
 pub(super) fn session_keyring(
     plan: &mut Plan,
     process: Option<&Process>,
@@ -117,13 +121,9 @@ pub(super) fn session_keyring(
     options: &Options,
 ) -> Result<()> {
     if !options.no_new_keyring {
-        let name = c_string("id", format!("_ses.{}", options.id))?;
         let label = labels::keyring(process, host)?;
-        plan.push(
-            Phase::Init,
-            "session keyring",
-            Step::SessionKeyring { name, label },
-        );
+        let step = Step::SessionKeyring { label };
+        plan.push(Phase::Init, "session keyring", step);
     }
     Ok(())
 }

@@ -74,9 +74,8 @@ pub enum Step {
     },
     /// unshare(CLONE_NEWCGROUP): after init has arrived in its cgroup, which becomes the root.
     UnshareCgroup,
-    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING).
+    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name: a new one.
     SessionKeyring {
-        name: CString,
         /// The SELinux context of its keys.
         label: Option<CString>,
     },

@@ -292,12 +292,13 @@ pub fn set_domainname(name: &CStr) -> Sys<()> {
     check("setdomainname", done).map(drop)
 }
 
-/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name.
-pub fn join_session_keyring(name: &CStr) -> Sys<()> {
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING without a name: a new session keyring that no other
+/// process can join, nor link without possessing it.
+pub fn new_session_keyring() -> Sys<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
-    // SAFETY: name is NUL-terminated.
-    let done =
-        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    let anonymous = ptr::null::<u8>();
+    // SAFETY: a null pointer stands for no name.
+    let done = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
     check("keyctl(KEYCTL_JOIN_SESSION_KEYRING)", done).map(drop)
 }
 

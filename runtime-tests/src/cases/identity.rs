@@ -1,4 +1,4 @@
-//! `process.user`, `capabilities`, `rlimits`, `oomScoreAdj`, keyring and personality: what the
+//! `process.user`, `capabilities`, `rlimits`, `oomScoreAdj` and personality: what the
 //! kernel says of the process.
 
 use serde_json::{Value, json};
@@ -30,8 +30,6 @@ pub const TESTS: &[Test] = tests![
     oom_score_adj_is_left_alone,
     negative_oom_score_adj[CAP_SYS_RESOURCE],
     oom_score_adj_out_of_range_is_refused,
-    session_keyring_is_new,
-    session_keyring_is_kept_on_request,
     personality_linux32,
     personality_flags_are_refused[Need::NotAPeer],
     unsupported_properties_are_named[Need::NotAPeer],
@@ -325,31 +323,6 @@ fn oom_score_adj_out_of_range_is_refused(t: &Sandbox) {
         container.create().fails();
         container.verb("state").fails_with("does not exist");
     }
-}
-
-/// What `/proc/keys` shows to the process: the keys that it possesses or may see.
-fn keys(t: &Sandbox, flags: &[&str]) -> (String, String) {
-    let bundle = t.bundle().set("/linux/maskedPaths", json!([]));
-    let container = bundle.args(&["cat", "/proc/keys"]).container();
-    let output = container.run_with(flags).ok();
-    (container.id.clone(), output.stdout)
-}
-
-fn has_keyring(keys: &str, name: &str) -> bool {
-    let words = keys.lines().filter(|line| line.contains(" keyring "));
-    words
-        .into_iter()
-        .any(|line| line.contains(&format!("{name}:")) || line.ends_with(name))
-}
-
-fn session_keyring_is_new(t: &Sandbox) {
-    let (id, keys) = keys(t, &[]);
-    assert!(has_keyring(&keys, &format!("_ses.{id}")), "{keys}");
-}
-
-fn session_keyring_is_kept_on_request(t: &Sandbox) {
-    let (id, keys) = keys(t, &["--no-new-keyring"]);
-    assert!(!has_keyring(&keys, &format!("_ses.{id}")), "{keys}");
 }
 
 fn personality_linux32(t: &Sandbox) {

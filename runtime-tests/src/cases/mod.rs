@@ -23,6 +23,7 @@ mod hooks;
 mod id_mapped_mounts;
 mod identity;
 mod interrupted;
+mod keyring;
 mod kill_delete;
 mod labels;
 mod lifecycle;
@@ -76,6 +77,7 @@ const FILES: &[&[Test]] = &[
     hook_moments::TESTS,
     hooks::TESTS,
     interrupted::TESTS,
+    keyring::TESTS,
     kill_delete::TESTS,
     labels::TESTS,
     lifecycle::TESTS,

@@ -63,7 +63,7 @@ impl Display for Step {
                 detail_if(f, *setgroups, without)
             }
             Self::UnshareCgroup => f.write_str("unshare the cgroup namespace"),
-            Self::SessionKeyring { name, .. } => write!(f, "join session keyring {}", lossy(name)),
+            Self::SessionKeyring { .. } => f.write_str("make a session keyring"),
             Self::ExecLabel(exec) => write_exec_label(f, exec),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::MakeNetwork => {

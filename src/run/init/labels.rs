@@ -40,12 +40,12 @@ impl Init<'_> {
         }
     }
 
-    pub(super) fn session_keyring(&mut self, name: &CStr, label: Option<&CStr>) -> Sys<()> {
+    pub(super) fn session_keyring(&mut self, label: Option<&CStr>) -> Sys<()> {
         let Some(label) = label else {
-            return user::session_keyring(name);
+            return user::session_keyring();
         };
         self.write_attribute("keycreate", label.to_bytes())?;
-        user::session_keyring(name)?;
+        user::session_keyring()?;
         // An empty write gives the default back. proc_pid_attr(5).
         self.write_attribute("keycreate", b"\0")
     }

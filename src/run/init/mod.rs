@@ -219,7 +219,7 @@ impl Init<'_> {
                 Ok(())
             }
             Step::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP),
-            Step::SessionKeyring { name, label } => self.session_keyring(name, label.as_deref()),
+            Step::SessionKeyring { label } => self.session_keyring(label.as_deref()),
             Step::ExecLabel(exec) => self.exec_label(exec),
             Step::LoopbackUp => sys::net::loopback_up(),
             Step::EnterNetwork => self.enter_network(),

@@ -1,6 +1,6 @@
 //! Who the process is: ids, groups, capabilities, keyring, home.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -28,8 +28,8 @@ pub fn become_root(setgroups: bool) -> Sys<()> {
 }
 
 /// A session keyring of our own, so that the container does not see the caller's keys.
-pub fn session_keyring(name: &CStr) -> Sys<()> {
-    match process::join_session_keyring(name) {
+pub fn session_keyring() -> Sys<()> {
+    match process::new_session_keyring() {
         // A kernel without keyrings, or a caller's seccomp filter: there is nothing to hide.
         Err(Fail {
             errno: Errno::ENOSYS | Errno::EPERM,
