@@ -11,7 +11,7 @@ use sampan::commands;
 use sampan::error::Error;
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
-use sampan::sys::{Fail, binary};
+use sampan::sys::{Fail, binary, relro};
 
 /// The exit status of a failure; `run` and `exec` otherwise end as their process does.
 const FAILURE: u8 = 1;
@@ -61,6 +61,7 @@ fn print(text: &str) -> std::io::Result<()> {
 /// This comes before anything is read, because it may start the program anew.
 fn protect(args: &StringArray) -> Result<(), Error> {
     let told = |fail: Fail| Error::sys("own binary", fail.op, fail.errno);
+    relro::protect().map_err(told)?;
     process::fill_standard_streams().map_err(told)?;
     if !args.iter().any(|arg| MAKES_PROCESSES.contains(&arg)) {
         return Ok(());

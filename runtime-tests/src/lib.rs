@@ -11,6 +11,7 @@ pub mod call;
 pub mod cases;
 pub mod console;
 pub mod container;
+pub mod elf;
 pub mod engine;
 pub mod host;
 pub mod leaks;

@@ -13,6 +13,7 @@ pub mod net;
 pub mod path;
 pub mod pidfd;
 pub mod process;
+pub mod relro;
 pub mod seccomp;
 pub mod socket;
 pub mod terminal;

@@ -18,6 +18,7 @@ mod events;
 mod exec;
 mod executables;
 mod foreground;
+mod hardening;
 mod hook_moments;
 mod hooks;
 mod id_mapped_mounts;
@@ -74,6 +75,7 @@ const FILES: &[&[Test]] = &[
     exec::TESTS,
     executables::TESTS,
     foreground::TESTS,
+    hardening::TESTS,
     hook_moments::TESTS,
     hooks::TESTS,
     interrupted::TESTS,
