@@ -127,19 +127,26 @@ impl<'t> Bundle<'t> {
         bundle
     }
 
-    /// Makes the process one of [`crate::probe`]'s: this program itself, which may need the host's
-    /// libraries.
+    /// Makes the process one of [`crate::probe`]'s: this program itself.
     #[must_use]
     pub fn probe(self, words: &[&str]) -> Self {
         fs::copy("/proc/self/exe", self.rootfs().join("probe")).expect("copy this program");
-        let libraries = ["/lib", "/lib64", "/usr/lib"].into_iter();
-        let bundle = libraries.filter(|path| Path::new(path).exists()).fold(self, |bundle, path| {
-            let options = json!(["rbind", "ro"]);
-            bundle.mount(json!({"destination": path, "source": path, "type": "none", "options": options}))
-        });
         let mut args = vec!["/probe", "--probe"];
         args.extend(words);
-        bundle.args(&args)
+        self.host_libraries().args(&args)
+    }
+
+    /// Binds the directories of the host that hold what a dynamic program of the host needs.
+    #[must_use]
+    pub fn host_libraries(self) -> Self {
+        let directories = ["/lib", "/lib64", "/usr/lib"].into_iter();
+        let existing = directories.filter(|path| Path::new(path).exists());
+        existing.fold(self, |bundle, path| {
+            let options = json!(["rbind", "ro"]);
+            bundle.mount(
+                json!({"destination": path, "source": path, "type": "none", "options": options}),
+            )
+        })
     }
 
     /// Writes `config.json` and returns the bundle's directory.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 /// A requirement. A host without it skips the case and says so.
@@ -167,4 +168,25 @@ pub fn peer_name(runtime: &Path) -> Option<String> {
     ["runc", "crun", "youki"]
         .contains(&first)
         .then(|| first.to_owned())
+}
+
+/// mount_setattr(2) that gives the read-only attribute to the mount of an open file, or takes it.
+pub fn change_readonly(file: &fs::File, readonly: bool) -> nix::Result<()> {
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let change: [u64; 4] = match readonly {
+        true => [MOUNT_ATTR_RDONLY, 0, 0, 0],
+        false => [0, MOUNT_ATTR_RDONLY, 0, 0],
+    };
+    // SAFETY: the path is NUL-terminated, and change has the layout and the size of mount_attr.
+    let changed = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            change.as_ptr(),
+            size_of_val(&change),
+        )
+    };
+    nix::errno::Errno::result(changed).map(drop)
 }

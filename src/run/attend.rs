@@ -8,7 +8,7 @@ use super::sync::{self, Received, Report};
 use super::{executable, id_map, reach, relay, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
-use crate::sys::{Fail, Sys, binary, file, process, socket};
+use crate::sys::{Fail, Sys, file, process, socket};
 
 /// The engine's sockets, connected before anything is made.
 pub struct Sockets {
@@ -241,11 +241,7 @@ pub fn await_execve(
                 });
             }
             Some(_) => {}
-            None if executing => {
-                // The kernel's wait for it, while the program runs already.
-                drop(binary::take_mount());
-                return Ok(());
-            }
+            None if executing => return Ok(()),
             None => {
                 let message = "init died before it executed the process (possibly OOM-killed)";
                 return Err(Error::new(Kind::Setup, message));

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, Dir, Root, State, Status};
-use crate::sys::{Fail, binary, process, socket};
+use crate::sys::{Fail, process, socket};
 use crate::timestamp;
 
 /// What a container is made of.
@@ -204,15 +204,14 @@ fn inherited(
     runtime: OwnedFd,
     opened: Vec<Option<OwnedFd>>,
 ) -> Result<Inherited> {
-    let (listener, own_mount) = match request.runs {
-        true => (None, None),
-        false => (Some(start::listen(&dir.path)?), binary::take_mount()),
+    let listener = match request.runs {
+        true => None,
+        false => Some(start::listen(&dir.path)?),
     };
     Ok(Inherited {
         runtime,
         listener,
         lock: Some(state::lock_init(dir)?),
-        own_mount,
         opened,
         procfs: None,
         bundle: plan::c_path("bundle", request.bundle)?,

@@ -1,18 +1,32 @@
-//! The program's own file, out of reach of whoever gets hold of it through /proc/PID/exe.
+//! The program's own file, out of reach of every process that gets hold of it through
+//! /proc/PID/exe.
 //!
 //! Init is a copy of the runtime's process until it executes the container's program. A container
 //! that makes it execute /proc/self/exe, or opens /proc/PID/exe at the right moment, would hold
 //! the host's binary, and could write to it later (CVE-2019-5736). So the runtime executes itself
-//! anew from a read-only copy of the mount, which nothing can make writable because it is attached
-//! nowhere; where such a copy is denied, from a sealed copy of the file in memory.
+//! again from a read-only copy of the mount that is in no mount namespace; where such a copy is
+//! denied, from a sealed copy of the file in memory.
+//!
+//! What is relied on: the kernel changes the attributes of a mount only for a process of the
+//! mount's namespace. The copy that open_tree(2) makes is in an anonymous namespace as long as a
+//! descriptor of it is open, and its attributes may then be changed by every process that owns any
+//! mount namespace, which a process in a container may make for itself. The descriptor is
+//! therefore close-on-exec: execve(2) closes the only one, the kernel dissolves the namespace, and
+//! all that happens before the first instruction of the program that is executed. No process that a
+//! container can see ever runs on a mount that can be changed. The close costs an RCU grace period.
+//! It could be waited for while init mounts, but then each path to a program of the container, and
+//! each process in between, would have to close its copy in time.
+//!
+//! The program believes that it is safe only after it has asked: mount_setattr(2) must refuse it
+//! too.
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mount::{self, Change};
@@ -25,92 +39,53 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// Executes the program anew from where it cannot be written, unless it runs from there already.
+/// Executes the program again from where it cannot be written, unless it runs from there already.
 ///
 /// # Errors
 /// Neither kind of copy can be made or executed.
 pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
     let exe = path::open(EXE, libc::O_PATH)?;
-    let readonly = path::mount_flags(exe.as_fd())? & libc::ST_RDONLY != 0;
-    if readonly && !is_attached(exe.as_fd()) {
-        *held() = executed_from(exe.as_fd());
-        return Ok(());
-    }
-    if let Ok(copy) = readonly_mount(exe.as_fd())
-        && close_on_exec(copy.as_fd(), false).is_ok()
-    {
+    if is_detached() {
+        if is_unchangeable(exe.as_fd())? {
+            return Ok(());
+        }
+    } else if let Ok(copy) = readonly_mount(exe.as_fd()) {
         let _ = process::execve_fd(copy.as_fd(), args, env);
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
-    // Who may not copy a mount may not make one writable either.
-    if readonly || is_sealed(&file) {
+    if is_sealed(&file) {
         return Ok(());
     }
     Err(process::execve_fd(sealed_copy(file)?.as_fd(), args, env))
 }
 
-/// The mount that the program was executed from, as [`protect`] left it open.
-static HELD: Mutex<Option<OwnedFd>> = Mutex::new(None);
-
-fn held() -> MutexGuard<'static, Option<OwnedFd>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether the file is the root of a mount that has no parent. A mount of the host, or of another
+/// mount namespace, does not count, however read-only: it may become writable, as for an update of
+/// the system, while a container has the file open.
+fn is_detached() -> bool {
+    std::fs::read_link("/proc/self/exe").is_ok_and(|name| name == Path::new("/"))
 }
 
-/// The descriptor of the mount that the program runs from. When its last copy is closed the kernel
-/// waits for an RCU grace period: whoever closes it should have nothing better to do.
-pub fn take_mount() -> Option<OwnedFd> {
-    held().take()
-}
-
-/// The descriptor that execveat(2) was given: the kernel names it in the auxiliary vector, as
-/// `/dev/fd/N`. getauxval(3), AT_EXECFN.
-fn executed_from(exe: BorrowedFd) -> Option<OwnedFd> {
-    let name = process::executed_name()?;
-    let number = name.to_str().ok()?.strip_prefix("/dev/fd/")?.parse().ok()?;
-    let mount = process::adopt(number)?;
-    if path::mount_id(mount.as_fd()).ok()? != path::mount_id(exe).ok()? {
-        // Not ours, but the caller's for somebody else.
-        std::mem::forget(mount);
-        return None;
-    }
-    close_on_exec(mount.as_fd(), true).ok()?;
-    Some(mount)
-}
-
-fn close_on_exec(fd: BorrowedFd, close: bool) -> Sys<()> {
-    let flag = match close {
-        true => FdFlag::FD_CLOEXEC,
-        false => FdFlag::empty(),
-    };
-    tag("fcntl(F_SETFD)", fcntl(fd, FcntlArg::F_SETFD(flag))).map(drop)
-}
-
-/// Whether the file is reached through a mount of the host. A read-only one may become writable
-/// again, as for an update of the system, while a container still has the file open.
-fn is_attached(exe: BorrowedFd) -> bool {
-    // The path of a mount that is attached nowhere and whose root is the file.
-    if std::fs::read_link("/proc/self/exe").is_ok_and(|name| name == Path::new("/")) {
-        return false;
-    }
-    let text = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
-    let about = text(&format!("/proc/self/fdinfo/{}", exe.as_raw_fd()));
-    let Some(id) = about.lines().find_map(|line| line.strip_prefix("mnt_id:")) else {
-        return false;
-    };
-    text("/proc/self/mountinfo")
-        .lines()
-        .any(|line| line.split(' ').next() == Some(id.trim()))
+/// Whether the detached mount is read-only for ever: in no namespace. It is in an anonymous one
+/// while the runtime's caller, who may have executed it from such a mount, has that open.
+fn is_unchangeable(exe: BorrowedFd) -> Sys<bool> {
+    let readonly = path::mount_flags(exe)? & libc::ST_RDONLY != 0;
+    Ok(readonly && set_readonly(exe).is_err_and(|fail| fail.errno == Errno::EINVAL))
 }
 
 /// A copy of the file's mount that is attached nowhere. open_tree(2).
 fn readonly_mount(exe: BorrowedFd) -> Sys<OwnedFd> {
     let copy = mount::clone_tree(Some(exe), c"", false)?;
+    set_readonly(copy.as_fd())?;
+    Ok(copy)
+}
+
+fn set_readonly(mount: BorrowedFd) -> Sys<()> {
     let readonly = Change {
         set: libc::MOUNT_ATTR_RDONLY,
         ..Change::default()
     };
-    mount::set_attr(copy.as_fd(), readonly, false)?;
-    Ok(copy)
+    mount::set_attr(mount, readonly, false)
 }
 
 fn is_sealed(file: &OwnedFd) -> bool {
@@ -132,7 +107,7 @@ fn sealed_copy(file: OwnedFd) -> Sys<OwnedFd> {
     std::io::copy(&mut File::from(file), &mut target).map_err(|error| {
         super::Fail::new(
             "sendfile",
-            nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            Errno::from_raw(error.raw_os_error().unwrap_or(0)),
         )
     })?;
     tag(

@@ -516,24 +516,6 @@ pub fn standard_stream(stream: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(stream) }
 }
 
-/// The name that the kernel has executed the program by. getauxval(3), AT_EXECFN.
-pub fn executed_name() -> Option<&'static CStr> {
-    // SAFETY: takes no pointers.
-    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
-    // SAFETY: the kernel has put the string on the stack's beginning, where it stays.
-    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) })
-}
-
-/// Takes over a descriptor that an execve(2) of this program left open; `None` if it is not open.
-///
-/// # Panics
-/// Standard streams belong to nobody.
-pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
-    let adopted = fd > libc::STDERR_FILENO && is_inherited(fd);
-    // SAFETY: the caller knows that no other part of the program has it: it was open before main.
-    adopted.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// Whether the caller has left this descriptor open for the program: everything that the program
 /// opens itself is close-on-exec.
 pub fn is_inherited(fd: RawFd) -> bool {

@@ -34,6 +34,7 @@ mod mounts;
 mod mounts_verb;
 mod namespaces;
 mod notify;
+mod own_binary;
 mod pause;
 mod podman;
 mod process;
@@ -72,6 +73,7 @@ const FILES: &[&[Test]] = &[
     cve_devices::TESTS,
     cve_paths::TESTS,
     cve_process::TESTS,
+    own_binary::TESTS,
     exec::TESTS,
     executables::TESTS,
     foreground::TESTS,

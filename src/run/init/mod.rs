@@ -36,8 +36,6 @@ pub struct Inherited {
     /// A file that is locked until nothing but execve(2) is left to do: the container counts as
     /// created so long.
     pub lock: Option<OwnedFd>,
-    /// The mount that the runtime's own program is on, to be closed while init waits.
-    pub own_mount: Option<OwnedFd>,
     /// What the runtime has opened for the steps, by position in the plan.
     pub opened: Vec<Option<OwnedFd>>,
     /// A procfs for init's own use that it could not make itself.
@@ -53,7 +51,6 @@ impl Inherited {
             runtime,
             listener: None,
             lock: None,
-            own_mount: None,
             opened,
             procfs: None,
             bundle,
@@ -69,7 +66,6 @@ impl Inherited {
             self.listener.as_ref(),
             self.lock.as_ref(),
             self.procfs.as_ref(),
-            self.own_mount.as_ref(),
         ];
         let opened = self.opened.iter().flatten();
         let mut keep: Vec<_> = own
@@ -395,8 +391,6 @@ impl Init<'_> {
         let ready = Report::Ready(self.executable as u32);
         ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
         drop(root);
-        // While the runtime has something to do.
-        self.inherited.own_mount = None;
         process::default_signals();
         let with_state = self.plan.has_start_hooks();
         let Some(listener) = self.inherited.listener.take() else {
