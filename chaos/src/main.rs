@@ -7,7 +7,9 @@ use std::process::ExitCode;
 mod figures;
 mod kill;
 mod options;
+mod race;
 mod random;
+mod swap;
 mod verb;
 mod world;
 
@@ -18,13 +20,34 @@ struct Command {
     run: fn(&options::Options) -> ExitCode,
 }
 
-const COMMANDS: &[Command] = &[Command {
-    name: "kill",
-    usage: kill::USAGE,
-    run: kill::main,
-}];
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "kill",
+        usage: kill::USAGE,
+        run: kill::main,
+    },
+    Command {
+        name: "race",
+        usage: race::USAGE,
+        run: race::main,
+    },
+    Command {
+        name: "swap",
+        usage: swap::USAGE,
+        run: swap::main,
+    },
+];
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // What this program is inside a container, and as a hook.
+    match words[..] {
+        ["inside"] => return swap::inside::main(false),
+        ["inside", "stay"] => return swap::inside::main(true),
+        ["exchange", one, other] => return swap::attack::exchange_paths(one, other),
+        _ => {}
+    }
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_default();
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {

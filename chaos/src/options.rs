@@ -14,7 +14,7 @@ options:
 ";
 
 /// The parsed options.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     pub long: bool,
     pub seconds: u64,

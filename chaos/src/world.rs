@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, geteuid, getpid};
+use nix::unistd::{ForkResult, Pid, fork, geteuid, getpid};
 use runtime_tests::container::reap_ended;
 use runtime_tests::sandbox::Sandbox;
 use runtime_tests::{bundle, leaks, runner};
@@ -73,6 +74,37 @@ impl World {
                 return left;
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Removes the output of the calls so far.
+    pub fn forget_calls(&self) {
+        let calls = self.sandbox.path("calls");
+        fs::remove_dir_all(&calls)
+            .and_then(|()| fs::create_dir(&calls))
+            .expect("the directory of the calls");
+    }
+
+    /// Removes what was left behind, so that it is not found again: processes and their cgroups, and
+    /// the directories in the runtime's root.
+    pub fn remove(&self) {
+        let deadline = Instant::now() + GRACE;
+        while !processes().is_empty() && Instant::now() < deadline {
+            for (pid, _) in processes() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            reap_ended();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for path in leaks::cgroups(&self.sandbox.id) {
+            let _ = fs::remove_dir(path);
+        }
+        for entry in fs::read_dir(&self.sandbox.root)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 

@@ -1,0 +1,315 @@
+//! Is there an order of the overlapping calls that allows all answers?
+//!
+//! The calls' beginnings and ends are gone through in the order of time with every container that is
+//! possible then, as of Wing and Gong (Testing and verifying concurrent objects, 1993): at its end a
+//! call must be done, so calls that have begun are let go on, in every order, until it is. Where
+//! nothing is possible any more, no order allows the answer.
+
+use std::collections::HashSet;
+
+use super::model::{Container, Op, Progress};
+
+/// A call with the time from its beginning to its end, in nanoseconds of the monotonic clock.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    pub op: Op,
+    pub begun: u64,
+    pub ended: u64,
+}
+
+/// What the search has come to.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    Allowed,
+    /// The answer of this call; the containers that were possible at its end otherwise.
+    NotAllowed(usize, Vec<Container>),
+    /// More possibilities than are looked at, at the end of this call.
+    TooMany(usize),
+}
+
+/// More than this are not looked at.
+const LIMIT: usize = 300_000;
+
+/// What is possible at a moment: the container, and how far each call has come that has begun.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Possible {
+    container: Container,
+    progress: Vec<Progress>,
+}
+
+/// Goes through the calls about one id, which is free at the beginning.
+pub fn check(calls: &[Timed]) -> Verdict {
+    let mut moments: Vec<(u64, bool, usize)> = Vec::new();
+    for (index, call) in calls.iter().enumerate() {
+        // Of two at the same time the beginning comes first: then they overlap.
+        moments.push((call.begun, false, index));
+        moments.push((call.ended, true, index));
+    }
+    moments.sort_unstable();
+    let mut pending: Vec<usize> = Vec::new();
+    let mut possible = HashSet::from([Possible {
+        container: Container::NONE,
+        progress: Vec::new(),
+    }]);
+    for (_, ends, index) in moments {
+        if !ends {
+            pending.push(index);
+            possible = possible
+                .into_iter()
+                .map(|mut one| {
+                    one.progress.push(Progress::default());
+                    look(&mut one, calls, &pending);
+                    one
+                })
+                .collect();
+            continue;
+        }
+        let place = pending.iter().position(|one| *one == index);
+        let place = place.expect("what ends has begun");
+        let Some(next) = until_done(&possible, calls, &pending, place) else {
+            return Verdict::TooMany(index);
+        };
+        if next.is_empty() {
+            let mut containers: Vec<_> = possible.iter().map(|one| one.container).collect();
+            containers.sort_unstable_by_key(|one| format!("{one}"));
+            containers.dedup();
+            return Verdict::NotAllowed(index, containers);
+        }
+        pending.remove(place);
+        possible = next
+            .into_iter()
+            .map(|mut one| {
+                one.progress.remove(place);
+                one
+            })
+            .collect();
+    }
+    Verdict::Allowed
+}
+
+/// Lets the calls that only look do so. `None` if there are too many possibilities.
+fn look(one: &mut Possible, calls: &[Timed], pending: &[usize]) {
+    for (place, index) in pending.iter().enumerate() {
+        let op = &calls[*index].op;
+        if op.only_looks()
+            && let Some((_, progress)) = op.next(one.container, one.progress[place]).pop()
+        {
+            one.progress[place] = progress;
+        }
+    }
+}
+
+/// Every possibility in which the call at `place` is done, and no step more was taken than that
+/// needs.
+fn until_done(
+    possible: &HashSet<Possible>,
+    calls: &[Timed],
+    pending: &[usize],
+    place: usize,
+) -> Option<HashSet<Possible>> {
+    let op = &calls[pending[place]].op;
+    let mut seen = possible.clone();
+    let mut open: Vec<_> = possible.iter().cloned().collect();
+    let mut done = HashSet::new();
+    while let Some(one) = open.pop() {
+        if seen.len() > LIMIT {
+            return None;
+        }
+        // A call that has failed half-way may end at once, or after one more step.
+        if op.is_done(one.progress[place]) {
+            done.insert(one.clone());
+            if !op.next(one.container, one.progress[place]).is_empty() {
+                grow(&one, calls, pending, &mut seen, &mut open);
+            }
+            continue;
+        }
+        grow(&one, calls, pending, &mut seen, &mut open);
+    }
+    Some(done)
+}
+
+/// Adds what one more step leads to.
+fn grow(
+    one: &Possible,
+    calls: &[Timed],
+    pending: &[usize],
+    seen: &mut HashSet<Possible>,
+    open: &mut Vec<Possible>,
+) {
+    let mut add = |container, changed: Option<(usize, Progress)>| {
+        let mut next = Possible {
+            container,
+            progress: one.progress.clone(),
+        };
+        if let Some((place, progress)) = changed {
+            next.progress[place] = progress;
+        }
+        look(&mut next, calls, pending);
+        if seen.insert(next.clone()) {
+            open.push(next);
+        }
+    };
+    if let Some(stopped) = one.container.stops() {
+        add(stopped, None);
+    }
+    for (place, index) in pending.iter().enumerate() {
+        for (container, progress) in calls[*index].op.next(one.container, one.progress[place]) {
+            add(container, Some((place, progress)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Answer, Phase, Refusal, Status, Verb};
+    use super::*;
+
+    const NOT_THERE: Answer = Answer::Refused(Refusal::NotThere);
+
+    /// Calls by what they are, what they answer, and their beginnings and ends.
+    fn history(calls: &[(Verb, Answer, u64, u64)]) -> Vec<Timed> {
+        calls
+            .iter()
+            .map(|&(verb, answer, begun, ended)| Timed {
+                op: Op { verb, answer },
+                begun,
+                ended,
+            })
+            .collect()
+    }
+
+    /// A container of generation 1 that has been created from 0 to 9, and then these calls.
+    fn after_create(calls: &[(Verb, Answer, u64, u64)]) -> Verdict {
+        let mut all = vec![(Verb::Create(1), Answer::Done, 0, 9)];
+        all.extend(calls);
+        check(&history(&all))
+    }
+
+    #[track_caller]
+    fn allowed(verdict: Verdict) {
+        assert_eq!(verdict, Verdict::Allowed);
+    }
+
+    /// The answer of the call at this place after the create is the one that is not allowed.
+    #[track_caller]
+    fn refused(verdict: Verdict, place: usize) {
+        assert!(
+            matches!(verdict, Verdict::NotAllowed(index, _) if index == place + 1),
+            "{verdict:?}"
+        );
+    }
+
+    #[test]
+    fn calls_one_after_the_other() {
+        allowed(after_create(&[
+            (Verb::State, Answer::Status(Status::Created, 1), 10, 11),
+            (Verb::Start, Answer::Done, 12, 13),
+            (Verb::Exec, Answer::Ran(1), 14, 15),
+            (Verb::Pause, Answer::Done, 16, 17),
+            (Verb::State, Answer::Status(Status::Paused, 1), 18, 19),
+            (Verb::Exec, Answer::Refused(Refusal::IsPaused), 20, 21),
+            (Verb::Resume, Answer::Done, 22, 23),
+            (
+                Verb::Delete,
+                Answer::Refused(Refusal::NotStopped(Status::Running)),
+                24,
+                25,
+            ),
+            (Verb::Kill, Answer::Done, 26, 27),
+            (Verb::State, Answer::Status(Status::Running, 1), 28, 29),
+            (Verb::State, Answer::Status(Status::Stopped, 1), 30, 31),
+            (Verb::Delete, Answer::Done, 32, 33),
+            (Verb::State, NOT_THERE, 34, 35),
+            (Verb::Create(2), Answer::Done, 36, 37),
+        ]));
+    }
+
+    #[test]
+    fn a_wrong_answer_is_found_at_its_place() {
+        let status = |status| (Verb::State, Answer::Status(status, 1), 10, 11);
+        refused(after_create(&[status(Status::Running)]), 0);
+        refused(after_create(&[status(Status::Stopped)]), 0);
+        refused(after_create(&[status(Status::Paused)]), 0);
+        refused(after_create(&[(Verb::State, NOT_THERE, 10, 11)]), 0);
+        refused(after_create(&[(Verb::List, Answer::NotListed, 10, 11)]), 0);
+        refused(after_create(&[(Verb::Create(2), Answer::Done, 10, 11)]), 0);
+        refused(after_create(&[(Verb::Resume, Answer::Done, 10, 11)]), 0);
+        refused(after_create(&[(Verb::Exec, Answer::Ran(2), 10, 11)]), 0);
+        refused(after_create(&[(Verb::Exec, Answer::Died, 10, 11)]), 0);
+        let running = Answer::Refused(Refusal::AlreadyRunning);
+        refused(after_create(&[(Verb::Start, running, 10, 11)]), 0);
+        let half = Answer::Refused(Refusal::HalfMade);
+        refused(after_create(&[(Verb::Delete, half, 10, 11)]), 0);
+    }
+
+    #[test]
+    fn overlapping_calls_may_be_in_either_order() {
+        for answer in [NOT_THERE, Answer::Status(Status::Created, 1)] {
+            let create = (Verb::Create(1), Answer::Done, 0, 9);
+            allowed(check(&history(&[create, (Verb::State, answer, 5, 7)])));
+        }
+        let exists = Answer::Refused(Refusal::Exists);
+        let two = |second| {
+            check(&history(&[
+                (Verb::Create(1), Answer::Done, 0, 9),
+                (Verb::Create(2), second, 3, 7),
+            ]))
+        };
+        allowed(two(exists));
+        assert!(matches!(two(Answer::Done), Verdict::NotAllowed(0, _)));
+    }
+
+    #[test]
+    fn one_container_is_deleted_once() {
+        let delete = (Verb::Delete, Answer::Done, 10, 20);
+        refused(after_create(&[delete, delete]), 1);
+        let missing = (Verb::Delete, NOT_THERE, 10, 20);
+        allowed(after_create(&[delete, missing]));
+        // By force what is gone may be deleted again.
+        let force = (Verb::DeleteForce, Answer::Done, 10, 20);
+        allowed(after_create(&[delete, force, force]));
+    }
+
+    #[test]
+    fn a_late_delete_does_not_end_the_next_container() {
+        let late = (Verb::Delete, Answer::Done, 10, 40);
+        let next = [
+            late,
+            (Verb::Delete, Answer::Done, 11, 12),
+            (Verb::Create(2), Answer::Done, 13, 14),
+            (Verb::Start, Answer::Done, 15, 16),
+            (Verb::State, NOT_THERE, 41, 42),
+        ];
+        refused(after_create(&next), 0);
+        let mut stays = next;
+        stays[0].1 = NOT_THERE;
+        stays[4].1 = Answer::Status(Status::Running, 2);
+        allowed(after_create(&stays));
+    }
+
+    #[test]
+    fn only_what_was_killed_stops() {
+        let stopped = (Verb::State, Answer::Status(Status::Stopped, 1), 20, 21);
+        refused(after_create(&[stopped]), 0);
+        allowed(after_create(&[(Verb::Kill, Answer::Done, 10, 30), stopped]));
+        // A start that was killed has begun the program, or has not.
+        let cut = (Verb::Start, Answer::Cut, 10, 11);
+        refused(after_create(&[cut, stopped]), 1);
+        for status in [Status::Created, Status::Running] {
+            let state = (Verb::State, Answer::Status(status, 1), 20, 21);
+            allowed(after_create(&[cut, state]));
+        }
+    }
+
+    #[test]
+    fn a_create_that_failed_has_been_disturbed() {
+        let create = (Verb::Create(1), Answer::Died, 0, 9);
+        assert!(matches!(
+            check(&history(&[create])),
+            Verdict::NotAllowed(0, _)
+        ));
+        let force = (Verb::DeleteForce, Answer::Done, 3, 7);
+        allowed(check(&history(&[create, force])));
+        assert_eq!(Container::NONE.phase, Phase::Absent);
+    }
+}

@@ -1,0 +1,365 @@
+//! What a container is to its callers, which answers it allows, and what calls do to it.
+//!
+//! ```text
+//! Absent -> Creating -> Created -> Running
+//!   ^          |           |          |     a killed one, whenever it pleases the kernel
+//!   |          |           v          v
+//!   +------ Removing <-- Stopped <----+
+//! ```
+//! A created or running container may be paused besides. Each container has a number of its own,
+//! its generation, so that an answer about the one before it is not taken for one about it.
+
+use std::fmt;
+
+/// How far a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    Absent,
+    /// Its id is taken. For readers it is not there yet, or `creating`.
+    Creating,
+    Created,
+    Running,
+    Stopped,
+    /// Its id is still taken, but for readers it is gone.
+    Removing,
+}
+
+/// All that callers can find out about an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Container {
+    pub phase: Phase,
+    pub paused: bool,
+    /// SIGKILL has been sent: it stops at a moment that only the kernel knows.
+    pub killed: bool,
+    /// 0 for an id that nobody has taken.
+    pub generation: u32,
+}
+
+/// The words of `state` and `list`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+/// A verb, as the harness calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// With the generation that the new container would have.
+    Create(u32),
+    Start,
+    Exec,
+    /// `kill ID KILL`.
+    Kill,
+    /// `kill ID URG`, which does nothing to the program.
+    Signal,
+    State,
+    /// What `list` says about one id.
+    List,
+    Delete,
+    DeleteForce,
+    Pause,
+    Resume,
+    Update,
+    Ps,
+}
+
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// Success, with nothing to be read.
+    Done,
+    /// The status, and whose.
+    Status(Status, u32),
+    /// `list` has no line for the id.
+    NotListed,
+    /// `ps` has found processes, or none.
+    Processes(bool),
+    /// `exec` has run a program in the container of this generation.
+    Ran(u32),
+    /// The process of `exec`, or the one to be started, has been killed.
+    Died,
+    Refused(Refusal),
+    /// The harness has killed the call, or has left it too few descriptors to see anything, or it
+    /// has failed in words that are no answer: it may have done a part of its work.
+    Cut,
+}
+
+/// Why a call was refused: the classes of messages that engines know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// `container does not exist`.
+    NotThere,
+    /// The same, with the hint that a create has left its directory.
+    HalfMade,
+    /// `already exists`.
+    Exists,
+    /// `cannot start an already running container`.
+    AlreadyRunning,
+    /// `cannot start a container that has stopped`, `cannot exec in a stopped container`.
+    HasStopped,
+    /// `… that is being created`.
+    BeingCreated,
+    /// `… in a paused container`, `it is paused`.
+    IsPaused,
+    /// `container not running`.
+    NotRunning,
+    /// `container not paused`.
+    NotPaused,
+    /// `cannot delete container … that is not stopped: STATUS`.
+    NotStopped(Status),
+}
+
+/// A call that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Op {
+    pub verb: Verb,
+    pub answer: Answer,
+}
+
+/// How far a call has come, in its own steps, and which container it is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Progress {
+    pub step: u8,
+    generation: u32,
+}
+
+/// The step at which every call is done.
+const DONE: Progress = Progress {
+    step: u8::MAX,
+    generation: 0,
+};
+
+impl Container {
+    /// An id that nobody has taken yet.
+    pub const NONE: Self = Self {
+        phase: Phase::Absent,
+        paused: false,
+        killed: false,
+        generation: 0,
+    };
+
+    /// The id is free again. The generation stays, so that the next one is told from it.
+    fn gone(self) -> Self {
+        Self {
+            generation: self.generation,
+            ..Self::NONE
+        }
+    }
+
+    fn lives(self) -> bool {
+        matches!(self.phase, Phase::Created | Phase::Running)
+    }
+
+    /// What `state` may say, if it says a status.
+    fn status(self) -> Option<Status> {
+        match self.phase {
+            Phase::Absent | Phase::Removing => None,
+            Phase::Creating => Some(Status::Creating),
+            Phase::Created | Phase::Running if self.paused => Some(Status::Paused),
+            Phase::Created => Some(Status::Created),
+            Phase::Running => Some(Status::Running),
+            Phase::Stopped => Some(Status::Stopped),
+        }
+    }
+
+    /// Whether `container does not exist` is true.
+    fn is_out_of_sight(self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Absent | Phase::Creating | Phase::Removing
+        )
+    }
+
+    /// A killed container stops by itself.
+    pub fn stops(self) -> Option<Self> {
+        (self.killed && self.lives()).then_some(Self {
+            phase: Phase::Stopped,
+            paused: false,
+            killed: false,
+            ..self
+        })
+    }
+}
+
+impl Op {
+    /// Whether the call only looks. It may look as soon as what it sees is there: waiting changes
+    /// nothing for the others.
+    pub fn only_looks(&self) -> bool {
+        match (self.verb, self.answer) {
+            (_, Answer::Refused(_) | Answer::Died) => {
+                !matches!(self.verb, Verb::Create(_)) || {
+                    self.answer == Answer::Refused(Refusal::Exists)
+                }
+            }
+            (_, Answer::Cut) => false,
+            (verb, _) => !matches!(
+                verb,
+                Verb::Create(_)
+                    | Verb::Start
+                    | Verb::Kill
+                    | Verb::Delete
+                    | Verb::DeleteForce
+                    | Verb::Pause
+                    | Verb::Resume
+            ),
+        }
+    }
+
+    /// Whether a call that only looks can have seen this container.
+    pub fn can_see(&self, it: Container) -> bool {
+        match self.answer {
+            Answer::Status(status, generation) => {
+                it.status() == Some(status) && it.generation == generation
+            }
+            Answer::NotListed => it.is_out_of_sight(),
+            Answer::Processes(true) => it.lives() || it.phase == Phase::Creating,
+            Answer::Processes(false) => !it.lives() || it.killed,
+            Answer::Ran(generation) => it.lives() && !it.paused && it.generation == generation,
+            Answer::Died => it.killed || !it.lives(),
+            Answer::Refused(refusal) => self.can_be_refused(refusal, it),
+            Answer::Done => match self.verb {
+                Verb::Signal => it.lives(),
+                Verb::Update => it.lives() || it.phase == Phase::Creating,
+                _ => false,
+            },
+            Answer::Cut => true,
+        }
+    }
+
+    fn can_be_refused(&self, refusal: Refusal, it: Container) -> bool {
+        match refusal {
+            Refusal::NotThere => it.is_out_of_sight(),
+            Refusal::HalfMade | Refusal::BeingCreated => it.phase == Phase::Creating,
+            Refusal::Exists => it.phase != Phase::Absent,
+            Refusal::AlreadyRunning => it.phase == Phase::Running,
+            Refusal::HasStopped => it.phase == Phase::Stopped,
+            Refusal::IsPaused => it.status() == Some(Status::Paused),
+            Refusal::NotRunning => matches!(it.phase, Phase::Creating | Phase::Stopped),
+            Refusal::NotPaused => {
+                !it.is_out_of_sight() && !it.paused || { it.phase == Phase::Creating }
+            }
+            Refusal::NotStopped(status) => it.status() == Some(status),
+        }
+    }
+
+    /// Whether the call may end here.
+    pub fn is_done(&self, progress: Progress) -> bool {
+        progress == DONE || (self.answer == Answer::Cut && progress.step == 0)
+    }
+
+    /// The next steps that the call may take, each with what the container is then.
+    pub fn next(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
+        if progress == DONE {
+            return Vec::new();
+        }
+        if self.only_looks() {
+            return Vec::from_iter(self.can_see(it).then_some((it, DONE)));
+        }
+        match self.verb {
+            Verb::Create(generation) => self.create(it, progress, generation),
+            Verb::Delete | Verb::DeleteForce => self.delete(it, progress),
+            _ => Vec::from_iter(self.change(it).map(|it| (it, DONE))),
+        }
+    }
+
+    /// The verbs that change something at one moment.
+    fn change(&self, it: Container) -> Option<Container> {
+        match self.verb {
+            // What has been killed begins nothing any more.
+            Verb::Start if it.phase == Phase::Created && !it.paused && !it.killed => {
+                let phase = Phase::Running;
+                Some(Container { phase, ..it })
+            }
+            Verb::Kill if it.lives() => Some(Container { killed: true, ..it }),
+            Verb::Pause if it.lives() && !it.paused => Some(Container { paused: true, ..it }),
+            Verb::Resume if it.lives() && it.paused => Some(Container {
+                paused: false,
+                ..it
+            }),
+            _ => None,
+        }
+    }
+
+    /// Takes the id, then the container is complete; or it fails because its id has been deleted by
+    /// force meanwhile.
+    fn create(
+        &self,
+        it: Container,
+        progress: Progress,
+        generation: u32,
+    ) -> Vec<(Container, Progress)> {
+        let at = |step| Progress { step, generation };
+        let own = it.generation == generation;
+        match progress.step {
+            0 if it.phase == Phase::Absent => {
+                let taken = Container {
+                    phase: Phase::Creating,
+                    generation,
+                    ..Container::NONE
+                };
+                vec![(taken, at(1))]
+            }
+            1 => match self.answer {
+                Answer::Done if own && it.phase == Phase::Creating => {
+                    let phase = Phase::Created;
+                    vec![(Container { phase, ..it }, DONE)]
+                }
+                Answer::Done => vec![],
+                // It takes back what it has made.
+                _ if own
+                    && it.phase == Phase::Creating
+                    && (it.killed || self.answer == Answer::Cut) =>
+                {
+                    vec![(it.gone(), DONE)]
+                }
+                _ if !own || it.phase == Phase::Absent => vec![(it, DONE)],
+                _ => vec![],
+            },
+            _ => vec![],
+        }
+    }
+
+    /// Kills what lives, waits until it has stopped, and removes it. All steps are about the
+    /// container that the first one has found.
+    fn delete(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
+        let force = self.verb == Verb::DeleteForce;
+        let at = |step| Progress {
+            step,
+            generation: it.generation,
+        };
+        let own = it.generation == progress.generation;
+        let cut = self.answer == Answer::Cut;
+        match (progress.step, it.phase) {
+            (0, Phase::Absent | Phase::Removing) if force && !cut => vec![(it, DONE)],
+            (0, Phase::Created) => vec![(Container { killed: true, ..it }, at(1))],
+            (0, Phase::Creating | Phase::Running) if force => {
+                vec![(Container { killed: true, ..it }, at(1))]
+            }
+            (0, Phase::Stopped) => vec![(it, at(1))],
+            (1, _) if cut => vec![(it, DONE)],
+            (1, Phase::Stopped | Phase::Creating) if own => {
+                let phase = Phase::Removing;
+                vec![(Container { phase, ..it }, at(2))]
+            }
+            (2, Phase::Removing) if own => vec![(it.gone(), DONE)],
+            _ => vec![],
+        }
+    }
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.phase)?;
+        if self.paused {
+            f.write_str(", paused")?;
+        }
+        if self.killed {
+            f.write_str(", killed")?;
+        }
+        write!(f, " (generation {})", self.generation)
+    }
+}

@@ -1,0 +1,285 @@
+//! Is the container what its config says? Its mount table is compared with that of a container
+//! whose root filesystem nobody has touched; what it has seen from inside with what it may see.
+
+use std::path::Path;
+
+use runtime_tests::mount_info::{MountInfo, table};
+use serde_json::{Value, json};
+
+use super::attack::STORE;
+use super::inside;
+
+const PROC_MAGIC: i64 = 0x9fa0;
+const SYSFS_MAGIC: i64 = 0x6265_6572;
+
+/// What of a procfs must be covered, and what must be read-only.
+const PROC_MASKS: &[&str] = &["kcore", "keys", "timer_list"];
+const PROC_READONLY: &[&str] = &["bus", "fs", "irq", "sys"];
+
+/// A container's mount table, with who is mounted on whom.
+pub struct Table {
+    mounts: Vec<Mount>,
+}
+
+struct Mount {
+    id: String,
+    parent: String,
+    info: MountInfo,
+}
+
+impl Mount {
+    /// All but where it is. A directory keeps its mount when it is exchanged, and a mount shows the
+    /// directory that it is of under its name of now.
+    fn identity(&self) -> String {
+        let mut options = self.info.options.clone();
+        options.sort_unstable();
+        format!(
+            "{} {} {}",
+            self.info.fstype,
+            self.info.root.replace(&format!("/{STORE}/"), "/"),
+            options.join(",")
+        )
+    }
+}
+
+impl Table {
+    /// Of the text of `/proc/PID/mountinfo`.
+    pub fn new(text: &str) -> Self {
+        let ids = text.lines().map(|line| {
+            let mut words = line.split(' ').map(str::to_owned);
+            (
+                words.next().unwrap_or_default(),
+                words.next().unwrap_or_default(),
+            )
+        });
+        let mounts = table(text).into_iter().zip(ids);
+        let mounts = mounts.map(|(info, (id, parent))| Mount { id, parent, info });
+        Self {
+            mounts: mounts.collect(),
+        }
+    }
+
+    /// What differs from `right`. A mount whose point is below one of the `attacked` directories may
+    /// be wherever these led; a cover of the image's own files there may be missing, since its path
+    /// may have led to nothing.
+    pub fn differs(&self, right: &Self, attacked: &[&str]) -> Vec<String> {
+        let mut rest: Vec<&Mount> = self.mounts.iter().collect();
+        let mut wrong = Vec::new();
+        let is_attacked = |point: &str| attacked.iter().any(|path| is_below(point, path));
+        let (moved, fixed): (Vec<_>, Vec<_>) = right
+            .mounts
+            .iter()
+            .partition(|mount| is_attacked(&mount.info.point));
+        for mount in fixed {
+            let place = rest.iter().position(|one| {
+                one.info.point == mount.info.point && one.identity() == mount.identity()
+            });
+            match place {
+                Some(place) => drop(rest.swap_remove(place)),
+                None => wrong.push(format!("missing: {}", describe(mount))),
+            }
+        }
+        let mut covers = 0;
+        for mount in moved {
+            let same = |one: &&Mount| one.identity() == mount.identity();
+            match rest.iter().position(same) {
+                Some(place) => drop(rest.swap_remove(place)),
+                None if is_of_the_image(&mount.info.point) => covers += 1,
+                None => wrong.push(format!("missing anywhere: {}", describe(mount))),
+            }
+        }
+        // The path of a cover may have led to anything, and that is covered now.
+        for _ in 0..covers {
+            if let Some(place) = rest.iter().position(|one| one.info.has(&["ro"])) {
+                rest.swap_remove(place);
+            }
+        }
+        wrong.extend(
+            rest.iter()
+                .map(|mount| format!("not in the config: {}", describe(mount))),
+        );
+        wrong
+    }
+
+    /// Whatever became of the paths: no procfs may be without its masks, and no sysfs writable.
+    pub fn uncovered(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for mount in &self.mounts {
+            let whole = mount.info.root == "/";
+            if mount.info.fstype == "sysfs" && !mount.info.has(&["ro"]) {
+                wrong.push(format!("a sysfs that can be written: {}", describe(mount)));
+            }
+            if mount.info.fstype != "proc" || !whole {
+                continue;
+            }
+            let covers = |name: &str| {
+                let point = Path::new(&mount.info.point).join(name);
+                self.mounts.iter().any(|one| {
+                    one.parent == mount.id
+                        && Path::new(&one.info.point) == point
+                        && one.info.has(&["ro"])
+                })
+            };
+            // What this kernel does not have needs no cover.
+            let names = PROC_MASKS.iter().chain(PROC_READONLY);
+            let names = names.filter(|name| Path::new("/proc").join(name).exists());
+            let missing = names.filter(|name| !covers(name));
+            wrong.extend(
+                missing.map(|name| format!("a procfs is open: {name} in {}", describe(mount))),
+            );
+        }
+        wrong
+    }
+}
+
+fn describe(mount: &Mount) -> String {
+    format!("{} on {}", mount.identity(), mount.info.point)
+}
+
+/// Whether the path is below a directory of the root filesystem.
+fn is_below(point: &str, directory: &str) -> bool {
+    Path::new(point.trim_start_matches('/')).starts_with(directory)
+}
+
+/// Masks and read-only paths of the image's own files: it protects nobody but itself.
+fn is_of_the_image(point: &str) -> bool {
+    ["hidden", "frozen", "etc/secret"]
+        .iter()
+        .any(|path| is_below(point, path))
+}
+
+/// A directory that was exchanged.
+#[derive(Clone, Copy, Debug)]
+pub struct Attacked {
+    pub target: &'static str,
+    /// It was there again afterwards and never another directory: what had to be mounted on a real
+    /// directory is where it belongs.
+    pub comes_back: bool,
+    /// It was exchanged for good after the mounts and before what covers them.
+    pub for_good: bool,
+}
+
+/// What is wrong with what the first process has seen.
+pub fn seen(found: &Value, attacked: &[Attacked]) -> Vec<String> {
+    let mut wrong = wrong_places(found, attacked);
+    let untouched = |name: &str| attacked.iter().all(|one| !is_below(name, one.target));
+    let is_there = |path: &str| match path.contains("/proc") {
+        true => found["magic"]["/proc"] == PROC_MAGIC,
+        false => found["magic"]["/sys"] == SYSFS_MAGIC,
+    };
+    for path in inside::CLOSED {
+        if is_there(path) && found["closed"][*path] == 0 {
+            wrong.push(format!("can be opened for writing: {path}"));
+        }
+    }
+    for path in inside::MASKED {
+        if is_there(path) && found["masked"][*path].as_i64() > Some(0) {
+            wrong.push(format!("a mask is missing: {path} can be read"));
+        }
+    }
+    if untouched("dev") {
+        for (path, major, minor) in inside::DEVICES {
+            if found["devices"][*path] != json!([major, minor]) {
+                wrong.push(format!(
+                    "a device is missing: {path} is {}",
+                    found["devices"][*path]
+                ));
+            }
+        }
+        if untouched("dev/shm") && found["shm"] != 0 {
+            wrong.push(format!(
+                "cannot be written to: /dev/shm, errno {}",
+                found["shm"]
+            ));
+        }
+    }
+    for path in inside::READONLY {
+        let errno = &found["readonly"][*path];
+        if untouched(&path[1..]) && *errno != libc::EROFS {
+            wrong.push(format!("is not read-only: {path}, errno {errno}"));
+        }
+    }
+    if untouched("hidden") && found["hidden"] != 0 {
+        wrong.push(format!(
+            "a mask is missing: /hidden has {} entries",
+            found["hidden"]
+        ));
+    }
+    if found["canary"] == true {
+        wrong.push("a directory of the host is to be seen".to_owned());
+    }
+    wrong
+}
+
+/// Whether /proc and /sys are what they must be. A /proc that was exchanged for good must be found
+/// out, because security modules are told through it what a program may do; with another directory
+/// this is no difference to an image whose owner renames them later.
+fn wrong_places(found: &Value, attacked: &[Attacked]) -> Vec<String> {
+    // Where the path of a mask led elsewhere, it may have led there.
+    let is_cover = |one: &Attacked| ["hidden", "frozen", "etc"].contains(&one.target);
+    let places = [("/proc", PROC_MAGIC), ("/sys", SYSFS_MAGIC)];
+    let asked = places.iter().filter(|(path, _)| {
+        let name = &path[1..];
+        let own = |one: &Attacked| {
+            one.target != name || one.comes_back || (one.for_good && name == "proc")
+        };
+        attacked
+            .iter()
+            .all(|one| own(one) && (name == "proc" || !is_cover(one)))
+    });
+    let wrong = asked.filter(|(path, magic)| found["magic"][*path] != *magic);
+    wrong
+        .map(|(path, _)| {
+            format!(
+                "is another file system: {path} has the magic {}",
+                found["magic"][*path]
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RIGHT: &str = "\
+10 1 0:1 /rootfs / rw - tmpfs tmpfs rw
+11 10 0:2 / /proc rw,nosuid - proc proc rw
+12 11 0:2 /sys /proc/sys ro,nosuid - proc proc rw
+13 10 0:3 / /hidden ro - tmpfs none ro
+";
+
+    #[track_caller]
+    fn differs(changed: &str, attacked: &[&str]) -> Vec<String> {
+        Table::new(changed).differs(&Table::new(RIGHT), attacked)
+    }
+
+    #[test]
+    fn a_mount_may_be_elsewhere_only_if_its_directory_was_attacked() {
+        let moved = RIGHT.replace("/hidden", "/other");
+        assert_eq!(differs(RIGHT, &[]), Vec::<String>::new());
+        assert_eq!(differs(&moved, &["hidden"]), Vec::<String>::new());
+        assert_eq!(differs(&moved, &["proc"]).len(), 2);
+    }
+
+    #[test]
+    fn what_is_missing_and_what_is_too_much() {
+        let without_proc: String = RIGHT
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("/proc/sys"))
+            .collect();
+        assert_eq!(differs(&without_proc, &["proc"]).len(), 1);
+        let more = format!("{RIGHT}14 10 0:4 / /more rw - tmpfs tmpfs rw\n");
+        assert_eq!(differs(&more, &["hidden"]).len(), 1);
+        let writable = RIGHT.replace("/hidden ro", "/hidden rw");
+        assert_eq!(differs(&writable, &[]).len(), 2);
+    }
+
+    #[test]
+    fn a_procfs_is_open_where_its_covers_are_on_another_one() {
+        let open = |text: &str| Table::new(text).uncovered();
+        assert!(!open(RIGHT).iter().any(|wrong| wrong.contains(": sys in")));
+        let other = RIGHT.replace("12 11", "12 10");
+        assert!(open(&other).iter().any(|wrong| wrong.contains(": sys in")));
+    }
+}
