@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::systemd::{Manager, Variant};
+use crate::sys::socket;
 
 use wire::{Message, Target};
 
@@ -95,8 +96,9 @@ impl Connection {
     }
 
     fn connect(address: &Path, bus: bool, manager: Manager) -> Result<Self> {
-        let stream = UnixStream::connect(address)
-            .map_err(|error| Error::io(address.display().to_string(), "connect", &error))?;
+        let stream: UnixStream = socket::connect_stream(address)
+            .map_err(|fail| Error::sys(address.display().to_string(), fail.op, fail.errno))?
+            .into();
         let mut this = Self {
             stream,
             address: address.to_owned(),
@@ -293,7 +295,7 @@ impl Connection {
 
 /// Where the manager listens, best first, and whether a bus is there.
 fn addresses(manager: Manager) -> Vec<(PathBuf, bool)> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let mut addresses = Vec::new();
     match manager {
         Manager::System => {
@@ -301,14 +303,15 @@ fn addresses(manager: Manager) -> Vec<(PathBuf, bool)> {
             addresses.push(("/run/dbus/system_bus_socket".into(), true));
         }
         Manager::User { uid } => {
-            let directory = variable("XDG_RUNTIME_DIR").unwrap_or(format!("/run/user/{uid}"));
-            addresses.push((Path::new(&directory).join("systemd/private"), false));
+            let directory = variable("XDG_RUNTIME_DIR")
+                .map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
+            addresses.push((directory.join("systemd/private"), false));
             let bus = variable("DBUS_SESSION_BUS_ADDRESS");
             addresses.extend(
-                bus.and_then(|text| bus_path(&text))
+                bus.and_then(|text| bus_path(&text.to_string_lossy()))
                     .map(|path| (path, true)),
             );
-            addresses.push((Path::new(&directory).join("bus"), true));
+            addresses.push((directory.join("bus"), true));
         }
     }
     addresses

@@ -11,8 +11,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{Phase, Plan};
-use crate::run::sd_notify::{self, SdNotify};
-use crate::run::{self, Created, Request, relay};
+use crate::run::{self, Created, Request, relay, sd_notify};
 use crate::state::Status;
 use crate::sys::process;
 
@@ -45,13 +44,7 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         relay::become_subreaper()?;
     }
     let (created, plan) = make(context, &args.setup, mode, true)?;
-    let notify = match SdNotify::bind(&created.dir.path) {
-        Ok(notify) => notify,
-        Err(error) => {
-            destroy(context, &created.dir, &created.state)?;
-            return Err(error);
-        }
-    };
+    let notify = context.notify(&created.dir);
     let started = run::start_created(&created, &plan)
         .and_then(|()| run::run_hooks(&plan, Phase::Started, &created.state, Status::Running));
     let Created {
@@ -93,7 +86,7 @@ fn make(
         &setup.shape,
         CgroupDriver::of(&context.global.cgroups),
     );
-    if std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) {
+    if std::env::var_os(sd_notify::VARIABLE).is_some_and(|socket| !socket.is_empty()) {
         let dir = context.root.container(&setup.id.id)?;
         options.notify = Some(dir.path.join(sd_notify::DIRECTORY));
     }

@@ -26,6 +26,7 @@ use crate::cgroup::Cgroup;
 use crate::cli::{CgroupFlags, CgroupManager, Cli, Command, Global};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
+use crate::run::sd_notify::SdNotify;
 use crate::state::{Dir, Root, State};
 
 /// What every verb has at hand.
@@ -45,6 +46,15 @@ impl Context<'_> {
         let dir = self.root.container(id)?;
         let state = State::load(&dir)?;
         Ok((dir, state))
+    }
+
+    /// The way for the container's readiness to the caller's service manager, if there is one; that
+    /// there is none at NOTIFY_SOCKET is a warning.
+    fn notify(&self, dir: &Dir) -> Option<SdNotify> {
+        SdNotify::bind(&dir.path).unwrap_or_else(|error| {
+            self.log.warn(error.to_string());
+            None
+        })
     }
 
     /// The ids that the extended regular expression `pattern` matches anywhere, sorted.

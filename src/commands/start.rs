@@ -6,7 +6,6 @@ use crate::cli::Id;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan};
 use crate::run;
-use crate::run::sd_notify::SdNotify;
 use crate::state::{Dir, State, Status, open_process};
 
 /// Lets the created container execute its process, and runs the poststart hooks.
@@ -29,7 +28,7 @@ pub fn start(context: &Context, args: &Id) -> Result<()> {
         start_nothing(context, &dir, &state, plan);
         return Ok(());
     }
-    let notify = SdNotify::bind(&dir.path)?;
+    let notify = context.notify(&dir);
     let started = run::start(&dir.path, &state, plan).and_then(|()| {
         if !state.later.poststart_hooks {
             return Ok(());

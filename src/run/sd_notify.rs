@@ -4,32 +4,37 @@
 //! says there is passed on to the manager by the runtime: only `READY=1`, with the pid that the
 //! host knows, because that is all that the manager may learn from a container. sd_notify(3).
 
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
-use crate::sys::socket;
+use crate::sys::{Fail, file, path, process, socket};
 
+/// The variable with the manager's socket.
+pub const VARIABLE: &str = "NOTIFY_SOCKET";
 /// The directory in the container's state directory that the container sees as `/run/notify`.
 pub const DIRECTORY: &str = "notify";
-const SOCKET: &str = "notify.sock";
-/// How long the manager may take to have read everything, in milliseconds.
-const BARRIER_PATIENCE: u16 = 5000;
+const SOCKET: &CStr = c"notify.sock";
+/// How long the manager may take to read.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes the directory that is bound into the container.
+/// Makes the directory that is bound into the container, which any user of it may search.
 ///
 /// # Errors
 /// mkdir(2) failed.
 pub fn make_directory(state: &Path) -> Result<()> {
     let directory = state.join(DIRECTORY);
-    std::fs::create_dir(&directory)
-        .and_then(|()| std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)))
+    let make = || std::fs::DirBuilder::new().mode(0o755).create(&directory);
+    process::with_umask(0, make)
         .map_err(|error| Error::io(directory.display().to_string(), "mkdir", &error))
 }
 
@@ -41,26 +46,33 @@ pub struct SdNotify {
 
 impl SdNotify {
     /// Binds the container's socket, if the container was created with one and the caller has a
-    /// manager to tell.
+    /// manager to notify.
     ///
     /// # Errors
-    /// The socket cannot be bound, or nobody listens at NOTIFY_SOCKET.
+    /// No socket listens at NOTIFY_SOCKET, or the container's cannot be bound. Neither is a reason
+    /// not to start the container: a variable may outlive the manager that set it.
     pub fn bind(state: &Path) -> Result<Option<Self>> {
-        let directory = state.join(DIRECTORY);
-        let Some(manager) = std::env::var_os("NOTIFY_SOCKET").filter(|_| directory.exists()) else {
+        let manager = std::env::var_os(VARIABLE).filter(|manager| !manager.is_empty());
+        let Some(manager) = manager else {
             return Ok(None);
         };
-        let failed = |op: &str, error| Error::io("NOTIFY_SOCKET", op, &error);
-        let path = directory.join(SOCKET);
-        let container = bind(&directory).map_err(|error| failed("bind", error))?;
-        // Any user of the container may say that it is ready.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))
-            .map_err(|error| failed("chmod", error))?;
-        let connected = UnixDatagram::unbound().and_then(|socket| {
-            connect(&socket, &manager)?;
-            Ok(socket)
-        });
-        let manager = connected.map_err(|error| failed("connect", error))?;
+        let failed = |fail: Fail| {
+            Error::sys(format!("{VARIABLE}: {}", manager.display()), fail.op, fail.errno).hint(
+                "no service manager will know when the container is ready: unset a variable that is stale",
+            )
+        };
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let directory = match file::open(&state.join(DIRECTORY), flags, 0) {
+            Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let manager = connect(&manager).map_err(failed)?;
+        // A start that failed may have left one. What is in its place else, bind(2) names.
+        let _ = path::unlink_at(Some(directory.as_fd()), SOCKET);
+        let container = socket::open_to_all_in(directory.as_fd(), SOCKET).map_err(failed)?;
+        let (container, manager) = (container.into(), UnixDatagram::from(manager));
+        let limited = manager.set_write_timeout(Some(PATIENCE));
+        limited.map_err(|error| Error::io(VARIABLE, "setsockopt", &error))?;
         Ok(Some(Self { container, manager }))
     }
 
@@ -79,8 +91,10 @@ impl SdNotify {
             .split(|&byte| byte == b'\n')
             .find(|line| line.starts_with(b"READY="));
         let Some(ready) = ready else { return false };
-        // A manager that has gone needs no notice.
-        let _ = self.manager.send(&[ready, b"\n"].concat());
+        // A manager that has gone, or does not read, needs no more.
+        if self.manager.send(&[ready, b"\n"].concat()).is_err() {
+            return true;
+        }
         if let Some(pid) = pid {
             let _ = self.manager.send(format!("MAINPID={pid}\n").as_bytes());
         }
@@ -97,7 +111,10 @@ impl SdNotify {
         if socket::send(self.manager.as_fd(), b"BARRIER=1", Some(theirs.as_fd())).is_ok() {
             drop(theirs);
             let mut wait = [PollFd::new(ours.as_fd(), PollFlags::empty())];
-            let _ = poll(&mut wait, PollTimeout::from(BARRIER_PATIENCE));
+            let _ = poll(
+                &mut wait,
+                PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO),
+            );
         }
     }
 
@@ -113,7 +130,7 @@ impl SdNotify {
             ];
             match poll(&mut polled, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Error::sys("NOTIFY_SOCKET", "poll", errno)),
+                Err(errno) => return Err(Error::sys(VARIABLE, "poll", errno)),
                 Ok(_) => {}
             }
             let [message, ended] = polled.map(|entry| entry.any().unwrap_or(false));
@@ -124,20 +141,19 @@ impl SdNotify {
     }
 }
 
-/// Binds through the directory's descriptor: an address holds no long path.
-fn bind(directory: &Path) -> std::io::Result<UnixDatagram> {
-    let handle = std::fs::File::open(directory)?;
-    // A start that failed may have left one.
-    let _ = std::fs::remove_file(directory.join(SOCKET));
-    let number = std::os::fd::AsRawFd::as_raw_fd(&handle);
-    UnixDatagram::bind(format!("/proc/self/fd/{number}/{SOCKET}"))
-}
-
 /// `@name` is a socket in the abstract namespace. unix(7).
-fn connect(socket: &UnixDatagram, manager: &std::ffi::OsStr) -> std::io::Result<()> {
-    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(manager);
-    match bytes.strip_prefix(b"@") {
-        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?),
-        None => socket.connect(manager),
-    }
+fn connect(manager: &OsStr) -> crate::sys::Sys<OwnedFd> {
+    let Some(name) = manager.as_bytes().strip_prefix(b"@") else {
+        return socket::connect_datagram(Path::new(manager));
+    };
+    let connected = SocketAddr::from_abstract_name(name).and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&address)?;
+        Ok(socket)
+    });
+    let failed =
+        |error: std::io::Error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw);
+    connected
+        .map(OwnedFd::from)
+        .map_err(|error| Fail::new("connect", failed(error)))
 }

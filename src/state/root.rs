@@ -1,8 +1,8 @@
 //! The root directory and the directory of one container in it.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -74,21 +74,30 @@ impl Root {
     /// Makes the directory, and those above it, where they are missing: mode 0700.
     ///
     /// # Errors
-    /// mkdir(2) or chmod(2) failed.
+    /// mkdir(2) failed.
     pub fn make(&self) -> Result<()> {
-        let name = || format!("root directory {}", self.path.display());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .map_err(|error| {
-                Error::io(name(), "mkdir", &error).hint("choose another directory with --root")
-            })?;
-        if self.sticky {
-            std::fs::set_permissions(&self.path, Permissions::from_mode(XDG_MODE))
-                .map_err(|error| Error::io(name(), "chmod", &error))?;
+        let failed = |error| {
+            Error::io(
+                format!("root directory {}", self.path.display()),
+                "mkdir",
+                &error,
+            )
+            .hint("choose another directory with --root")
+        };
+        let directory = |mode| {
+            let mut builder = DirBuilder::new();
+            builder.mode(mode);
+            builder
+        };
+        if let Some(above) = self.path.parent() {
+            let mut above_all = directory(0o700);
+            above_all.recursive(true).create(above).map_err(failed)?;
         }
-        Ok(())
+        let mode = if self.sticky { XDG_MODE } else { 0o700 };
+        match directory(mode).create(&self.path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
+            _ => Ok(()),
+        }
     }
 
     /// The directory of the container `id`, which need not exist.
@@ -272,6 +281,8 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -306,6 +317,17 @@ mod tests {
             assert_eq!(root.path, Path::new(expected));
             assert_eq!(root.sticky, expected != "/run/sampan");
         }
+    }
+
+    #[test]
+    fn a_root_below_xdg_runtime_dir_is_sticky() {
+        let above = std::env::temp_dir().join(format!("sampan-sticky-{}", std::process::id()));
+        let root = Root::default_for(7, Some(above.join("run")), || false);
+        root.make().unwrap();
+        root.make().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&root.path), mode(&above)), (XDG_MODE, 0o700));
+        std::fs::remove_dir_all(&above).unwrap();
     }
 
     #[test]

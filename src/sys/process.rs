@@ -267,6 +267,14 @@ pub fn umask(mask: u32) -> u32 {
     unsafe { libc::syscall(libc::SYS_umask, mask) as u32 }
 }
 
+/// Does `act` with another mask. The process has one thread, so nothing else sees it.
+pub fn with_umask<T>(mask: u32, act: impl FnOnce() -> T) -> T {
+    let own = umask(mask);
+    let result = act();
+    umask(own);
+    result
+}
+
 /// personality(2).
 pub fn personality(persona: u64) -> Sys<()> {
     // SAFETY: takes no pointers.

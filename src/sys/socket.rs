@@ -1,15 +1,17 @@
 //! SEQPACKET sockets between the runtime and init, and descriptors over any Unix socket.
 
+use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    UnixAddr, bind, connect, listen, recvmsg, sendmsg, socket, socketpair,
 };
 
-use super::{Fail, Sys, check, tag};
+use super::{Fail, Sys, check, file, process, tag};
 
 /// A pair of connected SEQPACKET sockets, close-on-exec.
 pub fn pair() -> Sys<(OwnedFd, OwnedFd)> {
@@ -95,54 +97,68 @@ pub fn accept(listener: BorrowedFd) -> Sys<OwnedFd> {
 
 /// The address of `name` in the directory `dir`. An address holds 107 bytes, so the directory is
 /// named by its descriptor.
-fn address_in(dir: BorrowedFd, name: &std::ffi::CStr) -> Sys<nix::sys::socket::UnixAddr> {
+fn address_in(dir: BorrowedFd, name: &CStr) -> Sys<UnixAddr> {
     let path = format!(
         "/proc/self/fd/{}/{}",
         dir.as_raw_fd(),
         name.to_string_lossy()
     );
-    tag("bind", nix::sys::socket::UnixAddr::new(path.as_str()))
+    tag("bind", UnixAddr::new(path.as_str()))
 }
 
-fn seqpacket() -> Sys<OwnedFd> {
+fn unconnected(kind: SockType) -> Sys<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    tag(
-        "socket",
-        nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None),
-    )
+    tag("socket", socket(AddressFamily::Unix, kind, flags, None))
 }
 
 /// A listening SEQPACKET socket named `name` in `dir`. unix(7).
-pub fn listen_in(dir: BorrowedFd, name: &std::ffi::CStr) -> Sys<OwnedFd> {
-    let listener = seqpacket()?;
-    tag(
-        "bind",
-        nix::sys::socket::bind(listener.as_raw_fd(), &address_in(dir, name)?),
-    )?;
-    let backlog = tag("listen", nix::sys::socket::Backlog::new(8))?;
-    tag("listen", nix::sys::socket::listen(&listener, backlog))?;
+pub fn listen_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    let listener = unconnected(SockType::SeqPacket)?;
+    tag("bind", bind(listener.as_raw_fd(), &address_in(dir, name)?))?;
+    let backlog = tag("listen", Backlog::new(8))?;
+    tag("listen", listen(&listener, backlog))?;
     Ok(listener)
 }
 
+/// A datagram socket named `name` in `dir` that each user who reaches it may write to. The mode is
+/// that of the moment in which the name comes to be, so that no other file of this name gets it.
+pub fn open_to_all_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    let socket = unconnected(SockType::Datagram)?;
+    let address = address_in(dir, name)?;
+    process::with_umask(0, || tag("bind", bind(socket.as_raw_fd(), &address)))?;
+    Ok(socket)
+}
+
 /// A SEQPACKET connection to the socket named `name` in `dir`.
-pub fn connect_in(dir: BorrowedFd, name: &std::ffi::CStr) -> Sys<OwnedFd> {
-    let socket = seqpacket()?;
-    tag(
-        "connect",
-        nix::sys::socket::connect(socket.as_raw_fd(), &address_in(dir, name)?),
-    )?;
+pub fn connect_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    let socket = unconnected(SockType::SeqPacket)?;
+    let address = address_in(dir, name)?;
+    tag("connect", connect(socket.as_raw_fd(), &address))?;
     Ok(socket)
 }
 
 /// A stream connection to the socket at `path`, as an engine listens for a console or a pidfd.
-pub fn connect_stream(path: &std::path::Path) -> Sys<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let made = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None);
-    let socket = tag("socket", made)?;
-    let address = tag("connect", nix::sys::socket::UnixAddr::new(path))?;
-    tag(
-        "connect",
-        nix::sys::socket::connect(socket.as_raw_fd(), &address),
-    )?;
+pub fn connect_stream(path: &Path) -> Sys<OwnedFd> {
+    connect_to(SockType::Stream, path)
+}
+
+/// A datagram socket that writes to the one at `path`.
+pub fn connect_datagram(path: &Path) -> Sys<OwnedFd> {
+    connect_to(SockType::Datagram, path)
+}
+
+/// A path that an address does not hold is opened, and named by the descriptor.
+fn connect_to(kind: SockType, path: &Path) -> Sys<OwnedFd> {
+    let socket = unconnected(kind)?;
+    let number = socket.as_raw_fd();
+    let done = match UnixAddr::new(path) {
+        Err(Errno::ENAMETOOLONG) => {
+            let opened = file::open(path, libc::O_PATH, 0)?;
+            let name = format!("/proc/self/fd/{}", opened.as_raw_fd());
+            UnixAddr::new(name.as_str()).and_then(|address| connect(number, &address))
+        }
+        address => address.and_then(|address| connect(number, &address)),
+    };
+    tag("connect", done)?;
     Ok(socket)
 }

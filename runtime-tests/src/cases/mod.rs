@@ -48,6 +48,7 @@ mod rootless;
 mod sd_notify;
 mod seccomp;
 mod selftest;
+mod sockets;
 mod state_list;
 mod sysctl;
 mod systemd;
@@ -102,6 +103,7 @@ const FILES: &[&[Test]] = &[
     rootless::TESTS,
     sd_notify::TESTS,
     seccomp::TESTS,
+    sockets::TESTS,
     state_list::TESTS,
     update::TESTS,
     sysctl::TESTS,

@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     an_agent_answers_for_the_container,
     an_agent_answers_without_no_new_privileges,
     an_agent_answers_for_exec,
+    an_agent_at_a_path_longer_than_an_address_answers,
     a_listener_that_nobody_serves_fails_the_start,
     a_rule_for_write_cannot_ask,
 ];
@@ -23,7 +24,10 @@ const ANSWER: libc::c_ulong = 0xc018_2101;
 
 /// Accepts one listener, answers one call with ENOMEDIUM, and tells the message that came along.
 fn agent(path: &Path) -> JoinHandle<Value> {
-    let listener = UnixListener::bind(path).unwrap();
+    // An address holds no long path, and a renamed socket stays what it is.
+    let short = std::env::temp_dir().join(format!("agent-{}", std::process::id()));
+    let listener = UnixListener::bind(&short).unwrap();
+    std::fs::rename(&short, path).unwrap();
     std::thread::spawn(move || {
         let (connection, _) = listener.accept().unwrap();
         let mut buffer = vec![0; 64 * 1024];
@@ -84,12 +88,11 @@ fn check_message(message: &Value, status: &str) {
     );
 }
 
-fn answered(t: &Sandbox, no_new_privileges: bool) {
-    let socket = t.path("agent.sock");
-    let agent = agent(&socket);
+fn answered(t: &Sandbox, socket: &Path, no_new_privileges: bool) {
+    let agent = agent(socket);
     let container = t
         .bundle()
-        .set("/linux/seccomp", profile(&socket))
+        .set("/linux/seccomp", profile(socket))
         .set("/process/noNewPrivileges", json!(no_new_privileges))
         .args(&["mkdir", "/tmp/x"])
         .container();
@@ -103,11 +106,17 @@ fn answered(t: &Sandbox, no_new_privileges: bool) {
 }
 
 fn an_agent_answers_for_the_container(t: &Sandbox) {
-    answered(t, true);
+    answered(t, &t.path("agent.sock"), true);
 }
 
 fn an_agent_answers_without_no_new_privileges(t: &Sandbox) {
-    answered(t, false);
+    answered(t, &t.path("agent.sock"), false);
+}
+
+fn an_agent_at_a_path_longer_than_an_address_answers(t: &Sandbox) {
+    let directory = t.dir.join("y".repeat(120));
+    std::fs::create_dir(&directory).unwrap();
+    answered(t, &directory.join("agent.sock"), true);
 }
 
 fn an_agent_answers_for_exec(t: &Sandbox) {
