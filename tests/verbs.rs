@@ -29,7 +29,7 @@ impl Fixture {
             oci_version: "1.3.0".to_owned(),
             id: "one".to_owned(),
             pid,
-            start_time: start_time(pid).unwrap(),
+            start_time: start_time(pid).unwrap().unwrap(),
             bundle: "/bundle".into(),
             rootfs: "/bundle/rootfs".into(),
             created: "2024-01-01T00:00:00Z".to_owned(),

@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 /// How long a command or a condition may take before the case fails. A hang guard,
@@ -95,6 +96,17 @@ impl Call {
         self.settings.push(Box::new(move |command| {
             let stream = || Stdio::from(slave.try_clone().expect("another descriptor"));
             command.stdin(stream()).stdout(stream()).stderr(stream());
+        }));
+        self
+    }
+
+    /// Has it traced by this thread: it stops when it is executed. ptrace(2).
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.settings.push(Box::new(|command| {
+            let trace = || nix::sys::ptrace::traceme().map_err(std::io::Error::from);
+            // SAFETY: the closure makes one system call and takes no memory.
+            unsafe { command.pre_exec(trace) };
         }));
         self
     }
@@ -191,16 +203,23 @@ impl Running {
         if hung {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        let output = Output {
-            status: status
-                .unwrap_or_else(|_| Ok(ExitStatus::from_raw(libc::SIGKILL)))
-                .expect("wait"),
-            stdout: read(&self.stdout),
-            stderr: read(&self.stderr),
-            line: self.line,
-        };
-        (output, hung)
+        let status = status
+            .unwrap_or_else(|_| Ok(ExitStatus::from_raw(libc::SIGKILL)))
+            .expect("wait");
+        (
+            Output::read(status, &self.stdout, &self.stderr, self.line),
+            hung,
+        )
+    }
+
+    /// What it has left, for a caller that has taken its end by wait(2).
+    pub(crate) fn ended(self, status: WaitStatus) -> Output {
+        let status = ExitStatus::from_raw(match status {
+            WaitStatus::Exited(_, code) => code << 8,
+            WaitStatus::Signaled(_, signal, _) => signal as i32,
+            other => panic!("not an end: {other:?}"),
+        });
+        Output::read(status, &self.stdout, &self.stderr, self.line)
     }
 }
 
@@ -232,6 +251,16 @@ impl std::fmt::Display for Output {
 }
 
 impl Output {
+    fn read(status: ExitStatus, stdout: &Path, stderr: &Path, line: String) -> Self {
+        let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        Self {
+            status,
+            stdout: read(stdout),
+            stderr: read(stderr),
+            line,
+        }
+    }
+
     /// The exit status; 128+n for a death by signal n.
     pub fn code(&self) -> i32 {
         self.status

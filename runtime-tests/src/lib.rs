@@ -20,6 +20,7 @@ mod options;
 mod probe;
 pub mod runner;
 pub mod sandbox;
+pub mod steps;
 
 pub use bundle::Bundle;
 pub use call::{Call, Output, Running};

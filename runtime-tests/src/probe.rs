@@ -16,6 +16,7 @@ pub fn main(args: &[String]) -> ExitCode {
     match words[..] {
         ["syscall", number] => system_call(number),
         ["notify", message] => notify(message),
+        ["first-thread-ends"] => first_thread_ends(),
         ["keyring", "session"] => {
             println!("{}", session_keyring());
             ExitCode::SUCCESS
@@ -192,4 +193,16 @@ fn clear_readonly(file: &File) -> i32 {
             other => panic!("{other:?}"),
         },
     }
+}
+
+/// Goes on in another thread.
+fn first_thread_ends() -> ! {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    // SAFETY: ends this thread alone, and nothing that it owns is used by another one.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("exit(2) does not return");
 }

@@ -80,7 +80,7 @@ impl Cgroup {
     /// [`Cgroup::is_frozen`] of the cgroup at `path`; one that is gone is not.
     pub fn is_frozen_at(path: &Path) -> Result<bool> {
         let events = path.join("cgroup.events");
-        flag_unless_gone(sys::file::read_text(&events), "frozen")
+        flag_unless_gone(sys::file::read_record(&events), "frozen")
             .map_err(|fail| Error::sys(events.display().to_string(), fail.op, fail.errno))
     }
 

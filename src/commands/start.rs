@@ -11,25 +11,14 @@ use crate::state::{Dir, State, Status, open_process};
 /// Lets the created container execute its process, and runs the poststart hooks.
 pub fn start(context: &Context, args: &Id) -> Result<()> {
     let (dir, state) = context.load(&args.id)?;
-    match state.status(&dir)? {
-        Status::Created => {}
-        Status::Stopped => {
-            return Err(refuse("cannot start a container that has stopped"));
-        }
-        Status::Creating => {
-            return Err(refuse("cannot start a container that is being created"));
-        }
-        Status::Running | Status::Paused => {
-            return Err(refuse("cannot start an already running container"));
-        }
-    }
+    run::check_startable(state.status(&dir)?)?;
     let plan = || Saved::read(&dir, &state)?.plan();
     if !state.later.process {
         start_nothing(context, &dir, &state, plan);
         return Ok(());
     }
     let notify = context.notify(&dir);
-    let started = run::start(&dir.path, &state, plan).and_then(|()| {
+    let started = run::start(&dir, &state, plan).and_then(|()| {
         if !state.later.poststart_hooks {
             return Ok(());
         }
@@ -56,9 +45,5 @@ fn start_nothing(context: &Context, dir: &Dir, state: &State, plan: impl Fn() ->
     let message = "process: absent, so there is nothing to start: the container stops";
     context.log.fail(&Error::new(Kind::Config, message));
     // It fails for the reason that was told.
-    let _ = run::start(&dir.path, state, plan);
-}
-
-fn refuse(message: &str) -> Error {
-    Error::new(Kind::Status, message)
+    let _ = run::start(dir, state, plan);
 }

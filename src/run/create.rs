@@ -169,7 +169,8 @@ fn make(
     mount_on_host(request, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;
-    state.start_time = state::start_time(spawned.pid).unwrap_or_default();
+    // An init that has ended says why when it is attended.
+    state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
     let hooks = || {
         words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
         Ok(words::state_text_inside(state, Status::Creating))

@@ -27,5 +27,5 @@ mod words;
 pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, Executed, exec};
 pub use live_mounts::change_mounts;
-pub use start::{start, start_created};
+pub use start::{check_startable, start, start_created};
 pub use words::{run_hooks, run_poststop_hooks};

@@ -11,7 +11,7 @@ use super::sync::{self, Received, Report};
 use super::{notify, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
-use crate::state::{State, Status, open_process};
+use crate::state::{Dir, State, Status, open_process};
 use crate::sys::{Fail, Sys, path, socket};
 
 /// The name of init's socket in the container's state directory.
@@ -34,21 +34,52 @@ fn open_dir(dir: &Path) -> Result<OwnedFd> {
         .map_err(|fail| Error::sys(dir.display().to_string(), fail.op, fail.errno))
 }
 
+/// Whether a container with this status can be started.
+///
+/// # Errors
+/// [`Kind::Status`], in the words that engines match.
+pub fn check_startable(status: Status) -> Result<()> {
+    let message = match status {
+        Status::Created => return Ok(()),
+        Status::Stopped => "cannot start a container that has stopped",
+        Status::Creating => "cannot start a container that is being created",
+        Status::Running | Status::Paused => ALREADY_RUNNING,
+    };
+    Err(Error::new(Kind::Status, message))
+}
+
+const ALREADY_RUNNING: &str = "cannot start an already running container";
+
 /// Lets init execute the user process. `plan` finds the words for a failure, and is asked for only
 /// then.
 ///
 /// # Errors
-/// init is gone, somebody else has started the container meanwhile, or a step of the start failed.
-pub fn start(dir: &Path, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
-    let handle = open_dir(dir)?;
-    let connection = socket::connect_in(handle.as_fd(), SOCKET).map_err(|fail| {
-        Error::sys("init does not answer", fail.op, fail.errno)
-            .hint("sampan state tells whether the container still exists")
-    })?;
+/// init has ended, another caller has started the container meanwhile, or a step of the start
+/// failed.
+pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
+    let lost = |fail| overtaken(dir, state, fail);
+    let handle = open_dir(&dir.path)?;
+    let connection = socket::connect_in(handle.as_fd(), SOCKET).map_err(lost)?;
     say_go(&connection, state).map_err(lost)?;
     // A reset says that init has executed without reading on.
     let receive = |connection: BorrowedFd| Report::receive_once(connection).map_err(lost);
     await_start(&connection, receive, state, plan)
+}
+
+/// Why init does not answer: it hears one client, and stops listening then or when it ends. Which
+/// of the two it was is seen from the status.
+fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
+    match (fail.errno, state.status(dir)) {
+        (Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE | Errno::ENOENT, status) => {
+            // A container that still is created runs the hooks of the other start.
+            let started = Error::new(Kind::Status, ALREADY_RUNNING);
+            match status.map(check_startable) {
+                Ok(refused) => refused.err().unwrap_or(started),
+                Err(unseen) => unseen,
+            }
+        }
+        _ => connection_lost(fail),
+    }
 }
 
 /// [`start`] by the runtime that has made the container and has its connection to init.
@@ -92,13 +123,4 @@ fn await_start(
         notify::hand_over(&plan()?, state, Status::Creating, process, number)
     };
     await_execve(connection, receive, &plan, listener)
-}
-
-fn lost(fail: Fail) -> Error {
-    match fail.errno {
-        Errno::ECONNRESET | Errno::EPIPE => {
-            Error::new(Kind::Status, "cannot start an already running container")
-        }
-        _ => connection_lost(fail),
-    }
 }

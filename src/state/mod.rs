@@ -12,6 +12,7 @@
 //! The status is computed, never stored: see [`Status`].
 
 mod bytes;
+mod process;
 mod root;
 mod salvage;
 mod status;
@@ -23,8 +24,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+pub use process::{open_process, start_time};
 pub use root::{Claim, Dir, Root};
-pub use status::{Status, lock_init, open_process, start_time};
+pub use status::{Status, lock_init};
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};

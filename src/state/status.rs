@@ -8,10 +8,11 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
+use super::process::{open_process, start_time};
 use super::{Dir, State};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
-use crate::sys::{file, pidfd};
+use crate::sys::file;
 
 /// The status words of the specification, and `paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,7 +26,7 @@ pub enum Status {
     Running,
     /// The cgroup is frozen.
     Paused,
-    /// The init process is dead, a zombie, or its pid names another process now.
+    /// The init process has ended or is about to, or its pid names another process now.
     Stopped,
 }
 
@@ -45,25 +46,31 @@ impl State {
     /// The status at this moment.
     ///
     /// # Errors
-    /// The lock or the cgroup cannot be read.
+    /// The process, the lock or the cgroup cannot be seen: then nothing is known.
     pub fn status(&self, dir: &Dir) -> Result<Status> {
-        self.status_if(start_time(self.pid) == Some(self.start_time), dir)
+        self.status_if(dir, || Ok(start_time(self.pid)? == Some(self.start_time)))
     }
 
     /// The status, and a pidfd of init if that lives: with one look at the process.
     ///
     /// # Errors
-    /// Those of [`State::status`] and of [`open_process`].
+    /// Those of [`State::status`].
     pub fn status_and_init(&self, dir: &Dir) -> Result<(Status, Option<OwnedFd>)> {
-        let init = open_process(self.pid, self.start_time)?;
-        Ok((self.status_if(init.is_some(), dir)?, init))
+        let mut init = None;
+        let status = self.status_if(dir, || {
+            init = open_process(self.pid, self.start_time)?;
+            Ok(init.is_some())
+        })?;
+        Ok((status, init))
     }
 
-    fn status_if(&self, lives: bool, dir: &Dir) -> Result<Status> {
+    /// Whether init lives is asked after the lock: an init that ends lets go of it too.
+    fn status_if(&self, dir: &Dir, lives: impl FnOnce() -> Result<bool>) -> Result<Status> {
         if self.pid == 0 {
             return Ok(Status::Creating);
         }
-        if !lives {
+        let waits = is_locked(&dir.init_lock())?;
+        if !lives()? {
             return Ok(Status::Stopped);
         }
         if let Some(cgroup) = &self.cgroup
@@ -71,46 +78,13 @@ impl State {
         {
             return Ok(Status::Paused);
         }
-        if !is_locked(&dir.init_lock())? {
+        if !waits {
             return Ok(Status::Running);
         }
         Ok(match dir.start_socket().exists() {
             true => Status::Created,
             false => Status::Creating,
         })
-    }
-}
-
-/// When the process began: field 22 of /proc/PID/stat. `None` if there is no such process or it is
-/// dead (states Z and X). Source: proc_pid_stat(5).
-pub fn start_time(pid: i32) -> Option<u64> {
-    live_start(&file::read_text(format!("/proc/{pid}/stat").as_ref()).ok()?)
-}
-
-fn live_start(stat: &str) -> Option<u64> {
-    // The second field is the name in parentheses, and the name may have both blanks and
-    // parentheses in it.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.strip_prefix(' ')?.split(' ');
-    match fields.next()? {
-        "Z" | "X" | "x" => None,
-        _ => fields.nth(18)?.parse().ok(),
-    }
-}
-
-/// A pidfd of the process `pid` if that is still the one that began at `start`.
-///
-/// The descriptor is opened first and the time compared after that: whatever process the pid named
-/// at the comparison, the descriptor names the same one or one that has died.
-///
-/// # Errors
-/// pidfd_open(2) failed for another reason than that the process is gone.
-pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
-    match pidfd::open(pid) {
-        Ok(fd) => Ok((start_time(pid) == Some(start)).then_some(fd)),
-        // The pid is free, or it is a thread's by now: ENOENT, before Linux 6.15 EINVAL.
-        Err(fail) if [Errno::ESRCH, Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
-        Err(fail) => Err(Error::sys(format!("process {pid}"), fail.op, fail.errno)),
     }
 }
 
@@ -159,44 +133,6 @@ mod tests {
     use super::*;
     use crate::state::Root;
 
-    #[test]
-    fn start_time_comes_after_a_hostile_name() {
-        let stat = |state: &str| {
-            format!(
-                "7 (a) Z 1 (b) {state} 1 7 7 0 -1 4194560 9 0 0 0 0 0 0 0 20 0 1 0 12345 1000 2"
-            )
-        };
-        assert_eq!(live_start(&stat("S")), Some(12345));
-        assert_eq!(live_start(&stat("Z")), None);
-        assert_eq!(live_start(&stat("X")), None);
-        assert_eq!(live_start(""), None);
-        assert_eq!(live_start("7 (a) S 1"), None);
-    }
-
-    #[test]
-    fn a_process_is_known_by_pid_and_start() {
-        let pid = std::process::id() as i32;
-        let start = start_time(pid).unwrap();
-        assert!(open_process(pid, start).unwrap().is_some());
-        assert!(open_process(pid, start + 1).unwrap().is_none());
-        assert!(open_process(i32::MAX, 1).unwrap().is_none());
-    }
-
-    /// A pid is used again for threads, too.
-    #[test]
-    fn a_thread_is_not_the_process_that_had_its_number() {
-        let (send, receive) = std::sync::mpsc::channel();
-        let (finish, finished) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            send.send(nix::unistd::gettid().as_raw()).unwrap();
-            let _ = finished.recv();
-        });
-        let number = receive.recv().unwrap();
-        assert!(open_process(number, 1).unwrap().is_none());
-        drop(finish);
-        thread.join().unwrap();
-    }
-
     /// This process stands for init: it is alive and holds the lock or not.
     #[test]
     fn status_follows_the_process_the_lock_and_the_socket() {
@@ -206,7 +142,7 @@ mod tests {
         let pid = std::process::id() as i32;
         let mut state = State {
             pid,
-            start_time: start_time(pid).unwrap(),
+            start_time: start_time(pid).unwrap().unwrap(),
             ..State::default()
         };
         let lock = lock_init(&dir).unwrap();

@@ -72,9 +72,27 @@ pub fn read_open(file: BorrowedFd) -> Sys<Vec<u8>> {
 /// # Errors
 /// As [`read`].
 pub fn read_text(file: &Path) -> Sys<String> {
-    let content = read(file)?;
-    Ok(String::from_utf8(content)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    read(file).map(text)
+}
+
+fn text(content: Vec<u8>) -> String {
+    String::from_utf8(content)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// A file of procfs or of a cgroup that is one record: the kernel gives such a file whole in one
+/// read(2), which spares the second one that would find the end.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_record(file: &Path) -> Sys<String> {
+    let opened = open(file, libc::O_RDONLY, 0)?;
+    let mut content = Vec::with_capacity(FIRST_READ);
+    path::read_more(opened.as_fd(), &mut content)?;
+    if content.len() == content.capacity() {
+        content.extend(read_open(opened.as_fd())?);
+    }
+    Ok(text(content))
 }
 
 /// Makes a file with this content. One that exists, a link too, is left as it is.

@@ -49,11 +49,13 @@ mod sd_notify;
 mod seccomp;
 mod selftest;
 mod sockets;
+mod start;
 mod state_list;
 mod sysctl;
 mod systemd;
 mod terminal;
 mod tmpfs;
+mod unseen;
 mod update;
 mod userns_fs;
 
@@ -104,12 +106,14 @@ const FILES: &[&[Test]] = &[
     sd_notify::TESTS,
     seccomp::TESTS,
     sockets::TESTS,
+    start::TESTS,
     state_list::TESTS,
     update::TESTS,
     sysctl::TESTS,
     systemd::TESTS,
     terminal::TESTS,
     tmpfs::TESTS,
+    unseen::TESTS,
     userns_fs::TESTS,
 ];
 

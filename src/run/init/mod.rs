@@ -418,7 +418,8 @@ impl Init<'_> {
         // Before the end of the connection says that the process executes: close-on-exec has an
         // order, and whoever hears the end must not find the container created.
         self.inherited.lock = None;
-        Report::Executing.send(self.connection().as_fd(), None)?;
+        // A container that was told to execute does so though its client has gone.
+        sync::unless_gone(Report::Executing.send(self.connection().as_fd(), None))?;
         process::unblock_signals();
         Ok(())
     }

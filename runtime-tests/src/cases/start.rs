@@ -1,0 +1,123 @@
+//! `start`: what becomes of the container when its client ends, and what it says when others come
+//! first.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::container::{Container, reap};
+use crate::steps::Steps;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    a_started_container_needs_no_client[Need::NotAPeer],
+    a_second_start_while_the_first_goes_on[Need::NotAPeer],
+    start_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    start_of_a_container_that_is_started_meanwhile[Need::NotAPeer],
+];
+
+/// A startContainer hook that waits for the file /go.
+fn waiting_hook() -> Value {
+    let script = ": >/reached; while [ ! -e /go ]; do sleep 0.01; done";
+    json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}])
+}
+
+fn verb<'t>(t: &'t Sandbox, container: &Container<'t>, verb: &str) -> Call {
+    t.runtime().args([verb, &container.id])
+}
+
+fn a_started_container_needs_no_client(t: &Sandbox) {
+    for name in ["start", "run"] {
+        let bundle = t.bundle().shell("echo ran; exec sleep 1000");
+        let bundle = bundle.set("/hooks/startContainer", waiting_hook());
+        let (reached, go) = (bundle.rootfs().join("reached"), bundle.rootfs().join("go"));
+        let container = bundle.container();
+        let client = if name == "start" {
+            container.create().ok();
+            verb(t, &container, "start").spawn()
+        } else {
+            container.spawn_run(&["--detach"])
+        };
+        t.eventually("the hook runs", || reached.exists());
+        client.signal(Signal::SIGKILL);
+        client.end();
+        std::fs::write(&go, "").expect("let the hook end");
+        container.wait_stdout("ran");
+        assert_eq!(container.status(), "running", "{name}");
+    }
+}
+
+/// Init hears one client.
+fn a_second_start_while_the_first_goes_on(t: &Sandbox) {
+    let bundle = t.bundle().args(&["sleep", "1000"]);
+    let bundle = bundle.set("/hooks/startContainer", waiting_hook());
+    let (reached, go) = (bundle.rootfs().join("reached"), bundle.rootfs().join("go"));
+    let container = bundle.container();
+    container.create().ok();
+    let first = verb(t, &container, "start").spawn();
+    t.eventually("the hook runs", || reached.exists());
+    let second = container.start();
+    second.fails_with("cannot start an already running container");
+    std::fs::write(&go, "").expect("let the hook end");
+    first.finish().ok();
+    assert_eq!(container.status(), "running");
+}
+
+/// Stops `start` at each system call after it has read the state, until one is behind its end.
+/// `body` is given the container and how to let the stopped `start` go on.
+fn at_each_step(t: &Sandbox, body: fn(&Sandbox, &Container, Steps)) {
+    let mut count = 0;
+    loop {
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        container.create().ok();
+        let mut start = Steps::begin(verb(t, &container, "start"));
+        start.pass("state.json");
+        if (0..count).any(|_| start.advance().is_none()) {
+            start.finish().ok();
+            break;
+        }
+        body(t, &container, start);
+        container.delete_force().ok();
+        count += 1;
+    }
+    assert!(count > 10, "only {count} steps");
+}
+
+/// Before init is told, start fails for what has happened to the container; afterwards init may
+/// have executed the process before it was killed.
+fn start_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    at_each_step(t, |_, container, start| {
+        let pid = container.pid();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill init");
+        reap(pid);
+        let output = start.finish();
+        if output.code() != 0 {
+            let output = output.fails();
+            let words = ["cannot start a container that has stopped", "init died"];
+            let right = words.iter().any(|words| output.stderr.contains(words));
+            assert!(right, "{output}");
+        }
+    });
+}
+
+/// Whichever of the two comes first, one starts the container and the other says that it runs.
+fn start_of_a_container_that_is_started_meanwhile(t: &Sandbox) {
+    at_each_step(t, |t, container, first| {
+        let mut second = verb(t, container, "start").spawn();
+        // Where init waits for the word of the first one, the second has to wait too.
+        let syscall = format!("/proc/{}/syscall", second.pid());
+        let recvmsg = libc::SYS_recvmsg.to_string();
+        t.eventually("the second start waits or ends", || {
+            let text = std::fs::read_to_string(&syscall).unwrap_or_default();
+            text.split(' ').next() == Some(&recvmsg) || !second.is_running()
+        });
+        let outputs = [first.finish(), second.finish()];
+        let started = outputs.iter().filter(|output| output.code() == 0).count();
+        assert_eq!(started, 1, "{}\n{}", outputs[0], outputs[1]);
+        for output in outputs.into_iter().filter(|output| output.code() != 0) {
+            output.fails_with("cannot start an already running container");
+        }
+        assert_eq!(container.status(), "running");
+    });
+}

@@ -1,0 +1,126 @@
+//! What cannot be read is not taken for gone: a verb that could not see changes nothing and says
+//! which file it was.
+
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::call::Output;
+use crate::container::{Container, reap};
+use crate::steps::Steps;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    an_unreadable_process_is_not_gone[Need::NotAPeer, Need::Program("strace")],
+    an_unreadable_lock_or_cgroup_is_told[Need::NotAPeer, Need::Program("strace")],
+    a_created_container_that_ends_never_runs[Need::NotAPeer],
+    a_process_lives_as_long_as_its_last_thread,
+];
+
+/// Reasons for which a file that is there is not opened.
+const ERRORS: [&str; 4] = ["EMFILE", "EIO", "ENOMEM", "EACCES"];
+
+/// Calls the runtime, which is denied to open `file`: its own name, as it may be opened below a
+/// directory's descriptor, or its path.
+fn denied(t: &Sandbox, file: &Path, error: &str, words: &[&str]) -> Output {
+    let inject = format!("inject=openat:error={error}");
+    let strace = ["strace", "-qq", "-o", "/dev/null", "-e", &inject].map(Into::into);
+    let mut prefix: Vec<std::ffi::OsString> = strace.into();
+    for path in [file.as_os_str(), file.file_name().expect("a name")] {
+        prefix.extend(["-P".into(), path.into()]);
+    }
+    t.runtime().args(words).prefix(prefix).run()
+}
+
+/// Verbs that ask for the status, with what they would do to a container that they take for
+/// stopped.
+fn verbs(id: &str) -> [Vec<&str>; 6] {
+    [
+        vec!["state", id],
+        vec!["delete", id],
+        vec!["delete", "--force", id],
+        vec!["kill", id, "TERM"],
+        vec!["start", id],
+        vec!["exec", id, "true"],
+    ]
+}
+
+fn an_unreadable_process_is_not_gone(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let stat = format!("/proc/{}/stat", container.pid());
+    for error in ERRORS {
+        for words in verbs(&container.id) {
+            denied(t, stat.as_ref(), error, &words).fails_with(&stat);
+            assert_eq!(container.status(), "running", "{words:?} {error}");
+        }
+    }
+}
+
+fn an_unreadable_lock_or_cgroup_is_told(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let lock = t.root.join(&container.id).join("init.lock");
+    let events = container.cgroup().join("cgroup.events");
+    for file in [lock, events] {
+        for error in ERRORS {
+            for words in verbs(&container.id) {
+                if words.contains(&"--force") {
+                    continue;
+                }
+                let output = denied(t, &file, error, &words);
+                output.fails_with(file.to_str().expect("UTF-8"));
+                assert_eq!(container.status(), "running", "{words:?} {error}");
+            }
+        }
+    }
+}
+
+/// An init that ends lets go of its lock before it is a zombie.
+fn a_created_container_that_ends_never_runs(t: &Sandbox) {
+    let mut count = 0;
+    loop {
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        container.create().ok();
+        let pid = container.pid();
+        let mut state = Steps::begin(t.runtime().args(["state", &container.id]));
+        if (0..count).any(|_| state.advance().is_none()) {
+            state.finish().ok();
+            break;
+        }
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill init");
+        wait_for_zombie(t, pid);
+        let status = state.finish().ok().json()["status"].clone();
+        assert!(status == "created" || status == "stopped", "{status}");
+        delete(&container, pid);
+        count += 1;
+    }
+    assert!(count > 10, "only {count} steps");
+}
+
+fn wait_for_zombie(t: &Sandbox, pid: i32) {
+    t.eventually("init has ended", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process");
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'))
+    });
+}
+
+fn delete(container: &Container, pid: i32) {
+    reap(pid);
+    container.delete().ok();
+}
+
+/// The first thread is a zombie then, and so /proc calls the process.
+fn a_process_lives_as_long_as_its_last_thread(t: &Sandbox) {
+    let container = t.bundle().probe(&["first-thread-ends"]).container();
+    container.create().ok();
+    let pid = container.pid();
+    container.start().ok();
+    wait_for_zombie(t, pid);
+    assert_eq!(container.status(), "running");
+    container.delete().fails_with("not stopped");
+    assert_eq!(container.status(), "running");
+}

@@ -1,0 +1,144 @@
+//! A program that is stopped at each of its system calls, by ptrace(2): what others do meanwhile
+//! happens at a known moment, however fast or busy the machine is.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::call::{Call, Output, Running};
+
+/// The longest path that is looked for in an argument.
+const LONGEST: usize = 4096;
+
+/// The program, stopped. The process that began it must go on with it.
+pub struct Steps {
+    running: Running,
+    memory: File,
+    /// It has ended, and its status has been taken.
+    ended: Option<WaitStatus>,
+}
+
+impl Steps {
+    /// Starts the program; it is stopped before its first instruction. Its children run free.
+    #[track_caller]
+    pub fn begin(call: Call) -> Self {
+        let running = call.traced().spawn();
+        let pid = Pid::from_raw(running.pid());
+        let stopped = waitpid(pid, None).expect("the program is executed");
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGTRAP));
+        let memory = File::open(format!("/proc/{pid}/mem")).expect("memory of the program");
+        // What is left of a failed case must not run on.
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+        ptrace::setoptions(pid, options).expect("options of ptrace");
+        Self {
+            running,
+            memory,
+            ended: None,
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.running.pid())
+    }
+
+    /// Goes to the entry of the next system call, which is not made yet; `None` if the program has
+    /// ended instead.
+    #[track_caller]
+    pub fn advance(&mut self) -> Option<Entry<'_>> {
+        loop {
+            let arguments = self.next_stop()?;
+            if let Some(arguments) = arguments {
+                let memory = &self.memory;
+                return Some(Entry { memory, arguments });
+            }
+        }
+    }
+
+    /// Goes to the first system call behind the one that names `text`.
+    ///
+    /// # Panics
+    /// The program ends without such a call.
+    #[track_caller]
+    pub fn pass(&mut self, text: &str) {
+        let mut named = false;
+        while !named {
+            let entry = self.advance();
+            named = entry.expect("a system call with that name").names(text);
+        }
+        self.advance().expect("a system call behind it");
+    }
+
+    /// To the next stop at a system call; the arguments if it is an entry.
+    #[track_caller]
+    fn next_stop(&mut self) -> Option<Option<[u64; 6]>> {
+        let mut signal = None;
+        loop {
+            if self.ended.is_some() {
+                return None;
+            }
+            ptrace::syscall(self.pid(), signal.take()).expect("ptrace(PTRACE_SYSCALL)");
+            match waitpid(self.pid(), Some(WaitPidFlag::__WALL)).expect("wait for the program") {
+                WaitStatus::PtraceSyscall(pid) => return Some(entry_arguments(pid)),
+                WaitStatus::Stopped(_, Signal::SIGTRAP) | WaitStatus::PtraceEvent(..) => {}
+                WaitStatus::Stopped(_, other) => signal = Some(other),
+                ended => self.ended = Some(ended),
+            }
+        }
+    }
+
+    /// Lets it run to its end.
+    #[track_caller]
+    pub fn finish(self) -> Output {
+        match self.ended {
+            Some(ended) => self.running.ended(ended),
+            None => {
+                ptrace::detach(self.pid(), None).expect("ptrace(PTRACE_DETACH)");
+                self.running.finish()
+            }
+        }
+    }
+}
+
+/// A system call that is about to be made.
+pub struct Entry<'a> {
+    memory: &'a File,
+    arguments: [u64; 6],
+}
+
+impl Entry<'_> {
+    /// Whether an argument is a string that contains `text`.
+    pub fn names(&self, text: &str) -> bool {
+        self.arguments.iter().any(|&address| {
+            let mut bytes = vec![0; LONGEST];
+            let length = self.memory.read_at(&mut bytes, address).unwrap_or(0);
+            let string = bytes[..length].split(|&byte| byte == 0).next();
+            let string = string.unwrap_or_default();
+            let mut parts = string.windows(text.len());
+            parts.any(|part| part == text.as_bytes())
+        })
+    }
+}
+
+/// PTRACE_GET_SYSCALL_INFO of ptrace(2).
+fn entry_arguments(pid: Pid) -> Option<[u64; 6]> {
+    const PTRACE_GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+    const ENTRY: u64 = 1;
+    let mut info = [0u64; 11];
+    // SAFETY: the place is as large as is said.
+    let done = unsafe {
+        libc::ptrace(
+            PTRACE_GET_SYSCALL_INFO as _,
+            pid.as_raw(),
+            size_of_val(&info),
+            info.as_mut_ptr(),
+        )
+    };
+    assert!(done > 0, "ptrace(PTRACE_GET_SYSCALL_INFO)");
+    // The kind of the stop is the first byte; behind two addresses come the number and six arguments.
+    let arguments = info[4..10].try_into().expect("six");
+    (u64::from(info[0].to_ne_bytes()[0]) == ENTRY).then_some(arguments)
+}

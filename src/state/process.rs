@@ -1,0 +1,144 @@
+//! The process that a state names: whether it lives, has gone, or cannot be seen.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+use crate::sys::{Fail, file, pidfd};
+
+/// PF_EXITING of the kernel's flags word: the process ends and has closed its files, or is about to.
+const EXITING: u64 = 4;
+
+/// When the process began: field 22 of /proc/PID/stat, in clock ticks since the boot. `None` if
+/// there is no such process or it has ended. Source: proc_pid_stat(5).
+///
+/// # Errors
+/// The file cannot be read, or is hidden from the caller: then nothing is known of the process.
+pub fn start_time(pid: i32) -> Result<Option<u64>> {
+    let path = format!("/proc/{pid}/stat");
+    let failed = |fail: Fail| Error::sys(&path, fail.op, fail.errno);
+    for _ in 0..2 {
+        match file::read_record(path.as_ref()) {
+            Ok(text) => {
+                return match Life::parse(&text) {
+                    Some(Life::Since(start)) => Ok(Some(start)),
+                    Some(Life::Ended) => Ok(None),
+                    None => Err(failed(Fail::new("read", Errno::EBADMSG))),
+                };
+            }
+            Err(fail) if ![Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => {
+                return Err(failed(fail));
+            }
+            Err(_) => {}
+        }
+        if open_number(pid)?.is_none() {
+            return Ok(None);
+        }
+        // Another process has the number by now, or /proc does not show this one.
+    }
+    let hint = "/proc is mounted with hidepid and does not show processes of other users";
+    Err(failed(Fail::new("open", Errno::EACCES)).hint(hint))
+}
+
+/// What /proc/PID/stat says of a process.
+#[derive(Debug, PartialEq, Eq)]
+enum Life {
+    Since(u64),
+    Ended,
+}
+
+impl Life {
+    /// `None` for a text of another form.
+    fn parse(stat: &str) -> Option<Self> {
+        // The second field is the name in parentheses, and the name may have both blanks and
+        // parentheses in it.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.strip_prefix(' ')?.split(' ');
+        let state = fields.next()?;
+        let flags: u64 = fields.nth(5)?.parse().ok()?;
+        let threads: u64 = fields.nth(10)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        let ended = ["Z", "X", "x"].contains(&state) || flags & EXITING != 0;
+        // The first thread may end before the others: the process lives on.
+        Some(match ended && threads <= 1 {
+            true => Self::Ended,
+            false => Self::Since(start),
+        })
+    }
+}
+
+/// A pidfd of the process `pid` if that is still the one that began at `start`.
+///
+/// The descriptor is opened first and the time compared after that: whatever process the pid named
+/// at the comparison, the descriptor names the same one or one that has died.
+///
+/// # Errors
+/// pidfd_open(2) failed for another reason than that the process is gone, or its time is not to be
+/// seen.
+pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
+    let Some(fd) = open_number(pid)? else {
+        return Ok(None);
+    };
+    Ok((start_time(pid)? == Some(start)).then_some(fd))
+}
+
+/// A pidfd of whatever process has the number; `None` if it is free.
+fn open_number(pid: i32) -> Result<Option<OwnedFd>> {
+    match pidfd::open(pid) {
+        Ok(fd) => Ok(Some(fd)),
+        // The pid is free, or it is a thread's by now: ENOENT, before Linux 6.15 EINVAL.
+        Err(fail) if [Errno::ESRCH, Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
+        Err(fail) => Err(Error::sys(format!("process {pid}"), fail.op, fail.errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_life_of_a_process_comes_after_a_hostile_name() {
+        let stat = |state: &str, flags: u64, threads: u64| {
+            let text = format!(
+                "7 (a) Z 1 (b) {state} 1 7 7 0 -1 {flags} 9 0 0 0 0 0 0 0 20 0 {threads} 0 12345 1000"
+            );
+            Life::parse(&text).unwrap()
+        };
+        let since = Life::Since(12345);
+        assert_eq!(stat("S", 4_194_560, 1), since);
+        assert_eq!(stat("Z", 4_194_564, 1), Life::Ended);
+        assert_eq!(stat("X", 4_194_564, 0), Life::Ended);
+        // It has closed its files and is no zombie yet.
+        assert_eq!(stat("R", 4_194_564, 1), Life::Ended);
+        // Its first thread has ended, and two others run.
+        assert_eq!(stat("Z", 4_194_564, 3), since);
+        assert_eq!(Life::parse(""), None);
+        assert_eq!(Life::parse("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_pid_and_start() {
+        let pid = std::process::id() as i32;
+        let start = start_time(pid).unwrap().unwrap();
+        assert!(open_process(pid, start).unwrap().is_some());
+        assert!(open_process(pid, start + 1).unwrap().is_none());
+        assert!(open_process(i32::MAX, 1).unwrap().is_none());
+        assert_eq!(start_time(i32::MAX).unwrap(), None);
+    }
+
+    /// A pid is used again for threads, too.
+    #[test]
+    fn a_thread_is_not_the_process_that_had_its_number() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            send.send(nix::unistd::gettid().as_raw()).unwrap();
+            let _ = finished.recv();
+        });
+        let number = receive.recv().unwrap();
+        assert!(open_process(number, 1).unwrap().is_none());
+        drop(finish);
+        thread.join().unwrap();
+    }
+}
