@@ -1,6 +1,7 @@
 //! `create` and `run`.
 
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::bundle::{Loaded, options};
@@ -141,16 +142,19 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
 /// `root.path` must be a directory that exists. Source: runtime-spec 1.3, config.md, root.
 fn check_rootfs(rootfs: &Path) -> Result<()> {
     let what = || format!("root.path: {}", rootfs.display());
-    let found = std::fs::metadata(rootfs)
-        .map_err(|error| Error::io(what(), "stat", &error).kind(Kind::Config))?;
+    let stat = |path: &Path| {
+        std::fs::metadata(path)
+            .map_err(|error| Error::io(what(), "stat", &error).kind(Kind::Config))
+    };
+    let found = stat(rootfs)?;
     if !found.is_dir() {
         return Err(Error::sys(what(), "stat", nix::errno::Errno::ENOTDIR).kind(Kind::Config));
     }
-    if rootfs == Path::new("/") {
-        return Err(Error::new(
-            Kind::Config,
-            "root.path: the host's root cannot be a container's",
-        ));
+    // Many paths lead there: `/tmp/..`, links, `/proc/1/root`.
+    let host = stat(Path::new("/"))?;
+    if (found.dev(), found.ino()) == (host.dev(), host.ino()) {
+        let message = format!("{}: the host's root cannot be a container's", what());
+        return Err(Error::new(Kind::Config, message));
     }
     Ok(())
 }

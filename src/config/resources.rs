@@ -368,6 +368,15 @@ fn rdma(
     Ok(out)
 }
 
+/// The files of the cgroup core that limit the cgroup they are in. The others act on processes,
+/// those of the host among them, on the cgroup's place in the hierarchy, and on its children.
+/// Source: cgroup-v2.rst, "Core Interface Files".
+const CORE_LIMITS: [&str; 3] = [
+    "cgroup.max.depth",
+    "cgroup.max.descendants",
+    "cgroup.pressure",
+];
+
 fn unified(
     files: &Option<HashMap<String, String>>,
     field: &str,
@@ -376,8 +385,20 @@ fn unified(
     for (name, value) in files.iter().flatten() {
         let field = format!("{field}[{name:?}]");
         check::no_nul(&field, value)?;
-        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
-            return Err(Error::config(field, "not the name of a file in a cgroup"));
+        let parts = name.split_once('.').filter(|_| !name.contains(['/', '\0']));
+        match parts {
+            Some(("cgroup", _)) if !CORE_LIMITS.contains(&name.as_str()) => {
+                let message = "a file of the cgroup core is not a limit";
+                return Err(Error::config(field, message).hint(format!(
+                    "of them only {} can be set; linux.cgroupsPath says where the container is",
+                    CORE_LIMITS.join(", ")
+                )));
+            }
+            Some((controller, rest)) if !controller.is_empty() && !rest.is_empty() => {}
+            _ => {
+                let message = "not the name of a file in a cgroup, as in memory.high";
+                return Err(Error::config(field, message));
+            }
         }
         out.insert(name.clone(), value.clone());
     }

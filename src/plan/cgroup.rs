@@ -68,8 +68,8 @@ const STATISTICS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 /// An absolute `linux.cgroupsPath` starts at the root of the hierarchy. A relative one lies in the
 /// parent of the runtime's own cgroup: the own one holds processes, so no controller can be
 /// enabled for its children. Without a path the container's id is the relative path. `..` is
-/// resolved in the text and never leaves the start of an absolute path, so the same value always
-/// gives the same cgroup.
+/// resolved in the text and never leaves the start of the path, absolute or relative, so the same
+/// value always gives the same cgroup.
 pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<PathBuf> {
     const FIELD: &str = "linux.cgroupsPath";
     let given = match cgroups_path {
@@ -82,20 +82,20 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
             format!("{given:?} is not a path: control character"),
         ));
     }
-    let mut clean = PathBuf::new();
+    let mut parent = PathBuf::new();
     if !given.starts_with('/') {
-        append_clean(&mut clean, &host.own);
-        clean.pop();
+        parent = clean(&host.own);
+        parent.pop();
     }
-    let parent = clean.clone();
-    append_clean(&mut clean, given);
-    if clean.as_os_str().is_empty() || clean == parent {
+    let below = clean(given);
+    if below.as_os_str().is_empty() {
         return Err(Error::config(
             FIELD,
             format!("{given:?} names no cgroup below /{}", parent.display()),
         ));
     }
-    if let Some(name) = clean.iter().find(|name| name.len() > 255) {
+    let path = parent.join(below);
+    if let Some(name) = path.iter().find(|name| name.len() > 255) {
         return Err(Error::config(
             FIELD,
             format!(
@@ -104,11 +104,12 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
             ),
         ));
     }
-    Ok(clean)
+    Ok(path)
 }
 
-/// Appends the components of `text` to `path`; `..` stays inside.
-fn append_clean(path: &mut PathBuf, text: &str) {
+/// The components of `text`, relative; `..` never leaves where they start.
+fn clean(text: &str) -> PathBuf {
+    let mut path = PathBuf::new();
     for component in Path::new(text).components() {
         match component {
             Component::Normal(name) => path.push(name),
@@ -116,6 +117,7 @@ fn append_clean(path: &mut PathBuf, text: &str) {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
+    path
 }
 
 /// `linux.resources` without the devices as control files, in the order in which they are written.

@@ -15,6 +15,8 @@ pub const TESTS: &[Test] = tests![
     absent_path_is_the_id[Need::NotAPeer],
     deep_path_is_made_and_removed[Need::NotAPeer],
     dots_stay_inside[Need::NotAPeer],
+    dots_of_a_relative_path_stay_below_the_caller_s_parent[Need::NotAPeer],
+    files_of_the_cgroup_core_are_no_limits[Need::NotAPeer],
     empty_cgroup_may_exist[Need::NotAPeer],
     cgroup_with_processes_is_refused[Need::NotAPeer],
     path_of_the_root_is_refused[Need::NotAPeer],
@@ -119,6 +121,59 @@ fn dots_stay_inside(t: &Sandbox) {
     container.create().ok();
     assert_eq!(container.cgroup(), mount().join(format!("{}-dots", t.id)));
     end(&container);
+}
+
+/// The caller's own cgroup is two levels deep here, and three times `..` would lead to the root.
+fn dots_of_a_relative_path_stay_below_the_caller_s_parent(t: &Sandbox) {
+    let outer = mount().join(&t.id);
+    fs::create_dir_all(outer.join("inner/caller")).expect("cgroups");
+    let procs = outer.join("inner/caller/cgroup.procs");
+    let enter = format!("echo $$ >{}; exec \"$@\"", procs.display());
+    let container = with_path(t, &format!("../../../{}-escaped", t.id));
+    let call = t.runtime().arg("create").prefix(["sh", "-c", &enter, "sh"]);
+    container.launch(call).finish().ok();
+    let name = format!("inner/{}-escaped", t.id);
+    assert_eq!(container.cgroup(), outer.join(name));
+    end(&container);
+    for directory in ["inner/caller", "inner", ""] {
+        fs::remove_dir(outer.join(directory)).expect("nothing is left in it");
+    }
+}
+
+/// They act on processes, also of the host, and on what the runtime itself relies on.
+fn files_of_the_cgroup_core_are_no_limits(t: &Sandbox) {
+    let mut victim = t.call("sleep").arg("1000").spawn();
+    let cgroup = || fs::read_to_string(format!("/proc/{}/cgroup", victim.pid()));
+    let before = cgroup().expect("the victim's cgroup");
+    let pid = victim.pid().to_string();
+    for (file, value) in [
+        ("cgroup.procs", pid.as_str()),
+        ("cgroup.threads", &pid),
+        ("cgroup.kill", "1"),
+        ("cgroup.freeze", "1"),
+        ("cgroup.type", "threaded"),
+        ("cgroup.subtree_control", "+pids"),
+        ("cgroup.no_such_file", "1"),
+    ] {
+        let unified = json!({file: value});
+        let bundle = t.bundle().set("/linux/resources/unified", unified);
+        let container = bundle.args(&["sleep", "1000"]).container();
+        let output = container.create().fails_with("linux.resources.unified");
+        assert!(output.stderr.contains(file), "{output}");
+        container.verb("state").fails_with("does not exist");
+        assert_eq!(cgroup().expect("the victim's cgroup"), before, "{file}");
+    }
+    for (file, value) in [("cgroup.max.depth", "3"), ("cgroup.max.descendants", "7")] {
+        let unified = json!({file: value});
+        let bundle = t.bundle().set("/linux/resources/unified", unified);
+        let container = bundle.args(&["sleep", "1000"]).container();
+        container.create().ok();
+        assert_eq!(container.cgroup_file(file), value);
+        container.delete_force().ok();
+    }
+    assert!(victim.is_running());
+    victim.signal(nix::sys::signal::Signal::SIGKILL);
+    victim.finish();
 }
 
 fn empty_cgroup_may_exist(t: &Sandbox) {

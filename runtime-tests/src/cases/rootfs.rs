@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     root_without_path_is_refused,
     root_path_that_does_not_exist_is_refused,
     root_path_that_is_a_file_is_refused[Need::NotAPeer],
+    root_of_the_host_is_refused_by_every_path[Need::NotAPeer],
     symlink_as_root_shows_its_target[Need::NotAPeer],
     read_only_root_is_a_flag_of_the_mount,
     writable_root_is_written_to_the_bundle,
@@ -95,6 +96,27 @@ fn root_path_that_is_a_file_is_refused(t: &Sandbox) {
         .file("/file", "")
         .set("/root/path", json!("rootfs/file"));
     bundle.container().create().fails_with("root.path");
+}
+
+fn root_of_the_host_is_refused_by_every_path(t: &Sandbox) {
+    let link = t.path("link-to-the-root");
+    symlink("/", &link).expect("the link");
+    let up = format!("{}/../..", t.dir.display()).replace("//", "/");
+    let up = up + &"/..".repeat(t.dir.components().count());
+    let link = link.to_str().expect("UTF-8");
+    for path in [
+        "/",
+        "/..",
+        "/tmp/..",
+        "/proc/self/root",
+        "/proc/1/../..",
+        link,
+        &up,
+    ] {
+        let bundle = t.bundle().set("/root/path", json!(path));
+        let output = bundle.container().create().fails_with("root.path");
+        assert!(output.stderr.contains("the host's root"), "{output}");
+    }
 }
 
 fn symlink_as_root_shows_its_target(t: &Sandbox) {

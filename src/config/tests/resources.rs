@@ -310,6 +310,31 @@ fn hugepages_network_rdma_unified() {
             ".unified[\"..\"]: not the name of a file",
         ),
         (
+            "/unified/memory",
+            r#""1""#,
+            ".unified[\"memory\"]: not the name of a file",
+        ),
+        (
+            "/unified/.max",
+            r#""1""#,
+            ".unified[\".max\"]: not the name of a file",
+        ),
+        (
+            "/unified/memory.",
+            r#""1""#,
+            ".unified[\"memory.\"]: not the name of a file",
+        ),
+        (
+            "/unified/cgroup.procs",
+            r#""1""#,
+            ".unified[\"cgroup.procs\"]: a file of the cgroup core is not a limit",
+        ),
+        (
+            "/unified/cgroup.",
+            r#""1""#,
+            ".unified[\"cgroup.\"]: a file of the cgroup core is not a limit",
+        ),
+        (
             "/unified/cpu.max",
             r#""1\u0000""#,
             ".unified[\"cpu.max\"]: has a NUL byte",

@@ -28,7 +28,7 @@ pub(super) fn translate(resources: &Resources) -> Result<Vec<Write>> {
     block_io(&resources.block_io, &mut writes)?;
     hugepages(resources, &mut writes)?;
     rdma(resources, &mut writes);
-    unified(resources, &mut writes)?;
+    unified(resources, &mut writes);
     Ok(writes)
 }
 
@@ -359,16 +359,9 @@ fn rdma(resources: &Resources, writes: &mut Vec<Write>) {
 
 /// Any file, known or not. Each line is a write of its own, as the kernel takes keyed files; an
 /// empty value is an empty line, because a write of no bytes does nothing.
-fn unified(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
+fn unified(resources: &Resources, writes: &mut Vec<Write>) {
     for (file, value) in &resources.unified {
         let field = format!("unified[{file:?}]");
-        if file.contains(['/', '\0']) {
-            return Err(invalid(&field, "must be a file name, without a slash"));
-        }
-        match file.split_once('.') {
-            Some((controller, rest)) if !controller.is_empty() && !rest.is_empty() => {}
-            _ => return Err(invalid(&field, "is not a cgroup file as in memory.high")),
-        }
         let lines: Vec<_> = value
             .lines()
             .filter(|line| !line.trim().is_empty())
@@ -378,5 +371,4 @@ fn unified(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
         }
         writes.extend(lines.into_iter().map(|line| write(file, line, &field)));
     }
-    Ok(())
 }

@@ -75,7 +75,12 @@ fn path_is_stable_and_inside() {
             Some("pod/box"),
             "system.slice/pod/box",
         ),
-        ("/system.slice/containerd.service", Some("../x"), "x"),
+        (
+            "/system.slice/containerd.service",
+            Some("../x"),
+            "system.slice/x",
+        ),
+        ("/a/b/c", Some("../../../x/../y"), "a/b/y"),
         (
             "/",
             Some("system.slice:docker:abc"),
@@ -102,6 +107,7 @@ fn path_that_names_no_cgroup() {
         ("/", "/a/..", "names no cgroup"),
         ("/", "..", "names no cgroup"),
         ("/a/b", ".", "names no cgroup below /a"),
+        ("/a/b", "x/../..", "names no cgroup below /a"),
         ("/", "/a\nb", "control character"),
         ("/", "/a\0b", "control character"),
         ("/", &long, "256 bytes"),
