@@ -1,3 +1,4 @@
-//! What `scripts/bench` and the runtime tests measure with.
+//! What `scripts/bench` and the runtime tests measure with, and `scripts/chaos` disturbs with.
 
 pub mod count;
+pub mod trace;

@@ -1,0 +1,388 @@
+//! Follows a program and its children by ptrace(2) and stops each at its system calls, where they
+//! can be counted, made to fail or made the last.
+//!
+//! A child is followed until it executes a program, which is the container's own or a hook's; when
+//! the program itself executes another one, that is followed too.
+
+use std::collections::HashMap;
+use std::ffi::{c_int, c_uint, c_void};
+use std::io::{Error, Result};
+use std::ptr::null_mut;
+use std::time::{Duration, Instant};
+
+// A tracer that ends takes those with it that it traces, so that nothing runs on by itself.
+const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_EXITKILL;
+
+/// A system call's stop, under PTRACE_O_TRACESYSGOOD.
+const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
+
+/// Where a process has stopped.
+pub enum Stop {
+    /// Before an instruction.
+    Instruction,
+    /// Before a system call is made.
+    Call(Call),
+}
+
+/// A system call that is about to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// 0 for the program, then its children in the order in which they began.
+    pub process: usize,
+    pub pid: i32,
+    pub number: i64,
+    pub args: [u64; 6],
+}
+
+/// How a process goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Then {
+    GoOn,
+    /// The system call is not made and returns this errno.
+    Fail(c_int),
+    /// The process is killed instead.
+    Kill,
+}
+
+/// How following has ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// The program's wait status.
+    pub status: c_int,
+    /// It did not end in time and was killed.
+    pub hung: bool,
+    /// The processes that a signal has ended, and the signals.
+    pub signals: Vec<(usize, c_int)>,
+}
+
+/// Forks. The child waits until it is traced, then does `execute`, which should end by execve(2).
+///
+/// # Errors
+///
+/// Those of fork(2) and ptrace(2).
+pub fn start(execute: impl FnOnce()) -> Result<i32> {
+    let mut gate = [0; 2];
+    // SAFETY: the pipe has room for two descriptors. Callers have no other thread that holds a lock
+    // which `execute` needs; the child ends by execve(2) or _exit(2).
+    let root = unsafe {
+        if libc::pipe2(gate.as_mut_ptr(), libc::O_CLOEXEC) < 0 {
+            return Err(Error::last_os_error());
+        }
+        let root = libc::fork();
+        if root == 0 {
+            let mut byte = 0u8;
+            libc::close(gate[1]);
+            libc::read(gate[0], (&raw mut byte).cast(), 1);
+            execute();
+            libc::_exit(127);
+        }
+        libc::close(gate[0]);
+        root
+    };
+    let seized = match root {
+        ..0 => Err(Error::last_os_error()),
+        _ => request(libc::PTRACE_SEIZE, root, OPTIONS),
+    };
+    // SAFETY: the end of the pipe lets the child go on.
+    unsafe { libc::close(gate[1]) };
+    seized.map(|()| root)
+}
+
+/// Follows a process from [`start`].
+pub struct Tracer<F> {
+    root: i32,
+    single_steps: bool,
+    /// Until when the program has to end.
+    deadline: Option<Instant>,
+    /// Whether the program itself has been executed.
+    begun: bool,
+    /// Their numbers; those who have been let go too.
+    processes: HashMap<i32, usize>,
+    /// The traced ones, and the errno that the system call is to return in which each is.
+    traced: HashMap<i32, Option<c_int>>,
+    ended: Ended,
+    at: F,
+}
+
+impl<F: FnMut(Stop) -> Then> Tracer<F> {
+    /// Calls `at` whenever a process stops.
+    pub fn new(root: i32, at: F) -> Self {
+        Self {
+            root,
+            single_steps: false,
+            deadline: None,
+            begun: false,
+            processes: HashMap::from([(root, 0)]),
+            traced: HashMap::from([(root, None)]),
+            ended: Ended::default(),
+            at,
+        }
+    }
+
+    /// Stops before each instruction instead of at each system call: a thousand times slower.
+    #[must_use]
+    pub fn single_steps(self, single_steps: bool) -> Self {
+        Self {
+            single_steps,
+            ..self
+        }
+    }
+
+    /// Kills everything that is followed after this time.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self {
+            deadline: Some(Instant::now() + patience),
+            ..self
+        }
+    }
+
+    /// Follows a process that runs already, as the next child.
+    ///
+    /// # Errors
+    ///
+    /// Those of ptrace(2).
+    pub fn attach(mut self, pid: i32) -> Result<Self> {
+        request(libc::PTRACE_SEIZE, pid, OPTIONS)?;
+        request(libc::PTRACE_INTERRUPT, pid, 0)?;
+        self.number(pid);
+        self.traced.insert(pid, None);
+        Ok(self)
+    }
+
+    /// Until the program has ended and whoever it has left waits for something. Those run on.
+    ///
+    /// # Errors
+    ///
+    /// Those of ptrace(2) and waitpid(2).
+    pub fn follow(mut self) -> Result<Ended> {
+        let blocked = Blocked::new();
+        let mut over = false;
+        loop {
+            let mut status = 0;
+            // SAFETY: the status is a place for the result.
+            let pid = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::WNOHANG) };
+            match pid {
+                ..0 if over => return Ok(self.ended),
+                ..0 => return Err(Error::last_os_error()),
+                0 if over && self.traced.keys().all(|pid| is_asleep(*pid)) => {
+                    self.traced.keys().try_for_each(|pid| set_free(*pid))?;
+                    return Ok(self.ended);
+                }
+                0 if self.is_late() => self.give_up(),
+                0 => blocked.wait(over),
+                _ if libc::WIFSTOPPED(status) => {
+                    self.stopped(pid, libc::WSTOPSIG(status), status >> 16)?;
+                }
+                _ => {
+                    self.gone(pid, status);
+                    over |= pid == self.root;
+                }
+            }
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        !self.ended.hung && self.deadline.is_some_and(|end| Instant::now() > end)
+    }
+
+    fn give_up(&mut self) {
+        self.ended.hung = true;
+        for pid in self.traced.keys() {
+            kill(*pid);
+        }
+    }
+
+    fn gone(&mut self, pid: i32, status: c_int) {
+        if pid == self.root {
+            self.ended.status = status;
+        }
+        if self.traced.remove(&pid).is_some() && libc::WIFSIGNALED(status) {
+            let process = self.number(pid);
+            let signal = libc::WTERMSIG(status);
+            self.ended.signals.push((process, signal));
+        }
+    }
+
+    fn number(&mut self, pid: i32) -> usize {
+        let next = self.processes.len();
+        *self.processes.entry(pid).or_insert(next)
+    }
+
+    /// Handles a stop and lets the process go on.
+    fn stopped(&mut self, pid: i32, signal: c_int, event: c_int) -> Result<()> {
+        self.traced.entry(pid).or_default();
+        let process = self.number(pid);
+        match (signal, event) {
+            (libc::SIGTRAP, libc::PTRACE_EVENT_EXEC) if pid == self.root => self.begun = true,
+            (libc::SIGTRAP, libc::PTRACE_EVENT_EXEC) => {
+                self.traced.remove(&pid);
+                return alive(request(libc::PTRACE_DETACH, pid, 0));
+            }
+            (libc::SIGTRAP, 0) if self.single_steps && self.begun => {
+                (self.at)(Stop::Instruction);
+            }
+            (SYSCALL_STOP, _) if self.begun => alive(self.system_call(process, pid))?,
+            (SYSCALL_STOP, _) | (_, libc::PTRACE_EVENT_STOP) | (libc::SIGTRAP, _) => {}
+            (signal, _) => return self.resume(pid, signal),
+        }
+        self.resume(pid, 0)
+    }
+
+    fn system_call(&mut self, process: usize, pid: i32) -> Result<()> {
+        let Some((number, args)) = entry(pid)? else {
+            return match self.traced.insert(pid, None).flatten() {
+                Some(errno) => poke(pid, RESULT, -i64::from(errno)),
+                None => Ok(()),
+            };
+        };
+        let call = Call {
+            process,
+            pid,
+            number,
+            args,
+        };
+        match (self.at)(Stop::Call(call)) {
+            Then::GoOn => {}
+            Then::Kill => kill(pid),
+            Then::Fail(errno) => {
+                self.traced.insert(pid, Some(errno));
+                poke(pid, NUMBER, -1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(&self, pid: i32, signal: c_int) -> Result<()> {
+        let how = match self.single_steps {
+            true if self.begun => libc::PTRACE_SINGLESTEP,
+            true => libc::PTRACE_CONT,
+            false => libc::PTRACE_SYSCALL,
+        };
+        alive(request(how, pid, signal))
+    }
+}
+
+/// SIGCHLD, which says that a process has stopped or ended, kept until it is waited for.
+struct Blocked {
+    child: libc::sigset_t,
+    before: libc::sigset_t,
+}
+
+impl Blocked {
+    fn new() -> Self {
+        // SAFETY: signal sets are plain data, and initialised by sigemptyset(3) and sigprocmask(2).
+        unsafe {
+            let mut sets: Self = std::mem::zeroed();
+            libc::sigemptyset(&mut sets.child);
+            libc::sigaddset(&mut sets.child, libc::SIGCHLD);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &sets.child, &mut sets.before);
+            sets
+        }
+    }
+
+    /// Nothing says that a process has fallen asleep.
+    fn wait(&self, poll: bool) {
+        let milliseconds = if poll { 1 } else { 200 };
+        let timeout = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: milliseconds * 1_000_000,
+        };
+        // SAFETY: reads what it is given.
+        unsafe { libc::sigtimedwait(&self.child, null_mut(), &timeout) };
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled when this was made.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, null_mut()) };
+    }
+}
+
+/// A process that was killed meanwhile is no error: waitpid(2) will report it.
+fn alive(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        result => result,
+    }
+}
+
+fn kill(pid: i32) {
+    // SAFETY: has no pointers. The process is traced by this one, so its id is not another's.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+fn request(request: impl Into<i64>, pid: i32, data: c_int) -> Result<()> {
+    // SAFETY: the requests used here need a number as their data.
+    let result = unsafe {
+        libc::ptrace(
+            request.into() as _,
+            pid,
+            null_mut::<c_void>(),
+            data as usize,
+        )
+    };
+    if result < 0 {
+        Err(Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Places among the registers.
+const NUMBER: usize = std::mem::offset_of!(libc::user_regs_struct, orig_rax);
+const RESULT: usize = std::mem::offset_of!(libc::user_regs_struct, rax);
+
+fn poke(pid: i32, place: usize, value: i64) -> Result<()> {
+    // SAFETY: the place is an offset into the registers, not a pointer.
+    match unsafe { libc::ptrace(libc::PTRACE_POKEUSER, pid, place, value) } {
+        ..0 => Err(Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The system call before which a stopped process is; nothing if it is behind one.
+fn entry(pid: i32) -> Result<Option<(i64, [u64; 6])>> {
+    const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
+    const PTRACE_SYSCALL_INFO_ENTRY: u64 = 1;
+    // struct ptrace_syscall_info: the kind of stop in the first byte, three words, and for an entry
+    // the number and the arguments.
+    let mut info = [0u64; 11];
+    // SAFETY: the place is as large as is said.
+    let result = unsafe {
+        libc::ptrace(
+            PTRACE_GET_SYSCALL_INFO as _,
+            pid,
+            size_of_val(&info),
+            info.as_mut_ptr(),
+        )
+    };
+    if result < 0 {
+        return Err(Error::last_os_error());
+    }
+    let [kind, _, _, number, rest @ ..] = info;
+    let args = *rest.first_chunk().expect("six arguments");
+    Ok((kind & 0xff == PTRACE_SYSCALL_INFO_ENTRY).then_some((number as i64, args)))
+}
+
+/// Detaches. A tracer that just ended would leave the flag that makes the next instruction a signal.
+fn set_free(pid: i32) -> Result<()> {
+    request(libc::PTRACE_INTERRUPT, pid, 0)?;
+    // SAFETY: waits for the stop that was asked for.
+    unsafe { libc::waitpid(pid, null_mut(), libc::__WALL) };
+    alive(request(libc::PTRACE_DETACH, pid, 0))
+}
+
+/// Whether a process sleeps in a system call, and not at a stop of ours.
+fn is_asleep(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_none_or(|rest| rest.starts_with('S') || rest.is_empty())
+}
