@@ -5,14 +5,12 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-/// How many findings of one kind are printed in full.
-const SHOWN: usize = 10;
-
-/// Counters by name, and what should not have happened.
+/// Counters by name, and what should not have happened: by its kind and by the place where it was
+/// provoked, with the ways in which it was provoked there and what came of the first.
 #[derive(Debug, Default)]
 pub struct Figures {
     counts: BTreeMap<String, u64>,
-    findings: BTreeMap<String, Vec<String>>,
+    findings: BTreeMap<String, BTreeMap<String, (Vec<String>, String)>>,
 }
 
 impl Figures {
@@ -23,17 +21,37 @@ impl Figures {
 
     /// Something that should not have happened: its kind, and all that is needed to repeat it.
     pub fn found(&mut self, kind: &str, text: String) {
-        self.findings.entry(kind.to_owned()).or_default().push(text);
+        self.found_at(kind, &text, "", String::new());
+    }
+
+    /// A place where findings are provoked, and the way in which that is done this time.
+    pub fn at(&mut self, place: String, way: String) -> Place<'_> {
+        Place {
+            figures: self,
+            place,
+            way,
+        }
+    }
+
+    fn found_at(&mut self, kind: &str, place: &str, way: &str, text: String) {
+        let places = self.findings.entry(kind.to_owned()).or_default();
+        let (ways, _) = places
+            .entry(place.to_owned())
+            .or_insert_with(|| (Vec::new(), text));
+        ways.push(way.to_owned());
     }
 
     /// Takes over what a worker has sent.
     pub fn merge(&mut self, sent: &Value) {
-        for (name, count) in sent["counts"].as_object().into_iter().flatten() {
+        for (name, count) in members(&sent["counts"]) {
             self.add(name, count.as_u64().unwrap_or_default());
         }
-        for (kind, texts) in sent["findings"].as_object().into_iter().flatten() {
-            for text in texts.as_array().into_iter().flatten() {
-                self.found(kind, text.as_str().unwrap_or_default().to_owned());
+        for (kind, places) in members(&sent["findings"]) {
+            for (place, found) in members(places) {
+                for way in found[0].as_array().into_iter().flatten() {
+                    let text = found[1].as_str().unwrap_or_default().to_owned();
+                    self.found_at(kind, place, way.as_str().unwrap_or_default(), text);
+                }
             }
         }
     }
@@ -43,22 +61,54 @@ impl Figures {
         json!({"counts": self.counts, "findings": self.findings})
     }
 
-    /// Prints the counters and the findings; the exit status says whether there were any.
-    pub fn report(&self, command: &str) -> ExitCode {
-        for (kind, texts) in &self.findings {
-            println!("FOUND {} times: {kind}", texts.len());
-            for text in texts.iter().take(SHOWN) {
-                println!("    {}", text.trim_end().replace('\n', "\n    "));
+    /// Prints the counters and, in full, so many places of each kind of finding; the exit status
+    /// says whether there were any.
+    pub fn report(&self, command: &str, show: usize) -> ExitCode {
+        let mut findings = 0;
+        for (kind, places) in &self.findings {
+            let count: usize = places.values().map(|(ways, _)| ways.len()).sum();
+            findings += count;
+            println!("FOUND {count} times at {} places: {kind}", places.len());
+            for (place, (ways, text)) in places.iter().take(show) {
+                let text = format!("{place}: {}\n{}", ways.join(", "), text.trim());
+                println!(
+                    "    {}",
+                    text.trim_end_matches([' ', ':', '\n'])
+                        .replace('\n', "\n      ")
+                );
             }
-            if texts.len() > SHOWN {
-                println!("    and {} more", texts.len() - SHOWN);
+            if places.len() > show {
+                println!("    and {} more places", places.len() - show);
             }
         }
         for (name, count) in &self.counts {
             println!("{command}: {name}: {count}");
         }
-        let found: usize = self.findings.values().map(Vec::len).sum();
-        println!("{command}: findings: {found}");
-        ExitCode::from(u8::from(found > 0))
+        println!("{command}: findings: {findings}");
+        ExitCode::from(u8::from(findings > 0))
+    }
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+/// Where something is provoked. See [`Figures::at`].
+pub struct Place<'f> {
+    figures: &'f mut Figures,
+    place: String,
+    way: String,
+}
+
+impl Place<'_> {
+    /// Adds 1 to a counter.
+    pub fn count(&mut self, name: &str) {
+        self.figures.add(name, 1);
+    }
+
+    /// Something that should not have happened here. The text is kept for the first way only.
+    pub fn found(&mut self, kind: &str, text: impl Into<String>) {
+        let (place, way) = (&self.place, &self.way);
+        self.figures.found_at(kind, place, way, text.into());
     }
 }

@@ -1,49 +1,147 @@
-//! `chaos kill`: the runtime ends by SIGKILL in the middle of a verb.
+//! `chaos kill`: the runtime, or init before it executes the program, ends by SIGKILL in the middle
+//! of a verb. Afterwards `state` and `list` give sane answers, and `delete --force` removes all.
 
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::figures::Figures;
+use crate::bundles::Bundles;
+use crate::disturbed::{Disturbed, Harm, Point};
+use crate::figures::{Figures, Place};
 use crate::options::Options;
 use crate::random::Random;
-use crate::verb::{CHANGING, Verb, bundle};
+use crate::verb::{Ready, VERBS, Verb};
 use crate::world::{World, run};
 
 pub const USAGE: &str = "\
 usage: scripts/chaos kill [OPTION...]
-Kills the runtime in the middle of a verb, then calls `delete --force`: nothing may be left.
+Kills the runtime, or a child of it before it executes a program, in the middle of each verb that
+changes something: at each of its system calls (by ptrace(2)) and at random moments. Then `state` and
+`list` have to give sane answers, and `delete --force` has to remove everything: processes, mounts,
+cgroups of every hierarchy, files in --root, /run and /tmp.
+--long kills once at every system call and 8000 times at random.
 ";
+
+/// The verbs that change something, and those of which engines call most.
+const KILLED: &[&str] = &[
+    "create",
+    "run",
+    "run-detached",
+    "start",
+    "exec",
+    "exec-detached",
+    "update",
+    "delete",
+    "delete-force",
+    "kill",
+    "pause",
+    "resume",
+    "mounts-add",
+    "mounts-remove",
+];
+
+/// How many random kills there are with `--long`.
+const RANDOM: u64 = 8000;
+
+/// Until when a random kill comes, in microseconds.
+const LATEST: u64 = 8000;
 
 pub fn main(options: &Options) -> ExitCode {
     run("kill", options, work)
 }
 
 fn work(world: &World, options: &Options, figures: &mut Figures) {
-    let end = Instant::now() + Duration::from_secs(options.seconds);
-    let mut random = Random::new(options.seed + world.worker as u64);
-    let bundles = [bundle(world, false), bundle(world, true)];
-    let verbs: Vec<_> = CHANGING
+    let bundles = world.bundles(options);
+    let verbs: Vec<_> = VERBS
         .iter()
-        .filter(|verb| options.wants(verb.name))
+        .filter(|verb| KILLED.contains(&verb.name) && verb.is_possible())
         .collect();
-    while Instant::now() < end && !verbs.is_empty() {
-        let verb = verbs[random.below(verbs.len() as u64) as usize];
-        let path = &bundles[random.below(2) as usize];
-        let after = Duration::from_micros(random.below(6000));
-        kill_after(world, verb, path, after, figures);
+    let cases: Vec<_> = bundles
+        .iter()
+        .flat_map(|bundles| verbs.iter().map(move |verb| (bundles, *verb)))
+        .filter(|(bundles, verb)| options.wants(&verb.with(bundles)))
+        .collect();
+    let mut random = Random::new(options.seed + world.worker as u64);
+    let mut points = Vec::new();
+    for (bundles, verb) in &cases {
+        let all = undisturbed(world, bundles, verb, figures);
+        points.extend(all.into_iter().map(|point| (*bundles, *verb, point)));
+    }
+    let share = world.share(&points, &mut Random::new(options.seed));
+    for (count, (bundles, verb, point)) in share.into_iter().enumerate() {
+        if world.is_over() {
+            break;
+        }
+        kill_at(world, bundles, verb, point, figures);
+        // A sample has both kinds.
+        if !options.long && count % 2 == 0 {
+            random_kill(world, &cases, &mut random, figures);
+        }
+    }
+    if options.long && !cases.is_empty() {
+        for _ in 0..RANDOM / options.jobs as u64 {
+            random_kill(world, &cases, &mut random, figures);
+        }
+    }
+}
+
+/// The system calls of a verb that nothing disturbs.
+fn undisturbed(
+    world: &World,
+    bundles: &Bundles,
+    verb: &'static Verb,
+    figures: &mut Figures,
+) -> Vec<Point> {
+    let mut place = figures.at(verb.with(bundles), "undisturbed".to_owned());
+    let ready = verb.prepare(world, bundles);
+    let disturbed = ready.call(None);
+    if disturbed.code() != Some(0) {
+        place.found("fails undisturbed", disturbed.stderr);
+    }
+    remove(&ready, &mut place);
+    disturbed.points
+}
+
+fn kill_at(
+    world: &World,
+    bundles: &Bundles,
+    verb: &'static Verb,
+    point: Point,
+    figures: &mut Figures,
+) {
+    let mut place = figures.at(verb.with(bundles), point.to_string());
+    let ready = verb.prepare(world, bundles);
+    let disturbed = ready.call(Some((point, Harm::Kill)));
+    place.count(match disturbed.reached {
+        Some(_) if point.process == 0 => "kills of the runtime at a system call",
+        Some(_) => "kills of a child at a system call",
+        None => "points that were not reached again",
+    });
+    judge(&disturbed, point, &mut place);
+    is_sane(&ready, &mut place);
+    remove(&ready, &mut place);
+}
+
+/// The runtime ends, and by no other signal than the one it was sent.
+fn judge(disturbed: &Disturbed, point: Point, place: &mut Place<'_>) {
+    if disturbed.ended.hung || disturbed.endless {
+        place.found("hangs", &*disturbed.stderr);
+    } else if disturbed.reached.is_some() && point.process > 0 && disturbed.code().is_none() {
+        place.found("the runtime ends by a signal", &*disturbed.stderr);
     }
 }
 
 /// Kills the runtime after some time, wherever it is then.
-fn kill_after(
+fn random_kill(
     world: &World,
-    verb: &Verb,
-    bundle: &std::path::Path,
-    after: Duration,
+    cases: &[(&Bundles, &'static Verb)],
+    random: &mut Random,
     figures: &mut Figures,
 ) {
-    let container = verb.prepare(world, bundle);
-    let words = verb.words(&container);
+    let (bundles, verb) = cases[random.below(cases.len() as u64) as usize];
+    let after = Duration::from_micros(random.below(LATEST));
+    let mut place = figures.at(verb.with(bundles), format!("after {after:?}"));
+    let ready = verb.prepare(world, bundles);
+    let words = ready.words();
     let mut command = Command::new(&words[0]);
     command
         .args(&words[1..])
@@ -54,21 +152,38 @@ fn kill_after(
     std::thread::sleep(after);
     let _ = child.kill();
     let status = child.wait().expect("wait for the runtime");
-    let what = format!("{} {} after {after:?}", verb.name, bundle.display());
-    figures.add(
-        if status.code().is_none() {
-            "killed"
-        } else {
-            "ended before"
-        },
-        1,
-    );
-    let output = container.delete_force();
-    if !output.status.success() {
-        figures.found("delete --force fails", format!("{what}\n{output}"));
+    place.count(match status.code() {
+        None => "kills of the runtime at a random moment",
+        Some(_) => "random moments after the end",
+    });
+    is_sane(&ready, &mut place);
+    remove(&ready, &mut place);
+}
+
+/// What is left can be looked at.
+fn is_sane(ready: &Ready<'_>, place: &mut Place<'_>) {
+    let status = ready.status();
+    let sane = ["creating", "created", "running", "paused", "stopped"];
+    if !sane.contains(&&*status) && !status.contains("does not exist") {
+        place.found("state gives no sane answer", status);
     }
-    let left = world.leftovers();
+    let list = ready.world.sandbox.runtime();
+    let list = list.args(["list", "--format", "json"]).run();
+    if !list.status.success() {
+        place.found("list fails", list.to_string());
+    }
+}
+
+/// `delete --force` removes everything.
+pub fn remove(ready: &Ready<'_>, place: &mut Place<'_>) {
+    let output = ready.container.delete_force();
+    if !output.status.success() {
+        place.found("delete --force fails", output.to_string());
+    }
+    let mut left = ready.world.leftovers();
+    left.extend(ready.stray_files());
     if !left.is_empty() {
-        figures.found("left behind", format!("{what}\n{}", left.join("\n")));
+        place.found("left behind", left.join("\n"));
+        ready.world.remove();
     }
 }

@@ -4,8 +4,12 @@
 
 use std::process::ExitCode;
 
+mod bundles;
+mod disturbed;
+mod fail;
 mod figures;
 mod kill;
+mod names;
 mod options;
 mod race;
 mod random;
@@ -25,6 +29,11 @@ const COMMANDS: &[Command] = &[
         name: "kill",
         usage: kill::USAGE,
         run: kill::main,
+    },
+    Command {
+        name: "fail",
+        usage: fail::USAGE,
+        run: fail::main,
     },
     Command {
         name: "race",

@@ -10,6 +10,8 @@ options:
   --seed N         choose the sample by this number (default: the time; it is printed)
   --jobs N         how many workers, each in namespaces of its own (default: one for each CPU)
   --only TEXT      only what has TEXT in its name; may be given several times
+  --systemd        let systemd manage the cgroups, on a host where it is init
+  --show N         how many findings of each kind to print in full (default: 10)
   --runtime PATH   the binary to disturb (default: $RUNTIME, otherwise the newest build in target/)
 ";
 
@@ -22,6 +24,8 @@ pub struct Options {
     pub jobs: usize,
     pub only: Vec<String>,
     pub runtime: Option<PathBuf>,
+    pub systemd: bool,
+    pub show: usize,
     pub help: bool,
 }
 
@@ -36,12 +40,16 @@ impl Options {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             only: Vec::new(),
             runtime: None,
+            systemd: false,
+            show: 10,
             help: false,
         };
         while let Some(flag) = args.next() {
             let mut value = || args.next().ok_or(format!("{flag} needs a value"));
             match flag.as_str() {
                 "-h" | "--help" => options.help = true,
+                "--systemd" => options.systemd = true,
+                "--show" => options.show = number(&flag, &value()?)? as usize,
                 "--long" => options.long = true,
                 "--seconds" => options.seconds = number(&flag, &value()?)?,
                 "--seed" => options.seed = number(&flag, &value()?)?,

@@ -1,14 +1,14 @@
 //! Where a command works: a pid and a mount namespace of its own with an empty /tmp and /run. What
 //! is in there afterwards and was not before has been left behind, whatever its name is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -17,14 +17,16 @@ use runtime_tests::container::reap_ended;
 use runtime_tests::sandbox::Sandbox;
 use runtime_tests::{bundle, leaks, runner};
 
+use crate::bundles::{Bundles, Shape};
 use crate::figures::Figures;
 use crate::options::Options;
+use crate::random::Random;
 
 /// How long a process that was killed, and what holds its namespaces, may need to be gone.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The only entry of /tmp that is not left behind.
-const BASE: &str = "/tmp/chaos";
+/// Where the bundles and the output of calls are.
+pub const BASE: &str = "/tmp/chaos";
 
 /// A worker's namespaces. The worker is the first process there, so orphans become its children.
 pub struct World {
@@ -32,36 +34,75 @@ pub struct World {
     pub sandbox: Sandbox,
     /// The number of this worker, from 0.
     pub worker: usize,
+    jobs: usize,
+    end: Option<Instant>,
+    /// What is there from the beginning.
     mounts: BTreeSet<String>,
+    files: BTreeSet<PathBuf>,
 }
 
 impl World {
-    fn new(worker: usize, id: &str, runtime: Vec<u8>) -> Result<Self, String> {
+    fn new(worker: usize, id: &str, runtime: &[u8], options: &Options) -> Result<Self, String> {
         let error = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
             .map_err(|errno| error("make / private", &errno))?;
         for (fstype, target, data) in [
             ("proc", "/proc", none),
-            ("tmpfs", "/run", Some("mode=755")),
             ("tmpfs", "/tmp", Some("mode=1777")),
+            ("tmpfs", "/run", Some("mode=755")),
         ] {
-            mount(Some(fstype), target, Some(fstype), MsFlags::empty(), data)
-                .map_err(|errno| error(target, &errno))?;
+            // systemd's sockets are in /run.
+            if target != "/run" || !options.systemd {
+                mount(Some(fstype), target, Some(fstype), MsFlags::empty(), data)
+                    .map_err(|errno| error(target, &errno))?;
+            }
         }
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         let base = Path::new(BASE);
         bundle::make_template(&base.join("template"))?;
         let binary = base.join("runtime");
-        write_program(&binary, &runtime).map_err(|io| error("copy the runtime", &io))?;
+        write_program(&binary, runtime).map_err(|io| error("copy the runtime", &io))?;
         let sandbox = Sandbox::new(base, id, &binary);
         sandbox.make().map_err(|io| error(BASE, &io))?;
-        let mounts = leaks::all_mounts().into_iter().collect();
-        Ok(Self {
+        let mut world = Self {
             sandbox,
             worker,
-            mounts,
-        })
+            jobs: options.jobs,
+            end: (!options.long).then(|| Instant::now() + Duration::from_secs(options.seconds)),
+            mounts: leaks::all_mounts().into_iter().collect(),
+            files: BTreeSet::new(),
+        };
+        world.files = world.stray_files().into_iter().collect();
+        Ok(world)
+    }
+
+    /// The bundles of each shape that is wanted.
+    pub fn bundles(&self, options: &Options) -> Vec<Bundles> {
+        let shapes: &[Shape] = match options.systemd {
+            true => &[Shape::Systemd],
+            false => &[Shape::Plain, Shape::Userns],
+        };
+        shapes
+            .iter()
+            .map(|shape| Bundles::new(self, *shape))
+            .collect()
+    }
+
+    /// What of the items is this worker's, in a random order.
+    pub fn share<T: Clone>(&self, items: &[T], random: &mut Random) -> Vec<T> {
+        let mut items = items.to_vec();
+        random.shuffle(&mut items);
+        items
+            .into_iter()
+            .skip(self.worker)
+            .step_by(self.jobs)
+            .collect()
+    }
+
+    /// Whether a sample has taken its time.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() > end)
     }
 
     /// What has been left behind, in words; empty if all is as it was. Processes that are just
@@ -85,8 +126,8 @@ impl World {
             .expect("the directory of the calls");
     }
 
-    /// Removes what was left behind, so that it is not found again: processes and their cgroups, and
-    /// the directories in the runtime's root.
+    /// Removes what was left behind, so that it is not found again: processes and their cgroups,
+    /// mounts, and files where none should be.
     pub fn remove(&self) {
         let deadline = Instant::now() + GRACE;
         while !processes().is_empty() && Instant::now() < deadline {
@@ -99,12 +140,14 @@ impl World {
         for path in leaks::cgroups(&self.sandbox.id) {
             let _ = fs::remove_dir(path);
         }
-        for entry in fs::read_dir(&self.sandbox.root)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let _ = fs::remove_dir_all(entry.path());
+        let mounts = leaks::all_mounts();
+        let new = mounts.iter().filter(|mount| !self.mounts.contains(*mount));
+        for mount in new.rev() {
+            let point = mount.split(' ').nth(1).unwrap_or_default();
+            let _ = umount2(point, MntFlags::MNT_DETACH);
+        }
+        for path in self.stray_files() {
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
     }
 
@@ -126,31 +169,47 @@ impl World {
                 .iter()
                 .map(|path| format!("cgroup {}", path.display())),
         );
-        for directory in ["/run", "/tmp"]
-            .map(Path::new)
-            .into_iter()
-            .chain([&*self.sandbox.root])
-        {
-            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-            let new = entries
-                .map(|entry| entry.path())
-                .filter(|path| path != Path::new(BASE));
-            left.extend(new.map(|path| format!("file {}", path.display())));
-        }
+        left.extend(
+            self.stray_files()
+                .iter()
+                .map(|path| format!("file {}", path.display())),
+        );
         left
+    }
+
+    /// The entries of directories where none should be.
+    fn stray_files(&self) -> Vec<PathBuf> {
+        let directories = [Path::new("/run"), Path::new("/tmp"), &self.sandbox.root];
+        let entries = directories
+            .into_iter()
+            .flat_map(|path| fs::read_dir(path).into_iter().flatten().flatten());
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(|path| !self.files.contains(path)).collect()
     }
 }
 
-/// The other processes of this pid namespace.
+/// The processes that this one has to answer for: all others of its pid namespace or, when it is
+/// not the first one there, those that descend from it.
 fn processes() -> Vec<(i32, String)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| *pid != getpid().as_raw())
-        .map(|pid| {
-            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            (pid, comm.trim().to_owned())
-        })
-        .collect()
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: BTreeMap<i32, (i32, String)> = pids
+        .filter_map(|pid| Some((pid, parent_and_name(pid)?)))
+        .collect();
+    let own = getpid().as_raw();
+    let is_ours = |pid: &i32| {
+        let mut parents = std::iter::successors(Some(*pid), |pid| Some(all.get(pid)?.0));
+        *pid != own && (own == 1 || parents.any(|pid| pid == own))
+    };
+    let ours = all.iter().filter(|(pid, _)| is_ours(pid));
+    ours.map(|(pid, (_, name))| (*pid, name.clone())).collect()
+}
+
+/// From a line like `7 (name) S 1 …`.
+fn parent_and_name(pid: i32) -> Option<(i32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (name, rest) = stat.split_once(" (")?.1.rsplit_once(") ")?;
+    Some((rest.split(' ').nth(1)?.parse().ok()?, name.to_owned()))
 }
 
 fn write_program(path: &PathBuf, bytes: &[u8]) -> std::io::Result<()> {
@@ -189,7 +248,7 @@ pub fn run(command: &str, options: &Options, work: fn(&World, &Options, &mut Fig
         }
     }
     while waitpid(None, None).is_ok() {}
-    figures.report(command)
+    figures.report(command, options.show)
 }
 
 /// Forks a worker; what is read from the pipe are its figures.
@@ -208,16 +267,20 @@ fn start(
     if let ForkResult::Child = fork() {
         // The first child of unshare(2) is the first process of the new pid namespace; its parent
         // only waits for it.
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("prctl");
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID).expect("unshare");
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("prctl");
+        // systemd is told process ids as this process sees them, so these have to be the host's.
+        let mut namespaces = CloneFlags::CLONE_NEWNS;
+        namespaces.set(CloneFlags::CLONE_NEWPID, !options.systemd);
+        unshare(namespaces).expect("unshare");
         if let ForkResult::Parent { child } = fork() {
             drop(teller);
             let _ = waitpid(child, None);
             std::process::exit(0);
         }
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("prctl");
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("prctl");
+        nix::sys::prctl::set_child_subreaper(true).expect("prctl");
         let mut figures = Figures::default();
-        match World::new(worker, &id, runtime.to_vec()) {
+        match World::new(worker, &id, runtime, options) {
             Ok(world) => work(&world, options, &mut figures),
             Err(message) => figures.found("no world could be made", message),
         }

@@ -1,0 +1,240 @@
+//! A call of the runtime under a tracer, which harms it at one point.
+
+use std::collections::HashMap;
+use std::ffi::{CString, OsString};
+use std::fs::{self, File};
+use std::io::Result;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::ptr::null;
+use std::time::Duration;
+
+use bench::trace::{self, Call, Ended, Stop, Then, Tracer};
+
+use crate::names;
+use crate::world::BASE;
+
+/// How long a call may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a call returns EINTR that returns it for ever: to try again is right, and no signal
+/// comes without end.
+const INTERRUPTIONS: usize = 1000;
+
+/// How many system calls of a process that does the same again and again make it hang.
+const ENDLESS: usize = 20_000;
+
+/// A system call among those that a verb makes: the n-th with this number by this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Point {
+    /// 0 for the runtime, then its children in the order in which they began.
+    pub process: usize,
+    pub number: i64,
+    /// From 1.
+    pub nth: usize,
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            process,
+            number,
+            nth,
+        } = self;
+        let process = match process {
+            0 => "the runtime".to_owned(),
+            n => format!("child {n}"),
+        };
+        write!(f, "{} number {nth} of {process}", names::call(*number))
+    }
+}
+
+/// What is done to the process at the point.
+#[derive(Clone, Copy, Debug)]
+pub enum Harm {
+    /// It is killed before the system call is made.
+    Kill,
+    /// The system call returns this errno, once, or with each call from there on by any process.
+    Fail { errno: i32, for_ever: bool },
+}
+
+/// What came of a call.
+pub struct Disturbed {
+    pub ended: Ended,
+    /// The system calls that were made, in their order.
+    pub points: Vec<Point>,
+    /// Whether the point was reached; if so, the strings and files that the call there names.
+    pub reached: Option<Vec<String>>,
+    /// Where the output goes, also that of a container which is left running.
+    pub stdout: PathBuf,
+    pub stderr: String,
+    /// A process made system calls without end.
+    pub endless: bool,
+}
+
+impl Disturbed {
+    /// The exit status; nothing if a signal has ended the runtime.
+    pub fn code(&self) -> Option<i32> {
+        libc::WIFEXITED(self.ended.status).then(|| libc::WEXITSTATUS(self.ended.status))
+    }
+
+    /// What the runtime, and by now its container, has written.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stdout).unwrap_or_default()).into_owned()
+    }
+}
+
+/// Runs a command line, with the `harm` at the point. `attached` is a process, the init of a
+/// created container, that is to be followed like a child.
+///
+/// # Errors
+///
+/// ptrace(2) or a file for the output fails.
+pub fn call(
+    words: &[OsString],
+    attached: Option<i32>,
+    harm: Option<(Point, Harm)>,
+) -> Result<Disturbed> {
+    let (stdout, stderr) = (
+        Path::new(BASE).join("stdout"),
+        Path::new(BASE).join("stderr"),
+    );
+    let (out, err) = (new_file(&stdout)?, new_file(&stderr)?);
+    let input = File::open("/dev/null")?;
+    let root = start(words, [&input, &out, &err].map(|file| file.as_raw_fd()))?;
+    let mut watch = Watch::new(harm);
+    let mut tracer = Tracer::new(root, |stop| watch.at(stop)).patience(PATIENCE);
+    if let Some(pid) = attached {
+        tracer = tracer.attach(pid)?;
+    }
+    let ended = tracer.follow()?;
+    Ok(Disturbed {
+        ended,
+        points: watch.points,
+        reached: watch.reached,
+        endless: watch.endless,
+        stderr: String::from_utf8_lossy(&fs::read(&stderr)?).into_owned(),
+        stdout,
+    })
+}
+
+/// A file of its own, also when a container of before still writes to the last one.
+fn new_file(path: &Path) -> Result<File> {
+    let _ = fs::remove_file(path);
+    File::options().create_new(true).append(true).open(path)
+}
+
+fn start(words: &[OsString], streams: [RawFd; 3]) -> Result<i32> {
+    let strings: Vec<CString> = words
+        .iter()
+        .map(|word| CString::new(word.as_bytes()))
+        .collect::<std::result::Result<_, _>>()?;
+    let mut argv: Vec<_> = strings.iter().map(|word| word.as_ptr()).collect();
+    argv.push(null());
+    let environment = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin".as_ptr(), null()];
+    // SAFETY: makes only calls that are safe after fork(2); the pointers are to C strings and end
+    // with null. The streams are above 2, since this program has its own.
+    trace::start(|| unsafe {
+        for (stream, fd) in streams.into_iter().enumerate() {
+            libc::dup2(fd, stream as RawFd);
+        }
+        libc::setsid();
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        libc::execve(argv[0], argv.as_ptr(), environment.as_ptr());
+    })
+}
+
+/// Sees each system call and decides about it.
+struct Watch {
+    harm: Option<(Point, Harm)>,
+    counts: HashMap<(usize, i64), usize>,
+    points: Vec<Point>,
+    reached: Option<Vec<String>>,
+    injected: usize,
+    endless: bool,
+}
+
+impl Watch {
+    fn new(harm: Option<(Point, Harm)>) -> Self {
+        Self {
+            harm,
+            counts: HashMap::new(),
+            points: Vec::new(),
+            reached: None,
+            injected: 0,
+            endless: false,
+        }
+    }
+
+    fn at(&mut self, stop: Stop) -> Then {
+        let Stop::Call(call) = stop else {
+            return Then::GoOn;
+        };
+        let nth = self.counts.entry((call.process, call.number)).or_default();
+        *nth += 1;
+        let point = Point {
+            process: call.process,
+            number: call.number,
+            nth: *nth,
+        };
+        if *nth > ENDLESS {
+            self.endless = true;
+            return Then::Kill;
+        }
+        self.points.push(point);
+        self.decide(point, &call)
+    }
+
+    fn decide(&mut self, point: Point, call: &Call) -> Then {
+        let Some((wanted, harm)) = self.harm else {
+            return Then::GoOn;
+        };
+        let now = self.reached.is_none() && point == wanted;
+        if now {
+            self.reached = Some(objects(call));
+        }
+        match harm {
+            Harm::Kill if now => Then::Kill,
+            Harm::Fail { errno, .. } if now => self.fail(errno),
+            Harm::Fail {
+                errno,
+                for_ever: true,
+            } if self.reached.is_some() && point.number == wanted.number => self.fail(errno),
+            _ => Then::GoOn,
+        }
+    }
+
+    fn fail(&mut self, errno: i32) -> Then {
+        self.injected += 1;
+        match errno {
+            libc::EINTR if self.injected > INTERRUPTIONS => Then::GoOn,
+            _ => Then::Fail(errno),
+        }
+    }
+}
+
+/// What a system call is about: the strings that its arguments point to, and the files behind
+/// those that are descriptors.
+fn objects(call: &Call) -> Vec<String> {
+    let strings = call.args[..4]
+        .iter()
+        .filter_map(|arg| string_at(call.pid, *arg));
+    let files = call.args[..2].iter().filter_map(|arg| {
+        let link = fs::read_link(format!("/proc/{}/fd/{arg}", call.pid)).ok()?;
+        Some(link.to_string_lossy().into_owned())
+    });
+    strings.chain(files).collect()
+}
+
+/// A string of printable characters in another process's memory.
+fn string_at(pid: i32, address: u64) -> Option<String> {
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let mut bytes = [0; 512];
+    let length = memory.read_at(&mut bytes, address).ok()?;
+    let end = bytes[..length].iter().position(|byte| *byte == 0)?;
+    let text = std::str::from_utf8(&bytes[..end]).ok()?;
+    let is_text = text.len() > 1 && text.chars().all(|letter| !letter.is_control());
+    is_text.then(|| text.to_owned())
+}

@@ -1,0 +1,215 @@
+//! `chaos fail`: a system call of a verb fails, once or for ever. The verb then either does what it
+//! is for, all of it, or says what failed and leaves nothing behind.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+
+use crate::bundles::Bundles;
+use crate::disturbed::{Disturbed, Harm, Point};
+use crate::figures::{Figures, Place};
+use crate::kill::remove;
+use crate::names::{self, ERRORS, Errno};
+use crate::options::Options;
+use crate::random::Random;
+use crate::verb::{Before, Ready, VERBS, Verb};
+use crate::world::{World, run};
+
+pub const USAGE: &str = "\
+usage: scripts/chaos fail [OPTION...]
+Makes system calls fail by ptrace(2): each one of each verb, of the runtime and of its children
+until they execute a program, with EPERM, ENOSYS, ENOMEM, EINTR, EMFILE, EIO and ENOSPC, once and with
+every call of that name from there on (EINTR: the next 1,000). Whatever happens the verb has to end,
+and not by a signal. When it reports success, its effect, and all that the container's process sees of
+its restrictions, has to be as without the failure. When it reports a failure, its message has to name
+the errno and the system call or its object, and nothing may be left behind.
+--long fails every one of them.
+";
+
+/// A verb with a bundle, as it is when nothing disturbs it.
+struct Case<'b> {
+    bundles: &'b Bundles,
+    verb: &'static Verb,
+    outcome: String,
+}
+
+/// What is tried at a point.
+#[derive(Clone, Copy)]
+struct Try {
+    case: usize,
+    point: Point,
+    errno: &'static Errno,
+    for_ever: bool,
+}
+
+pub fn main(options: &Options) -> ExitCode {
+    run("fail", options, work)
+}
+
+fn work(world: &World, options: &Options, figures: &mut Figures) {
+    let bundles = world.bundles(options);
+    let mut cases = Vec::new();
+    let mut tries = Vec::new();
+    for bundles in &bundles {
+        for verb in VERBS.iter().filter(|verb| verb.is_possible()) {
+            if options.wants(&verb.with(bundles)) {
+                let (case, points) = undisturbed(world, bundles, verb, figures);
+                tries.extend(all_tries(cases.len(), &points));
+                cases.push(case);
+            }
+        }
+    }
+    for one in world.share(&tries, &mut Random::new(options.seed)) {
+        if world.is_over() {
+            break;
+        }
+        attempt(world, &cases[one.case], one, figures);
+    }
+}
+
+/// What a verb does undisturbed, which is the same twice, and its system calls.
+fn undisturbed<'b>(
+    world: &World,
+    bundles: &'b Bundles,
+    verb: &'static Verb,
+    figures: &mut Figures,
+) -> (Case<'b>, Vec<Point>) {
+    let mut place = figures.at(verb.with(bundles), "undisturbed".to_owned());
+    let mut once = || {
+        let ready = verb.prepare(world, bundles);
+        let disturbed = ready.call(None);
+        let outcome = ready.outcome(&disturbed);
+        if disturbed.code() != Some(0) {
+            place.found("fails undisturbed", &*disturbed.stderr);
+        }
+        remove(&ready, &mut place);
+        (outcome, disturbed.points)
+    };
+    let ((outcome, points), (again, _)) = (once(), once());
+    if outcome != again {
+        let text = difference(&outcome, &again);
+        place.found("is not the same undisturbed", text);
+    }
+    let case = Case {
+        bundles,
+        verb,
+        outcome,
+    };
+    (case, points)
+}
+
+/// Each point with each error. exit(2) does not return, and arch_prctl(2) is made by the C library
+/// before the program begins, which traps when it fails.
+fn all_tries(case: usize, points: &[Point]) -> Vec<Try> {
+    let left_out = [libc::SYS_exit, libc::SYS_exit_group, libc::SYS_arch_prctl];
+    let mut seen = HashSet::new();
+    let points = points
+        .iter()
+        .filter(|point| !left_out.contains(&point.number) && seen.insert(**point));
+    points
+        .flat_map(|point| ERRORS.iter().map(move |errno| (*point, errno)))
+        .flat_map(|(point, errno)| {
+            [false, true].map(|for_ever| Try {
+                case,
+                point,
+                errno,
+                for_ever,
+            })
+        })
+        .collect()
+}
+
+fn attempt(world: &World, case: &Case<'_>, one: Try, figures: &mut Figures) {
+    let often = if one.for_ever { " for ever" } else { "" };
+    let mut place = figures.at(
+        format!("{} {}", case.verb.with(case.bundles), one.point),
+        format!("{}{often}", one.errno.name),
+    );
+    let ready = case.verb.prepare(world, case.bundles);
+    let harm = Harm::Fail {
+        errno: one.errno.value,
+        for_ever: one.for_ever,
+    };
+    let disturbed = ready.call(Some((one.point, harm)));
+    if disturbed.reached.is_none() {
+        place.count("points that were not reached again");
+    }
+    let signals = &disturbed.ended.signals;
+    let signal = signals.iter().find(|(_, signal)| *signal != libc::SIGKILL);
+    if disturbed.ended.hung || disturbed.endless {
+        place.found("hangs", &*disturbed.stderr);
+    } else if let Some((process, signal)) = signal {
+        let text = format!("process {process}, signal {signal}\n{}", disturbed.stderr);
+        place.found("ends by a signal", text);
+    } else if disturbed.code() == Some(0) {
+        let outcome = ready.outcome(&disturbed);
+        if outcome != case.outcome {
+            let text = difference(&case.outcome, &outcome);
+            place.found("succeeds with another result", text);
+        }
+        place.count("successes in spite of it");
+    } else {
+        failed(&ready, &disturbed, one, &mut place);
+        place.count("failures because of it");
+    }
+    remove(&ready, &mut place);
+}
+
+/// A verb that has failed says why, and has changed nothing.
+fn failed(ready: &Ready<'_>, disturbed: &Disturbed, one: Try, place: &mut Place<'_>) {
+    let said = disturbed.stderr.to_lowercase();
+    let objects = disturbed.reached.as_deref().unwrap_or_default();
+    // Nothing can be said when writing itself fails.
+    let is_silent = [libc::SYS_write, libc::SYS_writev].contains(&one.point.number);
+    if !is_silent && disturbed.reached.is_some() {
+        if !one.errno.words.iter().any(|words| said.contains(words)) {
+            place.found("the message lacks the errno", &*disturbed.stderr);
+        } else if !names_it(&said, one.point.number, objects) {
+            let text = format!("{}\n{objects:?}", disturbed.stderr);
+            place.found("the message names neither the call nor its object", text);
+        }
+    }
+    match ready.verb.before {
+        Before::Nothing => {
+            let left = ready.world.leftovers();
+            if !left.is_empty() && !one.for_ever {
+                place.found("a failed verb leaves something", left.join("\n"));
+            }
+        }
+        before if ready.verb.harmless => {
+            let status = ready.status();
+            if before.status() != Some(&*status) {
+                let text = format!("{status}\n{}", disturbed.stderr);
+                place.found("a failed verb changes the status", text);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a message in small letters names the system call, or one of the objects.
+fn names_it(said: &str, number: i64, objects: &[String]) -> bool {
+    let name = names::call(number);
+    let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let stem = stem
+        .trim_start_matches("new")
+        .trim_start_matches('f')
+        .trim_end_matches("at");
+    let mut files = objects
+        .iter()
+        .filter_map(|object| object.rsplit('/').next());
+    said.contains(stem) || files.any(|file| file.len() > 1 && said.contains(&file.to_lowercase()))
+}
+
+/// The lines that differ.
+fn difference(expected: &str, found: &str) -> String {
+    let has = |text: &str, line: &str| text.lines().any(|other| other == line);
+    let lost = expected
+        .lines()
+        .filter(|line| !has(found, line))
+        .map(|line| format!("- {line}"));
+    let new = found
+        .lines()
+        .filter(|line| !has(expected, line))
+        .map(|line| format!("+ {line}"));
+    lost.chain(new).collect::<Vec<_>>().join("\n")
+}
