@@ -21,6 +21,13 @@ const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
 /// A system call's stop, under PTRACE_O_TRACESYSGOOD.
 const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
 
+/// The events at which a process has a new child.
+const BIRTHS: [c_int; 3] = [
+    libc::PTRACE_EVENT_FORK,
+    libc::PTRACE_EVENT_VFORK,
+    libc::PTRACE_EVENT_CLONE,
+];
+
 /// Where a process has stopped.
 pub enum Stop {
     /// Before an instruction.
@@ -209,6 +216,14 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         }
     }
 
+    /// Whoever has a number has been seen, and may be let go already.
+    fn born(&mut self, pid: i32) {
+        if pid != 0 && !self.processes.contains_key(&pid) {
+            self.number(pid);
+            self.traced.insert(pid, None);
+        }
+    }
+
     fn number(&mut self, pid: i32) -> usize {
         let next = self.processes.len();
         *self.processes.entry(pid).or_insert(next)
@@ -227,6 +242,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
             (libc::SIGTRAP, 0) if self.single_steps && self.begun => {
                 (self.at)(Stop::Instruction);
             }
+            (libc::SIGTRAP, event) if BIRTHS.contains(&event) => self.born(event_message(pid)?),
             (SYSCALL_STOP, _) if self.begun => alive(self.system_call(process, pid))?,
             (SYSCALL_STOP, _) | (_, libc::PTRACE_EVENT_STOP) | (libc::SIGTRAP, _) => {}
             (signal, _) => return self.resume(pid, signal),
@@ -333,6 +349,21 @@ fn request(request: impl Into<i64>, pid: i32, data: c_int) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// The child's process id at one of [`BIRTHS`]; 0 if the process has been killed meanwhile.
+fn event_message(pid: i32) -> Result<i32> {
+    let mut message: libc::c_ulong = 0;
+    let place = (&raw mut message).cast::<c_void>();
+    // SAFETY: the place is as large as the message.
+    let result =
+        unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, pid, null_mut::<c_void>(), place) };
+    alive(if result < 0 {
+        Err(Error::last_os_error())
+    } else {
+        Ok(())
+    })?;
+    Ok(message as i32)
 }
 
 /// Places among the registers.

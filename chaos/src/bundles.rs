@@ -66,7 +66,7 @@ done
 hostname; pwd; env | sort; ls /proc/self/fd | tr '\n' ' '
 for file in /proc/kcore /proc/keys /proc/timer_list; do head -c 9 $file | wc -c; done
 ls -A /sys/firmware /proc/scsi | wc -l
-for file in /proc/sys/kernel/domainname /proc/irq/x /volume/x /root/x; do : >>$file && echo "$file written"; done
+for file in /proc/sys/kernel/domainname /proc/irq/x /volume/x /root/x; do true >>$file && echo "$file written"; done
 stat -c '%A %u:%g %t:%T %n' /dev /dev/* /tmp /scratch /volume | grep -v '/dev/console'
 mknod /scratch/disk b 7 0 && head -c 1 /scratch/disk; head -c 1 /dev/zero | wc -c
 unshare -U true; ls /sys/class/net; cat /sys/class/net/lo/flags /proc/sys/net/ipv4/ip_unprivileged_port_start

@@ -95,7 +95,8 @@ fn undisturbed(
     let ready = verb.prepare(world, bundles);
     let disturbed = ready.call(None);
     if disturbed.code() != Some(0) {
-        place.found("fails undisturbed", disturbed.stderr);
+        let text = disturbed.stderr.clone() + &disturbed.stdout();
+        place.found("fails undisturbed", text);
     }
     remove(&ready, &mut place);
     disturbed.points
