@@ -9,7 +9,7 @@ use super::hooks::{self, HookFail};
 use super::reason;
 use super::sync::Failure;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{HookMoment, Module, Phase, Plan, Planned, Step};
+use crate::plan::{HookMoment, Module, Phase, Plan, Planned, RootSwitch, Step};
 use crate::state::{State, Status, View};
 use crate::sys::{Fail, file};
 
@@ -101,7 +101,10 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::BindRootfs { .. }, Errno::EACCES) => {
             "the root of the user namespace needs search permission on each directory above the rootfs".to_owned()
         }
-        (Step::SwitchRoot { .. }, Errno::EINVAL) => {
+        (Step::SwitchRoot { .. }, Errno::EBUSY) if op.starts_with("hide ") => {
+            "a procfs or sysfs there is out of reach: unmount it on the host, or leave out --no-pivot".to_owned()
+        }
+        (Step::SwitchRoot { kind: RootSwitch::Pivot, .. }, Errno::EINVAL) => {
             "pivot_root does not work on an initramfs: use --no-pivot".to_owned()
         }
         (Step::ExecLabel(exec), Errno::ENOENT) if exec.module == Module::AppArmor => {

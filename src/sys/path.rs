@@ -346,26 +346,34 @@ pub fn stat(fd: BorrowedFd) -> Sys<Stat> {
 /// has such numbers (Linux 6.8).
 pub fn mount_id(fd: BorrowedFd) -> Sys<u64> {
     const UNIQUE: u32 = 0x4000;
-    for mask in [UNIQUE, libc::STATX_MNT_ID] {
-        // SAFETY: statx is plain integers, for which all-zero is a valid value.
-        let mut stat: libc::statx = unsafe { std::mem::zeroed() };
-        // SAFETY: the path is NUL-terminated and empty, and the buffer lives across the call.
-        let done = unsafe {
-            libc::syscall(
-                libc::SYS_statx,
-                fd.as_raw_fd(),
-                c"".as_ptr(),
-                libc::AT_EMPTY_PATH,
-                mask,
-                &mut stat,
-            )
-        };
-        check("statx", done)?;
-        if stat.stx_mask & mask != 0 {
-            return Ok(stat.stx_mnt_id);
-        }
+    match mount_number(fd, UNIQUE)? {
+        Some(number) => Ok(number),
+        None => mountinfo_id(fd),
     }
-    Err(Fail::new("statx", Errno::ENOSYS))
+}
+
+/// statx(2): the number by which /proc/PID/mountinfo names the mount that `fd` is in.
+pub fn mountinfo_id(fd: BorrowedFd) -> Sys<u64> {
+    mount_number(fd, libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
+}
+
+/// `None` where the kernel does not know this kind of number.
+fn mount_number(fd: BorrowedFd, mask: u32) -> Sys<Option<u64>> {
+    // SAFETY: statx is plain integers, for which all-zero is a valid value.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is NUL-terminated and empty, and the buffer lives across the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            mask,
+            &mut stat,
+        )
+    };
+    check("statx", done)?;
+    Ok((stat.stx_mask & mask != 0).then_some(stat.stx_mnt_id))
 }
 
 /// fstatfs(2): the magic number of the file system.

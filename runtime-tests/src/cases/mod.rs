@@ -33,6 +33,7 @@ mod mount_words;
 mod mounts;
 mod mounts_verb;
 mod namespaces;
+
 mod notify;
 mod own_binary;
 mod pause;
@@ -43,6 +44,7 @@ mod propagation;
 mod protect;
 mod ps;
 mod refusals;
+mod root_switch;
 mod rootfs;
 mod rootless;
 mod sd_notify;
@@ -101,6 +103,7 @@ const FILES: &[&[Test]] = &[
     propagation::TESTS,
     protect::TESTS,
     refusals::TESTS,
+    root_switch::TESTS,
     rootfs::TESTS,
     rootless::TESTS,
     sd_notify::TESTS,

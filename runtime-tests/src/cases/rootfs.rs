@@ -21,8 +21,6 @@ pub const TESTS: &[Test] = tests![
     read_only_root_leaves_submounts_writable,
     root_that_is_a_mount_keeps_its_submounts,
     root_below_a_shared_mount,
-    no_pivot_runs,
-    no_pivot_hides_the_host[Need::NotAPeer],
     host_mounts_are_gone,
     mounts_without_a_namespace_end_with_the_container[Need::NotAPeer],
     mounts_without_a_namespace_end_with_a_failed_create[Need::NotAPeer],
@@ -204,43 +202,6 @@ fn root_below_a_shared_mount(t: &Sandbox) {
             "{propagation}: mounts on the host"
         );
     }
-}
-
-fn no_pivot_runs(t: &Sandbox) {
-    let bundle = t
-        .bundle()
-        .file("/mark", "here")
-        .shell("cat /mark; ls -d /../mark");
-    bundle
-        .container()
-        .run_with(&["--no-pivot"])
-        .ok()
-        .prints("here/../mark");
-}
-
-/// What the host has mounted stays below the new root where pivot_root(2) is not used. The kernel
-/// grants a proc without masks to whoever has one in sight, be it there.
-fn no_pivot_hides_the_host(t: &Sandbox) {
-    let script = "unshare -mrpf sh -c 'mount -t proc proc /home && ls -d /home/sys'";
-    // To map root takes this capability. user_namespaces(7).
-    let sets = json!({"bounding": ["CAP_SETFCAP"], "effective": ["CAP_SETFCAP"], "permitted": ["CAP_SETFCAP"]});
-    let bundle = || {
-        t.bundle()
-            .set("/process/capabilities", sets.clone())
-            .shell(script)
-    };
-    bundle()
-        .container()
-        .run_with(&["--no-pivot"])
-        .fails_with("permission denied");
-    // The same works where nothing of proc is masked, so it is the masks that hold.
-    let bundle = bundle().set("/linux/maskedPaths", json!([]));
-    let bundle = bundle.set("/linux/readonlyPaths", json!([]));
-    bundle
-        .container()
-        .run_with(&["--no-pivot"])
-        .ok()
-        .prints("/home/sys");
 }
 
 fn host_mounts_are_gone(t: &Sandbox) {

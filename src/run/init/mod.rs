@@ -8,6 +8,7 @@ mod copy_up;
 mod files;
 mod labels;
 mod mounts;
+mod move_root;
 pub use mounts::change;
 pub use user::become_root;
 mod root;

