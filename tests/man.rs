@@ -56,3 +56,12 @@ fn pages_are_current() {
     found.sort();
     assert_eq!(found, pages.into_keys().collect::<Vec<_>>());
 }
+
+/// What an annotation may do is told where its reader looks.
+#[test]
+fn properties_that_annotations_may_set_are_listed() {
+    let page = &pages()["sampan.8"];
+    for allowed in sampan::plan::systemd::properties::ALLOWED {
+        assert!(page.contains(allowed.name), "{allowed:?}");
+    }
+}

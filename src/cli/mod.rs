@@ -129,6 +129,13 @@ pub struct CgroupFlags {
     ///
     /// Each container gets a transient scope, and linux.cgroupsPath is SLICE:PREFIX:NAME. The
     /// commands that make a container read this flag; the others know from the container.
+    ///
+    /// The annotation org.systemd.property.NAME sets a property of the scope: After, CollectMode,
+    /// DefaultDependencies, Description, Documentation, KillSignal, RuntimeMaxUSec, SendSIGHUP or
+    /// TimeoutStopUSec; and where the config has no limit of the kind AllowedCPUs,
+    /// AllowedMemoryNodes, CPUQuotaPerSecUSec, CPUQuotaPeriodUSec, IOReadBandwidthMax,
+    /// IOReadIOPSMax, IOWriteBandwidthMax, IOWriteIOPSMax, MemoryHigh, MemoryMax, MemorySwapMax,
+    /// MemoryZSwapMax, OOMPolicy or TasksMax. Any other property is refused.
     #[arg(long)]
     pub systemd_cgroup: bool,
 

@@ -10,6 +10,7 @@ use crate::config::mounts::option_words;
 use crate::config::process::capability_names;
 use crate::config::{NamespaceKind, SPEC_VERSION};
 use crate::error::Result;
+use crate::plan::annotations::HONOURED;
 use crate::sys::seccomp;
 
 const HOOKS: [&str; 6] = [
@@ -94,7 +95,7 @@ fn document() -> Value {
             "sampan.version": env!("CARGO_PKG_VERSION"),
             "sampan.commit": cli::COMMIT,
         },
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": HONOURED,
     })
 }
 
@@ -227,6 +228,18 @@ mod tests {
                 "{switch}"
             );
         }
+    }
+
+    #[test]
+    fn annotations_that_are_honoured_are_listed() {
+        assert_eq!(
+            document()["potentiallyUnsafeConfigAnnotations"],
+            json!([
+                "io.container.manager",
+                "org.systemd.property.",
+                "run.oci.systemd.subgroup",
+            ])
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! which property of the config it comes from, so that a failure in the init process, reported as
 //! an index and an errno, becomes a sentence.
 
+pub mod annotations;
 mod build;
 pub mod cgroup;
 pub mod devices;

@@ -3,6 +3,7 @@
 //! Sources: systemd.resource-control(5), systemd.slice(5), org.freedesktop.systemd1(5), and the
 //! annotations and the `slice:prefix:name` paths that engines send to runtimes.
 
+pub mod properties;
 #[cfg(test)]
 mod tests;
 mod variant;
@@ -10,6 +11,7 @@ mod variant;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::annotations::{MANAGER, SUBGROUP};
 use super::cgroup::{Fallback, Write};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -17,9 +19,6 @@ use crate::host::Host;
 pub use variant::{Variant, parse};
 
 const FIELD: &str = "linux.cgroupsPath";
-const PROPERTY: &str = "org.systemd.property.";
-const SUBGROUP: &str = "run.oci.systemd.subgroup";
-const CALLER: &str = "io.container.manager";
 const DEVICE_WEIGHT: &str = "IODeviceWeight";
 
 /// Whose manager has the unit.
@@ -112,7 +111,7 @@ impl Manager {
 /// The unit for a container, with all of its properties except the process.
 ///
 /// # Errors
-/// `cgroups_path` is not `slice:prefix:name`, or an annotation is no property.
+/// `cgroups_path` is not `slice:prefix:name`, or an annotation sets what it may not.
 pub fn unit(
     cgroups_path: Option<&str>,
     id: &str,
@@ -147,9 +146,10 @@ pub fn unit(
         flag("MemoryAccounting", true),
         flag("TasksAccounting", true),
     ];
-    for property in limits(writes)?.into_iter().chain(annotated(annotations)?) {
+    for property in limits(writes)? {
         replace(&mut properties, property);
     }
+    properties::annotate(&mut properties, annotations, writes)?;
     Ok(Unit {
         manager,
         name,
@@ -171,7 +171,7 @@ pub fn unit(
 /// The name is not one of a directory.
 fn subgroup(annotations: &BTreeMap<String, String>) -> Result<Option<String>> {
     let Some(name) = annotations.get(SUBGROUP) else {
-        let caller = annotations.get(CALLER).map(String::as_str);
+        let caller = annotations.get(MANAGER).map(String::as_str);
         return Ok(matches!(caller, Some("libpod" | "cri-o")).then(|| "container".to_owned()));
     };
     let is_name = !name.contains(['/', '\0', '\n']) && name.len() <= 255;
@@ -423,54 +423,4 @@ fn mask(write: &Write) -> Result<Variant> {
     }
     let bytes = bytes.into_iter().map(Variant::Byte).collect();
     Ok(Variant::Array("y".to_owned(), bytes))
-}
-
-/// `org.systemd.property.NAME`: a property of the unit in GVariant text.
-fn annotated(annotations: &BTreeMap<String, String>) -> Result<Vec<Property>> {
-    let mut properties = Vec::new();
-    for (key, text) in annotations {
-        let Some(name) = key.strip_prefix(PROPERTY) else {
-            continue;
-        };
-        let invalid =
-            |message: String| Error::config(format_args!("annotations[{key:?}]"), message);
-        if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(invalid(format!("{name:?} is not the name of a property")));
-        }
-        let value = parse(text).map_err(|error| invalid(format!("{text:?}: {error}")))?;
-        let property = match name.strip_suffix("Sec").filter(|stem| !stem.ends_with('U')) {
-            None => Property::new(name, value),
-            // The bus knows times in microseconds only.
-            Some(stem) => {
-                let time = microseconds(&value)
-                    .ok_or_else(|| invalid(format!("{text:?} is not a number of seconds")))?;
-                Property::new(&format!("{stem}USec"), Variant::U64(time))
-            }
-        };
-        properties.push(property);
-    }
-    Ok(properties)
-}
-
-fn microseconds(value: &Variant) -> Option<u64> {
-    let seconds: i128 = match value {
-        Variant::Byte(seconds) => (*seconds).into(),
-        Variant::I16(seconds) => (*seconds).into(),
-        Variant::U16(seconds) => (*seconds).into(),
-        Variant::I32(seconds) => (*seconds).into(),
-        Variant::U32(seconds) => (*seconds).into(),
-        Variant::I64(seconds) => (*seconds).into(),
-        Variant::U64(seconds) => (*seconds).into(),
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "in range"
-        )]
-        Variant::F64(seconds) => {
-            let time = seconds * 1e6;
-            return (0.0..1.8e19).contains(&time).then_some(time as u64);
-        }
-        _ => return None,
-    };
-    u64::try_from(seconds * 1_000_000).ok()
 }

@@ -15,6 +15,9 @@ pub const TESTS: &[Test] = tests![
     update_changes_the_unit [Need::Systemd, Need::Controller("memory"), Need::Controller("pids")],
     quota_is_rounded_as_systemd_does [Need::Systemd, Need::Controller("cpu")],
     annotations_become_properties [Need::Systemd],
+    annotations_of_engines_become_properties [Need::Systemd],
+    annotations_that_reach_beyond_the_container_are_refused [Need::NotAPeer],
+    an_annotation_does_not_undo_a_limit [Need::Systemd, Need::Controller("pids"), Need::NotAPeer],
     a_taken_name_is_refused [Need::Systemd, Need::NotAPeer],
     the_default_is_a_scope_of_the_id [Need::Systemd, Need::NotAPeer],
     the_cgroup_namespace_begins_at_the_unit [Need::Systemd],
@@ -160,19 +163,90 @@ fn annotations_become_properties(t: &Sandbox) {
     let annotations = json!({
         "org.systemd.property.TimeoutStopSec": "7",
         "org.systemd.property.Description": "'a test'",
-        "org.systemd.property.IODeviceWeight": "[('/dev/null', uint64 200)]",
+        "org.systemd.property.IOReadBandwidthMax": "[('/dev/null', uint64 2000)]",
     });
     let container = bundle(t).set("/annotations", annotations).container();
     launch(t, &container);
     assert_eq!(property(t, &unit(t), "TimeoutStopUSec"), "7s");
     assert_eq!(property(t, &unit(t), "Description"), "a test");
-    let weights = property(t, &unit(t), "IODeviceWeight");
-    assert_eq!(weights, "/dev/null 200");
-    let wrong = json!({"org.systemd.property.NoSuchProperty": "7"});
+    let limits = property(t, &unit(t), "IOReadBandwidthMax");
+    assert_eq!(limits, "/dev/null 2000");
+    let wrong = json!({"org.systemd.property.TimeoutStopUSec": "'soon'"});
     container.delete_force().ok();
     let container = bundle(t).set("/annotations", wrong).container();
-    create(t, &container).fails_with("NoSuchProperty");
+    create(t, &container).fails_with("TimeoutStopUSec");
     assert_gone(t, &unit(t));
+}
+
+/// As Podman, CRI-O and containerd write them.
+fn annotations_of_engines_become_properties(t: &Sandbox) {
+    let annotations = json!({
+        "org.systemd.property.KillSignal": "37",
+        "org.systemd.property.TimeoutStopUSec": "uint64 10000000",
+        "org.systemd.property.CollectMode": "'inactive-or-failed'",
+        "org.systemd.property.DefaultDependencies": "true",
+        "org.systemd.property.After": "['crio.service']",
+        "org.systemd.property.Delegate": "true",
+    });
+    let container = bundle(t).set("/annotations", annotations).container();
+    launch(t, &container);
+    for (name, value) in [
+        ("KillSignal", "37"),
+        ("TimeoutStopUSec", "10s"),
+        ("CollectMode", "inactive-or-failed"),
+        ("DefaultDependencies", "yes"),
+        ("Delegate", "yes"),
+    ] {
+        assert_eq!(property(t, &unit(t), name), value, "{name}");
+    }
+    assert!(property(t, &unit(t), "After").contains("crio.service"));
+    container.delete_force().ok();
+    assert_gone(t, &unit(t));
+}
+
+/// Found in the plan, before systemd is asked: hosts without it refuse them too.
+fn annotations_that_reach_beyond_the_container_are_refused(t: &Sandbox) {
+    let own = format!("[uint32 {}]", std::process::id());
+    for (name, value) in [
+        ("PIDs", own.as_str()),
+        ("Slice", "'system.slice'"),
+        ("Delegate", "false"),
+        ("Conflicts", "['ssh.service']"),
+        ("Requires", "['rescue.target']"),
+        ("Before", "['ssh.service']"),
+        ("OnFailure", "['reboot.target']"),
+        ("SuccessAction", "'exit'"),
+        ("FailureAction", "'reboot'"),
+        ("JobTimeoutAction", "'poweroff-force'"),
+        ("CPUWeight", "uint64 10000"),
+        ("MemoryMin", "uint64 1000000000"),
+        ("DevicePolicy", "'auto'"),
+        ("NoSuchProperty", "7"),
+    ] {
+        let key = format!("org.systemd.property.{name}");
+        let annotations = json!({ key.as_str(): value });
+        let container = bundle(t).set("/annotations", annotations).container();
+        let expected = format!("annotations[\"{key}\"]: {name} cannot be set by an annotation");
+        let output = create(t, &container).fails();
+        // In the log the quotes are escaped.
+        let told = output.stderr.replace('\\', "");
+        assert!(told.contains(&expected), "{expected}\n{output}");
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+fn an_annotation_does_not_undo_a_limit(t: &Sandbox) {
+    let bundle = |value: &str| {
+        bundle(t)
+            .set("/linux/resources/pids/limit", json!(20))
+            .set("/annotations/org.systemd.property.TasksMax", json!(value))
+    };
+    let container = bundle("uint64 1000").container();
+    create(t, &container).fails_with("linux.resources.pids.limit");
+    let container = bundle("uint64 20").container();
+    launch(t, &container);
+    assert_eq!(property(t, &unit(t), "TasksMax"), "20");
+    container.delete_force().ok();
 }
 
 fn a_taken_name_is_refused(t: &Sandbox) {

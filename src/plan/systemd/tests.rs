@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::seccomp::Arch;
 use crate::host::CgroupHost;
+use crate::plan::annotations::{HONOURED, UNIT_PROPERTY};
 
 fn host(euid: u32, in_user_namespace: bool, own: &str) -> Host {
     Host {
@@ -302,10 +303,19 @@ fn values_that_systemd_cannot_express_name_their_property() {
     }
 }
 
-fn annotate(name: &str, text: &str) -> std::result::Result<Vec<String>, String> {
-    let annotations = BTreeMap::from([(format!("{PROPERTY}{name}"), text.to_owned())]);
-    match annotated(&annotations) {
-        Ok(properties) => Ok(words(&properties)),
+/// The properties of a unit whose config sets these control files, with one annotation.
+fn annotate(
+    files: &[(&str, &str)],
+    name: &str,
+    text: &str,
+) -> std::result::Result<Vec<String>, String> {
+    let annotations = BTreeMap::from([(format!("{UNIT_PROPERTY}{name}"), text.to_owned())]);
+    let writes: Vec<_> = files
+        .iter()
+        .map(|(file, value)| write(file, value))
+        .collect();
+    match unit(None, "box", &annotations, &writes, &root()) {
+        Ok(unit) => Ok(words(&unit.properties)),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -318,18 +328,26 @@ fn annotations_are_properties() {
         ("TimeoutStopSec", "5", "TimeoutStopUSec=5000000"),
         ("TimeoutStopSec", "uint64 5", "TimeoutStopUSec=5000000"),
         ("TimeoutStopSec", "0.5", "TimeoutStopUSec=500000"),
+        ("RuntimeMaxSec", "2", "RuntimeMaxUSec=2000000"),
         (
             "After",
             "['a.service', 'b.service']",
             "After=[\"a.service\" \"b.service\"]",
         ),
         ("SendSIGHUP", "true", "SendSIGHUP=yes"),
+        ("KillSignal", "15", "KillSignal=15"),
+        ("DefaultDependencies", "true", "DefaultDependencies=yes"),
+        ("MemoryHigh", "uint64 5", "MemoryHigh=5"),
+        ("MemoryHigh", "5", "MemoryHigh=5"),
+        ("After", "[]", "After=[]"),
+        (
+            "IOReadBandwidthMax",
+            "[('/dev/null', uint64 200)]",
+            "IOReadBandwidthMax=[(\"/dev/null\" 200)]",
+        ),
     ] {
-        assert_eq!(
-            annotate(name, text),
-            Ok(vec![expected.to_owned()]),
-            "{name}"
-        );
+        let found = annotate(&[], name, text).unwrap();
+        assert!(found.iter().any(|word| word == expected), "{found:?}");
     }
     for (name, text, part) in [
         ("TimeoutStopSec", "'5'", "not a number of seconds"),
@@ -337,17 +355,104 @@ fn annotations_are_properties() {
         ("Ab", "1", "not the name of a property"),
         ("Foo-Bar", "1", "not the name of a property"),
         ("After", "a.service", "neither a value nor a type"),
+        ("TimeoutStopUSec", "'soon'", "type s where one of type t"),
+        ("MemoryHigh", "uint32 5", "type u where one of type t"),
+        ("MemoryHigh", "-5", "not a number of type t"),
+        ("KillSignal", "true", "type b where one of type i"),
+        ("After", "'a.service'", "expected"),
     ] {
-        let error = annotate(name, text).unwrap_err();
-        let start = format!("annotations[\"{PROPERTY}{name}\"]: ");
+        let error = annotate(&[], name, text).unwrap_err();
+        let start = format!("annotations[\"{UNIT_PROPERTY}{name}\"]: ");
         assert!(error.starts_with(&start) && error.contains(part), "{error}");
     }
 }
 
 #[test]
+fn what_is_not_the_container_s_alone_is_refused_by_name() {
+    for (name, text, part) in [
+        ("PIDs", "[uint32 1]", "processes of the host"),
+        ("Slice", "'other.slice'", "linux.cgroupsPath"),
+        ("Delegate", "false", "the runtime sets it"),
+        ("MemoryAccounting", "false", "the runtime sets it"),
+        ("Conflicts", "['ssh.service']", "units of the host"),
+        ("Requires", "['rescue.target']", "units of the host"),
+        ("Before", "['ssh.service']", "units of the host"),
+        ("OnFailure", "['reboot.target']", "units of the host"),
+        ("SuccessAction", "'poweroff-force'", "the whole host"),
+        ("JobTimeoutAction", "'reboot'", "the whole host"),
+        ("CPUWeight", "uint64 10000", "cpu.shares"),
+        ("StartupIOWeight", "uint64 10000", "blockIO.weight"),
+        ("MemoryMin", "uint64 10000", "memory.reservation"),
+        ("DeviceAllow", "[('/dev/sda', 'rwm')]", "resources.devices"),
+        ("FinalKillSignal", "18", "outlive its unit"),
+        ("IPIngressFilterPath", "['/x']", "these can: After, "),
+        ("ExecStart", "'x'", "these can: After, "),
+    ] {
+        let error = annotate(&[], name, text).unwrap_err();
+        let start = format!(
+            "annotations[\"{UNIT_PROPERTY}{name}\"]: {name} cannot be set by an annotation: "
+        );
+        assert!(error.starts_with(&start) && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_of_the_config_is_not_undone() {
+    let config = [("memory.max", "1048576"), ("io.max", "8:0 rbps=1000")];
+    for (name, text) in [
+        ("MemoryMax", "uint64 2097152"),
+        ("IOReadBandwidthMax", "[('/dev/sda', uint64 2000)]"),
+        ("IOWriteIOPSMax", "[('/dev/sda', uint64 2000)]"),
+    ] {
+        let error = annotate(&config, name, text).unwrap_err();
+        assert!(error.contains("linux.resources.unified["), "{error}");
+        assert!(error.contains("sets it (remove one of the two)"), "{error}");
+    }
+    assert!(annotate(&config, "MemoryHigh", "uint64 5").is_ok());
+    // What the runtime does anyway is no change.
+    for (name, text) in [
+        ("MemoryMax", "uint64 1048576"),
+        ("Delegate", "true"),
+        ("Slice", "'system.slice'"),
+    ] {
+        let mut same = annotate(&config, name, text).unwrap();
+        let mut plain = annotate(&config, "Description", "'container box'").unwrap();
+        same.sort();
+        plain.sort();
+        assert_eq!(same, plain, "{name}");
+    }
+}
+
+/// `features` tells engines so.
+#[test]
+fn each_honoured_annotation_changes_the_unit_and_no_other_does() {
+    let with = |key: &str, value: &str| {
+        let annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        unit(None, "box", &annotations, &[], &root()).unwrap()
+    };
+    let plain = with("org.example", "x");
+    for key in HONOURED {
+        let (key, value) = match key.ends_with('.') {
+            true => (format!("{key}KillSignal"), "15"),
+            false => (key.to_owned(), "libpod"),
+        };
+        assert_ne!(with(&key, value), plain, "{key}");
+    }
+    assert!(HONOURED.is_sorted());
+}
+
+#[test]
+fn what_is_allowed_is_sorted() {
+    assert!(properties::ALLOWED.is_sorted_by_key(|allowed| allowed.name));
+}
+
+#[test]
 fn an_annotation_wins_and_each_property_is_there_once() {
     let annotations = BTreeMap::from([
-        (format!("{PROPERTY}CollectMode"), "'inactive'".to_owned()),
+        (
+            format!("{UNIT_PROPERTY}CollectMode"),
+            "'inactive'".to_owned(),
+        ),
         ("other".to_owned(), "x".to_owned()),
     ]);
     let unit = unit(

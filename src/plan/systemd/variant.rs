@@ -104,11 +104,23 @@ fn write_list(
 /// What is wrong with the text. Dictionaries, maybe types, object paths and byte strings are not
 /// read: no property that systemd lets a client set needs them.
 pub fn parse(text: &str) -> Result<Variant, String> {
+    parse_whole(text, None)
+}
+
+/// [`parse`], where the type of the value is known: the text need not say it.
+///
+/// # Errors
+/// As there, or a value of another type.
+pub fn parse_as(text: &str, signature: &str) -> Result<Variant, String> {
+    parse_whole(text, Some(signature))
+}
+
+fn parse_whole(text: &str, signature: Option<&str>) -> Result<Variant, String> {
     let mut parser = Parser {
         rest: text,
         depth: 0,
     };
-    let value = parser.value(None)?;
+    let value = parser.value(signature)?;
     parser.skip_space();
     match parser.rest {
         "" => Ok(value),

@@ -1,0 +1,229 @@
+//! Properties of the unit that annotations set: what concerns the container alone.
+//!
+//! An annotation may come from a user who may not write configs, and systemd would let it stop the
+//! host's services, power the machine off, or undo the limits. So there is a list of what it may
+//! set, and anything else is an error that names it.
+
+use std::collections::BTreeMap;
+
+use super::{Property, Variant, parse, replace, variant::parse_as};
+use crate::error::{Error, Result};
+use crate::plan::annotations::UNIT_PROPERTY;
+use crate::plan::cgroup::Write;
+
+/// What an annotation may set.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Allowed {
+    pub name: &'static str,
+    /// Of its value, as D-Bus writes types.
+    signature: &'static str,
+    /// A limit only lowers what the container may use, so it is harmless where the config does not
+    /// set this control file.
+    file: Option<&'static str>,
+}
+
+const fn plain(name: &'static str, signature: &'static str) -> Allowed {
+    Allowed {
+        name,
+        signature,
+        file: None,
+    }
+}
+
+const fn limit(name: &'static str, signature: &'static str, file: &'static str) -> Allowed {
+    Allowed {
+        name,
+        signature,
+        file: Some(file),
+    }
+}
+
+/// Everything that an annotation may set, sorted.
+///
+/// `After` starts and stops nothing, and `DefaultDependencies` is what systemd gives every other
+/// unit: by both the container is stopped in its turn when the host shuts down. CRI-O sets them for
+/// each container, Podman `KillSignal` and `TimeoutStopUSec`.
+pub const ALLOWED: &[Allowed] = &[
+    plain("After", "as"),
+    limit("AllowedCPUs", "ay", "cpuset.cpus"),
+    limit("AllowedMemoryNodes", "ay", "cpuset.mems"),
+    limit("CPUQuotaPerSecUSec", "t", "cpu.max"),
+    limit("CPUQuotaPeriodUSec", "t", "cpu.max"),
+    plain("CollectMode", "s"),
+    plain("DefaultDependencies", "b"),
+    plain("Description", "s"),
+    plain("Documentation", "as"),
+    limit("IOReadBandwidthMax", "a(st)", "io.max"),
+    limit("IOReadIOPSMax", "a(st)", "io.max"),
+    limit("IOWriteBandwidthMax", "a(st)", "io.max"),
+    limit("IOWriteIOPSMax", "a(st)", "io.max"),
+    plain("KillSignal", "i"),
+    limit("MemoryHigh", "t", "memory.high"),
+    limit("MemoryMax", "t", "memory.max"),
+    limit("MemorySwapMax", "t", "memory.swap.max"),
+    limit("MemoryZSwapMax", "t", "memory.zswap.max"),
+    limit("OOMPolicy", "s", "memory.oom.group"),
+    plain("RuntimeMaxUSec", "t"),
+    plain("SendSIGHUP", "b"),
+    limit("TasksMax", "t", "pids.max"),
+    plain("TimeoutStopUSec", "t"),
+];
+
+/// Adds the properties that the annotations set to those of the runtime.
+///
+/// # Errors
+/// The first annotation that is not a property, or one that an annotation may not set.
+pub fn annotate(
+    properties: &mut Vec<Property>,
+    annotations: &BTreeMap<String, String>,
+    writes: &[Write],
+) -> Result<()> {
+    let own = properties.clone();
+    for (key, text) in annotations {
+        let Some(name) = key.strip_prefix(UNIT_PROPERTY) else {
+            continue;
+        };
+        let error = |message: String| Error::config(format_args!("annotations[{key:?}]"), message);
+        let name = name_on_the_bus(name).map_err(error)?;
+        let refused = |why: &str, remedy: String| {
+            error(format!("{name} cannot be set by an annotation: {why}")).hint(remedy)
+        };
+        // What the runtime has set anyway: containerd asks for Delegate.
+        let same = |value: Variant| own.contains(&Property::new(&name, value));
+        let Some(allowed) = ALLOWED.iter().find(|allowed| allowed.name == name) else {
+            if parse(text).is_ok_and(same) {
+                continue;
+            }
+            let (why, remedy) = reason(&name);
+            return Err(refused(why, remedy));
+        };
+        let value = value(key, text, allowed.signature).map_err(error)?;
+        let set = |write: &&Write| allowed.file == Some(write.file.as_str());
+        match writes.iter().find(set) {
+            Some(_) if same(value.clone()) => {}
+            Some(write) => {
+                let why = format!("{} sets it", write.field);
+                return Err(refused(&why, "remove one of the two".to_owned()));
+            }
+            None => replace(properties, Property::new(&name, value)),
+        }
+    }
+    Ok(())
+}
+
+/// The bus knows times in microseconds only: `FooSec` is `FooUSec` there.
+fn name_on_the_bus(name: &str) -> std::result::Result<String, String> {
+    if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(format!("{name:?} is not the name of a property"));
+    }
+    Ok(match in_seconds(name) {
+        Some(stem) => format!("{stem}USec"),
+        None => name.to_owned(),
+    })
+}
+
+fn in_seconds(name: &str) -> Option<&str> {
+    name.strip_suffix("Sec").filter(|stem| !stem.ends_with('U'))
+}
+
+/// A value in GVariant text; where the text does not say its type, it is that of the property.
+fn value(key: &str, text: &str, signature: &str) -> std::result::Result<Variant, String> {
+    if in_seconds(key).is_none() {
+        return parse_as(text, signature).map_err(|error| format!("{text:?}: {error}"));
+    }
+    let value = parse(text).map_err(|error| format!("{text:?}: {error}"))?;
+    let time = microseconds(&value);
+    time.map(Variant::U64)
+        .ok_or_else(|| format!("{text:?} is not a number of seconds"))
+}
+
+fn microseconds(value: &Variant) -> Option<u64> {
+    let seconds: i128 = match value {
+        Variant::Byte(seconds) => (*seconds).into(),
+        Variant::I16(seconds) => (*seconds).into(),
+        Variant::U16(seconds) => (*seconds).into(),
+        Variant::I32(seconds) => (*seconds).into(),
+        Variant::U32(seconds) => (*seconds).into(),
+        Variant::I64(seconds) => (*seconds).into(),
+        Variant::U64(seconds) => (*seconds).into(),
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "in range"
+        )]
+        Variant::F64(seconds) => {
+            let time = seconds * 1e6;
+            return (0.0..1.8e19).contains(&time).then_some(time as u64);
+        }
+        _ => return None,
+    };
+    u64::try_from(seconds * 1_000_000).ok()
+}
+
+/// Why a property is not in the list, and what there is instead. Source: systemd.unit(5),
+/// systemd.kill(5), systemd.resource-control(5).
+fn reason(name: &str) -> (&'static str, String) {
+    const OWN: &str = "the runtime sets it";
+    const REMOVE: &str = "remove the annotation";
+    let (why, remedy) = match name {
+        "Slice" => (OWN, "linux.cgroupsPath has the slice, as SLICE:PREFIX:NAME"),
+        "Delegate" | "DelegateControllers" | "DelegateSubgroup" => (
+            OWN,
+            "the annotation run.oci.systemd.subgroup names a cgroup in the unit's",
+        ),
+        "DevicePolicy" | "DeviceAllow" => (OWN, "see linux.resources.devices"),
+        name if name.ends_with("Accounting") => (OWN, REMOVE),
+        "PIDs" | "PIDFDs" => ("it would move processes of the host", REMOVE),
+        name if name.ends_with("Action") => ("it acts on the whole host", REMOVE),
+        "FinalKillSignal" | "KillMode" | "RestartKillSignal" | "SendSIGKILL" => {
+            ("the container could outlive its unit", REMOVE)
+        }
+        name if DEPENDENCIES.contains(&name) => (
+            "it can start, stop or delay units of the host",
+            "the other unit can name the container's scope in its own file",
+        ),
+        name if SHARES.iter().any(|part| name.ends_with(part)) => (
+            "it takes from other units",
+            "linux.resources has cpu.shares, blockIO.weight, memory.reservation and unified",
+        ),
+        _ => {
+            let names: Vec<_> = ALLOWED.iter().map(|allowed| allowed.name).collect();
+            let why = "it is not known to concern the container alone";
+            return (why, format!("these can: {}", names.join(", ")));
+        }
+    };
+    (why, remedy.to_owned())
+}
+
+/// All but `After`, and what they are called seen from the other unit.
+const DEPENDENCIES: &[&str] = &[
+    "Before",
+    "BindsTo",
+    "BoundBy",
+    "ConflictedBy",
+    "Conflicts",
+    "ConsistsOf",
+    "JoinsNamespaceOf",
+    "OnFailure",
+    "OnSuccess",
+    "PartOf",
+    "PropagatesReloadTo",
+    "PropagatesStopTo",
+    "ReloadPropagatedFrom",
+    "RequiredBy",
+    "Requires",
+    "RequiresMountsFor",
+    "Requisite",
+    "RequisiteOf",
+    "StopPropagatedFrom",
+    "TriggeredBy",
+    "Triggers",
+    "UpheldBy",
+    "Upholds",
+    "WantedBy",
+    "Wants",
+    "WantsMountsFor",
+];
+
+/// How the properties end that decide who has how much of what is scarce.
+const SHARES: &[&str] = &["Weight", "Shares", "MemoryLow", "MemoryMin", "Preference"];
