@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, statfs};
+use nix::errno::Errno;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, Statfs, statfs};
 use nix::sys::statvfs::FsFlags;
 
 use crate::config::Labels;
@@ -69,11 +70,11 @@ impl Host {
             kernel: kernel()?,
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
-            in_user_namespace: process::in_user_namespace(),
+            in_user_namespace: in_user_namespace()?,
             last_capability: process::last_capability(),
             cgroup: None,
-            apparmor: labels.apparmor && apparmor(),
-            selinux: labels.selinux && selinux(),
+            apparmor: labels.apparmor && apparmor()?,
+            selinux: labels.selinux && selinux()?,
             arch: arch()?,
         })
     }
@@ -113,15 +114,36 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, rest[..end].parse().ok()?))
 }
 
+/// Whether the runtime is in a user namespace other than the initial one.
+///
+/// # Errors
+/// /proc is missing or cannot be read.
+pub fn in_user_namespace() -> Result<bool> {
+    process::in_user_namespace()
+        .map_err(|fail| Error::sys("/proc/self/ns/user", fail.op, fail.errno).kind(Kind::Host))
+}
+
+/// What is mounted at `path`; `None` if there is no such path.
+fn file_system(path: &str) -> Result<Option<Statfs>> {
+    match statfs(path) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        found => found
+            .map(Some)
+            .map_err(|errno| Error::sys(path, "statfs", errno).kind(Kind::Host)),
+    }
+}
+
 /// The one cgroup2 mount, alone or beside those of cgroup v1.
 fn cgroup() -> Result<Option<CgroupHost>> {
-    let is_cgroup2 = |path: &&str| {
-        statfs(*path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
-    };
-    let Some(mount) = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .into_iter()
-        .find(is_cgroup2)
-    else {
+    let mut mount = None;
+    for path in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        let found = file_system(path)?;
+        if found.is_some_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+            mount = Some(path);
+            break;
+        }
+    }
+    let Some(mount) = mount else {
         return Ok(None);
     };
     let controllers = read(&format!("{mount}/cgroup.controllers"))?;
@@ -139,15 +161,21 @@ fn own_cgroup(text: &str) -> &str {
         .unwrap_or("/")
 }
 
-fn apparmor() -> bool {
-    read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+/// A kernel without the module has no such file; a file that cannot be read does not mean that the
+/// container may go without its profile.
+fn apparmor() -> Result<bool> {
+    match read("/sys/module/apparmor/parameters/enabled") {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
+        read => read.map(|text| text.starts_with('Y')),
+    }
 }
 
 /// A read-only selinuxfs is the one of somebody else's container: SELinux is then not ours to use.
-fn selinux() -> bool {
-    statfs("/sys/fs/selinux").is_ok_and(|found| {
+fn selinux() -> Result<bool> {
+    let found = file_system("/sys/fs/selinux")?;
+    Ok(found.is_some_and(|found| {
         found.filesystem_type() == SELINUXFS && !found.flags().contains(FsFlags::ST_RDONLY)
-    })
+    }))
 }
 
 fn arch() -> Result<Arch> {

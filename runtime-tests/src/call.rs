@@ -111,6 +111,17 @@ impl Call {
         self
     }
 
+    /// Denies it to open `file`, by its path or by its name below a directory's descriptor. The case
+    /// needs strace.
+    #[must_use]
+    pub fn denied(self, file: &Path, error: &str) -> Self {
+        let inject = format!("inject=openat:error={error}");
+        let strace = ["strace", "-qq", "-o", "/dev/null", "-e", &inject].map(OsStr::new);
+        let name = file.file_name().expect("a file has a name");
+        let paths = [OsStr::new("-P"), file.as_os_str(), OsStr::new("-P"), name];
+        self.prefix(strace.into_iter().chain(paths))
+    }
+
     /// What the program reads from standard input; nothing without this call.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {

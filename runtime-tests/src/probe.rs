@@ -11,6 +11,7 @@ pub fn main(args: &[String]) -> ExitCode {
         ["syscall", number] => system_call(number),
         ["notify", message] => notify(message),
         ["first-thread-ends"] => first_thread_ends(),
+        ["nest-cgroups", count, length] => nest_cgroups(count, length),
         ["keyring", "session"] => {
             println!("{}", session_keyring());
             ExitCode::SUCCESS
@@ -45,6 +46,28 @@ fn notify(message: &str) -> ExitCode {
     let path = std::env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET is set");
     let socket = std::os::unix::net::UnixDatagram::unbound().expect("socket");
     socket.send_to(message.as_bytes(), path).expect("send");
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Makes cgroups below its own, each in the one before, moves a child into the last and stays.
+fn nest_cgroups(count: &str, length: &str) -> ExitCode {
+    let number = |text: &str| text.parse().expect("a number");
+    let name = "n".repeat(number(length));
+    std::env::set_current_dir("/sys/fs/cgroup").expect("the own cgroup");
+    for _ in 0..number(count) {
+        std::fs::create_dir(&name).expect("a cgroup");
+        std::env::set_current_dir(&name).expect("the cgroup");
+    }
+    let mut child = std::process::Command::new("/bin/sleep")
+        .arg("1000")
+        .spawn()
+        .expect("a child");
+    std::fs::write("cgroup.procs", child.id().to_string()).expect("move the child");
+    println!("ready");
+    child.wait().expect("the end of the child");
+    println!("the child has ended");
     loop {
         std::thread::park();
     }

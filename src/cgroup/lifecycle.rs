@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Cgroup, file, tree};
+use super::{Cgroup, file};
 use crate::error::{Error, Result};
-use crate::sys::{self, Fail, Sys};
+use crate::sys::{self, Fail, Sys, path as syspath, tree};
 
 /// How long the kernel may take to freeze, thaw or let go of a cgroup. A process in
 /// uninterruptible sleep can take any time, and a verb must end.
@@ -20,51 +20,39 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Cgroup {
     /// Stops every process, and returns when all have stopped. On failure the cgroup is thawed.
     pub fn freeze(&self) -> Result<()> {
-        self.set_freezer("1")?;
-        if self.wait_frozen(Instant::now() + PATIENCE)? {
-            return Ok(());
+        let frozen = self
+            .set_freezer("1")
+            .and_then(|()| self.wait_frozen(Instant::now() + PATIENCE));
+        let Err(error) = frozen else { return Ok(()) };
+        match self.set_freezer("0") {
+            Ok(()) => Err(error.hint("the cgroup is thawed again")),
+            Err(left) => Err(error.hint(format!("and the cgroup stays frozen: {left}"))),
         }
-        self.set_freezer("0")?;
-        Err(Error::sys(
-            format!("{}: cgroup.events", self.path.display()),
-            "freeze",
-            Errno::ETIMEDOUT,
-        )
-        .hint("a process is in uninterruptible sleep; the cgroup is thawed again"))
     }
 
     /// Waits for this cgroup and for each below it: where a cgroup has processes of its own, the
-    /// kernel calls it frozen when those are, whatever those below it do.
-    fn wait_frozen(&self, deadline: Instant) -> Result<bool> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if !self.wait_for("frozen", true, left)? {
-            // A cgroup that somebody removes has nothing left to freeze.
-            return Ok(!self.path.exists());
-        }
-        let children = tree::children(&self.path)
-            .map_err(|errno| self.failed("", Fail::new("readdir", errno)))?;
-        for child in children {
-            if let Some(child) = Self::open(&child)?
-                && !child.wait_frozen(deadline)?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// kernel calls it frozen when those are, whatever those below it do. One that is removed
+    /// meanwhile has nothing left to freeze.
+    fn wait_frozen(&self, deadline: Instant) -> Result<()> {
+        let wait = |dir: BorrowedFd| match wait_for(dir, "frozen", true, deadline)? {
+            true => Ok(()),
+            false => Err(Fail::new("freeze", Errno::ETIMEDOUT)),
+        };
+        wait(self.fd())
+            .and_then(|()| tree::walk(self.fd(), wait, |_, _| Ok(())))
+            .map_err(|fail| self.failed("cgroup.events", fail))
     }
 
     /// Lets the processes go on.
     pub fn thaw(&self) -> Result<()> {
         self.set_freezer("0")?;
-        if self.wait_for("frozen", false, PATIENCE)? {
+        if self.wait("frozen", false, PATIENCE)? {
             return Ok(());
         }
-        Err(Error::sys(
-            format!("{}: cgroup.events", self.path.display()),
-            "thaw",
-            Errno::ETIMEDOUT,
-        )
-        .hint("a parent of the cgroup is frozen"))
+        let late = Fail::new("thaw", Errno::ETIMEDOUT);
+        Err(self
+            .failed("cgroup.events", late)
+            .hint("a parent of the cgroup is frozen"))
     }
 
     fn set_freezer(&self, value: &str) -> Result<()> {
@@ -88,7 +76,12 @@ impl Cgroup {
     /// that the caller cannot see is 0 and left out.
     pub fn processes(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
-        collect(self.fd(), &self.path, &mut pids)
+        let mut collect = |dir: BorrowedFd| {
+            pids.extend(processes_of(dir)?);
+            Ok(())
+        };
+        collect(self.fd())
+            .and_then(|()| tree::walk(self.fd(), collect, |_, _| Ok(())))
             .map_err(|fail| self.failed("cgroup.procs", fail))?;
         pids.sort_unstable();
         pids.dedup();
@@ -111,24 +104,19 @@ impl Cgroup {
 
     /// Waits until no process is left; `false` if some are after `timeout`.
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
-        self.wait_for("populated", false, timeout)
-    }
-
-    /// Removes the cgroup at `path`, unless somebody uses it: whether it is gone.
-    pub fn remove_unused(path: &Path) -> bool {
-        tree::rmdir(path).is_ok()
+        self.wait("populated", false, timeout)
     }
 
     /// Removes the cgroup and all below it. Its processes must be dead or dying; an error names
-    /// those that are not.
+    /// those that are not. One that is removed already is no error.
     pub fn remove(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(1);
         loop {
-            match tree::remove(&self.path) {
+            match self.remove_now() {
                 Ok(()) => return Ok(()),
-                Err(Errno::EBUSY) if Instant::now() < deadline => {}
-                Err(errno) => return Err(self.not_removed(errno)),
+                Err(fail) if fail.errno == Errno::EBUSY && Instant::now() < deadline => {}
+                Err(fail) => return Err(self.not_removed(fail)),
             }
             // Dying processes are waited for. Without any, the kernel is about to be done.
             if self.event("populated")? {
@@ -140,8 +128,38 @@ impl Cgroup {
         }
     }
 
-    fn not_removed(&self, errno: Errno) -> Error {
-        let error = self.failed("", Fail::new("rmdir", errno));
+    /// Removes the cgroup and all below it if no process is in them: whether that worked.
+    ///
+    /// # Errors
+    /// It failed for another reason than processes.
+    pub fn remove_unused(&self) -> Result<bool> {
+        match self.remove_now() {
+            Ok(()) => Ok(true),
+            Err(fail) if fail.errno == Errno::EBUSY => Ok(false),
+            Err(fail) => Err(self.not_removed(fail)),
+        }
+    }
+
+    /// EBUSY means that processes are left or are still leaving. Another cgroup may have the name
+    /// by now.
+    fn remove_now(&self) -> Sys<()> {
+        let name = file::c_string(Path::new(self.path.file_name().unwrap_or_default()))?;
+        let parent = syspath::open_at(Some(self.fd()), c"..", libc::O_PATH, 0)?;
+        match syspath::stat_at(parent.as_fd(), &name)? {
+            Some(found) if found.inode() == syspath::stat(self.fd())?.inode() => {}
+            _ => return Ok(()),
+        }
+        match syspath::remove_dir_at(parent.as_fd(), &name) {
+            Err(fail) if fail.errno == Errno::EBUSY => {
+                tree::walk(self.fd(), |_| Ok(()), syspath::remove_dir_at)?;
+                syspath::remove_dir_at(parent.as_fd(), &name)
+            }
+            removed => removed,
+        }
+    }
+
+    fn not_removed(&self, fail: Fail) -> Error {
+        let error = self.failed("", fail);
         match self.processes() {
             Ok(pids) if !pids.is_empty() => error.hint(format!("processes are left: {pids:?}")),
             _ => error,
@@ -154,44 +172,55 @@ impl Cgroup {
             .map_err(|fail| self.failed("cgroup.events", fail))
     }
 
-    /// Waits until `key` of `cgroup.events` is `wanted`; `false` if it is not after `timeout`. A
-    /// cgroup that is gone has every flag down.
-    fn wait_for(&self, key: &str, wanted: bool, timeout: Duration) -> Result<bool> {
-        let deadline = Instant::now() + timeout;
-        let failed = |errno, op| self.failed("cgroup.events", Fail::new(op, errno));
-        let events = match file::open(self.fd(), "cgroup.events", libc::O_RDONLY) {
-            Ok(fd) => File::from(fd),
-            Err(Fail {
-                errno: Errno::ENODEV | Errno::ENOENT,
-                ..
-            }) => return Ok(!wanted),
-            Err(fail) => return Err(self.failed("cgroup.events", fail)),
-        };
-        let mut text = [0; 256];
-        loop {
-            let count = match events.read_at(&mut text, 0) {
-                Ok(count) => count,
-                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::ENODEV | Errno::ENOENT) => return Ok(!wanted),
-                    other => return Err(failed(other.unwrap_or(Errno::EIO), "read")),
-                },
-            };
-            if flag(&String::from_utf8_lossy(&text[..count]), key) == wanted {
-                return Ok(true);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            // Rounded up, so that the last millisecond does not spin.
-            let left =
-                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], left) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(failed(errno, "poll")),
-            }
+    fn wait(&self, key: &str, wanted: bool, timeout: Duration) -> Result<bool> {
+        wait_for(self.fd(), key, wanted, Instant::now() + timeout)
+            .map_err(|fail| self.failed("cgroup.events", fail))
+    }
+}
+
+/// Waits until `key` of the `cgroup.events` of `dir` is `wanted`, or the cgroup is gone; `false` if
+/// neither is so at the `deadline`.
+fn wait_for(dir: BorrowedFd, key: &str, wanted: bool, deadline: Instant) -> Sys<bool> {
+    let events = match file::open(dir, "cgroup.events", libc::O_RDONLY) {
+        Err(fail) if is_gone(fail) => return Ok(true),
+        events => File::from(events?),
+    };
+    loop {
+        match read_again(&events) {
+            Err(fail) if is_gone(fail) => return Ok(true),
+            Err(fail) => return Err(fail),
+            Ok(text) if flag(&text, key) == wanted => return Ok(true),
+            Ok(_) => {}
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // Rounded up, so that the last millisecond does not spin.
+        let left =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], left) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Fail::new("poll", errno)),
         }
     }
+}
+
+/// From the beginning, which also tells the kernel that the content is known.
+pub(super) fn read_again(file: &File) -> Sys<String> {
+    let mut text = [0; 512];
+    match file.read_at(&mut text, 0) {
+        Ok(count) => Ok(String::from_utf8_lossy(&text[..count]).into_owned()),
+        Err(error) => {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            Err(Fail::new("read", errno))
+        }
+    }
+}
+
+/// The cgroup was removed, or has no such file.
+pub(super) fn is_gone(fail: Fail) -> bool {
+    matches!(fail.errno, Errno::ENOENT | Errno::ENODEV)
 }
 
 /// A flag of the text of `cgroup.events`, which has one `key 0` or `key 1` a line.
@@ -203,40 +232,18 @@ pub(super) fn flag(text: &str, key: &str) -> bool {
 /// [`flag`] of what was read; a cgroup that is gone has every flag down.
 fn flag_unless_gone(read: Sys<String>, key: &str) -> Sys<bool> {
     match read {
-        Ok(text) => Ok(flag(&text, key)),
-        Err(Fail {
-            errno: Errno::ENODEV | Errno::ENOENT,
-            ..
-        }) => Ok(false),
-        Err(fail) => Err(fail),
+        Err(fail) if is_gone(fail) => Ok(false),
+        read => Ok(flag(&read?, key)),
     }
 }
 
-fn collect(dir: BorrowedFd, path: &Path, pids: &mut Vec<i32>) -> Sys<()> {
-    match file::read(dir, "cgroup.procs") {
-        Ok(text) => {
-            pids.extend(
-                text.lines()
-                    .filter_map(|line| line.parse().ok())
-                    .filter(|pid: &i32| *pid != 0),
-            );
-        }
+/// The processes of one cgroup; none if it is gone.
+fn processes_of(dir: BorrowedFd) -> Sys<Vec<i32>> {
+    let text = match file::read(dir, "cgroup.procs") {
         // The processes of a threaded cgroup are listed by the domain above it.
-        Err(Fail {
-            errno: Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT,
-            ..
-        }) => {}
-        Err(fail) => return Err(fail),
-    }
-    for child in tree::children(path).map_err(|errno| Fail::new("readdir", errno))? {
-        match file::open_dir(&child) {
-            Ok(dir) => collect(dir.as_fd(), &child, pids)?,
-            Err(Fail {
-                errno: Errno::ENOENT,
-                ..
-            }) => {}
-            Err(fail) => return Err(fail),
-        }
-    }
-    Ok(())
+        Err(fail) if fail.errno == Errno::EOPNOTSUPP || is_gone(fail) => return Ok(Vec::new()),
+        text => text?,
+    };
+    let pids = text.lines().filter_map(|line| line.parse().ok());
+    Ok(pids.filter(|pid: &i32| *pid != 0).collect())
 }

@@ -30,11 +30,20 @@ pub use watch::{Event, Watch};
 
 /// The cgroup of a process as in its cgroup2 line of /proc/PID/cgroup; `None` if it is gone.
 /// cgroups(7).
-pub fn of_process(pid: i32) -> Option<String> {
-    let text = crate::sys::file::read_text(format!("/proc/{pid}/cgroup").as_ref()).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .map(str::to_owned)
+///
+/// # Errors
+/// The file cannot be read: ENAMETOOLONG where the path is longer than PATH_MAX, among others.
+pub fn of_process(pid: i32) -> Result<Option<String>> {
+    let file = format!("/proc/{pid}/cgroup");
+    match crate::sys::file::read_text(file.as_ref()) {
+        Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => Ok(None),
+        Err(fail) => Err(Error::sys(file, fail.op, fail.errno)),
+        Ok(text) => {
+            let mut lines = text.lines();
+            let path = lines.find_map(|line| line.strip_prefix("0::"));
+            Ok(path.map(str::to_owned))
+        }
+    }
 }
 
 /// An open cgroup directory.
@@ -44,7 +53,9 @@ pub struct Cgroup {
     /// Absolute, with the mount of the hierarchy.
     path: PathBuf,
     /// The directories that [`Cgroup::create`] made, outermost first.
-    made: Vec<PathBuf>,
+    made: Vec<tree::Made>,
+    /// This one is among them.
+    is_new: bool,
 }
 
 impl Cgroup {
@@ -59,26 +70,18 @@ impl Cgroup {
         controllers: &[String],
         optional: &[String],
     ) -> Result<Self> {
-        let mut made = Vec::new();
-        let full = mount.join(path);
-        let result = tree::make(mount, path, controllers, optional, &mut made).and_then(|dir| {
-            let cgroup = Self {
-                dir,
-                path: full.clone(),
-                made: Vec::new(),
-            };
-            if made.last() != Some(&full) {
-                cgroup.refuse_used()?;
-            }
-            Ok(cgroup)
-        });
-        match result {
-            Ok(cgroup) => Ok(Self { made, ..cgroup }),
-            Err(error) => {
-                tree::undo(&made);
-                Err(error)
-            }
+        let tree::Cgroups { dir, made, is_new } = tree::make(mount, path, controllers, optional)?;
+        let cgroup = Self {
+            dir,
+            path: mount.join(path),
+            made,
+            is_new,
+        };
+        if !is_new && let Err(error) = cgroup.refuse_used() {
+            tree::undo(&cgroup.made);
+            return Err(error);
         }
+        Ok(cgroup)
     }
 
     /// [`Cgroup::create`] where the container can do without: `None` if the caller may not.
@@ -116,14 +119,20 @@ impl Cgroup {
         (denied == Err(Errno::EACCES)).then_some(file)
     }
 
+    /// One that this call did not make.
+    fn found(dir: OwnedFd, path: PathBuf) -> Self {
+        Self {
+            dir,
+            path,
+            made: Vec::new(),
+            is_new: false,
+        }
+    }
+
     /// Opens the cgroup at the absolute `path`; `None` if it is gone.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         match file::open_dir(path) {
-            Ok(dir) => Ok(Some(Self {
-                dir,
-                path: path.to_owned(),
-                made: Vec::new(),
-            })),
+            Ok(dir) => Ok(Some(Self::found(dir, path.to_owned()))),
             Err(Fail {
                 errno: Errno::ENOENT,
                 ..
@@ -138,7 +147,9 @@ impl Cgroup {
     /// The process is gone, or is somewhere else.
     pub fn open_unit(mount: &Path, name: &str, pid: i32) -> Result<Self> {
         let what = format!("linux.cgroupsPath: systemd unit {name}");
-        let found = of_process(pid).unwrap_or_default();
+        let found = of_process(pid)
+            .map_err(|error| error.context(&*what))?
+            .unwrap_or_default();
         // systemd puts an underscore before a name that the kernel could take for a control file.
         let last = found.rsplit('/').next().unwrap_or_default();
         if last.trim_start_matches('_') != name.trim_start_matches('_') {
@@ -158,11 +169,7 @@ impl Cgroup {
     pub fn descend(self, name: &str, pid: i32) -> Result<Self> {
         let path = self.path.join(name);
         let dir = tree::make_child(self.fd(), &path)?;
-        let child = Self {
-            dir,
-            path,
-            made: Vec::new(),
-        };
+        let child = Self::found(dir, path);
         child.add(pid)?;
         let controllers = file::read(self.fd(), "cgroup.controllers")
             .map_err(|fail| self.failed("cgroup.controllers", fail))?;
@@ -183,18 +190,14 @@ impl Cgroup {
 
     /// Takes back what [`Cgroup::create`] made: kills what runs in the cgroup and removes it, and
     /// then its parents as far as nobody else uses them by now. A cgroup that existed stays.
-    pub fn undo(self) -> Result<()> {
-        if self.is_new() {
+    pub fn undo(mut self) -> Result<()> {
+        if self.is_new {
             self.kill()?;
             self.remove()?;
+            self.made.pop();
         }
         tree::undo(&self.made);
         Ok(())
-    }
-
-    /// [`Cgroup::create`] made the directory itself and not only opened it.
-    fn is_new(&self) -> bool {
-        self.made.last() == Some(&self.path)
     }
 
     /// A leftover with processes is another container's, and in a frozen one init would never run.
@@ -296,7 +299,7 @@ impl Cgroup {
                 error.hint(refused.log)
             }
         })?;
-        let old = if self.is_new() {
+        let old = if self.is_new {
             Vec::new()
         } else {
             bpf::device_programs(self.fd()).map_err(error)?
@@ -315,8 +318,14 @@ impl Cgroup {
     /// Gives the directory, and the files that the kernel names as safe, to `uid`, so that it can
     /// manage cgroups below this one but not its limits. Source: cgroup-v2.rst, "Delegation".
     pub fn delegate(&self, uid: u32) -> Result<()> {
-        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
-            .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+        const LIST: &str = "/sys/kernel/cgroup/delegate";
+        let listed = match crate::sys::file::read_text(LIST.as_ref()) {
+            // Before Linux 4.15.
+            Err(fail) if fail.errno == Errno::ENOENT => {
+                "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
+            }
+            listed => listed.map_err(|fail| Error::sys(LIST, fail.op, fail.errno))?,
+        };
         let chown = |fd: BorrowedFd| syspath::chown(fd, uid, u32::MAX);
         chown(self.fd()).map_err(|fail| self.failed("", fail))?;
         for name in listed.lines().filter(|name| !name.contains('/')) {

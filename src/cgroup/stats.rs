@@ -7,9 +7,10 @@
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 
+use super::lifecycle::is_gone;
 use super::{Cgroup, file};
 use crate::error::Result;
-use crate::sys::Fail;
+use crate::sys::{Fail, tree};
 
 impl Cgroup {
     /// The statistics of this cgroup and all below it: times in nanoseconds, sizes in bytes, and
@@ -28,15 +29,15 @@ impl Cgroup {
             }) => Ok(None),
             Err(fail) => Err(self.failed(name, fail)),
         };
-        let stats = document(&read, &self.page_sizes())?;
+        let stats = document(&read, &self.page_sizes()?)?;
         // Every cgroup that is there has this file.
         Ok(read("cgroup.events")?.map(|_| stats))
     }
 
     /// The sizes of huge pages that this cgroup counts, as in `2MB`.
-    fn page_sizes(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.path).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    fn page_sizes(&self) -> Result<Vec<String>> {
+        let entries = tree::entries(self.fd()).map_err(|fail| self.failed("", fail))?;
+        let names = entries.iter().filter_map(|entry| entry.name.to_str().ok());
         let mut sizes: Vec<_> = names
             .filter_map(|name| {
                 let size = name.strip_prefix("hugetlb.")?.strip_suffix(".current")?;
@@ -44,7 +45,19 @@ impl Cgroup {
             })
             .collect();
         sizes.sort_unstable();
-        sizes
+        Ok(sizes)
+    }
+
+    /// How often the kernel has killed for memory here. cgroup-v2.rst, `memory.events`.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn memory_kills(&self) -> Result<u64> {
+        match file::read(self.fd(), "memory.events") {
+            Ok(text) => Ok(keyed(&text, "oom_kill")),
+            Err(fail) if is_gone(fail) => Ok(0),
+            Err(fail) => Err(self.failed("memory.events", fail)),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use nix::errno::Errno;
 use super::{Cgroup, file};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::{Fallback, Write};
-use crate::sys::Fail;
 
 /// Writes that took effect, and what was in the files before.
 #[derive(Debug)]
@@ -27,7 +26,10 @@ impl Cgroup {
             old: Vec::new(),
         };
         for write in writes {
-            let old = self.old_value(write);
+            let old = match self.old_value(write) {
+                Ok(old) => old,
+                Err(error) => return Err(applied.take_back(error)),
+            };
             if let Err(error) = self.write(write) {
                 return Err(applied.take_back(error));
             }
@@ -38,19 +40,28 @@ impl Cgroup {
 
     /// The file that `write` changes, and the value that undoes it; `None` where there is nothing
     /// to undo, as in a file that only takes commands.
-    fn old_value(&self, write: &Write) -> Option<(String, String)> {
-        let (name, value, text) = match (file::read(self.fd(), &write.file), &write.fallback) {
-            (Ok(text), _) => (&write.file, &write.value, text),
-            (
-                Err(Fail {
-                    errno: Errno::ENOENT,
-                    ..
-                }),
-                Fallback::IfAbsent { file, value },
-            ) => (file, value, file::read(self.fd(), file).ok()?),
-            _ => return None,
+    ///
+    /// # Errors
+    /// The value cannot be read, so that the write could not be undone.
+    fn old_value(&self, write: &Write) -> Result<Option<(String, String)>> {
+        if let Some(text) = self.read_value(&write.file)? {
+            let old = undo(&write.file, &write.value, &text);
+            return Ok(Some((write.file.clone(), old)));
+        }
+        let Fallback::IfAbsent { file, value } = &write.fallback else {
+            return Ok(None);
         };
-        Some((name.clone(), undo(name, value, &text)))
+        let text = self.read_value(file)?;
+        Ok(text.map(|text| (file.clone(), undo(file, value, &text))))
+    }
+
+    /// `None` for a file that is missing, or that has nothing to read: EINVAL then.
+    fn read_value(&self, name: &str) -> Result<Option<String>> {
+        match file::read(self.fd(), name) {
+            Ok(text) => Ok(Some(text)),
+            Err(fail) if [Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
+            Err(fail) => Err(self.failed(name, fail)),
+        }
     }
 }
 

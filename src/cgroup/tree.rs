@@ -1,8 +1,8 @@
 //! Directories of the hierarchy: made from the top, removed from the bottom.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
@@ -11,59 +11,107 @@ use super::file;
 use crate::error::{Error, Kind, Result};
 use crate::sys::{Fail, Sys, path as syspath};
 
-/// Makes each missing component of `path` below `mount`, records it in `made`, and returns the
-/// last one, open. Each parent gives the controllers to its children.
+const MODE: Mode = Mode::from_bits_truncate(0o755);
+
+/// What [`make`] has made or found.
+pub(super) struct Cgroups {
+    /// The last one, open.
+    pub dir: OwnedFd,
+    /// Those that were missing, outermost first.
+    pub made: Vec<Made>,
+    /// The last one is among them.
+    pub is_new: bool,
+}
+
+/// Makes each missing component of `path` below `mount`. Each parent gives the controllers to its
+/// children. After an error nothing that was made is left.
 pub(super) fn make(
     mount: &Path,
     path: &Path,
     controllers: &[String],
     optional: &[String],
-    made: &mut Vec<PathBuf>,
-) -> Result<OwnedFd> {
+) -> Result<Cgroups> {
+    let mut made = Vec::new();
+    match make_each(mount, path, controllers, optional, &mut made) {
+        Ok((dir, is_new)) => Ok(Cgroups { dir, made, is_new }),
+        Err(error) => {
+            undo(&made);
+            Err(error)
+        }
+    }
+}
+
+fn make_each(
+    mount: &Path,
+    path: &Path,
+    controllers: &[String],
+    optional: &[String],
+    made: &mut Vec<Made>,
+) -> Result<(OwnedFd, bool)> {
     let mut at = mount.to_owned();
     let mut dir = file::open_dir(mount).map_err(|fail| failed(&at, fail))?;
+    let mut is_new = false;
     for name in path {
         give(dir.as_fd(), &at, controllers, optional)?;
         at.push(name);
-        dir = step(dir.as_fd(), name, &at, made).map_err(|fail| failed(&at, fail))?;
+        let at_this = |fail| failed(&at, fail);
+        let name = file::c_string(Path::new(name)).map_err(at_this)?;
+        is_new = make_one(dir.as_fd(), &name).map_err(at_this)?;
+        let parent = dir;
+        if is_new {
+            let opened = open_new(parent.as_fd(), &name);
+            made.push(Made { parent, name });
+            dir = opened.map_err(at_this)?;
+        } else {
+            dir = open(parent.as_fd(), &name).map_err(at_this)?;
+        }
     }
-    Ok(dir)
+    Ok((dir, is_new))
 }
 
 /// Makes sure that the existing cgroup `path` below `mount` has `controllers`.
 pub fn enable(mount: &Path, path: &Path, controllers: &[String]) -> Result<()> {
     let mut at = mount.to_owned();
+    let mut dir = file::open_dir(mount).map_err(|fail| failed(&at, fail))?;
     for name in path {
-        let dir = file::open_dir(&at).map_err(|fail| failed(&at, fail))?;
         give(dir.as_fd(), &at, controllers, &[])?;
         at.push(name);
+        dir = file::c_string(Path::new(name))
+            .and_then(|name| open(dir.as_fd(), &name))
+            .map_err(|fail| failed(&at, fail))?;
     }
     Ok(())
 }
 
 /// Makes or finds the cgroup `path` in `parent`.
 pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
-    let name = path.file_name().unwrap_or_default();
-    step(parent, name, path, &mut Vec::new()).map_err(|fail| failed(path, fail))
+    let make = || {
+        let name = file::c_string(Path::new(path.file_name().unwrap_or_default()))?;
+        match make_one(parent, &name)? {
+            true => open_new(parent, &name),
+            false => open(parent, &name),
+        }
+    };
+    make().map_err(|fail| failed(path, fail))
 }
 
-/// Makes or finds one directory and opens it.
-fn step(parent: BorrowedFd, name: &OsStr, at: &Path, made: &mut Vec<PathBuf>) -> Sys<OwnedFd> {
-    let c_name = file::c_string(Path::new(name))?;
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    match syspath::mkdir_at(parent, &c_name, 0o755) {
-        Ok(()) => made.push(at.to_owned()),
-        Err(Fail {
-            errno: Errno::EEXIST,
-            ..
-        }) => {
-            return syspath::open_at(Some(parent), &c_name, flags, 0);
-        }
-        Err(fail) => return Err(fail),
+/// Whether the directory was missing.
+fn make_one(parent: BorrowedFd, name: &CStr) -> Sys<bool> {
+    match syspath::mkdir_at(parent, name, MODE.bits()) {
+        Err(fail) if fail.errno == Errno::EEXIST => Ok(false),
+        made => made.map(|()| true),
     }
-    let dir = syspath::open_at(Some(parent), &c_name, flags, 0)?;
-    // The caller's umask must not decide whether the container can see its own cgroup.
-    fchmod(&dir, Mode::from_bits_truncate(0o755)).map_err(|errno| Fail::new("fchmod", errno))?;
+}
+
+fn open(parent: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    syspath::open_at(Some(parent), name, flags, 0)
+}
+
+/// The caller's umask must not decide whether the container can see its own cgroup.
+fn open_new(parent: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    let dir = open(parent, name)?;
+    fchmod(&dir, MODE).map_err(|errno| Fail::new("fchmod", errno))?;
     Ok(dir)
 }
 
@@ -126,53 +174,25 @@ fn not_given(at: &Path, name: &str, fail: Fail) -> Error {
     }
 }
 
+/// A directory that was made: its name, in the directory that it was made in.
+#[derive(Debug)]
+pub(super) struct Made {
+    parent: OwnedFd,
+    name: CString,
+}
+
+impl Made {
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &CStr {
+        &self.name
+    }
+}
+
 /// Removes the directories, innermost first; one that is in use stays, and so do its parents.
-pub(super) fn undo(made: &[PathBuf]) {
-    for dir in made.iter().rev() {
-        if rmdir(dir).is_err() {
+pub(super) fn undo(made: &[Made]) {
+    for one in made.iter().rev() {
+        if syspath::remove_dir_at(one.parent.as_fd(), &one.name).is_err() {
             return;
         }
     }
-}
-
-/// Removes a directory and all below it. A missing one is no error. EBUSY means that processes are
-/// left or are still leaving.
-pub(super) fn remove(dir: &Path) -> std::result::Result<(), Errno> {
-    match rmdir(dir) {
-        Err(Errno::EBUSY) => {}
-        done => return done,
-    }
-    for child in children(dir)? {
-        remove(&child)?;
-    }
-    rmdir(dir)
-}
-
-/// Removes one directory; a missing one is no error.
-pub(super) fn rmdir(dir: &Path) -> std::result::Result<(), Errno> {
-    match std::fs::remove_dir(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(errno(&error)),
-        _ => Ok(()),
-    }
-}
-
-/// The cgroups directly below `dir`; none if it is gone.
-pub(super) fn children(dir: &Path) -> std::result::Result<Vec<PathBuf>, Errno> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(errno(&error)),
-    };
-    let mut children = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| errno(&error))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            children.push(entry.path());
-        }
-    }
-    Ok(children)
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }

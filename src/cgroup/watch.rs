@@ -2,15 +2,15 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Cgroup, file, lifecycle, stats};
+use super::lifecycle::{flag, is_gone, read_again};
+use super::{Cgroup, file, stats};
 use crate::error::Result;
-use crate::sys::{Fail, Sys};
+use crate::sys::Fail;
 
 /// What a [`Watch`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,15 +86,15 @@ impl Watch<'_> {
     }
 
     fn is_populated(&self) -> Result<bool> {
-        match read(&self.life) {
-            Ok(text) => Ok(lifecycle::flag(&text, "populated")),
+        match read_again(&self.life) {
+            Ok(text) => Ok(flag(&text, "populated")),
             Err(fail) if is_gone(fail) => Ok(false),
             Err(fail) => Err(self.cgroup.failed("cgroup.events", fail)),
         }
     }
 
     fn count_kills(&self) -> Result<u64> {
-        match self.memory.as_ref().map(read) {
+        match self.memory.as_ref().map(read_again) {
             Some(Ok(text)) => Ok(stats::keyed(&text, "oom_kill")),
             None => Ok(0),
             Some(Err(fail)) if is_gone(fail) => Ok(0),
@@ -116,21 +116,4 @@ impl Watch<'_> {
             Err(errno) => Err(self.cgroup.failed("", Fail::new("poll", errno))),
         }
     }
-}
-
-/// From the beginning, which also tells the kernel that the content is known.
-fn read(file: &File) -> Sys<String> {
-    let mut text = [0; 512];
-    match file.read_at(&mut text, 0) {
-        Ok(count) => Ok(String::from_utf8_lossy(&text[..count]).into_owned()),
-        Err(error) => {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-            Err(Fail::new("read", errno))
-        }
-    }
-}
-
-/// The cgroup was removed, or has no such file.
-fn is_gone(fail: Fail) -> bool {
-    matches!(fail.errno, Errno::ENOENT | Errno::ENODEV)
 }

@@ -173,7 +173,8 @@ fn make(
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
     let hooks = || {
         words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
-        Ok(words::state_text_inside(state, Status::Creating))
+        words::state_text_inside(state, Status::Creating)
+            .map_err(|fail| Error::sys(format!("/proc/{}/status", state.pid), fail.op, fail.errno))
     };
     let mut prepared = Some(state.prepare(&dir)?);
     if may_be_told(request)?

@@ -45,9 +45,9 @@ pub struct Executed {
 /// The container is gone, or the step that failed, by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
-    let cgroups = cgroups(request)?;
+    let places = Places::find(request)?;
     attend::apply(request.plan, Phase::Prepare, process::own_pid())?;
-    let (connection, spawned, placed) = spawn(request, &cgroups)?;
+    let (connection, spawned, placed) = spawn(request, &places)?;
     let result = match (placed, unit(request)) {
         (false, Some((unit, below))) => {
             systemd::attach(unit.manager(), &unit.name, below, spawned.pid)
@@ -119,34 +119,47 @@ fn set_up(
     Ok(ready.terminal)
 }
 
-/// Where the process may be put, best first: the container's cgroup, and the one that its init
-/// process is in, which may have moved below.
-fn cgroups(request: &ExecRequest) -> Result<Vec<Cgroup>> {
-    let Some(cgroup) = &request.state.cgroup else {
-        return Ok(Vec::new());
-    };
-    let own = cgroup.dir();
-    let mut paths = vec![match request.cgroup {
-        Some(below) => below_container(&own, below)?,
-        None => own,
-    }];
-    if request.cgroup.is_none()
-        && let Some(path) = cgroup::of_process(request.state.pid)
-    {
-        paths.push(cgroup.mount.join(path.trim_start_matches('/')));
+/// Where the process may be put.
+#[derive(Default)]
+struct Places {
+    /// Best first: the container's cgroup, and the one that its init process is in, which may have
+    /// moved below.
+    cgroups: Vec<Cgroup>,
+    /// Why it is not known where init is. The container may have hidden it below a path that is
+    /// too long, so this matters only where the first cgroup does not do.
+    unseen: Option<Error>,
+}
+
+impl Places {
+    fn find(request: &ExecRequest) -> Result<Self> {
+        let Some(cgroup) = &request.state.cgroup else {
+            return Ok(Self::default());
+        };
+        let own = cgroup.dir();
+        let mut unseen = None;
+        let mut paths = match request.cgroup {
+            Some(below) => vec![below_container(&own, below)?],
+            None => vec![own],
+        };
+        if request.cgroup.is_none() {
+            match cgroup::of_process(request.state.pid) {
+                Ok(path) => {
+                    paths.extend(path.map(|path| cgroup.mount.join(path.trim_start_matches('/'))))
+                }
+                Err(error) => unseen = Some(error),
+            }
+        }
+        paths.dedup();
+        let mut cgroups = Vec::new();
+        for path in paths {
+            cgroups.extend(Cgroup::open(&path)?);
+        }
+        if cgroups.is_empty() && request.cgroup.is_some() {
+            let message = "--cgroup: no such cgroup in the container";
+            return Err(Error::new(Kind::Usage, message));
+        }
+        Ok(Self { cgroups, unseen })
     }
-    paths.dedup();
-    let mut opened = Vec::new();
-    for path in paths {
-        opened.extend(Cgroup::open(&path)?);
-    }
-    if opened.is_empty() && request.cgroup.is_some() {
-        return Err(Error::new(
-            Kind::Usage,
-            "--cgroup: no such cgroup in the container",
-        ));
-    }
-    Ok(opened)
 }
 
 /// The container's limits hold below its cgroup only.
@@ -177,10 +190,14 @@ fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
 }
 
 /// The process, the connection to it, and whether it is in the container's cgroup.
-fn spawn(request: &ExecRequest, cgroups: &[Cgroup]) -> Result<(OwnedFd, Spawned, bool)> {
+fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, bool)> {
     // Nothing of the runtime may be looked at from inside while the process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
-    let mut places: Vec<_> = cgroups.iter().map(|cgroup| Some(cgroup.fd())).collect();
+    let mut places: Vec<_> = found
+        .cgroups
+        .iter()
+        .map(|cgroup| Some(cgroup.fd()))
+        .collect();
     if places.is_empty() || unit(request).is_some() {
         places.push(None);
     }
@@ -213,7 +230,11 @@ fn spawn(request: &ExecRequest, cgroups: &[Cgroup]) -> Result<(OwnedFd, Spawned,
         }
     }
     let (position, fail) = last.unwrap_or((None, crate::sys::Fail::new("clone3", Errno::EINVAL)));
-    Err(clone_error(request.plan, position, fail).context("exec"))
+    let error = clone_error(request.plan, position, fail).context("exec");
+    Err(match &found.unseen {
+        Some(unseen) => error.hint(format!("the cgroup of init is not known: {unseen}")),
+        None => error,
+    })
 }
 
 fn inherited(request: &ExecRequest, runtime: OwnedFd) -> Result<Inherited> {

@@ -70,7 +70,10 @@ pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Resul
 /// of the two it was is seen from the status.
 fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
     match (fail.errno, state.status(dir)) {
-        (Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE | Errno::ENOENT, status) => {
+        (
+            Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE | Errno::ENOENT | Errno::ESRCH,
+            status,
+        ) => {
             // A container that still is created runs the hooks of the other start.
             let started = Error::new(Kind::Status, ALREADY_RUNNING);
             match status.map(check_startable) {
@@ -98,7 +101,7 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
 /// The word to execute, with what the next hooks read.
 fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
     let text = match state.later.start_container_hooks {
-        true => words::state_text_inside(state, Status::Created),
+        true => words::state_text_inside(state, Status::Created)?,
         false => Vec::new(),
     };
     sync::send_go(connection.as_fd(), &text)

@@ -79,11 +79,8 @@ impl Undo {
             };
         }
         let error = Error::new(Kind::Setup, text);
-        let killed = self
-            .cgroup
-            .as_ref()
-            .is_some_and(|cgroup| oom_kills(cgroup) > 0);
-        if killed {
+        let kills = self.cgroup.as_ref().map(Cgroup::memory_kills);
+        if matches!(kills, Some(Ok(1..))) {
             return error.hint("possibly OOM-killed: raise linux.resources.memory.limit");
         }
         error
@@ -114,15 +111,6 @@ impl Drop for Undo {
     }
 }
 
-/// How often the kernel has killed for memory in a cgroup. cgroup-v2.rst, `memory.events`.
-fn oom_kills(cgroup: &Cgroup) -> u64 {
-    let events = std::fs::read_to_string(cgroup.path().join("memory.events")).unwrap_or_default();
-    let count = events
-        .lines()
-        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-    count.unwrap_or(0)
-}
-
 /// Ends a container: its processes, its cgroup, its directory.
 ///
 /// # Errors
@@ -137,13 +125,7 @@ pub fn end(dir: &Dir, state: &State) -> Result<()> {
     }
     match &state.cgroup {
         None => wait_for_init(init.as_ref())?,
-        // Most often everybody has gone by now.
-        Some(cgroup) if init.is_none() && cgroup.unit.is_none() => {
-            if !Cgroup::remove_unused(&cgroup.dir()) {
-                end_cgroup(cgroup)?;
-            }
-        }
-        Some(cgroup) => end_cgroup(cgroup)?,
+        Some(cgroup) => end_cgroup(cgroup, init.is_some())?,
     }
     if let Some(number) = state.rootfs_mount {
         host_mount::detach(&state.rootfs, number)?;
@@ -161,10 +143,14 @@ fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
 }
 
 /// Kills what is in a cgroup, waits until it is gone, and removes the cgroup.
-fn end_cgroup(place: &state::Cgroup) -> Result<()> {
+fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
     let Some(cgroup) = Cgroup::open(&place.dir())? else {
         return Ok(());
     };
+    // Most often everybody has gone by now.
+    if !init_lived && place.unit.is_none() && cgroup.remove_unused()? {
+        return Ok(());
+    }
     cgroup.kill()?;
     if !cgroup.wait_empty(PATIENCE)? {
         let message = format!("{}: killed processes do not end", cgroup.path().display());

@@ -11,7 +11,7 @@ use super::sync::Failure;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{HookMoment, Module, Phase, Plan, Planned, RootSwitch, Step};
 use crate::state::{State, Status, View};
-use crate::sys::{Fail, file};
+use crate::sys::{Fail, Sys, file};
 
 /// The sentence for a failed step.
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
@@ -200,27 +200,24 @@ pub fn state_view(state: &State, status: Status) -> View {
 }
 
 /// The state that a hook in the container's pid namespace reads.
-pub fn state_text_inside(state: &State, status: Status) -> Vec<u8> {
+///
+/// # Errors
+/// /proc does not say which pid init has there.
+pub fn state_text_inside(state: &State, status: Status) -> Sys<Vec<u8>> {
     let inside = State {
-        pid: pid_inside(state.pid),
+        pid: pid_inside(state.pid)?,
         ..state.clone()
     };
-    state_text(&inside, status)
+    Ok(state_text(&inside, status))
 }
 
 /// The pid that a process has in its own pid namespace: the last of `NSpid`. proc_pid_status(5).
-fn pid_inside(pid: i32) -> i32 {
-    let status = file::read_text(format!("/proc/{pid}/status").as_ref()).unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("NSpid:")?
-                .split_whitespace()
-                .last()?
-                .parse()
-                .ok()
-        })
-        .unwrap_or(pid)
+fn pid_inside(pid: i32) -> Sys<i32> {
+    let status = file::read_text(format!("/proc/{pid}/status").as_ref())?;
+    // A kernel without pid namespaces has no such line.
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let last = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+    Ok(last.unwrap_or(pid))
 }
 
 fn hook_error(planned: &Planned, fail: HookFail) -> Error {

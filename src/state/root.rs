@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Kind, Result};
-use crate::sys::{file, process};
+use crate::host;
+use crate::sys::file;
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`: the sticky bit tells the cleaners of that
 /// directory (XDG Base Directory Specification) to leave it alone.
@@ -34,14 +35,14 @@ impl Root {
     pub fn choose(flag: Option<&Path>) -> Result<Self> {
         match flag {
             Some(path) => Self::explicit(path),
-            None => Ok(Self::default_for(
+            None => Self::default_for(
                 geteuid().as_raw(),
                 std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
-                || {
-                    std::env::var_os("USER").is_none_or(|user| user != "root")
-                        && process::in_user_namespace()
+                || match std::env::var_os("USER") {
+                    Some(user) if user == "root" => Ok(false),
+                    _ => host::in_user_namespace(),
                 },
-            )),
+            ),
         }
     }
 
@@ -62,13 +63,20 @@ impl Root {
         })
     }
 
-    fn default_for(euid: u32, xdg: Option<PathBuf>, foreign_root: impl FnOnce() -> bool) -> Self {
-        let xdg = xdg.filter(|dir| dir.is_absolute() && (euid != 0 || foreign_root()));
-        Self {
+    fn default_for(
+        euid: u32,
+        xdg: Option<PathBuf>,
+        foreign_root: impl FnOnce() -> Result<bool>,
+    ) -> Result<Self> {
+        let xdg = match xdg.filter(|dir| dir.is_absolute()) {
+            Some(dir) if euid != 0 || foreign_root()? => Some(dir),
+            _ => None,
+        };
+        Ok(Self {
             sticky: xdg.is_some(),
             path: xdg.unwrap_or_else(|| "/run".into()).join("sampan"),
             explicit: false,
-        }
+        })
     }
 
     /// Makes the directory, and those above it, where they are missing: mode 0700.
@@ -313,7 +321,7 @@ mod tests {
             (7, None, false, "/run/sampan"),
             (7, Some(PathBuf::from("relative")), false, "/run/sampan"),
         ] {
-            let root = Root::default_for(euid, dir, || foreign);
+            let root = Root::default_for(euid, dir, || Ok(foreign)).unwrap();
             assert_eq!(root.path, Path::new(expected));
             assert_eq!(root.sticky, expected != "/run/sampan");
         }
@@ -322,7 +330,7 @@ mod tests {
     #[test]
     fn a_root_below_xdg_runtime_dir_is_sticky() {
         let above = std::env::temp_dir().join(format!("sampan-sticky-{}", std::process::id()));
-        let root = Root::default_for(7, Some(above.join("run")), || false);
+        let root = Root::default_for(7, Some(above.join("run")), || Ok(false)).unwrap();
         root.make().unwrap();
         root.make().unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;

@@ -17,6 +17,7 @@ pub mod relro;
 pub mod seccomp;
 pub mod socket;
 pub mod terminal;
+pub mod tree;
 // With other panics or another C library std has its unwinder.
 #[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
 mod unwind;

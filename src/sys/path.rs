@@ -283,6 +283,17 @@ pub fn unlink_at(dir: Option<BorrowedFd>, name: &CStr) -> Sys<()> {
     check("unlink", done).map(drop)
 }
 
+/// unlinkat(2) of a directory, which must be empty; one that is missing is no error.
+pub fn remove_dir_at(dir: BorrowedFd, name: &CStr) -> Sys<()> {
+    let (dir, flags) = (dir.as_raw_fd(), libc::AT_REMOVEDIR);
+    // SAFETY: name is NUL-terminated.
+    let done = unsafe { libc::syscall(libc::SYS_unlinkat, dir, name.as_ptr(), flags) };
+    match check("rmdir", done) {
+        Err(fail) if fail.errno != Errno::ENOENT => Err(fail),
+        _ => Ok(()),
+    }
+}
+
 /// fchownat(2) of the descriptor itself; works on O_PATH. `u32::MAX` leaves an id alone.
 pub fn chown(fd: BorrowedFd, uid: u32, gid: u32) -> Sys<()> {
     // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor.
@@ -323,23 +334,42 @@ impl Stat {
         self.mode & libc::S_IFMT == kind
     }
 
+    /// The file system and the number in it: the same file as long as a descriptor of it is open.
+    pub fn inode(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+
     /// Whether it is the character device `major`:`minor`.
     pub fn is_char(&self, major: u32, minor: u32) -> bool {
         self.is(libc::S_IFCHR) && self.rdev == (major, minor)
     }
 }
 
+impl From<libc::stat> for Stat {
+    fn from(raw: libc::stat) -> Self {
+        Self {
+            mode: raw.st_mode,
+            uid: raw.st_uid,
+            gid: raw.st_gid,
+            rdev: (libc::major(raw.st_rdev), libc::minor(raw.st_rdev)),
+            dev: raw.st_dev,
+            ino: raw.st_ino,
+        }
+    }
+}
+
 /// fstat(2); works on O_PATH.
 pub fn stat(fd: BorrowedFd) -> Sys<Stat> {
-    let raw = super::tag("fstat", nix::sys::stat::fstat(fd))?;
-    Ok(Stat {
-        mode: raw.st_mode,
-        uid: raw.st_uid,
-        gid: raw.st_gid,
-        rdev: (libc::major(raw.st_rdev), libc::minor(raw.st_rdev)),
-        dev: raw.st_dev,
-        ino: raw.st_ino,
-    })
+    super::tag("fstat", nix::sys::stat::fstat(fd)).map(Stat::from)
+}
+
+/// fstatat(2) of a name in `dir`, of a link itself; `None` if there is no such file.
+pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Sys<Option<Stat>> {
+    let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+    match nix::sys::stat::fstatat(dir, name, flags) {
+        Err(Errno::ENOENT) => Ok(None),
+        found => super::tag("fstatat", found).map(|raw| Some(Stat::from(raw))),
+    }
 }
 
 /// statx(2): the number of the mount that `fd` is in, one that is never used again where the kernel

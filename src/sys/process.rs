@@ -83,12 +83,14 @@ pub fn namespace_type(fd: BorrowedFd) -> Sys<i32> {
 }
 
 /// Whether this process is in a user namespace other than the initial one, whatever its maps are.
-/// Without /proc nothing else will work, and says so better: then this is no.
-pub fn in_user_namespace() -> bool {
+///
+/// # Errors
+/// `stat` of the namespace's file in /proc failed.
+pub fn in_user_namespace() -> Sys<bool> {
     /// The inode of the initial one, fixed since Linux 3.8 (PROC_USER_INIT_INO).
     const INITIAL: u64 = 0xEFFF_FFFD;
-    let namespace = std::fs::metadata("/proc/self/ns/user");
-    namespace.is_ok_and(|it| std::os::unix::fs::MetadataExt::ino(&it) != INITIAL)
+    let namespace = super::tag("stat", nix::sys::stat::stat(c"/proc/self/ns/user"))?;
+    Ok(namespace.st_ino != INITIAL)
 }
 
 /// The highest capability that the kernel knows. PR_CAPBSET_READ of prctl(2).

@@ -34,6 +34,7 @@ mod mounts;
 mod mounts_verb;
 mod namespaces;
 
+mod nested_cgroups;
 mod notify;
 mod own_binary;
 mod pause;
@@ -95,6 +96,7 @@ const FILES: &[&[Test]] = &[
     mounts::TESTS,
     mounts_verb::TESTS,
     namespaces::TESTS,
+    nested_cgroups::TESTS,
     notify::TESTS,
     pause::TESTS,
     podman::TESTS,

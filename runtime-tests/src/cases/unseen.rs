@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 
 use crate::call::Output;
 use crate::container::{Container, reap};
@@ -14,6 +15,7 @@ use crate::{Need, Sandbox, Test, tests};
 pub const TESTS: &[Test] = tests![
     an_unreadable_process_is_not_gone[Need::NotAPeer, Need::Program("strace")],
     an_unreadable_lock_or_cgroup_is_told[Need::NotAPeer, Need::Program("strace")],
+    an_unseen_host_is_told[Need::NotAPeer, Need::Program("strace")],
     a_created_container_that_ends_never_runs[Need::NotAPeer],
     a_process_lives_as_long_as_its_last_thread,
 ];
@@ -21,16 +23,8 @@ pub const TESTS: &[Test] = tests![
 /// Reasons for which a file that is there is not opened.
 const ERRORS: [&str; 4] = ["EMFILE", "EIO", "ENOMEM", "EACCES"];
 
-/// Calls the runtime, which is denied to open `file`: its own name, as it may be opened below a
-/// directory's descriptor, or its path.
 fn denied(t: &Sandbox, file: &Path, error: &str, words: &[&str]) -> Output {
-    let inject = format!("inject=openat:error={error}");
-    let strace = ["strace", "-qq", "-o", "/dev/null", "-e", &inject].map(Into::into);
-    let mut prefix: Vec<std::ffi::OsString> = strace.into();
-    for path in [file.as_os_str(), file.file_name().expect("a name")] {
-        prefix.extend(["-P".into(), path.into()]);
-    }
-    t.runtime().args(words).prefix(prefix).run()
+    t.runtime().args(words).denied(file, error).run()
 }
 
 /// Verbs that ask for the status, with what they would do to a container that they take for
@@ -75,6 +69,29 @@ fn an_unreadable_lock_or_cgroup_is_told(t: &Sandbox) {
             }
         }
     }
+}
+
+/// Without its cgroup a container would have no limits, without its profile no confinement.
+fn an_unseen_host_is_told(t: &Sandbox) {
+    let container = t.bundle().container();
+    let strace = [
+        "strace",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=statfs:error=EIO",
+    ];
+    let create = container.launch(t.runtime().arg("create").prefix(strace));
+    create.finish().fails_with("/sys/fs/cgroup: statfs");
+    let bundle = t
+        .bundle()
+        .set("/process/apparmorProfile", json!("unconfined"));
+    let container = bundle.container();
+    let file = Path::new("/sys/module/apparmor/parameters/enabled");
+    let create = container.launch(t.runtime().arg("create").denied(file, "EIO"));
+    create.finish().fails_with(file.to_str().expect("UTF-8"));
+    container.verb("state").fails_with("does not exist");
 }
 
 /// An init that ends lets go of its lock before it is a zombie.

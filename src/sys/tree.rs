@@ -1,0 +1,204 @@
+//! Trees of directories, walked by descriptor: neither their depth nor the length of a path in
+//! them matters, and no name in them is resolved but in the directory that it was found in.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::{Fail, Sys, path};
+
+const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+
+/// A name in a directory.
+pub struct Entry {
+    pub name: CString,
+    pub is_dir: bool,
+}
+
+/// What a directory holds, without `.` and `..`; nothing if it was removed. `dir` may be O_PATH.
+///
+/// # Errors
+/// `readdir`: open(2), getdents64(2) or fstatat(2) failed.
+pub fn entries(dir: BorrowedFd) -> Sys<Vec<Entry>> {
+    let failed = |errno| Fail::new("readdir", errno);
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut opened = match Dir::openat(dir, c".", flags, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(Vec::new()),
+        opened => opened.map_err(failed)?,
+    };
+    let mut entries = Vec::new();
+    for entry in opened.iter() {
+        let entry = match entry {
+            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(Vec::new()),
+            entry => entry.map_err(failed)?,
+        };
+        let name = entry.file_name().to_owned();
+        if name.as_c_str() == c"." || name.as_c_str() == c".." {
+            continue;
+        }
+        let is_dir = match entry.file_type() {
+            Some(kind) => kind == Type::Directory,
+            // Not every file system tells.
+            None => is_dir(dir, &name)?,
+        };
+        entries.push(Entry { name, is_dir });
+    }
+    Ok(entries)
+}
+
+fn is_dir(parent: BorrowedFd, name: &CStr) -> Sys<bool> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW;
+    match path::open_at(Some(parent), name, flags, 0) {
+        Err(fail) if fail.errno == Errno::ENOENT => Ok(false),
+        opened => Ok(path::stat(opened?.as_fd())?.is(libc::S_IFDIR)),
+    }
+}
+
+fn directories(dir: BorrowedFd) -> Sys<Vec<CString>> {
+    let below = entries(dir)?.into_iter().filter(|entry| entry.is_dir);
+    Ok(below.map(|entry| entry.name).collect())
+}
+
+/// A directory that the walk has entered.
+struct Level {
+    name: CString,
+    /// The directory that it is in, to come back to.
+    parent: (u64, u64),
+    /// What is left to enter there.
+    rest: Vec<CString>,
+}
+
+/// Walks the directories below `top`. `enter` is given each of them before, and `leave` its parent
+/// and its name after what is below it. Three descriptors are open at most. One that is removed
+/// meanwhile is passed over.
+///
+/// # Errors
+/// Those of `enter` and `leave`; open(2) or readdir(3) failed; ESTALE if a directory was moved.
+pub fn walk(
+    top: BorrowedFd,
+    mut enter: impl FnMut(BorrowedFd) -> Sys<()>,
+    mut leave: impl FnMut(BorrowedFd, &CStr) -> Sys<()>,
+) -> Sys<()> {
+    let mut levels: Vec<Level> = Vec::new();
+    let mut rest = directories(top)?;
+    // Where the walk is, if that is not `top`.
+    let mut here: Option<OwnedFd> = None;
+    loop {
+        if let Some(name) = rest.pop() {
+            let parent = here.as_ref().map_or(top, AsFd::as_fd);
+            let child = match path::open_at(Some(parent), &name, DIRECTORY, 0) {
+                Err(fail) if [Errno::ENOENT, Errno::ENODEV].contains(&fail.errno) => continue,
+                child => child?,
+            };
+            enter(child.as_fd())?;
+            let below = directories(child.as_fd())?;
+            levels.push(Level {
+                name,
+                parent: path::stat(parent)?.inode(),
+                rest: std::mem::replace(&mut rest, below),
+            });
+            here = Some(child);
+        } else if let (Some(level), Some(child)) = (levels.pop(), here.take()) {
+            if !levels.is_empty() {
+                here = Some(parent_of(child.as_fd(), level.parent)?);
+            }
+            leave(here.as_ref().map_or(top, AsFd::as_fd), &level.name)?;
+            rest = level.rest;
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+/// Goes up to where the walk came from.
+fn parent_of(child: BorrowedFd, inode: (u64, u64)) -> Sys<OwnedFd> {
+    let parent = path::open_at(Some(child), c"..", DIRECTORY, 0)?;
+    match path::stat(parent.as_fd())?.inode() == inode {
+        true => Ok(parent),
+        false => Err(Fail::new("open", Errno::ESTALE)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_directory(name: &str, test: impl FnOnce(&std::path::Path, BorrowedFd)) {
+        let dir = std::env::temp_dir().join(format!("sampan-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let top: OwnedFd = std::fs::File::open(&dir).unwrap().into();
+        test(&dir, top.as_fd());
+        walk(top.as_fd(), |_| Ok(()), path::remove_dir_at).unwrap();
+        std::fs::remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn each_directory_is_entered_before_and_left_after_what_is_below() {
+        in_directory("walk", |dir, top| {
+            for path in ["a/b", "a/c", "d"] {
+                std::fs::create_dir_all(dir.join(path)).unwrap();
+            }
+            std::os::unix::fs::symlink("/", dir.join("a/link")).unwrap();
+            let (mut entered, mut left) = (0, Vec::new());
+            let enter = |_: BorrowedFd<'_>| {
+                entered += 1;
+                Ok(())
+            };
+            let leave = |_: BorrowedFd<'_>, name: &CStr| {
+                left.push(name.to_str().unwrap().to_owned());
+                Ok(())
+            };
+            walk(top, enter, leave).unwrap();
+            let place = |name| left.iter().position(|other| other == name).unwrap();
+            assert!(
+                place("a") > place("b") && place("a") > place("c"),
+                "{left:?}"
+            );
+            assert_eq!((entered, left.len()), (4, 4));
+            std::fs::remove_file(dir.join("a/link")).unwrap();
+        });
+    }
+
+    /// The path of the last one is longer than PATH_MAX.
+    #[test]
+    fn no_depth_is_too_deep() {
+        const LEVELS: usize = 500;
+        in_directory("deep", |_, top| {
+            let mut at = top.try_clone_to_owned().unwrap();
+            for _ in 0..LEVELS {
+                path::mkdir_at(at.as_fd(), c"directory", 0o700).unwrap();
+                at = path::open_at(Some(at.as_fd()), c"directory", DIRECTORY, 0).unwrap();
+            }
+            let mut count = 0;
+            let enter = |_: BorrowedFd<'_>| {
+                count += 1;
+                Ok(())
+            };
+            walk(top, enter, |_, _| Ok(())).unwrap();
+            assert_eq!(count, LEVELS);
+        });
+    }
+
+    #[test]
+    fn what_is_removed_meanwhile_is_passed_over() {
+        in_directory("vanish", |dir, top| {
+            for path in ["a/b", "c/d"] {
+                std::fs::create_dir_all(dir.join(path)).unwrap();
+            }
+            let mut count = 0;
+            let enter = |_: BorrowedFd<'_>| {
+                count += 1;
+                for path in ["a/b", "c/d"] {
+                    let _ = std::fs::remove_dir(dir.join(path));
+                }
+                Ok(())
+            };
+            walk(top, enter, |_, _| Ok(())).unwrap();
+            assert_eq!(count, 2);
+        });
+    }
+}
