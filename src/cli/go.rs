@@ -75,8 +75,9 @@ pub(super) const LONG_FLAGS: &[(&str, bool)] = &[
     ("version", false),
 ];
 
-/// Commands whose arguments after the container's name belong to another program.
-const PASS_ARGUMENTS_ON: &[&str] = &["exec", "ps"];
+/// Commands whose arguments after the container's name belong to another program, each with its short
+/// flags that take a value.
+pub(super) const PASS_ARGUMENTS_ON: &[(&str, &str)] = &[("exec", "cegpu"), ("ps", "f")];
 
 /// A boolean as Go's `strconv.ParseBool` reads it.
 pub fn parse_bool(text: &str) -> Option<bool> {
@@ -101,9 +102,14 @@ pub fn normalise(args: Vec<OsString>) -> Result<Vec<OsString>> {
             break;
         }
         let Some(flag) = Flag::read(&arg, command.as_deref()) else {
+            if wants_value(&arg, command.as_deref()) {
+                push_short(&mut out, arg, args.next());
+                continue;
+            }
             let ends = !arg.as_bytes().starts_with(b"-") && positional(&arg, &mut command);
             out.push(arg);
             if ends {
+                pass_on(&mut out, &mut args);
                 break;
             }
             continue;
@@ -137,9 +143,10 @@ pub(super) fn log_values(args: &[OsString]) -> (Option<OsString>, Option<OsStrin
             None if flag.takes_value => args.next().cloned(),
             value => value,
         };
-        match flag.name {
-            "log" => target = value,
-            "log-format" => format = value,
+        let value = value.filter(|value| !value.is_empty());
+        match (flag.name, value) {
+            ("log", Some(value)) => target = Some(value),
+            ("log-format", Some(value)) => format = Some(value),
             _ => {}
         }
     }
@@ -153,7 +160,35 @@ fn positional(arg: &OsStr, command: &mut Option<OsString>) -> bool {
             *command = Some(arg.to_owned());
             false
         }
-        Some(command) => PASS_ARGUMENTS_ON.iter().any(|name| command == name),
+        Some(command) => short_flags(command).is_some(),
+    }
+}
+
+/// The short flags with a value of a command whose last arguments belong to another program.
+fn short_flags(command: &OsStr) -> Option<&'static str> {
+    let found = PASS_ARGUMENTS_ON.iter().find(|(name, _)| command == *name);
+    found.map(|(_, flags)| *flags)
+}
+
+/// Whether `arg` is a short flag, or several together, whose value is the next argument.
+fn wants_value(arg: &OsStr, command: Option<&OsStr>) -> bool {
+    let (Some(letters), Some(flags)) = (
+        arg.as_bytes().strip_prefix(b"-"),
+        command.and_then(short_flags),
+    ) else {
+        return false;
+    };
+    // A letter behind the first that takes a value belongs to the value.
+    let first = letters
+        .iter()
+        .position(|byte| flags.as_bytes().contains(byte));
+    first.is_some_and(|first| first + 1 == letters.len())
+}
+
+/// What follows the container's name is another program's, whatever it looks like.
+fn pass_on(out: &mut Vec<OsString>, rest: &mut std::vec::IntoIter<OsString>) {
+    if rest.as_slice().first().is_some_and(|next| next != "--") {
+        out.push("--".into());
     }
 }
 
@@ -203,6 +238,18 @@ fn push_value(out: &mut Vec<OsString>, name: &str, value: OsString) -> Result<()
     arg.push(value);
     out.push(arg);
     Ok(())
+}
+
+/// A short flag and its value as one argument, for the same reason; as it is without a value.
+fn push_short(out: &mut Vec<OsString>, mut arg: OsString, value: Option<OsString>) {
+    if let Some(value) = value {
+        if value.is_empty() {
+            return;
+        }
+        arg.push("=");
+        arg.push(value);
+    }
+    out.push(arg);
 }
 
 /// A switch with a value: `--name` if it is true, nothing if it is false.

@@ -62,6 +62,22 @@ fn long_flags_match_the_definitions() {
     assert_eq!(flags.into_iter().collect::<Vec<_>>(), expected);
 }
 
+/// So must the short flags with a value.
+#[test]
+fn short_flags_match_the_definitions() {
+    let mut root = Cli::command();
+    root.build();
+    for (name, expected) in go::PASS_ARGUMENTS_ON {
+        let command = root.find_subcommand(name).expect("a command");
+        let with_value = command
+            .get_arguments()
+            .filter(|arg| arg.get_action().takes_values());
+        let mut flags: Vec<_> = with_value.filter_map(clap::Arg::get_short).collect();
+        flags.sort_unstable();
+        assert_eq!(flags.into_iter().collect::<String>(), *expected, "{name}");
+    }
+}
+
 #[test]
 fn containerd_create() {
     let cli = cli(
@@ -326,13 +342,38 @@ fn the_log_is_found_on_a_wrong_line() {
     assert_eq!(flags.log.as_deref(), Some("/l".as_ref()));
     assert_eq!(flags.log_format.as_deref(), Some("json"));
     assert_eq!(log_flags(&split("run --log /l ID")).log, None);
+    let flags = log_flags(&split("--log=/l --log= --log-format= list"));
+    assert_eq!(flags.log.as_deref(), Some("/l".as_ref()));
+    assert_eq!(flags.log_format, None);
 }
 
 #[test]
 fn arguments_of_another_program_are_left_alone() {
     let args = split("-debug exec -detach ID ls -all --root=");
-    let expected = split("--debug exec --detach ID ls -all --root=");
+    let expected = split("--debug exec --detach ID -- ls -all --root=");
     assert_eq!(go::normalise(args).unwrap(), expected);
+    for line in [
+        "exec box --help",
+        "exec box -h --tty",
+        "exec -e A=B box --process=/p",
+        "exec -te A=B -u 1 box -d",
+        "exec -e --help -detach box -x",
+        "exec box -- -e",
+    ] {
+        let Command::Exec(exec) = cli(line).command else {
+            panic!()
+        };
+        let (_, command) = line.split_once("box ").unwrap();
+        let expected = split(command.strip_prefix("-- ").unwrap_or(command));
+        assert_eq!(exec.what.command, expected, "{line}");
+        assert_eq!(exec.what.id, "box");
+        assert_eq!(exec.what.process, None, "{line}");
+    }
+    let Command::Ps(ps) = cli("ps -f json box --format=table --help").command else {
+        panic!()
+    };
+    assert_eq!(ps.format, ListFormat::Json);
+    assert_eq!(ps.args, split("--format=table --help"));
     assert_eq!(
         go::normalise(split("kill -- -all")).unwrap(),
         split("kill -- -all")

@@ -58,7 +58,7 @@ impl Plan {
                 serde_json::json!({
                     "phase": planned.phase.name(),
                     "step": planned.step.name(),
-                    "what": format!("{:#}", planned.step),
+                    "what": what(planned),
                     "config": planned.field,
                 })
             })
@@ -129,7 +129,12 @@ impl Plan {
 
 fn write_step(text: &mut String, planned: &Planned) {
     let (phase, field) = (planned.phase.name(), printable(&planned.field));
-    let _ = writeln!(text, "{phase:<8} {:#}  <- {field}", planned.step);
+    let _ = writeln!(text, "{phase:<8} {}  <- {field}", what(planned));
+}
+
+/// The step in whole. Some of its values are the config's own words.
+fn what(planned: &Planned) -> String {
+    printable(&format!("{:#}", planned.step))
 }
 
 impl Step {
@@ -202,5 +207,26 @@ impl Step {
             Self::CloseRange { .. } => "close-range",
             Self::Exec(_) => "exec",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_the_config_writes_to_no_terminal() {
+        let mut plan = Plan::default();
+        let step = Step::CreateCgroup {
+            path: "a\u{7f}\u{9b}2J\n".into(),
+            controllers: Vec::new(),
+            optional: Vec::new(),
+            required: true,
+        };
+        plan.push(Phase::Prepare, "linux.cgroupsPath", step);
+        let line = "prepare  create cgroup a\\u{7f}\\u{9b}2J\\n  <- linux.cgroupsPath\n";
+        assert!(plan.text().starts_with(line), "{}", plan.text());
+        let what = plan.json()["steps"][0]["what"].clone();
+        assert_eq!(what, "create cgroup a\\u{7f}\\u{9b}2J\\n");
     }
 }

@@ -18,12 +18,13 @@ const DEEPEST: usize = 6;
 /// As much of a file as the kernel reads to know what it is.
 const HEAD: usize = 256;
 
-const NATIVE: &[(u16, &str)] = if cfg!(target_arch = "x86_64") {
-    &[(62, "x86_64"), (3, "i386")]
+/// The machines whose programs run here: number, name, and whether their ELF files have 64 bits.
+const NATIVE: &[(u16, &str, bool)] = if cfg!(target_arch = "x86_64") {
+    &[(62, "x86_64", true), (3, "i386", false), (6, "i486", false)]
 } else if cfg!(target_arch = "aarch64") {
-    &[(183, "aarch64"), (40, "arm")]
+    &[(183, "aarch64", true), (40, "arm", false)]
 } else if cfg!(target_arch = "riscv64") {
-    &[(243, "riscv64")]
+    &[(243, "riscv64", true)]
 } else {
     &[]
 };
@@ -167,7 +168,7 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result
             }
             Found::Script(interpreter) => from_cwd(plan, &interpreter),
             Found::Foreign(arch) if no_foreign_formats() => {
-                let native = NATIVE.first().map_or("another", |(_, name)| name);
+                let native = NATIVE.first().map_or("another", |(_, name, _)| name);
                 let text = file.to_string_lossy();
                 let detail = format!("{text} is for {arch}, this host is {native}");
                 let hint = "use an image for this architecture";
@@ -262,41 +263,49 @@ enum Found {
 }
 
 fn inspect(file: &OwnedFd, head: &[u8]) -> Found {
-    if let Some(line) = head.strip_prefix(b"#!") {
-        return script(line);
+    if head.starts_with(b"#!") {
+        return script(head);
     }
     if !head.starts_with(b"\x7fELF") {
         return Found::NoProgram;
     }
-    // Another byte order means another architecture; no host that is served here is big-endian.
-    let (Some(2 | 1), Some(1)) = (head.get(4), head.get(5)) else {
-        return Found::Foreign("a big-endian machine".to_owned());
-    };
     let Some(machine) = number(head, 18, 2) else {
         return Found::Unknown;
     };
-    if !NATIVE
+    // The kernel goes by the machine alone. No host that is served here is big-endian.
+    let native = NATIVE
         .iter()
-        .any(|(native, _)| u64::from(*native) == machine)
-    {
-        return Found::Foreign(machine_name(machine));
-    }
-    match loader(file, head) {
+        .find(|(native, ..)| u64::from(*native) == machine);
+    let Some(&(_, _, wide)) = native else {
+        return Found::Foreign(match head.get(5) {
+            Some(2) => "a big-endian machine".to_owned(),
+            _ => machine_name(machine),
+        });
+    };
+    match loader(file, head, wide) {
         Ok(loader) => Found::Native(loader),
         Err(_) => Found::Unknown,
     }
 }
 
-/// The interpreter of `#!interpreter argument`; trailing carriage returns belong to it, as they do
-/// for the kernel.
-fn script(line: &[u8]) -> Found {
-    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let word = line
-        .split(|&byte| byte == b' ' || byte == b'\t')
-        .find(|word| !word.is_empty());
-    match word.and_then(|word| CString::new(word).ok()) {
-        Some(interpreter) => Found::Script(interpreter),
-        None => Found::NoProgram,
+/// The interpreter of `#!interpreter argument`, as the kernel reads it: up to a blank, a NUL byte or
+/// the end of the line, none of which it may miss in what it has read of the file. Trailing carriage
+/// returns belong to the name. fs/binfmt_script.c, load_script().
+fn script(head: &[u8]) -> Found {
+    let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let start = head[2..].iter().position(|byte| !blank(byte));
+    let name = &head[start.map_or(head.len(), |start| 2 + start)..];
+    let ends = |byte: &u8| blank(byte) || *byte == 0 || *byte == b'\n';
+    let end = match name.iter().position(ends) {
+        // Behind the end of the file the kernel sees NUL bytes.
+        None if head.len() < HEAD => name.len(),
+        None => return Found::NoProgram,
+        Some(0) if name[0] == b'\n' => return Found::NoProgram,
+        Some(end) => end,
+    };
+    match CString::new(&name[..end]) {
+        Ok(interpreter) if end > 0 => Found::Script(interpreter),
+        _ => Found::Unknown,
     }
 }
 
@@ -322,23 +331,29 @@ fn machine_name(machine: u64) -> String {
         )
 }
 
-/// PT_INTERP of an ELF file, 32 or 64 bits. elf(5).
-fn loader(file: &OwnedFd, head: &[u8]) -> Sys<Option<CString>> {
+/// PT_INTERP of an ELF file of 64 bits or 32. What the kernel refuses for another reason than the
+/// loader is an error. elf(5); fs/binfmt_elf.c, load_elf_binary().
+fn loader(file: &OwnedFd, head: &[u8], wide: bool) -> Sys<Option<CString>> {
+    const ET_EXEC: u64 = 2;
+    const ET_DYN: u64 = 3;
+    const LARGEST_TABLE: usize = 65536;
     let broken = Fail::new("read", Errno::ENOEXEC);
-    let wide = head.get(4) == Some(&2);
     let header = |narrow: (usize, usize), wide_at: (usize, usize)| {
         let (at, size) = if wide { wide_at } else { narrow };
         number(head, at, size).ok_or(broken)
     };
+    let (class, entry_size) = if wide { (2, 56) } else { (1, 32) };
     let table = header((28, 4), (32, 8))?;
-    let (size, count) = (
-        header((42, 2), (54, 2))? as usize,
-        header((44, 2), (56, 2))? as usize,
-    );
-    if size < 32 || count > 128 {
+    let size = header((42, 2), (54, 2))? as usize;
+    let count = header((44, 2), (56, 2))? as usize;
+    let is_program = matches!(number(head, 16, 2), Some(ET_EXEC | ET_DYN));
+    if !is_program || head[4] != class || size != entry_size || size * count > LARGEST_TABLE {
         return Err(broken);
     }
     let entries = read_at(file, table, size * count)?;
+    if entries.len() < size * count {
+        return Err(broken);
+    }
     for entry in entries.chunks_exact(size) {
         const PT_INTERP: u64 = 3;
         if number(entry, 0, 4) != Some(PT_INTERP) {
@@ -350,9 +365,18 @@ fn loader(file: &OwnedFd, head: &[u8]) -> Sys<Option<CString>> {
             (number(entry, 4, 4), number(entry, 16, 4))
         };
         let (offset, length) = (offset.ok_or(broken)?, length.ok_or(broken)?);
-        let text = read_at(file, offset, length.min(libc::PATH_MAX as u64) as usize)?;
-        let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
-        return Ok(CString::new(text).ok());
+        if !(2..=libc::PATH_MAX as u64).contains(&length) {
+            return Err(broken);
+        }
+        let text = read_at(file, offset, length as usize)?;
+        return match CStr::from_bytes_until_nul(&text) {
+            Ok(name)
+                if !name.is_empty() && text.len() as u64 == length && text.ends_with(b"\0") =>
+            {
+                Ok(Some(name.to_owned()))
+            }
+            _ => Err(broken),
+        };
     }
     Ok(None)
 }

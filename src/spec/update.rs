@@ -113,6 +113,14 @@ fn limits_of(config: &mut Value) -> Result<&mut Value> {
 /// Puts `new` over `old`: member by member, and in lists element by element where elements have a
 /// name.
 fn merge(old: &mut Value, new: &Value) {
+    if old.is_null() {
+        // Nothing is there yet, and the request may have two elements of one name.
+        match new {
+            Value::Object(_) => *old = Value::Object(Map::new()),
+            Value::Array(_) => *old = Value::Array(Vec::new()),
+            _ => {}
+        }
+    }
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
             for (key, value) in new {
@@ -180,6 +188,17 @@ mod tests {
         let config: Value = serde_json::from_slice(&done.config).unwrap();
         let saved = config["linux"]["resources"].clone();
         Ok((done, saved))
+    }
+
+    #[test]
+    fn of_two_elements_with_one_name_the_last_is_saved() {
+        let request = json!({"hugepageLimits": [
+            {"pageSize": "2MB", "limit": 1}, {"pageSize": "2MB", "limit": 0}]});
+        for saved in [json!({}), json!({"hugepageLimits": []})] {
+            let (_, saved) = run(&saved, &request).unwrap();
+            let expected = json!([{"pageSize": "2MB", "limit": 0}]);
+            assert_eq!(saved["hugepageLimits"], expected);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = tests![
     exec_takes_env_cwd_and_user,
     exec_by_process_file,
     exec_detached_writes_a_pid_file,
+    exec_takes_nothing_behind_the_name_for_itself,
     exec_in_a_stopped_container_is_refused,
     exec_of_a_missing_program_fails,
 ];
@@ -83,6 +84,20 @@ fn exec_detached_writes_a_pid_file(t: &Sandbox) {
     let text = std::fs::read_to_string(&file).expect("the pid file");
     let pid = text.parse().expect("digits only");
     assert_eq!(reap(pid), 5, "the engine waits for the process itself");
+}
+
+/// As with other runtimes: what stands there is the program and its arguments, whatever it looks like.
+fn exec_takes_nothing_behind_the_name_for_itself(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    for word in ["--help", "-t", "--env=A"] {
+        container
+            .exec(&[word, "x"])
+            .fails_with(&format!("looked for /usr/sbin/{word},"));
+    }
+    let flags = ["-e", "A=1", "-cwd", "/tmp"];
+    let call = container.exec_with(&flags, &["sh", "-c", "echo $A $(pwd) $0", "--tty"]);
+    call.ok().prints("1 /tmp --tty");
 }
 
 fn exec_in_a_stopped_container_is_refused(t: &Sandbox) {

@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = tests![
     interpreter_that_is_not_executable_is_named[Need::NotAPeer],
     relative_paths_start_at_the_working_directory,
     text_without_interpreter_is_refused[Need::NotAPeer, NO_EMULATOR],
+    name_of_the_interpreter_ends_as_for_the_kernel[Need::NotAPeer, NO_EMULATOR],
     scripts_may_interpret_scripts,
     chain_of_interpreters_has_an_end[Need::NotAPeer],
     chain_that_ends_nowhere_names_the_last[Need::NotAPeer],
@@ -287,6 +288,22 @@ fn text_without_interpreter_is_refused(t: &Sandbox) {
             &["exec format error", "/opt/tool"],
         );
     }
+}
+
+/// At a NUL byte too; and not where the kernel has read no further. fs/binfmt_script.c.
+fn name_of_the_interpreter_ends_as_for_the_kernel(t: &Sandbox) {
+    for text in [
+        b"#!/bin/true\0\xff\n".as_slice(),
+        b"#! /bin/true \0",
+        b"#!/bin/true",
+    ] {
+        let bundle = program(t.bundle(), "/opt/tool", text, 0o755);
+        bundle.args(&["/opt/tool"]).container().run().ok();
+    }
+    let long = format!("#!/{}\n", "a".repeat(300));
+    let bundle = program(t.bundle(), "/opt/tool", long.as_bytes(), 0o755);
+    let words = ["exec format error", "/opt/tool"];
+    refused(bundle.args(&["/opt/tool"]), &words);
 }
 
 /// `count` scripts, each the interpreter of the one before; `end` interprets the last.
