@@ -99,6 +99,10 @@ impl Connection {
         let stream: UnixStream = socket::connect_stream(address)
             .map_err(|fail| Error::sys(address.display().to_string(), fail.op, fail.errno))?
             .into();
+        Self::over(stream, address, bus, manager)
+    }
+
+    fn over(stream: UnixStream, address: &Path, bus: bool, manager: Manager) -> Result<Self> {
         let mut this = Self {
             stream,
             address: address.to_owned(),
@@ -324,6 +328,36 @@ fn bus_path(addresses: &str) -> Option<PathBuf> {
         let path = keys.filter_map(|key| key.strip_prefix("path=")).next()?;
         Some(PathBuf::from(path))
     })
+}
+
+/// For fuzz/.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    use super::*;
+
+    /// Greets the peer of `stream`, makes a call and waits for its job: the job's result.
+    ///
+    /// # Errors
+    /// What the peer says is not an answer.
+    pub fn talk(stream: UnixStream, bus: bool) -> Result<String> {
+        let address = Path::new("/peer");
+        let mut connection = Connection::over(stream, address, bus, Manager::System)?;
+        let answer = connection.call("StopUnit", &[Variant::Text("a.scope".into())]);
+        let texts = answer.map_err(|failed| failed.error("a.scope", "StopUnit"))?;
+        connection.wait_job(texts.first().map_or("", String::as_str))
+    }
+
+    /// The texts of the message at the start of `bytes`, and how long it is.
+    pub fn read(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
+        let length = wire::length(bytes).ok()??;
+        let message = Message::read(bytes.get(..length)?)?;
+        Some((message.texts(), length))
+    }
+
+    /// A call with `arguments` as bytes.
+    pub fn call(arguments: &[Variant]) -> Vec<u8> {
+        wire::call(1, SYSTEMD, "StopUnit", arguments)
+    }
 }
 
 #[cfg(test)]

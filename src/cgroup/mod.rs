@@ -25,6 +25,10 @@ use crate::plan::cgroup::{Fallback, Write};
 use crate::plan::devices::Insn;
 use crate::sys::{Fail, bpf, path as syspath};
 
+/// For fuzz/.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use dbus::fuzzing;
 pub use tree::enable;
 pub use watch::{Event, Watch};
 

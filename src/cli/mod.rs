@@ -528,7 +528,12 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     if let Some(cli) = verb::parse(&args) {
         return Ok(Parsed::Run(Box::new(cli)));
     }
-    match parse_whole(&args) {
+    whole(args)
+}
+
+/// Parses normalised arguments by the definition of all verbs.
+fn whole(args: Vec<OsString>) -> Result<Parsed, Error> {
+    match by_all_verbs(&args) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp => Ok(Parsed::Print(error.render().to_string())),
@@ -539,8 +544,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     }
 }
 
-/// By the definition of all verbs.
-fn parse_whole(args: &[OsString]) -> Result<Cli, clap::Error> {
+fn by_all_verbs(args: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(std::iter::once(&OsString::from("sampan")).chain(args))
 }
 
@@ -555,7 +559,7 @@ fn must_be_text(mut args: Vec<OsString>) -> Error {
         }
         refused = args[index].to_string_lossy().into_owned();
         args[index] = refused.clone().into();
-        let error = parse_whole(&args).err();
+        let error = by_all_verbs(&args).err();
         if error.is_none_or(|error| error.kind() != ErrorKind::InvalidUtf8) {
             break;
         }
@@ -604,6 +608,26 @@ fn missing_value(error: &clap::Error) -> Option<String> {
         return None;
     }
     flag.split_whitespace().next().map(str::to_owned)
+}
+
+/// For fuzz/.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::*;
+
+    /// [`parse`] by the definition of all verbs alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_by_the_whole(args: Vec<OsString>) -> Result<Parsed, Error> {
+        whole(go::normalise(args)?)
+    }
+
+    /// Whether the definition of one verb is enough for `args`.
+    pub fn is_read_by_one_verb(args: Vec<OsString>) -> bool {
+        go::normalise(args).is_ok_and(|args| verb::parse(&args).is_some())
+    }
 }
 
 #[cfg(test)]

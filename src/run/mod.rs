@@ -24,6 +24,14 @@ pub mod sync;
 pub mod teardown;
 mod words;
 
+/// For fuzz/.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::attend::{attend, await_execve, receive};
+    pub use super::executable::{check_found, explain};
+}
+
 pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, Executed, exec};
 pub use live_mounts::change_mounts;

@@ -79,8 +79,15 @@ fn add_mounts(config: &Value, mounts: &Value, host: &Host) -> Result<Plan> {
     plan::add_mounts(config, mounts, host)
 }
 
+/// This file also serves a package below the repository's root.
+fn repository() -> &'static Path {
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let root = above.find(|path| path.join("tests/plans/cases").is_dir());
+    root.expect("the repository")
+}
+
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans/cases")
+    repository().join("tests/plans/cases")
 }
 
 /// The names of the files with this extension, sorted.
@@ -110,7 +117,7 @@ fn read_json(path: &Path) -> Value {
 }
 
 fn config(case: &Value) -> Value {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = repository();
     let mut config = match case["base"].as_str() {
         None => case["config"].clone(),
         Some("minimal") => read_json(&repository.join("tests/plans/minimal.json")),

@@ -4,6 +4,7 @@
 
 mod any;
 mod case;
+mod properties;
 
 use case::Case;
 

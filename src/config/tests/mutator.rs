@@ -15,11 +15,11 @@ impl Random {
 }
 
 /// The pointers of every value below `value`.
-fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
+pub fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(members) => members
             .iter()
-            .map(|(key, child)| (key.replace('/', "~1"), child))
+            .map(|(key, child)| (key.replace('~', "~0").replace('/', "~1"), child))
             .collect(),
         Value::Array(elements) => elements
             .iter()
@@ -97,7 +97,7 @@ fn remove(config: &mut Value, pointer: &str) {
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
     match config.pointer_mut(parent).expect("listed") {
         Value::Object(members) => {
-            members.remove(&key.replace("~1", "/"));
+            members.remove(&key.replace("~1", "/").replace("~0", "~"));
         }
         Value::Array(elements) => {
             elements.remove(key.parse().expect("an index"));

@@ -1,0 +1,3 @@
+#![no_main]
+
+sampan_fuzz::libfuzzer!(sampan_fuzz::targets::program::TARGET);

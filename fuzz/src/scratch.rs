@@ -1,0 +1,11 @@
+//! Files for targets that read files.
+
+use std::path::PathBuf;
+
+/// A new directory of this process below TMPDIR. Its caller removes it, or `scripts/fuzz` does with
+/// all of TMPDIR: libFuzzer ends without a last word.
+pub fn directory(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("sampan-fuzz-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("a directory below TMPDIR");
+    path
+}

@@ -1,0 +1,88 @@
+//! The targets.
+
+pub mod arguments;
+pub mod config;
+pub mod dbus;
+pub mod heap;
+pub mod messages;
+pub mod mounts;
+pub mod process;
+pub mod program;
+pub mod seccomp;
+pub mod state;
+pub mod update;
+
+use std::sync::OnceLock;
+
+use sampan::host::Host;
+use sampan::plan::Options;
+
+use crate::Target;
+use crate::case;
+
+/// All of them.
+pub const ALL: [&Target; 11] = [
+    &config::TARGET,
+    &process::TARGET,
+    &update::TARGET,
+    &mounts::TARGET,
+    &seccomp::TARGET,
+    &state::TARGET,
+    &program::TARGET,
+    &arguments::TARGET,
+    &dbus::TARGET,
+    &messages::TARGET,
+    &heap::TARGET,
+];
+
+/// The absolute path that configs are read for.
+const BUNDLE: &str = "/bundle";
+
+/// A host and what the command line adds.
+struct Scenario {
+    host: Host,
+    options: Options,
+}
+
+/// Every kind of host that planning tells apart, each with flags of its own.
+fn scenarios() -> &'static [Scenario] {
+    static ALL: OnceLock<Vec<Scenario>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let id = || Options {
+            id: "ship".to_owned(),
+            ..Options::default()
+        };
+        let systemd = Options {
+            systemd: true,
+            ..id()
+        };
+        let rootless = Options {
+            preserved_fds: 3,
+            listen_fds: 1,
+            notify: Some("/run/user/1000/sampan/ship/notify".into()),
+            ..systemd.clone()
+        };
+        let nested = Options {
+            no_pivot: true,
+            no_new_keyring: true,
+            ..id()
+        };
+        let none = Options {
+            no_cgroup: true,
+            ..id()
+        };
+        let all = [
+            ("unified", id()),
+            ("apparmor", systemd),
+            ("rootless", rootless),
+            ("nested", nested),
+            ("hybrid", id()),
+            ("none", none),
+        ];
+        let scenario = |(host, options)| Scenario {
+            host: case::host(host),
+            options,
+        };
+        all.map(scenario).into()
+    })
+}

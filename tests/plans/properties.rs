@@ -1,0 +1,60 @@
+//! What holds of every plan, and of every error in place of one.
+
+use serde_json::Value;
+
+/// Steps that no property asks for name the rule that does.
+const RULES: [&str; 5] = [
+    "NOTIFY_SOCKET",
+    "default devices",
+    "default links",
+    "session keyring",
+    "open descriptors",
+];
+const PROPERTIES: [&str; 8] = [
+    "root",
+    "mounts",
+    "process",
+    "hostname",
+    "domainname",
+    "hooks",
+    "annotations",
+    "linux",
+];
+
+/// Whether `field` is a property below one of the config's, or a rule.
+fn names_its_origin(field: &str) -> bool {
+    let top = field.split(['.', '[']).next().unwrap_or_default();
+    PROPERTIES.contains(&top) || RULES.contains(&field)
+}
+
+/// The JSON form must survive its own text and say for each step what it is and where it is from.
+pub fn check_json(form: &Value, steps: usize) {
+    let text = serde_json::to_string(form).unwrap();
+    let form: Value = serde_json::from_str(&text).unwrap();
+    let list = form["steps"].as_array().expect("steps");
+    assert_eq!(list.len(), steps);
+    assert!(form["warnings"].is_array() && form["clone"]["namespaces"].is_array());
+    for step in list {
+        for key in ["phase", "step", "what", "config"] {
+            let word = step[key].as_str().unwrap_or_default();
+            assert!(!word.is_empty(), "{key} of {step}");
+        }
+        let field = step["config"].as_str().unwrap();
+        assert!(names_its_origin(field), "{step}");
+    }
+}
+
+/// An error names the property, unless the text cannot be read or the host has no cgroup v2.
+pub fn names_a_place(error: &str) -> bool {
+    const OTHERS: [&str; 7] = [
+        "no cgroup2 ",
+        "line ",
+        "ociVersion",
+        "vm",
+        "windows",
+        "solaris",
+        "zos",
+    ];
+    let top = error.split(['.', '[', ':']).next().unwrap_or_default();
+    PROPERTIES.contains(&top) || OTHERS.iter().any(|other| error.starts_with(other))
+}
