@@ -163,11 +163,16 @@ impl Caller<'_> {
         let killed = status.signal().is_some() && !hung;
         let starved = matches!(disturbed, Disturbed::Descriptors(_));
         let cut = killed || hung || (starved && exit != 0 && words::is_starved(&out, &err));
-        let said =
-            format!("{exit}: {} {}", out.trim(), words::message(err.trim())).replace('\n', " | ");
+        let how = match disturbed {
+            Disturbed::No => String::new(),
+            Disturbed::Descriptors(count) => format!("with {count} descriptors "),
+            Disturbed::Killed(after) => format!("killed after {after:?} "),
+        };
+        let said = format!("{how}{exit}: {} {}", out.trim(), words::message(err.trim()));
+        let said = said.replace('\n', " | ");
         let mut record = |id, verb, meaning: Meaning| {
             let mut ended = ended;
-            if meaning.answer == Answer::Cut && verb == Verb::Start {
+            if killed && verb == Verb::Start {
                 // The process goes on without the call: it may begin a little later.
                 ended += 1_000_000_000;
             }

@@ -154,15 +154,16 @@ impl Container {
         matches!(self.phase, Phase::Created | Phase::Running)
     }
 
-    /// What `state` may say, if it says a status.
-    fn status(self) -> Option<Status> {
+    /// Whether `state` may say this. A process that has been killed leaves the freezer to end.
+    fn shows(self, status: Status) -> bool {
         match self.phase {
-            Phase::Absent | Phase::Removing => None,
-            Phase::Creating => Some(Status::Creating),
-            Phase::Created | Phase::Running if self.paused => Some(Status::Paused),
-            Phase::Created => Some(Status::Created),
-            Phase::Running => Some(Status::Running),
-            Phase::Stopped => Some(Status::Stopped),
+            Phase::Absent | Phase::Removing => false,
+            Phase::Creating => status == Status::Creating,
+            Phase::Stopped => status == Status::Stopped,
+            Phase::Created | Phase::Running if self.paused && status == Status::Paused => true,
+            Phase::Created | Phase::Running if self.paused && !self.killed => false,
+            Phase::Created => status == Status::Created,
+            Phase::Running => status == Status::Running,
         }
     }
 
@@ -212,9 +213,7 @@ impl Op {
     /// Whether a call that only looks can have seen this container.
     pub fn can_see(&self, it: Container) -> bool {
         match self.answer {
-            Answer::Status(status, generation) => {
-                it.status() == Some(status) && it.generation == generation
-            }
+            Answer::Status(status, generation) => it.shows(status) && it.generation == generation,
             Answer::NotListed => it.is_out_of_sight(),
             Answer::Processes(true) => it.lives() || it.phase == Phase::Creating,
             Answer::Processes(false) => !it.lives() || it.killed,
@@ -237,12 +236,13 @@ impl Op {
             Refusal::Exists => it.phase != Phase::Absent,
             Refusal::AlreadyRunning => it.phase == Phase::Running,
             Refusal::HasStopped => it.phase == Phase::Stopped,
-            Refusal::IsPaused => it.status() == Some(Status::Paused),
+            Refusal::IsPaused => it.shows(Status::Paused),
             Refusal::NotRunning => matches!(it.phase, Phase::Creating | Phase::Stopped),
-            Refusal::NotPaused => {
-                !it.is_out_of_sight() && !it.paused || { it.phase == Phase::Creating }
-            }
-            Refusal::NotStopped(status) => it.status() == Some(status),
+            Refusal::NotPaused => match it.phase {
+                Phase::Absent | Phase::Removing => false,
+                _ => !it.paused || it.killed,
+            },
+            Refusal::NotStopped(status) => it.shows(status),
         }
     }
 
@@ -275,7 +275,10 @@ impl Op {
                 Some(Container { phase, ..it })
             }
             Verb::Kill if it.lives() => Some(Container { killed: true, ..it }),
-            Verb::Pause if it.lives() && !it.paused => Some(Container { paused: true, ..it }),
+            // What has been killed leaves the freezer, and may be frozen again.
+            Verb::Pause if it.lives() && (!it.paused || it.killed) => {
+                Some(Container { paused: true, ..it })
+            }
             Verb::Resume if it.lives() && it.paused => Some(Container {
                 paused: false,
                 ..it
