@@ -30,7 +30,7 @@ impl Steps {
         let pid = Pid::from_raw(running.pid());
         let stopped = waitpid(pid, None).expect("the program is executed");
         assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGTRAP));
-        let memory = File::open(format!("/proc/{pid}/mem")).expect("memory of the program");
+        let memory = memory(pid);
         // What is left of a failed case must not run on.
         let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(pid, options).expect("options of ptrace");
@@ -83,7 +83,9 @@ impl Steps {
             ptrace::syscall(self.pid(), signal.take()).expect("ptrace(PTRACE_SYSCALL)");
             match waitpid(self.pid(), Some(WaitPidFlag::__WALL)).expect("wait for the program") {
                 WaitStatus::PtraceSyscall(pid) => return Some(entry_arguments(pid)),
-                WaitStatus::Stopped(_, Signal::SIGTRAP) | WaitStatus::PtraceEvent(..) => {}
+                // execve(2): another program has a memory of its own.
+                WaitStatus::Stopped(pid, Signal::SIGTRAP) => self.memory = memory(pid),
+                WaitStatus::PtraceEvent(..) => {}
                 WaitStatus::Stopped(_, other) => signal = Some(other),
                 ended => self.ended = Some(ended),
             }
@@ -101,6 +103,11 @@ impl Steps {
             }
         }
     }
+}
+
+#[track_caller]
+fn memory(pid: Pid) -> File {
+    File::open(format!("/proc/{pid}/mem")).expect("memory of the program")
 }
 
 /// A system call that is about to be made.

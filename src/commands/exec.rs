@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::create::check_preserved;
 use super::saved::Saved;
-use super::{Context, bundle, kill};
+use super::{Context, bundle, kill, unless_stopped};
 use crate::cli::{self, Exec, Shape};
 use crate::config::{Config, Process};
 use crate::error::{Error, Kind, Result};
@@ -47,18 +47,20 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
         pidfd_socket: args.handover.pidfd_socket.as_deref(),
         pid_file: args.handover.pid_file.as_deref(),
     };
-    execute(context, args, &request)
-}
-
-fn execute(context: &Context, args: &Exec, request: &ExecRequest) -> Result<u8> {
+    let execute = || {
+        run::exec(&request).map_err(|error| {
+            let check = |status| check_status(status, args.settings.ignore_paused);
+            unless_stopped(error, &dir, &state, check)
+        })
+    };
     if args.mode.detach {
-        return run::exec(request).map(|_| 0);
+        return execute().map(|_| 0);
     }
     let signals = relay::Signals::block()?;
     if !args.handover.no_subreaper {
         relay::become_subreaper()?;
     }
-    let executed = run::exec(request)?;
+    let executed = execute()?;
     context.log.succeed();
     relay::relay(
         &signals,

@@ -27,7 +27,7 @@ use crate::cli::{CgroupFlags, CgroupManager, Cli, Command, Global};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::run::sd_notify::SdNotify;
-use crate::state::{Dir, Root, State};
+use crate::state::{Dir, Root, State, Status};
 
 /// What every verb has at hand.
 #[derive(Debug)]
@@ -166,6 +166,20 @@ fn cgroup_path(state: &State) -> Result<PathBuf> {
 /// Those of [`cgroup_path`]; `container not running` if the cgroup is gone.
 fn cgroup_of(state: &State) -> Result<Cgroup> {
     Cgroup::open(&cgroup_path(state)?)?.ok_or_else(|| kill::not_running(state))
+}
+
+/// What to say of a failure: that the container has stopped meanwhile, in the words of `check`,
+/// whichever system call was the first to notice it; otherwise the failure itself.
+fn unless_stopped(
+    error: Error,
+    dir: &Dir,
+    state: &State,
+    check: impl FnOnce(Status) -> Result<()>,
+) -> Error {
+    match state.status(dir) {
+        Ok(Status::Stopped) => check(Status::Stopped).err().unwrap_or(error),
+        _ => error,
+    }
 }
 
 /// Writes `text` on standard output.

@@ -1,8 +1,8 @@
 //! `mounts add` and `mounts remove`.
 
-use super::Context;
 use super::kill::not_running;
 use super::saved::Saved;
+use super::{Context, unless_stopped};
 use crate::cli::{Mounts, MountsAction};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -12,11 +12,12 @@ use crate::{plan, run, spec};
 /// Adds the mounts of a file to a created or running container, or takes them off.
 pub fn mounts(context: &Context, args: &Mounts) -> Result<()> {
     let (dir, state) = context.load(&args.id)?;
-    match state.status(&dir)? {
-        Status::Created | Status::Running => {}
-        Status::Paused => return Err(not_running(&state).hint("it is paused")),
-        Status::Creating | Status::Stopped => return Err(not_running(&state)),
-    }
+    let check = |status| match status {
+        Status::Created | Status::Running => Ok(()),
+        Status::Paused => Err(not_running(&state).hint("it is paused")),
+        Status::Creating | Status::Stopped => Err(not_running(&state)),
+    };
+    check(state.status(&dir)?)?;
     let file = args.file.display().to_string();
     let text = std::fs::read(&args.file)
         .map_err(|error| Error::io(file.clone(), "open", &error).kind(Kind::Usage))?;
@@ -37,4 +38,5 @@ pub fn mounts(context: &Context, args: &Mounts) -> Result<()> {
         context.log.warn(warning.as_str());
     }
     run::change_mounts(&state, &plan, &host)
+        .map_err(|error| unless_stopped(error, &dir, &state, check))
 }

@@ -43,7 +43,11 @@ pub fn check_startable(status: Status) -> Result<()> {
         Status::Created => return Ok(()),
         Status::Stopped => "cannot start a container that has stopped",
         Status::Creating => "cannot start a container that is being created",
-        Status::Running | Status::Paused => ALREADY_RUNNING,
+        Status::Running => ALREADY_RUNNING,
+        Status::Paused => {
+            let message = "cannot start a container in the paused state";
+            return Err(Error::new(Kind::Status, message).hint("resume it first"));
+        }
     };
     Err(Error::new(Kind::Status, message))
 }

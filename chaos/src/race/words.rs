@@ -173,6 +173,7 @@ fn refusal(verb: Verb, text: &str) -> Option<Answer> {
         ("in a stopped container", Refusal::HasStopped),
         ("that is being created", Refusal::BeingCreated),
         ("a paused container", Refusal::IsPaused),
+        ("in the paused state", Refusal::IsPaused),
         ("it is paused", Refusal::IsPaused),
         ("container not running", Refusal::NotRunning),
         ("container not paused", Refusal::NotPaused),

@@ -36,6 +36,7 @@ mod namespaces;
 
 mod nested_cgroups;
 mod notify;
+mod overtaken;
 mod own_binary;
 mod pause;
 mod podman;
@@ -79,6 +80,7 @@ const FILES: &[&[Test]] = &[
     cve_devices::TESTS,
     cve_paths::TESTS,
     cve_process::TESTS,
+    overtaken::TESTS,
     own_binary::TESTS,
     exec::TESTS,
     executables::TESTS,

@@ -7,6 +7,7 @@ pub const TESTS: &[Test] = tests![
     signals_wait_for_resume,
     every_process_is_frozen[Need::NotAPeer],
     created_container_can_be_paused,
+    start_of_a_paused_container_is_refused[Need::NotAPeer],
     pause_of_a_paused_container_is_refused,
     resume_of_a_running_container_is_refused,
     pause_of_a_stopped_container_is_refused,
@@ -51,6 +52,20 @@ fn created_container_can_be_paused(t: &Sandbox) {
     assert_eq!(container.status(), "created");
     container.start().ok();
     assert_eq!(container.status(), "running");
+}
+
+/// One that has never run is not `already running`.
+fn start_of_a_paused_container_is_refused(t: &Sandbox) {
+    for launch in [false, true] {
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        container.create().ok();
+        if launch {
+            container.start().ok();
+        }
+        container.verb("pause").ok();
+        let refused = container.start();
+        refused.fails_with("cannot start a container in the paused state (resume it first)");
+    }
 }
 
 fn pause_of_a_paused_container_is_refused(t: &Sandbox) {

@@ -1,0 +1,94 @@
+//! Verbs whose container is killed while they work, at each of their system calls: the answer is
+//! what is true of a container that has stopped, or a success from before its end.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::call::Call;
+use crate::container::{Container, reap};
+use crate::steps::Steps;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    exec_in_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    pause_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    resume_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    update_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    mounts_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    ps_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+];
+
+/// Stops a verb at each system call after it has read the state, kills the container, and lets the
+/// verb go on. What it answers then is a success or one of `words`.
+fn at_each_step(
+    t: &Sandbox,
+    prepare: fn(&Container),
+    call: impl Fn(&Container) -> Call,
+    words: &[&str],
+) {
+    let mut count = 0;
+    loop {
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        container.launch_ok();
+        prepare(&container);
+        let mut verb = Steps::begin(call(&container));
+        verb.pass("state.json");
+        if (0..count).any(|_| verb.advance().is_none()) {
+            verb.finish().ok();
+            break;
+        }
+        let pid = container.pid();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill init");
+        // It is a zombie only when the verb has waited for what it began in the container.
+        container.wait_status("stopped");
+        let output = verb.finish();
+        reap(pid);
+        // Status 137 of exec is that of a process that was killed with its container.
+        if ![0, 128 + 9].contains(&output.code()) {
+            let output = output.fails();
+            let right = words.iter().any(|words| output.stderr.contains(words));
+            assert!(right, "step {count}\n{output}");
+        }
+        container.delete().ok();
+        count += 1;
+    }
+    assert!(count > 5, "only {count} steps");
+}
+
+fn exec_in_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let call = |container: &Container| t.runtime().args(["exec", &container.id, "true"]);
+    at_each_step(t, |_| {}, call, &["cannot exec in a stopped container"]);
+}
+
+fn pause_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let call = |container: &Container| t.runtime().args(["pause", &container.id]);
+    at_each_step(t, |_| {}, call, &["container not running"]);
+}
+
+fn resume_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let call = |container: &Container| t.runtime().args(["resume", &container.id]);
+    let pause = |container: &Container| drop(container.verb("pause").ok());
+    at_each_step(t, pause, call, &["container not paused"]);
+}
+
+fn update_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let call = |container: &Container| t.runtime().args(["update", &container.id]);
+    at_each_step(t, |_| {}, call, &["container not running"]);
+}
+
+fn mounts_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let list = t.path("mounts.json");
+    let mount = json!([{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}]);
+    std::fs::write(&list, mount.to_string()).expect("the list");
+    let call = |container: &Container| {
+        let call = t.runtime().args(["mounts", "add", &container.id]);
+        call.arg(&list)
+    };
+    at_each_step(t, |_| {}, call, &["container not running"]);
+}
+
+fn ps_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let call = |container: &Container| t.runtime().args(["ps", "-f", "json", &container.id]);
+    at_each_step(t, |_| {}, call, &[]);
+}
