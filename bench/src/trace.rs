@@ -21,6 +21,17 @@ const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
 /// A system call's stop, under PTRACE_O_TRACESYSGOOD.
 const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
 
+/// The signals of a program that has gone wrong. The first process of a pid namespace does not end by
+/// them while it is traced, so it is killed.
+const CRASHES: [c_int; 6] = [
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGSEGV,
+    libc::SIGSYS,
+];
+
 /// The events at which a process has a new child.
 const BIRTHS: [c_int; 3] = [
     libc::PTRACE_EVENT_FORK,
@@ -52,6 +63,8 @@ pub enum Then {
     GoOn,
     /// The system call is not made and returns this errno.
     Fail(c_int),
+    /// The system call is made and returns this errno all the same.
+    MakeAndFail(c_int),
     /// The process is killed instead.
     Kill,
 }
@@ -63,7 +76,7 @@ pub struct Ended {
     pub status: c_int,
     /// It did not end in time and was killed.
     pub hung: bool,
-    /// The processes that a signal has ended, and the signals.
+    /// The processes that a signal has ended, also by their own fault, and the signals.
     pub signals: Vec<(usize, c_int)>,
 }
 
@@ -110,7 +123,7 @@ pub struct Tracer<F> {
     begun: bool,
     /// Their numbers; those who have been let go too.
     processes: HashMap<i32, usize>,
-    /// The traced ones, and the errno that the system call is to return in which each is.
+    /// The traced ones, and the errno that the system call in which each is has to return.
     traced: HashMap<i32, Option<c_int>>,
     ended: Ended,
     at: F,
@@ -245,6 +258,10 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
             (libc::SIGTRAP, event) if BIRTHS.contains(&event) => self.born(event_message(pid)?),
             (SYSCALL_STOP, _) if self.begun => alive(self.system_call(process, pid))?,
             (SYSCALL_STOP, _) | (_, libc::PTRACE_EVENT_STOP) | (libc::SIGTRAP, _) => {}
+            (signal, _) if CRASHES.contains(&signal) => {
+                self.ended.signals.push((process, signal));
+                kill(pid);
+            }
             (signal, _) => return self.resume(pid, signal),
         }
         self.resume(pid, 0)
@@ -270,6 +287,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
                 self.traced.insert(pid, Some(errno));
                 poke(pid, NUMBER, -1)?;
             }
+            Then::MakeAndFail(errno) => drop(self.traced.insert(pid, Some(errno))),
         }
         Ok(())
     }

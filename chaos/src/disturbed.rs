@@ -17,7 +17,7 @@ use crate::names;
 use crate::world::BASE;
 
 /// How long a call may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a call returns EINTR that returns it for ever: to try again is right, and no signal
 /// comes without end.
@@ -25,6 +25,12 @@ const INTERRUPTIONS: usize = 1000;
 
 /// How many system calls of a process that does the same again and again make it hang.
 const ENDLESS: usize = 20_000;
+
+/// How many of the failed calls are looked at for what they are about.
+const OBJECTS: usize = 50;
+
+/// How many system calls before a hang are told.
+const LAST: usize = 12;
 
 /// A system call among those that a verb makes: the n-th with this number by this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +71,7 @@ pub struct Disturbed {
     pub ended: Ended,
     /// The system calls that were made, in their order.
     pub points: Vec<Point>,
-    /// Whether the point was reached; if so, the strings and files that the call there names.
+    /// Whether the point was reached; if so, the strings and files that the failed calls name.
     pub reached: Option<Vec<String>>,
     /// Where the output goes, also that of a container which is left running.
     pub stdout: PathBuf,
@@ -78,6 +84,12 @@ impl Disturbed {
     /// The exit status; nothing if a signal has ended the runtime.
     pub fn code(&self) -> Option<i32> {
         libc::WIFEXITED(self.ended.status).then(|| libc::WEXITSTATUS(self.ended.status))
+    }
+
+    /// The last system calls that were made.
+    pub fn last_calls(&self) -> String {
+        let last = self.points.iter().rev().take(LAST).rev();
+        last.map(|point| format!("{point}\n")).collect()
     }
 
     /// What the runtime, and by now its container, has written.
@@ -192,24 +204,26 @@ impl Watch {
             return Then::GoOn;
         };
         let now = self.reached.is_none() && point == wanted;
-        if now {
-            self.reached = Some(objects(call));
-        }
+        let again = self.reached.is_some() && point.number == wanted.number;
         match harm {
-            Harm::Kill if now => Then::Kill,
-            Harm::Fail { errno, .. } if now => self.fail(errno),
-            Harm::Fail {
-                errno,
-                for_ever: true,
-            } if self.reached.is_some() && point.number == wanted.number => self.fail(errno),
+            Harm::Kill if now => {
+                self.reached = Some(Vec::new());
+                Then::Kill
+            }
+            Harm::Fail { errno, for_ever } if now || for_ever && again => self.fail(errno, call),
             _ => Then::GoOn,
         }
     }
 
-    fn fail(&mut self, errno: i32) -> Then {
+    fn fail(&mut self, errno: i32, call: &Call) -> Then {
         self.injected += 1;
+        if self.injected < OBJECTS {
+            self.reached.get_or_insert_default().extend(objects(call));
+        }
         match errno {
             libc::EINTR if self.injected > INTERRUPTIONS => Then::GoOn,
+            // Linux closes the descriptor whatever it returns. close(2).
+            _ if call.number == libc::SYS_close => Then::MakeAndFail(errno),
             _ => Then::Fail(errno),
         }
     }

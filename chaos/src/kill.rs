@@ -58,12 +58,13 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
     let cases: Vec<_> = bundles
         .iter()
         .flat_map(|bundles| verbs.iter().map(move |verb| (bundles, *verb)))
-        .filter(|(bundles, verb)| options.wants(&verb.with(bundles)))
+        .filter(|(bundles, verb)| options.wants_some(&verb.with(bundles)))
         .collect();
     let mut random = Random::new(options.seed + world.worker as u64);
     let mut points = Vec::new();
     for (bundles, verb) in &cases {
-        let all = undisturbed(world, bundles, verb, figures);
+        let mut all = undisturbed(world, bundles, verb, figures);
+        all.retain(|point| options.wants(&format!("{} {point}", verb.with(bundles))));
         points.extend(all.into_iter().map(|point| (*bundles, *verb, point)));
     }
     let share = world.share(&points, &mut Random::new(options.seed));
@@ -125,7 +126,7 @@ fn kill_at(
 /// The runtime ends, and by no other signal than the one it was sent.
 fn judge(disturbed: &Disturbed, point: Point, place: &mut Place<'_>) {
     if disturbed.ended.hung || disturbed.endless {
-        place.found("hangs", &*disturbed.stderr);
+        place.found("hangs", disturbed.stderr.clone() + &disturbed.last_calls());
     } else if disturbed.reached.is_some() && point.process > 0 && disturbed.code().is_none() {
         place.found("the runtime ends by a signal", &*disturbed.stderr);
     }

@@ -62,6 +62,13 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether something of what has this name is wanted. `--only` may name all of a place, as
+    /// `plain/create write number 2 of child 1`, whose first word is the name.
+    pub fn wants_some(&self, name: &str) -> bool {
+        let first = |text: &String| text.split(' ').next().unwrap_or_default().to_owned();
+        self.only.is_empty() || self.only.iter().any(|text| name.contains(&first(text)))
+    }
+
     /// Whether what has this name is wanted.
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| name.contains(text.as_str()))

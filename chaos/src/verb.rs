@@ -103,7 +103,7 @@ pub const VERBS: &[Verb] = &[
     verb("kill", Before::Running, After::Status, "kill {id} KILL", false),
     verb("kill-all", Before::Running, After::Status, "kill --all {id} KILL", false),
     verb("pause", Before::Running, After::Status, "pause {id}", true),
-    verb("resume", Before::Paused, After::Status, "resume {id}", true),
+    verb("resume", Before::Paused, After::Status, "resume {id}", false),
     verb("mounts-add", Before::Running, After::Mounts, "mounts add {id} {mounts}", true),
     verb("mounts-remove", Before::Mounted, After::Mounts, "mounts remove {id} {mounts}", true),
     verb("state", Before::Running, After::Prints, "state {id}", true),
@@ -316,7 +316,11 @@ impl Ready<'_> {
                 .as_str()
                 .unwrap_or_default()
                 .to_owned(),
-            false => output.stderr,
+            // Without the time.
+            false => output
+                .stderr
+                .split_once("msg=")
+                .map_or_else(|| output.stderr.clone(), |(_, text)| text.to_owned()),
         }
     }
 
