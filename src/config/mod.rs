@@ -15,7 +15,7 @@ mod namespaces;
 pub mod process;
 pub mod resources;
 pub mod seccomp;
-mod sysctl;
+pub mod sysctl;
 #[cfg(test)]
 mod tests;
 

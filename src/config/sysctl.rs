@@ -62,20 +62,26 @@ fn path_of(key: &str) -> String {
 }
 
 fn allowed(field: &str, path: &str, namespaces: &Namespaces) -> Result<()> {
-    let kind = match path {
-        "kernel/hostname" => {
-            return Err(Error::config(field, "not allowed").hint("set hostname instead"));
-        }
-        "kernel/domainname" => NamespaceKind::Uts,
-        path if IPC.contains(&path) || path.starts_with("fs/mqueue/") => NamespaceKind::Ipc,
-        path if path.starts_with("net/") => NamespaceKind::Network,
-        path if path.starts_with("user/") => NamespaceKind::User,
-        _ => {
-            let message = "not a parameter of a namespace: it would change the host";
-            return Err(Error::config(field, message));
-        }
-    };
+    if path == "kernel/hostname" {
+        return Err(Error::config(field, "not allowed").hint("set hostname instead"));
+    }
+    let kind = namespace(path).ok_or_else(|| {
+        let message = "not a parameter of a namespace: it would change the host";
+        Error::config(field, message)
+    })?;
     namespaces.require(field, kind)
+}
+
+/// The type of namespace that the parameter at this path below /proc/sys belongs to; `None` for one
+/// of the whole host.
+pub fn namespace(path: &str) -> Option<NamespaceKind> {
+    match path {
+        "kernel/hostname" | "kernel/domainname" => Some(NamespaceKind::Uts),
+        path if IPC.contains(&path) || path.starts_with("fs/mqueue/") => Some(NamespaceKind::Ipc),
+        path if path.starts_with("net/") => Some(NamespaceKind::Network),
+        path if path.starts_with("user/") => Some(NamespaceKind::User),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod tests;
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Options, Phase, Planned, Step, devices, systemd};
+use super::{Options, Phase, Planned, Step, devices, mounts, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupHost, Host};
@@ -282,9 +282,7 @@ fn delegation(config: &Config) -> Option<(u32, String)> {
 }
 
 fn is_cgroup_mount(mount: &Mount) -> bool {
-    mount.bind.is_none()
-        && matches!(mount.fstype.as_str(), "cgroup" | "cgroup2")
-        && mount.destination == Path::new("/sys/fs/cgroup")
+    mounts::is_cgroup(mount) && mount.destination == Path::new("/sys/fs/cgroup")
 }
 
 fn is_readonly(mount: &Mount) -> bool {

@@ -233,8 +233,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
     if readonly_later(mount) {
         flags &= !libc::MS_RDONLY;
     }
-    let is_cgroup = matches!(mount.fstype.as_str(), "cgroup" | "cgroup2");
-    let fstype = if is_cgroup {
+    let fstype = if is_cgroup(mount) {
         "cgroup2"
     } else {
         mount.fstype.as_str()
@@ -313,11 +312,16 @@ fn own_cgroup(plan: &Plan, host: &Host) -> Result<Option<CString>> {
     c_path("linux.cgroupsPath", &cgroups.mount.join(below)).map(Some)
 }
 
+/// Whether it shows the hierarchy of cgroups, and is no bind.
+pub(super) fn is_cgroup(mount: &Mount) -> bool {
+    mount.bind.is_none() && matches!(mount.fstype.as_str(), "cgroup" | "cgroup2")
+}
+
 /// Without a cgroup namespace the container shows the host's hierarchy. A new mount of it would
 /// also set the hierarchy's options anew, `nsdelegate` among them, for the whole host; a bind shows
 /// the same and changes nothing. cgroup-v2.rst, "Mounting".
 fn shows_host_cgroups(mount: &Mount, config: &Config, host: &Host) -> bool {
-    matches!(mount.fstype.as_str(), "cgroup" | "cgroup2")
+    is_cgroup(mount)
         && config.linux.namespaces.cgroup == Namespace::Inherit
         && config.linux.namespaces.user == Namespace::Inherit
         && !host.in_user_namespace

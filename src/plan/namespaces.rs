@@ -1,7 +1,7 @@
 //! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
 
-use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, labels, network};
-use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process};
+use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, labels, mounts, network, process};
+use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 
@@ -75,7 +75,13 @@ pub(super) fn steps(
                 true => Phase::Clone,
                 false => Phase::Init,
             };
-            plan.push(phase, field, Step::JoinNamespace { kind, path });
+            let not_own = not_own(kind, config);
+            let step = Step::JoinNamespace {
+                kind,
+                path,
+                not_own,
+            };
+            plan.push(phase, field, step);
         }
         if kind == NamespaceKind::User {
             if joined_user {
@@ -96,6 +102,34 @@ pub(super) fn steps(
         plan.push(Phase::Init, FIELD, Step::LoopbackUp);
     }
     Ok(())
+}
+
+/// What would go wrong if the path of a namespace led to the runtime's own, where a container whose
+/// config does not list the type is too: the config may set there what it may set in one that it
+/// lists.
+fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
+    let changed = |field: String| format!("{field} would change it for every process in it");
+    let names = [
+        ("hostname", config.hostname.is_some()),
+        ("domainname", config.domainname.is_some()),
+    ];
+    let name = names.into_iter().find(|(_, set)| *set);
+    match kind {
+        NamespaceKind::Mount => {
+            Some("root.path would become the root of every process in it".to_owned())
+        }
+        NamespaceKind::User => Some("setns(2) leads into no user namespace twice".to_owned()),
+        NamespaceKind::Cgroup => {
+            let shown = config.mounts.iter().find(|mount| mounts::is_cgroup(mount));
+            shown.map(|mount| format!("{} would show all of its hierarchy", mount.field))
+        }
+        NamespaceKind::Uts if name.is_some() => name.map(|(field, _)| changed(field.to_owned())),
+        _ => {
+            let mut sysctl = config.linux.sysctl.iter();
+            let (path, _) = sysctl.find(|(path, _)| sysctl::namespace(path) == Some(kind))?;
+            Some(changed(process::sysctl_field(path)))
+        }
+    }
 }
 
 /// Only a user namespace gives an ordinary user the rights that a container takes.

@@ -48,13 +48,18 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) -> Result<()> {
         plan.push(Phase::Init, "domainname", Step::Domainname(name));
     }
     for (path, value) in &config.linux.sysctl {
-        let field = format!("linux.sysctl[{:?}]", path.replace('/', "."));
+        let field = sysctl_field(path);
         let path = c_string(&field, path.as_str())?;
         let value = c_string(&field, value.as_str())?;
         plan.push(Phase::Init, field, Step::Sysctl { path, value });
     }
     personality(plan, config);
     Ok(())
+}
+
+/// Where the parameter at this path below /proc/sys stands in the config.
+pub(super) fn sysctl_field(path: &str) -> String {
+    format!("linux.sysctl[{:?}]", path.replace('/', "."))
 }
 
 pub(super) fn personality(plan: &mut Plan, config: &Config) {

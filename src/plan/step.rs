@@ -57,6 +57,8 @@ pub enum Step {
     JoinNamespace {
         kind: NamespaceKind,
         path: CString,
+        /// Why it may not be the namespace that the runtime itself is in, nor the host's.
+        not_own: Option<String>,
     },
     /// setns(2) with a pidfd of the container's init process.
     EnterContainer {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::init;
+use super::{clone, init};
 use crate::config::NamespaceKind;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -27,7 +27,11 @@ pub fn open(plan: &Plan, host: &Host) -> Result<Vec<Option<OwnedFd>>> {
 
 fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<OwnedFd>> {
     match &planned.step {
-        Step::JoinNamespace { kind, path } => {
+        Step::JoinNamespace {
+            kind,
+            path,
+            not_own,
+        } => {
             let opened = path::open(path, libc::O_RDONLY);
             let namespace = opened.map_err(|fail| words(planned, &path.to_string_lossy(), fail))?;
             check_namespace(*kind, &namespace).map_err(|message| {
@@ -36,6 +40,11 @@ fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<Owned
                     format!("{}: {message}", path.to_string_lossy()),
                 )
             })?;
+            if let Some(why) = not_own {
+                refuse_own(*kind, &namespace, why).map_err(|error| {
+                    error.context(format!("{}: {}", planned.field, path.to_string_lossy()))
+                })?;
+            }
             Ok(Some(namespace))
         }
         // Copying a mount takes privilege over the runtime's own mount namespace. Without it init
@@ -81,6 +90,23 @@ fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Res
         "a {name} namespace, where one of type {} is expected",
         kind.name()
     ))
+}
+
+/// Refuses the namespace that the runtime is in, and the host's, whatever path has led there.
+fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) -> Result<()> {
+    let name = kind.name();
+    let failed = |fail: Fail| Error::sys(format!("{name} namespace"), fail.op, fail.errno);
+    let id = |namespace: &OwnedFd| path::stat(namespace.as_fd()).map(|stat| (stat.dev, stat.ino));
+    let found = id(namespace).map_err(failed)?;
+    let own = path::open(clone::own_file(kind), libc::O_PATH).and_then(|own| id(&own));
+    let whose = match process::initial_namespace(kind.flag()) {
+        _ if own.map_err(failed)? == found => "the runtime's own",
+        Some(inode) if inode == found.1 => "the host's",
+        _ => return Ok(()),
+    };
+    let message = format!("{whose} {name} namespace: {why}");
+    Err(Error::new(Kind::Config, message)
+        .hint("without a path the container gets a namespace of its own"))
 }
 
 /// The source that will be opened when its turn comes: a missing one is told before anything is

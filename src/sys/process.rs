@@ -82,15 +82,29 @@ pub fn namespace_type(fd: BorrowedFd) -> Sys<i32> {
     check("ioctl(NS_GET_NSTYPE)", kind).map(|kind| kind as i32)
 }
 
+/// The inode of the initial namespace of a type, a `CLONE_NEW*` flag: what the kernel boots with.
+/// Those of network and mount namespaces are fixed since Linux 6.18; no other has had these numbers
+/// before. Source: `enum init_ns_ino` of linux/nsfs.h, and PROC_*_INIT_INO before it.
+pub fn initial_namespace(kind: i32) -> Option<u64> {
+    Some(match kind {
+        libc::CLONE_NEWIPC => 0xEFFF_FFFF,
+        libc::CLONE_NEWUTS => 0xEFFF_FFFE,
+        libc::CLONE_NEWUSER => 0xEFFF_FFFD,
+        libc::CLONE_NEWPID => 0xEFFF_FFFC,
+        libc::CLONE_NEWCGROUP => 0xEFFF_FFFB,
+        libc::CLONE_NEWNET => 0xEFFF_FFF9,
+        libc::CLONE_NEWNS => 0xEFFF_FFF8,
+        _ => return None,
+    })
+}
+
 /// Whether this process is in a user namespace other than the initial one, whatever its maps are.
 ///
 /// # Errors
 /// `stat` of the namespace's file in /proc failed.
 pub fn in_user_namespace() -> Sys<bool> {
-    /// The inode of the initial one, fixed since Linux 3.8 (PROC_USER_INIT_INO).
-    const INITIAL: u64 = 0xEFFF_FFFD;
     let namespace = super::tag("stat", nix::sys::stat::stat(c"/proc/self/ns/user"))?;
-    Ok(namespace.st_ino != INITIAL)
+    Ok(Some(namespace.st_ino) != initial_namespace(libc::CLONE_NEWUSER))
 }
 
 /// The highest capability that the kernel knows. PR_CAPBSET_READ of prctl(2).

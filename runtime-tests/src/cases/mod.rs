@@ -38,6 +38,7 @@ mod nested_cgroups;
 mod notify;
 mod overtaken;
 mod own_binary;
+mod own_namespaces;
 mod pause;
 mod podman;
 mod process;
@@ -100,6 +101,7 @@ const FILES: &[&[Test]] = &[
     namespaces::TESTS,
     nested_cgroups::TESTS,
     notify::TESTS,
+    own_namespaces::TESTS,
     pause::TESTS,
     podman::TESTS,
     process::TESTS,

@@ -46,8 +46,13 @@ impl Display for Step {
                 write!(f, "prlimit {name} {} {}", limit(*soft), limit(*hard))
             }
             Self::Hook(hook) => write_hook(f, hook),
-            Self::JoinNamespace { kind, path } => {
-                write!(f, "join {} namespace {}", kind.name(), lossy(path))
+            Self::JoinNamespace {
+                kind,
+                path,
+                not_own,
+            } => {
+                write!(f, "join {} namespace {}", kind.name(), lossy(path))?;
+                detail_if(f, not_own.is_some(), ", if it is not the runtime's own")
             }
             Self::EnterContainer { kinds } => {
                 let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();

@@ -1,0 +1,161 @@
+//! A path in `linux.namespaces` that leads to the runtime's own namespace, or to the host's: what a
+//! container may set in a namespace of its own it must not set there.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::{Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    what_would_change_the_runtime_s_own_namespace_is_refused[Need::NotAPeer],
+    what_would_change_the_host_s_namespace_is_refused[Need::NotAPeer],
+    the_runtime_s_own_mount_namespace_cannot_be_joined[Need::NotAPeer],
+    the_runtime_s_own_cgroup_namespace_shows_no_hierarchy[Need::NotAPeer],
+    the_runtime_s_own_user_namespace_cannot_be_joined[Need::NotAPeer],
+    an_own_namespace_in_which_nothing_is_set_may_be_joined,
+];
+
+/// Each property: the type of its namespace, where it stands, its value, and how errors call it.
+fn properties() -> [(&'static str, &'static str, Value, &'static str); 7] {
+    let sysctl = |key: &str, value: &str| json!({ key: value });
+    [
+        (
+            "network",
+            "/linux/sysctl",
+            sysctl("net.ipv4.ip_forward", "1"),
+            "linux.sysctl[\"net.ipv4.ip_forward\"]",
+        ),
+        (
+            "ipc",
+            "/linux/sysctl",
+            sysctl("kernel.msgmax", "12345"),
+            "linux.sysctl[\"kernel.msgmax\"]",
+        ),
+        (
+            "ipc",
+            "/linux/sysctl",
+            sysctl("fs.mqueue.queues_max", "77"),
+            "linux.sysctl[\"fs.mqueue.queues_max\"]",
+        ),
+        (
+            "uts",
+            "/linux/sysctl",
+            sysctl("kernel.domainname", "harbour"),
+            "linux.sysctl[\"kernel.domainname\"]",
+        ),
+        ("uts", "/hostname", json!("ship"), "hostname"),
+        ("uts", "/domainname", json!("harbour"), "domainname"),
+        (
+            "mount",
+            "/linux/rootfsPropagation",
+            json!("private"),
+            "root.path",
+        ),
+    ]
+}
+
+fn file(kind: &str) -> &str {
+    match kind {
+        "network" => "net",
+        "mount" => "mnt",
+        other => other,
+    }
+}
+
+/// A bundle whose namespace of this type is the one at `path`, and that sets nothing in one.
+fn joining<'t>(t: &'t Sandbox, kind: &str, path: &str) -> Bundle<'t> {
+    let bundle = t.bundle().remove("/hostname").without_namespace(kind);
+    bundle.push("/linux/namespaces", json!({"type": kind, "path": path}))
+}
+
+/// A new namespace is the runtime's own here, so that a failed case changes nothing of the host.
+fn what_would_change_the_runtime_s_own_namespace_is_refused(t: &Sandbox) {
+    for (kind, pointer, value, name) in properties() {
+        let path = format!("/proc/self/ns/{}", file(kind));
+        let container = joining(t, kind, &path).set(pointer, value).container();
+        let flag = format!("--{}", if kind == "network" { "net" } else { kind });
+        let call = t.runtime().arg("create").prefix(["unshare", &flag]);
+        let output = container.launch(call).finish().fails_with(&path);
+        let told = output.stderr.replace('\\', "");
+        assert!(told.contains("the runtime's own"), "{output}");
+        assert!(told.contains(name), "{name}\n{output}");
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+/// Inodes of the initial namespaces, PROC_UTS_INIT_INO and PROC_IPC_INIT_INO of the kernel.
+const INITIAL: [(&str, u64); 2] = [("uts", 0xEFFF_FFFE), ("ipc", 0xEFFF_FFFF)];
+
+/// A runtime that has namespaces of its own, as in a container, must not be a way past them. The
+/// values are those that the host has.
+fn what_would_change_the_host_s_namespace_is_refused(t: &Sandbox) {
+    for (kind, inode) in INITIAL {
+        let path = format!("/proc/{}/ns/{kind}", std::process::id());
+        if fs::metadata(&path).expect("the own namespace").ino() != inode {
+            t.skip("the tests do not run in the host's namespaces");
+        }
+        let read = |name: &str| {
+            let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+            text.expect("a parameter").trim().to_owned()
+        };
+        let (key, value) = match kind {
+            "uts" => ("kernel.domainname", read("domainname")),
+            _ => ("kernel.msgmax", read("msgmax")),
+        };
+        let bundle = joining(t, kind, &path).set("/linux/sysctl", json!({ key: value }));
+        let container = bundle.container();
+        let flag = format!("--{kind}");
+        let call = t.runtime().arg("create").prefix(["unshare", &flag]);
+        let output = container.launch(call).finish().fails_with(&path);
+        assert!(output.stderr.contains("the host's"), "{output}");
+    }
+}
+
+/// Its root would become the container's, for every process in it.
+fn the_runtime_s_own_mount_namespace_cannot_be_joined(t: &Sandbox) {
+    let bundle = joining(t, "mount", "/proc/self/ns/mnt")
+        .set("/mounts", json!([]))
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]));
+    let container = bundle.container();
+    let root = t.root.display();
+    let bundle = container.bundle.display();
+    let script = format!(
+        "\"$0\" --root {root} run --bundle {bundle} {}; echo status $?; test -d {root} && echo there",
+        container.id
+    );
+    let call = t.call("unshare").args(["-m", "sh", "-c", &script]);
+    let output = call.arg(&t.runtime).run();
+    assert_eq!(output.stdout, "status 1\nthere\n", "{output}");
+    assert!(output.stderr.contains("root.path"), "{output}");
+}
+
+/// A new mount of the hierarchy would show all of it, and could be written to.
+fn the_runtime_s_own_cgroup_namespace_shows_no_hierarchy(t: &Sandbox) {
+    let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"});
+    let bundle = joining(t, "cgroup", "/proc/self/ns/cgroup").mount(mount);
+    let container = bundle.container();
+    let call = t.runtime().arg("create").prefix(["unshare", "--cgroup"]);
+    let output = container.launch(call).finish().fails_with("mounts[6]");
+    assert!(output.stderr.contains("the runtime's own"), "{output}");
+}
+
+fn the_runtime_s_own_user_namespace_cannot_be_joined(t: &Sandbox) {
+    let container = joining(t, "user", "/proc/self/ns/user").container();
+    let output = container.create().fails_with("linux.namespaces[6].path");
+    assert!(output.stderr.contains("the runtime's own"), "{output}");
+}
+
+/// Pods of Kubernetes with the host's network have its path in each config.
+fn an_own_namespace_in_which_nothing_is_set_may_be_joined(t: &Sandbox) {
+    for kind in ["network", "ipc", "uts", "cgroup"] {
+        let path = format!("/proc/self/ns/{}", file(kind));
+        let script = format!("readlink {path}");
+        let container = joining(t, kind, &path).shell(&script).container();
+        let own = fs::read_link(&path).expect("the own namespace");
+        container.run().ok().prints(&own.to_string_lossy());
+    }
+}
