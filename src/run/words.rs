@@ -101,6 +101,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::BindRootfs { .. }, Errno::EACCES) => {
             "the root of the user namespace needs search permission on each directory above the rootfs".to_owned()
         }
+        (Step::SwitchRoot { .. }, Errno::ESTALE) => {
+            "the rootfs was changed meanwhile: let no other container have the same files".to_owned()
+        }
         (Step::SwitchRoot { .. }, Errno::EBUSY) if op.starts_with("hide ") => {
             "a procfs or sysfs there is out of reach: unmount it on the host, or leave out --no-pivot".to_owned()
         }

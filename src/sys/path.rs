@@ -375,29 +375,36 @@ pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Sys<Option<Stat>> {
 /// statx(2): the number of the mount that `fd` is in, one that is never used again where the kernel
 /// has such numbers (Linux 6.8).
 pub fn mount_id(fd: BorrowedFd) -> Sys<u64> {
+    mount_id_at(Some(fd), c"")
+}
+
+/// The same of what is on top at `path`; a link there is not followed.
+pub fn mount_id_at(dir: Option<BorrowedFd>, path: &CStr) -> Sys<u64> {
     const UNIQUE: u32 = 0x4000;
-    match mount_number(fd, UNIQUE)? {
+    match mount_number(dir, path, UNIQUE)? {
         Some(number) => Ok(number),
-        None => mountinfo_id(fd),
+        None => {
+            mount_number(dir, path, libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
+        }
     }
 }
 
 /// statx(2): the number by which /proc/PID/mountinfo names the mount that `fd` is in.
 pub fn mountinfo_id(fd: BorrowedFd) -> Sys<u64> {
-    mount_number(fd, libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
+    mount_number(Some(fd), c"", libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
 }
 
 /// `None` where the kernel does not know this kind of number.
-fn mount_number(fd: BorrowedFd, mask: u32) -> Sys<Option<u64>> {
+fn mount_number(dir: Option<BorrowedFd>, path: &CStr, mask: u32) -> Sys<Option<u64>> {
     // SAFETY: statx is plain integers, for which all-zero is a valid value.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: the path is NUL-terminated and empty, and the buffer lives across the call.
+    // SAFETY: the path is NUL-terminated, and the buffer lives across the call.
     let done = unsafe {
         libc::syscall(
             libc::SYS_statx,
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd()),
+            path.as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW,
             mask,
             &mut stat,
         )

@@ -15,6 +15,7 @@ mod cve_process;
 mod descriptors;
 mod devices;
 mod events;
+mod exchanged;
 mod exec;
 mod executables;
 mod foreground;
@@ -83,6 +84,7 @@ const FILES: &[&[Test]] = &[
     cve_process::TESTS,
     overtaken::TESTS,
     own_binary::TESTS,
+    exchanged::TESTS,
     exec::TESTS,
     executables::TESTS,
     foreground::TESTS,

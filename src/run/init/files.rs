@@ -98,7 +98,7 @@ impl Init<'_> {
     /// Covers a file with /dev/null and a directory with nothing. Only a path that does not exist
     /// needs no mask.
     pub(super) fn mask(&mut self, masked: &CStr) -> Sys<()> {
-        let target = match path::open_in_root(self.root()?, masked, libc::O_PATH) {
+        let target = match self.open(masked, libc::O_PATH) {
             Err(Fail {
                 errno: Errno::ENOENT,
                 ..
@@ -143,7 +143,7 @@ impl Init<'_> {
     }
 
     pub(super) fn make_readonly(&self, target: &CStr) -> Sys<()> {
-        let target = match path::open_in_root(self.root()?, target, libc::O_PATH) {
+        let target = match self.open(target, libc::O_PATH) {
             Err(Fail {
                 errno: Errno::ENOENT,
                 ..

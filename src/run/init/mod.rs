@@ -6,6 +6,7 @@
 mod console;
 mod copy_up;
 mod files;
+mod kernel_views;
 mod labels;
 mod mounts;
 mod move_root;
@@ -19,6 +20,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+
+use kernel_views::KernelViews;
 
 use super::hooks;
 use super::sync::{self, Failure, Report};
@@ -97,6 +100,8 @@ struct Init<'a> {
     empty: Option<OwnedFd>,
     /// A procfs of our own, attached nowhere.
     proc: Option<OwnedFd>,
+    /// The container's procfs and sysfs.
+    views: KernelViews,
     /// The directory of the last node or link.
     parent: Option<(std::ffi::CString, Rc<OwnedFd>)>,
     cwd_reached: bool,
@@ -133,6 +138,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         null: None,
         empty: None,
         proc,
+        views: KernelViews::default(),
         parent: None,
         cwd_reached: false,
         attached: Vec::new(),
@@ -348,6 +354,7 @@ impl Init<'_> {
     fn forget_files(&mut self) {
         self.inherited.opened.clear();
         (self.root, self.null, self.empty, self.proc) = (None, None, None, None);
+        self.views = KernelViews::default();
     }
 
     fn runtime_hooks(&mut self) -> Sys<()> {

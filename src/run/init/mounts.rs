@@ -58,6 +58,10 @@ impl Init<'_> {
             };
             self.finish(fs, target.as_fd(), top.as_fd())?;
         }
+        match fs.real_directory {
+            true => self.views.made(&fs.target, target),
+            false => self.views.mounted(&fs.target, target)?,
+        }
         Ok(())
     }
 
@@ -79,18 +83,17 @@ impl Init<'_> {
 
     /// The directory to mount on.
     fn directory(&self, fs: &Filesystem) -> Sys<OwnedFd> {
-        let root = self.root()?;
         let mut flags = libc::O_PATH | libc::O_DIRECTORY;
         if fs.real_directory {
             flags |= libc::O_NOFOLLOW;
         }
-        match path::open_in_root(root, &fs.target, flags) {
+        match self.open(&fs.target, flags) {
             Err(Fail {
                 errno: Errno::ENOENT,
                 ..
             }) => {
-                path::open_or_make(root, &fs.target, Make::Directory)?;
-                path::open_in_root(root, &fs.target, flags)
+                self.open_or_make(&fs.target, Make::Directory)?;
+                self.open(&fs.target, flags)
             }
             Err(Fail {
                 errno: Errno::ENOTDIR,
@@ -123,13 +126,12 @@ impl Init<'_> {
         if self.plan.all_mounts_or_none {
             self.attached.push((tree, bind.target.clone()));
         }
-        Ok(())
+        self.views.mounted(&bind.target, target)
     }
 
     /// The path to mount on; one that is missing is made of the kind of the tree's root.
     fn bind_target(&self, bind: &Bind, tree: BorrowedFd) -> Sys<OwnedFd> {
-        let root = self.root()?;
-        match path::open_in_root(root, &bind.target, libc::O_PATH) {
+        match self.open(&bind.target, libc::O_PATH) {
             Err(Fail {
                 errno: Errno::ENOENT,
                 ..
@@ -138,7 +140,7 @@ impl Init<'_> {
                     true => Make::Directory,
                     false => Make::File,
                 };
-                path::open_or_make(root, &bind.target, make)
+                self.open_or_make(&bind.target, make)
             }
             opened => opened,
         }
@@ -193,7 +195,7 @@ impl Init<'_> {
     }
 
     pub(super) fn remount(&self, remount: &Remount) -> Sys<()> {
-        let target = path::open_in_root(self.root()?, &remount.target, libc::O_PATH)?;
+        let target = self.open(&remount.target, libc::O_PATH)?;
         if remount.bind {
             return change(target.as_fd(), remount.attrs, &remount.propagation, false);
         }

@@ -73,7 +73,8 @@ impl Init<'_> {
                 path::chroot(c".")?;
             }
         }
-        path::chdir(c"/")
+        path::chdir(c"/")?;
+        self.check_proc()
     }
 
     pub(super) fn propagate(&self, propagation: Propagation) -> Sys<()> {
@@ -93,7 +94,7 @@ impl Init<'_> {
         if target == c"/" {
             return mount::set_attr(self.root()?, readonly, false);
         }
-        let target = path::open_in_root(self.root()?, target, libc::O_PATH)?;
+        let target = self.open(target, libc::O_PATH)?;
         mount::set_attr(target.as_fd(), readonly, false)
     }
 }
