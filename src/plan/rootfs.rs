@@ -44,7 +44,8 @@ pub(super) fn has_mount_namespace(config: &Config) -> bool {
 }
 
 /// The propagation of everything in the new mount namespace: whether what the host mounts later
-/// shows up in the container, and the other way round. All but `shared` cuts the way back.
+/// shows up in the container, and the other way round. All but `shared` cuts the way back. Without a
+/// word of the config binds may receive what the host mounts, as with `slave`; the rootfs does not.
 pub(super) fn propagation_flag(config: &Config) -> u64 {
     match config.linux.rootfs_propagation {
         // An unbindable root could not be bound upon itself; it becomes unbindable at the end.
@@ -69,12 +70,14 @@ pub(super) fn before_mounts(plan: &mut Plan, config: &Config) -> Result<()> {
         };
         plan.push(Phase::Init, "linux.rootfsPropagation", step);
     }
+    let private = has_mount_namespace(config) && config.linux.rootfs_propagation.is_none();
     let private_parent = root_is_shared(config);
     plan.push(
         Phase::Init,
         "root.path",
         Step::BindRootfs {
             path,
+            private,
             private_parent,
         },
     );

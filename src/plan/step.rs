@@ -98,6 +98,8 @@ pub enum Step {
     /// The rootfs becomes a mount of its own.
     BindRootfs {
         path: CString,
+        /// What the host mounts in the rootfs later does not show up in the container.
+        private: bool,
         /// pivot_root(2) refuses a parent mount that is shared.
         private_parent: bool,
     },

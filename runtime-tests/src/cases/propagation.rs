@@ -9,7 +9,9 @@ use crate::{Bundle, Container, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     root_propagation_of_each_word,
+    nothing_of_the_runtimes_own_is_a_slave,
     unknown_root_propagation_is_refused,
+    mounts_of_the_host_in_the_rootfs_show_up_in_a_slave_alone,
     mounts_of_the_host_show_up_in_a_slave,
     mounts_of_the_host_do_not_show_up_in_a_private_bind,
     mounts_of_the_container_do_not_show_up_on_the_host,
@@ -22,6 +24,7 @@ fn root_propagation_of_each_word(t: &Sandbox) {
     mount_info::leave_host();
     mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
     for (word, expected) in [
+        ("", "private"),
         ("shared", "shared"),
         ("rshared", "shared"),
         ("private", "private"),
@@ -45,9 +48,47 @@ fn root_propagation_of_each_word(t: &Sandbox) {
     }
 }
 
+fn nothing_of_the_runtimes_own_is_a_slave(t: &Sandbox) {
+    mount_info::leave_host();
+    mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
+    let bundle = t.bundle().args(&["cat", "/proc/self/mountinfo"]);
+    let output = bundle.container().run().ok();
+    for mount in mount_info::table(&output.stdout) {
+        assert_eq!(mount.propagation(), "private", "{}\n{output}", mount.point);
+    }
+}
+
 fn unknown_root_propagation_is_refused(t: &Sandbox) {
     let bundle = t.bundle().set("/linux/rootfsPropagation", json!("public"));
     bundle.container().create().fails_with("public");
+}
+
+fn mounts_of_the_host_in_the_rootfs_show_up_in_a_slave_alone(t: &Sandbox) {
+    mount_info::leave_host();
+    for (word, seen) in [("", false), ("private", false), ("slave", true)] {
+        let bundle = t.bundle().set("/linux/rootfsPropagation", json!(word));
+        // The rootfs is a mount with one below, as those of engines may be.
+        let (rootfs, below) = (bundle.rootfs(), bundle.rootfs().join("below"));
+        mount_info::bind(&rootfs, &rootfs, MsFlags::empty());
+        mount_info::tmpfs(&below, MsFlags::empty());
+        mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
+        let container = bundle.args(&["sleep", "1000"]).container();
+        container.create().ok();
+        let later = [rootfs.join("later"), below.join("later")];
+        for path in &later {
+            mount_info::tmpfs(path, MsFlags::empty());
+        }
+        let text = mount_info::of_process(container.pid());
+        let found = mount_info::table(&text);
+        for point in ["/later", "/below/later"] {
+            let found = found.iter().any(|mount| mount.point == point);
+            assert_eq!(found, seen, "{word:?}: {point}\n{text}");
+        }
+        container.delete_force().ok();
+        for path in &later {
+            umount(path).expect("unmount");
+        }
+    }
 }
 
 /// A directory that is a shared mount of the host.

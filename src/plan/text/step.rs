@@ -85,9 +85,11 @@ impl Display for Step {
             }
             Self::BindRootfs {
                 path,
+                private,
                 private_parent,
             } => {
                 write!(f, "bind rootfs {} on itself", lossy(path))?;
+                f.write_str(if *private { ", rprivate" } else { "" })?;
                 let made = ", its parent mount made private";
                 detail_if(f, *private_parent, made)
             }

@@ -219,8 +219,8 @@ fn is_device(stat: &Stat, kind: u32, node: &Node) -> bool {
 }
 
 /// A mount of the host's /dev/null that is attached nowhere; anything else under that name is
-/// refused. It is read-only, which stops no write to the device but every change of the node: its
-/// mode and owner are what everybody on the host shares.
+/// refused. It is private, and read-only, which stops no write to the device but every change of the
+/// node: its mode and owner are what everybody on the host shares.
 pub(super) fn host_null() -> Sys<OwnedFd> {
     let null = path::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
     if !path::stat(null.as_fd())?.is_char(1, 3) {
@@ -229,6 +229,7 @@ pub(super) fn host_null() -> Sys<OwnedFd> {
     let mount = mount::clone_tree(Some(null.as_fd()), c"", false)?;
     let readonly = Change {
         set: libc::MOUNT_ATTR_RDONLY,
+        propagation: libc::MS_PRIVATE,
         ..Change::default()
     };
     mount::set_attr(mount.as_fd(), readonly, false)?;

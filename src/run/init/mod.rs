@@ -229,8 +229,9 @@ impl Init<'_> {
             Step::RootPropagation { flag, .. } => root::propagate_all(*flag),
             Step::BindRootfs {
                 path,
+                private,
                 private_parent,
-            } => self.bind_rootfs(position, path, *private_parent),
+            } => self.bind_rootfs(position, path, *private, *private_parent),
             Step::Filesystem(filesystem) => self.filesystem(position, filesystem),
             Step::Bind(bind) => self.bind(position, bind),
             Step::Unmount { target } => self.unmount(target),

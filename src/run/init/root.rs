@@ -28,6 +28,7 @@ impl Init<'_> {
         &mut self,
         position: usize,
         rootfs: &CStr,
+        private: bool,
         private_parent: bool,
     ) -> Sys<()> {
         let below = if self.plan.reach_for_init {
@@ -40,6 +41,13 @@ impl Init<'_> {
         }
         if self.plan.has_mount_namespace() {
             let tree = mount::clone_tree(Some(below.as_fd()), c"", true)?;
+            if private {
+                let private = Change {
+                    propagation: libc::MS_PRIVATE,
+                    ..Change::default()
+                };
+                mount::set_attr(tree.as_fd(), private, true)?;
+            }
             mount::attach(tree.as_fd(), below.as_fd())?;
             self.root = Some(tree);
         } else {
