@@ -106,7 +106,9 @@ pub fn normalise(args: Vec<OsString>) -> Result<Vec<OsString>> {
                 push_short(&mut out, arg, args.next());
                 continue;
             }
-            let ends = !arg.as_bytes().starts_with(b"-") && positional(&arg, &mut command);
+            // A dash alone is no flag.
+            let plain = arg == "-" || !arg.as_bytes().starts_with(b"-");
+            let ends = plain && positional(&arg, &mut command);
             out.push(arg);
             if ends {
                 pass_on(&mut out, &mut args);

@@ -369,6 +369,13 @@ fn arguments_of_another_program_are_left_alone() {
         assert_eq!(exec.what.id, "box");
         assert_eq!(exec.what.process, None, "{line}");
     }
+    let Command::Exec(exec) = cli("exec - -h").command else {
+        panic!()
+    };
+    assert_eq!(
+        (exec.what.id.as_str(), exec.what.command),
+        ("-", split("-h"))
+    );
     let Command::Ps(ps) = cli("ps -f json box --format=table --help").command else {
         panic!()
     };

@@ -16,7 +16,7 @@ pub const TARGET: Target = Target {
     form: Form::Lines,
     words: WORDS,
     longest: 512,
-    changes: 10_000,
+    changes: 20_000,
 };
 
 const WORDS: &str = "

@@ -19,7 +19,7 @@ pub const TARGET: Target = Target {
     form: Form::Json,
     words: WORDS,
     longest: 16 << 10,
-    changes: 4_000,
+    changes: 8_000,
 };
 
 /// Words of the values of a config.

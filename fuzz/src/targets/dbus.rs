@@ -18,7 +18,7 @@ pub const TARGET: Target = Target {
     form: Form::Bytes,
     words: "OK REJECTED l B u s o g v a(sv) JobRemoved done failed /job/1 so uoss",
     longest: 4 << 10,
-    changes: 30_000,
+    changes: 50_000,
 };
 
 const GREETING: &[u8] = b"OK 1234deadbeef\r\n";

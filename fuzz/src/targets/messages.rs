@@ -27,7 +27,7 @@ pub const TARGET: Target = Target {
     form: Form::Bytes,
     words: "G S O mount move_mount open_tree setgroups",
     longest: 2 << 10,
-    changes: 25_000,
+    changes: 50_000,
 };
 
 /// Descriptors of several kinds, of which one comes along with a message.

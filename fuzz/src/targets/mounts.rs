@@ -21,7 +21,7 @@ pub const TARGET: Target = Target {
     form: Form::Lines,
     words: WORDS,
     longest: 1 << 10,
-    changes: 4_000,
+    changes: 8_000,
 };
 
 const WORDS: &str = "

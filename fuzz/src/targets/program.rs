@@ -29,7 +29,7 @@ pub const TARGET: Target = Target {
     words: "#! #!/bin/sh #!/loop #!/chain4 #!/chain5 #!/missing #!/plain #!/directory /bin/sh
             /lib64/ld-linux-x86-64.so.2 /missing/ld.so ./program /directory -x",
     longest: 1 << 10,
-    changes: 2_000,
+    changes: 4_000,
 };
 
 /// An ELF file for `machine`: a header of 64 or 32 bits and, with a loader, its one PT_INTERP.

@@ -19,7 +19,7 @@ pub const TARGET: Target = Target {
     form: Form::Json,
     words: WORDS,
     longest: 16 << 10,
-    changes: 3_000,
+    changes: 8_000,
 };
 
 const WORDS: &str = "

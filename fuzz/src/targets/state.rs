@@ -16,7 +16,7 @@ pub const TARGET: Target = Target {
     words: "/ /sys/fs/cgroup /a/docker-x.scope docker-x.scope x.scope ship .. 1.3.0 pid startTime
             cgroup unit user later process options notify rootfsMount annotations",
     longest: 4 << 10,
-    changes: 15_000,
+    changes: 40_000,
 };
 
 const WHOLE: &str = r#"{"ociVersion":"1.3.0","id":"ship","pid":4711,"startTime":99,

@@ -19,7 +19,7 @@ pub const TARGET: Target = Target {
     form: Form::Json,
     words: config::WORDS,
     longest: 4 << 10,
-    changes: 4_000,
+    changes: 8_000,
 };
 
 fn seeds() -> Vec<Vec<u8>> {
