@@ -34,6 +34,8 @@ pub struct Error {
     /// Outermost context first; joined with `: `.
     context: Vec<String>,
     errno: Option<Errno>,
+    /// What a program printed about the failure.
+    detail: Option<String>,
     hint: Option<String>,
 }
 
@@ -47,6 +49,7 @@ impl Error {
             kind,
             context: vec![message.into()],
             errno: None,
+            detail: None,
             hint: None,
         }
     }
@@ -61,7 +64,12 @@ impl Error {
         let mut error = Self::new(Kind::Setup, what);
         error.context.push(op.to_owned());
         error.errno = Some(errno);
-        error
+        match errno {
+            Errno::EFBIG => {
+                error.hint("the caller's limit of file sizes is too low: see ulimit -f")
+            }
+            _ => error,
+        }
     }
 
     /// A failed operation of the standard library, as [`Error::sys`].
@@ -76,6 +84,13 @@ impl Error {
     #[must_use]
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context.insert(0, context.into());
+        self
+    }
+
+    /// What a program printed about the failure; shown behind the reason.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
         self
     }
 
@@ -104,6 +119,9 @@ impl fmt::Display for Error {
         f.write_str(&printable(&self.context.join(": ")))?;
         if let Some(errno) = self.errno {
             write!(f, ": {}", errno_text(errno))?;
+        }
+        if let Some(detail) = &self.detail {
+            write!(f, ": {}", printable(detail))?;
         }
         match &self.hint {
             Some(hint) => write!(f, " ({})", printable(hint)),

@@ -11,7 +11,7 @@ use sampan::commands;
 use sampan::error::Error;
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
-use sampan::sys::{Fail, binary, relro};
+use sampan::sys::{Fail, binary, inherited, relro};
 
 /// The exit status of a failure; `run` and `exec` otherwise end as their process does.
 const FAILURE: u8 = 1;
@@ -60,18 +60,27 @@ fn print(text: &str) -> std::io::Result<()> {
 /// Keeps the streams from being confused with other files, and the binary out of containers' reach.
 /// This comes before anything is read, because it may start the program anew.
 fn protect(args: &StringArray) -> Result<(), Error> {
-    let told = |fail: Fail| Error::sys("own binary", fail.op, fail.errno);
-    relro::protect().map_err(told)?;
-    process::fill_standard_streams().map_err(told)?;
+    let failed = |what: &'static str| move |fail: Fail| Error::sys(what, fail.op, fail.errno);
+    relro::protect().map_err(failed("own binary"))?;
+    let enough_descriptors = inherited::begin().map_err(failed("standard streams"))?;
     if !args.iter().any(|arg| MAKES_PROCESSES.contains(&arg)) {
         return Ok(());
     }
     binary::protect(args, &process::environment())
-        .map_err(told)
-        .map_err(|error| error.hint("the file must be readable, and /proc mounted"))
+        .map_err(failed("own binary"))
+        .map_err(|error| error.hint("the file must be readable, and /proc mounted"))?;
+    // What the program executed anew would have to find out again.
+    if !enough_descriptors {
+        inherited::raise_to_usual_limit();
+    }
+    inherited::look_at_signals();
+    Ok(())
 }
 
 fn run(cli: Cli) -> u8 {
+    if changes_anything(&cli.command) {
+        inherited::prepare_for_children_and_files();
+    }
     let log = match Log::open(&cli.global.log) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error, FAILURE),
@@ -87,6 +96,15 @@ fn run(cli: Cli) -> u8 {
         }
         Err(error) => fail(&log, &error, failure),
     }
+}
+
+/// Whether the verb waits for children or makes files; the others only look, or ask the kernel.
+fn changes_anything(command: &Command) -> bool {
+    use Command::{Create, Delete, Exec, Mounts, Ps, Run, Start, Update};
+    matches!(
+        command,
+        Create(_) | Delete(_) | Exec(_) | Mounts(_) | Ps(_) | Run(_) | Start(_) | Update(_)
+    )
 }
 
 fn fail(log: &Log, error: &Error, status: u8) -> u8 {

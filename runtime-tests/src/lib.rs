@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 pub mod bundle;
 pub mod call;
+pub mod caller;
 pub mod cases;
 pub mod console;
 pub mod container;

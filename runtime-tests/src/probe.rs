@@ -22,6 +22,10 @@ pub fn main(args: &[String]) -> ExitCode {
         ["keyring", "steal", keyring] => steal(keyring),
         ["take-exe", name] => attacks::take_exe(name),
         ["leave-chroot", file] => attacks::leave_chroot(file),
+        ["await", ref signals @ ..] => await_signals(signals),
+        ["caller", traits, ref command @ ..] if !command.is_empty() => {
+            crate::caller::main(traits, command)
+        }
         _ => {
             eprintln!("runtime-tests: no probe {words:?}");
             ExitCode::from(2)
@@ -170,4 +174,23 @@ fn first_thread_ends() -> ! {
     // SAFETY: ends this thread alone, and nothing that it owns is used by another one.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!("exit(2) does not return");
+}
+
+/// Says which of these signals arrive.
+fn await_signals(signals: &[&str]) -> ExitCode {
+    let numbers = signals.iter().map(|signal| signal.parse::<u32>());
+    let set = numbers.fold(0_u64, |set, number| {
+        set | 1 << (number.expect("a signal's number") - 1)
+    });
+    let none = std::ptr::null::<u8>();
+    let how = libc::SIG_BLOCK;
+    // By the raw calls: the C library keeps signals 32 and 33 for itself.
+    // SAFETY: the kernel reads the mask.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &set, none, 8) };
+    println!("ready");
+    loop {
+        // SAFETY: the kernel reads the set; nothing else is asked for.
+        let got = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &set, none, none, 8) };
+        println!("got {got}");
+    }
 }

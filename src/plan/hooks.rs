@@ -1,6 +1,6 @@
 //! `hooks`: each at its moment.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr};
 
 use super::{HookMoment, HookStep, Phase, Plan, Step, c_path, c_string};
 use crate::config::{Config, Hook};
@@ -23,19 +23,12 @@ impl HookMoment {
 /// The hooks of `create`.
 pub(super) fn create(plan: &mut Plan, config: &Config) -> Result<()> {
     let hooks = &config.hooks;
-    push(
-        plan,
-        Phase::Hooks,
-        HookMoment::Prestart,
-        &hooks.prestart,
-        None,
-    )?;
+    push(plan, Phase::Hooks, HookMoment::Prestart, &hooks.prestart)?;
     push(
         plan,
         Phase::Hooks,
         HookMoment::CreateRuntime,
         &hooks.create_runtime,
-        None,
     )?;
     // Hooks of the container get their state from the runtime at the same moment.
     if plan.has(Phase::Hooks) || !hooks.create_container.is_empty() {
@@ -46,7 +39,6 @@ pub(super) fn create(plan: &mut Plan, config: &Config) -> Result<()> {
         Phase::Init,
         HookMoment::CreateContainer,
         &hooks.create_container,
-        None,
     )
 }
 
@@ -58,48 +50,22 @@ pub(super) fn later(plan: &mut Plan, config: &Config) -> Result<()> {
         Phase::Started,
         HookMoment::Poststart,
         &hooks.poststart,
-        None,
     )?;
-    push(
-        plan,
-        Phase::Deleted,
-        HookMoment::Poststop,
-        &hooks.poststop,
-        None,
-    )
+    push(plan, Phase::Deleted, HookMoment::Poststop, &hooks.poststop)
 }
 
 /// The hooks that run beside the user process, by default with its environment.
 pub(super) fn start(plan: &mut Plan, config: &Config) -> Result<()> {
-    let environment = config
-        .process
-        .as_ref()
-        .map(|process| process.env.as_slice());
     let hooks = &config.hooks.start_container;
-    push(
-        plan,
-        Phase::Start,
-        HookMoment::StartContainer,
-        hooks,
-        environment,
-    )
+    push(plan, Phase::Start, HookMoment::StartContainer, hooks)
 }
 
-fn push(
-    plan: &mut Plan,
-    phase: Phase,
-    moment: HookMoment,
-    hooks: &[Hook],
-    default_env: Option<&[OsString]>,
-) -> Result<()> {
+fn push(plan: &mut Plan, phase: Phase, moment: HookMoment, hooks: &[Hook]) -> Result<()> {
     for hook in hooks {
         let path = c_path(&hook.field, &hook.path)?;
         let args = strings(&hook.field, &hook.args)?;
-        let env = match (&hook.env, default_env) {
-            (Some(env), _) => Some(strings(&hook.field, env)?),
-            (None, Some(env)) => Some(strings(&hook.field, env)?),
-            (None, None) => None,
-        };
+        let env = hook.env.as_deref();
+        let env = env.map(|env| strings(&hook.field, env)).transpose()?;
         let step = HookStep {
             args: if args.is_empty() {
                 vec![path.clone()]

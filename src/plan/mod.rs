@@ -155,6 +155,13 @@ impl Plan {
         self.steps.iter().any(made)
     }
 
+    /// Whether the config limits this resource. getrlimit(2).
+    pub fn limits(&self, wanted: u32) -> bool {
+        let limits =
+            |step: &Step| matches!(step, Step::Rlimit { resource, .. } if *resource == wanted);
+        self.steps.iter().any(|planned| limits(&planned.step))
+    }
+
     /// Whether hooks run between `start` and execve(2).
     pub fn has_start_hooks(&self) -> bool {
         let start = HookMoment::StartContainer;

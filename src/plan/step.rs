@@ -238,7 +238,7 @@ pub struct Symlink {
 pub struct HookStep {
     pub path: CString,
     pub args: Vec<CString>,
-    /// `None` inherits the caller's environment.
+    /// `None`: that of the runtime, or of the container's process at its start.
     pub env: Option<Vec<CString>>,
     pub timeout: Option<Duration>,
     pub moment: HookMoment,

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::sync::{self, Received, Report};
-use super::{executable, id_map, reach, relay, words};
+use super::{executable, id_map, reach, relay, unexecuted, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan, Planned, Step};
 use crate::sys::{Fail, Sys, file, process, socket};
@@ -84,8 +84,8 @@ pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
 
 /// Whether the hard limit is above the runtime's own, and with it above that of its children.
 fn is_above(planned: &Planned, resource: u32, hard: u64) -> Result<bool> {
-    process::hard_limit(resource)
-        .map(|own| hard > own)
+    process::limit(resource)
+        .map(|(_, own)| hard > own)
         .map_err(|fail| words::step_failed(planned, fail))
 }
 
@@ -197,9 +197,9 @@ pub fn attend(
                     root,
                 });
             }
-            Some((Report::Failure(failure), root)) => {
-                let root = root.as_ref().map(AsFd::as_fd);
-                return Err(words::failure_in_root(plan, &failure, root));
+            Some((Report::Failure(failure), shown)) => {
+                let shown = shown.as_ref().map(AsFd::as_fd);
+                return Err(words::failure_shown(plan, &failure, shown));
             }
             Some(_) => {}
             None => return Err(death()),
@@ -214,38 +214,42 @@ fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
         .map_err(|fail| Error::sys("--console-socket", fail.op, fail.errno))
 }
 
-/// Listens until execve(2) closes the connection. `plan` finds the words for a failure, and is
+/// Listens until execve(2) of the process `pid` closes the connection. `plan` finds the words for a failure, and is
 /// asked for only then; `listener` passes on the descriptor of a seccomp filter that asks.
 ///
 /// # Errors
 /// A step of the start failed, or the process died before it executed.
 pub fn await_execve(
     connection: &OwnedFd,
+    pid: i32,
     receive: impl Fn(BorrowedFd) -> Result<Received>,
     plan: impl Fn() -> Result<Plan>,
     listener: impl Fn(i32) -> Result<()>,
 ) -> Result<()> {
-    let mut executing = false;
+    let mut executing = None;
     loop {
         match receive(connection.as_fd())? {
-            Some((Report::Executing, _)) => executing = true,
+            Some((Report::Executing { filtered }, _)) => executing = Some(filtered),
             Some((Report::Listener(number), _)) => {
                 listener(number)?;
                 sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
             }
-            Some((Report::Failure(failure), root)) => {
-                let root = root.as_ref().map(AsFd::as_fd);
+            Some((Report::Failure(failure), shown)) => {
+                let shown = shown.as_ref().map(AsFd::as_fd);
                 return Err(match plan() {
-                    Ok(plan) => words::failure_in_root(&plan, &failure, root),
+                    Ok(plan) => words::failure_shown(&plan, &failure, shown),
                     Err(_) => Error::sys("start", &failure.op(), failure.errno),
                 });
             }
             Some(_) => {}
-            None if executing => return Ok(()),
-            None => {
-                let message = "init died before it executed the process (possibly OOM-killed)";
-                return Err(Error::new(Kind::Setup, message));
-            }
+            None => match executing {
+                Some(true) => return unexecuted::refuse(pid),
+                Some(false) => return Ok(()),
+                None => {
+                    let message = "init died before it executed the process (possibly OOM-killed)";
+                    return Err(Error::new(Kind::Setup, message));
+                }
+            },
         }
     }
 }

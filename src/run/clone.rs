@@ -13,7 +13,7 @@ use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Step};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Sys, mount, path, pidfd, socket};
+use crate::sys::{Fail, Sys, file, mount, path, pidfd, socket};
 
 /// What [`Step::CheckIdMap`] says when it fails.
 pub const DIFFERENT_MAP: &str = "compare with the map";
@@ -50,10 +50,17 @@ pub fn spawn(
     }
     own.come_back().map_err(|fail| (None, fail))?;
     match cloned {
-        Ok(Cloned::Parent { pid, pidfd }) => Ok(Spawned {
-            pid,
-            pidfd: Rc::new(pidfd),
-        }),
+        Ok(Cloned::Parent { pid, pidfd }) => {
+            // With a copy of its end here, the end of the process would not be seen.
+            if let Err(fail) = file::close(inherited.runtime) {
+                process::end(pidfd.as_fd());
+                return Err((None, fail));
+            }
+            Ok(Spawned {
+                pid,
+                pidfd: Rc::new(pidfd),
+            })
+        }
         Ok(Cloned::Child) => process::exit(1),
         Err(fail) => Err((None, fail)),
     }
@@ -176,10 +183,10 @@ fn made_by_child(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<O
             process::exit(i32::from(sent.is_err()))
         }
         Cloned::Parent { pidfd, .. } => {
-            drop(childs);
             let mut errno = [0; 4];
-            let received = socket::receive(connection.as_fd(), &mut errno);
-            process::wait(pidfd.as_fd())?;
+            let received =
+                file::close(childs).and_then(|()| socket::receive(connection.as_fd(), &mut errno));
+            process::end(pidfd.as_fd());
             let failed = |errno| Fail::new("fsmount in the joined namespaces", errno);
             match received? {
                 (_, Some(made)) => Ok(made),

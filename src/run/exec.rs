@@ -15,7 +15,7 @@ use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan};
 use crate::state::{self, State, Status};
-use crate::sys::{pidfd, process};
+use crate::sys::process;
 
 /// What is executed where.
 pub struct ExecRequest<'a> {
@@ -56,9 +56,7 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     }
     .and_then(|()| set_up(request, &sockets, &connection, &spawned));
     if result.is_err() {
-        // It may have ended by itself; the failure that led here is the one to report.
-        let _ = pidfd::send_signal(spawned.pidfd.as_fd(), libc::SIGKILL);
-        let _ = process::wait(spawned.pidfd.as_fd());
+        process::end(spawned.pidfd.as_fd());
     }
     let terminal = result?;
     Ok(Executed {
@@ -110,7 +108,7 @@ fn set_up(
         )
     };
     let plan = || Ok(request.plan.clone());
-    await_execve(connection, attend::receive, plan, listener)?;
+    await_execve(connection, spawned.pid, attend::receive, plan, listener)?;
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)

@@ -1,5 +1,9 @@
 //! One hook: a program that reads the container's state on its standard input.
 //!
+//! A hook has streams of its own. What it prints is neither the container's output nor the
+//! runtime's, whose streams may be closed or for reading only; the end of it is kept for the error,
+//! because nobody else will see it.
+//!
 //! The same code serves the runtime and init, so it uses system calls only.
 
 use std::ffi::CStr;
@@ -7,15 +11,31 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::HookStep;
 use crate::sys::process::{self, Cloned, StringArray};
-use crate::sys::{Fail, Sys, path, pidfd};
+use crate::sys::{Fail, Sys, file, inherited, path, signals};
+
+/// How much of a hook's output is kept: what one page holds with the mark of a cut.
+const KEPT: usize = 4000;
+/// What any pipe holds. pipe(7).
+const SMALLEST_PIPE: usize = 4096;
+/// How often [`SMALLEST_PIPE`] is read after the hook has ended: all that an ordinary pipe holds.
+const LAST_READS: usize = 16;
+
+/// A hook that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookFail {
+    pub reason: Reason,
+    /// The end of what it printed on both streams, without white space around.
+    pub output: Vec<u8>,
+}
 
 /// What became of a hook that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookFail {
+pub enum Reason {
     /// It could not be run.
     Sys(Fail),
     /// It ended with this status (128 + signal where a signal ended it).
@@ -24,7 +44,7 @@ pub enum HookFail {
     Timeout,
 }
 
-impl HookFail {
+impl Reason {
     /// For init, which reports an operation and an errno.
     pub fn into_fail(self) -> Fail {
         match self {
@@ -36,7 +56,7 @@ impl HookFail {
     }
 }
 
-impl std::fmt::Display for HookFail {
+impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sys(fail) => write!(f, "{}: {}", fail.op, fail.errno.desc()),
@@ -47,110 +67,265 @@ impl std::fmt::Display for HookFail {
     }
 }
 
-impl From<Fail> for HookFail {
+impl From<Fail> for Reason {
     fn from(fail: Fail) -> Self {
         Self::Sys(fail)
     }
 }
 
-/// Runs a hook to its end. It starts in `directory`, where that exists.
-pub fn run(hook: &HookStep, directory: Option<&CStr>, state: &[u8]) -> Result<(), HookFail> {
+/// What a hook finds around it.
+pub struct Surroundings<'a> {
+    pub directory: Directory<'a>,
+    /// The environment of a hook for which the config has none.
+    pub environment: &'a StringArray<'a>,
+}
+
+/// Where a hook starts.
+#[derive(Clone, Copy)]
+pub enum Directory<'a> {
+    /// This one, or `/` if it is gone: callers delete containers whose bundle no longer exists.
+    Path(&'a CStr),
+    Open(BorrowedFd<'a>),
+    /// Where this process is.
+    Own,
+}
+
+/// Runs a hook to its end.
+///
+/// # Errors
+/// It could not be run, failed, or ran too long, with what it printed last.
+pub fn run(hook: &HookStep, around: &Surroundings, state: &[u8]) -> Result<(), HookFail> {
+    let mut output = Tail::default();
+    run_to_end(hook, around, state, &mut output).map_err(|reason| HookFail {
+        reason,
+        output: output.trimmed(),
+    })
+}
+
+fn run_to_end(
+    hook: &HookStep,
+    around: &Surroundings,
+    state: &[u8],
+    output: &mut Tail,
+) -> Result<(), Reason> {
     // The program's own failure to start comes back on a pipe that execve closes.
     let (failed, fail_end) = pipe()?;
-    let (input, input_end) = pipe()?;
+    let (printed, print_end) = pipe()?;
+    let input = filled_pipe(state)?;
     let pidfd = match process::clone3(0, None, false)? {
-        Cloned::Child => {
-            drop((failed, input_end));
-            execute(hook, directory, input, fail_end)
-        }
+        Cloned::Child => execute(hook, around, &input, &print_end, &fail_end),
         Cloned::Parent { pidfd, .. } => pidfd,
     };
-    drop((input, fail_end));
-    let started = started(failed.as_fd());
-    if started.is_ok() {
-        feed(input_end, state);
+    // Otherwise this process would wait for its own end of a pipe.
+    let closed = [input, print_end, fail_end]
+        .into_iter()
+        .try_for_each(file::close);
+    let ended = closed
+        .and_then(|()| set_nonblocking(printed.as_fd()))
+        .map_err(Reason::from)
+        .and_then(|()| wait(hook, pidfd.as_fd(), printed.as_fd(), output));
+    let status = ended.inspect_err(|_| process::end(pidfd.as_fd()));
+    // A process that the hook left behind may print for ever.
+    let mut reads = LAST_READS;
+    while reads > 0 && output.read(printed.as_fd()) == Read::Some {
+        reads -= 1;
     }
-    let ended = wait(hook, pidfd.as_fd());
-    started?;
-    match ended? {
+    match status? {
         0 => Ok(()),
-        status => Err(HookFail::Status(status)),
+        status => Err(not_executed(failed.as_fd())?.map_or(Reason::Status(status), Reason::Sys)),
     }
 }
 
 fn pipe() -> Sys<(OwnedFd, OwnedFd)> {
-    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| Fail::new("pipe2", errno))
+    nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| Fail::new("pipe2", errno))
 }
 
-fn execute(hook: &HookStep, directory: Option<&CStr>, input: OwnedFd, fail_end: OwnedFd) -> ! {
-    let fail = prepare(directory, &input).err().unwrap_or_else(|| {
-        let args = StringArray::from(hook.args.as_slice());
-        let env = match &hook.env {
-            Some(env) => StringArray::from(env.as_slice()),
-            None => process::environment(),
-        };
-        process::default_signals();
-        process::unblock_signals();
-        process::execve(&hook.path, &args, &env)
-    });
-    let _ = path::write_all(fail_end.as_fd(), &(fail.errno as i32).to_ne_bytes());
+/// The end to read of a pipe that holds all of `content`. It is written before anybody reads, so that a
+/// reader that does not want it ends nobody by SIGPIPE, and one that is slow blocks nobody.
+///
+/// # Errors
+/// pipe2(2) failed, or the content is longer than the user's pipes may be. pipe(7).
+pub fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
+    let (input, input_end) = pipe()?;
+    let fail = |op| move |errno| Fail::new(op, errno);
+    if content.len() > SMALLEST_PIPE {
+        let wanted = i32::try_from(content.len()).unwrap_or(i32::MAX);
+        let size =
+            fcntl(&input_end, FcntlArg::F_GETPIPE_SZ).map_err(fail("fcntl(F_GETPIPE_SZ)"))?;
+        if size < wanted {
+            fcntl(&input_end, FcntlArg::F_SETPIPE_SZ(wanted))
+                .map_err(fail("fcntl(F_SETPIPE_SZ)"))?;
+        }
+    }
+    path::write_all(input_end.as_fd(), content)?;
+    file::close(input_end)?;
+    Ok(input)
+}
+
+/// What init has put into a [`filled_pipe`]. Nothing of it comes later, and nothing is waited for.
+pub fn printed(pipe: BorrowedFd) -> Vec<u8> {
+    let mut content = vec![0; SMALLEST_PIPE];
+    let read = set_nonblocking(pipe).and_then(|()| path::read(pipe, &mut content));
+    content.truncate(read.unwrap_or(0));
+    content
+}
+
+fn set_nonblocking(pipe: BorrowedFd) -> Sys<()> {
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+        .map(drop)
+        .map_err(|errno| Fail::new("fcntl(F_SETFL)", errno))
+}
+
+fn execute(
+    hook: &HookStep,
+    around: &Surroundings,
+    input: &OwnedFd,
+    output: &OwnedFd,
+    failed: &OwnedFd,
+) -> ! {
+    let fail = prepare(around.directory, input, output)
+        .err()
+        .unwrap_or_else(|| {
+            let args = StringArray::from(hook.args.as_slice());
+            match &hook.env {
+                Some(env) => process::execve(&hook.path, &args, &StringArray::from(env.as_slice())),
+                None => process::execve(&hook.path, &args, around.environment),
+            }
+        });
+    let _ = path::write_all(failed.as_fd(), &(fail.errno as i32).to_ne_bytes());
     process::exit(127)
 }
 
-fn prepare(directory: Option<&CStr>, input: &OwnedFd) -> Sys<()> {
-    if let Some(directory) = directory {
-        // Callers delete containers whose bundle is gone already.
-        path::chdir(directory).or_else(|_| path::chdir(c"/"))?;
+fn prepare(directory: Directory, input: &OwnedFd, output: &OwnedFd) -> Sys<()> {
+    match directory {
+        Directory::Path(path) => path::chdir(path).or_else(|_| path::chdir(c"/"))?,
+        Directory::Open(directory) => path::fchdir(directory)?,
+        Directory::Own => {}
     }
     process::dup_over(input.as_fd(), 0)?;
+    process::dup_over(output.as_fd(), 1)?;
+    process::dup_over(output.as_fd(), 2)?;
     // Descriptors that the caller preserves for the container are none of the hook's business.
-    process::close_on_exec_from(3)
+    process::close_on_exec_from(3)?;
+    inherited::give_back_limit()?;
+    inherited::default_signals();
+    signals::unblock()
 }
 
-/// Waits for execve: end of file, or the errno.
-fn started(failed: BorrowedFd) -> Result<(), HookFail> {
+/// Why a hook that has ended was not executed, if it was not.
+fn not_executed(failed: BorrowedFd) -> Sys<Option<Fail>> {
     let mut errno = [0; 4];
-    match path::read(failed, &mut errno)? {
-        4 => {
-            let errno = Errno::from_raw(i32::from_ne_bytes(errno));
-            Err(HookFail::Sys(Fail::new("execve", errno)))
+    Ok(match path::read(failed, &mut errno)? {
+        4 => Some(Fail::new(
+            "execve",
+            Errno::from_raw(i32::from_ne_bytes(errno)),
+        )),
+        _ => None,
+    })
+}
+
+/// Waits for the hook itself. A process that it leaves behind may keep the pipe open.
+fn wait(
+    hook: &HookStep,
+    pidfd: BorrowedFd,
+    printed: BorrowedFd,
+    output: &mut Tail,
+) -> Result<i32, Reason> {
+    let start = Instant::now();
+    let mut open = true;
+    loop {
+        let left = hook
+            .timeout
+            .map(|limit| limit.saturating_sub(start.elapsed()));
+        let timeout = left.map_or(PollTimeout::NONE, |left| {
+            // Rounded up, so that the last millisecond does not spin.
+            let left = left.as_millis() + u128::from(!left.is_zero());
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
+        let mut polled = [pidfd, printed].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let polled = &mut polled[..if open { 2 } else { 1 }];
+        match poll(polled, timeout) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(Fail::new("poll", errno).into()),
+            Ok(_) => {}
         }
-        _ => Ok(()),
+        let ready = |at: usize| polled.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
+        if ready(0) {
+            return Ok(process::wait(pidfd)?);
+        }
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(Reason::Timeout);
+        }
+        if ready(1) {
+            open = output.read(printed) != Read::End;
+        }
     }
 }
 
-/// A hook need not read its input: a broken pipe is no error, and neither is a full one, which
-/// must not block.
-fn feed(input_end: OwnedFd, state: &[u8]) {
-    let _ = nix::fcntl::fcntl(
-        &input_end,
-        nix::fcntl::FcntlArg::F_SETPIPE_SZ(i32::try_from(state.len() + 1).unwrap_or(i32::MAX)),
-    );
-    let nonblocking = nix::fcntl::OFlag::O_NONBLOCK;
-    let _ = nix::fcntl::fcntl(&input_end, nix::fcntl::FcntlArg::F_SETFL(nonblocking));
-    let _ = path::write_all(input_end.as_fd(), state);
+/// The end of what was printed.
+#[derive(Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    cut: bool,
 }
 
-fn wait(hook: &HookStep, pidfd: BorrowedFd) -> Result<i32, HookFail> {
-    let start = Instant::now();
-    loop {
-        let timeout = match hook.timeout {
-            None => PollTimeout::NONE,
-            Some(limit) => {
-                let left = limit.saturating_sub(start.elapsed());
-                PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+#[derive(PartialEq, Eq)]
+enum Read {
+    Some,
+    NothingYet,
+    End,
+}
+
+impl Tail {
+    /// Reads once. What cannot be read is no reason to stop a hook.
+    fn read(&mut self, pipe: BorrowedFd) -> Read {
+        let mut buffer = [0; SMALLEST_PIPE];
+        match path::read(pipe, &mut buffer) {
+            Ok(0) => Read::End,
+            Ok(length) => {
+                self.push(&buffer[..length]);
+                Read::Some
             }
-        };
-        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], timeout) {
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Fail::new("poll", errno).into()),
-            Ok(0) if hook.timeout.is_some_and(|limit| start.elapsed() >= limit) => {
-                pidfd::send_signal(pidfd, libc::SIGKILL)?;
-                process::wait(pidfd)?;
-                return Err(HookFail::Timeout);
-            }
-            Ok(0) => {}
-            Ok(_) => return Ok(process::wait(pidfd)?),
+            Err(fail) if fail.errno == Errno::EAGAIN => Read::NothingYet,
+            Err(_) => Read::End,
         }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > KEPT {
+            self.bytes.drain(..self.bytes.len() - KEPT);
+            self.cut = true;
+        }
+    }
+
+    fn trimmed(&self) -> Vec<u8> {
+        let mark = if self.cut { "…" } else { "" };
+        [mark.as_bytes(), self.bytes.trim_ascii()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_output_is_kept() {
+        let mut tail = Tail::default();
+        assert_eq!(tail.trimmed(), b"");
+        tail.push(b"\n first\n");
+        tail.push(b"second\n\n");
+        assert_eq!(tail.trimmed(), b"first\nsecond");
+        tail.push(&[b'x'; 2 * KEPT]);
+        tail.push(b"last");
+        let text = String::from_utf8(tail.trimmed()).unwrap();
+        assert!(
+            text.starts_with("…xxx") && text.ends_with("xxxlast"),
+            "{text}"
+        );
+        assert!(
+            text.len() <= SMALLEST_PIPE,
+            "what init reports fits into a pipe"
+        );
     }
 }

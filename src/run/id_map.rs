@@ -84,7 +84,7 @@ fn made_for(planned: &Planned, uids: &str, gids: &str) -> Result<OwnedFd> {
     match process::clone3(libc::CLONE_NEWUSER as u64, None, false).map_err(failed)? {
         Cloned::Child => {
             drop(connection);
-            // Until the runtime closes its end.
+            // Until the runtime kills it or ends.
             let _ = socket::receive(childs.as_fd(), &mut [0]);
             process::exit(0)
         }
@@ -93,8 +93,7 @@ fn made_for(planned: &Planned, uids: &str, gids: &str) -> Result<OwnedFd> {
                 .and_then(|()| file::write_proc(pid, "uid_map", uids))
                 .and_then(|()| user_namespace(pid))
                 .map_err(failed);
-            drop(connection);
-            process::wait(pidfd.as_fd()).map_err(failed)?;
+            process::end(pidfd.as_fd());
             made
         }
     }

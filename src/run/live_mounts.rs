@@ -38,11 +38,9 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
             .hint("possibly OOM-killed, or the container has ended")
     };
     let result = attend::attend(plan, &connection, spawned.pid, None, no_hooks, death);
-    // The process waits for a word, and ends when it sees that none will come.
-    drop(connection);
-    let ended = process::wait(spawned.pidfd.as_fd()).map_err(connection_lost);
-    result?;
-    ended.map(drop)
+    // It has nothing left to do but to wait for a word.
+    process::end(spawned.pidfd.as_fd());
+    result.map(drop)
 }
 
 /// The sources as the host has them: inside, the same paths mean something else.

@@ -17,7 +17,7 @@ use crate::config::NamespaceKind;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bind, BindSource, Plan, Step};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Sys, mount, path, socket};
+use crate::sys::{Fail, Sys, file, mount, path, socket};
 
 /// Copies the host's trees that the plan binds, each with its attributes, for the container of the
 /// process `container`, a pidfd. They come to their steps' positions in `opened`.
@@ -38,11 +38,10 @@ pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut [Option<OwnedFd>]) ->
             process::exit(0)
         }
         Cloned::Parent { pidfd, .. } => {
-            drop(childs);
-            let received = receive_all(plan, &connection, opened);
-            // The child waits for a word, and ends when it sees that none will come.
-            drop(connection);
-            process::wait(pidfd.as_fd()).map_err(connection_lost)?;
+            let received = file::close(childs)
+                .map_err(connection_lost)
+                .and_then(|()| receive_all(plan, &connection, opened));
+            process::end(pidfd.as_fd());
             received
         }
     }

@@ -22,6 +22,7 @@ pub mod sd_notify;
 mod start;
 pub mod sync;
 pub mod teardown;
+mod unexecuted;
 mod words;
 
 /// For fuzz/.

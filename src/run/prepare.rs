@@ -12,17 +12,23 @@ use crate::config::NamespaceKind;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{Bind, BindSource, Plan, Planned, Step};
-use crate::sys::{Fail, mount, path, process};
+use crate::sys::{Fail, inherited, mount, path, process};
 
 /// Descriptors by the position of their step in the plan.
 ///
 /// # Errors
 /// A path of the config cannot be opened, or is no namespace of the type that it is listed for.
 pub fn open(plan: &Plan, host: &Host) -> Result<Vec<Option<OwnedFd>>> {
+    inherited::make_room_for(plan.steps.iter().filter(|it| may_be_held(&it.step)).count());
     plan.steps
         .iter()
         .map(|planned| open_step(planned, plan, host))
         .collect()
+}
+
+/// Whether [`open_step`] may return a descriptor.
+fn may_be_held(step: &Step) -> bool {
+    matches!(step, Step::JoinNamespace { .. } | Step::Bind(_))
 }
 
 fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<OwnedFd>> {

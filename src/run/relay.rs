@@ -5,15 +5,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 use nix::sys::termios::{self, SetArg, Termios};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, isatty};
+use nix::unistd::isatty;
 
 use super::sd_notify::SdNotify;
 use crate::error::{Error, Result};
-use crate::sys::{path, pidfd, process, terminal};
+use crate::sys::signals::{self, SignalFd};
+use crate::sys::{Fail, path, pidfd, process, terminal};
+
+/// How much output of the container is read at once.
+const COPIED_AT_ONCE: usize = 16 * 1024;
+/// More than the kernel buffers of a terminal's output. Source: TTYB_DEFAULT_MEM_LIMIT of the kernel.
+const BUFFERED: usize = 1024 * 1024;
 
 /// Every signal that can be caught, waiting on a descriptor instead of acting. Made before the
 /// container, so that none is lost.
@@ -25,13 +29,10 @@ impl Signals {
     /// # Errors
     /// A system call failed.
     pub fn block() -> Result<Self> {
-        let failed = |op: &'static str| move |errno| Error::sys("signals", op, errno);
-        let all = SigSet::all();
-        all.thread_block().map_err(failed("sigprocmask"))?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        SignalFd::with_flags(&all, flags)
+        signals::block()
+            .and_then(|()| SignalFd::new())
             .map(Self)
-            .map_err(failed("signalfd"))
+            .map_err(|fail| Error::sys("signals", fail.op, fail.errno))
     }
 }
 
@@ -96,7 +97,12 @@ pub fn relay(
             forward(signals, pidfd, terminal.as_ref())?;
         }
         if signalled || ended {
-            status = reap(pid);
+            status = reap(pid)?;
+        }
+        if ended && status.is_none() {
+            // A debugger may still have it, and polling would not wait for that.
+            let ended = process::wait(pidfd.as_fd()).map_err(lost)?;
+            status = Some(ended as u8);
         }
     }
     if let Some(terminal) = &mut terminal {
@@ -105,13 +111,17 @@ pub fn relay(
     Ok(status.unwrap_or_default())
 }
 
+/// How the process ended cannot be found out.
+fn lost(fail: Fail) -> Error {
+    Error::sys("exit status of the process", fail.op, fail.errno)
+}
+
 fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<()> {
-    while let Some(info) = signals
+    while let Some(number) = signals
         .0
-        .read_signal()
-        .map_err(|errno| Error::sys("signals", "read", errno))?
+        .next()
+        .map_err(|fail| Error::sys("signals", fail.op, fail.errno))?
     {
-        let number = info.ssi_signo as i32;
         match (Signal::try_from(number), terminal) {
             (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}
             (Ok(Signal::SIGWINCH), Some(terminal)) => resize(terminal.master.as_fd()),
@@ -123,18 +133,14 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> R
 }
 
 /// Reaps whatever has ended; the status if the container's process is among it.
-fn reap(init: i32) -> Option<u8> {
-    let mut status = None;
-    loop {
-        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid.as_raw() == init => status = Some(code as u8),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw() == init => {
-                status = Some(128 + signal as i32 as u8);
-            }
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return status,
-            Ok(_) | Err(_) => {}
+fn reap(init: i32) -> Result<Option<u8>> {
+    let mut found = None;
+    while let Some((pid, status)) = process::reap().map_err(lost)? {
+        if pid == init {
+            found = Some(status as u8);
         }
     }
+    Ok(found)
 }
 
 /// The size of the caller's terminal becomes the container's: before the process can ask for it,
@@ -213,7 +219,7 @@ impl Terminal {
     }
 
     fn copy_output(&mut self) -> Copied {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = [0; COPIED_AT_ONCE];
         match path::read(self.master.as_fd(), &mut buffer) {
             // All slaves are closed: the master says EIO then. pts(4).
             Ok(0) => Copied::Closed,
@@ -227,9 +233,13 @@ impl Terminal {
         }
     }
 
-    /// What the process wrote last is still in the terminal when the process has ended.
+    /// What the process wrote last is still in the terminal when the process has ended. What others
+    /// write to it meanwhile may have no end.
     fn drain(&mut self) {
-        while self.copy_output() == Copied::Some {}
+        let mut reads = BUFFERED / COPIED_AT_ONCE;
+        while reads > 0 && self.copy_output() == Copied::Some {
+            reads -= 1;
+        }
     }
 }
 

@@ -33,9 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// mkdir(2) failed.
 pub fn make_directory(state: &Path) -> Result<()> {
     let directory = state.join(DIRECTORY);
+    let failed = |error: std::io::Error| {
+        Fail::new("mkdir", Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    };
     let make = || std::fs::DirBuilder::new().mode(0o755).create(&directory);
-    process::with_umask(0, make)
-        .map_err(|error| Error::io(directory.display().to_string(), "mkdir", &error))
+    process::with_umask(0, || make().map_err(failed))
+        .map_err(|fail| Error::sys(directory.display().to_string(), fail.op, fail.errno))
 }
 
 /// The container's socket, and the way to the manager.
@@ -81,11 +84,15 @@ impl SdNotify {
         self.container.as_fd()
     }
 
-    /// Reads one message; `true` if it said that the container is ready, which has been passed on.
+    /// Reads one message; `true` if nothing more is to be waited for: it said that the container is
+    /// ready, which has been passed on, or it cannot be read.
     pub fn serve(&self, pid: Option<i32>) -> bool {
         let mut buffer = [0; 4096];
-        let Ok(length) = self.container.recv(&mut buffer) else {
-            return false;
+        let length = match self.container.recv(&mut buffer) {
+            Ok(length) => length,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return false,
+            // What can be received no more would be waited for without end.
+            Err(_) => return true,
         };
         let ready = buffer[..length]
             .split(|&byte| byte == b'\n')

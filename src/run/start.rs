@@ -129,5 +129,5 @@ fn await_start(
         // The filter belongs to the making of the container, whenever it is loaded.
         notify::hand_over(&plan()?, state, Status::Creating, process, number)
     };
-    await_execve(connection, receive, &plan, listener)
+    await_execve(connection, state.pid, receive, &plan, listener)
 }

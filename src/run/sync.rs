@@ -62,8 +62,8 @@ pub enum Report {
     /// Everything but the user process is there; the container's root comes along. The number is
     /// the candidate that will be executed.
     Ready(u32),
-    /// execve comes next.
-    Executing,
+    /// execve comes next. A seccomp filter that comes before may keep init from saying what fails.
+    Executing { filtered: bool },
     /// The filter is loaded; its listener is this descriptor of the process.
     Listener(i32),
     /// The intermediate process has made init, with this pid.
@@ -120,7 +120,7 @@ impl Report {
             Self::Hooks => (1u32, 0, 0),
             Self::Console => (2, 0, 0),
             Self::Ready(candidate) => (3, candidate, 0),
-            Self::Executing => (4, 0, 0),
+            Self::Executing { filtered } => (4, filtered.into(), 0),
             Self::Pid(pid) => (5, pid as u32, 0),
             Self::Failure(failure) => (6, failure.step, failure.errno as u32),
             Self::Reach(step) => (7, step, 0),
@@ -146,7 +146,9 @@ impl Report {
             1 => Self::Hooks,
             2 => Self::Console,
             3 => Self::Ready(value),
-            4 => Self::Executing,
+            4 => Self::Executing {
+                filtered: value != 0,
+            },
             5 => Self::Pid(value as i32),
             6 => Self::Failure(Failure {
                 step: value,
@@ -259,7 +261,8 @@ mod tests {
             Report::Hooks,
             Report::Console,
             Report::Ready(3),
-            Report::Executing,
+            Report::Executing { filtered: false },
+            Report::Executing { filtered: true },
             Report::Pid(1234),
             Report::Reach(9),
             Report::MapIds(3),

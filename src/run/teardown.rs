@@ -90,9 +90,7 @@ impl Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         if let Some(pidfd) = self.process.take() {
-            // It may have ended by itself.
-            let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
-            let _ = process::wait(pidfd.as_fd());
+            process::end(pidfd.as_fd());
         }
         if let Some(cgroup) = self.cgroup.take() {
             // Hooks may have left processes in it. What cannot be undone here stays for `delete

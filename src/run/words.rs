@@ -5,13 +5,13 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 
 use super::executable;
-use super::hooks::{self, HookFail};
+use super::hooks::{self, Directory, HookFail, Reason, Surroundings};
 use super::reason;
 use super::sync::Failure;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{HookMoment, Module, Phase, Plan, Planned, RootSwitch, Step};
 use crate::state::{State, Status, View};
-use crate::sys::{Fail, Sys, file};
+use crate::sys::{Fail, Sys, file, process};
 
 /// The sentence for a failed step.
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
@@ -21,17 +21,29 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
     }
 }
 
-/// The sentence for a step that failed while init holds its root open for a look.
-pub fn failure_in_root(plan: &Plan, told: &Failure, root: Option<BorrowedFd>) -> Error {
-    let planned = plan.steps.get(told.step as usize);
-    let executable = planned
-        .is_some_and(|planned| matches!(planned.step, Step::FindExecutable { .. } | Step::Exec(_)));
-    match (executable, root) {
+/// The sentence for a step that failed, with what init shows for the reason: what a hook has
+/// printed, otherwise the container's root.
+pub fn failure_shown(plan: &Plan, told: &Failure, shown: Option<BorrowedFd>) -> Error {
+    let step = plan.steps.get(told.step as usize).map(|it| &it.step);
+    match (step, shown) {
+        (Some(Step::Hook(_)), Some(printed)) => {
+            with_output(failure(plan, told), &hooks::printed(printed))
+        }
         // A call that is missing says nothing about the file.
-        (true, Some(root)) if told.errno != Errno::ENOSYS => {
+        (Some(Step::FindExecutable { .. } | Step::Exec(_)), Some(root))
+            if told.errno != Errno::ENOSYS =>
+        {
             executable::explain(plan, told.errno, root)
         }
         _ => failure(plan, told),
+    }
+}
+
+/// The error of a hook ends with what the hook has printed.
+fn with_output(error: Error, printed: &[u8]) -> Error {
+    match printed {
+        [] => error,
+        _ => error.detail(String::from_utf8_lossy(printed)),
     }
 }
 
@@ -183,8 +195,12 @@ fn each_hook(
             _ => status,
         };
         let result = crate::plan::c_path("bundle", &state.bundle).and_then(|bundle| {
-            hooks::run(hook, Some(&bundle), &state_text(state, status))
-                .map_err(|fail| hook_error(planned, fail))
+            let around = Surroundings {
+                directory: Directory::Path(&bundle),
+                environment: &process::environment(),
+            };
+            hooks::run(hook, &around, &state_text(state, status))
+                .map_err(|failed| hook_error(planned, &failed))
         });
         Some(result)
     })
@@ -223,10 +239,11 @@ fn pid_inside(pid: i32) -> Sys<i32> {
     Ok(last.unwrap_or(pid))
 }
 
-fn hook_error(planned: &Planned, fail: HookFail) -> Error {
+fn hook_error(planned: &Planned, failed: &HookFail) -> Error {
     let what = format!("{}: {}", planned.field, planned.step);
-    match fail {
-        HookFail::Sys(fail) => Error::sys(what, fail.op, fail.errno).kind(Kind::Hook),
-        fail => Error::new(Kind::Hook, format!("{what}: {fail}")),
-    }
+    let error = match failed.reason {
+        Reason::Sys(fail) => Error::sys(what, fail.op, fail.errno).kind(Kind::Hook),
+        reason => Error::new(Kind::Hook, format!("{what}: {reason}")),
+    };
+    with_output(error, &failed.output)
 }

@@ -1,7 +1,7 @@
 //! Where the program begins and what it leaves out of Rust's runtime.
 //!
-//! Rust's own start reopens standard streams, which [`super::process::fill_standard_streams`] does
-//! too, and installs handlers that name a stack overflow: a dozen system calls before `main`.
+//! Rust's own start reopens standard streams, which [`super::inherited::begin`] does too, and
+//! installs handlers that name a stack overflow: a dozen system calls before `main`.
 
 use std::ffi::c_char;
 

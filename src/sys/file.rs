@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, OsString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,20 @@ const FIRST_READ: usize = 4096;
 pub fn open(file: &Path, flags: i32, mode: u32) -> Sys<OwnedFd> {
     file.with_nix_path(|name| path::open_at(None, name, flags, mode))
         .map_err(|errno| Fail::new("open", errno))?
+}
+
+/// close(2), for an end of a pipe or a connection whose closing another process, or this one, waits
+/// for: an end that stays open would be waited for for ever.
+///
+/// # Errors
+/// The descriptor may still be open. An interrupted close(2) has closed it.
+pub fn close(fd: OwnedFd) -> Sys<()> {
+    // SAFETY: the number is not used again: the owner has given it up.
+    let closed = unsafe { libc::syscall(libc::SYS_close, fd.into_raw_fd()) };
+    match super::check("close", closed) {
+        Err(fail) if fail.errno == Errno::EINTR => Ok(()),
+        closed => closed.map(drop),
+    }
 }
 
 /// The absolute path without symbolic links. realpath(3), which without a buffer takes memory from

@@ -244,8 +244,8 @@ pub fn no_new_privileges() -> Sys<()> {
     .map(drop)
 }
 
-/// The hard limit of this process. getrlimit(2).
-pub fn hard_limit(resource: u32) -> Sys<u64> {
+/// The soft and the hard limit of this process. getrlimit(2).
+pub fn limit(resource: u32) -> Sys<(u64, u64)> {
     let mut limit = [0_u64; 2];
     // SAFETY: limit has the layout of struct rlimit64; no new value is given.
     let done = unsafe {
@@ -258,7 +258,7 @@ pub fn hard_limit(resource: u32) -> Sys<u64> {
         )
     };
     check("prlimit", done)?;
-    Ok(limit[1])
+    Ok((limit[0], limit[1]))
 }
 
 /// prlimit(2) of a process; 0 is this one.
@@ -277,17 +277,21 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Sys<()> {
     check("prlimit", done).map(drop)
 }
 
-/// umask(2): the mask that was.
-pub fn umask(mask: u32) -> u32 {
-    // SAFETY: takes no pointers and cannot fail.
-    unsafe { libc::syscall(libc::SYS_umask, mask) as u32 }
+/// umask(2): the mask that was. The kernel refuses no mask, but a filter may.
+pub fn umask(mask: u32) -> Sys<u32> {
+    // SAFETY: takes no pointers.
+    let was = unsafe { libc::syscall(libc::SYS_umask, mask) };
+    check("umask", was).map(|was| was as u32)
 }
 
 /// Does `act` with another mask. The process has one thread, so nothing else sees it.
-pub fn with_umask<T>(mask: u32, act: impl FnOnce() -> T) -> T {
-    let own = umask(mask);
+///
+/// # Errors
+/// Those of `act`, and of umask(2).
+pub fn with_umask<T>(mask: u32, act: impl FnOnce() -> Sys<T>) -> Sys<T> {
+    let own = umask(mask)?;
     let result = act();
-    umask(own);
+    umask(own)?;
     result
 }
 
@@ -463,43 +467,60 @@ pub fn environment() -> StringArray<'static> {
 }
 
 /// exit_group(2), with no destructors and no handlers.
+///
+/// A container's seccomp filter holds for init too, and may refuse the call by an errno. Then
+/// _exit(2) ends the only thread, and if that is refused as well, an illegal instruction does.
 pub fn exit(status: i32) -> ! {
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(status) }
-}
-
-/// Gives every standard signal its default action: execve(2) keeps what the caller ignored, as a
-/// daemon does that was started by nohup(1) or in the background of a shell. Nobody ignores
-/// real-time signals so. signal(7).
-pub fn default_signals() {
-    // A kernel's struct sigaction for SIG_DFL.
-    let default = [0_u64; 4];
-    for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        // SAFETY: the kernel reads the action, which runs no code of this process.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                &default,
-                ptr::null::<u8>(),
-                size_of::<u64>(),
-            )
-        };
-    }
-}
-
-/// Unblocks every signal.
-pub fn unblock_signals() {
-    // SAFETY: sigset_t is plain data; the calls read it.
+    // SAFETY: take no pointers, and end the process.
     unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
+        libc::syscall(libc::SYS_exit_group, status);
+        libc::syscall(libc::SYS_exit, status);
+    }
+    trap()
+}
+
+/// The kernel ends a process by SIGILL at such an instruction, also one that is the first of its
+/// pid namespace.
+fn trap() -> ! {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction is defined to be illegal: nothing comes after it.
+    unsafe {
+        std::arch::asm!("ud2", options(noreturn))
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("udf #0", options(noreturn))
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    std::process::abort()
+}
+
+/// Waits for the end of a process: the status as a shell counts it, 128 + signal. waitid(2).
+pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
+    let ended = wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as u32, libc::WEXITED)?;
+    ended
+        .map(|(_, status)| status)
+        .ok_or(Fail::new("waitid", Errno::ECHILD))
+}
+
+/// Kills a child and reaps it, where something else has failed, which is what will be reported, or
+/// where nothing is left for it to do.
+pub fn end(pidfd: BorrowedFd) {
+    // It may have ended by itself.
+    let _ = super::pidfd::send_signal(pidfd, libc::SIGKILL);
+    let _ = wait(pidfd);
+}
+
+/// A child that has ended, if there is one: its pid and its status as [`wait`] has it. It is reaped.
+pub fn reap() -> Sys<Option<(i32, i32)>> {
+    match wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG) {
+        Err(fail) if fail.errno == Errno::ECHILD => Ok(None),
+        ended => ended,
     }
 }
 
-/// waitid(P_PIDFD) for the end of a process: the status as a shell counts it, 128 + signal.
-pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
+fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, i32)>> {
     loop {
         // SAFETY: siginfo_t is plain data, for which all-zero is a valid value.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -507,10 +528,10 @@ pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
         let done = unsafe {
             libc::syscall(
                 libc::SYS_waitid,
-                libc::P_PIDFD,
-                pidfd.as_raw_fd(),
+                kind,
+                id,
                 &mut info,
-                libc::WEXITED,
+                options,
                 ptr::null::<u8>(),
             )
         };
@@ -518,18 +539,16 @@ pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
             Err(Fail {
                 errno: Errno::EINTR,
                 ..
-            }) => {}
-            Err(fail) => return Err(fail),
-            Ok(_) => {
-                // SAFETY: waitid has filled the fields of a child's end.
-                let status = unsafe { info.si_status() };
-                return Ok(if info.si_code == libc::CLD_EXITED {
-                    status
-                } else {
-                    128 + status
-                });
-            }
-        }
+            }) => continue,
+            done => done?,
+        };
+        // SAFETY: waitid has filled the fields of a child's end, or left the zeros.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        // Real-time signals count too, for which nix has no name.
+        return Ok((pid != 0).then_some(match info.si_code {
+            libc::CLD_EXITED => (pid, status),
+            _ => (pid, 128 + status),
+        }));
     }
 }
 
@@ -548,25 +567,6 @@ pub fn is_inherited(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
-/// Opens /dev/null for each standard stream that the caller has closed: otherwise the next file
-/// that is opened would be taken for it.
-///
-/// # Errors
-/// open(2) failed.
-pub fn fill_standard_streams() -> Sys<()> {
-    for stream in 0..3 {
-        // SAFETY: takes no pointers; it only asks whether the descriptor is open.
-        if unsafe { libc::fcntl(stream, libc::F_GETFD) } >= 0 {
-            continue;
-        }
-        // The lowest free number is this one. It must stay open across execve.
-        // SAFETY: the path is NUL-terminated.
-        let fd = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
-        check("open", fd.into())?;
-    }
-    Ok(())
-}
-
 /// pidfd_getfd(2): a copy of a descriptor of another process, close-on-exec. Linux 5.6.
 pub fn fetch_fd(pidfd: BorrowedFd, number: RawFd) -> Sys<OwnedFd> {
     // SAFETY: takes no pointers.
@@ -579,4 +579,35 @@ pub fn fetch_fd(pidfd: BorrowedFd, number: RawFd) -> Sys<OwnedFd> {
 pub fn own_pid() -> i32 {
     // SAFETY: takes no arguments and cannot fail.
     unsafe { libc::syscall(libc::SYS_getpid) as i32 }
+}
+
+/// Whether the process still runs the program of the one that it was forked from, and how it ended
+/// if it did: the status as [`wait`] has it, or 0 while it lives.
+///
+/// # Errors
+/// The process is gone, or procfs cannot be read.
+pub fn forked_only(pid: i32) -> Sys<Option<i32>> {
+    /// PF_FORKNOEXEC of the kernel's include/linux/sched.h, which execve(2) takes off.
+    const FORKED_ONLY: u64 = 0x40;
+    let text = super::file::read_text(format!("/proc/{pid}/stat").as_ref())?;
+    let malformed = Fail::new("read", Errno::EPROTO);
+    // The second field, the program's name, is in parentheses and may hold anything.
+    let (_, fields) = text.rsplit_once(") ").ok_or(malformed)?;
+    let field = |number: usize| {
+        fields
+            .split_whitespace()
+            .nth(number - 3)?
+            .parse::<u64>()
+            .ok()
+    };
+    let flags = field(9).ok_or(malformed)?;
+    if flags & FORKED_ONLY == 0 {
+        return Ok(None);
+    }
+    // As wait4(2) has it.
+    let ended = field(52).unwrap_or_default() as i32;
+    Ok(Some(match ended & 0x7f {
+        0 => ended >> 8 & 0xff,
+        signal => 128 + signal,
+    }))
 }

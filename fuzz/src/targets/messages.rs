@@ -150,10 +150,11 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
         }
         4 | 5 => {
             let own = || Ok(plan.clone());
-            await_execve(connection, receive, own, |number| match number {
+            let listener = |number| match number {
                 0.. => Ok(()),
                 _ => Err(Error::new(Kind::Setup, "no such descriptor")),
-            })
+            };
+            await_execve(connection, i32::MAX, receive, own, listener)
         }
         6 => return drop(sync::receive_go(connection, true)),
         _ => return drop(sync::receive_opened(connection.as_fd())),

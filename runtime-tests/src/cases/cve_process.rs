@@ -3,8 +3,9 @@
 //! `own_binary`.
 
 use std::fs;
+use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bundle::Bundle;
 use crate::{Need, Sandbox, Test, tests};
@@ -190,25 +191,32 @@ fn cve_2024_21626_exec_finds_no_way_to_the_host(t: &Sandbox) {
 }
 
 fn cve_2024_21626_descriptors_of_the_caller_reach_nobody(t: &Sandbox) {
-    let ls = |path: &str| json!([{"path": path, "args": ["ls", "/proc/self/fd"]}]);
-    let moments: [(&str, Value); 6] = [
-        ("prestart", ls("/bin/ls")),
-        ("createRuntime", ls("/bin/ls")),
-        ("createContainer", ls("/bin/ls")),
-        ("startContainer", ls("/bin/ls")),
-        ("poststart", ls("/bin/ls")),
-        ("poststop", ls("/bin/ls")),
+    let (log, inside) = (t.path("descriptors"), Path::new("/descriptors"));
+    let moments = [
+        ("prestart", log.as_path()),
+        ("createRuntime", &log),
+        ("createContainer", &log),
+        ("startContainer", inside),
+        ("poststart", &log),
+        ("poststop", &log),
     ];
     let mut bundle = t.bundle().args(&["ls", "/proc/self/fd"]);
-    for (moment, hook) in &moments {
-        bundle = bundle.set(&format!("/hooks/{moment}"), hook.clone());
+    for (moment, log) in moments {
+        let script = format!("exec ls /proc/self/fd >>{}", log.display());
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
+        bundle = bundle.set(&format!("/hooks/{moment}"), hook);
     }
     let call =
         t.runtime()
             .arg("run")
             .prefix(["sh", "-c", "exec 7</ 9</etc/passwd; exec \"$@\"", "sh"]);
-    let output = bundle.container().launch(call).finish().ok();
+    let container = bundle.container();
+    let output = container.launch(call).finish().ok();
     // ls itself has one more open, and takes the lowest free number for it.
-    let expected = "0\n1\n2\n3\n".repeat(moments.len() + 1);
+    let expected = "0\n1\n2\n3\n";
     assert_eq!(output.stdout, expected, "{output}");
+    let read = |path: &Path| fs::read_to_string(path).expect("the hooks ran");
+    assert_eq!(read(&log), expected.repeat(moments.len() - 1));
+    let inside = container.bundle.join("rootfs/descriptors");
+    assert_eq!(read(&inside), expected);
 }

@@ -61,7 +61,15 @@ fn what_the_caller_ignores_is_not_ignored(t: &Sandbox) {
 
 fn status_of_a_program_that_signals_itself(t: &Sandbox) {
     // A process 1 is safe from its own signals, so the pid namespace is the host's.
-    for (signal, status) in [("KILL", 137), ("TERM", 143), ("SEGV", 139), ("HUP", 129)] {
+    // The C library has no names for the real-time signals.
+    for (signal, status) in [
+        ("KILL", 137),
+        ("TERM", 143),
+        ("SEGV", 139),
+        ("HUP", 129),
+        ("34", 162),
+        ("64", 192),
+    ] {
         let script = format!("ulimit -c 0; kill -{signal} $$");
         let container = t
             .bundle()
@@ -69,6 +77,10 @@ fn status_of_a_program_that_signals_itself(t: &Sandbox) {
             .shell(&script)
             .container();
         container.run().exits(status);
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        container.launch_ok();
+        container.exec(&["sh", "-c", &script]).exits(status);
+        container.delete_force().ok();
     }
 }
 

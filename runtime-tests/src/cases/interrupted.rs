@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = tests![
     the_end_of_init_is_told[Need::NotAPeer, Need::Program("strace")],
     a_word_that_cannot_be_sent_is_told[Need::NotAPeer, Need::Program("strace")],
     denied_system_calls_are_told_or_replaced[Need::NotAPeer, Need::Program("strace")],
+    nobody_waits_for_a_call_that_always_fails[Need::NotAPeer, Need::Program("strace")],
 ];
 
 /// A hook that says that it runs and then waits, in whichever process it is.
@@ -247,4 +248,61 @@ fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
             is_removed(t, &container);
         }
     }
+}
+
+/// Calls that no kernel refuses for long, but a filter around the runtime may: a loop that tries
+/// again, or waits for what the call would have brought about, would never end.
+fn nobody_waits_for_a_call_that_always_fails(t: &Sandbox) {
+    let calls = [
+        "close",
+        "wait4",
+        "waitid",
+        "poll",
+        "ppoll",
+        "umask",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "sched_setaffinity",
+        "sendmsg",
+        "recvmsg",
+        "accept4",
+        "read",
+        "fcntl",
+        "pipe2",
+    ];
+    let hook = json!([{"path": "/bin/true"}]);
+    let bundle = || {
+        let moments = [
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+        ];
+        moments.iter().fold(t.bundle(), |bundle, moment| {
+            bundle.set(&format!("/hooks/{moment}"), hook.clone())
+        })
+    };
+    let target = t.bundle().args(&["sleep", "1000"]).container();
+    target.launch_ok();
+    for call in calls {
+        let inject = format!("inject={call}:error=EPERM");
+        let (runtime_alone, all) = (["-e", &inject], ["-f", "-e", &inject]);
+        // With `create` strace would wait for the end of init as well.
+        for (verb, args) in [
+            ("run", &all[..]),
+            ("run", &runtime_alone),
+            ("create", &runtime_alone),
+        ] {
+            let container = bundle().container();
+            let output = injected(t, &container, verb, args);
+            // The container's own program has the failures too.
+            assert!(output.status.code().is_some(), "{call} {verb}\n{output}");
+            container.delete_force().ok();
+        }
+        let strace = ["strace", "-qq", "-o", "/dev/null"].iter().chain(&all);
+        let exec = t.runtime().args(["exec", &target.id, "true"]);
+        let output = exec.prefix(strace).run();
+        assert!(output.status.code().is_some(), "{call} exec\n{output}");
+    }
+    target.delete_force().ok();
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod binds;
 mod budget;
 mod bytes;
+mod callers;
 mod cgroups;
 mod containerd;
 mod cve_devices;
@@ -21,6 +22,7 @@ mod executables;
 mod foreground;
 mod hardening;
 mod hook_moments;
+mod hook_streams;
 mod hooks;
 mod id_mapped_mounts;
 mod identity;
@@ -72,6 +74,7 @@ const FILES: &[&[Test]] = &[
     binds::TESTS,
     budget::TESTS,
     bytes::TESTS,
+    callers::TESTS,
     devices::TESTS,
     cgroups::TESTS,
     descriptors::TESTS,
@@ -90,6 +93,7 @@ const FILES: &[&[Test]] = &[
     foreground::TESTS,
     hardening::TESTS,
     hook_moments::TESTS,
+    hook_streams::TESTS,
     hooks::TESTS,
     interrupted::TESTS,
     keyring::TESTS,

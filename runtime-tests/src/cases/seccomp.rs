@@ -23,6 +23,8 @@ pub const TESTS: &[Test] = tests![
     flags_are_accepted,
     wrong_profiles_are_refused,
     absent_profile_means_no_filter,
+    filter_that_refuses_execve_is_told[Need::NotAPeer],
+    filter_that_leaves_init_no_call_to_tell_is_named[Need::NotAPeer],
 ];
 
 /// A profile that allows everything but these rules.
@@ -305,4 +307,69 @@ fn wrong_profiles_are_refused(t: &Sandbox) {
 fn absent_profile_means_no_filter(t: &Sandbox) {
     let output = t.bundle().shell(STATUS).container().run().ok();
     assert!(output.stdout.contains("Seccomp: 0"), "{output}");
+}
+
+/// A profile that answers these calls by EPERM.
+fn refusing(names: &[&str]) -> Value {
+    profile(json!([{"names": names, "action": "SCMP_ACT_ERRNO"}]))
+}
+
+/// By `run`, and by `create` and `start`: the message of the one that fails, in time.
+#[track_caller]
+fn refused(t: &Sandbox, profile: &Value, privileges: bool, words: &str) {
+    let container = || {
+        t.bundle()
+            .set("/linux/seccomp", profile.clone())
+            .set("/process/noNewPrivileges", json!(!privileges))
+            .container()
+    };
+    container().run().exits(1).fails_with(words);
+    container()
+        .run_with(&["--detach"])
+        .exits(1)
+        .fails_with(words);
+    let created = container();
+    created.create().ok();
+    // What has reaped init can no longer be asked how it ended: this process has not.
+    created.start().exits(1).fails_with(words);
+    created.delete_force().ok();
+}
+
+const EXECUTE: [&str; 2] = ["execve", "execveat"];
+const SAY: [&str; 4] = ["sendmsg", "sendto", "write", "writev"];
+const EXIT: [&str; 2] = ["exit", "exit_group"];
+
+fn filter_that_refuses_execve_is_told(t: &Sandbox) {
+    // Whatever else is refused, as long as init has one way to say it.
+    for rest in [
+        &[][..],
+        &EXIT,
+        &["sendmsg", "sendto"],
+        &["recvmsg", "close"],
+    ] {
+        let profile = refusing(&[&EXECUTE[..], rest].concat());
+        refused(t, &profile, false, "operation not permitted");
+    }
+}
+
+fn filter_that_leaves_init_no_call_to_tell_is_named(t: &Sandbox) {
+    let silent = refusing(&[&EXECUTE[..], &SAY].concat());
+    let nothing = json!({"defaultAction": "SCMP_ACT_ERRNO"});
+    let only = |names: &[&str]| {
+        let allowed = json!([{"names": names, "action": "SCMP_ACT_ALLOW"}]);
+        json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": allowed})
+    };
+    let kill = profile(json!([{"names": EXECUTE, "action": "SCMP_ACT_KILL_PROCESS"}]));
+    for (profile, how) in [
+        (silent, "exit status 1"),
+        (only(&["exit"]), "exit status 1"),
+        (only(&["exit_group"]), "exit status 1"),
+        (nothing.clone(), "killed by signal 4"),
+        (kill, "killed by signal 31"),
+    ] {
+        let words = format!("linux.seccomp: init ended before execve(2): {how}");
+        refused(t, &profile, false, &words);
+    }
+    // Without noNewPrivileges init still has capabilities to give up.
+    refused(t, &nothing, true, "init ended before execve(2)");
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::bundle::Bundle;
 use crate::console::{Master, callers};
 use crate::container::reap;
-use crate::{Container, Sandbox, Test, tests};
+use crate::{Container, Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     socket_gets_one_message_with_the_master,
@@ -34,6 +34,7 @@ pub const TESTS: &[Test] = tests![
     foreground_terminal_loses_no_output,
     foreground_terminal_with_plain_streams,
     run_detached_with_a_socket,
+    output_without_end_does_not_outlast_the_process[Need::NotAPeer],
 ];
 
 /// Where the master is sent.
@@ -357,4 +358,26 @@ fn run_detached_with_a_socket(t: &Sandbox) {
         .ok();
     socket.master().wait(t, "up\n");
     assert_eq!(container.status(), "running");
+}
+
+/// A process that the program leaves behind goes on writing to the terminal, and who reads what `exec`
+/// copies is slower.
+fn output_without_end_does_not_outlast_the_process(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let slow = "{ \"$@\"; echo $? >STATUS; } | while [ $(head -c 4096 | wc -c) -gt 0 ]; do sleep 0.01; done";
+    let status = t.path("status");
+    let slow = slow.replace("STATUS", status.to_str().expect("UTF-8"));
+    // The end of the session closes what is open of the terminal, but does not keep it from being opened.
+    let program = "T=$(tty); L=$(head -c 2000 /dev/zero | tr '\\0' x); trap '' HUP
+        while :; do echo $L >$T; done & exit 5";
+    let program = ["sh", "-c", program];
+    t.runtime()
+        .args(["exec", "--tty", &container.id])
+        .args(program)
+        .prefix(["sh", "-c", &slow, "sh"])
+        .run()
+        .ok();
+    assert_eq!(fs::read_to_string(status).expect("the status"), "5\n");
+    container.delete_force().ok();
 }

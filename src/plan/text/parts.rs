@@ -7,8 +7,8 @@ use super::words::{
 };
 use crate::config::DeviceKind;
 use crate::plan::{
-    Bind, BindAttrs, BindSource, Credentials, ExecLabel, Filesystem, HookStep, IfDenied, Module,
-    Node, Remount, RootSwitch, Symlink, systemd,
+    Bind, BindAttrs, BindSource, Credentials, ExecLabel, Filesystem, HookMoment, HookStep,
+    IfDenied, Module, Node, Remount, RootSwitch, Symlink, systemd,
 };
 
 /// The controllers that a cgroup needs, and those that it is wanted to have.
@@ -201,6 +201,9 @@ pub(super) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Re
     }
     match &hook.env {
         Some(env) => detail(f, format_args!(", variables: {}", env.len())),
+        None if hook.moment == HookMoment::StartContainer => {
+            detail(f, format_args!(", the process's environment"))
+        }
         None => detail(f, format_args!(", the runtime's environment")),
     }
 }

@@ -23,10 +23,10 @@ use nix::errno::Errno;
 
 use kernel_views::KernelViews;
 
-use super::hooks;
+use super::hooks::{self, Directory, HookFail, Surroundings};
 use super::sync::{self, Failure, Report};
 use crate::plan::{Exec, HookMoment, HookStep, NamespaceKind, Phase, Plan, Step};
-use crate::sys::{self, Fail, Sys, path, process, socket};
+use crate::sys::{self, Fail, Sys, path, process, signals, socket};
 
 /// The position of what init does for itself.
 const NO_STEP: usize = u32::MAX as usize;
@@ -118,17 +118,23 @@ struct Init<'a> {
     told_executing: bool,
     /// What the next hooks read.
     state: Vec<u8>,
+    /// What a hook that failed has printed.
+    hook_output: Vec<u8>,
 }
 
 /// Runs the plan's init part; returns only by exiting.
 ///
 /// `wait`: the runtime has something to do first, such as the id maps of a new user namespace.
 pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
-    let umask = process::umask(0);
-    if let Err(fail) = inherited.keep_only(plan) {
-        tell(&inherited.runtime, NO_STEP, fail, None);
-        process::exit(1)
-    }
+    sys::inherited::use_every_cpu();
+    let umask = process::umask(0).and_then(|mask| inherited.keep_only(plan).map(|()| mask));
+    let umask = match umask {
+        Ok(mask) => mask,
+        Err(fail) => {
+            tell(&inherited.runtime, NO_STEP, fail, None);
+            process::exit(1)
+        }
+    };
     let proc = inherited.procfs.take();
     let mut init = Init {
         plan,
@@ -148,6 +154,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         granted: user::Granted::default(),
         told_executing: false,
         state: Vec::new(),
+        hook_output: Vec::new(),
     };
     if wait {
         init.await_go(false);
@@ -157,28 +164,28 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
     }
     if let Err((position, fail)) = init.walk() {
         init.take_off_attached();
-        // From when the program is looked for, `/` is the container's root.
-        let root = init
-            .root
-            .take()
-            .or_else(|| path::open(c"/", libc::O_PATH).ok());
-        tell(
-            init.connection(),
-            position,
-            fail,
-            root.as_ref().map(AsFd::as_fd),
-        );
+        let shown = init.shown_with_failure();
+        let shown = shown.as_ref().map(AsFd::as_fd);
         // The mounts stay until the reason is found: then the connection is closed. What was said
         // ahead on it is of no use any more.
-        while let Ok(Some(_)) = sync::receive_go(init.connection(), false) {}
+        if tell(init.connection(), position, fail, shown) {
+            while let Ok(Some(_)) = sync::receive_go(init.connection(), false) {}
+        }
     }
     process::exit(1)
 }
 
-/// Says which step failed, with the container's root for whoever looks for the reason. A runtime
-/// that is gone does not hear it.
-pub fn tell(connection: &OwnedFd, position: usize, fail: Fail, root: Option<BorrowedFd>) {
-    let _ = Report::Failure(Failure::new(position, fail)).send(connection.as_fd(), root);
+/// Says which step failed, with what shows the reason: the container's root, or what a hook printed.
+///
+/// Returns whether it could be said. A runtime that is gone does not hear it.
+pub fn tell(connection: &OwnedFd, position: usize, fail: Fail, shown: Option<BorrowedFd>) -> bool {
+    let failure = Report::Failure(Failure::new(position, fail));
+    match failure.send(connection.as_fd(), shown) {
+        Ok(()) => true,
+        Err(fail) if fail.errno == Errno::EPIPE => false,
+        // The container's seccomp filter may let write(2) through, which every program needs.
+        Err(_) => failure.write(connection.as_fd()).is_ok(),
+    }
 }
 
 /// setns(2) with a pidfd: all namespaces at once. Linux 5.8.
@@ -199,6 +206,16 @@ impl Init<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What comes along with a failure: what the hook printed, or the container's root.
+    fn shown_with_failure(&mut self) -> Option<OwnedFd> {
+        if !self.hook_output.is_empty() {
+            return hooks::filled_pipe(&self.hook_output).ok();
+        }
+        // From when the program is looked for, `/` is the container's root.
+        let root = self.root.take();
+        root.or_else(|| path::open(c"/", libc::O_PATH).ok())
     }
 
     /// Where failures are told.
@@ -340,14 +357,50 @@ impl Init<'_> {
         }
     }
 
-    fn hook(&self, hook: &HookStep) -> Sys<()> {
-        if hook.moment == HookMoment::StartContainer {
-            return hooks::run(hook, None, &self.state).map_err(hooks::HookFail::into_fail);
-        }
-        process::umask(self.umask);
-        let ended = hooks::run(hook, Some(&self.inherited.bundle), &self.state);
-        process::umask(0);
-        ended.map_err(hooks::HookFail::into_fail)
+    fn hook(&mut self, hook: &HookStep) -> Sys<()> {
+        let ended = match hook.moment {
+            HookMoment::StartContainer => self.start_hook(hook),
+            _ => self.create_hook(hook)?,
+        };
+        ended.map_err(|failed| {
+            self.hook_output = failed.output;
+            failed.reason.into_fail()
+        })
+    }
+
+    /// Beside the process, with what that will have.
+    fn start_hook(&self, hook: &HookStep) -> std::result::Result<(), HookFail> {
+        let exec = self
+            .plan
+            .steps
+            .iter()
+            .find_map(|planned| match &planned.step {
+                Step::Exec(exec) => Some(exec),
+                _ => None,
+            });
+        let around = Surroundings {
+            directory: Directory::Own,
+            environment: &self.environment(exec),
+        };
+        hooks::run(hook, &around, &self.state)
+    }
+
+    /// In the rootfs, as it will be the container's root, with the host's paths still there.
+    fn create_hook(&self, hook: &HookStep) -> Sys<std::result::Result<(), HookFail>> {
+        let around = Surroundings {
+            directory: Directory::Open(self.root()?),
+            environment: &process::environment(),
+        };
+        process::umask(self.umask)?;
+        let ended = hooks::run(hook, &around, &self.state);
+        process::umask(0)?;
+        Ok(ended)
+    }
+
+    /// The environment of the process.
+    fn environment<'a>(&'a self, exec: Option<&'a Exec>) -> process::StringArray<'a> {
+        let strings = exec.into_iter().flat_map(|exec| &exec.env);
+        process::StringArray::new(strings.chain(&self.home).map(CString::as_c_str))
     }
 
     /// Closes what setting up needed. What is left at execve(2) are sockets and the lock: nothing
@@ -400,7 +453,10 @@ impl Init<'_> {
         let ready = Report::Ready(self.executable as u32);
         ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
         drop(root);
-        process::default_signals();
+        sys::inherited::default_signals();
+        if !self.plan.limits(sys::inherited::OPEN_FILES) {
+            sys::inherited::give_back_limit()?;
+        }
         let with_state = self.plan.has_start_hooks();
         let Some(listener) = self.inherited.listener.take() else {
             self.await_go(with_state);
@@ -419,7 +475,7 @@ impl Init<'_> {
 
     /// Does once what a filter need not allow: from now on there is only the filter, the last
     /// capabilities and execve(2).
-    fn tell_executing(&mut self) -> Sys<()> {
+    fn tell_executing(&mut self, filtered: bool) -> Sys<()> {
         if self.told_executing {
             return Ok(());
         }
@@ -428,15 +484,15 @@ impl Init<'_> {
         // order, and whoever hears the end must not find the container created.
         self.inherited.lock = None;
         // A container that was told to execute does so though its client has gone.
-        sync::unless_gone(Report::Executing.send(self.connection().as_fd(), None))?;
-        process::unblock_signals();
-        Ok(())
+        let executing = Report::Executing { filtered };
+        sync::unless_gone(executing.send(self.connection().as_fd(), None))?;
+        signals::unblock()
     }
 
     /// The runtime fetches the listener's descriptor itself, so that a filter need allow no more
     /// than read(2) and write(2).
     fn seccomp(&mut self, program: &[libc::sock_filter], flags: u64) -> Sys<()> {
-        self.tell_executing()?;
+        self.tell_executing(true)?;
         let Some(listener) = sys::seccomp::install(program, flags)? else {
             return Ok(());
         };
@@ -449,19 +505,13 @@ impl Init<'_> {
     }
 
     fn exec(&mut self, exec: &Exec) -> Fail {
-        if let Err(fail) = self.tell_executing() {
+        if let Err(fail) = self.tell_executing(false) {
             return fail;
         }
         let Some(file) = exec.candidates.get(self.executable) else {
             return Fail::new("execve", Errno::ENOENT);
         };
         let args = process::StringArray::from(exec.args.as_slice());
-        let strings = exec
-            .env
-            .iter()
-            .chain(self.home.as_ref())
-            .map(std::ffi::CString::as_c_str);
-        let env = process::StringArray::new(strings);
-        process::execve(file, &args, &env)
+        process::execve(file, &args, &self.environment(Some(exec)))
     }
 }

@@ -60,7 +60,7 @@ pub fn become_user(user: &Credentials) -> Sys<Granted> {
     }
     process::set_gid(user.gid)?;
     process::set_uid(user.uid)?;
-    process::umask(user.umask);
+    process::umask(user.umask)?;
     let (_, held, _) = process::capget()?;
     let granted = Granted::new(user.capabilities, held);
     if user.keep_sys_admin {

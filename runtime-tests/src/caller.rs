@@ -1,0 +1,202 @@
+//! A caller of the runtime that passes on what a careful one would not.
+//!
+//! The runtime inherits signals, masks, limits and open files from its caller. Each [`Trait`] is
+//! one that a real caller has: nohup(1), a Python daemon, `su -s`, a service manager, a shell.
+
+use std::ffi::{CString, OsString};
+use std::io::Error;
+use std::process::ExitCode;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// Something that the runtime inherits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trait {
+    /// SIGCHLD is ignored: the kernel then reaps the children.
+    SigchldIgnored,
+    /// Every signal is ignored, real-time signals too.
+    SignalsIgnored,
+    /// Every signal is blocked.
+    SignalsBlocked,
+    /// The mask for new files is 0777.
+    Umask,
+    /// The standard streams are closed.
+    StreamsClosed,
+    /// The standard streams are /dev/null, opened to read only, as containerd has it.
+    StreamsReadonly,
+    /// [`FEW`] descriptors, with a hard limit that allows more.
+    FewDescriptors,
+    /// [`FEW`] descriptors, and only CAP_SYS_RESOURCE allows more.
+    FewDescriptorsAtMost,
+    /// No file may grow.
+    NoFileSize,
+    /// Pinned to one CPU.
+    OneCpu,
+    /// The working directory has been removed.
+    DirectoryRemoved,
+    /// NOTIFY_SOCKET names a socket of a service manager that has gone.
+    StaleNotifySocket,
+}
+
+use Trait::*;
+
+/// As few as the shells of hooks can do with: they save their own descriptors from number 10 on.
+pub const FEW: u64 = 12;
+
+/// All that are no reason for the runtime to fail.
+pub const HARMLESS: [Trait; 9] = [
+    SigchldIgnored,
+    SignalsIgnored,
+    SignalsBlocked,
+    Umask,
+    StreamsReadonly,
+    FewDescriptors,
+    OneCpu,
+    DirectoryRemoved,
+    StaleNotifySocket,
+];
+
+const ALL: [Trait; 12] = [
+    SigchldIgnored,
+    SignalsIgnored,
+    SignalsBlocked,
+    Umask,
+    StreamsClosed,
+    StreamsReadonly,
+    FewDescriptors,
+    FewDescriptorsAtMost,
+    NoFileSize,
+    OneCpu,
+    DirectoryRemoved,
+    StaleNotifySocket,
+];
+
+/// The words that make a command the child of such a caller, for [`crate::Call::prefix`].
+pub fn with(traits: &[Trait]) -> Vec<OsString> {
+    let names: Vec<_> = traits.iter().map(|one| format!("{one:?}")).collect();
+    let program = std::env::current_exe().expect("this program");
+    let words = ["--probe".into(), "caller".into(), names.join(",").into()];
+    [program.into()].into_iter().chain(words).collect()
+}
+
+/// Becomes the caller and executes the command.
+pub fn main(traits: &str, command: &[&str]) -> ExitCode {
+    let strings: Vec<_> = command
+        .iter()
+        .map(|word| CString::new(*word).expect("no NUL"))
+        .collect();
+    for one in ALL {
+        if traits.split(',').any(|name| name == format!("{one:?}")) {
+            one.take()
+                .unwrap_or_else(|error| panic!("{one:?}: {error}"));
+        }
+    }
+    // Not by the standard library, which gives programs an orderly world.
+    let error = nix::unistd::execv(&strings[0], &strings).expect_err("execv returns errors only");
+    eprintln!("{}: {error}", command[0]);
+    ExitCode::from(127)
+}
+
+impl Trait {
+    fn take(self) -> Result<(), Error> {
+        match self {
+            SigchldIgnored => ignore(libc::SIGCHLD),
+            SignalsIgnored => (1..=64)
+                .filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal))
+                .try_for_each(ignore),
+            SignalsBlocked => block_all(),
+            Umask => {
+                nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+                Ok(())
+            }
+            StreamsClosed => {
+                // SAFETY: nothing uses the streams between here and execve.
+                (0..3).for_each(|stream| _ = unsafe { libc::close(stream) });
+                Ok(())
+            }
+            StreamsReadonly => {
+                let null = std::fs::File::open("/dev/null")?;
+                for stream in 0..3 {
+                    let null = std::os::fd::AsRawFd::as_raw_fd(&null);
+                    // SAFETY: takes no pointers; the stream's old file is given up.
+                    check(unsafe { libc::dup2(null, stream) }.into())?;
+                }
+                Ok(())
+            }
+            FewDescriptors => limit(libc::RLIMIT_NOFILE, FEW, false),
+            FewDescriptorsAtMost => limit(libc::RLIMIT_NOFILE, FEW, true),
+            NoFileSize => limit(libc::RLIMIT_FSIZE, 0, true),
+            OneCpu => Ok(pin(&one_cpu())?),
+            DirectoryRemoved => {
+                let name = format!("runtime-tests-gone-{}", std::process::id());
+                let directory = std::env::temp_dir().join(name);
+                std::fs::create_dir(&directory)?;
+                std::env::set_current_dir(&directory)?;
+                std::fs::remove_dir(&directory)
+            }
+            StaleNotifySocket => {
+                // SAFETY: the program has one thread here.
+                unsafe { std::env::set_var("NOTIFY_SOCKET", "/nonexistent/notify") };
+                Ok(())
+            }
+        }
+    }
+}
+
+fn check(returned: libc::c_long) -> Result<(), Error> {
+    match returned {
+        0.. => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
+}
+
+/// By the raw call: the C library keeps signals 32 and 33 for itself.
+fn ignore(signal: i32) -> Result<(), Error> {
+    // The kernel's struct sigaction begins with the handler.
+    let ignored = [libc::SIG_IGN as u64, 0, 0, 0];
+    let none = std::ptr::null::<u8>();
+    // SAFETY: the kernel reads the action, which has no handler.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &ignored, none, 8) })
+}
+
+fn block_all() -> Result<(), Error> {
+    let all = u64::MAX;
+    let none = std::ptr::null::<u8>();
+    let how = libc::SIG_SETMASK;
+    // SAFETY: the kernel reads the mask.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &all, none, 8) })
+}
+
+fn limit(resource: libc::__rlimit_resource_t, value: u64, hard: bool) -> Result<(), Error> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes the limit.
+    check(unsafe { libc::getrlimit(resource, &mut limit) }.into())?;
+    limit.rlim_cur = value;
+    if hard {
+        limit.rlim_max = value;
+    }
+    // SAFETY: the kernel reads the limit.
+    check(unsafe { libc::setrlimit(resource, &limit) }.into())
+}
+
+/// The CPUs that this process may use.
+pub fn cpus() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).expect("the affinity");
+    (0..CpuSet::count())
+        .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
+        .collect()
+}
+
+fn one_cpu() -> CpuSet {
+    let mut set = CpuSet::new();
+    set.set(cpus()[0]).expect("a CPU of the set");
+    set
+}
+
+fn pin(set: &CpuSet) -> nix::Result<()> {
+    sched_setaffinity(Pid::from_raw(0), set)
+}

@@ -1,0 +1,125 @@
+//! Signals: dispositions, the mask, and waiting for them on a descriptor. signal(7).
+//!
+//! All by the raw calls, and for all 64 signals: the C library keeps the first real-time signals
+//! for itself, and leaves them out of every set that it is given.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::{Fail, Sys, check, path};
+
+/// The highest signal of every architecture but MIPS.
+pub const LAST: i32 = 64;
+const ALL: u64 = u64::MAX;
+/// The kernel's sigset_t, in bytes.
+const SET_SIZE: usize = size_of::<u64>();
+
+/// What a signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    Default,
+    Ignored,
+}
+
+/// rt_sigaction(2). SIGKILL and SIGSTOP cannot be changed, which is no failure here.
+pub fn set(signal: i32, disposition: Disposition) {
+    let handler = match disposition {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignored => libc::SIG_IGN,
+    };
+    // The kernel's struct sigaction begins with the handler; flags and mask mean nothing here.
+    let action = [handler as u64, 0, 0, 0];
+    // SAFETY: the kernel reads the action, which has no handler in this process.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &action,
+            ptr::null::<u8>(),
+            SET_SIZE,
+        )
+    };
+}
+
+/// Blocks every signal.
+pub fn block() -> Sys<()> {
+    set_mask(ALL)
+}
+
+/// Unblocks every signal.
+pub fn unblock() -> Sys<()> {
+    set_mask(0)
+}
+
+fn set_mask(mask: u64) -> Sys<()> {
+    // SAFETY: the kernel reads the mask.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &mask,
+            ptr::null::<u8>(),
+            SET_SIZE,
+        )
+    };
+    check("sigprocmask", done).map(drop)
+}
+
+/// A descriptor that is readable while a blocked signal waits. signalfd(2).
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// For every signal.
+    pub fn new() -> Sys<Self> {
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: the kernel reads the mask.
+        let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &ALL, SET_SIZE, flags) };
+        // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+        check("signalfd", fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+    }
+
+    /// The number of a signal that waits, which then waits no more.
+    pub fn next(&self) -> Sys<Option<i32>> {
+        // struct signalfd_siginfo, which begins with the number.
+        let mut info = [0; 128];
+        match path::read(self.0.as_fd(), &mut info) {
+            Ok(_) => Ok(Some(i32::from_ne_bytes([
+                info[0], info[1], info[2], info[3],
+            ]))),
+            Err(Fail {
+                errno: Errno::EAGAIN,
+                ..
+            }) => Ok(None),
+            Err(fail) => Err(fail),
+        }
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_time_signals_have_dispositions_too() {
+        let ignored = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+            u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+        };
+        // Nothing else in the tests uses these.
+        for signal in [40, LAST] {
+            set(signal, Disposition::Ignored);
+            assert_ne!(ignored() & 1 << (signal - 1), 0, "{signal}");
+            set(signal, Disposition::Default);
+            assert_eq!(ignored() & 1 << (signal - 1), 0, "{signal}");
+        }
+    }
+}
