@@ -47,5 +47,11 @@ install_target() {
   rustup target list --installed | grep -qx "$target" || rustup target add "$target"
 }
 
+# Adds the nightly Rust toolchain with Miri.
+install_miri() {
+  cargo +nightly miri --version >/dev/null 2>&1 ||
+    rustup toolchain install nightly --profile minimal --component miri --component rust-src
+}
+
 # Builds a package of the workspace as a static binary, into $built.
 build_static() { (cd "$repo" && cargo build --quiet --release --locked --target "$target" -p "$1"); }

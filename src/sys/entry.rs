@@ -1,4 +1,5 @@
-//! Where the program begins and what it leaves out of Rust's runtime.
+//! Where the program begins and what it leaves out of Rust's runtime:
+//! `docs/decisions/own-entry.md`.
 //!
 //! Rust's own start reopens standard streams, which [`super::inherited::begin`] does too, and
 //! installs handlers that name a stack overflow: a dozen system calls before `main`.
@@ -27,7 +28,6 @@ pub unsafe fn begin(argv: *const *const c_char) -> StringArray<'static> {
 macro_rules! program {
     ($main:path) => {
         #[global_allocator]
-        #[unsafe(link_section = ".bss.heap")]
         static HEAP: $crate::sys::heap::Heap = $crate::sys::heap::Heap::new();
 
         // SAFETY: the C library calls the one function of this name.
