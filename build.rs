@@ -7,7 +7,7 @@ fn main() {
     if is("CARGO_CFG_TARGET_ENV", "musl") && is("PROFILE", "release") {
         let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/release/layout.ld,--no-eh-frame-hdr");
-        // A bit for a pointer to be relocated, not 24 bytes: 37 kB.
+        // A bit for a pointer to be relocated, not 24 bytes: docs/decisions/hardening.md.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }

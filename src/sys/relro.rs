@@ -2,7 +2,7 @@
 //!
 //! A dynamic loader does this for the programs that it loads, and glibc for static ones. musl's
 //! start of a static program does not (`crt/rcrt1.c`, as of 1.2.5), so the linker's wish in
-//! PT_GNU_RELRO would remain one.
+//! PT_GNU_RELRO would remain one. `docs/decisions/hardening.md` has what it costs.
 
 use std::ffi::{c_int, c_void};
 

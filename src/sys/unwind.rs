@@ -1,4 +1,5 @@
-//! Takes the place of the library that unwinds the stack, in the release binary.
+//! Takes the place of the library that unwinds the stack, in the release binary:
+//! `docs/decisions/no-unwinder.md`.
 //!
 //! A panic there aborts, so nothing unwinds; std only asks for a backtrace, which would name nothing
 //! because there are no symbols. Without the walk of the stack, std's reader of debug information is

@@ -1,6 +1,7 @@
 //! The release binary gives an attacker as little as those of distributions: its addresses are
 //! random, what it relocates is read-only afterwards, and nothing is both writable and executable.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 
@@ -12,9 +13,13 @@ pub const TESTS: &[Test] = tests![
     no_segment_is_writable_and_executable [Need::NotAPeer, Need::ReleaseBuild],
     all_relocations_are_done_at_the_start [Need::NotAPeer, Need::ReleaseBuild],
     relocations_are_among_data [Need::NotAPeer, Need::ReleaseBuild],
+    relocations_are_on_few_pages [Need::NotAPeer, Need::ReleaseBuild],
     the_process_cannot_write_what_was_relocated [Need::NotAPeer, Need::ReleaseBuild],
     no_memory_of_the_process_is_writable_and_executable [Need::NotAPeer, Need::ReleaseBuild],
 ];
+
+/// In bytes.
+const PAGE: u64 = 4096;
 
 fn binary(t: &Sandbox) -> Elf {
     Elf::parse(fs::read(&t.runtime).expect("read the runtime"))
@@ -107,6 +112,20 @@ fn relocations_are_among_data(t: &Sandbox) {
     }
 }
 
+/// The kernel copies each page on which something is relocated, at each start of the program. A large
+/// table of texts or functions is better one of offsets, or a `match`: docs/decisions/hardening.md.
+fn relocations_are_on_few_pages(t: &Sandbox) {
+    const MOST: usize = 12;
+    let relocated = binary(t).relocated();
+    let pages: BTreeSet<_> = relocated.iter().map(|place| place / PAGE).collect();
+    assert!(
+        pages.len() <= MOST,
+        "{} relocations are on {} pages, more than {MOST}",
+        relocated.len(),
+        pages.len()
+    );
+}
+
 /// A part of a process's memory. proc_pid_maps(5).
 struct Mapping {
     addresses: Range<u64>,
@@ -156,7 +175,6 @@ fn base(pid: i32, elf: &Elf) -> u64 {
 
 /// Init is a copy of the runtime's process until it executes the container's program.
 fn the_process_cannot_write_what_was_relocated(t: &Sandbox) {
-    const PAGE: u64 = 4096;
     let elf = binary(t);
     let relro = elf
         .segments_of(elf::PT_GNU_RELRO)
