@@ -36,7 +36,7 @@ class Bundle:
     def script(self, cgroup, name="floor", wait=False):
         """Writes floor's script for a container in this cgroup."""
         path = os.path.join(self.path, f"{name}{'.create' if wait else '.run'}")
-        text = floor.container(self.config, self.path, cgroup, name, wait)
+        text = floor.container(self.config, self.path, cgroup, wait)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return path

@@ -23,7 +23,7 @@ LINKS = [("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/
          ("/proc/self/fd/2", "stderr"), ("/proc/kcore", "core"), ("pts/ptmx", "ptmx")]
 
 
-def container(config, bundle, cgroup, name, wait):
+def container(config, bundle, cgroup, wait):
     """The script of `floor run` and, with wait, of `floor create`."""
     linux, process = config["linux"], config["process"]
     kinds = [namespace["type"] for namespace in linux["namespaces"]]
@@ -31,7 +31,7 @@ def container(config, bundle, cgroup, name, wait):
            *limits(linux["resources"]), ("clone", hex(namespace_flags(kinds)))]
     if "cgroup" in kinds:
         ops.append(("unshare-cgroup",))
-    ops += [("keyring", "_ses." + name), ("loopback-up",), ("root-propagation", PROPAGATIONS["rslave"]),
+    ops += [("keyring",), ("loopback-up",), ("root-propagation", PROPAGATIONS["rslave"]),
             ("rootfs", os.path.join(bundle, config["root"]["path"]))]
     ops += mounts(config["mounts"]) + devices()
     ops += [("sysctl", "proc/sys/" + key.replace(".", "/"), value) for key, value in linux.get("sysctl", {}).items()]
@@ -48,7 +48,7 @@ def joined(config, bundle, cgroup, args):
     linux = config["linux"]
     flags = namespace_flags([namespace["type"] for namespace in linux["namespaces"]])
     # From within a cgroup namespace clone3 could not put a process into it, where the hierarchy has nsdelegate.
-    ops = [("cgroup-of", cgroup), ("join", hex(flags)), ("clone", 0), ("join", "0x2000000"), ("keyring", "_ses.exec")]
+    ops = [("cgroup-of", cgroup), ("join", hex(flags)), ("clone", 0), ("join", "0x2000000"), ("keyring",)]
     return lines(ops + ending(dict(config["process"], args=args), linux, bundle, False))
 
 

@@ -50,10 +50,11 @@ impl Init<'_> {
                 check(call!(libc::SYS_unshare, libc::CLONE_NEWCGROUP), "unshare");
             }
             Op::Join(flags) => kernel::join(self.container, flags),
-            Op::Keyring(name) => {
+            Op::Keyring => {
                 const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+                const NO_NAME: *const u8 = std::ptr::null();
                 check(
-                    call!(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()),
+                    call!(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NO_NAME),
                     "keyctl",
                 );
             }
