@@ -8,6 +8,7 @@ use std::io::Error;
 use std::process::ExitCode;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 /// Something that the runtime inherits.
@@ -124,9 +125,9 @@ impl Trait {
                 }
                 Ok(())
             }
-            FewDescriptors => limit(libc::RLIMIT_NOFILE, FEW, false),
-            FewDescriptorsAtMost => limit(libc::RLIMIT_NOFILE, FEW, true),
-            NoFileSize => limit(libc::RLIMIT_FSIZE, 0, true),
+            FewDescriptors => limit(Resource::RLIMIT_NOFILE, FEW, false),
+            FewDescriptorsAtMost => limit(Resource::RLIMIT_NOFILE, FEW, true),
+            NoFileSize => limit(Resource::RLIMIT_FSIZE, 0, true),
             OneCpu => Ok(pin(&one_cpu())?),
             DirectoryRemoved => {
                 let name = format!("runtime-tests-gone-{}", std::process::id());
@@ -168,19 +169,9 @@ fn block_all() -> Result<(), Error> {
     check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &all, none, 8) })
 }
 
-fn limit(resource: libc::__rlimit_resource_t, value: u64, hard: bool) -> Result<(), Error> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the kernel writes the limit.
-    check(unsafe { libc::getrlimit(resource, &mut limit) }.into())?;
-    limit.rlim_cur = value;
-    if hard {
-        limit.rlim_max = value;
-    }
-    // SAFETY: the kernel reads the limit.
-    check(unsafe { libc::setrlimit(resource, &limit) }.into())
+fn limit(resource: Resource, value: u64, hard: bool) -> Result<(), Error> {
+    let at_most = if hard { value } else { getrlimit(resource)?.1 };
+    Ok(setrlimit(resource, value, at_most)?)
 }
 
 /// The CPUs that this process may use.
