@@ -2,7 +2,7 @@
 //! /proc and as a terminal. See `cve_paths`.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = tests![
     cve_2025_52881_sysctl_is_not_written_to_what_the_image_shows,
     cve_2026_41579_dev_as_a_link_to_the_host,
     cve_2026_47766_ptmx_as_a_link_to_the_host,
+    cve_2026_88264_console_as_a_link_to_a_new_file,
+    cve_2026_88265_null_as_a_link_to_a_mounted_file,
 ];
 
 fn cve_2025_31133_null_of_the_image_masks_nothing(t: &Sandbox) {
@@ -193,4 +195,41 @@ fn cve_2026_47766_ptmx_as_a_link_to_the_host(t: &Sandbox) {
     let bundle = bundle.args(&["readlink", "/dev/ptmx"]);
     bundle.container().run().ok().prints("pts/ptmx");
     host.is_unchanged();
+}
+
+fn cve_2026_88264_console_as_a_link_to_a_new_file(t: &Sandbox) {
+    let host = Host::new(t);
+    let devpts = json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts"});
+    for readonly in [false, true] {
+        for target in ["new", "pts/new", "file"] {
+            let bundle = without_mount(t.bundle(), "/dev").mount(devpts.clone());
+            let bundle = link(bundle, "/dev/console", host.path.join(target))
+                .set("/root/readonly", json!(readonly))
+                .set("/process/terminal", json!(true));
+            bundle.container().run().fails();
+            host.is_unchanged();
+        }
+    }
+}
+
+fn cve_2026_88265_null_as_a_link_to_a_mounted_file(t: &Sandbox) {
+    let (file, volume) = (t.path("of-the-host"), t.path("volume"));
+    fs::write(&file, "the host's\n").expect("file");
+    fs::create_dir(&volume).expect("volume");
+    symlink("/bound", volume.join("null")).expect("link");
+    let bundle = t.bundle().mount(bind(&volume, "/dev"));
+    let bundle = bundle
+        .mount(bind(&file, "/bound"))
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .shell("echo lost; echo lost >&2");
+    let container = bundle.container();
+    for streams in ["</dev/null >/dev/null 2>&1", "</dev/null", "<&1"] {
+        let caller = format!("exec \"$@\" {streams}");
+        let call = t.runtime().arg("run").prefix(["sh", "-c", &caller, "sh"]);
+        container.sibling().launch(call).finish().ok();
+        let owner = fs::metadata(&file).expect("stat").uid();
+        assert_eq!(owner, 0, "with {streams}");
+        let text = fs::read_to_string(&file).expect("the file");
+        assert_eq!(text, "the host's\n", "with {streams}");
+    }
 }

@@ -248,7 +248,7 @@ pub(super) fn while_swapping(one: &Path, other: &Path, work: impl FnOnce()) {
 }
 
 /// A volume with a directory and a link to a directory of the host, to be swapped.
-fn volume_to_swap(t: &Sandbox, host: &Host) -> (PathBuf, PathBuf, PathBuf) {
+pub(super) fn volume_to_swap(t: &Sandbox, host: &Host) -> (PathBuf, PathBuf, PathBuf) {
     let volume = t.path("volume");
     let (directory, link) = (volume.join("swap"), volume.join("link"));
     fs::create_dir_all(&directory).expect("volume");
@@ -265,7 +265,7 @@ fn volume_to_swap(t: &Sandbox, host: &Host) -> (PathBuf, PathBuf, PathBuf) {
 }
 
 /// Many are started; each mounts where a neighbour swaps a directory for a link meanwhile.
-const RACES: usize = 60;
+pub(super) const RACES: usize = 60;
 
 fn cve_2021_30465_mount_target_swapped_for_a_link(t: &Sandbox) {
     let host = Host::new(t);

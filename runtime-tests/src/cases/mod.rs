@@ -11,8 +11,10 @@ mod callers;
 mod cgroups;
 mod containerd;
 mod cve_devices;
+mod cve_mounts;
 mod cve_paths;
 mod cve_process;
+mod cve_users;
 mod descriptors;
 mod devices;
 mod events;
@@ -83,8 +85,10 @@ const FILES: &[&[Test]] = &[
     program::TESTS,
     containerd::TESTS,
     cve_devices::TESTS,
+    cve_mounts::TESTS,
     cve_paths::TESTS,
     cve_process::TESTS,
+    cve_users::TESTS,
     overtaken::TESTS,
     own_binary::TESTS,
     exchanged::TESTS,
