@@ -38,7 +38,9 @@ fn open_step(planned: &Planned, plan: &Plan, host: &Host) -> Result<Option<Owned
             path,
             not_own,
         } => {
-            let opened = path::open(path, libc::O_RDONLY);
+            // What is no namespace may be a pipe or a terminal, which could be waited for for ever.
+            let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+            let opened = path::open(path, flags);
             let namespace = opened.map_err(|fail| words(planned, &path.to_string_lossy(), fail))?;
             check_namespace(*kind, &namespace).map_err(|message| {
                 Error::config(

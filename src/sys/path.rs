@@ -100,6 +100,19 @@ pub fn reopen(handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
     open(&name, flags)
 }
 
+/// Opens what an O_PATH descriptor names, through a directory of procfs that holds the process's own
+/// descriptors. The file must still be the same one: nobody can exchange it, but procfs may have been
+/// covered where it is not the process's own.
+pub fn reopen_in(descriptors: BorrowedFd, handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
+    let name = std::ffi::CString::new(handle.as_raw_fd().to_string())
+        .map_err(|_| Fail::new("open", Errno::EINVAL))?;
+    let opened = open_at(Some(descriptors), &name, flags, 0)?;
+    if stat(opened.as_fd())?.inode() != stat(handle)?.inode() {
+        return Err(Fail::new("open", Errno::ESTALE));
+    }
+    Ok(opened)
+}
+
 /// What is made at a path that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {

@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     cve_2024_21626_no_program_on_the_host,
     cve_2024_21626_exec_finds_no_way_to_the_host,
     cve_2024_21626_descriptors_of_the_caller_reach_nobody,
+    cve_2024_9676_passwd_without_an_end[Need::NotAPeer],
 ];
 
 /// A user namespace in which root is an ordinary user of the host.
@@ -219,4 +220,45 @@ fn cve_2024_21626_descriptors_of_the_caller_reach_nobody(t: &Sandbox) {
     assert_eq!(read(&log), expected.repeat(moments.len() - 1));
     let inside = container.bundle.join("rootfs/descriptors");
     assert_eq!(read(&inside), expected);
+}
+
+/// The home of the user is read from a file of the image: a pipe, a link to one, an endless device, a
+/// file of many gigabytes. Neither `run` nor `exec` waits for it or keeps it in memory.
+fn cve_2024_9676_passwd_without_an_end(t: &Sandbox) {
+    let makes = [
+        "mkfifo etc/passwd",
+        "mkfifo pipe && ln -s /pipe etc/passwd",
+        "ln -s /proc/self/fd/0 etc/passwd",
+        "ln -s /dev/zero etc/passwd",
+        "truncate -s 64G etc/passwd",
+        "mkdir etc/passwd",
+    ];
+    for make in makes {
+        let bundle = t.bundle().args(&["sleep", "1000"]).patch(|config| {
+            let env = config["process"]["env"].as_array_mut().expect("env");
+            env.retain(|entry| !entry.as_str().is_some_and(|text| text.starts_with("HOME=")));
+        });
+        let script = format!("mkdir -p etc && rm -f etc/passwd && {make}");
+        let made = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(bundle.rootfs())
+            .status();
+        assert!(made.expect("sh").success(), "{make}");
+        let container = bundle.container();
+        // What would not fit is refused by the kernel, and the runtime fails.
+        let little = ["sh", "-c", "ulimit -v 100000; exec \"$@\"", "sh"];
+        container
+            .launch(t.runtime().arg("create").prefix(little))
+            .finish()
+            .ok();
+        container.start().ok();
+        let exec = t.runtime().arg("exec").arg(&container.id);
+        let output = exec
+            .args(["sh", "-c", "echo $HOME"])
+            .prefix(little)
+            .run()
+            .ok();
+        assert_eq!(output.stdout, "/\n", "{make}\n{output}");
+        container.delete_force().ok();
+    }
 }

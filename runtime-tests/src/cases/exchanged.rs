@@ -1,20 +1,25 @@
 //! The directories of the rootfs are exchanged while the container is made, as by another container
 //! that has the same files.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::call::Running;
-use crate::{Bundle, Need, Sandbox, Test, mount_info, tests};
+use crate::call::{Output, Running};
+use crate::{Bundle, Container, Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     procfs_that_is_elsewhere_fails_the_create,
     masks_and_read_only_paths_follow_their_file_system[Need::NotAPeer, Need::Program("strace")],
+    copied_up_file_that_becomes_a_pipe_or_a_device[Need::NotAPeer, Need::Program("strace")],
+    no_node_under_the_name_of_dev_null_is_opened[Need::NotAPeer, Need::Program("strace")],
+    pipe_under_the_name_of_a_namespace[Need::NotAPeer],
 ];
 
 /// A hook that runs after the mounts of the config and before the masks.
@@ -94,4 +99,109 @@ fn masks_and_read_only_paths_follow_their_file_system(t: &Sandbox) {
     );
     assert!(!output.stdout.contains("Linux version"), "{output}");
     assert!(!output.stdout.contains("mm\n"), "{output}");
+}
+
+/// What `tmpcopyup` has looked at is what it copies. The runtime is stopped when it has the file in
+/// hand, and the name stands for something else when it goes on.
+fn copied_up_file_that_becomes_a_pipe_or_a_device(t: &Sandbox) {
+    let tmpfs = json!({"destination": "/m", "type": "tmpfs", "source": "tmpfs",
+        "options": ["tmpcopyup", "size=64k"]});
+    for (kind, device) in [(SFlag::S_IFIFO, 0), (SFlag::S_IFCHR, makedev(1, 5))] {
+        let name = "looked-at";
+        let bundle = t.bundle().file(&format!("/m/{name}"), "text");
+        let bundle = bundle.mount(tmpfs.clone());
+        let bundle = bundle.shell(&format!("cat /m/{name}; stat -c %F /m/{name}"));
+        let file = bundle.rootfs().join("m").join(name);
+        let run = stopped_at(t, bundle.container(), "openat", name, || {
+            fs::remove_file(&file).expect("remove");
+            mknod(&file, kind, Mode::from_bits_truncate(0o600), device).expect("mknod");
+        });
+        run.ok().prints("textregular file");
+        fs::remove_file(t.path("trace")).expect("the trace");
+    }
+}
+
+/// Runs a container; the process that makes the first `call` with the file `name` is stopped when it
+/// has done so, and goes on after `meanwhile`.
+#[track_caller]
+fn stopped_at(
+    t: &Sandbox,
+    container: Container,
+    call: &str,
+    name: &str,
+    meanwhile: impl FnOnce(),
+) -> Output {
+    let trace = t.path("trace");
+    let inject = format!("inject={call}:signal=SIGSTOP:when=1");
+    let strace = ["strace", "-f", "-o"].map(OsStr::new);
+    let what = ["-P", name, "-e", &inject].map(OsStr::new);
+    let prefix = strace.into_iter().chain([trace.as_os_str()]).chain(what);
+    let run = container.launch(t.runtime().arg("run").prefix(prefix));
+    let stopped = || {
+        let text = fs::read_to_string(&trace).ok()?;
+        let line = text
+            .lines()
+            .find(|line| line.contains("stopped by SIGSTOP"))?;
+        line.split(' ').next()?.parse().ok()
+    };
+    t.eventually("the process is stopped", || stopped().is_some());
+    meanwhile();
+    let pid = stopped().expect("the process");
+    kill(Pid::from_raw(pid), Signal::SIGCONT).expect("it goes on");
+    run.finish()
+}
+
+/// The image has a device under the name of /dev/null, or a pipe. Neither is opened: the one may act,
+/// the other wait.
+fn no_node_under_the_name_of_dev_null_is_opened(t: &Sandbox) {
+    for node in ["p", "c 1 5"] {
+        let trace = t.path("trace");
+        let bundle = t
+            .bundle()
+            .patch(|config| {
+                let mounts = config["mounts"].as_array_mut().expect("mounts");
+                mounts.retain(|mount| {
+                    mount["destination"]
+                        .as_str()
+                        .is_some_and(|at| at == "/proc")
+                });
+                config["linux"]["devices"] = json!([]);
+            })
+            .shell("echo through");
+        let null = bundle.rootfs().join("dev/null");
+        let script = format!("rm {0} && mknod {0} {node}", null.display());
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script],
+            "env": ["PATH=/bin:/usr/bin:/sbin:/usr/sbin"]}]);
+        let bundle = bundle.set("/hooks/createRuntime", hook);
+        let strace = ["strace", "-f", "-o"].map(OsStr::new);
+        let what = ["-e", "trace=openat2"].map(OsStr::new);
+        let prefix = strace.into_iter().chain([trace.as_os_str()]).chain(what);
+        let streams = ["sh", "-c", "exec \"$@\" </dev/null", "sh"].map(OsStr::new);
+        let call = t.runtime().arg("run").prefix(prefix).prefix(streams);
+        bundle
+            .container()
+            .launch(call)
+            .finish()
+            .ok()
+            .prints("through");
+        let text = fs::read_to_string(&trace).expect("the trace");
+        let opens = text.lines().filter(|line| line.contains("\"/dev/null\""));
+        let opens: Vec<_> = opens.collect();
+        assert!(!opens.is_empty(), "{text}");
+        assert!(
+            opens.iter().all(|line| line.contains("O_PATH")),
+            "{opens:?}"
+        );
+    }
+}
+
+/// A FIFO without a writer.
+fn pipe_under_the_name_of_a_namespace(t: &Sandbox) {
+    let fifo = t.path("fifo");
+    nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o600)).expect("mkfifo");
+    let bundle = t.bundle().without_namespace("ipc");
+    let bundle = bundle.push("/linux/namespaces", json!({"type": "ipc", "path": fifo}));
+    let container = bundle.container();
+    container.create().fails_with("not a namespace file");
+    container.verb("state").fails_with("does not exist");
 }

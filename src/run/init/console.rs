@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::files::host_null;
 use super::{Init, Report};
@@ -41,35 +42,62 @@ impl Init<'_> {
     /// The caller's streams go to the user. /dev/null is opened anew: the host's node would let
     /// the container change what everybody on the host shares.
     pub(super) fn stdio(&self, uid: u32) -> Sys<()> {
+        let mut null = None;
         for stream in 0..3 {
             let fd = process::standard_stream(stream);
             let stat = path::stat(fd)?;
-            if stat.is_char(1, 3) {
-                self.reopen_null(stream)?;
-            } else if stat.uid != uid {
-                own(fd, uid)?;
+            if !stat.is_char(1, 3) {
+                if stat.uid != uid {
+                    own(fd, uid)?;
+                }
+                continue;
+            }
+            if null.is_none() {
+                null = self.open_null()?;
+            }
+            // Without a right to another one the caller's stays.
+            if let Some(null) = &null {
+                process::dup_over(null.as_fd(), stream)?;
             }
         }
         Ok(())
     }
 
-    fn reopen_null(&self, stream: i32) -> Sys<()> {
+    /// The container's /dev/null. One without it gets the host's, where it cannot change the node;
+    /// without the right to copy a mount, and so without that to change the host's node, none.
+    fn open_null(&self) -> Sys<Option<OwnedFd>> {
         let flags = libc::O_RDWR | libc::O_NOCTTY;
-        let null = match path::open_in_root(self.root()?, c"/dev/null", flags) {
-            Ok(null) if is_null(&null)? => null,
-            // A container without /dev/null gets the host's, where it cannot change the node.
-            _ => match host_null().and_then(|null| path::reopen(null.as_fd(), flags)) {
-                Ok(null) if is_null(&null)? => null,
-                Ok(_) => return Err(Fail::new("open /dev/null", Errno::ENODEV)),
-                // Without the right to copy a mount there is none to change the host's node either.
-                Err(Fail {
-                    errno: Errno::EPERM,
-                    ..
-                }) => return Ok(()),
-                Err(fail) => return Err(fail),
-            },
-        };
-        process::dup_over(null.as_fd(), stream)
+        if let Some(null) = containers_null(self.root()?, flags)? {
+            return Ok(Some(null));
+        }
+        match host_null().and_then(|null| path::reopen(null.as_fd(), flags)) {
+            Ok(null) if is_null(&null)? => Ok(Some(null)),
+            Ok(_) => Err(Fail::new("open /dev/null", Errno::ENODEV)),
+            Err(fail) if fail.errno == Errno::EPERM => Ok(None),
+            Err(fail) => Err(fail),
+        }
+    }
+}
+
+/// The name may belong to anything in the image: opening a terminal waits for its other end, and
+/// opening a watchdog starts it. So it is looked at first, and once more after it is open, for what
+/// has been exchanged in between.
+fn containers_null(root: BorrowedFd, flags: i32) -> Sys<Option<OwnedFd>> {
+    let Ok(handle) = path::open_in_root(root, c"/dev/null", libc::O_PATH) else {
+        return Ok(None);
+    };
+    if !is_null(&handle)? {
+        return Ok(None);
+    }
+    let Ok(opened) = path::open_in_root(root, c"/dev/null", flags | libc::O_NONBLOCK) else {
+        return Ok(None);
+    };
+    if !is_null(&opened)? {
+        return Ok(None);
+    }
+    match fcntl(&opened, FcntlArg::F_SETFL(OFlag::empty())) {
+        Ok(_) => Ok(Some(opened)),
+        Err(errno) => Err(Fail::new("fcntl(F_SETFL)", errno)),
     }
 }
 

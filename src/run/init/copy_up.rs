@@ -1,7 +1,7 @@
 //! `tmpcopyup`: what a directory holds, copied into the tmpfs that covers it.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -16,19 +16,17 @@ const DEEPEST: usize = 64;
 /// Set-user-ID and set-group-ID.
 const SPECIAL_BITS: u32 = libc::S_ISUID | libc::S_ISGID;
 
-/// Copies files, directories, links and nodes with owner and mode. Both directories may be O_PATH.
-pub fn copy(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
-    copy_directory(from, to, DEEPEST)
-}
+const HANDLE: i32 = libc::O_PATH | libc::O_NOFOLLOW;
+const OPEN: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 
-fn copy_directory(from: BorrowedFd, to: BorrowedFd, depth: usize) -> Sys<()> {
-    if depth == 0 {
-        return Err(Fail::new("tmpcopyup", Errno::ENAMETOOLONG));
-    }
-    for name in names(from)? {
-        copy_entry(from, to, &name, depth)?;
-    }
-    Ok(())
+/// Copies files, directories, links and nodes with owner and mode. Both directories may be O_PATH.
+///
+/// Others may exchange what is copied, as a container that has the same files. Each entry is held from
+/// when it is looked at, and only what is known to be a regular file is opened, through `descriptors`,
+/// a directory of procfs with this process's own: opening a pipe could wait for ever, and opening a
+/// device could act.
+pub fn copy(from: BorrowedFd, to: BorrowedFd, descriptors: BorrowedFd) -> Sys<()> {
+    Copier { descriptors }.directory(from, to, DEEPEST)
 }
 
 fn names(directory: BorrowedFd) -> Sys<Vec<CString>> {
@@ -46,48 +44,70 @@ fn names(directory: BorrowedFd) -> Sys<Vec<CString>> {
     Ok(names)
 }
 
-fn copy_entry(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: usize) -> Sys<()> {
-    let source = path::open_at(Some(from), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-    let stat = path::stat(source.as_fd())?;
-    let mode = stat.mode & 0o7777;
-    match stat.mode & libc::S_IFMT {
-        libc::S_IFDIR => {
-            path::mkdir_at(to, name, mode)?;
-            let made = path::open_at(Some(to), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-            copy_directory(source.as_fd(), made.as_fd(), depth - 1)?;
+struct Copier<'a> {
+    descriptors: BorrowedFd<'a>,
+}
+
+impl Copier<'_> {
+    fn directory(&self, from: BorrowedFd, to: BorrowedFd, depth: usize) -> Sys<()> {
+        if depth == 0 {
+            return Err(Fail::new("tmpcopyup", Errno::ENAMETOOLONG));
         }
-        libc::S_IFLNK => {
-            let target = path::read_link(source.as_fd())?;
-            let target = CString::new(target).map_err(|_| Fail::new("readlink", Errno::EINVAL))?;
-            path::symlink_at(&target, to, name)?;
+        for name in names(from)? {
+            self.entry(from, to, &name, depth)?;
         }
-        libc::S_IFREG => copy_file(from, to, name, mode)?,
-        kind => path::mknod_at(to, name, kind | mode, stat.rdev.0, stat.rdev.1)?,
+        Ok(())
     }
-    let made = path::open_at(Some(to), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-    path::chown(made.as_fd(), stat.uid, stat.gid)?;
-    restore_special_bits(to, name, &stat)
+
+    fn entry(&self, from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: usize) -> Sys<()> {
+        let source = path::open_at(Some(from), name, HANDLE, 0)?;
+        let stat = path::stat(source.as_fd())?;
+        let mode = stat.mode & 0o7777;
+        match stat.mode & libc::S_IFMT {
+            libc::S_IFDIR => {
+                path::mkdir_at(to, name, mode)?;
+                let made = path::open_at(Some(to), name, HANDLE | libc::O_DIRECTORY, 0)?;
+                self.directory(source.as_fd(), made.as_fd(), depth - 1)?;
+                path::chown(made.as_fd(), stat.uid, stat.gid)?;
+                restore_special_bits(&stat, || path::open_at(Some(made.as_fd()), c".", OPEN, 0))
+            }
+            libc::S_IFREG => {
+                let made = self.file(source.as_fd(), to, name, mode)?;
+                path::chown(made.as_fd(), stat.uid, stat.gid)?;
+                restore_special_bits(&stat, || Ok(made))
+            }
+            kind => {
+                if kind == libc::S_IFLNK {
+                    let target = CString::new(path::read_link(source.as_fd())?)
+                        .map_err(|_| Fail::new("readlink", Errno::EINVAL))?;
+                    path::symlink_at(&target, to, name)?;
+                } else {
+                    path::mknod_at(to, name, kind | mode, stat.rdev.0, stat.rdev.1)?;
+                }
+                let made = path::open_at(Some(to), name, HANDLE, 0)?;
+                path::chown(made.as_fd(), stat.uid, stat.gid)
+            }
+        }
+    }
+
+    fn file(&self, source: BorrowedFd, to: BorrowedFd, name: &CStr, mode: u32) -> Sys<OwnedFd> {
+        let source = path::reopen_in(self.descriptors, source, libc::O_RDONLY)?;
+        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+        let target = path::open_at(Some(to), name, flags, mode)?;
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match path::read(source.as_fd(), &mut buffer)? {
+                0 => return Ok(target),
+                length => path::write_all(target.as_fd(), &buffer[..length])?,
+            }
+        }
+    }
 }
 
 /// mkdir(2) does not take the set-group-ID bit, and chown(2) clears those of a file.
-fn restore_special_bits(to: BorrowedFd, name: &CStr, stat: &Stat) -> Sys<()> {
-    let takes_bits = stat.is(libc::S_IFREG) || stat.is(libc::S_IFDIR);
-    if !takes_bits || stat.mode & SPECIAL_BITS == 0 {
+fn restore_special_bits(stat: &Stat, made: impl FnOnce() -> Sys<OwnedFd>) -> Sys<()> {
+    if stat.mode & SPECIAL_BITS == 0 {
         return Ok(());
     }
-    let made = path::open_at(Some(to), name, libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
-    path::chmod(made.as_fd(), stat.mode & 0o7777)
-}
-
-fn copy_file(from: BorrowedFd, to: BorrowedFd, name: &CStr, mode: u32) -> Sys<()> {
-    let source = path::open_at(Some(from), name, libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
-    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
-    let target = path::open_at(Some(to), name, flags, mode)?;
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        match path::read(source.as_fd(), &mut buffer)? {
-            0 => return Ok(()),
-            length => path::write_all(target.as_fd(), &buffer[..length])?,
-        }
-    }
+    path::chmod(made()?.as_fd(), stat.mode & 0o7777)
 }

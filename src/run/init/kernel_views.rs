@@ -15,7 +15,7 @@ use crate::sys::path::{self, Make};
 use crate::sys::{Fail, Sys};
 
 const SYSFS_MAGIC: i64 = 0x6265_6572;
-const PROC_MAGIC: i64 = 0x9fa0;
+pub(super) const PROC_MAGIC: i64 = 0x9fa0;
 
 /// The directories that they are mounted on. `..` leads from there to what is on top, as
 /// [`path::mounted_on`] has it.

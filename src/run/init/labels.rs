@@ -1,10 +1,11 @@
 //! Labels for the security modules, written where only this process can be meant.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::kernel_views::PROC_MAGIC;
 use super::{Init, user};
 use crate::plan::{ExecLabel, Module};
 use crate::sys::{Fail, Sys, mount, path, process};
@@ -19,6 +20,34 @@ impl Init<'_> {
         }
         let proc = self.proc.as_ref().map(AsFd::as_fd);
         proc.ok_or(Fail::new("fsmount", Errno::EBADF))
+    }
+
+    /// The directory of procfs that holds our own descriptors.
+    ///
+    /// A user namespace whose view of procfs is masked gives us no procfs of our own. The one that is
+    /// mounted then serves, if it is one: what it opens is compared with what is meant.
+    pub(super) fn own_descriptors(&mut self) -> Sys<OwnedFd> {
+        let mounted;
+        let proc = match self.own_proc() {
+            Ok(proc) => proc,
+            Err(fail) if fail.errno == Errno::EPERM => {
+                mounted = path::open(c"/proc", libc::O_PATH | libc::O_DIRECTORY)?;
+                match path::magic(mounted.as_fd())? {
+                    PROC_MAGIC => mounted.as_fd(),
+                    _ => return Err(fail),
+                }
+            }
+            Err(fail) => return Err(fail),
+        };
+        // `self` is a link of procfs itself.
+        let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_MAGICLINKS;
+        path::openat2(
+            proc,
+            c"self/fd",
+            libc::O_PATH | libc::O_DIRECTORY,
+            0,
+            resolve,
+        )
     }
 
     /// Writes to a file of our own in /proc/PID/attr.

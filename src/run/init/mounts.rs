@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::kernel_views::PROC_MAGIC;
 use super::{Init, copy_up};
 use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, INERT, IfDenied, Propagation, Remount};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
 use crate::sys::{Fail, Sys};
 
-const PROC_MAGIC: i64 = 0x9fa0;
 /// A container that mounts faster than it is unmounted does not keep the runtime for ever.
 const STACK: usize = 1000;
 const NO_CHANGE: Change = Change {
@@ -66,9 +66,10 @@ impl Init<'_> {
     }
 
     /// What follows the mount itself.
-    fn finish(&self, fs: &Filesystem, covered: BorrowedFd, top: BorrowedFd) -> Sys<()> {
+    fn finish(&mut self, fs: &Filesystem, covered: BorrowedFd, top: BorrowedFd) -> Sys<()> {
         if fs.copy_up {
-            copy_up::copy(covered, top)?;
+            let descriptors = self.own_descriptors()?;
+            copy_up::copy(covered, top, descriptors.as_fd())?;
         }
         if let Some(label) = &fs.label {
             path::set_xattr(top, c"security.selinux", label.to_bytes())?;
