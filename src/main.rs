@@ -20,8 +20,8 @@ const EXEC_FAILURE: u8 = 255;
 
 sampan::program!(start);
 
-/// The verbs whose process becomes a container's.
-const MAKES_PROCESSES: [&CStr; 3] = [c"create", c"exec", c"run"];
+/// The verbs that have a process of the runtime in a container, where others can see it.
+const ENTERS_CONTAINERS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
 
 fn start(all: StringArray<'static>) -> u8 {
     if let Err(error) = protect(&all) {
@@ -63,7 +63,7 @@ fn protect(args: &StringArray) -> Result<(), Error> {
     let failed = |what: &'static str| move |fail: Fail| Error::sys(what, fail.op, fail.errno);
     relro::protect().map_err(failed("own binary"))?;
     let enough_descriptors = inherited::begin().map_err(failed("standard streams"))?;
-    if !args.iter().any(|arg| MAKES_PROCESSES.contains(&arg)) {
+    if !args.iter().any(|arg| ENTERS_CONTAINERS.contains(&arg)) {
         return Ok(());
     }
     binary::protect(args, &process::environment())

@@ -122,6 +122,18 @@ impl Call {
         self.prefix(strace.into_iter().chain(paths))
     }
 
+    /// Stops the process that is the first to make the system call `call`, with the file `name` if
+    /// one is given, when it has done so. [`Sandbox::stopped`](crate::Sandbox::stopped) waits for it.
+    #[must_use]
+    pub fn stopping(self, call: &str, name: Option<&str>) -> Self {
+        let trace = self.directory.join("trace");
+        let inject = format!("inject={call}:signal=SIGSTOP:when=1");
+        let strace = ["strace", "-f", "-e", &inject, "-o"].map(OsStr::new);
+        let file = name.into_iter().flat_map(|name| ["-P", name]);
+        let words = strace.into_iter().chain([trace.as_os_str()]);
+        self.prefix(words.chain(file.map(OsStr::new)))
+    }
+
     /// What the program reads from standard input; nothing without this call.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {

@@ -115,6 +115,23 @@ impl Sandbox {
         }
     }
 
+    /// Waits for the process that [`Call::stopping`] stops.
+    #[track_caller]
+    pub fn stopped(&self) -> nix::unistd::Pid {
+        let trace = self.path("calls/trace");
+        let mut found = None;
+        self.eventually("a process is stopped", || {
+            let text = fs::read_to_string(&trace).unwrap_or_default();
+            let line = text
+                .lines()
+                .find(|line| line.contains("stopped by SIGSTOP"));
+            found = line.and_then(|line| line.split(' ').next()?.parse().ok());
+            found.is_some()
+        });
+        fs::remove_file(trace).expect("the trace");
+        nix::unistd::Pid::from_raw(found.expect("the process"))
+    }
+
     /// Ends the case as skipped. For what only the case itself can find out;
     /// a [`Need`](crate::Need) is better where there is one.
     pub fn skip(&self, reason: &str) -> ! {

@@ -11,8 +11,8 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::call::{Output, Running};
-use crate::{Bundle, Container, Need, Sandbox, Test, mount_info, tests};
+use crate::call::Running;
+use crate::{Bundle, Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     procfs_that_is_elsewhere_fails_the_create,
@@ -112,43 +112,14 @@ fn copied_up_file_that_becomes_a_pipe_or_a_device(t: &Sandbox) {
         let bundle = bundle.mount(tmpfs.clone());
         let bundle = bundle.shell(&format!("cat /m/{name}; stat -c %F /m/{name}"));
         let file = bundle.rootfs().join("m").join(name);
-        let run = stopped_at(t, bundle.container(), "openat", name, || {
-            fs::remove_file(&file).expect("remove");
-            mknod(&file, kind, Mode::from_bits_truncate(0o600), device).expect("mknod");
-        });
-        run.ok().prints("textregular file");
-        fs::remove_file(t.path("trace")).expect("the trace");
+        let call = t.runtime().arg("run").stopping("openat", Some(name));
+        let run = bundle.container().launch(call);
+        let process = t.stopped();
+        fs::remove_file(&file).expect("remove");
+        mknod(&file, kind, Mode::from_bits_truncate(0o600), device).expect("mknod");
+        kill(process, Signal::SIGCONT).expect("it goes on");
+        run.finish().ok().prints("textregular file");
     }
-}
-
-/// Runs a container; the process that makes the first `call` with the file `name` is stopped when it
-/// has done so, and goes on after `meanwhile`.
-#[track_caller]
-fn stopped_at(
-    t: &Sandbox,
-    container: Container,
-    call: &str,
-    name: &str,
-    meanwhile: impl FnOnce(),
-) -> Output {
-    let trace = t.path("trace");
-    let inject = format!("inject={call}:signal=SIGSTOP:when=1");
-    let strace = ["strace", "-f", "-o"].map(OsStr::new);
-    let what = ["-P", name, "-e", &inject].map(OsStr::new);
-    let prefix = strace.into_iter().chain([trace.as_os_str()]).chain(what);
-    let run = container.launch(t.runtime().arg("run").prefix(prefix));
-    let stopped = || {
-        let text = fs::read_to_string(&trace).ok()?;
-        let line = text
-            .lines()
-            .find(|line| line.contains("stopped by SIGSTOP"))?;
-        line.split(' ').next()?.parse().ok()
-    };
-    t.eventually("the process is stopped", || stopped().is_some());
-    meanwhile();
-    let pid = stopped().expect("the process");
-    kill(Pid::from_raw(pid), Signal::SIGCONT).expect("it goes on");
-    run.finish()
 }
 
 /// The image has a device under the name of /dev/null, or a pipe. Neither is opened: the one may act,

@@ -29,6 +29,7 @@ pub const TESTS: &[Test] = tests![
     neighbour_cannot_change_the_mount_of_create[Need::NotAPeer],
     neighbour_cannot_change_the_mount_of_run[Need::NotAPeer, Need::Program("strace")],
     neighbour_cannot_change_the_mount_of_exec[Need::NotAPeer, Need::Program("strace")],
+    binary_of_mounts_add_and_remove_cannot_be_written[Need::NotAPeer, Need::Program("strace")],
     neighbour_cannot_change_the_mount_of_a_hook[Need::NotAPeer, Need::Program("strace")],
 ];
 
@@ -47,6 +48,16 @@ fn call_of(t: &Sandbox, runtime: &Path, verb: &str) -> Call {
 /// mount and then, when `process` has ended, through the descriptor.
 #[track_caller]
 fn attack_binary(binary: &Path, container: &Container, process: i32) {
+    let held = hold_binary(binary, process);
+    container.kill("KILL").ok();
+    reap(process);
+    container.delete_force().ok();
+    held_binary_is_not_written(binary, &held);
+}
+
+/// Opens the executable of a process, which must be `binary`, and tries to make its mount writable.
+#[track_caller]
+fn hold_binary(binary: &Path, process: i32) -> File {
     let before = fs::read(binary).expect("the binary");
     let held = File::open(format!("/proc/{process}/exe")).expect("/proc/PID/exe");
     let held_bytes = fs::read(format!("/proc/self/fd/{}", held.as_raw_fd())).expect("read");
@@ -56,9 +67,13 @@ fn attack_binary(binary: &Path, container: &Container, process: i32) {
     );
     // Whether it works shows when the file is written.
     let _ = change_readonly(&held, false);
-    container.kill("KILL").ok();
-    reap(process);
-    container.delete_force().ok();
+    held
+}
+
+/// Tries to write through what [`hold_binary`] holds. Nothing runs from it any more.
+#[track_caller]
+fn held_binary_is_not_written(binary: &Path, held: &File) {
+    let before = fs::read(binary).expect("the binary");
     let written = OpenOptions::new()
         .write(true)
         .open(format!("/proc/self/fd/{}", held.as_raw_fd()))
@@ -103,6 +118,26 @@ fn cve_2019_5736_binary_on_a_mount_that_becomes_writable(t: &Sandbox) {
     created.ok();
     attack_binary(&copy, &container, container.pid());
     umount2(&directory, MntFlags::MNT_DETACH).expect("umount");
+}
+
+/// The process that enters the container to change its mounts runs from the binary while those in the
+/// container can see it.
+fn binary_of_mounts_add_and_remove_cannot_be_written(t: &Sandbox) {
+    let copy = copy_of_the_runtime(t);
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let file = t.path("mounts.json");
+    let tmpfs = json!([{"type": "tmpfs", "source": "tmpfs", "destination": "/mnt"}]);
+    fs::write(&file, tmpfs.to_string()).expect("the list");
+    for (action, call) in [("add", "mount"), ("remove", "umount2")] {
+        let verb = call_of(t, &copy, "mounts").arg(action).arg(&container.id);
+        let verb = verb.arg(&file).stopping(call, None).spawn();
+        let process = t.stopped();
+        let held = hold_binary(&copy, process.as_raw());
+        nix::sys::signal::kill(process, Signal::SIGCONT).expect("it goes on");
+        verb.finish().ok();
+        held_binary_is_not_written(&copy, &held);
+    }
 }
 
 /// open_tree(2) with OPEN_TREE_CLONE, read-only and without close-on-exec.
