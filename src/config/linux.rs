@@ -208,6 +208,11 @@ fn paths(field: &str, list: &Option<Vec<String>>, namespaces: &Namespaces) -> Re
     let mut out = Vec::with_capacity(list.len());
     for (index, path) in list.iter().enumerate() {
         let path = check::absolute(format_args!("{field}[{index}]"), Path::new(path))?;
+        if path == Path::new("/") {
+            let message = "/ is the container's root, on which nothing may be mounted";
+            return Err(Error::config(format_args!("{field}[{index}]"), message)
+                .hint("root.readonly makes it read-only"));
+        }
         // Clean paths are equal if their bytes are; `Path` would compare part by part.
         let known = |other: &PathBuf| other.as_os_str() == path.as_os_str();
         if !out.iter().any(known) {

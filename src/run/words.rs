@@ -81,6 +81,9 @@ fn hint(step: &Step, op: &str, errno: Errno) -> Option<String> {
         (Step::Filesystem(_) | Step::Bind(_), Errno::EPERM) if op == "mount inside procfs" => {
             "the target leads into the container's /proc, where nothing may be mounted".to_owned()
         }
+        (_, Errno::EPERM) if op == "mount on the root" => {
+            "a link of the rootfs leads to the container's /, on which nothing may be mounted".to_owned()
+        }
         (Step::Bind(_) | Step::Remount(_), Errno::EPERM)
             if op.starts_with("clear a locked") || op == "mount_setattr" =>
         {

@@ -407,8 +407,32 @@ pub fn mountinfo_id(fd: BorrowedFd) -> Sys<u64> {
     mount_number(Some(fd), c"", libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
 }
 
+/// The mount, the file system and the number in it: of two descriptors that are open, the same only
+/// if one could be mounted on in place of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    mount: u64,
+    device: (u32, u32),
+    inode: u64,
+}
+
+/// statx(2): where `fd` is.
+pub fn place(fd: BorrowedFd) -> Sys<Place> {
+    let stat = statx(Some(fd), c"", libc::STATX_MNT_ID | libc::STATX_INO)?;
+    Ok(Place {
+        mount: stat.stx_mnt_id,
+        device: (stat.stx_dev_major, stat.stx_dev_minor),
+        inode: stat.stx_ino,
+    })
+}
+
 /// `None` where the kernel does not know this kind of number.
 fn mount_number(dir: Option<BorrowedFd>, path: &CStr, mask: u32) -> Sys<Option<u64>> {
+    let stat = statx(dir, path, mask)?;
+    Ok((stat.stx_mask & mask != 0).then_some(stat.stx_mnt_id))
+}
+
+fn statx(dir: Option<BorrowedFd>, path: &CStr, mask: u32) -> Sys<libc::statx> {
     // SAFETY: statx is plain integers, for which all-zero is a valid value.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is NUL-terminated, and the buffer lives across the call.
@@ -422,8 +446,7 @@ fn mount_number(dir: Option<BorrowedFd>, path: &CStr, mask: u32) -> Sys<Option<u
             &mut stat,
         )
     };
-    check("statx", done)?;
-    Ok((stat.stx_mask & mask != 0).then_some(stat.stx_mnt_id))
+    check("statx", done).map(|_| stat)
 }
 
 /// fstatfs(2): the magic number of the file system.

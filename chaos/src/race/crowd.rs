@@ -78,22 +78,22 @@ fn compare(verb: &str, size: usize, crowded: u64, expected: u64, figures: &mut F
 fn words(world: &World, container: &Container<'_>, verb: &str) -> Vec<std::ffi::OsString> {
     match verb {
         "exec" => container.command_line("exec", &["true"]),
-        "ps" => container.command_line("ps", &["--format", "json"]),
-        ALL => {
-            let sandbox = &world.sandbox;
-            let words = [
-                sandbox.runtime.as_os_str(),
-                "--root".as_ref(),
-                sandbox.root.as_os_str(),
-            ];
-            words
-                .into_iter()
-                .map(Into::into)
-                .chain([ALL.into()])
-                .collect()
-        }
+        // What is behind the id is for ps(1).
+        "ps" => words_of(world, &["ps", "--format", "json", &container.id]),
+        ALL => words_of(world, &[ALL]),
         _ => container.command_line(verb, &[]),
     }
+}
+
+fn words_of(world: &World, words: &[&str]) -> Vec<std::ffi::OsString> {
+    let sandbox = &world.sandbox;
+    let before = [
+        sandbox.runtime.as_os_str(),
+        "--root".as_ref(),
+        sandbox.root.as_os_str(),
+    ];
+    let words = words.iter().map(|word| std::ffi::OsStr::new(*word));
+    before.into_iter().chain(words).map(Into::into).collect()
 }
 
 fn calls(world: &World, container: &Container<'_>, verb: &str) -> u64 {

@@ -11,6 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
+use super::cve_paths::{bind, link};
 use super::cve_process::in_user_namespace;
 use crate::{Need, Sandbox, Test, tests};
 
@@ -27,6 +28,7 @@ pub const TESTS: &[Test] = tests![
     runtime_killed_at_any_moment_leaves_nothing,
     frozen_init_can_be_deleted,
     mount_on_the_root_is_refused,
+    link_to_the_root_is_not_mounted_on[Need::NotAPeer],
     copy_up_goes_where_the_mount_is,
     start_that_dies_does_not_start[Need::NotAPeer],
     start_socket_is_for_its_owner_alone[Need::NotAPeer],
@@ -281,6 +283,33 @@ fn frozen_init_can_be_deleted(t: &Sandbox) {
         container.delete().fails();
         container.delete_force().ok();
     }
+}
+
+/// Whatever is made later would be below such a mount, and `exec` above it: without masks.
+fn link_to_the_root_is_not_mounted_on(t: &Sandbox) {
+    let volume = t.path("volume");
+    fs::create_dir_all(&volume).expect("volume");
+    let attack = |target: &str| link(t.bundle(), "/link", target);
+    for target in ["/", "tmp/..", "/proc/.."] {
+        for bundle in [
+            attack(target).mount(bind(&volume, "/link")),
+            attack(target).mount(json!({"destination": "/link", "type": "tmpfs", "source": "x"})),
+            attack(target).set("/linux/readonlyPaths", json!(["/link"])),
+            attack(target).set("/linux/maskedPaths", json!(["/link"])),
+        ] {
+            let created = bundle.container().create();
+            created
+                .fails_with("/link")
+                .fails_with("leads to the container's /");
+        }
+    }
+    for list in ["maskedPaths", "readonlyPaths"] {
+        let bundle = t.bundle().set(&format!("/linux/{list}"), json!(["/"]));
+        bundle.container().create().fails_with(list);
+    }
+    // Beside it the same mount is as good as any.
+    let bundle = link(t.bundle(), "/link", "/tmp").mount(bind(&volume, "/link"));
+    bundle.args(&["true"]).container().run().ok();
 }
 
 fn mount_on_the_root_is_refused(t: &Sandbox) {

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = tests![
     mounts_add_makes_all_or_none[Need::NotAPeer],
     mounts_add_names_a_missing_source[Need::NotAPeer],
     mounts_add_spares_what_confines[Need::NotAPeer],
+    mounts_add_does_not_cover_the_root[Need::NotAPeer],
     mounts_remove_wants_a_mount[Need::NotAPeer],
     mounts_remove_follows_no_link[Need::NotAPeer],
     mounts_of_a_stopped_container_are_refused[Need::NotAPeer],
@@ -141,6 +142,19 @@ fn mounts_add_spares_what_confines(t: &Sandbox) {
         .ok();
     mounts(t, &container, "add", json!([tmpfs("/tmp/link/attr")])).fails_with("procfs");
     assert_eq!(mount_table(&container), before);
+}
+
+fn mounts_add_does_not_cover_the_root(t: &Sandbox) {
+    let source = t.path("shared");
+    std::fs::create_dir(&source).unwrap();
+    let container = launched(t);
+    container.exec(&["ln", "-s", "/", "/link"]).ok();
+    for mount in [bind(&source, "/link"), tmpfs("/link")] {
+        let added = mounts(t, &container, "add", json!([mount]));
+        added.fails_with("leads to the container's /");
+    }
+    // Whoever enters later finds what the container has.
+    container.exec(&["true"]).ok();
 }
 
 fn mounts_remove_wants_a_mount(t: &Sandbox) {

@@ -351,6 +351,11 @@ fn the_rest_of_linux() {
             "linux.maskedPaths[1]: \"proc\" is not an absolute",
         ),
         (
+            "/linux/maskedPaths/1",
+            r#""/a/..""#,
+            "linux.maskedPaths[1]: / is the container's root",
+        ),
+        (
             "/linux/readonlyPaths/1",
             r#""""#,
             "linux.readonlyPaths[1]: missing",

@@ -106,6 +106,7 @@ impl Init<'_> {
             other => other?,
         };
         if path::stat(target.as_fd())?.is(libc::S_IFDIR) {
+            self.refuse_root(target.as_fd())?;
             return self.mask_directory(target);
         }
         if let Some(null) = &self.null {
@@ -150,6 +151,7 @@ impl Init<'_> {
             }) => return Ok(()),
             other => other?,
         };
+        self.refuse_root(target.as_fd())?;
         let tree = mount::clone_tree(Some(target.as_fd()), c"", true)?;
         let change = Change {
             set: libc::MOUNT_ATTR_RDONLY,

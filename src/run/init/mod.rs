@@ -15,6 +15,7 @@ pub use user::become_root;
 mod root;
 mod user;
 
+use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -94,6 +95,8 @@ struct Init<'a> {
     start: Option<OwnedFd>,
     /// The rootfs; everything in it is reached from here.
     root: Option<OwnedFd>,
+    /// Where that is, once something has asked.
+    root_place: OnceCell<path::Place>,
     /// A mount of the host's /dev/null over a masked file.
     null: Option<OwnedFd>,
     /// The empty read-only directory that covers masked directories.
@@ -141,6 +144,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         inherited,
         start: None,
         root: None,
+        root_place: OnceCell::new(),
         null: None,
         empty: None,
         proc,

@@ -27,6 +27,10 @@ impl Init<'_> {
         if fs.target.as_c_str() != c"/proc" {
             refuse_proc(target.as_fd())?;
         }
+        // No link leads to a real directory.
+        if !fs.real_directory {
+            self.refuse_root(target.as_fd())?;
+        }
         let data = if fs.inherit_mode {
             data_with_mode(fs, target.as_fd())?
         } else {
@@ -123,6 +127,7 @@ impl Init<'_> {
             // Over /proc as a whole only another procfs may go.
             return Err(Fail::new("move_mount", Errno::EPERM));
         }
+        self.refuse_root(target.as_fd())?;
         mount::attach(tree.as_fd(), target.as_fd())?;
         if self.plan.all_mounts_or_none {
             self.attached.push((tree, bind.target.clone()));
@@ -144,6 +149,23 @@ impl Init<'_> {
                 self.open_or_make(&bind.target, make)
             }
             opened => opened,
+        }
+    }
+
+    /// Nothing is mounted on the container's root, to which a link in the image may lead. Its program
+    /// would still see what is below, but for `/..`; `exec` would enter what is on top, and find none
+    /// of the masks and mounts that were made afterwards. setns(2).
+    pub(super) fn refuse_root(&self, target: BorrowedFd) -> Sys<()> {
+        let root = match self.root_place.get() {
+            Some(place) => *place,
+            None => {
+                let place = path::place(self.root()?)?;
+                *self.root_place.get_or_init(|| place)
+            }
+        };
+        match path::place(target)? == root {
+            true => Err(Fail::new("mount on the root", Errno::EPERM)),
+            false => Ok(()),
         }
     }
 
