@@ -59,6 +59,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
         process::streams(&mut plan, process, true);
     }
     rootfs::protect(&mut plan, config)?;
+    mounts::mark_changed(&mut plan);
     let shared = rootfs::root_is_shared(config);
     let kind = root_switch(config, options);
     plan.push(Phase::Init, "root.path", Step::SwitchRoot { kind, shared });

@@ -44,6 +44,24 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) -> Result<()>
     Ok(())
 }
 
+/// Marks the mounts that later steps change, so that their path is not asked again: by then it may
+/// lead to another mount, which would be changed instead.
+pub(super) fn mark_changed(plan: &mut Plan) {
+    let changed = |step: &Step| match step {
+        Step::MountReadonly { path } => Some(path.clone()),
+        Step::Remount(remount) => Some(remount.target.clone()),
+        _ => None,
+    };
+    let targets: Vec<CString> = plan.steps.iter().filter_map(|p| changed(&p.step)).collect();
+    for planned in &mut plan.steps {
+        match &mut planned.step {
+            Step::Filesystem(fs) => fs.changed_later = targets.contains(&fs.target),
+            Step::Bind(bind) => bind.changed_later = targets.contains(&bind.target),
+            _ => {}
+        }
+    }
+}
+
 /// The directory with the socket on which the container says that it is ready.
 pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Result<()> {
     let Some(directory) = &options.notify else {
@@ -109,6 +127,7 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Result<
         propagation: bind_propagation(mount, config),
         id_map: id_map(mount, config)?,
         on_proc,
+        changed_later: false,
     })
 }
 
@@ -271,6 +290,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
         recursive_set: mount.recursive_attrs.set,
         recursive_clear: mount.recursive_attrs.clear,
         propagation: mount.propagation.clone(),
+        changed_later: false,
     })
 }
 
@@ -355,5 +375,6 @@ fn host_bind(
         propagation,
         id_map: None,
         on_proc: false,
+        changed_later: false,
     }
 }

@@ -3,16 +3,12 @@
 
 use std::fs::{self, File};
 
-use nix::sys::stat::Mode;
 use serde_json::json;
 
-use super::cve_paths::link;
-use crate::bundle::Bundle;
 use crate::{Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     cve_2016_3697_number_is_not_a_name_in_passwd,
-    cve_2024_9676_passwd_that_is_no_plain_file,
     cve_2024_40635_large_user_is_itself,
     cve_2026_30892_user_of_exec_is_the_whole_number,
     cve_2026_46680_number_that_is_too_large_is_not_a_name,
@@ -37,35 +33,6 @@ fn cve_2016_3697_number_is_not_a_name_in_passwd(t: &Sandbox) {
     container.wait_stdout(&ids(1000, 1000));
     let output = container.exec_with(&["--user", "1000:1000"], &["sh", "-c", IDS]);
     output.ok().prints(&ids(1000, 1000));
-}
-
-/// A container whose HOME the image says; it must come to run.
-fn home_of(bundle: Bundle) -> String {
-    let bundle = bundle.set("/process/env", json!(["PATH=/bin"]));
-    let output = bundle.shell("echo $HOME").container().run().ok();
-    output.stdout.trim().to_owned()
-}
-
-fn cve_2024_9676_passwd_that_is_no_plain_file(t: &Sandbox) {
-    let fifo = t.path("fifo");
-    nix::unistd::mkfifo(&fifo, Mode::S_IRUSR).expect("fifo");
-    let bundle = || {
-        let bundle = t.bundle();
-        nix::unistd::mkfifo(&bundle.rootfs().join("fifo"), Mode::S_IRUSR).expect("fifo");
-        bundle
-    };
-    // Of the image, of the host by the same path, and what has no end.
-    for target in [
-        "/fifo",
-        fifo.to_str().expect("UTF-8"),
-        "/dev/zero",
-        "/dev/console",
-    ] {
-        assert_eq!(home_of(link(bundle(), "/etc/passwd", target)), "/");
-    }
-    let shown = json!({"destination": "/etc/passwd", "type": "bind", "source": fifo,
-        "options": ["bind"]});
-    assert_eq!(home_of(bundle().mount(shown)), "/");
 }
 
 fn cve_2024_40635_large_user_is_itself(t: &Sandbox) {

@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = tests![
     copied_up_file_that_becomes_a_pipe_or_a_device[Need::NotAPeer, Need::Program("strace")],
     no_node_under_the_name_of_dev_null_is_opened[Need::NotAPeer, Need::Program("strace")],
     pipe_under_the_name_of_a_namespace[Need::NotAPeer],
+    read_only_flag_follows_its_mount,
+    remount_follows_its_mount[Need::NotAPeer, Need::Program("strace")],
 ];
 
 /// A hook that runs after the mounts of the config and before the masks.
@@ -38,6 +40,57 @@ fn procfs_that_is_elsewhere_fails_the_create(t: &Sandbox) {
         let container = between(t.bundle(), script).container();
         container.create().fails_with("/proc");
     }
+}
+
+/// A volume with two directories that have a mount each: `one`, a tmpfs, and `other`.
+fn two_mounts<'t>(t: &'t Sandbox, options: &[&str]) -> Bundle<'t> {
+    let (volume, other) = (t.path("volume"), t.path("other"));
+    for path in [volume.join("one"), volume.join("other"), other.clone()] {
+        fs::create_dir_all(path).expect("volume");
+    }
+    let bind = |source: &Path, destination: &str| {
+        json!({"destination": destination,
+        "type": "bind", "source": source, "options": ["bind"]})
+    };
+    let bundle = t.bundle().mount(bind(&volume, "/vol"));
+    let script = "for name in one kept other; do
+        (: >/vol/$name/made) 2>/dev/null && echo $name; done; true";
+    bundle
+        .mount(bind(&other, "/vol/other"))
+        .mount(
+            json!({"destination": "/vol/one", "type": "tmpfs", "source": "tmpfs",
+            "options": options}),
+        )
+        .shell(script)
+}
+
+fn read_only_flag_follows_its_mount(t: &Sandbox) {
+    let output = two_mounts(t, &["ro"]).container().run().ok();
+    output.prints("other");
+    let away = format!(
+        "cd {} && mv one kept && ln -s other one",
+        t.path("volume").display()
+    );
+    let output = between(two_mounts(t, &["ro"]), &away).container().run();
+    output.ok().prints("one\nother");
+}
+
+fn remount_follows_its_mount(t: &Sandbox) {
+    let volume = t.path("volume");
+    let mut bundle = two_mounts(t, &[]).mount(json!({"destination": "/vol/one",
+        "type": "none", "source": "none", "options": ["remount", "bind", "ro"]}));
+    // They come first: the tmpfs is what mount(2) is called for first.
+    bundle.config["mounts"]
+        .as_array_mut()
+        .expect("mounts")
+        .rotate_right(4);
+    let call = t.runtime().arg("run").stopping("mount", None);
+    let run = bundle.container().launch(call);
+    let init = t.stopped();
+    fs::rename(volume.join("one"), volume.join("kept")).expect("rename");
+    std::os::unix::fs::symlink("other", volume.join("one")).expect("link");
+    kill(init, Signal::SIGCONT).expect("init goes on");
+    run.finish().ok().prints("one\nother");
 }
 
 /// Init below strace(1) and the runtime, from when its root is the container's. It goes no further

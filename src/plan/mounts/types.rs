@@ -36,6 +36,8 @@ pub struct Bind {
     /// The target may lie in the container's procfs: it is one of the files that tell about the
     /// machine, or the source is a procfs itself.
     pub on_proc: bool,
+    /// A later step changes the mount.
+    pub changed_later: bool,
 }
 
 /// MOUNT_ATTR_IDMAP of mount_setattr(2). The runtime sets it on a tree that init has copied in its
@@ -96,6 +98,8 @@ pub struct Filesystem {
     pub recursive_set: u64,
     pub recursive_clear: u64,
     pub propagation: Vec<Propagation>,
+    /// A later step changes the mount.
+    pub changed_later: bool,
 }
 
 /// The fallback of a [`Filesystem`].

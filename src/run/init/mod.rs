@@ -108,8 +108,9 @@ struct Init<'a> {
     /// The directory of the last node or link.
     parent: Option<(std::ffi::CString, Rc<OwnedFd>)>,
     cwd_reached: bool,
-    /// The mounts made so far, with their targets, if a failure is to take them off again.
-    attached: Vec<(OwnedFd, std::ffi::CString)>,
+    /// The mounts made so far, with their targets: all of them if a failure is to take them off
+    /// again, otherwise those that a later step changes.
+    attached: Vec<(Rc<OwnedFd>, std::ffi::CString)>,
     /// The caller's, for hooks; init's own is 0, so that modes are what they are said to be.
     umask: u32,
     /// Position in the candidates of the executable that was found.

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -50,17 +51,20 @@ impl Init<'_> {
             }
             Err(fail) => return Err(fail),
         };
-        if self.plan.all_mounts_or_none {
-            let top = path::mounted_on(target.as_fd())?;
-            self.attached.push((top, fs.target.clone()));
-        }
+        let kept = self.plan.all_mounts_or_none || fs.changed_later;
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
-        if more || fs.recursive_set | fs.recursive_clear != 0 {
+        let more = more || fs.recursive_set | fs.recursive_clear != 0;
+        if kept || more {
             let top = match top {
-                Some(top) => top,
-                None => path::mounted_on(target.as_fd())?,
+                Some(top) => Rc::new(top),
+                None => Rc::new(path::mounted_on(target.as_fd())?),
             };
-            self.finish(fs, target.as_fd(), top.as_fd())?;
+            if kept {
+                self.attached.push((top.clone(), fs.target.clone()));
+            }
+            if more {
+                self.finish(fs, target.as_fd(), top.as_fd())?;
+            }
         }
         match fs.real_directory {
             true => self.views.made(&fs.target, target),
@@ -129,8 +133,8 @@ impl Init<'_> {
         }
         self.refuse_root(target.as_fd())?;
         mount::attach(tree.as_fd(), target.as_fd())?;
-        if self.plan.all_mounts_or_none {
-            self.attached.push((tree, bind.target.clone()));
+        if self.plan.all_mounts_or_none || bind.changed_later {
+            self.attached.push((Rc::new(tree), bind.target.clone()));
         }
         self.views.mounted(&bind.target, target)
     }
@@ -184,6 +188,9 @@ impl Init<'_> {
 
     /// Undoes the mounts, last first. The failure that led here is the one to report.
     pub(super) fn take_off_attached(&mut self) {
+        if !self.plan.all_mounts_or_none {
+            return;
+        }
         while let Some((top, target)) = self.attached.pop() {
             let _ = self.take_off_one(top.as_fd(), &target);
         }
@@ -217,8 +224,18 @@ impl Init<'_> {
         }
     }
 
+    /// The mount that was made on `target` last, wherever its directory is by now; otherwise what the
+    /// path leads to. Others may exchange the directories of the rootfs meanwhile.
+    pub(super) fn mount_on(&self, target: &CStr) -> Sys<Rc<OwnedFd>> {
+        let mut made = self.attached.iter().rev();
+        match made.find(|(_, path)| path.as_c_str() == target) {
+            Some((top, _)) => Ok(top.clone()),
+            None => self.open(target, libc::O_PATH).map(Rc::new),
+        }
+    }
+
     pub(super) fn remount(&self, remount: &Remount) -> Sys<()> {
-        let target = self.open(&remount.target, libc::O_PATH)?;
+        let target = self.mount_on(&remount.target)?;
         if remount.bind {
             return change(target.as_fd(), remount.attrs, &remount.propagation, false);
         }

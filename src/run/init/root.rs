@@ -57,6 +57,7 @@ impl Init<'_> {
     }
 
     pub(super) fn switch_root(&mut self, kind: RootSwitch, shared: bool) -> Sys<()> {
+        self.attached.clear();
         match kind {
             RootSwitch::Pivot => {
                 leave_chroot()?;
@@ -102,7 +103,7 @@ impl Init<'_> {
         if target == c"/" {
             return mount::set_attr(self.root()?, readonly, false);
         }
-        let target = self.open(target, libc::O_PATH)?;
+        let target = self.mount_on(target)?;
         mount::set_attr(target.as_fd(), readonly, false)
     }
 }
