@@ -20,7 +20,8 @@ pub fn exec(config: &Config, process: &Process, host: &Host, options: &Options) 
     process::streams(&mut plan, process, false);
     let exec = process::become_user(&mut plan, config, process, host, options)?;
     inherit_oom_score(&mut plan, host);
-    process::execute(&mut plan, config, process, host, exec, options)?;
+    process::confine(&mut plan, config, process, host, options)?;
+    process::execute(&mut plan, exec);
     Ok(plan)
 }
 

@@ -85,8 +85,10 @@ pub(super) fn create(
         return Ok(());
     };
     let exec = become_user(plan, config, process, host, options)?;
+    confine(plan, config, process, host, options)?;
     hooks::start(plan, config)?;
-    execute(plan, config, process, host, exec, options)
+    execute(plan, exec);
+    Ok(())
 }
 
 /// The steps after which nothing of the runtime's privilege is left; then the process waits.
@@ -138,13 +140,14 @@ fn filter_needs_admin(config: &Config, process: &Process) -> bool {
         && process.capabilities.permitted & CAP_SYS_ADMIN == 0
 }
 
-/// The last steps. After the filter as few system calls as possible: the profile must allow them.
-pub(super) fn execute(
+/// What holds for the process, and for the hooks that run beside it. After the filter as few system
+/// calls as possible: the profile must allow them. Hooks need some, as they do with runc and crun,
+/// which load the filter before these hooks too, with no_new_privs and without.
+pub(super) fn confine(
     plan: &mut Plan,
     config: &Config,
     process: &Process,
     host: &Host,
-    exec: Exec,
     options: &Options,
 ) -> Result<()> {
     let first = 3 + options.preserved_fds;
@@ -154,8 +157,12 @@ pub(super) fn execute(
     if filter_needs_admin(config, process) {
         plan.push(Phase::Start, "process.capabilities", Step::DropSysAdmin);
     }
-    plan.push(Phase::Start, "process.args", Step::Exec(exec));
     Ok(())
+}
+
+/// The last step.
+pub(super) fn execute(plan: &mut Plan, exec: Exec) {
+    plan.push(Phase::Start, "process.args", Step::Exec(exec));
 }
 
 /// The runtime raises hard limits, which takes privilege; init sets its own limits, which takes

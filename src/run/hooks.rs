@@ -86,7 +86,7 @@ pub enum Directory<'a> {
     /// This one, or `/` if it is gone: callers delete containers whose bundle no longer exists.
     Path(&'a CStr),
     Open(BorrowedFd<'a>),
-    /// Where this process is.
+    /// Where this process is, which waits to execute the container's program.
     Own,
 }
 
@@ -207,8 +207,11 @@ fn prepare(directory: Directory, input: &OwnedFd, output: &OwnedFd) -> Sys<()> {
     process::dup_over(output.as_fd(), 2)?;
     // Descriptors that the caller preserves for the container are none of the hook's business.
     process::close_on_exec_from(3)?;
-    inherited::give_back_limit()?;
-    inherited::default_signals();
+    // Beside the process these are the process's own already.
+    if !matches!(directory, Directory::Own) {
+        inherited::give_back_limit()?;
+        inherited::default_signals();
+    }
     signals::unblock()
 }
 

@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     an_agent_answers_for_the_container,
     an_agent_answers_without_no_new_privileges,
     an_agent_answers_for_exec,
+    an_agent_answers_for_a_hook_of_the_start,
     an_agent_at_a_path_longer_than_an_address_answers,
     a_listener_that_nobody_serves_fails_the_start,
     a_rule_for_write_cannot_ask,
@@ -139,6 +140,26 @@ fn an_agent_answers_for_exec(t: &Sandbox) {
     );
     check_message(&agent.join().unwrap(), "running");
     container.stop();
+}
+
+/// The filter is loaded, and its listener handed over, before the first program of the container.
+fn an_agent_answers_for_a_hook_of_the_start(t: &Sandbox) {
+    let script = "mkdir /tmp/x 2>/tmp/said; true";
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
+    for no_new_privileges in [true, false] {
+        let socket = t.path("agent.sock");
+        let agent = agent(&socket);
+        let container = t
+            .bundle()
+            .set("/linux/seccomp", profile(&socket))
+            .set("/hooks/startContainer", hook.clone())
+            .set("/process/noNewPrivileges", json!(no_new_privileges))
+            .args(&["grep", "-o", "No medium found", "/tmp/said"])
+            .container();
+        container.run().ok().prints("No medium found");
+        check_message(&agent.join().unwrap(), "creating");
+        std::fs::remove_file(&socket).unwrap();
+    }
 }
 
 fn a_listener_that_nobody_serves_fails_the_start(t: &Sandbox) {

@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = tests![
     the_runtime_needs_no_call_after_the_filter[Need::NotAPeer],
     home_is_found_before_the_filter,
     default_profile_of_docker,
+    start_container_hooks_are_under_the_filter,
+    filter_that_refuses_hooks_is_told[Need::NotAPeer],
     flags_are_accepted,
     wrong_profiles_are_refused,
     absent_profile_means_no_filter,
@@ -229,6 +231,48 @@ fn home_is_found_before_the_filter(t: &Sandbox) {
 fn docker() -> Value {
     let text = include_str!("../../data/docker-seccomp.json");
     serde_json::from_str(text).expect("the profile")
+}
+
+/// They run in the container, with its rights and no more.
+fn start_container_hooks_are_under_the_filter(t: &Sandbox) {
+    let script = format!("cat >/tmp/state; ({STATUS}; unshare -U true || echo denied) >/tmp/hook");
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
+    for (no_new_privileges, user) in [(true, 0), (false, 0), (true, 1000), (false, 1000)] {
+        let bundle = t
+            .bundle()
+            .set("/linux/seccomp", docker())
+            .set("/hooks/startContainer", hook.clone())
+            .set("/process/noNewPrivileges", json!(no_new_privileges))
+            .set("/process/user", json!({"uid": user, "gid": user}))
+            .shell(&format!("{STATUS}; cat /tmp/hook; cat /tmp/state"));
+        let output = bundle.container().run().ok();
+        let lines: Vec<_> = output.stdout.lines().collect();
+        let case = format!("noNewPrivileges {no_new_privileges}, user {user}\n{output}");
+        assert_eq!(lines[0..3], lines[3..6], "{case}");
+        assert_eq!(lines[5], "Seccomp: 2", "{case}");
+        assert_eq!(lines[6], "denied", "{case}");
+        assert!(output.stdout.contains(r#""status":"created""#), "{case}");
+    }
+}
+
+fn filter_that_refuses_hooks_is_told(t: &Sandbox) {
+    let hook = json!([{"path": "/bin/true"}]);
+    for (call, action) in [
+        ("clone", "SCMP_ACT_ERRNO"),
+        ("clone", "SCMP_ACT_KILL_PROCESS"),
+        ("execve", "SCMP_ACT_ERRNO"),
+    ] {
+        let rule = json!([{"names": [call, "clone3"], "action": action}]);
+        let bundle = rules(t, rule).set("/hooks/startContainer", hook.clone());
+        let container = bundle.args(&["echo", "ran"]).container();
+        let output = container.run().fails();
+        let told = match action {
+            "SCMP_ACT_ERRNO" => "hooks.startContainer[0]",
+            _ => "linux.seccomp: init ended before execve(2): killed by signal 31",
+        };
+        assert!(output.stderr.contains(told), "{call} {action}: {output}");
+        assert!(output.stdout.is_empty(), "{call} {action}: {output}");
+    }
 }
 
 const STATUS: &str = "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t ' ' '";

@@ -478,6 +478,13 @@ impl Init<'_> {
         }
     }
 
+    /// From now on the container counts as running. This comes before the end of the connection says
+    /// that the process executes: close-on-exec has an order, and whoever hears the end must not find
+    /// the container created.
+    fn leave_created(&mut self) {
+        self.inherited.lock = None;
+    }
+
     /// Does once what a filter need not allow: from now on there is only the filter, the last
     /// capabilities and execve(2).
     fn tell_executing(&mut self, filtered: bool) -> Sys<()> {
@@ -485,9 +492,6 @@ impl Init<'_> {
             return Ok(());
         }
         self.told_executing = true;
-        // Before the end of the connection says that the process executes: close-on-exec has an
-        // order, and whoever hears the end must not find the container created.
-        self.inherited.lock = None;
         // A container that was told to execute does so though its client has gone.
         let executing = Report::Executing { filtered };
         sync::unless_gone(executing.send(self.connection().as_fd(), None))?;
@@ -497,6 +501,9 @@ impl Init<'_> {
     /// The runtime fetches the listener's descriptor itself, so that a filter need allow no more
     /// than read(2) and write(2).
     fn seccomp(&mut self, program: &[libc::sock_filter], flags: u64) -> Sys<()> {
+        if !self.plan.has_start_hooks() {
+            self.leave_created();
+        }
         self.tell_executing(true)?;
         let Some(listener) = sys::seccomp::install(program, flags)? else {
             return Ok(());
@@ -510,6 +517,7 @@ impl Init<'_> {
     }
 
     fn exec(&mut self, exec: &Exec) -> Fail {
+        self.leave_created();
         if let Err(fail) = self.tell_executing(false) {
             return fail;
         }
