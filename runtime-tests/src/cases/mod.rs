@@ -46,6 +46,7 @@ mod own_binary;
 mod own_namespaces;
 mod pause;
 mod podman;
+mod privileges;
 mod process;
 mod program;
 mod propagation;
@@ -114,6 +115,7 @@ const FILES: &[&[Test]] = &[
     own_namespaces::TESTS,
     pause::TESTS,
     podman::TESTS,
+    privileges::TESTS,
     process::TESTS,
     ps::TESTS,
     propagation::TESTS,

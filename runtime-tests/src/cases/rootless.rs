@@ -78,14 +78,14 @@ fn bundle(t: &Sandbox) -> Bundle<'_> {
 }
 
 /// Gives the bundle and the runtime's root to the user.
-fn own<'t>(t: &Sandbox, bundle: Bundle<'t>) -> Container<'t> {
+pub fn own<'t>(t: &Sandbox, bundle: Bundle<'t>) -> Container<'t> {
     let container = bundle.container();
     give(&t.root);
     give(&container.bundle);
     container
 }
 
-fn give(path: &Path) {
+pub fn give(path: &Path) {
     chown(path, Some(USER), Some(USER)).expect("chown");
     if path.is_dir() && !path.is_symlink() {
         for entry in fs::read_dir(path).expect("list") {
@@ -98,7 +98,7 @@ fn give(path: &Path) {
 }
 
 /// A call by the user, with no more than it has.
-fn by_user(call: Call) -> Call {
+pub fn by_user(call: Call) -> Call {
     let ids = format!("{USER}");
     call.prefix([
         "setpriv",
