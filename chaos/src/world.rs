@@ -93,11 +93,13 @@ impl World {
     pub fn share<T: Clone>(&self, items: &[T], random: &mut Random) -> Vec<T> {
         let mut items = items.to_vec();
         random.shuffle(&mut items);
-        items
-            .into_iter()
-            .skip(self.worker)
-            .step_by(self.jobs)
-            .collect()
+        self.part(&items)
+    }
+
+    /// What of the items is this worker's, in their order.
+    pub fn part<T: Clone>(&self, items: &[T]) -> Vec<T> {
+        let own = items.iter().skip(self.worker).step_by(self.jobs);
+        own.cloned().collect()
     }
 
     /// Whether a sample has taken its time.
