@@ -71,7 +71,8 @@ impl Host {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace()?,
-            last_capability: process::last_capability(),
+            last_capability: process::last_capability()
+                .map_err(|fail| Error::sys("capabilities", fail.op, fail.errno).kind(Kind::Host))?,
             cgroup: None,
             apparmor: labels.apparmor && apparmor()?,
             selinux: labels.selinux && selinux()?,

@@ -78,9 +78,10 @@ fn protect(args: &StringArray) -> Result<(), Error> {
 }
 
 fn run(cli: Cli) -> u8 {
-    if changes_anything(&cli.command) {
-        inherited::prepare_for_children_and_files();
-    }
+    let prepared = match changes_anything(&cli.command) {
+        true => inherited::prepare_for_children_and_files(),
+        false => Ok(()),
+    };
     let log = match Log::open(&cli.global.log) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error, FAILURE),
@@ -89,7 +90,8 @@ fn run(cli: Cli) -> u8 {
         Command::Exec(_) => EXEC_FAILURE,
         _ => FAILURE,
     };
-    match commands::dispatch(cli, &log) {
+    let prepared = prepared.map_err(|fail| Error::sys("signals", fail.op, fail.errno));
+    match prepared.and_then(|()| commands::dispatch(cli, &log)) {
         Ok(status) => {
             log.succeed();
             status

@@ -122,6 +122,20 @@ pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
     heard(sync::send_go(connection, &[]))
 }
 
+/// The last word of `create`: from now on init waits for `start`.
+///
+/// # Errors
+/// sendmsg(2) failed; if init has ended, the step that it has failed at.
+pub fn dismiss(plan: &Plan, connection: BorrowedFd) -> Result<()> {
+    let Err(fail) = sync::send_go(connection, &[]) else {
+        return Ok(());
+    };
+    match Report::receive(connection) {
+        Ok(Some((Report::Failure(failure), _))) => Err(words::failure(plan, &failure)),
+        _ => Err(connection_lost(fail)),
+    }
+}
+
 /// What was said to a process that may have ended.
 fn heard(sent: Sys<()>) -> Result<()> {
     sync::unless_gone(sent).map_err(connection_lost)
@@ -232,7 +246,7 @@ pub fn await_execve(
             Some((Report::Executing { filtered }, _)) => executing = Some(filtered),
             Some((Report::Listener(number), _)) => {
                 listener(number)?;
-                sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+                heard(sync::send_go(connection.as_fd(), &[]))?;
             }
             Some((Report::Failure(failure), shown)) => {
                 let shown = shown.as_ref().map(AsFd::as_fd);

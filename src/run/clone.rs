@@ -232,8 +232,15 @@ fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
         init::tell(&inherited.runtime, 0, fail, None);
         process::exit(1)
     }
-    if plan.first_waits() && !matches!(sync::receive_go(&inherited.runtime, false), Ok(Some(_))) {
-        process::exit(1);
+    if plan.first_waits() {
+        match sync::receive_go(&inherited.runtime, false) {
+            Ok(Some(_)) => {}
+            Ok(None) => process::exit(1),
+            Err(fail) => {
+                init::tell(&inherited.runtime, init::NO_STEP, fail, None);
+                process::exit(1)
+            }
+        }
     }
     let steps = plan.phase(Phase::Clone);
     for (position, planned) in steps.filter(|(_, planned)| !is_runtimes(plan, &planned.step)) {
@@ -284,7 +291,7 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
                 id_map::write_all(plan, pid)?;
             }
             attend::apply(plan, Phase::Parent, pid)?;
-            sync::send_go(connection.as_fd(), &[]).map_err(lost)?;
+            sync::unless_gone(sync::send_go(connection.as_fd(), &[])).map_err(lost)?;
             Ok(Spawned { pid, pidfd })
         }
         Some((Report::Failure(failure), _)) => Err(super::words::failure(plan, &failure)),

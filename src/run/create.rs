@@ -7,7 +7,6 @@ use std::rc::Rc;
 use super::attend::{self, Ready, Sockets, connection_lost};
 use super::clone::{self, Spawned};
 use super::init::Inherited;
-use super::sync;
 use super::teardown::Undo;
 use super::{host_mount, id_map, network, place, prepare, sd_notify, start, words};
 use crate::cgroup::{Cgroup, systemd};
@@ -251,7 +250,7 @@ fn spawn(
         attend::apply(plan, Phase::Parent, first.pid)?;
     }
     if plan.first_waits() {
-        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+        attend::go_ahead(connection.as_fd())?;
         network()?;
     }
     if !plan.intermediate {
@@ -367,7 +366,7 @@ fn finish(request: &Request, sockets: &Sockets, made: &Made, state: state::Prepa
             .map_err(|error| error.context("--pid-file"))?;
     }
     if !request.runs {
-        sync::send_go(made.connection.as_fd(), &[]).map_err(connection_lost)?;
+        attend::dismiss(request.plan, made.connection.as_fd())?;
     }
     Ok(())
 }

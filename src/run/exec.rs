@@ -10,7 +10,7 @@ use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
 use super::create::clone_error;
 use super::init::Inherited;
-use super::{notify, prepare, sync};
+use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Phase, Plan};
@@ -95,7 +95,7 @@ fn set_up(
     )?;
     if !ahead {
         attend::apply(request.plan, Phase::Ready, spawned.pid)?;
-        sync::send_go(connection.as_fd(), &[]).map_err(connection_lost)?;
+        attend::go_ahead(connection.as_fd())?;
     }
     let listener = |number| {
         let process = (spawned.pid, spawned.pidfd.as_fd());

@@ -75,8 +75,13 @@ pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
             _ => error,
         }
     } else {
-        error(&name, "executable file not found in $PATH")
-            .hint(format!("looked for {}", list(exec)))
+        let looked = format!("looked for {}", list(exec));
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR => {
+                error(&name, "executable file not found in $PATH").hint(looked)
+            }
+            _ => error(&name, errno_text(errno)).hint(looked),
+        }
     }
 }
 

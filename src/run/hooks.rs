@@ -192,7 +192,8 @@ fn execute(
                 None => process::execve(&hook.path, &args, around.environment),
             }
         });
-    let _ = path::write_all(failed.as_fd(), &(fail.errno as i32).to_ne_bytes());
+    let errno = (fail.errno as i32).to_ne_bytes();
+    let _ = path::write_all(failed.as_fd(), &[&errno, fail.op.as_bytes()].concat());
     process::exit(127)
 }
 
@@ -210,21 +211,24 @@ fn prepare(directory: Directory, input: &OwnedFd, output: &OwnedFd) -> Sys<()> {
     // Beside the process these are the process's own already.
     if !matches!(directory, Directory::Own) {
         inherited::give_back_limit()?;
-        inherited::default_signals();
+        inherited::default_signals()?;
     }
     signals::unblock()
 }
 
-/// Why a hook that has ended was not executed, if it was not.
+/// Why a hook that has ended was not executed, if it was not: an errno, and the name of the call.
 fn not_executed(failed: BorrowedFd) -> Sys<Option<Fail>> {
-    let mut errno = [0; 4];
-    Ok(match path::read(failed, &mut errno)? {
-        4 => Some(Fail::new(
-            "execve",
-            Errno::from_raw(i32::from_ne_bytes(errno)),
-        )),
-        _ => None,
-    })
+    let mut told = [0; 64];
+    let length = path::read(failed, &mut told)?;
+    let Some((errno, op)) = told[..length].split_first_chunk() else {
+        return Ok(None);
+    };
+    // A container has few hooks, and no more is run after one that failed.
+    let op = String::from_utf8_lossy(op).into_owned().leak();
+    Ok(Some(Fail::new(
+        op,
+        Errno::from_raw(i32::from_ne_bytes(*errno)),
+    )))
 }
 
 /// Waits for the hook itself. A process that it leaves behind may keep the pipe open.

@@ -133,7 +133,7 @@ fn helper(planned: &Planned, pid: i32, group: bool, map: &str) -> Result<()> {
         true => ("newgidmap", "/etc/subgid"),
         false => ("newuidmap", "/etc/subuid"),
     };
-    let program = find(name).ok_or_else(|| {
+    let program = find(name)?.ok_or_else(|| {
         let message = format!("{}: {name} is not in PATH", what(planned));
         Error::new(Kind::Host, message).hint(
             "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
@@ -155,14 +155,22 @@ fn helper(planned: &Planned, pid: i32, group: bool, map: &str) -> Result<()> {
     Err(Error::new(Kind::Host, message).hint(hint))
 }
 
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(name))
-        .find(|file| is_executable(file))
+fn find(name: &str) -> Result<Option<PathBuf>> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for directory in std::env::split_paths(&path).filter(|directory| directory.is_absolute()) {
+        let file = directory.join(name);
+        if is_executable(&file)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
-fn is_executable(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+fn is_executable(file: &Path) -> Result<bool> {
+    const CANNOT_BE: [i32; 4] = [libc::ENOENT, libc::ENOTDIR, libc::EACCES, libc::ELOOP];
+    match std::fs::metadata(file) {
+        Ok(found) => Ok(found.is_file() && found.permissions().mode() & 0o111 != 0),
+        Err(error) if CANNOT_BE.map(Some).contains(&error.raw_os_error()) => Ok(false),
+        Err(error) => Err(Error::io(file.display().to_string(), "stat", &error)),
+    }
 }

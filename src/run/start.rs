@@ -97,7 +97,7 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     let plan = || Ok(plan.clone());
     let (connection, state) = (&created.connection, &created.state);
     if !created.told_to_execute {
-        say_go(connection, state).map_err(connection_lost)?;
+        sync::unless_gone(say_go(connection, state)).map_err(connection_lost)?;
     }
     await_start(connection, attend::receive, state, plan)
 }

@@ -5,6 +5,8 @@
 //! runtime then sees no more than the end of the connection, which also is what a successful
 //! execve(2) looks like.
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Kind, Result};
 use crate::sys::process;
 
@@ -15,12 +17,22 @@ use crate::sys::process;
 pub fn refuse(pid: i32) -> Result<()> {
     // A process that lives has executed: nothing else closes its end of the connection. The kernel
     // takes the program off a process before it closes its files.
-    if std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
-        return Ok(());
+    match std::fs::read_link(format!("/proc/{pid}/exe")) {
+        Ok(_) => return Ok(()),
+        Err(error) if is_gone(&error) => {}
+        Err(error) => {
+            let program = format!("the program of process {pid}");
+            return Err(Error::io(program, "readlink", &error));
+        }
     }
-    // If its parent has reaped it already, there is nothing to see that speaks against the usual.
-    let Ok(Some(status)) = process::forked_only(pid) else {
-        return Ok(());
+    let status = match process::forked_only(pid) {
+        Ok(Some(status)) => status,
+        Ok(None) => return Ok(()),
+        // If its parent has reaped it already, there is nothing to see that speaks against the usual.
+        Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => return Ok(()),
+        Err(fail) => {
+            return Err(Error::sys(format!("/proc/{pid}/stat"), fail.op, fail.errno));
+        }
     };
     let how = match status {
         129.. => format!("killed by signal {}", status - 128),
@@ -30,4 +42,12 @@ pub fn refuse(pid: i32) -> Result<()> {
     Err(Error::new(Kind::Setup, message).hint(
         "the profile must allow execve; if it allows write too, init can say which call fails",
     ))
+}
+
+/// A process that has ended has no program any more; one that has been reaped has no name either.
+fn is_gone(error: &std::io::Error) -> bool {
+    let gone = [libc::ENOENT, libc::ESRCH, libc::EACCES];
+    error
+        .raw_os_error()
+        .is_some_and(|errno| gone.contains(&errno))
 }

@@ -23,7 +23,6 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -45,7 +44,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
 /// Neither kind of copy can be made or executed.
 pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
     let exe = path::open(EXE, libc::O_PATH)?;
-    if is_detached() {
+    if is_detached()? {
         if is_unchangeable(exe.as_fd())? {
             return Ok(());
         }
@@ -53,7 +52,7 @@ pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
         let _ = process::execve_fd(copy.as_fd(), args, env);
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
-    if is_sealed(&file) {
+    if is_sealed(&file)? {
         return Ok(());
     }
     Err(process::execve_fd(sealed_copy(file)?.as_fd(), args, env))
@@ -62,8 +61,12 @@ pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
 /// Whether the file is the root of a mount that has no parent. A mount of the host, or of another
 /// mount namespace, does not count, however read-only: it may become writable, as for an update of
 /// the system, while a container has the file open.
-fn is_detached() -> bool {
-    std::fs::read_link("/proc/self/exe").is_ok_and(|name| name == Path::new("/"))
+///
+/// # Errors
+/// `readlink` failed. Taken for a no, it would have each start copy the program.
+fn is_detached() -> Sys<bool> {
+    let name = tag("readlink", nix::fcntl::readlink(EXE))?;
+    Ok(name == "/")
 }
 
 /// Whether the detached mount is read-only for ever: in no namespace. It is in an anonymous one
@@ -88,9 +91,15 @@ fn set_readonly(mount: BorrowedFd) -> Sys<()> {
     mount::set_attr(mount, readonly, false)
 }
 
-fn is_sealed(file: &OwnedFd) -> bool {
-    fcntl(file, FcntlArg::F_GET_SEALS)
-        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SEALS))
+/// # Errors
+/// `fcntl` failed. Taken for a no, it would have the program execute itself again without end. A file
+/// that knows no seals has none.
+fn is_sealed(file: &OwnedFd) -> Sys<bool> {
+    match fcntl(file, FcntlArg::F_GET_SEALS) {
+        Err(Errno::EINVAL) => Ok(false),
+        seals => tag("fcntl(F_GET_SEALS)", seals)
+            .map(|seals| SealFlag::from_bits_truncate(seals).contains(SEALS)),
+    }
 }
 
 /// A copy in memory that nobody can change. memfd_create(2).

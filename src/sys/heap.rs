@@ -106,10 +106,7 @@ impl State {
         if self.left < size.bytes {
             // The rest of the old chunk is given up.
             self.next = map(CHUNK);
-            self.left = if self.next.is_null() { 0 } else { CHUNK };
-        }
-        if self.left < size.bytes {
-            return ptr::null_mut();
+            self.left = CHUNK;
         }
         let block = self.next;
         // SAFETY: at least that much is left.
@@ -204,7 +201,8 @@ const fn large_list(bytes: usize) -> usize {
     SMALL / UNIT - 1 + (bytes / SMALL).ilog2() as usize
 }
 
-/// mmap(2); null on failure.
+/// mmap(2). Without memory there is nothing left to do, and the library's way out, abort(3), is a
+/// signal: for init, the first process of its namespace, not even that of abort(3).
 fn map(bytes: usize) -> *mut u8 {
     let (access, kind) = (
         libc::PROT_READ | libc::PROT_WRITE,
@@ -213,9 +211,20 @@ fn map(bytes: usize) -> *mut u8 {
     // SAFETY: a new mapping touches no other one.
     let mapped = unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, -1, 0) };
     if mapped == libc::MAP_FAILED {
-        return ptr::null_mut();
+        out_of_memory();
     }
     mapped.cast()
+}
+
+/// Says so on standard error, without a log: that would need memory.
+#[cold]
+fn out_of_memory() -> ! {
+    let reason = nix::errno::Errno::last().desc().as_bytes();
+    for part in [b"sampan: out of memory: mmap: ", reason, b"\n"] {
+        // SAFETY: the part is readable for its length.
+        unsafe { libc::write(2, part.as_ptr().cast(), part.len()) };
+    }
+    super::process::exit(1)
 }
 
 // SAFETY: blocks do not overlap: each is cut from memory that no other one has, or comes from a

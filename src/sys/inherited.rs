@@ -52,9 +52,9 @@ static CALLERS_LIMIT: OnceLock<(u64, u64)> = OnceLock::new();
 /// Returns whether RLIMIT_NOFILE leaves the runtime enough descriptors.
 ///
 /// # Errors
-/// poll(2) failed, or open(2) of /dev/null.
+/// rt_sigaction(2) or poll(2) failed, or open(2) of /dev/null.
 pub fn begin() -> Sys<bool> {
-    signals::set(libc::SIGXFSZ, Disposition::Ignored);
+    signals::set(libc::SIGXFSZ, Disposition::Ignored)?;
     let mut polled = [libc::pollfd {
         fd: -1,
         events: 0,
@@ -96,17 +96,21 @@ fn poll(entries: &mut [libc::pollfd]) -> Sys<()> {
 /// For verbs that wait for children or make files: an ignored SIGCHLD would make the kernel forget
 /// how a child ended, and a mask of the owner's rights would lock the next verb out of the state.
 /// What else the caller's mask takes from new files stays taken.
-pub fn prepare_for_children_and_files() {
-    signals::set(libc::SIGCHLD, Disposition::Default);
+///
+/// # Errors
+/// rt_sigaction(2) failed.
+pub fn prepare_for_children_and_files() -> Sys<()> {
+    signals::set(libc::SIGCHLD, Disposition::Default)?;
     // The mask can only be read by setting it.
     let Ok(callers) = process::umask(OTHERS_WRITE) else {
         // A filter around the runtime: files that are made by init need the call, and say so.
-        return;
+        return Ok(());
     };
     let wanted = callers & !OWNER | OTHERS_WRITE;
     if wanted != OTHERS_WRITE {
         let _ = process::umask(wanted);
     }
+    Ok(())
 }
 
 /// Makes room for `count` descriptors beside the runtime's own. [`begin`] has seen to it that a few
@@ -171,11 +175,13 @@ fn ignored_signals(status: &[u8]) -> Option<u64> {
 
 /// Gives each signal its default action, real-time signals too: execve(2) keeps what the caller
 /// ignored, as a daemon does that was started by nohup(1), by Python or in the background of a shell.
-pub fn default_signals() {
+///
+/// # Errors
+/// rt_sigaction(2) failed: the program would ignore what is meant to end it.
+pub fn default_signals() -> Sys<()> {
     let ignored = IGNORED.load(Ordering::Relaxed);
-    for signal in (1..=signals::LAST).filter(|signal| ignored >> (signal - 1) & 1 != 0) {
-        signals::set(signal, Disposition::Default);
-    }
+    let mut all = (1..=signals::LAST).filter(|signal| ignored >> (signal - 1) & 1 != 0);
+    all.try_for_each(|signal| signals::set(signal, Disposition::Default))
 }
 
 /// Lets this process run on every CPU that its cgroup allows: a caller that is pinned, as an engine

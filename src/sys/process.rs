@@ -127,20 +127,27 @@ pub fn in_user_namespace() -> Sys<bool> {
 }
 
 /// The highest capability that the kernel knows. PR_CAPBSET_READ of prctl(2).
-pub fn last_capability() -> u8 {
+///
+/// # Errors
+/// `prctl` failed for another reason than that the kernel does not know a number. Taken for unknown, a
+/// capability would stay in the bounding set.
+pub fn last_capability() -> Sys<u8> {
     let is_known = |number: u8| {
         let arguments = [u64::from(number), 0, 0, 0];
-        prctl("prctl(PR_CAPBSET_READ)", libc::PR_CAPBSET_READ, arguments).is_ok()
+        match prctl("prctl(PR_CAPBSET_READ)", libc::PR_CAPBSET_READ, arguments) {
+            Err(fail) if fail.errno == Errno::EINVAL => Ok(false),
+            known => known.map(|_| true),
+        }
     };
     // CAP_CHECKPOINT_RESTORE has been the last one since Linux 5.9.
     let mut last = 40;
-    while last < 63 && is_known(last + 1) {
+    while last < 63 && is_known(last + 1)? {
         last += 1;
     }
-    while last > 0 && !is_known(last) {
+    while last > 0 && !is_known(last)? {
         last -= 1;
     }
-    last
+    Ok(last)
 }
 
 /// prctl(2) with up to four integer arguments.

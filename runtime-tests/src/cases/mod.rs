@@ -66,6 +66,7 @@ mod sysctl;
 mod systemd;
 mod terminal;
 mod tmpfs;
+mod unasked;
 mod unseen;
 mod update;
 mod userns_fs;
@@ -134,6 +135,7 @@ const FILES: &[&[Test]] = &[
     systemd::TESTS,
     terminal::TESTS,
     tmpfs::TESTS,
+    unasked::TESTS,
     unseen::TESTS,
     userns_fs::TESTS,
 ];

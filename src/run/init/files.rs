@@ -75,8 +75,14 @@ impl Init<'_> {
 
     pub(super) fn symlink(&mut self, link: &Symlink) -> Sys<()> {
         let root = self.root()?;
-        if link.if_target_exists && path::open_in_root(root, &link.target, libc::O_PATH).is_err() {
-            return Ok(());
+        if link.if_target_exists {
+            match path::open_in_root(root, &link.target, libc::O_PATH) {
+                Err(Fail {
+                    errno: Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP,
+                    ..
+                }) => return Ok(()),
+                found => drop(found?),
+            }
         }
         let (dir, name) = self.parent(&link.path)?;
         match path::symlink_at(&link.target, dir.as_fd(), &name) {

@@ -30,7 +30,7 @@ use crate::plan::{Exec, HookMoment, HookStep, NamespaceKind, Phase, Plan, Step};
 use crate::sys::{self, Fail, Sys, path, process, signals, socket};
 
 /// The position of what init does for itself.
-const NO_STEP: usize = u32::MAX as usize;
+pub(super) const NO_STEP: usize = u32::MAX as usize;
 
 /// What init is given besides the plan.
 pub struct Inherited {
@@ -161,13 +161,8 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         state: Vec::new(),
         hook_output: Vec::new(),
     };
-    if wait {
-        init.await_go(false);
-    }
-    if plan.dumpable_at_first && process::set_dumpable(false).is_err() {
-        process::exit(1);
-    }
-    if let Err((position, fail)) = init.walk() {
+    let begun = init.begin(wait).map_err(|fail| (NO_STEP, fail));
+    if let Err((position, fail)) = begun.and_then(|()| init.walk()) {
         init.take_off_attached();
         let shown = init.shown_with_failure();
         let shown = shown.as_ref().map(AsFd::as_fd);
@@ -200,7 +195,28 @@ pub fn enter_container(container: Option<&OwnedFd>, kinds: &[NamespaceKind]) -> 
     process::setns(container.as_fd(), flags)
 }
 
+/// Whether the search goes on behind a file in `PATH` with this errno, as that of execvp(3) does.
+fn is_no_program(errno: Errno) -> bool {
+    let cannot_be = [
+        Errno::EACCES,
+        Errno::EISDIR,
+        Errno::ELOOP,
+        Errno::ENAMETOOLONG,
+    ];
+    cannot_be.contains(&errno)
+}
+
 impl Init<'_> {
+    fn begin(&mut self, wait: bool) -> Sys<()> {
+        if wait {
+            self.await_go(false)?;
+        }
+        match self.plan.dumpable_at_first {
+            true => process::set_dumpable(false),
+            false => Ok(()),
+        }
+    }
+
     fn walk(&mut self) -> Result<(), (usize, Fail)> {
         let plan = self.plan;
         process::setsid().map_err(|fail| (NO_STEP, fail))?;
@@ -283,7 +299,7 @@ impl Init<'_> {
             Step::NoNewPrivileges => process::no_new_privileges(),
             Step::FindExecutable { candidates } => self.find_executable(candidates),
             Step::FindHome { uid } => {
-                self.home = Some(user::home(*uid));
+                self.home = Some(user::home(*uid)?);
                 Ok(())
             }
             Step::Rlimit {
@@ -330,8 +346,7 @@ impl Init<'_> {
     /// Lets the runtime map the ids of a mount that is attached nowhere yet.
     fn map_ids(&mut self, position: usize, tree: BorrowedFd) -> Sys<()> {
         Report::MapIds(position as u32).send(self.connection().as_fd(), Some(tree))?;
-        self.await_go(false);
-        Ok(())
+        self.await_go(false)
     }
 
     fn root(&self) -> Sys<BorrowedFd<'_>> {
@@ -355,11 +370,12 @@ impl Init<'_> {
     }
 
     /// Waits for the runtime's word; without a runtime there is nothing left to live for.
-    fn await_go(&mut self, with_state: bool) {
-        match sync::receive_go(&self.inherited.runtime, with_state) {
-            Ok(Some(state)) => self.state = state,
-            Ok(None) | Err(_) => process::exit(1),
+    fn await_go(&mut self, with_state: bool) -> Sys<()> {
+        match sync::receive_go(&self.inherited.runtime, with_state)? {
+            Some(state) => self.state = state,
+            None => process::exit(1),
         }
+        Ok(())
     }
 
     fn hook(&mut self, hook: &HookStep) -> Sys<()> {
@@ -418,8 +434,7 @@ impl Init<'_> {
 
     fn runtime_hooks(&mut self) -> Sys<()> {
         Report::Hooks.send(self.connection().as_fd(), None)?;
-        self.await_go(true);
-        Ok(())
+        self.await_go(true)
     }
 
     fn find_executable(&mut self, candidates: &[std::ffi::CString]) -> Sys<()> {
@@ -431,11 +446,11 @@ impl Init<'_> {
                     self.executable = position;
                     return Ok(());
                 }
+                Err(fail) if [Errno::ENOENT, Errno::ENOTDIR].contains(&fail.errno) => {}
                 // A file that may not be executed is worth telling more than one that is missing.
-                Err(fail) if fail.errno != Errno::ENOENT && fail.errno != Errno::ENOTDIR => {
-                    worst = fail;
-                }
-                Err(_) => {}
+                Err(fail) if is_no_program(fail.errno) => worst = fail,
+                // It may be the one: the next of that name is another program.
+                Err(fail) => return Err(fail),
             }
         }
         Err(worst)
@@ -458,22 +473,30 @@ impl Init<'_> {
         let ready = Report::Ready(self.executable as u32);
         ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
         drop(root);
-        sys::inherited::default_signals();
+        sys::inherited::default_signals()?;
         if !self.plan.limits(sys::inherited::OPEN_FILES) {
             sys::inherited::give_back_limit()?;
         }
         let with_state = self.plan.has_start_hooks();
         let Some(listener) = self.inherited.listener.take() else {
-            self.await_go(with_state);
-            return Ok(());
+            return self.await_go(with_state);
         };
-        self.await_go(false);
+        self.await_go(false)?;
         loop {
             let connection = socket::accept(listener.as_fd())?;
-            if let Ok(Some(state)) = sync::receive_go(&connection, with_state) {
-                self.state = state;
-                self.start = Some(connection);
-                return Ok(());
+            match sync::receive_go(&connection, with_state) {
+                Ok(Some(state)) => {
+                    self.state = state;
+                    self.start = Some(connection);
+                    return Ok(());
+                }
+                // A caller that has gone again has started nothing.
+                Ok(None) => {}
+                Err(fail) if fail.errno == Errno::ECONNRESET => {}
+                Err(fail) => {
+                    self.start = Some(connection);
+                    return Err(fail);
+                }
             }
         }
     }
@@ -511,8 +534,8 @@ impl Init<'_> {
         let connection = self.connection().as_fd();
         Report::Listener(listener.as_raw_fd()).write(connection)?;
         match path::read(connection, &mut [0]) {
-            Ok(0) | Err(_) => process::exit(1),
-            Ok(_) => Ok(()),
+            Ok(0) => process::exit(1),
+            read => read.map(drop),
         }
     }
 

@@ -105,28 +105,39 @@ impl Granted {
     }
 }
 
-/// `HOME=` from the user's line of /etc/passwd, else `/`.
-pub fn home(uid: u32) -> CString {
-    let directory = home_directory(uid).unwrap_or_else(|| b"/".to_vec());
-    CString::new([b"HOME=".as_slice(), &directory].concat()).unwrap_or_else(|_| c"HOME=/".into())
+/// `HOME=` from the user's line of /etc/passwd, otherwise `/`.
+///
+/// # Errors
+/// The file could not be looked at, for a reason that the image has not given: the line may be there.
+pub fn home(uid: u32) -> Sys<CString> {
+    let directory = home_directory(uid)?.unwrap_or_else(|| b"/".to_vec());
+    let home = CString::new([b"HOME=".as_slice(), &directory].concat());
+    Ok(home.unwrap_or_else(|_| c"HOME=/".into()))
 }
 
-fn home_directory(uid: u32) -> Option<Vec<u8>> {
+fn home_directory(uid: u32) -> Sys<Option<Vec<u8>>> {
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = path::open(c"/etc/passwd", flags).ok()?;
-    if !path::stat(file.as_fd()).ok()?.is(libc::S_IFREG) {
-        return None;
+    let file = match path::open(c"/etc/passwd", flags) {
+        // Missing, not for this user, or not a file.
+        Err(Fail {
+            errno: Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP | Errno::ENXIO,
+            ..
+        }) => return Ok(None),
+        opened => opened?,
+    };
+    if !path::stat(file.as_fd())?.is(libc::S_IFREG) {
+        return Ok(None);
     }
     let mut text = Vec::new();
     let mut chunk = [0; 4096];
     // A megabyte of users is enough; an image could hold an endless file.
     while text.len() < 1 << 20 {
-        match path::read(file.as_fd(), &mut chunk).ok()? {
+        match path::read(file.as_fd(), &mut chunk)? {
             0 => break,
             length => text.extend_from_slice(&chunk[..length]),
         }
     }
-    find_home(&text, uid)
+    Ok(find_home(&text, uid))
 }
 
 /// The sixth field of the first line whose third is `uid`. passwd(5).

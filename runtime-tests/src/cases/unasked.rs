@@ -1,0 +1,172 @@
+//! What could not be asked is not absent: a lookup that fails for a reason of its own is an error, and
+//! names the call. Taken for "there is none", it would cost a restriction or choose another program.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use super::cve_process::in_user_namespace;
+use crate::call::{Call, Output};
+use crate::container::Container;
+use crate::{Bundle, Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    a_capability_that_is_not_known_to_be_absent[Need::NotAPeer, Need::Program("strace")],
+    a_signal_that_stays_ignored[Need::NotAPeer, Need::Program("strace")],
+    a_home_that_could_not_be_looked_up[Need::NotAPeer, Need::Program("strace")],
+    a_program_that_could_not_be_looked_at[Need::NotAPeer, Need::Program("strace")],
+    a_word_to_init_that_is_not_heard[Need::NotAPeer, Need::Program("strace")],
+    a_hook_that_is_not_executed_names_the_call[Need::NotAPeer, Need::Program("strace")],
+    an_own_binary_that_could_not_be_looked_at[Need::NotAPeer, Need::Program("strace")],
+    memory_that_is_refused_is_told[Need::NotAPeer],
+];
+
+/// strace(1) that lets calls of the runtime and of its children fail, as `mount:error=EPERM:when=2`.
+fn failing<'w>(inject: &'w str, more: &[&'w str]) -> Vec<&'w str> {
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null"];
+    let fail = ["-e", "trace=all", "-e", inject];
+    [&strace, &fail[..], more].concat()
+}
+
+fn run(t: &Sandbox, container: &Container, prefix: &[&str]) -> Output {
+    let call: Call = t.runtime().arg("run").prefix(prefix);
+    container.launch(call).finish()
+}
+
+fn a_capability_that_is_not_known_to_be_absent(t: &Sandbox) {
+    // `run` becomes a subreaper first. Then it asks for one that no kernel has yet, and for the last.
+    for when in ["2", "3"] {
+        let inject = format!("inject=prctl:error=EIO:when={when}");
+        let container = t.bundle().args(&["true"]).container();
+        let strace = failing(&inject, &[]);
+        let run = run(t, &container, &strace).fails();
+        assert!(run.stderr.contains("prctl(PR_CAPBSET_READ)"), "{run}");
+    }
+}
+
+fn a_signal_that_stays_ignored(t: &Sandbox) {
+    let container = t
+        .bundle()
+        .args(&["grep", "SigIgn", "/proc/self/status"])
+        .container();
+    let ignoring = "trap '' HUP USR1 USR2 ALRM VTALRM PROF PIPE; exec \"$@\"";
+    // The first ones are the runtime's own, which executes itself again; init makes more of them.
+    for when in ["1", "5+"] {
+        let inject = format!("inject=rt_sigaction:error=EPERM:when={when}");
+        let strace = failing(&inject, &[]);
+        let prefix = [&["sh", "-c", ignoring, "sh"], &strace[..]].concat();
+        let run = run(t, &container, &prefix).fails();
+        let said = run.stderr.to_lowercase();
+        assert!(said.contains("sigaction: operation not permitted"), "{run}");
+    }
+}
+
+fn a_home_that_could_not_be_looked_up(t: &Sandbox) {
+    let bundle = || {
+        t.bundle()
+            .file("/etc/passwd", "root:x:0:0::/somewhere:/bin/sh\n")
+            .args(&["sh", "-c", "echo $HOME"])
+    };
+    let passwd = ["-P", "/etc/passwd"];
+    for inject in [
+        "inject=openat:error=EIO",
+        "inject=openat:error=EMFILE",
+        "inject=read:error=EIO",
+        "inject=fstat,newfstatat:error=ENOMEM",
+    ] {
+        let strace = failing(inject, &passwd);
+        let run = run(t, &bundle().container(), &strace);
+        run.fails_with("/etc/passwd");
+    }
+    // What the image itself makes unreadable is as if it were not there.
+    for inject in ["inject=openat:error=EACCES", "inject=openat:error=ELOOP"] {
+        let strace = failing(inject, &passwd);
+        run(t, &bundle().container(), &strace).ok().prints("/");
+    }
+}
+
+/// A bundle with a program of the same name in two directories of `PATH`.
+fn twice<'t>(t: &'t Sandbox) -> Bundle<'t> {
+    let bundle = t.bundle().args(&["twice"]);
+    for directory in ["first", "second"] {
+        let path = bundle.rootfs().join(directory);
+        fs::create_dir_all(&path).expect("a directory");
+        let program = path.join("twice");
+        fs::write(&program, format!("#!/bin/sh\necho {directory}\n")).expect("a program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    bundle.set("/process/env", json!(["PATH=/first:/second:/bin"]))
+}
+
+fn a_program_that_could_not_be_looked_at(t: &Sandbox) {
+    let container = twice(t).container();
+    for (error, words) in [("EIO", "i/o error"), ("EMFILE", "too many open files")] {
+        let inject = format!("inject=faccessat2:error={error}:when=1");
+        let strace = failing(&inject, &[]);
+        let run = run(t, &container, &strace).fails();
+        let said = run.stderr.to_lowercase();
+        assert!(said.contains("exec: \\\"twice\\\""), "{run}");
+        assert!(said.contains(words), "{run}");
+    }
+    // One that may not be executed is passed by, as execvp(3) does.
+    let strace = failing("inject=faccessat2:error=EACCES:when=1", &[]);
+    run(t, &container, &strace).ok().prints("second");
+}
+
+fn a_word_to_init_that_is_not_heard(t: &Sandbox) {
+    let container = t.bundle().args(&["true"]).container();
+    // Init has not begun to listen; or does not hear the last word.
+    for (call, when) in [("close_range", "1"), ("recvmsg", "1"), ("recvmsg", "3+")] {
+        let inject = format!("inject={call}:error=EPERM:when={when}");
+        let strace = failing(&inject, &[]);
+        let mapped = in_user_namespace(t.bundle()).args(&["true"]).container();
+        run(t, &mapped, &strace).fails_with(&format!("{call}: operation not permitted"));
+        run(t, &container, &strace).fails_with(&format!("{call}: operation not permitted"));
+    }
+}
+
+fn a_hook_that_is_not_executed_names_the_call(t: &Sandbox) {
+    for (call, moment) in [
+        ("dup3", "createRuntime"),
+        ("fchdir", "createContainer"),
+        ("dup3", "startContainer"),
+    ] {
+        let hook: Value = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
+        let bundle = t.bundle().set(&format!("/hooks/{moment}"), hook);
+        let inject = format!("inject={call}:error=EIO:when=1");
+        // Init changes directories for its mounts, but not to the root filesystem.
+        let rootfs = bundle.rootfs();
+        let only = ["-P", rootfs.to_str().expect("UTF-8")];
+        let strace = match call {
+            "fchdir" => failing(&inject, &only),
+            _ => failing(&inject, &[]),
+        };
+        let container = bundle.args(&["true"]).container();
+        let run = run(t, &container, &strace).fails();
+        let said = run.stderr.to_lowercase();
+        assert!(said.contains(&format!("{call}: i/o error")), "{run}");
+        assert!(run.stderr.contains(&format!("hooks.{moment}[0]")), "{run}");
+    }
+}
+
+fn an_own_binary_that_could_not_be_looked_at(t: &Sandbox) {
+    let container = t.bundle().args(&["true"]).container();
+    let strace = failing("inject=readlink,readlinkat:error=EIO", &[]);
+    run(t, &container, &strace).fails_with("own binary: readlink");
+}
+
+fn memory_that_is_refused_is_told(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .set("/annotations", json!({"much": "x".repeat(8 << 20)}));
+    let limit = ["sh", "-c", "ulimit -v 12000; exec \"$@\"", "sh"];
+    let call = t
+        .runtime()
+        .arg("explain")
+        .arg("--bundle")
+        .arg(bundle.write());
+    let output = call.prefix(limit).run();
+    assert_eq!(output.status.code(), Some(1), "{output}");
+    output.fails_with("out of memory: mmap: ");
+}
