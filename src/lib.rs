@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! argv ────────cli──▶ Options ┐
-//! config.json ─spec─▶ Config  ├─▶ plan::build ─▶ Plan ─▶ run::parent ──clone3──▶ run::init ──execve──▶ process
+//! config.json ─spec─▶ Config  ├─▶ plan::build ─▶ Plan ─▶ run::create ──clone3──▶ run::init ──execve──▶ process
 //! kernel ──────host─▶ Host    ┘     (pure)        │           ▲     one SEQPACKET pair │
 //!                                                └▶ explain  └── Failure{step, errno} ┘
 //! ```
@@ -17,6 +17,7 @@ pub mod commands;
 pub mod config;
 pub mod error;
 pub mod host;
+mod lexical;
 pub mod log;
 pub mod plan;
 pub mod run;

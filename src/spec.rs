@@ -59,6 +59,16 @@ pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
     Ok((resources, warnings))
 }
 
+/// The warnings about the text of the file that `update --resources` takes.
+///
+/// # Errors
+/// As [`resources`], but a value may need another that the container has.
+fn check_request(json: &[u8]) -> Result<Vec<String>> {
+    let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
+    Resources::check_request(&resources, &mut warnings)?;
+    Ok(warnings)
+}
+
 /// The text of the file that `mounts add` takes, checked for the bundle at the absolute path
 /// `bundle`: `mounts` alone. Warnings come second.
 ///

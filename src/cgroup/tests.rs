@@ -351,6 +351,7 @@ fn delegated_files_change_their_owner() {
 #[test]
 fn limits_reach_the_kernel() {
     use crate::config::Resources;
+    use crate::config::resources::{Limit, Swap};
     use crate::plan::cgroup::{controllers, writes};
     let Some(fixture) = Fixture::new("limits") else {
         return;
@@ -363,12 +364,12 @@ fn limits_reach_the_kernel() {
         return skip("the cgroup2 hierarchy lacks cpu, memory or pids");
     }
     let mut resources = Resources::default();
-    resources.memory.limit = Some(64 << 20);
-    resources.memory.swap = Some(96 << 20);
-    resources.memory.reservation = Some(32 << 20);
-    resources.pids = Some(17);
+    resources.memory.limit = Some(Limit::At(64 << 20));
+    resources.memory.swap = Some(Swap::Asked(Limit::At(32 << 20)));
+    resources.memory.reservation = Some(Limit::At(32 << 20));
+    resources.pids = Some(Limit::At(17));
     resources.cpu.shares = Some(512);
-    resources.cpu.quota = Some(40_000);
+    resources.cpu.quota = Some(Limit::At(40_000));
     resources.cpu.burst = Some(20_000);
     resources
         .unified
@@ -419,7 +420,7 @@ fn limits_reach_the_kernel() {
 
     // Each direction of a change, where the order of quota and burst matters.
     for (quota, burst) in [(90_000, 80_000), (10_000, 5_000), (10_000, 0)] {
-        resources.cpu.quota = Some(quota);
+        resources.cpu.quota = Some(Limit::At(quota));
         resources.cpu.burst = Some(burst);
         for write in writes(&resources, &host).unwrap() {
             cgroup.write(&write).unwrap();
@@ -427,13 +428,13 @@ fn limits_reach_the_kernel() {
         assert_eq!(read("cpu.max"), format!("{quota} 100000\n"));
         assert_eq!(read("cpu.max.burst"), format!("{burst}\n"));
     }
-    for (idle, weight) in [(1, None), (0, Some(100))] {
+    for (idle, weight) in [(true, None), (false, Some(100))] {
         resources.cpu.idle = Some(idle);
         resources.cpu.shares = Some(1024);
         for write in writes(&resources, &host).unwrap() {
             cgroup.write(&write).unwrap();
         }
-        assert_eq!(read("cpu.idle"), format!("{idle}\n"));
+        assert_eq!(read("cpu.idle"), format!("{}\n", u8::from(idle)));
         if let Some(weight) = weight {
             assert_eq!(read("cpu.weight"), format!("{weight}\n"));
         }

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime as oci;
 
-use super::{check, linux};
+use super::{check, devices};
 use crate::error::{Error, Result};
 
 /// `resources.blockIO`.
@@ -118,7 +118,7 @@ fn weight(field: &str, weight: Option<u16>) -> Result<Option<u16>> {
 }
 
 fn block_device(field: &str, major: i64, minor: i64) -> Result<(i64, i64)> {
-    linux::major(format_args!("{field}.major"), major)?;
-    linux::minor(format_args!("{field}.minor"), minor)?;
+    devices::major(format_args!("{field}.major"), major)?;
+    devices::minor(format_args!("{field}.minor"), minor)?;
     Ok((major, minor))
 }

@@ -1,13 +1,14 @@
 //! `linux.*`, except resources and seccomp.
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
+use super::devices::{self, Device};
+use super::namespaces::{self, IdMapping, NamespaceKind, Namespaces, TimeOffset};
 use super::resources::Resources;
 use super::seccomp::Seccomp;
-use super::{check, namespaces, sysctl};
+use super::{check, sysctl};
 use crate::error::{Error, Result};
 
 /// `linux`, checked.
@@ -42,65 +43,6 @@ pub struct Linux {
     pub personality: Option<Personality>,
 }
 
-/// The eight namespace types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NamespaceKind {
-    User,
-    Pid,
-    Network,
-    Ipc,
-    Uts,
-    Cgroup,
-    Time,
-    Mount,
-}
-
-/// What `linux.namespaces` says of one type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Namespace {
-    /// Not listed: the runtime's own.
-    #[default]
-    Inherit,
-    /// Listed without a path.
-    New,
-    /// Listed with a path.
-    Join {
-        /// As in `linux.namespaces[2].path`.
-        field: String,
-        path: PathBuf,
-    },
-}
-
-/// One entry per namespace type.
-#[derive(Clone, Debug, Default)]
-pub struct Namespaces {
-    pub user: Namespace,
-    pub pid: Namespace,
-    pub network: Namespace,
-    pub ipc: Namespace,
-    pub uts: Namespace,
-    pub cgroup: Namespace,
-    pub time: Namespace,
-    pub mount: Namespace,
-}
-
-/// One line of a uid_map or gid_map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdMapping {
-    pub container_id: u32,
-    pub host_id: u32,
-    pub size: u32,
-}
-
-/// One entry of `linux.timeOffsets`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimeOffset {
-    /// `monotonic` or `boottime`.
-    pub clock: String,
-    pub secs: i64,
-    pub nanosecs: u32,
-}
-
 /// `linux.rootfsPropagation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootPropagation {
@@ -117,33 +59,18 @@ pub enum Personality {
     Linux32,
 }
 
-/// The node types of mknod(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceKind {
-    Char,
-    Block,
-    Fifo,
+impl RootPropagation {
+    /// The `MS_*` flag of mount(2).
+    #[must_use]
+    pub const fn flag(self) -> u64 {
+        match self {
+            Self::Shared => libc::MS_SHARED,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Private => libc::MS_PRIVATE,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
 }
-
-/// One element of `linux.devices`.
-#[derive(Clone, Debug)]
-pub struct Device {
-    /// Where it stands in the config, as in `linux.devices[0]`.
-    pub field: String,
-    /// Absolute, lexically clean.
-    pub path: PathBuf,
-    pub kind: DeviceKind,
-    pub major: u32,
-    pub minor: u32,
-    /// Permission bits; 0o666 when absent.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-}
-
-/// The kernel's widths of device numbers. Source: MINORBITS in linux/kdev_t.h.
-const MAX_MAJOR: i64 = 0xfff;
-const MAX_MINOR: i64 = 0xf_ffff;
 
 impl Linux {
     /// Checks `linux`.
@@ -166,14 +93,12 @@ impl Linux {
         let resources = linux.resources().as_ref();
         let resources = resources.map(|it| Resources::new(it, warnings));
         let seccomp = linux.seccomp().as_ref();
-        let cgroups_path = linux.cgroups_path().as_ref();
-        let cgroups_path = cgroups_path.map(|path| path.to_string_lossy().into_owned());
         Ok(Self {
             uid_mappings,
             gid_mappings,
             time_offsets: namespaces::time_offsets(linux.time_offsets(), &namespaces.time)?,
-            devices: devices(check::list(linux.devices()))?,
-            cgroups_path: check::text("linux.cgroupsPath", cgroups_path.as_ref())?,
+            devices: devices::new(check::list(linux.devices()))?,
+            cgroups_path: cgroups_path(linux.cgroups_path().as_deref())?,
             resources: resources.transpose()?.unwrap_or_default(),
             rootfs_propagation: rootfs_propagation(linux.rootfs_propagation().as_deref())?,
             sysctl: sysctl::new(linux.sysctl(), &namespaces)?,
@@ -184,6 +109,20 @@ impl Linux {
             personality: personality(linux.personality().as_ref())?,
             namespaces,
         })
+    }
+}
+
+/// Each line of /proc/PID/cgroup is one path.
+fn cgroups_path(path: Option<&Path>) -> Result<Option<String>> {
+    const FIELD: &str = "linux.cgroupsPath";
+    let path = path.map(|path| path.to_string_lossy().into_owned());
+    let path = check::text(FIELD, path.as_ref())?;
+    match &path {
+        Some(path) if path.contains('\n') => {
+            let message = format!("{path:?} is not a path: control character");
+            Err(Error::config(FIELD, message))
+        }
+        _ => Ok(path),
     }
 }
 
@@ -235,84 +174,4 @@ fn personality(personality: Option<&oci::LinuxPersonality>) -> Result<Option<Per
         oci::LinuxPersonalityDomain::PerLinux => Personality::Linux,
         oci::LinuxPersonalityDomain::PerLinux32 => Personality::Linux32,
     }))
-}
-
-fn devices(devices: &[oci::LinuxDevice]) -> Result<Vec<Device>> {
-    let mut out: Vec<Device> = Vec::with_capacity(devices.len());
-    for (index, device) in devices.iter().enumerate() {
-        let device = Device::new(format!("linux.devices[{index}]"), device)?;
-        match out.iter().find(|other| other.path == device.path) {
-            None => out.push(device),
-            Some(other) if other.same_node(&device) => {}
-            Some(other) => {
-                let message = format!("{} differs from {}", device.path.display(), other.field);
-                return Err(Error::config(
-                    format_args!("{}.path", device.field),
-                    message,
-                ));
-            }
-        }
-    }
-    Ok(out)
-}
-
-impl Device {
-    fn new(field: String, device: &oci::LinuxDevice) -> Result<Self> {
-        let path = check::absolute(format_args!("{field}.path"), device.path())?;
-        if path == Path::new("/") {
-            return Err(Error::config(
-                format_args!("{field}.path"),
-                "/ cannot be a device",
-            ));
-        }
-        let kind = match device.typ() {
-            oci::LinuxDeviceType::C | oci::LinuxDeviceType::U => DeviceKind::Char,
-            oci::LinuxDeviceType::B => DeviceKind::Block,
-            oci::LinuxDeviceType::P => DeviceKind::Fifo,
-            oci::LinuxDeviceType::A => {
-                let message = "\"a\" is no node, expected b, c, p or u";
-                return Err(Error::config(format_args!("{field}.type"), message));
-            }
-        };
-        let (major, minor) = match kind {
-            DeviceKind::Fifo => (0, 0),
-            _ => (
-                major(format_args!("{field}.major"), device.major())?,
-                minor(format_args!("{field}.minor"), device.minor())?,
-            ),
-        };
-        let mode = device.file_mode().unwrap_or(0o666);
-        check::within(format_args!("{field}.fileMode"), mode, 0..=0o177_777)?;
-        Ok(Self {
-            path,
-            kind,
-            major,
-            minor,
-            // Engines copy st_mode, with the file's type.
-            mode: mode & 0o7777,
-            uid: device.uid().unwrap_or(0),
-            gid: device.gid().unwrap_or(0),
-            field,
-        })
-    }
-
-    fn same_node(&self, other: &Self) -> bool {
-        let key = |it: &Self| (it.kind, it.major, it.minor, it.mode, it.uid, it.gid);
-        key(self) == key(other)
-    }
-}
-
-fn number(field: impl Display, value: i64, max: i64) -> Result<u32> {
-    check::within(&field, value, 0..=max)?;
-    u32::try_from(value).map_err(|_| Error::config(field, format!("{value} is too large")))
-}
-
-/// A major number.
-pub(super) fn major(field: impl Display, value: i64) -> Result<u32> {
-    number(field, value, MAX_MAJOR)
-}
-
-/// A minor number.
-pub(super) fn minor(field: impl Display, value: i64) -> Result<u32> {
-    number(field, value, MAX_MINOR)
 }

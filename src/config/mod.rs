@@ -7,6 +7,7 @@
 mod block_io;
 mod check;
 pub mod default;
+mod devices;
 mod document;
 pub mod hooks;
 pub mod linux;
@@ -26,13 +27,12 @@ use oci_spec::runtime as oci;
 
 use crate::error::{Error, Result};
 
+pub use devices::{Device, DeviceKind};
 pub use document::Document;
 pub use hooks::{Hook, Hooks};
-pub use linux::{
-    Device, DeviceKind, IdMapping, Linux, Namespace, NamespaceKind, Namespaces, Personality,
-    RootPropagation, TimeOffset,
-};
+pub use linux::{Linux, Personality, RootPropagation};
 pub use mounts::{Attrs, Mount, MountPoint, Propagation};
+pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces, TimeOffset};
 pub use process::{Capabilities, ConsoleSize, Labels, Process, Rlimit, User};
 pub use resources::Resources;
 
@@ -89,10 +89,12 @@ impl Config {
         let mut warnings = foreign_sections(&spec);
         let linux = Linux::new(spec.linux.as_deref(), &mut warnings)?;
         let process = spec.process.as_deref();
+        let mounts = mounts::list(check::list(&spec.mounts), bundle, &mut warnings)?;
+        mounts::check_namespaces(&mounts, &linux.namespaces)?;
         Ok(Self {
             oci_version: spec.version,
             root: Root::new(spec.root.as_ref(), bundle)?,
-            mounts: mounts::list(check::list(&spec.mounts), bundle, &mut warnings)?,
+            mounts,
             process: process
                 .map(|process| Process::new(process, &mut warnings))
                 .transpose()?,
@@ -103,6 +105,15 @@ impl Config {
             linux,
             warnings,
         })
+    }
+
+    /// The same container with other mounts, those that come to it later.
+    ///
+    /// # Errors
+    /// A mount needs a namespace that the container does not have.
+    pub fn with_mounts(self, mounts: Vec<Mount>) -> Result<Self> {
+        mounts::check_namespaces(&mounts, &self.linux.namespaces)?;
+        Ok(Self { mounts, ..self })
     }
 
     /// The modules that read labels of the config.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime as oci;
 
 use super::check;
-use super::linux::IdMapping;
-use super::namespaces::one_map;
+use super::namespaces::{IdMapping, NamespaceKind, Namespaces, one_map};
 use crate::error::{Error, Result};
+use crate::lexical;
 
 /// Mount attributes as mount_setattr(2) takes them: `MOUNT_ATTR_*` bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,6 +198,16 @@ pub fn list(
         .collect()
 }
 
+/// Checks what `mounts` need of the container's namespaces.
+///
+/// # Errors
+/// Mapped ids without mappings, and no user namespace.
+pub(super) fn check_namespaces(mounts: &[Mount], namespaces: &Namespaces) -> Result<()> {
+    mounts
+        .iter()
+        .try_for_each(|mount| mount.check_id_map(namespaces))
+}
+
 /// A path of the container on which something is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountPoint {
@@ -223,6 +233,20 @@ pub fn points(mounts: &[oci::Mount], warnings: &mut Vec<String>) -> Result<Vec<M
         })
         .collect()
 }
+
+/// Files of /proc that tell about the machine and that container engines replace.
+const PROC_FILES: [&str; 10] = [
+    "cpuinfo",
+    "diskstats",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "loadavg",
+    "slabinfo",
+    "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled",
+];
 
 impl Mount {
     /// Checks one element of `mounts`.
@@ -259,7 +283,50 @@ impl Mount {
         this.read_options()?;
         this.check_source(bundle)?;
         this.check_kind(warnings)?;
+        this.check_place()?;
         Ok(this)
+    }
+
+    /// A mount on / would leave the process below it, and `/..` would lead to it, where no mask is.
+    /// A mount in /proc could feign the files through which a process is confined (CVE-2019-16884).
+    fn check_place(&self) -> Result<()> {
+        let field = format_args!("{}.destination", self.field);
+        if self.remount {
+            return Ok(());
+        }
+        if self.destination == Path::new("/") {
+            let message = "a mount on / would cover the root filesystem and not replace it";
+            return Err(Error::config(field, message).hint("root.path is what becomes /"));
+        }
+        let Ok(below) = self.destination.strip_prefix("/proc") else {
+            return Ok(());
+        };
+        let place = self.destination.display();
+        let is_proc = below.as_os_str().is_empty();
+        if self.bind.is_none() {
+            if is_proc && self.fstype == "proc" {
+                return Ok(());
+            }
+            let message = format!("{place}: a {} cannot be mounted in /proc", self.fstype);
+            return Err(Error::config(field, message));
+        }
+        if is_proc || PROC_FILES.iter().any(|file| below == Path::new(file)) {
+            return Ok(());
+        }
+        let message = format!("{place} lies inside /proc and cannot be mounted over");
+        let hint = format!("only these may: {}", PROC_FILES.join(", "));
+        Err(Error::config(field, message).hint(hint))
+    }
+
+    /// Without mappings of its own a mount has those of the container's user namespace.
+    fn check_id_map(&self, namespaces: &Namespaces) -> Result<()> {
+        let unnamed = |map: &MountIdMap| map.uid_mappings.is_empty();
+        if !self.id_map.as_ref().is_some_and(unnamed) || namespaces.has(NamespaceKind::User) {
+            return Ok(());
+        }
+        let message = "mapped ids without mappings are those of the container's user namespace, and it has none";
+        let hint = "add uidMappings and gidMappings to the mount";
+        Err(Error::config(&self.field, message).hint(hint))
     }
 
     fn read_options(&mut self) -> Result<()> {
@@ -418,5 +485,5 @@ fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<P
         let text = path.to_string_lossy();
         warnings.push(format!("{field}: {text:?} is not absolute, taken below /"));
     }
-    Ok(check::clean(path))
+    Ok(lexical::clean(path))
 }

@@ -1,17 +1,105 @@
 //! `linux.namespaces`, the id mappings and the time offsets.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use oci_spec::runtime as oci;
 
 use super::check;
-use super::linux::{IdMapping, Namespace, NamespaceKind, Namespaces, TimeOffset};
 use crate::error::{Error, Result};
+
+/// The eight namespace types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NamespaceKind {
+    User,
+    Pid,
+    Network,
+    Ipc,
+    Uts,
+    Cgroup,
+    Time,
+    Mount,
+}
+
+/// What `linux.namespaces` says of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// Not listed: the runtime's own.
+    #[default]
+    Inherit,
+    /// Listed without a path.
+    New,
+    /// Listed with a path.
+    Join {
+        /// As in `linux.namespaces[2].path`.
+        field: String,
+        path: PathBuf,
+    },
+}
+
+/// One entry per namespace type.
+#[derive(Clone, Debug, Default)]
+pub struct Namespaces {
+    pub user: Namespace,
+    pub pid: Namespace,
+    pub network: Namespace,
+    pub ipc: Namespace,
+    pub uts: Namespace,
+    pub cgroup: Namespace,
+    pub time: Namespace,
+    pub mount: Namespace,
+}
+
+/// One line of a uid_map or gid_map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdMapping {
+    pub container_id: u32,
+    pub host_id: u32,
+    pub size: u32,
+}
+
+/// One entry of `linux.timeOffsets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: String,
+    pub secs: i64,
+    pub nanosecs: u32,
+}
 
 /// The most lines that the kernel takes in a uid_map. Source: user_namespaces(7).
 const MAX_MAPPINGS: usize = 340;
 
 impl NamespaceKind {
+    /// Every kind, in the order in which they are joined: the user namespace first, because it
+    /// gives the rights for the others, the mount namespace last, because it changes what paths
+    /// mean.
+    pub const ALL: [Self; 8] = [
+        Self::User,
+        Self::Pid,
+        Self::Network,
+        Self::Ipc,
+        Self::Uts,
+        Self::Cgroup,
+        Self::Time,
+        Self::Mount,
+    ];
+
+    /// The `CLONE_NEW*` flag. clone(2), namespaces(7).
+    #[must_use]
+    pub const fn flag(self) -> i32 {
+        match self {
+            Self::User => libc::CLONE_NEWUSER,
+            Self::Pid => libc::CLONE_NEWPID,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Uts => libc::CLONE_NEWUTS,
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Time => 0x80,
+            Self::Mount => libc::CLONE_NEWNS,
+        }
+    }
+
     /// The word of `linux.namespaces[].type`.
     pub fn name(self) -> &'static str {
         match self {

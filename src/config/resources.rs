@@ -1,26 +1,63 @@
 //! `linux.resources`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use oci_spec::runtime as oci;
 
 pub use super::block_io::{BlockIo, Throttle, ThrottleKind, WeightDevice};
-use super::{check, linux};
+use super::{check, devices};
 use crate::error::{Error, Result};
 
-/// `linux.resources`, checked; absent values are `None`, and `-1` means unlimited.
+/// `linux.resources`, checked; absent values are `None`.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
     pub devices: Vec<DeviceRule>,
     pub memory: Memory,
     pub cpu: Cpu,
     /// `pids.limit`; 0 is a real limit.
-    pub pids: Option<i64>,
+    pub pids: Option<Limit>,
     pub block_io: BlockIo,
     pub hugepages: Vec<Hugepage>,
     pub rdma: BTreeMap<String, Rdma>,
     pub unified: BTreeMap<String, String>,
+}
+
+/// A limit of a number; displayed as cgroup v2 reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// -1.
+    Max,
+    At(u64),
+}
+
+impl Limit {
+    /// A limit of the config: -1 means unlimited, and nothing lies below.
+    fn new(field: impl Display, value: i64) -> Result<Self> {
+        match u64::try_from(value) {
+            Ok(value) => Ok(Self::At(value)),
+            Err(_) if value == -1 => Ok(Self::Max),
+            Err(_) => {
+                let message = format!("{value} is below -1, which means unlimited");
+                Err(Error::config(field, message))
+            }
+        }
+    }
+
+    /// The same for a property whose 0 counts as absent.
+    fn unless_zero(field: impl Display, value: Option<i64>) -> Result<Option<Self>> {
+        let value = value.filter(|value| *value != 0);
+        value.map(|value| Self::new(field, value)).transpose()
+    }
+}
+
+impl Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::At(value) => write!(f, "{value}"),
+        }
+    }
 }
 
 /// One element of `resources.devices`; `None` is the wildcard.
@@ -46,27 +83,35 @@ pub enum DeviceRuleKind {
 /// `resources.memory`, bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    pub limit: Option<i64>,
-    pub reservation: Option<i64>,
-    /// Memory and swap together, as cgroup v1 counted it.
-    pub swap: Option<i64>,
+    pub limit: Option<Limit>,
+    pub reservation: Option<Limit>,
+    /// Swap alone, as cgroup v2 counts it; the property counts memory and swap together.
+    pub swap: Option<Swap>,
     pub swappiness: Option<u64>,
     pub disable_oom_killer: bool,
     pub check_before_update: bool,
+}
+
+/// The limit of swap, and the property that it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// `memory.limit` is unlimited, which in cgroup v1 was unlimited swap as well.
+    FromLimit,
+    /// From `memory.swap`.
+    Asked(Limit),
 }
 
 /// `resources.cpu`.
 #[derive(Clone, Debug, Default)]
 pub struct Cpu {
     pub shares: Option<u64>,
-    pub quota: Option<i64>,
+    pub quota: Option<Limit>,
     pub period: Option<u64>,
+    /// At most the quota.
     pub burst: Option<u64>,
-    pub idle: Option<i64>,
+    pub idle: Option<bool>,
     pub cpus: Option<String>,
     pub mems: Option<String>,
-    pub realtime_runtime: Option<i64>,
-    pub realtime_period: Option<u64>,
 }
 
 /// One element of `resources.hugepageLimits`.
@@ -84,6 +129,13 @@ pub struct Rdma {
     pub hca_objects: Option<u32>,
 }
 
+/// Whether absent properties are unset, or keep the values that the container has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Request,
+}
+
 impl Resources {
     /// Checks `linux.resources`, of `config.json` or of a file for `update`.
     ///
@@ -93,26 +145,43 @@ impl Resources {
     /// # Errors
     /// A value out of range, or a property that only cgroup v1 has.
     pub fn new(resources: &oci::LinuxResources, warnings: &mut Vec<String>) -> Result<Self> {
+        Self::read(resources, Part::Whole, warnings)
+    }
+
+    /// Checks what an update asks for, before it is put over what the container has.
+    ///
+    /// # Errors
+    /// As [`Resources::new`], but a value may need another that the container has.
+    pub fn check_request(
+        resources: &oci::LinuxResources,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        Self::read(resources, Part::Request, warnings).map(|_| ())
+    }
+
+    fn read(
+        resources: &oci::LinuxResources,
+        part: Part,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
         let at = |name: &str| format!("linux.resources.{name}");
         refuse_network(resources.network().as_ref(), &at("network"))?;
         let (memory, cpu) = (resources.memory().as_ref(), resources.cpu().as_ref());
         let memory = memory
-            .map(|it| Memory::new(it, &at("memory"), warnings))
+            .map(|it| Memory::new(it, &at("memory"), part, warnings))
             .transpose()?;
         let cpu = cpu.map(|it| Cpu::new(it, &at("cpu"))).transpose()?;
         let block_io = resources.block_io().as_ref();
         let block_io = block_io
             .map(|it| BlockIo::new(it, &at("blockIO"), warnings))
             .transpose()?;
-        let pids = resources.pids().map(|pids| pids.limit());
-        if let Some(limit) = pids {
-            check::limit(at("pids.limit"), limit)?;
-        }
+        let pids = resources.pids();
+        let pids = pids.map(|pids| Limit::new(at("pids.limit"), pids.limit()));
         Ok(Self {
             devices: device_rules(check::list(resources.devices()), &at("devices"))?,
             memory: memory.unwrap_or_default(),
             cpu: cpu.unwrap_or_default(),
-            pids,
+            pids: pids.transpose()?,
             block_io: block_io.unwrap_or_default(),
             hugepages: hugepages(
                 check::list(resources.hugepage_limits()),
@@ -144,7 +213,18 @@ fn refuse_network(network: Option<&oci::LinuxNetwork>, field: &str) -> Result<()
     )
 }
 
+/// A rule has up to three instructions in a device program for each of the two kinds of device, and
+/// no jump of a program goes further than 32767 instructions.
+const MAX_DEVICE_RULES: usize = 4096;
+
 fn device_rules(rules: &[oci::LinuxDeviceCgroup], field: &str) -> Result<Vec<DeviceRule>> {
+    if rules.len() > MAX_DEVICE_RULES {
+        let message = format!(
+            "{} rules are more than the {MAX_DEVICE_RULES} supported",
+            rules.len()
+        );
+        return Err(Error::config(field, message));
+    }
     let rules = rules.iter().enumerate();
     rules
         .map(|(index, rule)| DeviceRule::new(rule, &format!("{field}[{index}]")))
@@ -183,10 +263,10 @@ impl DeviceRule {
             allow: rule.allow(),
             kind,
             major: major
-                .map(|n| linux::major(format_args!("{field}.major"), n))
+                .map(|n| devices::major(format_args!("{field}.major"), n))
                 .transpose()?,
             minor: minor
-                .map(|n| linux::minor(format_args!("{field}.minor"), n))
+                .map(|n| devices::minor(format_args!("{field}.minor"), n))
                 .transpose()?,
             read: access.contains('r'),
             write: access.contains('w'),
@@ -196,35 +276,66 @@ impl DeviceRule {
 }
 
 impl Memory {
-    fn new(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) -> Result<Self> {
-        let bytes = |name: &str, value: Option<i64>| -> Result<Option<i64>> {
-            let value = value.filter(|value| *value != 0);
-            if let Some(value) = value {
-                check::limit(format_args!("{field}.{name}"), value)?;
-            }
-            Ok(value)
+    fn new(
+        memory: &oci::LinuxMemory,
+        field: &str,
+        part: Part,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        let bytes = |name: &str, value: Option<i64>| {
+            Limit::unless_zero(format_args!("{field}.{name}"), value)
         };
-        let this = Self {
-            limit: bytes("limit", memory.limit())?,
-            reservation: bytes("reservation", memory.reservation())?,
-            swap: bytes("swap", memory.swap())?,
+        if let Some(swappiness) = memory.swappiness() {
+            check::within(format_args!("{field}.swappiness"), swappiness, 0..=100)?;
+        }
+        let limit = bytes("limit", memory.limit())?;
+        let reservation = bytes("reservation", memory.reservation())?;
+        let both = bytes("swap", memory.swap())?;
+        let swap = Swap::new(limit, both, part)
+            .map_err(|message| Error::config(format_args!("{field}.swap"), message))?;
+        warn_of_deprecated(memory, field, warnings);
+        Ok(Self {
+            limit,
+            reservation,
+            swap,
             swappiness: memory.swappiness(),
             disable_oom_killer: memory.disable_oom_killer().unwrap_or(false),
             check_before_update: memory.check_before_update().unwrap_or(false),
+        })
+    }
+}
+
+impl Swap {
+    /// The limit of swap alone, where `both` limits memory and swap together.
+    fn new(
+        limit: Option<Limit>,
+        both: Option<Limit>,
+        part: Part,
+    ) -> std::result::Result<Option<Self>, String> {
+        const LIMIT: &str = "linux.resources.memory.limit";
+        let alone = match (limit, both) {
+            (Some(Limit::Max), None) => return Ok(Some(Self::FromLimit)),
+            (_, None) => return Ok(None),
+            (_, Some(Limit::Max)) => Limit::Max,
+            (None, Some(Limit::At(_))) if part == Part::Request => return Ok(None),
+            (None, Some(Limit::At(both))) => {
+                return Err(format!(
+                    "{both} counts memory and swap together and needs {LIMIT}"
+                ));
+            }
+            (Some(Limit::Max), Some(Limit::At(both))) => {
+                return Err(format!(
+                    "{both} limits memory and swap together while {LIMIT} is -1"
+                ));
+            }
+            (Some(Limit::At(limit)), Some(Limit::At(both))) => {
+                let alone = both.checked_sub(limit).ok_or_else(|| {
+                    format!("{both} is below limit, {limit}: it counts memory and swap together")
+                })?;
+                Limit::At(alone)
+            }
         };
-        if let Some(swappiness) = this.swappiness {
-            check::within(format_args!("{field}.swappiness"), swappiness, 0..=100)?;
-        }
-        if let (Some(limit), Some(swap)) = (this.limit, this.swap)
-            && swap > 0
-            && swap < limit
-        {
-            let message =
-                format!("{swap} is below limit, {limit}: it counts memory and swap together");
-            return Err(Error::config(format_args!("{field}.swap"), message));
-        }
-        warn_of_deprecated(memory, field, warnings);
-        Ok(this)
+        Ok(Some(Self::Asked(alone)))
     }
 }
 
@@ -248,23 +359,23 @@ fn warn_of_deprecated(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec
 
 impl Cpu {
     fn new(cpu: &oci::LinuxCpu, field: &str) -> Result<Self> {
-        let realtime = (cpu.realtime_runtime(), cpu.realtime_period());
-        let runtime = realtime.0.unwrap_or(0) != 0;
+        let runtime = cpu.realtime_runtime().unwrap_or(0) != 0;
         v1_only(format_args!("{field}.realtimeRuntime"), runtime)?;
-        v1_only(
-            format_args!("{field}.realtimePeriod"),
-            realtime.1.unwrap_or(0) != 0,
-        )?;
+        let period = cpu.realtime_period().unwrap_or(0) != 0;
+        v1_only(format_args!("{field}.realtimePeriod"), period)?;
+        let idle = cpu.idle();
+        if let Some(idle) = idle {
+            check::within(format_args!("{field}.idle"), idle, 0..=1)?;
+        }
+        let quota = cpu.quota();
         let this = Self {
             shares: cpu.shares().filter(|shares| *shares != 0),
-            quota: cpu.quota().filter(|quota| *quota != 0),
+            quota: Limit::unless_zero(format_args!("{field}.quota"), quota)?,
             period: cpu.period().filter(|period| *period != 0),
             burst: cpu.burst(),
-            idle: cpu.idle(),
+            idle: idle.map(|idle| idle == 1),
             cpus: list_of_numbers(&format!("{field}.cpus"), cpu.cpus().as_ref())?,
             mems: list_of_numbers(&format!("{field}.mems"), cpu.mems().as_ref())?,
-            realtime_runtime: realtime.0,
-            realtime_period: realtime.1,
         };
         this.check_bandwidth(field)?;
         Ok(this)
@@ -275,17 +386,13 @@ impl Cpu {
         if let Some(period) = self.period {
             check::within(format_args!("{field}.period"), period, 1_000..=1_000_000)?;
         }
-        if let Some(quota) = self.quota
-            && quota != -1
-        {
-            check::within(format_args!("{field}.quota"), quota, 1_000..=i64::MAX)?;
-        }
-        if let Some(idle) = self.idle {
-            check::within(format_args!("{field}.idle"), idle, 0..=1)?;
-        }
-        let quota = self.quota.and_then(|quota| u64::try_from(quota).ok());
-        match (self.burst, quota) {
-            (Some(burst), Some(quota)) if burst > quota => {
+        let Some(Limit::At(quota)) = self.quota else {
+            return Ok(());
+        };
+        let most = i64::MAX.unsigned_abs();
+        check::within(format_args!("{field}.quota"), quota, 1_000..=most)?;
+        match self.burst {
+            Some(burst) if burst > quota => {
                 let message = format!("{burst} is above quota, {quota}");
                 Err(Error::config(format_args!("{field}.burst"), message))
             }

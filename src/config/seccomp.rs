@@ -130,15 +130,47 @@ impl Seccomp {
             .map(|(index, rule)| Rule::new(index, rule))
             .collect::<Result<Vec<_>>>()?;
         let listener = Listener::new(seccomp)?;
-        check_notify(default_action, &rules, listener.as_ref())?;
-        let notifies = uses_notify(default_action, &rules);
-        Ok(Self {
+        let mut this = Self {
             default_action,
             architectures: architectures(check::list(seccomp.architectures()), warnings),
-            flags: flags(seccomp.flags().as_deref(), notifies, warnings),
+            flags: 0,
             rules,
             listener,
-        })
+        };
+        this.check_notify()?;
+        this.flags = flags(seccomp.flags().as_deref(), this.notifies(), warnings);
+        Ok(this)
+    }
+
+    /// Whether it asks a listener: an action is `SCMP_ACT_NOTIFY`.
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        let notify = Action::Notify;
+        self.default_action == notify || self.rules.iter().any(|rule| rule.action == notify)
+    }
+
+    /// The process says by write(2) that there is a listener, and waits by read(2) until it is
+    /// heard: a filter that asked about them would wait for ever.
+    fn check_notify(&self) -> Result<()> {
+        if self.notifies() && self.listener.is_none() {
+            let field = "linux.seccomp.listenerPath";
+            return Err(Error::config(field, "SCMP_ACT_NOTIFY needs a listener"));
+        }
+        if self.default_action == Action::Notify {
+            let message = "SCMP_ACT_NOTIFY cannot be the answer to every system call";
+            return Err(Error::config("linux.seccomp.defaultAction", message));
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            let mut names = rule.names.iter();
+            let needed = names.find(|name| ["read", "write"].contains(&name.as_str()));
+            if let (Action::Notify, Some(name)) = (rule.action, needed) {
+                let field = format!("linux.seccomp.syscalls[{index}].action");
+                let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall");
+                return Err(Error::config(field, message)
+                    .hint("the runtime needs it to hand the listener over"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -158,36 +190,6 @@ impl Listener {
         check::absolute("linux.seccomp.listenerPath", &path)?;
         Ok(Some(Self { path, metadata }))
     }
-}
-
-fn uses_notify(default_action: Action, rules: &[Rule]) -> bool {
-    default_action == Action::Notify || rules.iter().any(|rule| rule.action == Action::Notify)
-}
-
-/// The process says by write(2) that there is a listener, and waits by read(2) until it is heard:
-/// a filter that asked about them would wait for ever.
-fn check_notify(default: Action, rules: &[Rule], listener: Option<&Listener>) -> Result<()> {
-    let field = "linux.seccomp.listenerPath";
-    if uses_notify(default, rules) && listener.is_none() {
-        return Err(Error::config(field, "SCMP_ACT_NOTIFY needs a listener"));
-    }
-    if default == Action::Notify {
-        let message = "SCMP_ACT_NOTIFY cannot be the answer to every system call";
-        return Err(Error::config("linux.seccomp.defaultAction", message));
-    }
-    for (index, rule) in rules.iter().enumerate() {
-        let needed = rule
-            .names
-            .iter()
-            .find(|name| ["read", "write"].contains(&name.as_str()));
-        if let (Action::Notify, Some(name)) = (rule.action, needed) {
-            let field = format!("linux.seccomp.syscalls[{index}].action");
-            let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall");
-            return Err(Error::config(field, message)
-                .hint("the runtime needs it to hand the listener over"));
-        }
-    }
-    Ok(())
 }
 
 impl Action {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::check;
-use super::linux::{NamespaceKind, Namespaces};
+use super::namespaces::{NamespaceKind, Namespaces};
 use crate::error::{Error, Result};
 
 /// The parameters of an IPC namespace. Source: namespaces(7), sysctl documentation.

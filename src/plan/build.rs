@@ -34,8 +34,9 @@ pub struct Options {
 /// Turns a config into the ordered list of what will be done.
 ///
 /// # Errors
-/// A property asks for something that this host cannot give, or contradicts another.
+/// A property asks for something that this host cannot give.
 pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
+    namespaces::refuse_powerless(&config.linux.namespaces, host)?;
     let mut plan = Plan {
         warnings: config.warnings.clone(),
         ..Plan::default()
@@ -46,27 +47,27 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
             .extend(cgroup::warnings(&config.linux.resources));
         plan.steps.extend(cgroup::steps(config, options, host)?);
     }
-    plan.mount_label = labels::mount(&mut plan, config, host)?;
-    namespaces::steps(&mut plan, config, host, options)?;
+    plan.mount_label = labels::mount(&mut plan, config, host);
+    namespaces::steps(&mut plan, config, host, options);
     plan.reach_for_init = reach_for_init(config, host);
-    rootfs::before_mounts(&mut plan, config)?;
-    mounts::steps(&mut plan, config, host)?;
-    mounts::notify(&mut plan, config, options)?;
-    rootfs::devices(&mut plan, config, host)?;
-    process::make_cwd(&mut plan, config)?;
-    hooks::create(&mut plan, config)?;
+    rootfs::before_mounts(&mut plan, config);
+    mounts::steps(&mut plan, config, host);
+    mounts::notify(&mut plan, config, options);
+    rootfs::devices(&mut plan, config, host);
+    process::make_cwd(&mut plan, config);
+    hooks::create(&mut plan, config);
     if let Some(process) = &config.process {
         process::streams(&mut plan, process, true);
     }
-    rootfs::protect(&mut plan, config)?;
+    rootfs::protect(&mut plan, config);
     mounts::mark_changed(&mut plan);
     let shared = rootfs::root_is_shared(config);
     let kind = root_switch(config, options);
     plan.push(Phase::Init, "root.path", Step::SwitchRoot { kind, shared });
-    rootfs::after_switch(&mut plan, config)?;
-    process::settings(&mut plan, config)?;
+    rootfs::after_switch(&mut plan, config);
+    process::settings(&mut plan, config);
     process::create(&mut plan, config, host, options)?;
-    hooks::later(&mut plan, config)?;
+    hooks::later(&mut plan, config);
     network::enter(&mut plan);
     Ok(plan)
 }

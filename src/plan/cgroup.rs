@@ -7,12 +7,13 @@ mod resources;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::{Options, Phase, Planned, Step, devices, mounts, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupHost, Host};
+use crate::lexical;
 
 pub use resources::warnings;
 
@@ -76,18 +77,12 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
         None | Some("") => id,
         Some(path) => path,
     };
-    if given.contains(['\0', '\n']) {
-        return Err(Error::config(
-            FIELD,
-            format!("{given:?} is not a path: control character"),
-        ));
-    }
     let mut parent = PathBuf::new();
     if !given.starts_with('/') {
-        parent = clean(&host.own);
+        parent = lexical::below_root(Path::new(&host.own));
         parent.pop();
     }
-    let below = clean(given);
+    let below = lexical::below_root(Path::new(given));
     if below.as_os_str().is_empty() {
         return Err(Error::config(
             FIELD,
@@ -107,25 +102,12 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
     Ok(path)
 }
 
-/// The components of `text`, relative; `..` never leaves where they start.
-fn clean(text: &str) -> PathBuf {
-    let mut path = PathBuf::new();
-    for component in Path::new(text).components() {
-        match component {
-            Component::Normal(name) => path.push(name),
-            Component::ParentDir => _ = path.pop(),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    path
-}
-
 /// `linux.resources` without the devices as control files, in the order in which they are written.
 ///
-/// Fails on values that no kernel takes and on a limit whose controller the hierarchy lacks. A
+/// Fails on a limit whose controller the hierarchy lacks. A
 /// request for no limit needs no controller and is left out where there is none.
 pub fn writes(resources: &Resources, host: &CgroupHost) -> Result<Vec<Write>> {
-    let mut writes = resources::translate(resources)?;
+    let mut writes = resources::translate(resources);
     let available = |write: &Write| {
         write
             .controller()
@@ -199,7 +181,7 @@ pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Plan
         )
     }));
     if is_privileged(host)
-        && let Some(program) = devices::compile(&linux.resources.devices)?
+        && let Some(program) = devices::compile(&linux.resources.devices)
     {
         // The kernel takes long to check it, and init has much to do until a device is used.
         let step = Step::DeviceProgram(program);

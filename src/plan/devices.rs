@@ -22,7 +22,6 @@ pub(crate) mod tests;
 use std::fmt;
 
 use crate::config::resources::{DeviceRule, DeviceRuleKind};
-use crate::error::{Error, Result};
 
 /// One eBPF instruction. Source: Documentation/bpf/standardization/instruction-set.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,10 +100,6 @@ pub const DEFAULTS: [DeviceRule; 11] = {
         default(Char, Some(10), Some(200)), // net/tun
     ]
 };
-
-/// A rule takes up to three instructions for each of the two kinds, and no jump of a program goes
-/// further than 32767 instructions.
-pub const MAX_RULES: usize = 4096;
 
 /// BPF_DEVCG_ACC_*.
 const MKNOD: u8 = 1;
@@ -204,27 +199,18 @@ impl fmt::Display for Rule {
 
 /// The program for the rules of the config and [`DEFAULTS`]; `None` if they allow everything, for
 /// which no program is needed.
-///
-/// # Errors
-/// There are more than [`MAX_RULES`].
-pub fn compile(rules: &[DeviceRule]) -> Result<Option<Program>> {
-    if rules.len() > MAX_RULES {
-        let message = format!(
-            "{} rules are more than the {MAX_RULES} supported",
-            rules.len()
-        );
-        return Err(Error::config("linux.resources.devices", message));
-    }
+#[must_use]
+pub fn compile(rules: &[DeviceRule]) -> Option<Program> {
     let (tried, otherwise) = order(rules);
     let otherwise = Verdict::of(otherwise);
     if otherwise == Verdict::Allow && tried.iter().all(|rule| rule.allow) {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(Program {
+    Some(Program {
         insns: assemble(&tried, otherwise),
         tried,
         otherwise,
-    }))
+    })
 }
 
 /// The rules from the last to the first, without those that can decide nothing any more, and the
@@ -313,7 +299,8 @@ impl Assembler {
 
     /// Points the jump at `at` behind the last instruction.
     fn land(&mut self, at: usize) {
-        self.insns[at].offset = i16::try_from(self.insns.len() - at - 1).expect("MAX_RULES");
+        self.insns[at].offset =
+            i16::try_from(self.insns.len() - at - 1).expect("Config limits the number of rules");
     }
 
     /// Returns with the verdict; all jumps to it land here.

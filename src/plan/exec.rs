@@ -15,10 +15,10 @@ const FIELD: &str = "linux.namespaces";
 pub fn exec(config: &Config, process: &Process, host: &Host, options: &Options) -> Result<Plan> {
     let mut plan = Plan::default();
     enter(&mut plan, config, host);
-    namespaces::session_keyring(&mut plan, Some(process), host, options)?;
+    namespaces::session_keyring(&mut plan, Some(process), host, options);
     process::personality(&mut plan, config);
     process::streams(&mut plan, process, false);
-    let exec = process::become_user(&mut plan, config, process, host, options)?;
+    let exec = process::become_user(&mut plan, config, process, host, options);
     inherit_oom_score(&mut plan, host);
     process::confine(&mut plan, config, process, host, options)?;
     process::execute(&mut plan, exec);

@@ -4,7 +4,6 @@ use std::ffi::CString;
 
 use super::{Phase, Plan, Step, c_string};
 use crate::config::{Config, Process};
-use crate::error::Result;
 use crate::host::Host;
 
 /// Which module reads a label. Each has its file in /proc/PID/attr.
@@ -29,22 +28,19 @@ fn read_by(
     field: &str,
     (module, enabled): (&str, bool),
     label: Option<&String>,
-) -> Result<Option<CString>> {
-    match label {
-        None => Ok(None),
-        Some(label) if label.is_empty() => Ok(None),
-        Some(label) if enabled => c_string(field, label.as_str()).map(Some),
-        Some(_) => {
-            plan.warnings.push(format!(
-                "{field}: {module} is not enabled on this host: label ignored"
-            ));
-            Ok(None)
-        }
+) -> Option<CString> {
+    let label = label?;
+    if enabled {
+        return Some(c_string(label));
     }
+    plan.warnings.push(format!(
+        "{field}: {module} is not enabled on this host: label ignored"
+    ));
+    None
 }
 
 /// The labels that the process gets when it executes.
-pub(super) fn exec(plan: &mut Plan, process: &Process, host: &Host) -> Result<()> {
+pub(super) fn exec(plan: &mut Plan, process: &Process, host: &Host) {
     let labels = [
         (
             "process.apparmorProfile",
@@ -60,25 +56,21 @@ pub(super) fn exec(plan: &mut Plan, process: &Process, host: &Host) -> Result<()
         ),
     ];
     for (field, module, reader, label) in labels {
-        if let Some(label) = read_by(plan, field, reader, label.as_ref())? {
+        if let Some(label) = read_by(plan, field, reader, label.as_ref()) {
             let step = Step::ExecLabel(ExecLabel { module, label });
             plan.push(Phase::Init, field, step);
         }
     }
-    Ok(())
 }
 
 /// The SELinux context of the container's keys: that of its process.
-pub(super) fn keyring(process: Option<&Process>, host: &Host) -> Result<Option<CString>> {
-    let label = process.and_then(|process| process.selinux_label.as_ref());
-    label
-        .filter(|label| host.selinux && !label.is_empty())
-        .map(|label| c_string("process.selinuxLabel", label.as_str()))
-        .transpose()
+pub(super) fn keyring(process: Option<&Process>, host: &Host) -> Option<CString> {
+    let label = process?.selinux_label.as_ref()?;
+    host.selinux.then(|| c_string(label))
 }
 
 /// `linux.mountLabel`, where SELinux reads it.
-pub(super) fn mount(plan: &mut Plan, config: &Config, host: &Host) -> Result<Option<CString>> {
+pub(super) fn mount(plan: &mut Plan, config: &Config, host: &Host) -> Option<CString> {
     let reader = ("SELinux", host.selinux);
     let label = config.linux.mount_label.as_ref();
     read_by(plan, "linux.mountLabel", reader, label)

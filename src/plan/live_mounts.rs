@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{IfDenied, Phase, Plan, Step, c_path, exec, labels, mounts};
+use super::{IfDenied, Phase, Plan, Step, c_string, exec, labels, mounts};
 use crate::config::{Config, Mount, MountPoint, Namespace};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -13,7 +13,7 @@ use crate::host::Host;
 /// A mount that this host cannot make, or that would cover what confines the container.
 pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Plan> {
     let mut plan = enter(&config, host)?;
-    plan.mount_label = labels::mount(&mut plan, &config, host)?;
+    plan.mount_label = labels::mount(&mut plan, &config, host);
     plan.all_mounts_or_none = true;
     plan.reach_for_init = host.euid == 0 && config.linux.namespaces.user != Namespace::Inherit;
     for mount in &mounts {
@@ -24,8 +24,8 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
             return Err(Error::config(field, message).hint("remove the mount and add it again"));
         }
     }
-    let config = Config { mounts, ..config };
-    mounts::steps(&mut plan, &config, host)?;
+    let config = config.with_mounts(mounts)?;
+    mounts::steps(&mut plan, &config, host);
     let pid_entered_early = !plan.intermediate;
     for planned in &mut plan.steps {
         if let Step::Filesystem(fs) = &mut planned.step {
@@ -38,7 +38,7 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
         }
     }
     for mount in config.mounts.iter().filter(|m| mounts::readonly_later(m)) {
-        let path = c_path(&mount.field, &mount.destination)?;
+        let path = c_string(&mount.destination);
         plan.push(Phase::Init, &mount.field, Step::MountReadonly { path });
     }
     plan.push(Phase::Init, "mounts", Step::WaitForStart);
@@ -53,7 +53,7 @@ pub fn remove_mounts(config: &Config, points: &[MountPoint], host: &Host) -> Res
     let mut plan = enter(config, host)?;
     for point in points {
         refuse_own(config, &point.field, &point.destination)?;
-        let target = c_path(&point.field, &point.destination)?;
+        let target = c_string(&point.destination);
         plan.push(Phase::Init, &point.field, Step::Unmount { target });
     }
     plan.push(Phase::Init, "mounts", Step::WaitForStart);

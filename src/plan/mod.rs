@@ -36,11 +36,9 @@ pub use step::{
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 pub use crate::config::seccomp::Listener;
 pub use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
-use crate::error::{Error, Result};
 
 /// When and where a step runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,19 +178,9 @@ impl Plan {
     }
 }
 
-/// A C string of a property's value.
-///
-/// # Errors
-/// The value has a NUL byte.
-pub fn c_string(field: &str, value: impl AsRef<OsStr>) -> Result<CString> {
-    CString::new(value.as_ref().as_bytes())
-        .map_err(|_| Error::config(field, "a NUL byte in the value"))
-}
-
-/// A C string of a path.
-///
-/// # Errors
-/// The path has a NUL byte.
-pub fn c_path(field: &str, path: &Path) -> Result<CString> {
-    c_string(field, path)
+/// A C string of a value of the config, in which [`crate::config`] has refused NUL bytes; or of the
+/// command line or the environment, which cannot have one.
+#[must_use]
+pub fn c_string(value: impl AsRef<OsStr>) -> CString {
+    CString::new(value.as_ref().as_bytes()).expect("Config has no NUL byte")
 }

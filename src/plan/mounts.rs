@@ -7,41 +7,31 @@ use std::path::Path;
 
 use super::{
     Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, Options, Phase, Plan,
-    Remount, Step, c_path, c_string, labels, namespaces, rootfs,
+    Remount, Step, c_string, labels, namespaces, rootfs,
 };
 use crate::config::{Config, Mount, Namespace, Propagation};
-use crate::error::{Error, Result};
 use crate::host::Host;
 
 /// What a list of plain words decides as a whole: words that are absent are cleared.
 const PLAIN: u64 = INERT | libc::MOUNT_ATTR_NOSYMFOLLOW;
 
-pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
+pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) {
     for mount in &config.mounts {
-        if mount.destination == Path::new("/") && !mount.remount {
-            // The process stays below such a mount, and `/..` leads to it, where no mask is.
-            let message = "a mount on / would cover the root filesystem and not replace it";
-            return Err(
-                Error::config(format!("{}.destination", mount.field), message)
-                    .hint("root.path is what becomes /"),
-            );
-        }
         let step = match mount.bind {
-            _ if mount.remount => remount(mount)?,
-            Some(recursive) => Step::Bind(Box::new(bind(mount, recursive, config, host)?)),
-            None => match host_cgroups(mount, config, host)? {
+            _ if mount.remount => remount(mount),
+            Some(recursive) => Step::Bind(Box::new(bind(mount, recursive, config, host))),
+            None => match host_cgroups(mount, config, host) {
                 Some(bind) => Step::Bind(Box::new(bind)),
                 None => {
-                    let mut filesystem = filesystem(mount, plan, host)?;
+                    let mut filesystem = filesystem(mount, plan, host);
                     filesystem.made_early = made_early(mount, config);
                     let label = plan.mount_label.as_ref();
-                    Step::Filesystem(Box::new(labelled(filesystem, mount, label)?))
+                    Step::Filesystem(Box::new(labelled(filesystem, mount, label)))
                 }
             },
         };
         plan.push(Phase::Init, &mount.field, step);
     }
-    Ok(())
 }
 
 /// Marks the mounts that later steps change, so that their path is not asked again: by then it may
@@ -63,19 +53,18 @@ pub(super) fn mark_changed(plan: &mut Plan) {
 }
 
 /// The directory with the socket on which the container says that it is ready.
-pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) -> Result<()> {
+pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) {
     let Some(directory) = &options.notify else {
-        return Ok(());
+        return;
     };
     let attrs = BindAttrs {
         set: INERT,
         ..BindAttrs::default()
     };
     let propagation = severing(config).into_iter().collect();
-    let source = c_path("NOTIFY_SOCKET", directory)?;
+    let source = c_string(directory);
     let bind = host_bind(source, c"/run/notify".into(), attrs, propagation);
     plan.push(Phase::Init, "NOTIFY_SOCKET", Step::Bind(Box::new(bind)));
-    Ok(())
 }
 
 /// A tmpfs and /dev are filled before they become read-only.
@@ -106,84 +95,38 @@ fn bind_attrs(mount: &Mount, keep_source: bool) -> BindAttrs {
     }
 }
 
-fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Result<Bind> {
-    let source = mount
-        .source
-        .as_deref()
-        .ok_or_else(|| Error::config(format!("{}.source", mount.field), "a bind needs a source"))?;
-    let field = format!("{}.source", mount.field);
-    let on_proc = may_lie_on_proc(mount)?;
+fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Bind {
     let keep_source = host.in_user_namespace || config.linux.namespaces.user != Namespace::Inherit;
-    let source = match Path::new(source).strip_prefix(&config.root.path) {
+    let source = Path::new(mount.source.as_deref().unwrap_or_default());
+    let source = match source.strip_prefix(&config.root.path) {
         // The path is resolved below the rootfs, where absolute means the container's root.
-        Ok(below) => BindSource::Rootfs(c_path(&field, &Path::new("/").join(below))?),
-        Err(_) => BindSource::Host(c_string(&field, source)?),
+        Ok(below) => BindSource::Rootfs(c_string(Path::new("/").join(below))),
+        Err(_) => BindSource::Host(c_string(source)),
     };
-    Ok(Bind {
+    Bind {
         source,
-        target: c_path(&mount.field, &mount.destination)?,
+        target: c_string(&mount.destination),
         recursive,
         attrs: bind_attrs(mount, keep_source),
         propagation: bind_propagation(mount, config),
-        id_map: id_map(mount, config)?,
-        on_proc,
+        id_map: id_map(mount, config),
+        on_proc: mount.destination.starts_with("/proc"),
         changed_later: false,
-    })
+    }
 }
 
 /// A map that is that of the container's user namespace needs no namespace of its own.
-fn id_map(mount: &Mount, config: &Config) -> Result<Option<BindIdMap>> {
-    let Some(map) = &mount.id_map else {
-        return Ok(None);
-    };
+fn id_map(mount: &Mount, config: &Config) -> Option<BindIdMap> {
+    let map = mount.id_map.as_ref()?;
     let linux = &config.linux;
-    let unnamed = map.uid_mappings.is_empty();
-    let has_user_namespace = linux.namespaces.user != Namespace::Inherit;
-    if unnamed && !has_user_namespace {
-        let message = "mapped ids without mappings are those of the container's user namespace, and it has none";
-        return Err(Error::config(&mount.field, message)
-            .hint("add uidMappings and gidMappings to the mount"));
-    }
     let same = map.uid_mappings == linux.uid_mappings && map.gid_mappings == linux.gid_mappings;
-    let of_container = unnamed || (same && has_user_namespace);
+    let has_user_namespace = linux.namespaces.user != Namespace::Inherit;
+    let of_container = map.uid_mappings.is_empty() || (same && has_user_namespace);
     let text = namespaces::map_text;
-    Ok(Some(BindIdMap {
+    Some(BindIdMap {
         recursive: map.recursive,
         maps: (!of_container).then(|| (text(&map.uid_mappings), text(&map.gid_mappings))),
-    }))
-}
-
-/// Files of /proc that tell about the machine and that container engines replace.
-const PROC_FILES: [&str; 10] = [
-    "cpuinfo",
-    "diskstats",
-    "meminfo",
-    "stat",
-    "swaps",
-    "uptime",
-    "loadavg",
-    "slabinfo",
-    "sys/kernel/ns_last_pid",
-    "sys/crypto/fips_enabled",
-];
-
-/// Whether a bind's target may be in procfs. A mount anywhere else in /proc could feign the files
-/// through which a process is confined (CVE-2019-16884).
-fn may_lie_on_proc(mount: &Mount) -> Result<bool> {
-    let Ok(below) = mount.destination.strip_prefix("/proc") else {
-        return Ok(false);
-    };
-    if below.as_os_str().is_empty() || PROC_FILES.iter().any(|file| below == Path::new(file)) {
-        return Ok(true);
-    }
-    let message = format!(
-        "{} lies inside /proc and cannot be mounted over",
-        mount.destination.display()
-    );
-    Err(
-        Error::config(format!("{}.destination", mount.field), message)
-            .hint(format!("only these may: {}", PROC_FILES.join(", "))),
-    )
+    })
 }
 
 /// A tree that was copied on the host is still in the host's peer group. The first change takes it
@@ -208,17 +151,17 @@ fn severing(config: &Config) -> Option<Propagation> {
     })
 }
 
-fn remount(mount: &Mount) -> Result<Step> {
+fn remount(mount: &Mount) -> Step {
     let mut attrs = bind_attrs(mount, false);
     attrs.clear &= !libc::MOUNT_ATTR__ATIME | mount.attrs.clear;
-    Ok(Step::Remount(Box::new(Remount {
-        target: c_path(&mount.field, &mount.destination)?,
+    Step::Remount(Box::new(Remount {
+        target: c_string(&mount.destination),
         bind: mount.bind.is_some(),
         attrs,
         flags: mount_flags(mount),
-        data: c_string(&mount.field, mount.data.as_str())?,
+        data: c_string(mount.data.as_str()),
         propagation: mount.propagation.clone(),
-    })))
+    }))
 }
 
 /// The `MS_*` flags of mount(2) for the plain words.
@@ -247,7 +190,7 @@ fn mount_flags(mount: &Mount) -> u64 {
     flags
 }
 
-fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
+fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Filesystem {
     let mut flags = mount_flags(mount);
     if readonly_later(mount) {
         flags &= !libc::MS_RDONLY;
@@ -258,7 +201,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
         mount.fstype.as_str()
     };
     let if_denied = match fstype {
-        "cgroup2" => own_cgroup(plan, host)?.map_or(IfDenied::Fail, |own| {
+        "cgroup2" => own_cgroup(plan, host).map_or(IfDenied::Fail, |own| {
             match host.euid == 0 && !host.in_user_namespace {
                 true => IfDenied::Bind(own),
                 false => IfDenied::BindOrMask(own),
@@ -267,19 +210,12 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
         "sysfs" => IfDenied::Bind(c"/sys".into()),
         _ => IfDenied::Fail,
     };
-    let field = &mount.field;
-    let on_proc = fstype == "proc" && mount.destination == Path::new("/proc");
-    if !on_proc && mount.destination.starts_with("/proc") {
-        let place = mount.destination.display();
-        let message = format!("{place}: a {fstype} cannot be mounted in /proc");
-        return Err(Error::config(format!("{field}.destination"), message));
-    }
-    Ok(Filesystem {
-        fstype: c_string(field, fstype)?,
-        source: c_string(field, mount.source.as_deref().unwrap_or(fstype.as_ref()))?,
-        target: c_path(field, &mount.destination)?,
+    Filesystem {
+        fstype: c_string(fstype),
+        source: c_string(mount.source.as_deref().unwrap_or(fstype.as_ref())),
+        target: c_string(&mount.destination),
         flags,
-        data: c_string(field, mount.data.as_str())?,
+        data: c_string(mount.data.as_str()),
         if_denied,
         made_early: None,
         real_directory: matches!(fstype, "proc" | "sysfs"),
@@ -291,7 +227,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Result<Filesystem> {
         recursive_clear: mount.recursive_attrs.clear,
         propagation: mount.propagation.clone(),
         changed_later: false,
-    })
+    }
 }
 
 /// The attributes of a file system that init could not mount.
@@ -307,21 +243,19 @@ fn made_early(mount: &Mount, config: &Config) -> Option<u64> {
 }
 
 /// Gives a new file system the container's SELinux context. Kernel interfaces have their own.
-fn labelled(mut fs: Filesystem, mount: &Mount, label: Option<&CString>) -> Result<Filesystem> {
+fn labelled(mut fs: Filesystem, mount: &Mount, label: Option<&CString>) -> Filesystem {
     match fs.fstype.to_str() {
         Ok("proc" | "sysfs" | "cgroup2") => {}
         Ok("mqueue") => fs.label = label.cloned(),
-        _ => fs.data = c_string(&mount.field, labels::with_context(&mount.data, label))?,
+        _ => fs.data = c_string(labels::with_context(&mount.data, label)),
     }
-    Ok(fs)
+    fs
 }
 
 /// The container's own cgroup as the host sees it: what a bind shows where a cgroup2 mount is
 /// denied. A container without a cgroup of its own is in its caller's.
-fn own_cgroup(plan: &Plan, host: &Host) -> Result<Option<CString>> {
-    let Some(cgroups) = &host.cgroup else {
-        return Ok(None);
-    };
+fn own_cgroup(plan: &Plan, host: &Host) -> Option<CString> {
+    let cgroups = host.cgroup.as_ref()?;
     let made = plan.steps.iter().find_map(|planned| match &planned.step {
         Step::CreateCgroup { path, .. } => Some(path.as_path()),
         Step::SystemdUnit(unit) => Some(unit.path.as_path()),
@@ -329,7 +263,7 @@ fn own_cgroup(plan: &Plan, host: &Host) -> Result<Option<CString>> {
     });
     let below = made.unwrap_or(Path::new(&cgroups.own));
     let below = below.strip_prefix("/").unwrap_or(below);
-    c_path("linux.cgroupsPath", &cgroups.mount.join(below)).map(Some)
+    Some(c_string(cgroups.mount.join(below)))
 }
 
 /// Whether it shows the hierarchy of cgroups, and is no bind.
@@ -347,16 +281,16 @@ fn shows_host_cgroups(mount: &Mount, config: &Config, host: &Host) -> bool {
         && !host.in_user_namespace
 }
 
-fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Result<Option<Bind>> {
+fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Option<Bind> {
     match &host.cgroup {
         Some(cgroups) if shows_host_cgroups(mount, config, host) => {
-            let source = c_path(&mount.field, &cgroups.mount)?;
-            let target = c_path(&mount.field, &mount.destination)?;
+            let source = c_string(&cgroups.mount);
+            let target = c_string(&mount.destination);
             let propagation = bind_propagation(mount, config);
-            let bind = host_bind(source, target, bind_attrs(mount, false), propagation);
-            Ok(Some(bind))
+            let attrs = bind_attrs(mount, false);
+            Some(host_bind(source, target, attrs, propagation))
         }
-        _ => Ok(None),
+        _ => None,
     }
 }
 

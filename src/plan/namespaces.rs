@@ -1,50 +1,14 @@
 //! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
 
-use super::{IfMapDenied, Options, Phase, Plan, Step, c_path, labels, mounts, network, process};
+use super::{IfMapDenied, Options, Phase, Plan, Step, c_string, labels, mounts, network, process};
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 
-impl NamespaceKind {
-    /// Every kind, in the order in which they are joined: the user namespace first, because it
-    /// gives the rights for the others, the mount namespace last, because it changes what paths
-    /// mean.
-    pub const ALL: [Self; 8] = [
-        Self::User,
-        Self::Pid,
-        Self::Network,
-        Self::Ipc,
-        Self::Uts,
-        Self::Cgroup,
-        Self::Time,
-        Self::Mount,
-    ];
-
-    /// The `CLONE_NEW*` flag. clone(2), namespaces(7).
-    pub const fn flag(self) -> i32 {
-        match self {
-            Self::User => libc::CLONE_NEWUSER,
-            Self::Pid => libc::CLONE_NEWPID,
-            Self::Network => libc::CLONE_NEWNET,
-            Self::Ipc => libc::CLONE_NEWIPC,
-            Self::Uts => libc::CLONE_NEWUTS,
-            Self::Cgroup => libc::CLONE_NEWCGROUP,
-            Self::Time => 0x80,
-            Self::Mount => libc::CLONE_NEWNS,
-        }
-    }
-}
-
 pub(super) const FIELD: &str = "linux.namespaces";
 
-pub(super) fn steps(
-    plan: &mut Plan,
-    config: &Config,
-    host: &Host,
-    options: &Options,
-) -> Result<()> {
+pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Options) {
     let namespaces = &config.linux.namespaces;
-    refuse_powerless(namespaces, host)?;
     let new_user = namespaces.user == Namespace::New;
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
     plan.new_user_namespace = new_user;
@@ -70,7 +34,7 @@ pub(super) fn steps(
     };
     for kind in NamespaceKind::ALL {
         if let Namespace::Join { field, path } = namespaces.get(kind) {
-            let path = c_path(field, path)?;
+            let path = c_string(path);
             let phase = match is_entered_early(kind, new_user) {
                 true => Phase::Clone,
                 false => Phase::Init,
@@ -97,11 +61,10 @@ pub(super) fn steps(
     if namespaces.cgroup == Namespace::New {
         plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
     }
-    session_keyring(plan, config.process.as_ref(), host, options)?;
+    session_keyring(plan, config.process.as_ref(), host, options);
     if plan.clone_flags & NamespaceKind::Network.flag() as u64 != 0 {
         plan.push(Phase::Init, FIELD, Step::LoopbackUp);
     }
-    Ok(())
 }
 
 /// What would go wrong if the path of a namespace led to the runtime's own, where a container whose
@@ -133,7 +96,7 @@ fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
 }
 
 /// Only a user namespace gives an ordinary user the rights that a container takes.
-fn refuse_powerless(namespaces: &Namespaces, host: &Host) -> Result<()> {
+pub(super) fn refuse_powerless(namespaces: &Namespaces, host: &Host) -> Result<()> {
     if host.euid == 0 || namespaces.user != Namespace::Inherit {
         return Ok(());
     }
@@ -153,13 +116,12 @@ pub(super) fn session_keyring(
     process: Option<&Process>,
     host: &Host,
     options: &Options,
-) -> Result<()> {
+) {
     if !options.no_new_keyring {
-        let label = labels::keyring(process, host)?;
+        let label = labels::keyring(process, host);
         let step = Step::SessionKeyring { label };
         plan.push(Phase::Init, "session keyring", step);
     }
-    Ok(())
 }
 
 /// Whether a namespace is joined around clone3(2) and not by init.

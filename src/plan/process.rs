@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Credentials, Exec, Options, Phase, Plan, Step, c_path, c_string, hooks, labels};
+use super::{Credentials, Exec, Options, Phase, Plan, Step, c_string, hooks, labels};
 use crate::config::{Config, Personality, Process};
 use crate::error::Result;
 use crate::host::Host;
@@ -15,14 +15,13 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// personality(2): report a 32-bit machine.
 const PER_LINUX32: u64 = 8;
 
-pub(super) fn make_cwd(plan: &mut Plan, config: &Config) -> Result<()> {
+pub(super) fn make_cwd(plan: &mut Plan, config: &Config) {
     if let Some(process) = &config.process
         && process.cwd != Path::new("/")
     {
-        let path = c_path("process.cwd", &process.cwd)?;
+        let path = c_string(&process.cwd);
         plan.push(Phase::Init, "process.cwd", Step::MakeCwd { path });
     }
-    Ok(())
 }
 
 /// The standard streams. `bind` makes the terminal the container's /dev/console too.
@@ -38,23 +37,22 @@ pub(super) fn streams(plan: &mut Plan, process: &Process, bind: bool) {
 }
 
 /// Names and kernel settings of the new namespaces.
-pub(super) fn settings(plan: &mut Plan, config: &Config) -> Result<()> {
+pub(super) fn settings(plan: &mut Plan, config: &Config) {
     if let Some(name) = &config.hostname {
-        let name = c_string("hostname", name.as_str())?;
+        let name = c_string(name.as_str());
         plan.push(Phase::Init, "hostname", Step::Hostname(name));
     }
     if let Some(name) = &config.domainname {
-        let name = c_string("domainname", name.as_str())?;
+        let name = c_string(name.as_str());
         plan.push(Phase::Init, "domainname", Step::Domainname(name));
     }
     for (path, value) in &config.linux.sysctl {
         let field = sysctl_field(path);
-        let path = c_string(&field, path.as_str())?;
-        let value = c_string(&field, value.as_str())?;
+        let path = c_string(path.as_str());
+        let value = c_string(value.as_str());
         plan.push(Phase::Init, field, Step::Sysctl { path, value });
     }
     personality(plan, config);
-    Ok(())
 }
 
 /// Where the parameter at this path below /proc/sys stands in the config.
@@ -84,9 +82,9 @@ pub(super) fn create(
         plan.push(Phase::Init, "process", Step::WaitForStart);
         return Ok(());
     };
-    let exec = become_user(plan, config, process, host, options)?;
+    let exec = become_user(plan, config, process, host, options);
     confine(plan, config, process, host, options)?;
-    hooks::start(plan, config)?;
+    hooks::start(plan, config);
     execute(plan, exec);
     Ok(())
 }
@@ -98,14 +96,14 @@ pub(super) fn become_user(
     process: &Process,
     host: &Host,
     options: &Options,
-) -> Result<Exec> {
+) -> Exec {
     if let Some(score) = process.oom_score_adj {
         let step = Step::OomScoreAdj(score);
         plan.push(Phase::Parent, "process.oomScoreAdj", step);
     }
-    let cwd = c_path("process.cwd", &process.cwd)?;
+    let cwd = c_string(&process.cwd);
     plan.push(Phase::Init, "process.cwd", Step::Cwd { path: cwd.clone() });
-    labels::exec(plan, process, host)?;
+    labels::exec(plan, process, host);
     let credentials = Step::Credentials(Box::new(Credentials {
         uid: process.user.uid,
         gid: process.user.gid,
@@ -121,7 +119,7 @@ pub(super) fn become_user(
         plan.push(Phase::Init, "process.noNewPrivileges", step);
     }
     plan.push(Phase::Init, "process.cwd", Step::CheckCwd { path: cwd });
-    let exec = exec(process, options)?;
+    let exec = exec(process, options);
     let candidates = exec.candidates.clone();
     let step = Step::FindExecutable { candidates };
     plan.push(Phase::Init, "process.args[0]", step);
@@ -130,7 +128,7 @@ pub(super) fn become_user(
         plan.push(Phase::Init, "process.env", Step::FindHome { uid });
     }
     plan.push(Phase::Init, "process", Step::WaitForStart);
-    Ok(exec)
+    exec
 }
 
 /// Without no_new_privs the kernel takes a filter from CAP_SYS_ADMIN only. seccomp(2).
@@ -194,44 +192,33 @@ fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn exec(process: &Process, options: &Options) -> Result<Exec> {
-    let mut env = Vec::with_capacity(process.env.len() + 2);
-    for (index, entry) in process.env.iter().enumerate() {
-        env.push(c_string(&format!("process.env[{index}]"), entry)?);
-    }
+fn exec(process: &Process, options: &Options) -> Exec {
+    let mut env: Vec<_> = process.env.iter().map(c_string).collect();
     if options.notify.is_some() {
         env.push(c"NOTIFY_SOCKET=/run/notify/notify.sock".into());
     }
     if options.listen_fds > 0 {
-        env.push(c_string(
-            "LISTEN_FDS",
-            format!("LISTEN_FDS={}", options.listen_fds),
-        )?);
+        env.push(c_string(format!("LISTEN_FDS={}", options.listen_fds)));
         env.push(c"LISTEN_PID=1".into());
     }
-    let mut args = Vec::with_capacity(process.args.len());
-    for (index, argument) in process.args.iter().enumerate() {
-        args.push(c_string(&format!("process.args[{index}]"), argument)?);
-    }
-    Ok(Exec {
-        candidates: candidates(process)?,
-        args,
+    Exec {
+        candidates: candidates(process),
+        args: process.args.iter().map(c_string).collect(),
         env,
-    })
+    }
 }
 
 /// The paths that execvp(3) would try.
-fn candidates(process: &Process) -> Result<Vec<CString>> {
+fn candidates(process: &Process) -> Vec<CString> {
     let name = process.args.first().map_or(OsStr::new(""), AsRef::as_ref);
-    let field = "process.args[0]";
     if name.as_bytes().contains(&b'/') {
-        return Ok(vec![c_string(field, name)?]);
+        return vec![c_string(name)];
     }
     let path = variable(process, b"PATH=").unwrap_or(DEFAULT_PATH.as_bytes());
     path.split(|&byte| byte == b':')
         // An empty element means the working directory, which is never meant here.
         .filter(|directory| directory.starts_with(b"/"))
-        .map(|directory| c_path(field, &Path::new(OsStr::from_bytes(directory)).join(name)))
+        .map(|directory| c_string(Path::new(OsStr::from_bytes(directory)).join(name)))
         .collect()
 }
 

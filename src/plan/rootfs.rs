@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::{Node, Phase, Plan, Step, Symlink, c_path};
+use super::{Node, Phase, Plan, Step, Symlink, c_string};
 use crate::config::{Config, DeviceKind, Namespace, Propagation, RootPropagation};
-use crate::error::Result;
 use crate::host::Host;
 
 /// Source: runtime-spec 1.3, config-linux.md, default devices.
@@ -26,18 +25,6 @@ const LINKS: [(&std::ffi::CStr, &std::ffi::CStr); 6] = [
     (c"/proc/kcore", c"/dev/core"),
     (c"pts/ptmx", c"/dev/ptmx"),
 ];
-
-impl RootPropagation {
-    /// The `MS_*` flag.
-    pub const fn flag(self) -> u64 {
-        match self {
-            Self::Shared => libc::MS_SHARED,
-            Self::Slave => libc::MS_SLAVE,
-            Self::Private => libc::MS_PRIVATE,
-            Self::Unbindable => libc::MS_UNBINDABLE,
-        }
-    }
-}
 
 pub(super) fn has_mount_namespace(config: &Config) -> bool {
     config.linux.namespaces.mount != Namespace::Inherit
@@ -61,8 +48,8 @@ pub(super) fn root_is_shared(config: &Config) -> bool {
 
 /// The mount namespace gets its propagation, and the rootfs becomes a mount: what all mounts of the
 /// config need.
-pub(super) fn before_mounts(plan: &mut Plan, config: &Config) -> Result<()> {
-    let path = c_path("root.path", &config.root.path)?;
+pub(super) fn before_mounts(plan: &mut Plan, config: &Config) {
+    let path = c_string(&config.root.path);
     if has_mount_namespace(config) {
         let step = Step::RootPropagation {
             flag: propagation_flag(config),
@@ -81,7 +68,6 @@ pub(super) fn before_mounts(plan: &mut Plan, config: &Config) -> Result<()> {
             private_parent,
         },
     );
-    Ok(())
 }
 
 /// /dev as a whole may come from elsewhere; then nothing is made in it.
@@ -92,9 +78,9 @@ fn dev_is_bound(config: &Config) -> bool {
         .any(|mount| mount.destination == Path::new("/dev") && mount.bind.is_some())
 }
 
-pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
+pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) {
     if dev_is_bound(config) {
-        return Ok(());
+        return;
     }
     let bind = host.in_user_namespace || config.linux.namespaces.user != Namespace::Inherit;
     for (path, major, minor) in DEFAULT_DEVICES {
@@ -106,7 +92,7 @@ pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) -> Result<(
         {
             continue;
         }
-        let path = c_path("default devices", Path::new(path))?;
+        let path = c_string(Path::new(path));
         let kind = DeviceKind::Char;
         let node = Node {
             path,
@@ -126,7 +112,7 @@ pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) -> Result<(
             continue;
         }
         let node = Node {
-            path: c_path(&device.field, &device.path)?,
+            path: c_string(&device.path),
             kind: device.kind,
             major: device.major,
             minor: device.minor,
@@ -146,26 +132,25 @@ pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) -> Result<(
         };
         plan.push(Phase::Init, "default links", Step::Symlink(link));
     }
-    Ok(())
 }
 
 /// What must be out of reach before the user process runs. All of it is done by descriptor below
 /// the rootfs while the host's own /dev/null is still at hand.
-pub(super) fn protect(plan: &mut Plan, config: &Config) -> Result<()> {
+pub(super) fn protect(plan: &mut Plan, config: &Config) {
     let paths = config.linux.readonly_paths.iter().enumerate();
     for (index, path) in paths {
         let field = format!("linux.readonlyPaths[{index}]");
-        let path = c_path(&field, path)?;
+        let path = c_string(path);
         plan.push(Phase::Init, field, Step::ReadonlyPath { path });
     }
     for (index, path) in config.linux.masked_paths.iter().enumerate() {
         let field = format!("linux.maskedPaths[{index}]");
-        let path = c_path(&field, path)?;
+        let path = c_string(path);
         plan.push(Phase::Init, field, Step::MaskPath { path });
     }
     for mount in &config.mounts {
         if super::mounts::readonly_later(mount) {
-            let path = c_path(&mount.field, &mount.destination)?;
+            let path = c_string(&mount.destination);
             plan.push(Phase::Init, &mount.field, Step::MountReadonly { path });
         }
     }
@@ -173,10 +158,9 @@ pub(super) fn protect(plan: &mut Plan, config: &Config) -> Result<()> {
         let path = c"/".into();
         plan.push(Phase::Init, "root.readonly", Step::MountReadonly { path });
     }
-    Ok(())
 }
 
-pub(super) fn after_switch(plan: &mut Plan, config: &Config) -> Result<()> {
+pub(super) fn after_switch(plan: &mut Plan, config: &Config) {
     if let (Some(propagation), true) =
         (config.linux.rootfs_propagation, has_mount_namespace(config))
     {
@@ -190,5 +174,4 @@ pub(super) fn after_switch(plan: &mut Plan, config: &Config) -> Result<()> {
             Step::Propagate { propagation },
         );
     }
-    Ok(())
 }

@@ -57,7 +57,7 @@ pub struct Filter {
 /// `linux.seccomp`: the program would be longer than the kernel takes.
 pub fn compile(profile: &Seccomp, native: Arch) -> Result<Filter> {
     let mut bodies = Vec::new();
-    let rules = Profile::new(profile)?;
+    let rules = Profile::new(profile);
     let architectures = architectures(profile, native);
     let mut sections: Vec<Section> = Vec::new();
     for arch in &architectures {
@@ -80,7 +80,7 @@ pub fn compile(profile: &Seccomp, native: Arch) -> Result<Filter> {
     if program.len() > MAX_INSTRUCTIONS {
         return Err(too_long(program.len()));
     }
-    let listener = uses_listener(profile);
+    let listener = profile.notifies();
     let flags = flags(profile.flags, listener);
     Ok(Filter {
         program,
@@ -107,14 +107,6 @@ fn architectures(profile: &Seccomp, native: Arch) -> Vec<Arch> {
         }
     }
     all
-}
-
-fn uses_listener(profile: &Seccomp) -> bool {
-    profile.default_action == Action::Notify
-        || profile
-            .rules
-            .iter()
-            .any(|rule| rule.action == Action::Notify)
 }
 
 /// What the kernel refuses to combine is resolved here: WAIT_KILLABLE_RECV needs a listener, and

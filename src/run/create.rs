@@ -215,7 +215,7 @@ fn inherited(
         lock: Some(state::lock_init(dir)?),
         opened,
         procfs: None,
-        bundle: plan::c_path("bundle", request.bundle)?,
+        bundle: super::c_path("bundle", request.bundle)?,
     })
 }
 

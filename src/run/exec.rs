@@ -13,7 +13,7 @@ use super::init::Inherited;
 use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{self, Phase, Plan};
+use crate::plan::{Phase, Plan};
 use crate::state::{self, State, Status};
 use crate::sys::process;
 
@@ -238,6 +238,6 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, boo
 fn inherited(request: &ExecRequest, runtime: OwnedFd) -> Result<Inherited> {
     let mut opened: Vec<_> = request.plan.steps.iter().map(|_| None).collect();
     prepare::enter(request.plan, request.init, &mut opened)?;
-    let bundle = plan::c_path("bundle", &request.state.bundle)?;
+    let bundle = super::c_path("bundle", &request.state.bundle)?;
     Ok(Inherited::joining(runtime, opened, bundle))
 }

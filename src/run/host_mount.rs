@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
-use crate::plan::{self, Plan, Step};
+use crate::plan::{Plan, Step};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path};
 
@@ -29,7 +29,7 @@ pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
     if plan.has_mount_namespace() || !plan.steps.iter().any(|planned| mounts(&planned.step)) {
         return Ok(None);
     }
-    let rootfs = plan::c_path("root.path", rootfs)?;
+    let rootfs = path::c_string(rootfs).map_err(words)?;
     let made = mount::clone_tree(None, &rootfs, true).and_then(|tree| {
         let propagation = libc::MS_PRIVATE;
         mount::set_attr(
@@ -59,7 +59,7 @@ pub fn number(tree: &OwnedFd) -> Result<u64> {
 /// # Errors
 /// move_mount(2) failed.
 pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
-    let rootfs = plan::c_path("root.path", rootfs)?;
+    let rootfs = path::c_string(rootfs).map_err(words)?;
     let attached = path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY)
         .and_then(|target| mount::attach(tree.as_fd(), target.as_fd()));
     attached.map_err(words)
@@ -70,7 +70,7 @@ pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
 /// # Errors
 /// umount2(2) failed.
 pub fn detach(rootfs: &Path, number: u64) -> Result<()> {
-    let rootfs = plan::c_path("root.path", rootfs)?;
+    let rootfs = path::c_string(rootfs).map_err(words)?;
     let detached = || -> Sys<()> {
         let top = match path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY) {
             Err(Fail {

@@ -9,7 +9,7 @@ use super::init::Inherited;
 use super::{locked, prepare};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::plan::{self, BindSource, Plan, Step};
+use crate::plan::{BindSource, Plan, Step};
 use crate::state::{self, State};
 use crate::sys::{process, socket};
 
@@ -24,7 +24,7 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
     process::set_dumpable(false).map_err(connection_lost)?;
     let opened = open(plan, host, &init)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
-    let bundle = plan::c_path("bundle", &state.bundle)?;
+    let bundle = super::c_path("bundle", &state.bundle)?;
     let inherited = Inherited::joining(runtime, opened, bundle);
     let first = clone::spawn(plan, inherited, None)
         .map_err(|(position, fail)| clone_error(plan, position, fail).context("mounts"))?;

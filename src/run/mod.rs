@@ -25,6 +25,17 @@ pub mod teardown;
 mod unexecuted;
 mod words;
 
+use std::ffi::CString;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// A path for a system call, of the state file or the command line.
+fn c_path(name: &str, path: &Path) -> Result<CString> {
+    sys::path::c_string(path).map_err(|fail| Error::sys(name, fail.op, fail.errno))
+}
+
 /// For fuzz/.
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -29,7 +29,7 @@ pub fn listen(dir: &Path) -> Result<OwnedFd> {
 }
 
 fn open_dir(dir: &Path) -> Result<OwnedFd> {
-    let name = crate::plan::c_path("root", dir)?;
+    let name = super::c_path("root", dir)?;
     path::open(&name, libc::O_PATH | libc::O_DIRECTORY)
         .map_err(|fail| Error::sys(dir.display().to_string(), fail.op, fail.errno))
 }

@@ -197,7 +197,7 @@ fn each_hook(
             HookMoment::Prestart => Status::Created,
             _ => status,
         };
-        let result = crate::plan::c_path("bundle", &state.bundle).and_then(|bundle| {
+        let result = super::c_path("bundle", &state.bundle).and_then(|bundle| {
             let around = Surroundings {
                 directory: Directory::Path(&bundle),
                 environment: &process::environment(),

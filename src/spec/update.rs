@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{repair, resources, syntax};
+use super::{check_request, repair, resources, syntax};
 use crate::config::Resources;
 use crate::error::{Error, Kind, Result};
 
@@ -42,7 +42,7 @@ const TOGETHER: [(&str, &[&str]); 3] = [
 /// # Errors
 /// `request` is not JSON, or a value is wrong, by itself or with one that it leaves as it is.
 pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
-    let (_, warnings) = resources(request)?;
+    let warnings = check_request(request)?;
     let mut request = asked(request)?;
     let mut config: Value =
         serde_json::from_str(&repair::text(config)).map_err(|error| syntax(&error))?;
@@ -178,6 +178,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::resources::{Limit, Swap};
 
     fn run(saved: &Value, request: &Value) -> Result<(Update, Value)> {
         let config = json!({"ociVersion": "1.3.0", "linux": {"resources": saved}});
@@ -213,7 +214,7 @@ mod tests {
             "unified": {"memory.high": "7"}});
         let (done, saved) = run(&saved, &request).unwrap();
         let resources = &done.resources;
-        assert_eq!(resources.memory.reservation, Some(60));
+        assert_eq!(resources.memory.reservation, Some(Limit::At(60)));
         assert_eq!((resources.memory.limit, resources.pids), (None, None));
         assert_eq!((resources.cpu.shares, &resources.cpu.cpus), (None, &None));
         assert_eq!(resources.cpu.mems.as_deref(), Some("0"));
@@ -240,15 +241,16 @@ mod tests {
         let cpu = &done.resources.cpu;
         assert_eq!(
             (cpu.quota, cpu.period, cpu.burst),
-            (Some(20000), Some(40000), Some(10))
+            (Some(Limit::At(20000)), Some(40000), Some(10))
         );
         assert_eq!((cpu.idle, done.resources.memory.swap), (None, None));
         let (done, saved) = run(&saved, &json!({"memory": {"limit": 200}})).unwrap();
         let memory = &done.resources.memory;
-        assert_eq!((memory.limit, memory.swap), (Some(200), Some(300)));
+        assert_eq!(memory.limit, Some(Limit::At(200)));
+        assert_eq!(memory.swap, Some(Swap::Asked(Limit::At(100))));
         assert_eq!(saved["cpu"]["period"], 40000);
         let (done, saved) = run(&saved, &json!({"memory": {"limit": -1}})).unwrap();
-        assert_eq!(done.resources.memory.swap, Some(-1));
+        assert_eq!(done.resources.memory.swap, Some(Swap::Asked(Limit::Max)));
         assert_eq!(saved["memory"], json!({"limit": -1, "swap": -1}));
     }
 
@@ -303,7 +305,7 @@ mod tests {
         );
         assert_eq!(
             (done.resources.cpu.idle, done.resources.pids),
-            (Some(0), Some(0))
+            (Some(false), Some(Limit::At(0)))
         );
         let (done, _) = run(&saved, &json!({"pids": {}})).unwrap();
         assert_eq!(done.resources.pids, None);

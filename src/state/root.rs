@@ -9,6 +9,7 @@ use nix::unistd::geteuid;
 
 use crate::error::{Error, Kind, Result};
 use crate::host;
+use crate::lexical;
 use crate::sys::file;
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`: the sticky bit tells the cleaners of that
@@ -49,7 +50,7 @@ impl Root {
     fn explicit(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)
             .map_err(|error| Error::io(format!("--root: {}", path.display()), "getcwd", &error))?;
-        let path = clean(&path);
+        let path = lexical::clean(&path);
         if path == Path::new("/") {
             return Err(Error::new(
                 Kind::Usage,
@@ -175,19 +176,6 @@ impl Root {
             Err(error) => Err(Error::io(dir.path.display().to_string(), "mkdir", &error)),
         }
     }
-}
-
-/// Lexically: without `.`, `..` and doubled slashes.
-fn clean(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for component in path.components() {
-        match component {
-            std::path::Component::ParentDir => drop(out.pop()),
-            std::path::Component::CurDir => {}
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 /// The id rule: `[A-Za-z0-9_+.-]+`, and neither `.` nor `..`.

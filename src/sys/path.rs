@@ -4,8 +4,10 @@
 //! kernel below the root's descriptor, never by joining strings, and no magic link of /proc is
 //! followed on the way.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -93,10 +95,18 @@ pub fn open_at(dir: Option<BorrowedFd>, path: &CStr, flags: i32, mode: u32) -> S
     check("open", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// `path` for a system call.
+///
+/// # Errors
+/// EINVAL: it has a NUL byte.
+pub fn c_string(path: &Path) -> Sys<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Fail::new("open", Errno::EINVAL))
+}
+
 /// Opens what an O_PATH descriptor names, through the caller's own /proc.
 pub fn reopen(handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
     let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    let name = std::ffi::CString::new(name).map_err(|_| Fail::new("open", Errno::EINVAL))?;
+    let name = CString::new(name).map_err(|_| Fail::new("open", Errno::EINVAL))?;
     open(&name, flags)
 }
 
@@ -158,10 +168,7 @@ pub fn split(path: &CStr) -> Option<(Vec<u8>, Vec<u8>)> {
 /// `split` with both parts as C strings.
 pub fn split_cstr(path: &CStr) -> Option<(std::ffi::CString, std::ffi::CString)> {
     let (parent, name) = split(path)?;
-    Some((
-        std::ffi::CString::new(parent).ok()?,
-        std::ffi::CString::new(name).ok()?,
-    ))
+    Some((CString::new(parent).ok()?, CString::new(name).ok()?))
 }
 
 /// Opens the parent directory of `path` below `root`, made where missing, and gives the name.
@@ -206,7 +213,7 @@ fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<std::ffi::CStrin
     // With a slash at the end the kernel follows the link despite O_NOFOLLOW.
     let bytes = path.to_bytes();
     let end = bytes.iter().rposition(|&byte| byte != b'/');
-    let plain = std::ffi::CString::new(&bytes[..end.map_or(1, |end| end + 1)])
+    let plain = CString::new(&bytes[..end.map_or(1, |end| end + 1)])
         .map_err(|_| Fail::new("openat2", Errno::EINVAL))?;
     let link = match open_in_root(root, &plain, libc::O_PATH | libc::O_NOFOLLOW) {
         Ok(fd) => fd,
@@ -230,7 +237,7 @@ fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<std::ffi::CStrin
     if full.len() >= libc::PATH_MAX as usize {
         return Err(Fail::new("openat2", Errno::ELOOP));
     }
-    let full = std::ffi::CString::new(full).map_err(|_| Fail::new("readlink", Errno::EINVAL))?;
+    let full = CString::new(full).map_err(|_| Fail::new("readlink", Errno::EINVAL))?;
     Ok(Some(full))
 }
 

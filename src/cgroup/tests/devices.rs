@@ -26,7 +26,7 @@ fn device_program_decides() {
     };
     let cgroup = fixture.create("").unwrap();
     let attach = |cgroup: &Cgroup, rules: &[DeviceRule]| {
-        let program = devices::compile(rules).unwrap().unwrap();
+        let program = devices::compile(rules).unwrap();
         cgroup.attach_device_program(&program.insns).unwrap();
     };
     // A device that is no default, and that root can open unless a program forbids it.
@@ -61,7 +61,7 @@ fn verifier_takes_every_list() {
     let mut random = devices::tests::Random::new();
     for _ in 0..200 {
         let rules = random.rules();
-        if let Some(program) = devices::compile(&rules).unwrap() {
+        if let Some(program) = devices::compile(&rules) {
             let code: Vec<u64> = program.insns.iter().map(|insn| insn.encode()).collect();
             bpf::load_device_program(&code)
                 .unwrap_or_else(|refused| panic!("{rules:?} {refused:?}"));

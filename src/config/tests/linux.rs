@@ -377,6 +377,11 @@ fn the_rest_of_linux() {
         ),
         (
             "/linux/cgroupsPath",
+            r#""/a\nb""#,
+            "linux.cgroupsPath: \"/a\\nb\" is not a path: control character",
+        ),
+        (
+            "/linux/cgroupsPath",
             r#""/\u0000""#,
             "linux.cgroupsPath: has a NUL byte",
         ),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Resources;
 use crate::config::resources::{DeviceRuleKind, ThrottleKind};
+use crate::config::resources::{Limit, Swap};
 
 const AT: &str = "/linux/resources";
 
@@ -90,8 +91,28 @@ fn memory() {
         ),
     ]);
     let memory = good("/memory/swap", "-1").memory;
-    assert_eq!((memory.limit, memory.swap), (Some(536_870_912), Some(-1)));
-    assert_eq!(good("/memory/limit", "0").memory.limit, None);
+    assert_eq!(memory.limit, Some(Limit::At(536_870_912)));
+    assert_eq!(memory.swap, Some(Swap::Asked(Limit::Max)));
+    let swap = |memory: &str| good("/memory", memory).memory.swap;
+    assert_eq!(
+        swap(r#"{"limit": 5, "swap": 7}"#),
+        Some(Swap::Asked(Limit::At(2)))
+    );
+    assert_eq!(swap(r#"{"limit": -1}"#), Some(Swap::FromLimit));
+    assert_eq!(swap(r#"{"limit": 0, "swap": 0}"#), None);
+    wrong(&[
+        (
+            "/memory",
+            r#"{"swap": 7}"#,
+            ".memory.swap: 7 counts memory and swap together and needs linux.resources.memory.limit",
+        ),
+        (
+            "/memory",
+            r#"{"limit": -1, "swap": 7}"#,
+            ".memory.swap: 7 limits memory and swap together while",
+        ),
+    ]);
+    assert_eq!(good("/memory", r#"{"limit": 0}"#).memory.limit, None);
     assert!(
         good("/memory/checkBeforeUpdate", "true")
             .memory
@@ -116,7 +137,7 @@ fn cpu() {
             ".cpu.period: 999 is outside of 1000 to 1000000",
         ),
         ("/cpu/quota", "999", ".cpu.quota: 999 is outside of 1000 to"),
-        ("/cpu/quota", "-2", ".cpu.quota: -2 is outside"),
+        ("/cpu/quota", "-2", ".cpu.quota: -2 is below -1"),
         (
             "/cpu/burst",
             "50001",
@@ -145,17 +166,14 @@ fn cpu() {
     let cpu = good("/cpu/quota", "-1").cpu;
     assert_eq!(
         (cpu.shares, cpu.quota, cpu.period),
-        (Some(512), Some(-1), Some(100_000))
+        (Some(512), Some(Limit::Max), Some(100_000))
     );
     assert_eq!(
         (cpu.cpus.as_deref(), cpu.mems.as_deref()),
         (Some("0-1"), Some("0"))
     );
     assert_eq!(good("/cpu/shares", "0").cpu.shares, None);
-    assert_eq!(
-        good("/cpu/realtimeRuntime", "0").cpu.realtime_runtime,
-        Some(0)
-    );
+    good("/cpu/realtimeRuntime", "0");
     assert_eq!(
         good("/cpu/cpus", r#""0-3,5""#).cpu.cpus.as_deref(),
         Some("0-3,5")
@@ -163,10 +181,20 @@ fn cpu() {
 }
 
 #[test]
+fn device_rules_are_as_many_as_a_program_holds() {
+    let rules =
+        |count| serde_json::json!(vec![serde_json::json!({"allow": true}); count]).to_string();
+    assert_eq!(good("/devices", &rules(4096)).devices.len(), 4096);
+    let many = rules(4097);
+    let message = ".devices: 4097 rules are more than the 4096 supported";
+    wrong(&[("/devices", &many, message)]);
+}
+
+#[test]
 fn pids_zero_is_a_limit_and_absent_is_none() {
     wrong(&[("/pids/limit", "-2", ".pids.limit: -2 is below -1")]);
-    assert_eq!(good("/pids/limit", "0").pids, Some(0));
-    assert_eq!(good("/pids/limit", "-1").pids, Some(-1));
+    assert_eq!(good("/pids/limit", "0").pids, Some(Limit::At(0)));
+    assert_eq!(good("/pids/limit", "-1").pids, Some(Limit::Max));
     assert_eq!(good("/pids", "{}").pids, None);
     assert_eq!(good("/pids/limit", "null").pids, None);
     assert_eq!(good("/pids", "").pids, None);
@@ -356,7 +384,10 @@ fn hugepages_network_rdma_unified() {
 fn an_update_file_is_resources_alone() {
     let (resources, warnings) =
         spec::resources(br#"{"pids": {}, "memory": {"limit": 5}}"#).expect("valid");
-    assert_eq!((resources.pids, resources.memory.limit), (None, Some(5)));
+    assert_eq!(
+        (resources.pids, resources.memory.limit),
+        (None, Some(Limit::At(5)))
+    );
     assert_eq!(warnings, Vec::<String>::new());
     for (text, expected) in [
         (

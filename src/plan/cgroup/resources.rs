@@ -1,35 +1,29 @@
 //! `linux.resources` in the words of cgroup v2.
 //!
-//! The properties were written for cgroup v1, so most of them need a translation. 0 means unset
-//! where the kernel has no such value, as engines send it; -1 means unlimited.
+//! The properties were written for cgroup v1, so most of them need a translation.
 
 #[cfg(test)]
 mod tests;
 
 use super::{Fallback, Write};
 use crate::config::Resources;
-use crate::config::resources::{BlockIo, Cpu, Memory, Throttle, ThrottleKind};
-use crate::error::{Error, Result};
+use crate::config::resources::{BlockIo, Cpu, Limit, Memory, Swap, Throttle, ThrottleKind};
 
 const PREFIX: &str = "linux.resources";
 
 /// Every write that `resources` asks for. `unified` comes last, so that it wins.
-pub(super) fn translate(resources: &Resources) -> Result<Vec<Write>> {
+pub(super) fn translate(resources: &Resources) -> Vec<Write> {
     let mut writes = Vec::new();
-    memory(&resources.memory, &mut writes)?;
-    cpu(&resources.cpu, &mut writes)?;
+    memory(&resources.memory, &mut writes);
+    cpu(&resources.cpu, &mut writes);
     if let Some(limit) = resources.pids {
-        writes.push(write(
-            "pids.max",
-            number("pids.limit", limit)?,
-            "pids.limit",
-        ));
+        writes.push(write("pids.max", limit.to_string(), "pids.limit"));
     }
-    block_io(&resources.block_io, &mut writes)?;
-    hugepages(resources, &mut writes)?;
+    block_io(&resources.block_io, &mut writes);
+    hugepages(resources, &mut writes);
     rdma(resources, &mut writes);
     unified(resources, &mut writes);
-    Ok(writes)
+    writes
 }
 
 /// Properties that cgroup v2 has no counterpart for.
@@ -47,7 +41,7 @@ pub fn warnings(resources: &Resources) -> Vec<String> {
             "{PREFIX}.memory.disableOOMKiller has no effect: cgroup v2 cannot disable the OOM killer"
         ));
     }
-    if cpu.idle == Some(1) && cpu.shares.is_some_and(|shares| shares != 0) {
+    if cpu.idle == Some(true) && cpu.shares.is_some() {
         warnings.push(format!(
             "{PREFIX}.cpu.shares has no effect: an idle cgroup has no weight"
         ));
@@ -65,167 +59,80 @@ fn write(file: impl Into<String>, value: impl Into<String>, field: &str) -> Writ
     }
 }
 
-fn invalid(field: &str, message: impl std::fmt::Display) -> Error {
-    Error::config(format_args!("{PREFIX}.{field}"), message)
-}
-
-/// A limit as the kernel reads it.
-fn number(field: &str, limit: i64) -> Result<String> {
-    match limit {
-        -1 => Ok("max".into()),
-        0.. => Ok(limit.to_string()),
-        _ => Err(invalid(
-            field,
-            format!("{limit} is negative and not -1 (unlimited)"),
-        )),
-    }
-}
-
 /// Bytes. Source: cgroup-v2.rst, "Memory Interface Files".
-fn memory(memory: &Memory, writes: &mut Vec<Write>) -> Result<()> {
-    if let Some(value) = swap(memory)? {
+fn memory(memory: &Memory, writes: &mut Vec<Write>) {
+    let swap = memory.swap.map(|swap| match swap {
+        Swap::FromLimit => ("memory.limit", Limit::Max),
+        Swap::Asked(limit) => ("memory.swap", limit),
+    });
+    if let Some((field, limit)) = swap {
         // Without swap accounting there is no swap to allow or to forbid.
-        let trivial = matches!(value.as_str(), "max" | "0");
+        let trivial = matches!(limit, Limit::Max | Limit::At(0));
         let fallback = if trivial {
             Fallback::SkipIfAbsent
         } else {
             Fallback::Fail
         };
-        let field = if memory.swap.unwrap_or(0) == 0 {
-            "memory.limit"
-        } else {
-            "memory.swap"
-        };
         writes.push(Write {
             fallback,
-            ..write("memory.swap.max", value, field)
+            ..write("memory.swap.max", limit.to_string(), field)
         });
     }
-    if let Some(limit) = memory.limit.filter(|limit| *limit != 0) {
-        let above = (memory.check_before_update && limit > 0).then_some("memory.current");
-        let value = number("memory.limit", limit)?;
+    if let Some(limit) = memory.limit {
+        let above = memory.check_before_update && limit != Limit::Max;
         writes.push(Write {
-            above,
-            ..write("memory.max", value, "memory.limit")
+            above: above.then_some("memory.current"),
+            ..write("memory.max", limit.to_string(), "memory.limit")
         });
     }
-    if let Some(reservation) = memory.reservation.filter(|reservation| *reservation != 0) {
-        let value = number("memory.reservation", reservation)?;
+    if let Some(reservation) = memory.reservation {
+        let value = reservation.to_string();
         writes.push(write("memory.low", value, "memory.reservation"));
-    }
-    Ok(())
-}
-
-/// `memory.swap.max`: v1 counted memory and swap together, v2 counts swap alone.
-fn swap(memory: &Memory) -> Result<Option<String>> {
-    const FIELD: &str = "memory.swap";
-    let limit = memory.limit.unwrap_or(0);
-    match memory.swap.unwrap_or(0) {
-        // Unlimited memory was unlimited swap as well.
-        0 if limit == -1 => Ok(Some("max".into())),
-        0 => Ok(None),
-        swap if swap < 0 => number(FIELD, swap).map(Some),
-        swap if limit == 0 => Err(invalid(
-            FIELD,
-            format!("{swap} counts memory and swap together and needs {PREFIX}.memory.limit"),
-        )),
-        swap if limit < 0 => Err(invalid(
-            FIELD,
-            format!(
-                "{swap} limits memory and swap together while {PREFIX}.memory.limit is {limit}"
-            ),
-        )),
-        swap if swap < limit => Err(invalid(
-            FIELD,
-            format!(
-                "{swap} counts memory and swap together and is less than \
-                 {PREFIX}.memory.limit {limit}"
-            ),
-        )),
-        swap => Ok(Some((swap - limit).to_string())),
     }
 }
 
 /// Microseconds. Source: cgroup-v2.rst, "CPU Interface Files" and "Cpuset Interface Files".
-fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) -> Result<()> {
-    if cpu.realtime_runtime.is_some_and(|value| value != 0) {
-        return Err(invalid(
-            "cpu.realtimeRuntime",
-            "cgroup v2 cannot limit realtime processes",
-        ));
-    }
-    if cpu.realtime_period.is_some_and(|value| value != 0) {
-        return Err(invalid(
-            "cpu.realtimePeriod",
-            "cgroup v2 cannot limit realtime processes",
-        ));
-    }
+fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) {
     // The kernel refuses a weight while the cgroup is idle, so the end of idling comes first.
-    match cpu.idle {
-        None => {}
-        Some(idle @ (0 | 1)) => writes.push(write("cpu.idle", idle.to_string(), "cpu.idle")),
-        Some(idle) => return Err(invalid("cpu.idle", format!("{idle} is neither 0 nor 1"))),
+    if let Some(idle) = cpu.idle {
+        writes.push(write("cpu.idle", u8::from(idle).to_string(), "cpu.idle"));
     }
-    if let Some(shares) = cpu
-        .shares
-        .filter(|shares| *shares != 0 && cpu.idle != Some(1))
-    {
-        writes.push(write(
-            "cpu.weight",
-            weight(shares).to_string(),
-            "cpu.shares",
-        ));
+    if let Some(shares) = cpu.shares.filter(|_| cpu.idle != Some(true)) {
+        let value = weight(shares).to_string();
+        writes.push(write("cpu.weight", value, "cpu.shares"));
     }
-    bandwidth(cpu, writes)?;
-    if let Some(cpus) = cpu.cpus.as_ref().filter(|cpus| !cpus.is_empty()) {
+    bandwidth(cpu, writes);
+    if let Some(cpus) = &cpu.cpus {
         writes.push(write("cpuset.cpus", cpus, "cpu.cpus"));
     }
-    if let Some(mems) = cpu.mems.as_ref().filter(|mems| !mems.is_empty()) {
+    if let Some(mems) = &cpu.mems {
         writes.push(write("cpuset.mems", mems, "cpu.mems"));
     }
-    Ok(())
 }
 
 /// `cpu.max` and `cpu.max.burst`. The kernel wants burst <= quota after each single write. A burst
 /// that is to shrink must go first, one that is to grow must follow, and only the kernel knows the
 /// old values: it is written before and after, and the first refusal does not count.
-fn bandwidth(cpu: &Cpu, writes: &mut Vec<Write>) -> Result<()> {
-    let quota = cpu.quota.unwrap_or(0);
-    let period = cpu.period.unwrap_or(0);
-    if let (Some(burst), 1..) = (cpu.burst, quota)
-        && burst > quota.unsigned_abs()
-    {
-        let message = format!("{burst} is more than {PREFIX}.cpu.quota {quota}");
-        return Err(invalid("cpu.burst", message));
-    }
-    let burst = cpu
-        .burst
-        .map(|burst| write("cpu.max.burst", burst.to_string(), "cpu.burst"));
-    if quota == 0 && period == 0 {
-        writes.extend(burst);
-        return Ok(());
-    }
-    if let Some(burst) = &burst {
-        writes.push(Write {
+fn bandwidth(cpu: &Cpu, writes: &mut Vec<Write>) {
+    let burst = cpu.burst;
+    let burst = burst.map(|burst| write("cpu.max.burst", burst.to_string(), "cpu.burst"));
+    if cpu.quota.is_some() || cpu.period.is_some() {
+        writes.extend(burst.iter().map(|burst| Write {
             fallback: Fallback::RetriedLater,
             ..burst.clone()
-        });
+        }));
+        let (field, quota) = match cpu.quota {
+            Some(quota) => ("cpu.quota", quota),
+            None => ("cpu.period", Limit::Max),
+        };
+        let period = cpu.period.unwrap_or(DEFAULT_PERIOD);
+        writes.push(write("cpu.max", format!("{quota} {period}"), field));
     }
-    let field = if quota == 0 {
-        "cpu.period"
-    } else {
-        "cpu.quota"
-    };
-    let quota = if quota == 0 {
-        "max".into()
-    } else {
-        number(field, quota)?
-    };
-    let period = if period == 0 { 100_000 } else { period };
-    writes.push(write("cpu.max", format!("{quota} {period}"), field));
     writes.extend(burst);
-    Ok(())
 }
+
+/// Microseconds. Source: cgroup-v2.rst, `cpu.max`.
+const DEFAULT_PERIOD: u64 = 100_000;
 
 /// `cpu.weight` (1 to 10000) of v1 shares (2 to 262144): a curve through the two ends and through
 /// the defaults, 1024 and 100, where a straight line would turn 1024 into 39.
@@ -251,38 +158,30 @@ fn weight(shares: u64) -> u64 {
 }
 
 /// Source: cgroup-v2.rst, "IO Interface Files"; Documentation/block/bfq-iosched.rst.
-fn block_io(io: &BlockIo, writes: &mut Vec<Write>) -> Result<()> {
-    if let Some(weight) = io.weight.filter(|weight| *weight != 0) {
-        writes.push(io_weight("", weight, "blockIO.weight")?);
+fn block_io(io: &BlockIo, writes: &mut Vec<Write>) {
+    if let Some(weight) = io.weight {
+        writes.push(io_weight("", weight, "blockIO.weight"));
     }
-    for (i, device) in io
-        .weight_devices
-        .iter()
-        .enumerate()
-        .filter(|(_, it)| it.weight != 0)
-    {
+    for (i, device) in io.weight_devices.iter().enumerate() {
         let target = format!("{}:{} ", device.major, device.minor);
         let field = format!("blockIO.weightDevice[{i}].weight");
-        writes.push(io_weight(&target, device.weight, &field)?);
+        writes.push(io_weight(&target, device.weight, &field));
     }
     throttle(&io.throttle, writes);
-    Ok(())
 }
 
 /// BFQ takes the weight of v1 as it is; `io.weight` has another scale.
-fn io_weight(target: &str, weight: u16, field: &str) -> Result<Write> {
-    if !(10..=1000).contains(&weight) {
-        return Err(invalid(field, format!("{weight} is not in 10 to 1000")));
-    }
+fn io_weight(target: &str, weight: u16, field: &str) -> Write {
+    // Config has checked that it is 10 to 1000.
     let scaled = 1 + (u32::from(weight) - 10) * 9999 / 990;
     let fallback = Fallback::IfAbsent {
         file: "io.weight".into(),
         value: format!("{target}{scaled}"),
     };
-    Ok(Write {
+    Write {
         fallback,
         ..write("io.bfq.weight", format!("{target}{weight}"), field)
-    })
+    }
 }
 
 /// `io.max`: one write for each device, with all of its limits. The kernel refuses a rate of 0,
@@ -321,16 +220,10 @@ fn throttle(throttles: &[Throttle], writes: &mut Vec<Write>) {
 
 /// Bytes. A limit of reservations fails mmap(2), a limit of faults kills with SIGBUS: both are set,
 /// reservations first, and kernels without them keep the other.
-fn hugepages(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
+fn hugepages(resources: &Resources, writes: &mut Vec<Write>) {
     for (i, page) in resources.hugepages.iter().enumerate() {
         let size = &page.page_size;
         let field = format!("hugepageLimits[{i}]");
-        if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(invalid(
-                &field,
-                format!("pageSize {size:?} is not a size as in 2MB"),
-            ));
-        }
         let value = page.limit.to_string();
         writes.push(Write {
             fallback: Fallback::SkipIfAbsent,
@@ -338,7 +231,6 @@ fn hugepages(resources: &Resources, writes: &mut Vec<Write>) -> Result<()> {
         });
         writes.push(write(format!("hugetlb.{size}.max"), value, &field));
     }
-    Ok(())
 }
 
 /// Source: cgroup-v2.rst, "RDMA Interface Files".

@@ -164,7 +164,7 @@ fn requests() -> impl Iterator<Item = (u8, u32, u32, u8)> {
 }
 
 fn agrees(rules: &[DeviceRule]) {
-    let program = compile(rules).expect("short lists fit");
+    let program = compile(rules);
     if let Some(program) = &program {
         assert!(all_reachable(&program.insns), "{rules:?}");
     }
@@ -206,9 +206,7 @@ fn rule(text: &str) -> DeviceRule {
 fn asked(rules: &[&str], kind: u8, major: u32, minor: u32, access: u8) -> bool {
     let rules: Vec<_> = rules.iter().map(|text| rule(text)).collect();
     agrees(&rules);
-    compile(&rules)
-        .unwrap()
-        .is_none_or(|program| interpret(&program.insns, kind, major, minor, access))
+    compile(&rules).is_none_or(|program| interpret(&program.insns, kind, major, minor, access))
 }
 
 #[test]
@@ -292,18 +290,10 @@ fn rules_in_words() {
 
 #[test]
 fn a_program_only_where_something_is_denied() {
-    assert!(compile(&[rule("allow a *:* rwm")]).unwrap().is_none());
-    assert!(
-        compile(&[rule("deny b 8:0 r"), rule("allow a *:* rwm")])
-            .unwrap()
-            .is_none()
-    );
-    assert!(
-        compile(&[rule("allow a *:* rwm"), rule("deny b 8:0 r")])
-            .unwrap()
-            .is_some()
-    );
-    assert!(compile(&[]).unwrap().is_some());
+    assert!(compile(&[rule("allow a *:* rwm")]).is_none());
+    assert!(compile(&[rule("deny b 8:0 r"), rule("allow a *:* rwm")]).is_none());
+    assert!(compile(&[rule("allow a *:* rwm"), rule("deny b 8:0 r")]).is_some());
+    assert!(compile(&[]).is_some());
 }
 
 #[test]
@@ -313,7 +303,7 @@ fn summary_is_the_order_of_the_program() {
         rule("allow c 10:229 rw"),
         rule("allow c 1:3 rwm"),
     ];
-    let program = compile(&rules).unwrap().unwrap();
+    let program = compile(&rules).unwrap();
     assert_eq!(
         program.summary(),
         "allow c 10:200 rwm, allow c 136:* rwm, allow c 5:2 rwm, allow c 5:0 rwm, \
@@ -329,19 +319,12 @@ fn no_jump_is_too_far() {
         mknod: false,
         ..default(All, Some(300), Some(minor))
     };
-    let mut many: Vec<_> = (0..4096).map(wide).collect();
-    let program = compile(&many).unwrap().unwrap();
+    let many: Vec<_> = (0..4096).map(wide).collect();
+    let program = compile(&many).unwrap();
     assert!(program.insns.len() > 6 * many.len());
     assert!(interpret(&program.insns, BLOCK, 300, 0, READ));
     assert!(interpret(&program.insns, CHAR, 300, 4095, READ | WRITE));
     assert!(!interpret(&program.insns, CHAR, 300, 4096, READ));
-
-    many.push(wide(4096));
-    let error = compile(&many).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "linux.resources.devices: 4097 rules are more than the 4096 supported"
-    );
 }
 
 #[test]

@@ -5,7 +5,6 @@ use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule}
 use super::assemble::{Body, Clause, Verdict};
 use super::encode;
 use crate::config::seccomp::{Action, Arch, Argument, Operator, Seccomp};
-use crate::error::{Error, Result};
 use crate::plan::syscalls::{Syscall, multiplexed};
 
 /// A profile with its names looked up.
@@ -38,19 +37,10 @@ struct Entry<'a> {
 
 impl<'a> Profile<'a> {
     /// Looks up the names of `profile`.
-    ///
-    /// # Errors
-    /// An argument index above 5.
-    pub fn new(profile: &'a Seccomp) -> Result<Self> {
+    pub fn new(profile: &'a Seccomp) -> Self {
         let mut unknown = Vec::new();
         let mut rules = Vec::with_capacity(profile.rules.len());
-        for (index, rule) in profile.rules.iter().enumerate() {
-            if let Some(wrong) = rule.args.iter().position(|argument| argument.index > 5) {
-                return Err(Error::config(
-                    format!("linux.seccomp.syscalls[{index}].args[{wrong}].index"),
-                    format!("{} is not between 0 and 5", rule.args[wrong].index),
-                ));
-            }
+        for rule in &profile.rules {
             let mut calls = Vec::with_capacity(rule.names.len());
             for name in &rule.names {
                 match Syscall::named(name) {
@@ -69,12 +59,12 @@ impl<'a> Profile<'a> {
             profile.default_action,
             Action::Allow | Action::Log | Action::Trace(_)
         );
-        Ok(Self {
+        Self {
             rules,
             default: encode(profile.default_action),
             permissive,
             unknown,
-        })
+        }
     }
 
     /// The newest call below `limit` that the profile names, whatever it says about it.

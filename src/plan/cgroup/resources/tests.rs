@@ -1,83 +1,68 @@
 use std::collections::BTreeMap;
 
-use super::super::tests::{cpu, error, lines, memory, unified, with_unified};
+use serde_json::json;
+
+use super::super::tests::{cpu, lines, memory, unified, with_unified};
 use super::super::writes;
 use super::*;
 use crate::config::resources::{Hugepage, Rdma, WeightDevice};
 
 #[test]
 fn memory_and_swap() {
-    for (limit, swap, wanted) in [
-        (None, None, &[][..]),
-        (Some(0), Some(0), &[]),
-        (Some(1000), None, &["memory.max=1000"]),
+    for (asked, wanted) in [
+        (json!({}), &[][..]),
+        (json!({"limit": 0, "swap": 0}), &[]),
+        (json!({"limit": 1000}), &["memory.max=1000"]),
         (
-            Some(1000),
-            Some(1000),
+            json!({"limit": 1000, "swap": 1000}),
             &["memory.swap.max=0", "memory.max=1000"],
         ),
         (
-            Some(1000),
-            Some(3000),
+            json!({"limit": 1000, "swap": 3000}),
             &["memory.swap.max=2000", "memory.max=1000"],
         ),
         (
-            Some(1000),
-            Some(-1),
+            json!({"limit": 1000, "swap": -1}),
             &["memory.swap.max=max", "memory.max=1000"],
         ),
-        (None, Some(-1), &["memory.swap.max=max"]),
-        (Some(-1), None, &["memory.swap.max=max", "memory.max=max"]),
+        (json!({"swap": -1}), &["memory.swap.max=max"]),
         (
-            Some(-1),
-            Some(-1),
+            json!({"limit": -1}),
+            &["memory.swap.max=max", "memory.max=max"],
+        ),
+        (
+            json!({"limit": -1, "swap": -1}),
             &["memory.swap.max=max", "memory.max=max"],
         ),
     ] {
-        assert_eq!(lines(&memory(limit, swap)), wanted, "{limit:?} {swap:?}");
+        assert_eq!(lines(&memory(&asked)), wanted, "{asked}");
     }
-    for (limit, swap, wanted) in [
-        (
-            None,
-            Some(1000),
-            "linux.resources.memory.swap: 1000 counts memory and swap together and needs",
-        ),
-        (
-            Some(-1),
-            Some(1000),
-            "linux.resources.memory.swap: 1000 limits memory and swap together while",
-        ),
-        (
-            Some(2000),
-            Some(1000),
-            "linux.resources.memory.swap: 1000 counts memory and swap together and is less",
-        ),
-        (
-            Some(-2),
-            None,
-            "linux.resources.memory.limit: -2 is negative",
-        ),
-        (
-            Some(10),
-            Some(-2),
-            "linux.resources.memory.swap: -2 is negative",
-        ),
-    ] {
-        let error = error(&memory(limit, swap));
-        assert!(error.starts_with(wanted), "{error}");
-    }
+    let fields = |asked| {
+        let writes = writes(&memory(&asked), &unified()).unwrap();
+        writes
+            .into_iter()
+            .map(|write| write.field)
+            .collect::<Vec<_>>()
+    };
+    let (limit, swap) = (
+        "linux.resources.memory.limit",
+        "linux.resources.memory.swap",
+    );
+    assert_eq!(fields(json!({"limit": -1})), [limit, limit]);
+    assert_eq!(fields(json!({"limit": 5, "swap": 5})), [swap, limit]);
 }
 
 #[test]
 fn memory_reservation_and_check() {
-    let mut resources = memory(Some(1000), Some(1000));
-    resources.memory.reservation = Some(500);
-    assert_eq!(lines(&resources)[2], "memory.low=500");
-    resources.memory.reservation = Some(-1);
-    assert_eq!(lines(&resources)[2], "memory.low=max");
+    let asked = |reservation, check| {
+        memory(&json!({
+            "limit": 1000, "swap": 1000, "reservation": reservation, "checkBeforeUpdate": check,
+        }))
+    };
+    assert_eq!(lines(&asked(500, false))[2], "memory.low=500");
+    assert_eq!(lines(&asked(-1, false))[2], "memory.low=max");
 
-    resources.memory.check_before_update = true;
-    let writes = writes(&resources, &unified()).unwrap();
+    let writes = writes(&asked(-1, true), &unified()).unwrap();
     let above: Vec<_> = writes.iter().map(|write| write.above).collect();
     assert_eq!(above, [None, Some("memory.current"), None]);
     assert_eq!(
@@ -106,72 +91,42 @@ fn shares_to_weight() {
         (262_144, 10_000),
         (u64::MAX, 10_000),
     ] {
-        let resources = cpu(Cpu {
-            shares: Some(shares),
-            ..Cpu::default()
-        });
+        let resources = cpu(&json!({ "shares": shares }));
         assert_eq!(
             lines(&resources),
             [format!("cpu.weight={wanted}")],
             "{shares}"
         );
     }
-    assert!(
-        lines(&cpu(Cpu {
-            shares: Some(0),
-            ..Cpu::default()
-        }))
-        .is_empty()
-    );
+    assert!(lines(&cpu(&json!({"shares": 0}))).is_empty());
 }
 
 #[test]
 fn idle_excludes_weight() {
-    let idle = |idle, shares| {
-        cpu(Cpu {
-            idle: Some(idle),
-            shares,
-            ..Cpu::default()
-        })
-    };
-    assert_eq!(lines(&idle(1, Some(1024))), ["cpu.idle=1"]);
-    assert_eq!(
-        lines(&idle(0, Some(1024))),
-        ["cpu.idle=0", "cpu.weight=100"]
-    );
-    assert_eq!(warnings(&idle(1, Some(1024))).len(), 1);
-    assert!(warnings(&idle(1, None)).is_empty());
-    assert_eq!(
-        error(&idle(2, None)),
-        "linux.resources.cpu.idle: 2 is neither 0 nor 1"
-    );
+    let idle = |idle, shares| cpu(&json!({"idle": idle, "shares": shares}));
+    assert_eq!(lines(&idle(1, 1024)), ["cpu.idle=1"]);
+    assert_eq!(lines(&idle(0, 1024)), ["cpu.idle=0", "cpu.weight=100"]);
+    assert_eq!(warnings(&idle(1, 1024)).len(), 1);
+    assert!(warnings(&idle(1, 0)).is_empty());
 }
 
 #[test]
 fn bandwidth_and_burst() {
-    let limit = |quota, period, burst| {
-        cpu(Cpu {
-            quota,
-            period,
-            burst,
-            ..Cpu::default()
-        })
-    };
-    for (resources, wanted) in [
+    for (asked, wanted) in [
+        (json!({"quota": 50_000}), &["cpu.max=50000 100000"][..]),
         (
-            limit(Some(50_000), None, None),
-            &["cpu.max=50000 100000"][..],
-        ),
-        (
-            limit(Some(50_000), Some(20_000), None),
+            json!({"quota": 50_000, "period": 20_000}),
             &["cpu.max=50000 20000"],
         ),
-        (limit(Some(-1), Some(20_000), None), &["cpu.max=max 20000"]),
-        (limit(None, Some(20_000), None), &["cpu.max=max 20000"]),
-        (limit(Some(0), Some(0), None), &[]),
-        (limit(None, None, Some(10)), &["cpu.max.burst=10"]),
         (
-            limit(Some(50_000), None, Some(10)),
+            json!({"quota": -1, "period": 20_000}),
+            &["cpu.max=max 20000"],
+        ),
+        (json!({"period": 20_000}), &["cpu.max=max 20000"]),
+        (json!({"quota": 0, "period": 0}), &[]),
+        (json!({"burst": 10}), &["cpu.max.burst=10"]),
+        (
+            json!({"quota": 50_000, "burst": 10}),
             &[
                 "cpu.max.burst=10",
                 "cpu.max=50000 100000",
@@ -179,50 +134,22 @@ fn bandwidth_and_burst() {
             ],
         ),
     ] {
-        assert_eq!(lines(&resources), wanted);
+        assert_eq!(lines(&cpu(&asked)), wanted, "{asked}");
     }
-    let writes = writes(&limit(Some(50_000), None, Some(10)), &unified()).unwrap();
+    let resources = cpu(&json!({"quota": 50_000, "burst": 10}));
+    let writes = writes(&resources, &unified()).unwrap();
     assert_eq!(writes[0].fallback, Fallback::RetriedLater);
     assert_eq!(writes[2].fallback, Fallback::Fail);
-    assert!(error(&limit(Some(10), None, Some(11))).starts_with("linux.resources.cpu.burst: 11"));
 }
 
 #[test]
-fn cpuset_pids_and_realtime() {
-    let resources = cpu(Cpu {
-        cpus: Some("0-1,4".into()),
-        mems: Some("0".into()),
-        ..Cpu::default()
-    });
+fn cpuset_and_pids() {
+    let resources = cpu(&json!({"cpus": "0-1,4", "mems": "0"}));
     assert_eq!(lines(&resources), ["cpuset.cpus=0-1,4", "cpuset.mems=0"]);
-    let pids = |limit| Resources {
-        pids: Some(limit),
-        ..Resources::default()
-    };
+    let pids = |limit: i64| super::super::tests::resources(&json!({"pids": {"limit": limit}}));
     assert_eq!(lines(&pids(0)), ["pids.max=0"]);
     assert_eq!(lines(&pids(-1)), ["pids.max=max"]);
     assert_eq!(lines(&pids(7)), ["pids.max=7"]);
-    assert!(error(&pids(-7)).starts_with("linux.resources.pids.limit: -7"));
-    assert!(
-        error(&cpu(Cpu {
-            realtime_runtime: Some(1),
-            ..Cpu::default()
-        }))
-        .starts_with("linux.resources.cpu.realtimeRuntime: ")
-    );
-    assert!(
-        error(&cpu(Cpu {
-            realtime_period: Some(1),
-            ..Cpu::default()
-        }))
-        .starts_with("linux.resources.cpu.realtimePeriod: ")
-    );
-    let zero = Cpu {
-        realtime_runtime: Some(0),
-        realtime_period: Some(0),
-        ..Cpu::default()
-    };
-    assert!(lines(&cpu(zero)).is_empty());
 }
 
 fn block_io(block_io: BlockIo) -> Resources {
@@ -274,20 +201,6 @@ fn io_weights() {
             "linux.resources.blockIO.weightDevice[0].weight"
         );
     }
-    for weight in [9, 1001] {
-        let io = BlockIo {
-            weight: Some(weight),
-            ..BlockIo::default()
-        };
-        assert!(error(&block_io(io)).starts_with("linux.resources.blockIO.weight: "));
-    }
-    assert!(
-        lines(&block_io(BlockIo {
-            weight: Some(0),
-            ..BlockIo::default()
-        }))
-        .is_empty()
-    );
 }
 
 #[test]
@@ -340,16 +253,6 @@ fn hugepages_and_rdma() {
     assert_eq!(writes[0].fallback, Fallback::SkipIfAbsent);
     assert_eq!(writes[1].fallback, Fallback::Fail);
 
-    let hugepages = vec![Hugepage {
-        page_size: "../2MB".into(),
-        limit: 1,
-    }];
-    let resources = Resources {
-        hugepages,
-        ..Resources::default()
-    };
-    assert!(error(&resources).starts_with("linux.resources.hugepageLimits[0]: pageSize"));
-
     let rdma = BTreeMap::from([
         (
             "mlx5_0".to_owned(),
@@ -395,7 +298,9 @@ fn unified_files() {
         lines(&with_unified("io.max", "8:0 rbps=1\n8:16 wbps=2\n")),
         ["io.max=8:0 rbps=1", "io.max=8:16 wbps=2"]
     );
-    let error = error(&with_unified("nothing.max", "1"));
+    let error = writes(&with_unified("nothing.max", "1"), &unified())
+        .unwrap_err()
+        .to_string();
     let start = "linux.resources.unified[\"nothing.max\"]: ";
     assert!(error.starts_with(start), "{error}");
     assert!(
@@ -403,7 +308,7 @@ fn unified_files() {
         "{error}"
     );
     let mut resources = with_unified("memory.max", "7");
-    resources.memory.limit = Some(5);
+    resources.memory.limit = Some(Limit::At(5));
     assert_eq!(
         lines(&resources),
         ["memory.max=5", "memory.max=7"],
@@ -413,7 +318,7 @@ fn unified_files() {
 
 #[test]
 fn warnings_name_what_v2_lacks() {
-    let mut resources = memory(None, None);
+    let mut resources = memory(&json!({}));
     assert!(warnings(&resources).is_empty());
     resources.memory.swappiness = Some(60);
     resources.memory.disable_oom_killer = true;
