@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = tests![
     set_user_id_program_works_without_no_new_privileges,
     several_rlimits,
     rlimit_infinity,
+    start_container_hooks_have_the_limits_of_the_process,
     smallest_rlimits_do_not_hinder_the_start,
     rlimit_twice_is_refused,
     oom_score_adj_is_left_alone,
@@ -267,13 +268,22 @@ fn smallest_rlimits_do_not_hinder_the_start(t: &Sandbox) {
         {"type": "RLIMIT_NPROC", "soft": 1, "hard": 1},
     ]);
     let bundle = t.bundle().set("/process/rlimits", list);
-    let hook = json!({"path": "/bin/true"});
-    let bundle = bundle.set("/hooks/startContainer", json!([hook]));
     // HOME is looked up in a file, which takes a descriptor.
     let script = "echo $HOME; ulimit -n";
     let container = bundle.shell(script).container();
     let output = container.run().ok();
     output.prints("/root\n3");
+}
+
+/// They run where the filter holds already, which need not allow setrlimit(2) afterwards.
+fn start_container_hooks_have_the_limits_of_the_process(t: &Sandbox) {
+    let list = json!([{"type": "RLIMIT_NOFILE", "soft": 60, "hard": 70}]);
+    let bundle = t.bundle().set("/process/rlimits", list);
+    let script = "exec >/limits; ulimit -n; ulimit -Hn";
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let bundle = bundle.set("/hooks/startContainer", json!([hook]));
+    let output = bundle.shell("cat /limits").container().run().ok();
+    output.prints("60\n70");
 }
 
 fn rlimit_twice_is_refused(t: &Sandbox) {
