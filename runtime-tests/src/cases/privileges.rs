@@ -24,7 +24,8 @@ const HEAD: &str = "\
 # Left out, because it differs from machine to machine: numbers of processes, mounts and devices, sizes
 # of memory, CPUs and their workarounds, the vdso, the file system below the rootfs and that of the
 # host's /dev with their options, what the host has mounted below /sys, options of file systems that
-# depend on the kernel (inode64, nsdelegate and similar), and the place of the cgroup. A masked or
+# depend on the kernel (inode64, nsdelegate and similar), and the place of the cgroup. Memory that is
+# writable and executable counts only where the caller has none. A masked or
 # read-only path that the host does not have counts as masked or read-only. Limits, scores and ids that
 # the config does not set are compared with the caller's.
 ";
@@ -288,7 +289,24 @@ fn mounts(pid: i32, config: &Value) -> String {
     let shown = (0..table.len()).filter(|&at| is_shown(at));
     let cgroup = of(pid, "cgroup");
     let cgroup = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
-    section("mounts", shown.map(|at| mount(&table[at], cgroup)))
+    let maps_ids = config["linux"]["uidMappings"].is_array();
+    let line = |at: usize| match (&table[at], maps_ids) {
+        (found, true) if found.point == "/sys/fs/cgroup" && shows_little(found, cgroup) => {
+            format!("{} ro, its cgroup or nothing", found.point)
+        }
+        (found, _) => mount(found, cgroup),
+    };
+    section("mounts", shown.map(line))
+}
+
+/// Not every kernel lets an ordinary user mount its cgroups, which an empty directory covers then.
+fn shows_little(mount: &MountInfo, cgroup: Option<&str>) -> bool {
+    let is_empty = mount
+        .fs_options
+        .iter()
+        .any(|option| option == "nr_inodes=1");
+    let is_own = mount.fstype == "cgroup2" && Some(mount.root.as_str()) == cgroup;
+    mount.has(&["ro"]) && (is_own || mount.fstype == "tmpfs" && is_empty)
 }
 
 fn mount(mount: &MountInfo, cgroup: Option<&str>) -> String {
@@ -337,14 +355,19 @@ fn hidden(pid: i32, config: &Value) -> String {
     section("paths", masked.chain(readonly))
 }
 
+/// Where the processor has no way to forbid it, all that is writable is executable too, as in User Mode
+/// Linux.
 fn maps(pid: i32) -> String {
+    let is_mixed = |rights: &str| rights.contains('w') && rights.contains('x');
+    let rights = |line: &str| line.split(' ').nth(1).is_some_and(is_mixed);
+    let cannot_forbid = own("maps").lines().any(rights);
     let text = of(pid, "maps");
     let names = text.lines().map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let rights = words.next().expect("rights");
         let name = words.nth(3).unwrap_or("anonymous");
         let name = name.rsplit_once("/rootfs/").map_or(name, |(_, name)| name);
-        let mixed = rights.contains('w') && rights.contains('x');
+        let mixed = is_mixed(rights) && !cannot_forbid;
         format!(
             "{name}{}",
             if mixed {
