@@ -22,6 +22,8 @@ pub enum Kind {
     Status,
     /// A hook failed: the specification ends the container then.
     Hook,
+    /// A signal, by its number, asked the runtime to end.
+    Interrupted(i32),
     /// A system call failed while a container was being set up or torn down.
     Setup,
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use sampan::cli::{self, Cli, Command, Parsed};
 use sampan::commands;
-use sampan::error::Error;
+use sampan::error::{Error, Kind};
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
 use sampan::sys::{Fail, binary, inherited, relro};
@@ -111,5 +111,9 @@ fn changes_anything(command: &Command) -> bool {
 
 fn fail(log: &Log, error: &Error, status: u8) -> u8 {
     log.fail(error);
-    status
+    match error.kind {
+        // As a shell counts the end of a program by this signal.
+        Kind::Interrupted(signal) => 128 + signal as u8,
+        _ => status,
+    }
 }

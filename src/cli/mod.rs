@@ -198,6 +198,8 @@ pub enum Command {
     /// Create a container, run its process, and delete it when the process ends.
     ///
     /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
+    /// Until the process runs, SIGHUP, SIGINT, SIGQUIT and SIGTERM end the runtime: nothing is left of
+    /// the container, and the status is 128 plus the number of the signal. Later they are forwarded.
     Run(Run),
     /// Execute one more process in a running container.
     ///

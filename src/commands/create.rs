@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::plan::{Phase, Plan};
 use crate::run::{self, Created, Request, relay, sd_notify};
 use crate::state::Status;
-use crate::sys::process;
+use crate::sys::{interrupt, process};
 
 /// Who has the other end of the container's terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
     }
     let (created, plan) = make(context, &args.setup, mode, true)?;
     let notify = context.notify(&created.dir);
-    let started = run::start_created(&created, &plan)
+    let started = run::interrupt::instead(run::start_created(&created, &plan))
+        .and_then(|()| signals.as_ref().map_or(Ok(()), relay::Signals::block_all))
         .and_then(|()| run::run_hooks(&plan, Phase::Started, &created.state, Status::Running));
     let Created {
         dir,
@@ -62,7 +63,11 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         }
         (Ok(()), None) => {
             return match notify {
-                Some(notify) => notify.wait(state.pid, &pidfd).map(|()| 0),
+                Some(notify) => {
+                    interrupt::release()
+                        .map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
+                    notify.wait(state.pid, &pidfd).map(|()| 0)
+                }
                 None => Ok(0),
             };
         }

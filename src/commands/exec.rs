@@ -1,6 +1,7 @@
 //! `exec`.
 
 use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use super::create::check_preserved;
@@ -14,6 +15,7 @@ use crate::plan;
 use crate::run::{self, ExecRequest, relay};
 use crate::spec;
 use crate::state::Status;
+use crate::sys::process::end;
 
 /// Executes a process in a container; in the foreground its exit status comes back.
 pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
@@ -61,6 +63,10 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
         relay::become_subreaper()?;
     }
     let executed = execute()?;
+    if let Err(interrupted) = signals.block_all() {
+        end(executed.pidfd.as_fd());
+        return Err(interrupted);
+    }
     context.log.succeed();
     relay::relay(
         &signals,

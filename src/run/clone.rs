@@ -12,6 +12,7 @@ use super::{attend, id_map};
 use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Step};
+use crate::sys::interrupt::{self, Aim};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, mount, path, pidfd, socket};
 
@@ -22,6 +23,16 @@ pub const DIFFERENT_MAP: &str = "compare with the map";
 pub struct Spawned {
     pub pid: i32,
     pub pidfd: Rc<OwnedFd>,
+    /// A signal to the runtime ends the process, as long as this is kept.
+    _aim: Aim,
+}
+
+impl Spawned {
+    fn new(pid: i32, pidfd: OwnedFd) -> Self {
+        let pidfd = Rc::new(pidfd);
+        let _aim = interrupt::aim(&pidfd);
+        Self { pid, pidfd, _aim }
+    }
 }
 
 /// Makes init, or the process between the runtime and init that the plan asks for. Never returns
@@ -56,10 +67,7 @@ pub fn spawn(
                 process::end(pidfd.as_fd());
                 return Err((None, fail));
             }
-            Ok(Spawned {
-                pid,
-                pidfd: Rc::new(pidfd),
-            })
+            Ok(Spawned::new(pid, pidfd))
         }
         Ok(Cloned::Child) => process::exit(1),
         Err(fail) => Err((None, fail)),
@@ -286,13 +294,13 @@ pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<S
     match Report::receive(connection.as_fd()).map_err(lost)? {
         Some((Report::Pid(pid), _)) => {
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
-            let pidfd = Rc::new(pidfd::open(pid).map_err(lost)?);
+            let spawned = Spawned::new(pid, pidfd::open(pid).map_err(lost)?);
             if plan.enters_before_user {
                 id_map::write_all(plan, pid)?;
             }
             attend::apply(plan, Phase::Parent, pid)?;
             sync::unless_gone(sync::send_go(connection.as_fd(), &[])).map_err(lost)?;
-            Ok(Spawned { pid, pidfd })
+            Ok(spawned)
         }
         Some((Report::Failure(failure), _)) => Err(super::words::failure(plan, &failure)),
         _ => Err(lost(Fail::new("recvmsg", Errno::ECHILD))),

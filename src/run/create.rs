@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{self, Phase, Plan, Step};
 use crate::state::{self, Dir, Root, State, Status};
-use crate::sys::{Fail, process, socket};
+use crate::sys::{Fail, interrupt, process, socket};
 use crate::timestamp;
 
 /// What a container is made of.
@@ -60,6 +60,7 @@ pub struct Created {
 /// The step that failed, by its property of the config.
 pub fn create(request: &Request) -> Result<Created> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
+    interrupt::catch().map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
     let mut undo = Undo::new(request.root.claim(&request.options.id)?);
     if request.options.notify.is_some() {
         sd_notify::make_directory(&undo.dir().path)?;
@@ -74,7 +75,8 @@ pub fn create(request: &Request) -> Result<Created> {
         opened,
         sockets.console.as_ref(),
     );
-    let finished = made.and_then(|(made, state)| {
+    // Once the container is finished, a signal comes too late.
+    let finished = super::interrupt::instead(made).and_then(|(made, state)| {
         // Nothing is left to do for an init that has been told to execute.
         let told_to_execute = state.is_none();
         state.map_or(Ok(()), |state| finish(request, &sockets, &made, state))?;

@@ -15,7 +15,7 @@ use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan};
 use crate::state::{self, State, Status};
-use crate::sys::process;
+use crate::sys::{interrupt, process};
 
 /// What is executed where.
 pub struct ExecRequest<'a> {
@@ -45,16 +45,22 @@ pub struct Executed {
 /// The container is gone, or the step that failed, by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
+    interrupt::catch().map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
     let places = Places::find(request)?;
     attend::apply(request.plan, Phase::Prepare, process::own_pid())?;
-    let (connection, spawned, placed) = spawn(request, &places)?;
-    let result = match (placed, unit(request)) {
+    let (connection, spawned, placed) =
+        spawn(request, &places).map_err(super::interrupt::reason)?;
+    let set_up = match (placed, unit(request)) {
         (false, Some((unit, below))) => {
             systemd::attach(unit.manager(), &unit.name, below, spawned.pid)
         }
         _ => Ok(()),
     }
     .and_then(|()| set_up(request, &sockets, &connection, &spawned));
+    let result = super::interrupt::instead(set_up).and_then(|terminal| {
+        hand_out(request, &sockets, &spawned)?;
+        Ok(terminal)
+    });
     if result.is_err() {
         process::end(spawned.pidfd.as_fd());
     }
@@ -109,12 +115,17 @@ fn set_up(
     };
     let plan = || Ok(request.plan.clone());
     await_execve(connection, spawned.pid, attend::receive, plan, listener)?;
+    Ok(ready.terminal)
+}
+
+/// For the caller, who takes it for a success.
+fn hand_out(request: &ExecRequest, sockets: &Sockets, spawned: &Spawned) -> Result<()> {
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = request.pid_file {
         state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
             .map_err(|error| error.context("--pid-file"))?;
     }
-    Ok(ready.terminal)
+    Ok(())
 }
 
 /// Where the process may be put.

@@ -8,6 +8,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::HookStep;
 use crate::sys::process::{self, Cloned, StringArray};
-use crate::sys::{Fail, Sys, file, inherited, path, signals};
+use crate::sys::{Fail, Sys, file, inherited, interrupt, path, signals};
 
 /// How much of a hook's output is kept: what one page holds with the mark of a cut.
 const KEPT: usize = 4000;
@@ -114,8 +115,9 @@ fn run_to_end(
     let input = filled_pipe(state)?;
     let pidfd = match process::clone3(0, None, false)? {
         Cloned::Child => execute(hook, around, &input, &print_end, &fail_end),
-        Cloned::Parent { pidfd, .. } => pidfd,
+        Cloned::Parent { pidfd, .. } => Rc::new(pidfd),
     };
+    let _aim = interrupt::aim_meanwhile(&pidfd);
     // Otherwise this process would wait for its own end of a pipe.
     let closed = [input, print_end, fail_end]
         .into_iter()

@@ -9,6 +9,7 @@ pub mod hooks;
 mod host_mount;
 mod id_map;
 pub mod init;
+pub mod interrupt;
 mod live_mounts;
 mod locked;
 mod network;

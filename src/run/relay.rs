@@ -12,7 +12,7 @@ use nix::unistd::isatty;
 use super::sd_notify::SdNotify;
 use crate::error::{Error, Result};
 use crate::sys::signals::{self, SignalFd};
-use crate::sys::{Fail, path, pidfd, process, terminal};
+use crate::sys::{Fail, interrupt, path, pidfd, process, terminal};
 
 /// How much output of the container is read at once.
 const COPIED_AT_ONCE: usize = 16 * 1024;
@@ -24,16 +24,29 @@ const BUFFERED: usize = 1024 * 1024;
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks them. Init unblocks its own before it executes the process.
+    /// Blocks them, but those that ask the runtime to end while there is nothing to pass them on to.
+    /// Init unblocks its own before it executes the process.
     ///
     /// # Errors
     /// A system call failed.
     pub fn block() -> Result<Self> {
-        signals::block()
+        signals::block_all_but(&interrupt::ASKING)
             .and_then(|()| SignalFd::new())
             .map(Self)
-            .map_err(|fail| Error::sys("signals", fail.op, fail.errno))
+            .map_err(failed)
     }
+
+    /// From now on every signal is for the process.
+    ///
+    /// # Errors
+    /// A system call failed; or a signal that came before has ended the process.
+    pub fn block_all(&self) -> Result<()> {
+        super::interrupt::instead(signals::block().map_err(failed))
+    }
+}
+
+fn failed(fail: Fail) -> Error {
+    Error::sys("signals", fail.op, fail.errno)
 }
 
 /// Orphans of the container become children of this process, which reaps them.

@@ -12,7 +12,7 @@ use super::{notify, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status, open_process};
-use crate::sys::{Fail, Sys, path, socket};
+use crate::sys::{Fail, Sys, interrupt, path, socket};
 
 /// The name of init's socket in the container's state directory.
 pub const SOCKET: &std::ffi::CStr = c"start.sock";
@@ -96,6 +96,7 @@ fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
 pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     let plan = || Ok(plan.clone());
     let (connection, state) = (&created.connection, &created.state);
+    let _aim = interrupt::aim(&created.pidfd);
     if !created.told_to_execute {
         sync::unless_gone(say_go(connection, state)).map_err(connection_lost)?;
     }

@@ -167,6 +167,11 @@ pub fn look_at_signals() {
     }
 }
 
+/// Whether the caller ignores it, or may.
+pub fn is_ignored(signal: i32) -> bool {
+    IGNORED.load(Ordering::Relaxed) >> (signal - 1) & 1 != 0
+}
+
 fn ignored_signals(status: &[u8]) -> Option<u64> {
     let mut lines = status.split(|&byte| byte == b'\n');
     let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
@@ -179,8 +184,7 @@ fn ignored_signals(status: &[u8]) -> Option<u64> {
 /// # Errors
 /// rt_sigaction(2) failed: the program would ignore what is meant to end it.
 pub fn default_signals() -> Sys<()> {
-    let ignored = IGNORED.load(Ordering::Relaxed);
-    let mut all = (1..=signals::LAST).filter(|signal| ignored >> (signal - 1) & 1 != 0);
+    let mut all = (1..=signals::LAST).filter(|&signal| is_ignored(signal));
     all.try_for_each(|signal| signals::set(signal, Disposition::Default))
 }
 

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod file;
 pub mod heap;
 pub mod inherited;
+pub mod interrupt;
 pub mod mount;
 pub mod net;
 pub mod path;

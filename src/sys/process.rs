@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use super::{Fail, Sys, check};
 
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// What clone3(2) has made.
@@ -29,7 +30,8 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: bool) -> Sys<
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain integers, for which all-zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    // A handler of the runtime's is none of the child's.
+    args.flags = namespaces | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
     args.pidfd = &raw mut pidfd as u64;
     // With CLONE_PARENT the exit signal is the caller's own.
     args.exit_signal = if parent { 0 } else { libc::SIGCHLD as u64 };
@@ -64,9 +66,10 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: bool) -> Sys<
     }
 }
 
-/// clone(2) as clone3(2) with these flags, none of which is younger.
+/// clone(2) as clone3(2) with these flags, but for the one that is younger: handlers stay until the
+/// child executes a program.
 fn fork_with_pidfd(args: &libc::clone_args, pidfd: &mut RawFd) -> Sys<libc::c_long> {
-    let flags = args.flags | args.exit_signal;
+    let flags = args.flags & !CLONE_CLEAR_SIGHAND | args.exit_signal;
     let none = ptr::null::<u8>();
     // The architectures that are served here have these three first; no other one is asked for.
     // SAFETY: without a stack and CLONE_VM the child continues here in its own copy of the memory,

@@ -31,7 +31,7 @@ pub fn set(signal: i32, disposition: Disposition) -> Sys<()> {
     };
     // The kernel's struct sigaction begins with the handler; flags and mask mean nothing here.
     let action = [handler as u64, 0, 0, 0];
-    // SAFETY: the kernel reads the action, which has no handler in this process.
+    // SAFETY: the kernel reads the action, which names no function.
     let done = unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
@@ -49,20 +49,28 @@ pub fn set(signal: i32, disposition: Disposition) -> Sys<()> {
 
 /// Blocks every signal.
 pub fn block() -> Sys<()> {
-    set_mask(ALL)
+    set_mask(libc::SIG_SETMASK, ALL)
+}
+
+/// Blocks every signal but those: they stay as they are.
+pub fn block_all_but(signals: &[i32]) -> Sys<()> {
+    let left = signals
+        .iter()
+        .fold(0, |set, signal| set | 1 << (signal - 1));
+    set_mask(libc::SIG_BLOCK, ALL & !left)
 }
 
 /// Unblocks every signal.
 pub fn unblock() -> Sys<()> {
-    set_mask(0)
+    set_mask(libc::SIG_SETMASK, 0)
 }
 
-fn set_mask(mask: u64) -> Sys<()> {
+fn set_mask(how: i32, mask: u64) -> Sys<()> {
     // SAFETY: the kernel reads the mask.
     let done = unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
+            how,
             &mask,
             ptr::null::<u8>(),
             SET_SIZE,

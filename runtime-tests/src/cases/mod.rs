@@ -2,6 +2,7 @@
 
 use crate::Test;
 
+mod asked_to_end;
 mod attacks;
 mod bad_input;
 mod binds;
@@ -72,6 +73,7 @@ mod update;
 mod userns_fs;
 
 const FILES: &[&[Test]] = &[
+    asked_to_end::TESTS,
     attacks::TESTS,
     bad_input::TESTS,
     events::TESTS,

@@ -1,0 +1,108 @@
+//! The runtime is asked to end by a signal while it sets a process up: nothing is left, and the exit
+//! status says which signal it was.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::call::Running;
+use crate::{Container, Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    in_a_hook[Need::NotAPeer],
+    in_a_hook_of_the_start[Need::NotAPeer],
+    by_a_signal_that_the_caller_ignores[Need::NotAPeer],
+    while_a_process_joins[Need::NotAPeer],
+];
+
+/// A container with a hook that says that it runs, by the file, and then waits.
+fn waiting<'t>(t: &'t Sandbox, moment: &str) -> (Container<'t>, PathBuf) {
+    let bundle = t.bundle();
+    let (reached, seen) = match moment {
+        "startContainer" => (bundle.rootfs().join("tmp/reached"), "/tmp/reached".into()),
+        _ => (t.path("reached"), t.path("reached")),
+    };
+    let _ = fs::remove_file(&reached);
+    let script = format!(": >{}; exec sleep 1000", seen.display());
+    let hook =
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]);
+    let bundle = bundle.set(&format!("/hooks/{moment}"), hook);
+    (bundle.args(&["echo", "ran"]).container(), reached)
+}
+
+/// Sends the signal when the hook runs; nothing of the container is left then.
+#[track_caller]
+fn ends(t: &Sandbox, moment: &str, verb: &[&str], signal: Signal) {
+    let (container, reached) = waiting(t, moment);
+    let running = container.launch(t.runtime().args(verb));
+    t.eventually("the hook runs", || reached.exists());
+    running.signal(signal);
+    is_undone(t, &container, running, signal);
+}
+
+#[track_caller]
+fn is_undone(t: &Sandbox, container: &Container, running: Running, signal: Signal) {
+    let output = running.finish().exits(128 + signal as i32);
+    let told = format!("interrupted by {}", signal.as_str());
+    assert!(output.stderr.contains(&told), "{output}");
+    assert!(output.stdout.is_empty(), "{output}");
+    container.verb("state").fails_with("does not exist");
+    assert_eq!(fs::read_dir(&t.root).into_iter().flatten().count(), 0);
+}
+
+fn in_a_hook(t: &Sandbox) {
+    for moment in ["prestart", "createRuntime", "createContainer"] {
+        ends(t, moment, &["create"], Signal::SIGTERM);
+        ends(t, moment, &["run"], Signal::SIGINT);
+        ends(t, moment, &["run", "--detach"], Signal::SIGTERM);
+    }
+}
+
+fn in_a_hook_of_the_start(t: &Sandbox) {
+    ends(t, "startContainer", &["run"], Signal::SIGTERM);
+    ends(t, "startContainer", &["run", "--detach"], Signal::SIGHUP);
+}
+
+fn by_a_signal_that_the_caller_ignores(t: &Sandbox) {
+    for verb in ["create", "run"] {
+        let (container, reached) = waiting(t, "createContainer");
+        let call = t.runtime().arg(verb);
+        let running = container.launch(call.prefix(["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]));
+        t.eventually("the hook runs", || reached.exists());
+        running.signal(Signal::SIGINT);
+        running.signal(Signal::SIGTERM);
+        is_undone(t, &container, running, Signal::SIGTERM);
+    }
+}
+
+/// A process that joins a frozen container waits for that to go on.
+fn while_a_process_joins(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    container.verb("pause").ok();
+    let processes = || container.cgroup_file("cgroup.procs").lines().count();
+    for (flags, signal) in [
+        (&["--ignore-paused"][..], Signal::SIGTERM),
+        (&["--ignore-paused", "--detach"], Signal::SIGINT),
+    ] {
+        let file = t.path("pid");
+        let call = t
+            .runtime()
+            .arg("exec")
+            .args(flags)
+            .arg("--pid-file")
+            .arg(&file);
+        let running = call.args([&container.id, "true"]).spawn();
+        t.eventually("the process is there", || processes() == 2);
+        running.signal(signal);
+        let output = running.finish().exits(128 + signal as i32);
+        let told = format!("interrupted by {}", signal.as_str());
+        assert!(output.stderr.contains(&told), "{output}");
+        assert_eq!(processes(), 1);
+        assert!(!file.exists());
+    }
+    container.verb("resume").ok();
+    container.exec(&["true"]).ok();
+}

@@ -1,0 +1,110 @@
+//! The signals that ask the runtime to end, while it sets a process up.
+//!
+//! By default they would end it on the spot, and what it has made so far would stay. Here the handler
+//! kills the process that the runtime waits for instead, so that the wait comes to its end as it does
+//! when that process dies, and everything is taken back on the usual way. Nothing has to be polled
+//! beside what is waited for.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+
+use super::signals::{self, Disposition};
+use super::{Sys, inherited, pidfd, tag};
+
+/// What a terminal, a shell or a service manager sends first.
+pub const ASKING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// The first signal that came, or 0.
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+/// The pidfd of the process that is waited for, or -1.
+static TARGET: AtomicI32 = AtomicI32::new(-1);
+
+/// Catches the signals from now on, but those that the caller ignores.
+///
+/// # Errors
+/// sigaction(2) failed.
+pub fn catch() -> Sys<()> {
+    for signal in ASKING.into_iter().filter(|&it| !inherited::is_ignored(it)) {
+        // SAFETY: sigaction is plain data, for which all-zero is a valid value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        let handler: extern "C" fn(i32) = caught;
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_RESTART;
+        // SAFETY: the handler touches two atomics and makes one system call.
+        let done = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+        tag("sigaction", Errno::result(done))?;
+    }
+    Ok(())
+}
+
+/// The signals end the program again.
+///
+/// # Errors
+/// rt_sigaction(2) failed.
+pub fn release() -> Sys<()> {
+    let mut caught = ASKING.into_iter().filter(|&it| !inherited::is_ignored(it));
+    caught.try_for_each(|signal| signals::set(signal, Disposition::Default))
+}
+
+extern "C" fn caught(signal: i32) {
+    let _ = CAUGHT.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+    let interrupted = Errno::last();
+    kill_target();
+    interrupted.set();
+}
+
+fn kill_target() {
+    let target = TARGET.load(Ordering::SeqCst);
+    if target >= 0 {
+        // SAFETY: whoever aims keeps the descriptor open as long as it is the target.
+        let target = unsafe { BorrowedFd::borrow_raw(target) };
+        // It may have ended by itself.
+        let _ = pidfd::send_signal(target, libc::SIGKILL);
+    }
+}
+
+/// The signal that has come since the last call.
+pub fn take() -> Option<i32> {
+    match CAUGHT.swap(0, Ordering::SeqCst) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// As long as this lives, a signal kills the process. One that has come before kills it at once.
+#[must_use]
+pub struct Aim {
+    pidfd: Rc<OwnedFd>,
+    before: i32,
+}
+
+/// Aims at a process whose end is waited for, and at none before.
+pub fn aim(pidfd: &Rc<OwnedFd>) -> Aim {
+    Aim::at(pidfd.clone(), -1)
+}
+
+/// Aims at a process, and at what was the target before once it has ended.
+pub fn aim_meanwhile(pidfd: &Rc<OwnedFd>) -> Aim {
+    Aim::at(pidfd.clone(), TARGET.load(Ordering::SeqCst))
+}
+
+impl Aim {
+    fn at(pidfd: Rc<OwnedFd>, before: i32) -> Self {
+        TARGET.store(pidfd.as_fd().as_raw_fd(), Ordering::SeqCst);
+        if CAUGHT.load(Ordering::SeqCst) != 0 {
+            kill_target();
+        }
+        Self { pidfd, before }
+    }
+}
+
+impl Drop for Aim {
+    fn drop(&mut self) {
+        // Another process may be the target by now.
+        let own = self.pidfd.as_raw_fd();
+        let _ = TARGET.compare_exchange(own, self.before, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
