@@ -55,7 +55,14 @@ pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host) {
     for (phase, kinds) in [(Phase::Clone, first), (Phase::Init, second)] {
         let enters_user = kinds.contains(&NamespaceKind::User);
         if !kinds.is_empty() {
-            plan.push(phase, FIELD, Step::EnterContainer { kinds });
+            plan.push(
+                phase,
+                FIELD,
+                Step::EnterContainer {
+                    kinds,
+                    not_own: None,
+                },
+            );
         }
         if enters_user {
             plan.push(phase, FIELD, Step::BecomeRoot { setgroups: true });

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::{IfDenied, Phase, Plan, Step, c_string, exec, labels, mounts};
-use crate::config::{Config, Mount, MountPoint, Namespace};
+use super::{IfDenied, Phase, Plan, Step, c_string, exec, labels, mounts, namespaces};
+use crate::config::{Config, Mount, MountPoint, Namespace, NamespaceKind};
 use crate::error::{Error, Result};
 use crate::host::Host;
 
@@ -25,6 +25,7 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
         }
     }
     let config = config.with_mounts(mounts)?;
+    refuse_own_cgroups(&mut plan, &config);
     mounts::steps(&mut plan, &config, host);
     let pid_entered_early = !plan.intermediate;
     for planned in &mut plan.steps {
@@ -43,6 +44,22 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     }
     plan.push(Phase::Init, "mounts", Step::WaitForStart);
     Ok(plan)
+}
+
+/// A cgroup namespace that the container has joined may be the runtime's: what `create` refuses to
+/// show of it must not come later either.
+fn refuse_own_cgroups(plan: &mut Plan, config: &Config) {
+    let kind = NamespaceKind::Cgroup;
+    if !matches!(config.linux.namespaces.cgroup, Namespace::Join { .. }) {
+        return;
+    }
+    for planned in &mut plan.steps {
+        if let Step::EnterContainer { kinds, not_own } = &mut planned.step
+            && kinds.contains(&kind)
+        {
+            *not_own = namespaces::not_own(kind, config);
+        }
+    }
 }
 
 /// The steps that take off what is mounted on `points`, in their order.

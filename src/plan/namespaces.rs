@@ -70,7 +70,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
 /// What would go wrong if the path of a namespace led to the runtime's own, where a container whose
 /// config does not list the type is too: the config may set there what it may set in one that it
 /// lists.
-fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
+pub(super) fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
     let changed = |field: String| format!("{field} would change it for every process in it");
     let names = [
         ("hostname", config.hostname.is_some()),

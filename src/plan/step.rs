@@ -63,6 +63,8 @@ pub enum Step {
     /// setns(2) with a pidfd of the container's init process.
     EnterContainer {
         kinds: Vec<NamespaceKind>,
+        /// Why its cgroup namespace must be another one than the runtime's.
+        not_own: Option<String>,
     },
     /// The root directory of the container that was entered.
     ContainerRoot,

@@ -147,7 +147,7 @@ fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
             let namespace = opened.ok_or(Fail::new("setns", Errno::EBADF))?;
             process::setns(namespace.as_fd(), kind.flag())
         }
-        Step::EnterContainer { kinds } => init::enter_container(opened, kinds),
+        Step::EnterContainer { kinds, .. } => init::enter_container(opened, kinds),
         Step::BecomeRoot { setgroups } => init::become_root(*setgroups),
         Step::CheckIdMap { group, map } => check_id_map(*group, map),
         Step::TimeOffsets { offsets } => {

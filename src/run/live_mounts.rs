@@ -7,11 +7,12 @@ use super::clone;
 use super::create::clone_error;
 use super::init::Inherited;
 use super::{locked, prepare};
+use crate::config::NamespaceKind;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{BindSource, Plan, Step};
 use crate::state::{self, State};
-use crate::sys::{process, socket};
+use crate::sys::{Fail, file, pidfd, process, socket};
 
 /// Carries out a plan of [`plan::add_mounts`] or [`plan::remove_mounts`].
 ///
@@ -20,6 +21,7 @@ use crate::sys::{process, socket};
 pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
     let init = state::open_process(state.pid, state.start_time)?
         .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
+    refuse_own_cgroups(plan, state.pid, &init)?;
     // Nothing of the runtime may be looked at from inside while a process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
     let opened = open(plan, host, &init)?;
@@ -41,6 +43,25 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
     // It has nothing left to do but to wait for a word.
     process::end(spawned.pidfd.as_fd());
     result.map(drop)
+}
+
+/// Compares the cgroup namespace of the container, where the plan says so, with the runtime's own.
+fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
+    for planned in &plan.steps {
+        let Step::EnterContainer {
+            not_own: Some(why), ..
+        } = &planned.step
+        else {
+            continue;
+        };
+        let name = format!("/proc/{pid}/ns/cgroup");
+        let failed = |fail: Fail| Error::sys(name.clone(), fail.op, fail.errno);
+        let namespace = file::open(name.as_ref(), libc::O_PATH, 0).map_err(failed)?;
+        // The number may have become another process's before it was opened.
+        pidfd::send_signal(init.as_fd(), 0).map_err(failed)?;
+        prepare::refuse_own(NamespaceKind::Cgroup, &namespace, why)?;
+    }
+    Ok(())
 }
 
 /// The sources as the host has them: inside, the same paths mean something else.

@@ -101,7 +101,7 @@ fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Res
 }
 
 /// Refuses the namespace that the runtime is in, and the host's, whatever path has led there.
-fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) -> Result<()> {
+pub(super) fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) -> Result<()> {
     let name = kind.name();
     let failed = |fail: Fail| Error::sys(format!("{name} namespace"), fail.op, fail.errno);
     let id = |namespace: &OwnedFd| path::stat(namespace.as_fd()).map(|stat| (stat.dev, stat.ino));

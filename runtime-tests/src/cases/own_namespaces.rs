@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     what_would_change_the_host_s_namespace_is_refused[Need::NotAPeer],
     the_runtime_s_own_mount_namespace_cannot_be_joined[Need::NotAPeer],
     the_runtime_s_own_cgroup_namespace_shows_no_hierarchy[Need::NotAPeer],
+    no_hierarchy_is_added_to_the_runtime_s_own_cgroup_namespace[Need::NotAPeer],
     the_runtime_s_own_user_namespace_cannot_be_joined[Need::NotAPeer],
     an_own_namespace_in_which_nothing_is_set_may_be_joined,
 ];
@@ -141,6 +142,29 @@ fn the_runtime_s_own_cgroup_namespace_shows_no_hierarchy(t: &Sandbox) {
     let call = t.runtime().arg("create").prefix(["unshare", "--cgroup"]);
     let output = container.launch(call).finish().fails_with("mounts[6]");
     assert!(output.stderr.contains("the runtime's own"), "{output}");
+}
+
+/// The same later.
+fn no_hierarchy_is_added_to_the_runtime_s_own_cgroup_namespace(t: &Sandbox) {
+    let container = joining(t, "cgroup", "/proc/self/ns/cgroup").args(&["sleep", "1000"]);
+    let container = container.container();
+    container.launch_ok();
+    let file = t.path("mounts.json");
+    let mount = json!([{"destination": "/mnt", "type": "cgroup", "source": "cgroup"}]);
+    fs::write(&file, mount.to_string()).expect("the list");
+    let call = t
+        .runtime()
+        .args(["mounts", "add", &container.id])
+        .arg(&file);
+    let output = call.run().fails_with("would show all of its hierarchy");
+    assert!(output.stderr.contains("the runtime's own"), "{output}");
+    let tmpfs = json!([{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]);
+    fs::write(&file, tmpfs.to_string()).expect("the list");
+    let call = t
+        .runtime()
+        .args(["mounts", "add", &container.id])
+        .arg(&file);
+    call.run().ok();
 }
 
 fn the_runtime_s_own_user_namespace_cannot_be_joined(t: &Sandbox) {

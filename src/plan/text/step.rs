@@ -54,9 +54,11 @@ impl Display for Step {
                 write!(f, "join {} namespace {}", kind.name(), lossy(path))?;
                 detail_if(f, not_own.is_some(), ", if it is not the runtime's own")
             }
-            Self::EnterContainer { kinds } => {
+            Self::EnterContainer { kinds, not_own } => {
                 let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-                write!(f, "enter the container's namespaces: {}", names.join(" "))
+                write!(f, "enter the container's namespaces: {}", names.join(" "))?;
+                let detail = ", if that of cgroups is not the runtime's own";
+                detail_if(f, not_own.is_some(), detail)
             }
             Self::ContainerRoot => f.write_str("open the container's root"),
             Self::TimeOffsets { offsets } => {

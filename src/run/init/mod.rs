@@ -251,7 +251,7 @@ impl Init<'_> {
         match step {
             Step::BecomeRoot { setgroups } => user::become_root(*setgroups),
             Step::JoinNamespace { kind, .. } => self.join(position, *kind),
-            Step::EnterContainer { kinds } => {
+            Step::EnterContainer { kinds, .. } => {
                 let container = self.take(position);
                 enter_container(container.as_ref(), kinds)
             }
