@@ -178,6 +178,7 @@ fn is_sane(ready: &Ready<'_>, place: &mut Place<'_>) {
 
 /// `delete --force` removes everything.
 pub fn remove(ready: &Ready<'_>, place: &mut Place<'_>) {
+    ready.world.reap_as_they_end();
     let output = ready.container.delete_force();
     if !output.status.success() {
         place.found("delete --force fails", output.to_string());

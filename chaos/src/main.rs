@@ -59,9 +59,14 @@ fn main() -> ExitCode {
     }
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_default();
+    if ["-h", "--help"].contains(&name.as_str()) {
+        let usages: Vec<_> = COMMANDS.iter().map(|command| command.usage).collect();
+        print!("{}\n{}", usages.join("\n"), options::USAGE);
+        return ExitCode::SUCCESS;
+    }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
-        eprintln!("usage: chaos {} [OPTION…]", names.join("|"));
+        eprintln!("usage: scripts/chaos {} [OPTION...]", names.join("|"));
         return ExitCode::from(2);
     };
     match options::Options::parse(args) {

@@ -120,6 +120,19 @@ impl World {
         }
     }
 
+    /// Waits for the processes of `exec` that have become children of this one, each as it ends: the
+    /// first process of a pid namespace is gone only when all others have been waited for.
+    pub fn reap_as_they_end(&self) {
+        let own = getpid().as_raw();
+        let children = processes()
+            .into_iter()
+            .filter(|(pid, _)| parent_and_name(*pid).is_some_and(|(parent, _)| parent == own));
+        for (pid, _) in children {
+            // The thread ends with the process; no program of this one's own runs at this moment.
+            std::thread::spawn(move || waitpid(Pid::from_raw(pid), None));
+        }
+    }
+
     /// Removes the output of the calls so far.
     pub fn forget_calls(&self) {
         let calls = self.sandbox.path("calls");

@@ -94,11 +94,26 @@ impl Table {
                 rest.swap_remove(place);
             }
         }
+        if attacked.contains(&"frozen") {
+            rest.retain(|mount| !self.is_readonly_copy(mount));
+        }
         wrong.extend(
             rest.iter()
                 .map(|mount| format!("not in the config: {}", describe(mount))),
         );
         wrong
+    }
+
+    /// A read-only path is made so with all that is mounted below it: where its directory has led to
+    /// another mount, the copy lies on that.
+    fn is_readonly_copy(&self, mount: &Mount) -> bool {
+        let file_system = |it: &Mount| (it.info.fstype.clone(), it.info.root.clone());
+        let is_origin = |one: &Mount| {
+            one.id != mount.id
+                && one.info.point == mount.info.point
+                && file_system(one) == file_system(mount)
+        };
+        mount.info.has(&["ro"]) && self.mounts.iter().any(is_origin)
     }
 
     /// Whatever became of the paths: no procfs may be without its masks, and no sysfs writable.
@@ -273,6 +288,16 @@ mod tests {
         assert_eq!(differs(&more, &["hidden"]).len(), 1);
         let writable = RIGHT.replace("/hidden ro", "/hidden rw");
         assert_eq!(differs(&writable, &[]).len(), 2);
+    }
+
+    #[test]
+    fn a_read_only_path_may_have_led_to_other_mounts() {
+        let copy =
+            |options: &str| format!("{RIGHT}15 13 0:3 / /hidden {options} - tmpfs none ro\n");
+        let copies = copy("ro,nosuid");
+        assert_eq!(differs(&copies, &["frozen"]), Vec::<String>::new());
+        assert_eq!(differs(&copies, &["data"]).len(), 1);
+        assert_eq!(differs(&copy("rw,nosuid"), &["frozen"]).len(), 1);
     }
 
     #[test]
