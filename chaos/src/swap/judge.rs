@@ -88,14 +88,14 @@ impl Table {
                 None => wrong.push(format!("missing anywhere: {}", describe(mount))),
             }
         }
+        if attacked.contains(&"frozen") {
+            rest.retain(|mount| !self.is_readonly_copy(mount));
+        }
         // The path of a cover may have led to anything, and that is covered now.
         for _ in 0..covers {
             if let Some(place) = rest.iter().position(|one| one.info.has(&["ro"])) {
                 rest.swap_remove(place);
             }
-        }
-        if attacked.contains(&"frozen") {
-            rest.retain(|mount| !self.is_readonly_copy(mount));
         }
         wrong.extend(
             rest.iter()
