@@ -4,17 +4,18 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
+use std::rc::Rc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use sampan::cgroup::Cgroup;
 use sampan::config::Labels;
 use sampan::host::Host;
-use sampan::state::{self, Dir, Root, State, lock_init, start_time};
+use sampan::state::{self, Dir, Root, START_SOCKET, State, lock_init, start_time};
 
 /// A root directory with one container, `one`, whose process sleeps.
 struct Fixture {
     path: PathBuf,
-    dir: Dir,
+    dir: Rc<Dir>,
     child: Child,
 }
 
@@ -22,7 +23,7 @@ impl Fixture {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sampan-verbs-{}-{name}", std::process::id()));
         let root = Root::choose(Some(&path)).unwrap();
-        let dir = root.claim("one").unwrap().keep();
+        let dir = root.claim("one", b"{}").unwrap().keep();
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = child.id() as i32;
         let state = State {
@@ -82,7 +83,7 @@ fn status_and_list_follow_the_process() {
     assert_eq!(fixture.status(), "running");
     let lock = lock_init(&fixture.dir).unwrap();
     assert_eq!(fixture.status(), "creating");
-    std::fs::write(fixture.dir.start_socket(), "").unwrap();
+    std::fs::write(fixture.dir.path_of(START_SOCKET), "").unwrap();
     assert_eq!(fixture.status(), "created");
     // Not by closing: a process that another test is starting may have a copy for a moment.
     let unlock = libc::flock {

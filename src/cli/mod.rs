@@ -82,6 +82,9 @@ pub struct StateFlags {
     ///
     /// It should be on a tmpfs, because the state must not outlive a reboot. Without this flag it
     /// is /run/sampan, or $XDG_RUNTIME_DIR/sampan for a user other than root.
+    ///
+    /// It belongs to the caller or to root, and others may not write to it unless it is sticky: the
+    /// hooks in it run as the caller.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 }
@@ -319,6 +322,9 @@ pub struct Handover {
     pub pidfd_socket: Option<PathBuf>,
 
     /// File to write the process id to, as seen by the caller; written last, when all went well
+    ///
+    /// A regular file is replaced. A FIFO, which a process must have open for reading, a character
+    /// device, and a link to one of them are written to.
     #[arg(long, value_name = "PATH")]
     pub pid_file: Option<PathBuf>,
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::bundle::{Loaded, options};
-use super::saved::destroy;
+use super::saved::destroy_started;
 use super::{CgroupDriver, Context};
 use crate::cli::{Create, Run, Setup};
 use crate::config::Config;
@@ -74,7 +74,7 @@ pub fn run(context: &Context, args: &Run) -> Result<u8> {
         (Err(error), _) => Err(error),
     };
     if status.is_err() || !args.until.keep {
-        destroy(context, &dir, &state)?;
+        destroy_started(context, &dir, &state)?;
     }
     status
 }
@@ -93,8 +93,9 @@ fn make(
         CgroupDriver::of(&context.global.cgroups),
     );
     if std::env::var_os(sd_notify::VARIABLE).is_some_and(|socket| !socket.is_empty()) {
-        let dir = context.root.container(&setup.id.id)?;
-        options.notify = Some(dir.path.join(sd_notify::DIRECTORY));
+        let place = context.root.container(&setup.id.id)?;
+        let name = sd_notify::DIRECTORY.to_string_lossy();
+        options.notify = Some(place.path.join(name.as_ref()));
     }
     check_preserved(options.preserved_fds)?;
     let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);

@@ -1,42 +1,49 @@
 //! `delete`.
 
 use super::Context;
+use super::remains::remove_remains;
 use super::saved::destroy;
 use crate::cli::Delete;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Dir, State, Status};
+use crate::state::{Found, Locked, State, Status};
 
 /// Removes containers: stopped ones, created ones, and with `--force` any.
 pub fn delete(context: &Context, args: &Delete) -> Result<()> {
     context.each(&args.id, args.regex, |id| {
-        delete_one(context, id, args.force)
+        match delete_one(context, id, args.force) {
+            // It is what is asked for.
+            Err(error) if args.force && error.kind == Kind::NotFound => Ok(()),
+            result => result,
+        }
     })
 }
 
+/// Two that delete the same container come one after the other.
 fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
-    let dir = context.root.container(id)?;
-    let state = match State::load(&dir) {
-        Ok(state) => state,
-        Err(error) if force => return remove_remains(context, &dir, &error),
-        Err(error) => return Err(error),
-    };
-    let status = state.status(&dir)?;
-    if !force && !matches!(status, Status::Stopped | Status::Created) {
-        let message = format!("cannot delete container {id} that is not stopped: {status}");
-        return Err(Error::new(Kind::Status, message).hint("kill it first, or use delete --force"));
+    let dir = context.open(id)?;
+    let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
+    match State::find(&dir)? {
+        Found::State(state) => delete_known(context, locked, &state, force),
+        Found::Broken { error, .. } if !force => Err(error),
+        Found::Broken { text, error } => remove_remains(context, locked, &text, &error),
+        Found::Nothing if !force => Err(dir.half_made()),
+        Found::Nothing => locked.remove(),
     }
-    destroy(context, &dir, &state)
 }
 
-/// Without a state there is a directory at most: a create that died at its very beginning has made
-/// nothing else. A state of another version may name a process and a cgroup.
-fn remove_remains(context: &Context, dir: &Dir, error: &Error) -> Result<()> {
-    match error.kind {
-        Kind::NotFound => dir.remove(),
-        Kind::Setup => match State::salvage(dir) {
-            Some(state) => destroy(context, dir, &state),
-            None => dir.remove(),
-        },
-        _ => Err(error.clone()),
+fn delete_known(context: &Context, locked: Locked, state: &State, force: bool) -> Result<()> {
+    if force {
+        let init = state.process()?;
+        return destroy(context, locked, state, init.as_ref());
+    }
+    match state.status_and_init(locked.dir())? {
+        (Status::Stopped | Status::Created, init) => destroy(context, locked, state, init.as_ref()),
+        (status, _) => {
+            let message = format!(
+                "cannot delete container {} that is not stopped: {status}",
+                state.id
+            );
+            Err(Error::new(Kind::Status, message).hint("kill it first, or use delete --force"))
+        }
     }
 }

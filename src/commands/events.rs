@@ -16,7 +16,7 @@ pub fn events(context: &Context, args: &Events) -> Result<()> {
     let (dir, state) = context.load(&args.id)?;
     let cgroup = match state.status(&dir)? {
         Status::Creating | Status::Stopped => return Err(not_running(&state)),
-        _ => cgroup_of(&state)?,
+        _ => cgroup_of(&dir, &state)?,
     };
     if args.stats {
         let stats = cgroup.stats()?.ok_or_else(|| not_running(&state))?;

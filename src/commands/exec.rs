@@ -41,6 +41,7 @@ pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
         context.log.warn(warning.as_str());
     }
     let request = ExecRequest {
+        dir: &dir,
         state: &state,
         init: &init,
         plan: &plan,

@@ -4,12 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Context, everyone};
-use crate::cgroup::Cgroup;
+use super::{Context, everyone, open_cgroup};
 use crate::cli::Kill;
 use crate::error::{Error, Kind, Result};
 use crate::signal;
-use crate::state::{Dir, State, Status};
+use crate::state::{Dir, State};
 use crate::sys::pidfd;
 
 /// Signals one container, or with `--regex` all that match.
@@ -32,21 +31,46 @@ pub fn kill(context: &Context, args: &Kill) -> Result<()> {
 /// `container not running`, [`Kind::Status`]; or a system call failed.
 pub fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
     let fatal = signal == libc::SIGKILL;
-    if let Some(cgroup) = &state.cgroup
-        && (all || (fatal && !state.private_pid_namespace))
-    {
-        return match Cgroup::open(&cgroup.dir())? {
-            Some(cgroup) => everyone::signal(&cgroup, signal),
-            None => Err(not_running(state)),
-        };
+    if state.cgroup.is_some() && (all || (fatal && !state.private_pid_namespace)) {
+        return send_to_all(dir, state, signal);
     }
     // The freezer of cgroup v2 lets a frozen process die, so nothing has to be thawed for SIGKILL.
-    match state.status_and_init(dir)? {
-        (Status::Created | Status::Running | Status::Paused, Some(init)) => {
-            send_init(state, &init, signal)
-        }
-        _ => Err(not_running(state)),
+    match state.init(dir)? {
+        Some(init) => send_init(state, &init, signal),
+        None => Err(not_running(state)),
     }
+}
+
+/// The cgroup is not all: init may have left it, or others may have removed it then.
+fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
+    let init = state.process()?;
+    let Some(cgroup) = open_cgroup(dir, state)? else {
+        let init = init.ok_or_else(|| not_running(state))?;
+        send_init(state, &init, signal)?;
+        return match signal == libc::SIGKILL && state.private_pid_namespace {
+            true => Ok(()),
+            false => Err(only_init(state)),
+        };
+    };
+    let listed = everyone::signal(&cgroup, signal, state.pid)?;
+    match init {
+        Some(init) if !listed => match send_init(state, &init, signal) {
+            // SIGKILL was faster.
+            Err(error) if error.kind == Kind::Status => Ok(()),
+            sent => sent,
+        },
+        _ => Ok(()),
+    }
+}
+
+fn only_init(state: &State) -> Error {
+    let place = state.cgroup.as_ref().map(|cgroup| cgroup.dir());
+    let message = format!(
+        "container {}: its cgroup {} is gone while its init process lives",
+        state.id,
+        place.unwrap_or_default().display()
+    );
+    Error::new(Kind::Setup, message).hint("init has the signal; other processes may be left")
 }
 
 fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {

@@ -1,27 +1,26 @@
 //! `list`: the containers below the root directory.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Uid, User};
 
 use super::{Context, print};
 use crate::cli::{List, ListFormat};
 use crate::error::{Error, Kind, Result};
-use crate::state::{Dir, State, View};
+use crate::state::{Place, State, View};
 
 /// Prints a table, JSON, or ids. A container that cannot be read is told on standard error, and the
 /// list goes on without it.
 pub fn list(context: &Context, args: &List) -> Result<()> {
     let mut views = Vec::new();
-    for dir in context.root.containers()? {
-        match view(&dir) {
-            Ok(view) => views.push(view),
+    for place in context.root.containers()? {
+        match view(&place) {
+            Ok(view) => views.extend(view),
             // Not in the log, and not by a macro that panics where standard error is closed.
             Err(error) => drop(writeln!(
                 std::io::stderr(),
                 "load container {}: {error}",
-                dir.id
+                place.id
             )),
         }
     }
@@ -32,13 +31,19 @@ pub fn list(context: &Context, args: &List) -> Result<()> {
     })
 }
 
-fn view(dir: &Dir) -> Result<View> {
-    let state = State::load(dir)?;
-    let status = state.status(dir)?;
-    let uid = std::fs::metadata(&dir.path)
-        .map_err(|error| Error::io(dir.path.display().to_string(), "stat", &error))?
-        .uid();
-    Ok(state.view(status, owner(uid)))
+/// `None` of a container that was deleted after the directory was read.
+fn view(place: &Place) -> Result<Option<View>> {
+    let Some(dir) = place.open()? else {
+        return Ok(None);
+    };
+    let seen = State::load(&dir).and_then(|state| {
+        let status = state.status(&dir)?;
+        Ok(state.view(status, owner(dir.owner)))
+    });
+    match seen {
+        Err(error) if error.kind == Kind::NotFound && !dir.is_current()? => Ok(None),
+        seen => seen.map(Some),
+    }
 }
 
 /// The user's name, or `#` and the id of a user without one.

@@ -13,6 +13,7 @@ mod list;
 mod mounts;
 mod pause;
 mod ps;
+mod remains;
 mod saved;
 mod spec;
 mod start;
@@ -20,7 +21,6 @@ mod state;
 mod update;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use crate::cgroup::Cgroup;
 use crate::cli::{CgroupFlags, CgroupManager, Cli, Command, Global};
@@ -38,12 +38,22 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The directory of an existing container, held.
+    ///
+    /// # Errors
+    /// `invalid container ID format`, `container does not exist`; or it cannot be opened, or others
+    /// than the caller may change it.
+    pub fn open(&self, id: &str) -> Result<Dir> {
+        let place = self.root.container(id)?;
+        place.open()?.ok_or_else(|| place.missing())
+    }
+
     /// The directory and the state of an existing container.
     ///
     /// # Errors
-    /// `invalid container ID format`, `container does not exist`, or an unreadable state.
+    /// Those of [`Context::open`], or an unreadable state.
     pub fn load(&self, id: &str) -> Result<(Dir, State)> {
-        let dir = self.root.container(id)?;
+        let dir = self.open(id)?;
         let state = State::load(&dir)?;
         Ok((dir, state))
     }
@@ -51,7 +61,7 @@ impl Context<'_> {
     /// The way for the container's readiness to the caller's service manager, if there is one; that
     /// there is none at NOTIFY_SOCKET is a warning.
     fn notify(&self, dir: &Dir) -> Option<SdNotify> {
-        SdNotify::bind(&dir.path).unwrap_or_else(|error| {
+        SdNotify::bind(dir).unwrap_or_else(|error| {
             self.log.warn(error.to_string());
             None
         })
@@ -68,7 +78,7 @@ impl Context<'_> {
             .root
             .containers()?
             .into_iter()
-            .map(|dir| dir.id)
+            .map(|place| place.id)
             .collect();
         ids.retain(|id| regex.is_match(id));
         Ok(ids)
@@ -147,25 +157,29 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
     Ok(0)
 }
 
-/// The directory of the container's cgroup, which may be gone.
+/// The container's cgroup, open; `None` if it is gone. What has its path by now is another
+/// container's if this one was deleted meanwhile.
 ///
 /// # Errors
-/// [`Kind::Status`]: the container shares the cgroup of its caller.
-fn cgroup_path(state: &State) -> Result<PathBuf> {
+/// [`Kind::Status`]: the container shares the cgroup of its caller. [`Kind::NotFound`]: it was
+/// deleted. Or the cgroup cannot be opened.
+fn open_cgroup(dir: &Dir, state: &State) -> Result<Option<Cgroup>> {
     let cgroup = state.cgroup.as_ref().ok_or_else(|| {
         let message = format!("container {} has no cgroup of its own", state.id);
         Error::new(Kind::Status, message)
             .hint("it was created with --cgroup-manager disabled, or by a user who may make none")
     })?;
-    Ok(cgroup.dir())
+    let cgroup = Cgroup::open(&cgroup.dir())?;
+    dir.check_current()?;
+    Ok(cgroup)
 }
 
 /// The container's cgroup, open.
 ///
 /// # Errors
-/// Those of [`cgroup_path`]; `container not running` if the cgroup is gone.
-fn cgroup_of(state: &State) -> Result<Cgroup> {
-    Cgroup::open(&cgroup_path(state)?)?.ok_or_else(|| kill::not_running(state))
+/// Those of [`open_cgroup`]; `container not running` if the cgroup is gone.
+fn cgroup_of(dir: &Dir, state: &State) -> Result<Cgroup> {
+    open_cgroup(dir, state)?.ok_or_else(|| kill::not_running(state))
 }
 
 /// What to say of a failure: that the container has stopped meanwhile, in the words of `check`,
@@ -237,7 +251,7 @@ mod tests {
             log: &log,
         };
         for id in ["web-1", "web-2", "db"] {
-            context.root.claim(id).unwrap().keep();
+            context.root.claim(id, b"{}").unwrap().keep();
         }
         assert_eq!(context.matching("^web-[0-9]$").unwrap(), ["web-1", "web-2"]);
         assert_eq!(context.matching("b").unwrap(), ["db", "web-1", "web-2"]);

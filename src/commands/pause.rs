@@ -10,7 +10,7 @@ use crate::state::Status;
 pub fn pause(context: &Context, args: &Id) -> Result<()> {
     let (dir, state) = context.load(&args.id)?;
     match state.status(&dir)? {
-        Status::Created | Status::Running => cgroup_of(&state)?.freeze(),
+        Status::Created | Status::Running => cgroup_of(&dir, &state)?.freeze(),
         Status::Paused => Err(not_running(&state).hint("it is paused")),
         Status::Creating | Status::Stopped => Err(not_running(&state)),
     }
@@ -20,7 +20,7 @@ pub fn pause(context: &Context, args: &Id) -> Result<()> {
 pub fn resume(context: &Context, args: &Id) -> Result<()> {
     let (dir, state) = context.load(&args.id)?;
     match state.status(&dir)? {
-        Status::Paused => cgroup_of(&state)?.thaw(),
+        Status::Paused => cgroup_of(&dir, &state)?.thaw(),
         _ => Err(Error::new(
             Kind::Status,
             format!("container not paused: {}", state.id),

@@ -4,16 +4,15 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
-use super::{Context, cgroup_path, print};
-use crate::cgroup::Cgroup;
+use super::{Context, open_cgroup, print};
 use crate::cli::{ListFormat, Ps};
 use crate::error::{Error, Kind, Result};
 
 /// Prints the process ids of the cgroup and of those below it, or the rows of ps(1) about them.
 /// A container that has stopped has none.
 pub fn ps(context: &Context, args: &Ps) -> Result<()> {
-    let (_, state) = context.load(&args.id)?;
-    let pids = match Cgroup::open(&cgroup_path(&state)?)? {
+    let (dir, state) = context.load(&args.id)?;
+    let pids = match open_cgroup(&dir, &state)? {
         Some(cgroup) => cgroup.processes()?,
         None => Vec::new(),
     };

@@ -1,5 +1,9 @@
 //! What the container's directory keeps for later verbs.
 
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+
 use super::Context;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -7,8 +11,8 @@ use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::run::{run_poststop_hooks, teardown};
 use crate::spec;
-use crate::state::{Dir, State};
-use crate::sys::file;
+use crate::state::{CONFIG, Dir, Locked, State};
+use crate::sys::Fail;
 
 /// The config that the container was created from.
 pub struct Saved {
@@ -50,8 +54,12 @@ impl Saved {
 /// # Errors
 /// The copy cannot be read.
 pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
-    let path = dir.config_file();
-    file::read(&path).map_err(|fail| Error::sys(path.display().to_string(), fail.op, fail.errno))
+    let missing = || {
+        let path = dir.path_of(CONFIG).display().to_string();
+        let fail = Fail::new("open", Errno::ENOENT);
+        Error::sys(path, fail.op, fail.errno)
+    };
+    dir.read(CONFIG)?.ok_or_else(missing)
 }
 
 /// Ends a container: processes, cgroup, directory, then the poststop hooks, whose failures only
@@ -59,15 +67,24 @@ pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Something of it cannot be killed or removed.
-pub fn destroy(context: &Context, dir: &Dir, state: &State) -> Result<()> {
+pub fn destroy(
+    context: &Context,
+    locked: Locked,
+    state: &State,
+    init: Option<&OwnedFd>,
+) -> Result<()> {
     // The hooks are read before the directory goes.
     let plan = match state.later.poststop_hooks {
-        true => Some(Saved::read(dir, state).and_then(|saved| saved.plan())),
+        true => Some(Saved::read(locked.dir(), state).and_then(|saved| saved.plan())),
         false => None,
     };
-    teardown::end(dir, state)?;
+    teardown::end(&locked, state, init)?;
     let failures = match plan {
-        Some(Ok(plan)) => run_poststop_hooks(&plan, state),
+        Some(Ok(plan)) => {
+            // Others that delete the container need not wait for its hooks.
+            locked.release();
+            run_poststop_hooks(&plan, state)
+        }
         Some(Err(error)) => vec![error],
         None => Vec::new(),
     };
@@ -75,4 +92,18 @@ pub fn destroy(context: &Context, dir: &Dir, state: &State) -> Result<()> {
         context.log.warn(format!("container {}: {error}", state.id));
     }
     Ok(())
+}
+
+/// [`destroy`] by the verb that has started the container; others may have deleted it meanwhile.
+///
+/// # Errors
+/// As there.
+pub fn destroy_started(context: &Context, dir: &Dir, state: &State) -> Result<()> {
+    match dir.lock()? {
+        Some(locked) => {
+            let init = state.process()?;
+            destroy(context, locked, state, init.as_ref())
+        }
+        None => Ok(()),
+    }
 }

@@ -1,12 +1,12 @@
 //! `start`.
 
 use super::Context;
-use super::saved::{Saved, destroy};
+use super::saved::{Saved, destroy_started};
 use crate::cli::Id;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan};
 use crate::run;
-use crate::state::{Dir, State, Status, open_process};
+use crate::state::{Dir, State, Status};
 
 /// Lets the created container execute its process, and runs the poststart hooks.
 pub fn start(context: &Context, args: &Id) -> Result<()> {
@@ -29,12 +29,13 @@ pub fn start(context: &Context, args: &Id) -> Result<()> {
         .is_err_and(|error| error.kind == Kind::Hook)
     {
         // Source: runtime-spec 1.3, runtime.md, lifecycle, steps 7 and 10.
-        destroy(context, &dir, &state)?;
+        destroy_started(context, &dir, &state)?;
     }
     started?;
-    match (notify, open_process(state.pid, state.start_time)?) {
-        (Some(notify), Some(pidfd)) => notify.wait(state.pid, &pidfd),
-        _ => Ok(()),
+    let Some(notify) = notify else { return Ok(()) };
+    match state.process()? {
+        Some(pidfd) => notify.wait(state.pid, &pidfd),
+        None => Ok(()),
     }
 }
 

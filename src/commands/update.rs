@@ -16,44 +16,77 @@ use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};
 use crate::spec;
-use crate::state::{self, Dir, State, Status};
+use crate::state::{CONFIG, Dir, Locked, State, Status};
 
 /// Changes the limits of the cgroup and the saved config, or nothing at all.
 pub fn update(context: &Context, args: &Update) -> Result<()> {
     refuse_intel_rdt(args)?;
-    let (dir, state) = context.load(&args.id)?;
+    let dir = context.open(&args.id)?;
+    // Others wait while the directory is locked, and whoever writes the request may take time.
+    let given = Request::read(context, args)?;
+    let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
+    let state = State::load(&dir)?;
     if state.status(&dir)? == Status::Stopped {
         return Err(not_running(&state));
     }
     let saved = config_text(&dir)?;
-    let Some(file) = &args.resources else {
-        warn_of_ignored(context, args);
-        let (request, flags) = request(args);
-        return change(
-            context,
-            &dir,
-            &state,
-            &saved,
-            request.to_string().as_bytes(),
-        )
-        .map_err(|error| name_flag(error, &flags));
-    };
-    let flag = format!("--resources {}", file.display());
-    let request = read_request(file).map_err(|error| Error::io(&flag, "read", &error))?;
-    change(context, &dir, &state, &saved, &request).map_err(|error| error.context(flag))
+    change(context, &locked, &state, &saved, &given.text).map_err(|error| given.name(error))
 }
 
-fn change(context: &Context, dir: &Dir, state: &State, saved: &[u8], request: &[u8]) -> Result<()> {
+/// The new limits, as `linux.resources`, and where they come from.
+struct Request {
+    text: Vec<u8>,
+    source: Source,
+}
+
+enum Source {
+    /// The flag with its file.
+    File(String),
+    Flags(Vec<Given>),
+}
+
+impl Request {
+    fn read(context: &Context, args: &Update) -> Result<Self> {
+        if let Some(file) = &args.resources {
+            let flag = format!("--resources {}", file.display());
+            let text = read_request(file).map_err(|error| Error::io(&flag, "read", &error))?;
+            let source = Source::File(flag);
+            return Ok(Self { text, source });
+        }
+        warn_of_ignored(context, args);
+        let (request, flags) = request(args);
+        Ok(Self {
+            text: request.to_string().into_bytes(),
+            source: Source::Flags(flags),
+        })
+    }
+
+    /// Says in an error which flag it is about.
+    fn name(&self, error: Error) -> Error {
+        match &self.source {
+            Source::File(flag) => error.context(flag),
+            Source::Flags(flags) => name_flag(error, flags),
+        }
+    }
+}
+
+fn change(
+    context: &Context,
+    locked: &Locked,
+    state: &State,
+    saved: &[u8],
+    request: &[u8],
+) -> Result<()> {
     let update = spec::update(saved, request)?;
     let without_effect = warnings(&update.resources);
     for warning in update.warnings.iter().chain(&without_effect) {
         context.log.warn(warning);
     }
-    apply(dir, state, &update)
+    apply(locked.dir(), state, &update)
 }
 
 fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
-    let cgroup = cgroup_of(state)?;
+    let cgroup = cgroup_of(dir, state)?;
     let host = Host::probe(Labels::default())?;
     let mut writes = writes(&update.resources, hierarchy(&host)?)?;
     let unit = state.cgroup.as_ref().and_then(|place| place.unit.as_ref());
@@ -71,7 +104,7 @@ fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
     unit.map_or(Ok(()), |unit| {
         cgroup::systemd::set(unit.manager(), &unit.name, &properties)
     })
-    .and_then(|()| state::write_atomically(&dir.config_file(), &update.config, 0o600))
+    .and_then(|()| dir.prepare(CONFIG, &update.config)?.put())
     .map_err(|error| applied.take_back(error))
 }
 

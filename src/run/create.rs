@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::attend::{self, Ready, Sockets, connection_lost};
 use super::clone::{self, Spawned};
 use super::init::Inherited;
+use super::pid_file::PidFile;
 use super::teardown::Undo;
 use super::{host_mount, id_map, network, place, prepare, sd_notify, start, words};
 use crate::cgroup::{Cgroup, systemd};
@@ -14,7 +15,7 @@ use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{self, Phase, Plan, Step};
-use crate::state::{self, Dir, Root, State, Status};
+use crate::state::{self, Dir, Prepared, Root, State, Status};
 use crate::sys::{Fail, interrupt, process, socket};
 use crate::timestamp;
 
@@ -43,7 +44,7 @@ pub struct Request<'a> {
 
 /// A container that waits for `start`.
 pub struct Created {
-    pub dir: Dir,
+    pub dir: Rc<Dir>,
     pub state: State,
     pub pidfd: Rc<OwnedFd>,
     /// To init, which waits for the word to go on where `runs` is set.
@@ -60,16 +61,22 @@ pub struct Created {
 /// The step that failed, by its property of the config.
 pub fn create(request: &Request) -> Result<Created> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
+    let pid_file = request.pid_file.map(PidFile::open).transpose()?;
     interrupt::catch().map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
-    let mut undo = Undo::new(request.root.claim(&request.options.id)?);
+    let claim = request
+        .root
+        .claim(&request.options.id, request.config_text)?;
+    let dir = claim.dir().clone();
+    let mut undo = Undo::new(claim);
     if request.options.notify.is_some() {
-        sd_notify::make_directory(&undo.dir().path)?;
+        sd_notify::make_directory(&dir)?;
     }
     let opened = prepare::open(request.plan, request.host)?;
     let mut state = first_state(request);
     refuse_used_cgroup(&state)?;
     let made = make(
         request,
+        &dir,
         &mut undo,
         &mut state,
         opened,
@@ -79,7 +86,9 @@ pub fn create(request: &Request) -> Result<Created> {
     let finished = super::interrupt::instead(made).and_then(|(made, state)| {
         // Nothing is left to do for an init that has been told to execute.
         let told_to_execute = state.is_none();
-        state.map_or(Ok(()), |state| finish(request, &sockets, &made, state))?;
+        state.map_or(Ok(()), |state| {
+            finish(request, &sockets, pid_file, &made, state)
+        })?;
         Ok((made, told_to_execute))
     });
     match finished {
@@ -93,7 +102,8 @@ pub fn create(request: &Request) -> Result<Created> {
         }),
         Err(error) => {
             let began = undo.process_began();
-            drop(undo);
+            // The directory's lock goes with it, which hooks must not hold.
+            drop((undo, dir));
             if began {
                 // The failure that led here is the one to report.
                 let _ = words::run_poststop_hooks(request.plan, &state);
@@ -115,19 +125,6 @@ fn refuse_used_cgroup(state: &State) -> Result<()> {
 
 /// What `delete --force` needs if the runtime dies before the container is complete.
 fn first_state(request: &Request) -> State {
-    let place = |path: &Path, unit| {
-        Some(state::Cgroup {
-            mount: request.host.cgroup.as_ref()?.mount.clone(),
-            path: format!("/{}", path.display()),
-            unit,
-        })
-    };
-    let steps = &request.plan.steps;
-    let cgroup = steps.iter().find_map(|planned| match &planned.step {
-        Step::CreateCgroup { path, .. } => place(path, None),
-        Step::SystemdUnit(unit) => place(&unit.path, Some(unit.as_ref().into())),
-        _ => None,
-    });
     State {
         oci_version: request.config.oci_version.clone(),
         id: request.options.id.clone(),
@@ -136,12 +133,28 @@ fn first_state(request: &Request) -> State {
         created: timestamp::rfc3339(timestamp::now()),
         owner: request.host.euid,
         annotations: request.config.annotations.clone(),
-        cgroup,
+        cgroup: planned_cgroup(request.plan, request.host),
         private_pid_namespace: request.config.linux.namespaces.pid == Namespace::New,
         options: state::Options::from(request.options),
         later: state::Later::from(request.config),
         ..State::default()
     }
+}
+
+/// The cgroup that a plan makes; where systemd makes it, it may be elsewhere.
+pub fn planned_cgroup(plan: &Plan, host: &Host) -> Option<state::Cgroup> {
+    let place = |path: &Path, unit| {
+        Some(state::Cgroup {
+            mount: host.cgroup.as_ref()?.mount.clone(),
+            path: format!("/{}", path.display()),
+            unit,
+        })
+    };
+    plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::CreateCgroup { path, .. } => place(path, None),
+        Step::SystemdUnit(unit) => place(&unit.path, Some(unit.as_ref().into())),
+        _ => None,
+    })
 }
 
 /// A process that waits in a container that others cannot see yet.
@@ -153,21 +166,19 @@ struct Made {
 
 /// Everything up to init's word that it is ready. The state is still to be put in place, unless init
 /// has been told to execute.
-fn make(
+fn make<'d>(
     request: &Request,
+    dir: &'d Dir,
     undo: &mut Undo,
     state: &mut State,
     opened: Vec<Option<OwnedFd>>,
     console: Option<&OwnedFd>,
-) -> Result<(Made, Option<state::Prepared>)> {
-    let dir = undo.dir().clone();
-    // Whoever finds the state finds the config.
-    state::write_new(&dir.config_file(), request.config_text, 0o600)?;
-    state.save(&dir)?;
+) -> Result<(Made, Option<Prepared<'d>>)> {
+    state.save(dir)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
-    let inherited = inherited(request, &dir, runtime, opened)?;
+    let inherited = inherited(request, dir, runtime, opened)?;
     make_cgroup(request, undo, Phase::Prepare, None)?;
-    mount_on_host(request, undo, state)?;
+    mount_on_host(request, dir, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;
     // An init that has ended says why when it is attended.
@@ -177,7 +188,7 @@ fn make(
         words::state_text_inside(state, Status::Creating)
             .map_err(|fail| Error::sys(format!("/proc/{}/status", state.pid), fail.op, fail.errno))
     };
-    let mut prepared = Some(state.prepare(&dir)?);
+    let mut prepared = Some(state.prepare(dir)?);
     if may_be_told(request)?
         && let Some(prepared) = prepared.take()
     {
@@ -209,7 +220,7 @@ fn inherited(
 ) -> Result<Inherited> {
     let listener = match request.runs {
         true => None,
-        false => Some(start::listen(&dir.path)?),
+        false => Some(start::listen(dir)?),
     };
     Ok(Inherited {
         runtime,
@@ -273,13 +284,13 @@ fn may_be_told(request: &Request) -> Result<bool> {
 }
 
 /// The state is written first: whatever happens next, `delete` finds the mount.
-fn mount_on_host(request: &Request, undo: &mut Undo, state: &mut State) -> Result<()> {
+fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut State) -> Result<()> {
     let Some(tree) = host_mount::make(request.plan, &state.rootfs)? else {
         return Ok(());
     };
     let number = host_mount::number(&tree)?;
     state.rootfs_mount = Some(number);
-    state.save(undo.dir())?;
+    state.save(dir)?;
     undo.mount = Some((state.rootfs.clone(), number));
     host_mount::attach(&tree, &state.rootfs)
 }
@@ -356,16 +367,21 @@ fn remember_cgroup(state: &mut State, undo: &Undo) {
 }
 
 /// What comes last, in the order in which callers look: the state, then the pid file.
-fn finish(request: &Request, sockets: &Sockets, made: &Made, state: state::Prepared) -> Result<()> {
+fn finish(
+    request: &Request,
+    sockets: &Sockets,
+    pid_file: Option<PidFile>,
+    made: &Made,
+    state: Prepared,
+) -> Result<()> {
     if !request.runs {
         made.ready.check_executable(request.plan)?;
     }
     attend::apply(request.plan, Phase::Ready, made.spawned.pid)?;
     state.put()?;
     sockets.send_pidfd("standard", made.spawned.pidfd.as_fd())?;
-    if let Some(file) = request.pid_file {
-        state::write_atomically(file, made.spawned.pid.to_string().as_bytes(), 0o644)
-            .map_err(|error| error.context("--pid-file"))?;
+    if let Some(file) = pid_file {
+        file.write(made.spawned.pid)?;
     }
     if !request.runs {
         attend::dismiss(request.plan, made.connection.as_fd())?;

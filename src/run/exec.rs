@@ -10,15 +10,17 @@ use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
 use super::create::clone_error;
 use super::init::Inherited;
+use super::pid_file::PidFile;
 use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan};
-use crate::state::{self, State, Status};
+use crate::state::{self, Dir, State, Status};
 use crate::sys::{interrupt, process};
 
 /// What is executed where.
 pub struct ExecRequest<'a> {
+    pub dir: &'a Dir,
     pub state: &'a State,
     /// A pidfd of the container's first process.
     pub init: &'a OwnedFd,
@@ -47,6 +49,9 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     interrupt::catch().map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
     let places = Places::find(request)?;
+    // Their paths may be those of another container's by now.
+    request.dir.check_current()?;
+    let pid_file = request.pid_file.map(PidFile::open).transpose()?;
     attend::apply(request.plan, Phase::Prepare, process::own_pid())?;
     let (connection, spawned, placed) =
         spawn(request, &places).map_err(super::interrupt::reason)?;
@@ -58,7 +63,7 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     }
     .and_then(|()| set_up(request, &sockets, &connection, &spawned));
     let result = super::interrupt::instead(set_up).and_then(|terminal| {
-        hand_out(request, &sockets, &spawned)?;
+        hand_out(&sockets, pid_file, &spawned)?;
         Ok(terminal)
     });
     if result.is_err() {
@@ -119,11 +124,10 @@ fn set_up(
 }
 
 /// For the caller, who takes it for a success.
-fn hand_out(request: &ExecRequest, sockets: &Sockets, spawned: &Spawned) -> Result<()> {
+fn hand_out(sockets: &Sockets, pid_file: Option<PidFile>, spawned: &Spawned) -> Result<()> {
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
-    if let Some(file) = request.pid_file {
-        state::write_atomically(file, spawned.pid.to_string().as_bytes(), 0o644)
-            .map_err(|error| error.context("--pid-file"))?;
+    if let Some(file) = pid_file {
+        file.write(spawned.pid)?;
     }
     Ok(())
 }

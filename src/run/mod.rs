@@ -14,6 +14,7 @@ mod live_mounts;
 mod locked;
 mod network;
 mod notify;
+mod pid_file;
 mod place;
 mod prepare;
 mod reach;
@@ -45,6 +46,7 @@ pub mod fuzzing {
     pub use super::executable::{check_found, explain};
 }
 
+pub use create::planned_cgroup;
 pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, Executed, exec};
 pub use live_mounts::change_mounts;

@@ -8,7 +8,6 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
@@ -17,12 +16,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
-use crate::sys::{Fail, file, path, process, socket};
+use crate::state::Dir;
+use crate::sys::{Fail, path, process, socket};
 
 /// The variable with the manager's socket.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
 /// The directory in the container's state directory that the container sees as `/run/notify`.
-pub const DIRECTORY: &str = "notify";
+pub const DIRECTORY: &CStr = c"notify";
 const SOCKET: &CStr = c"notify.sock";
 /// How long the manager may take to read.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,14 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// mkdir(2) failed.
-pub fn make_directory(state: &Path) -> Result<()> {
-    let directory = state.join(DIRECTORY);
-    let failed = |error: std::io::Error| {
-        Fail::new("mkdir", Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-    };
-    let make = || std::fs::DirBuilder::new().mode(0o755).create(&directory);
-    process::with_umask(0, || make().map_err(failed))
-        .map_err(|fail| Error::sys(directory.display().to_string(), fail.op, fail.errno))
+pub fn make_directory(dir: &Dir) -> Result<()> {
+    process::with_umask(0, || path::mkdir_at(dir.fd(), DIRECTORY, 0o755)).map_err(|fail| {
+        let path = dir.path_of(DIRECTORY);
+        Error::sys(path.display().to_string(), fail.op, fail.errno)
+    })
 }
 
 /// The container's socket, and the way to the manager.
@@ -54,7 +51,7 @@ impl SdNotify {
     /// # Errors
     /// No socket listens at NOTIFY_SOCKET, or the container's cannot be bound. Neither is a reason
     /// not to start the container: a variable may outlive the manager that set it.
-    pub fn bind(state: &Path) -> Result<Option<Self>> {
+    pub fn bind(dir: &Dir) -> Result<Option<Self>> {
         let manager = std::env::var_os(VARIABLE).filter(|manager| !manager.is_empty());
         let Some(manager) = manager else {
             return Ok(None);
@@ -64,8 +61,7 @@ impl SdNotify {
                 "no service manager will know when the container is ready: unset a variable that is stale",
             )
         };
-        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let directory = match file::open(&state.join(DIRECTORY), flags, 0) {
+        let directory = match dir.open(DIRECTORY, libc::O_PATH | libc::O_DIRECTORY, 0) {
             Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
             opened => opened.map_err(failed)?,
         };

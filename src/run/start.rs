@@ -1,7 +1,6 @@
 //! `start`: the word that init waits for, and what it answers.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -11,27 +10,19 @@ use super::sync::{self, Received, Report};
 use super::{notify, words};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
-use crate::state::{Dir, State, Status, open_process};
-use crate::sys::{Fail, Sys, interrupt, path, socket};
-
-/// The name of init's socket in the container's state directory.
-pub const SOCKET: &std::ffi::CStr = c"start.sock";
+use crate::state::{Dir, START_SOCKET, State, Status, open_process};
+use crate::sys::{Fail, Sys, interrupt, socket};
 
 /// A listening SEQPACKET socket in `dir`. The path may be longer than an address holds, so it is
 /// named through the directory's descriptor.
 ///
 /// # Errors
 /// A system call failed.
-pub fn listen(dir: &Path) -> Result<OwnedFd> {
-    let failed = |op: &str, errno| Error::sys(format!("{}/start.sock", dir.display()), op, errno);
-    let handle = open_dir(dir)?;
-    socket::listen_in(handle.as_fd(), SOCKET).map_err(|fail| failed(fail.op, fail.errno))
-}
-
-fn open_dir(dir: &Path) -> Result<OwnedFd> {
-    let name = super::c_path("root", dir)?;
-    path::open(&name, libc::O_PATH | libc::O_DIRECTORY)
-        .map_err(|fail| Error::sys(dir.display().to_string(), fail.op, fail.errno))
+pub fn listen(dir: &Dir) -> Result<OwnedFd> {
+    socket::listen_in(dir.fd(), START_SOCKET).map_err(|fail| {
+        let path = dir.path_of(START_SOCKET);
+        Error::sys(path.display().to_string(), fail.op, fail.errno)
+    })
 }
 
 /// Whether a container with this status can be started.
@@ -62,8 +53,7 @@ const ALREADY_RUNNING: &str = "cannot start an already running container";
 /// failed.
 pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
     let lost = |fail| overtaken(dir, state, fail);
-    let handle = open_dir(&dir.path)?;
-    let connection = socket::connect_in(handle.as_fd(), SOCKET).map_err(lost)?;
+    let connection = socket::connect_in(dir.fd(), START_SOCKET).map_err(lost)?;
     say_go(&connection, state).map_err(lost)?;
     // A reset says that init has executed without reading on.
     let receive = |connection: BorrowedFd| Report::receive_once(connection).map_err(lost);

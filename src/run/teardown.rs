@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::host_mount;
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
-use crate::state::{self, Claim, Dir, State, Unit, open_process};
+use crate::state::{self, Claim, Dir, Locked, State, Unit};
 use crate::sys::{pidfd, process};
 
 /// The time that killed processes get to leave their cgroup. The kernel frees their memory first,
@@ -40,14 +40,6 @@ impl Undo {
         }
     }
 
-    /// The container's directory.
-    ///
-    /// # Panics
-    /// The guard was disarmed.
-    pub fn dir(&self) -> &Dir {
-        self.claim.as_ref().expect("the guard is armed").dir()
-    }
-
     /// Whether there has been a process, so that hooks may have run.
     pub fn process_began(&self) -> bool {
         self.process.is_some()
@@ -57,7 +49,7 @@ impl Undo {
     ///
     /// # Panics
     /// The guard was disarmed before.
-    pub fn disarm(mut self) -> Dir {
+    pub fn disarm(mut self) -> Rc<Dir> {
         self.process = None;
         self.cgroup = None;
         self.mount = None;
@@ -99,8 +91,12 @@ impl Drop for Undo {
             let _ = cgroup.wait_empty(PATIENCE);
             let _ = cgroup.undo();
         }
-        if let Some(unit) = self.unit.take() {
-            // Without processes it ends by itself, but then its name would not be free yet.
+        if let Some(unit) = self.unit.take()
+            && let Some(claim) = &self.claim
+            && let Ok(Some(_)) = claim.dir().lock()
+        {
+            // Without processes it ends by itself, but then its name would not be free yet. Others
+            // may have deleted the container meanwhile, and then another one's unit has the name.
             let _ = systemd::stop(unit.manager(), &unit.name);
         }
         if let Some((rootfs, number)) = self.mount.take() {
@@ -109,26 +105,23 @@ impl Drop for Undo {
     }
 }
 
-/// Ends a container: its processes, its cgroup, its directory.
+/// Ends a container: its processes, its cgroup, its directory. `init` is its init process, if that
+/// lives.
 ///
 /// # Errors
 /// Processes cannot be killed or do not go; rmdir(2) or unlink(2) failed.
-pub fn end(dir: &Dir, state: &State) -> Result<()> {
-    let init = match state.pid {
-        0 => None,
-        pid => open_process(pid, state.start_time)?,
-    };
-    if let Some(init) = &init {
+pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()> {
+    if let Some(init) = init {
         kill(state.pid, init)?;
     }
     match &state.cgroup {
-        None => wait_for_init(init.as_ref())?,
+        None => wait_for_init(init)?,
         Some(cgroup) => end_cgroup(cgroup, init.is_some())?,
     }
     if let Some(number) = state.rootfs_mount {
         host_mount::detach(&state.rootfs, number)?;
     }
-    dir.remove()
+    locked.remove()
 }
 
 fn kill(pid: i32, init: &OwnedFd) -> Result<()> {

@@ -1,9 +1,10 @@
 //! What is remembered of a container, and what is found out about it.
 //!
 //! ```text
+//! ROOT/ID/config.json  the config's bytes, so that later changes to the bundle have no effect; the
+//!                      first file
 //! ROOT/ID/state.json   what later verbs must know; `create` writes it before it makes anything
-//!                      else, and again as more is known, each time as a whole
-//! ROOT/ID/config.json  the config's bytes, so that later changes to the bundle have no effect
+//!                      else, and again as more is known, each time as a whole, of one line
 //! ROOT/ID/start.sock   the init process accepts here, from when it is set up until `start`; `run`
 //!                      needs none
 //! ROOT/ID/init.lock    the init process has the write lock until its execve(2)
@@ -12,27 +13,28 @@
 //! The status is computed, never stored: see [`Status`].
 
 mod bytes;
+mod dir;
 mod process;
+mod replace;
 mod root;
 mod salvage;
 mod status;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+pub use dir::{CONFIG, Dir, Locked, Place, START_SOCKET, STATE};
 pub use process::{open_process, start_time};
-pub use root::{Claim, Dir, Root};
+pub use replace::Prepared;
+pub use root::{Claim, Root};
 pub use status::{Status, lock_init};
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::plan;
 use crate::plan::systemd::Manager;
-use crate::sys::{Fail, file};
 
 /// The content of `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +205,20 @@ pub struct View {
     pub owner: String,
 }
 
+/// What a container's directory has for a `state.json`.
+#[derive(Debug)]
+pub enum Found {
+    State(Box<State>),
+    /// There is none: a create has not come so far, or was killed before it did, and has made
+    /// nothing that it would name.
+    Nothing,
+    /// It is not what [`State::save`] writes: of another version, or damaged.
+    Broken {
+        text: Vec<u8>,
+        error: Error,
+    },
+}
+
 impl State {
     /// Writes `state.json`, mode 0600: a reader sees the old file or the new one, never a part.
     ///
@@ -216,14 +232,39 @@ impl State {
     ///
     /// # Errors
     /// As [`State::save`].
-    pub fn prepare(&self, dir: &Dir) -> Result<Prepared> {
-        let text = serde_json::to_vec(self).map_err(|error| {
+    pub fn prepare<'d>(&self, dir: &'d Dir) -> Result<Prepared<'d>> {
+        let mut text = serde_json::to_vec(self).map_err(|error| {
             Error::new(
                 Kind::Setup,
                 format!("state of container {}: {error}", self.id),
             )
         })?;
-        Prepared::write(&dir.state_file(), &text, 0o600)
+        text.push(b'\n');
+        dir.prepare(STATE, &text)
+    }
+
+    /// Looks for `state.json`.
+    ///
+    /// # Errors
+    /// It cannot be read, or it is another container's: then nothing is known.
+    pub fn find(dir: &Dir) -> Result<Found> {
+        let Some(text) = dir.read_line(STATE)? else {
+            return Ok(Found::Nothing);
+        };
+        match serde_json::from_slice::<Self>(&text) {
+            Ok(state) if state.id != dir.id => {
+                let path = dir.path_of(STATE);
+                let message = format!("{}: it is of the container {:?}", path.display(), state.id);
+                Err(Error::new(Kind::Setup, message).hint("give the directory its name back"))
+            }
+            Ok(state) => Ok(Found::State(Box::new(state))),
+            Err(error) => {
+                let path = dir.path_of(STATE);
+                let error = Error::new(Kind::Setup, format!("{}: {error}", path.display()))
+                    .hint("sampan delete --force removes the container");
+                Ok(Found::Broken { text, error })
+            }
+        }
     }
 
     /// Reads `state.json`.
@@ -235,17 +276,15 @@ impl State {
     ///
     /// [`save`]: State::save
     pub fn load(dir: &Dir) -> Result<Self> {
-        let path = dir.state_file();
-        let text = match file::read(&path) {
-            Err(fail) if fail.errno == Errno::ENOENT => return Err(missing(dir)),
-            read => read.map_err(|fail| failed(&path, fail))?,
-        };
-        let wrong = |error: &dyn Display| {
-            Error::new(Kind::Setup, format!("{}: {error}", path.display()))
-                .hint("sampan delete --force removes the container")
-        };
-        let text = std::str::from_utf8(&text).map_err(|error| wrong(&error))?;
-        serde_json::from_str(text).map_err(|error| wrong(&error))
+        match Self::find(dir)? {
+            Found::State(state) => Ok(*state),
+            Found::Broken { error, .. } => Err(error),
+            // Whether it is there without a state is known when no delete is at work.
+            Found::Nothing => Err(match dir.lock()? {
+                Some(_) => dir.half_made(),
+                None => dir.missing(),
+            }),
+        }
     }
 
     /// What `state` prints, with `owner` as the caller wants it shown.
@@ -266,92 +305,6 @@ impl State {
             owner,
         }
     }
-}
-
-fn missing(dir: &Dir) -> Error {
-    let error = Error::new(
-        Kind::NotFound,
-        format!("container does not exist: {}", dir.id),
-    );
-    match dir.path.exists() {
-        true => error.hint(format!(
-            "{} is left from a create that is under way or was killed; sampan delete --force removes it",
-            dir.path.display()
-        )),
-        false => error,
-    }
-}
-
-/// Writes a file of its own beside `path` and renames it over `path`.
-///
-/// # Errors
-/// A system call failed; then `path` is as it was.
-pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    Prepared::write(path, content, mode)?.put()
-}
-
-/// A file that is complete but not in its place yet. It goes when it is dropped.
-#[must_use]
-pub struct Prepared {
-    path: PathBuf,
-    temporary: Option<PathBuf>,
-}
-
-impl Prepared {
-    fn write(path: &Path, content: &[u8], mode: u32) -> Result<Self> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}", std::process::id()));
-        let temporary = path.with_file_name(name);
-        // The directory of a pid file may be writable for others: what lies there under this name,
-        // a link above all, is not written through.
-        let written = match file::write_new(&temporary, content, mode) {
-            Err(fail) if fail.errno == Errno::EEXIST => {
-                file::remove(&temporary).and_then(|()| file::write_new(&temporary, content, mode))
-            }
-            written => written,
-        };
-        let prepared = Self {
-            path: path.to_owned(),
-            temporary: Some(temporary),
-        };
-        written.map_err(|fail| failed(path, fail))?;
-        Ok(prepared)
-    }
-
-    /// Puts it in its place, in one step for every reader.
-    ///
-    /// # Errors
-    /// rename(2) failed; then what was there is there.
-    pub fn put(mut self) -> Result<()> {
-        let Some(temporary) = &self.temporary else {
-            return Ok(());
-        };
-        file::rename(temporary, &self.path).map_err(|fail| failed(&self.path, fail))?;
-        self.temporary = None;
-        Ok(())
-    }
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // The failure that led here is the one to report.
-            let _ = file::remove(temporary);
-        }
-    }
-}
-
-/// Writes a file that nobody reads before another one, which is written after it, exists.
-///
-/// # Errors
-/// A system call failed, or the file exists.
-pub fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    file::write_new(path, content, mode).map_err(|fail| failed(path, fail))
-}
-
-fn failed(path: &Path, fail: Fail) -> Error {
-    Error::sys(path.display().to_string(), fail.op, fail.errno)
 }
 
 #[cfg(test)]
@@ -388,16 +341,16 @@ mod tests {
     #[test]
     fn round_trip_through_a_private_file() {
         in_root("state", |root| {
-            let dir = root.claim("one").unwrap().keep();
+            let dir = root.claim("one", b"{}").unwrap().keep();
             sample().save(&dir).unwrap();
             assert_eq!(State::load(&dir).unwrap(), sample());
-            let mode = std::fs::metadata(dir.state_file())
+            let mode = std::fs::metadata(dir.path_of(STATE))
                 .unwrap()
                 .permissions()
                 .mode();
             assert_eq!(mode & 0o777, 0o600);
             let files = std::fs::read_dir(&dir.path).unwrap().count();
-            assert_eq!(files, 1, "no temporary file stays");
+            assert_eq!(files, 2, "no temporary file stays");
         });
     }
 
@@ -406,7 +359,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
         in_root("bytes", |root| {
-            let dir = root.claim("one").unwrap().keep();
+            let dir = root.claim("one", b"{}").unwrap().keep();
             let state = State {
                 bundle: path(b"/b/\xff\xc3("),
                 rootfs: path(b"/b/\xff\xc3(/rootfs"),
@@ -430,32 +383,49 @@ mod tests {
     #[test]
     fn load_tells_missing_from_half_made_from_broken() {
         in_root("load", |root| {
-            let claim = root.claim("one").unwrap();
-            let none = State::load(&root.container("two").unwrap()).unwrap_err();
-            assert_eq!(none.to_string(), "container does not exist: two");
+            let claim = root.claim("one", b"{}").unwrap();
+            assert!(root.container("two").unwrap().open().unwrap().is_none());
             let half = State::load(claim.dir()).unwrap_err();
-            assert_eq!((none.kind, half.kind), (Kind::NotFound, Kind::NotFound));
+            assert_eq!(half.kind, Kind::NotFound);
             assert!(half.to_string().contains("delete --force"), "{half}");
-            std::fs::write(claim.dir().state_file(), "{\"id\":").unwrap();
-            assert_eq!(State::load(claim.dir()).unwrap_err().kind, Kind::Setup);
-            assert_eq!(State::salvage(claim.dir()), None);
+            for broken in ["{\"id\":", "", "\0\0", "\n"] {
+                std::fs::write(claim.dir().path_of(STATE), broken).unwrap();
+                assert_eq!(State::load(claim.dir()).unwrap_err().kind, Kind::Setup);
+                assert_eq!(State::salvage("one", broken.as_bytes()), None);
+            }
+            sample().save(claim.dir()).unwrap();
+            let gone = claim.dir().clone();
+            drop(claim);
+            let gone = State::load(&gone).unwrap_err();
+            assert_eq!(gone.to_string(), "container does not exist: one");
+        });
+    }
+
+    #[test]
+    fn a_state_of_another_container_is_refused() {
+        in_root("renamed", |root| {
+            let claim = root.claim("two", b"{}").unwrap();
+            sample().save(claim.dir()).unwrap();
+            let text = State::load(claim.dir()).unwrap_err().to_string();
+            assert!(text.contains("it is of the container \"one\""), "{text}");
         });
     }
 
     #[test]
     fn state_that_does_not_say_what_comes_later_is_broken_and_salvaged() {
         in_root("salvage", |root| {
-            let claim = root.claim("one").unwrap();
+            let claim = root.claim("one", b"{}").unwrap();
             let mut old = serde_json::to_value(sample()).unwrap();
             old.as_object_mut().unwrap().remove("later").unwrap();
-            std::fs::write(claim.dir().state_file(), old.to_string()).unwrap();
+            let old = old.to_string();
+            std::fs::write(claim.dir().path_of(STATE), &old).unwrap();
             let error = State::load(claim.dir()).unwrap_err();
             let told = error.to_string();
             assert!(
                 told.contains("later") && told.contains("delete --force"),
                 "{told}"
             );
-            let salvaged = State::salvage(claim.dir()).unwrap();
+            let salvaged = State::salvage("one", old.as_bytes()).unwrap();
             assert!(salvaged.later.process && salvaged.later.poststop_hooks);
             let later = sample().later;
             assert_eq!(State { later, ..salvaged }, sample());

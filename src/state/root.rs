@@ -1,16 +1,20 @@
-//! The root directory and the directory of one container in it.
+//! The root directory, and the ids that are taken in it.
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+use super::dir::{self, CONFIG, Dir, Place};
 use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lexical;
-use crate::sys::file;
+use crate::sys::{Fail, file, path as syspath, tree};
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`: the sticky bit tells the cleaners of that
 /// directory (XDG Base Directory Specification) to leave it alone.
@@ -109,54 +113,80 @@ impl Root {
         }
     }
 
-    /// The directory of the container `id`, which need not exist.
+    /// The place of the container `id`, which need not exist.
     ///
     /// # Errors
     /// `invalid container ID format`.
-    pub fn container(&self, id: &str) -> Result<Dir> {
+    pub fn container(&self, id: &str) -> Result<Place> {
         check_id(id)?;
-        Ok(Dir {
+        Ok(Place {
             path: self.path.join(id),
             id: id.to_owned(),
         })
     }
 
-    /// Directories of all containers, sorted by id. A default root directory that is missing holds
-    /// none.
+    /// Places of all containers, sorted by id. A default root directory that is missing holds none.
     ///
     /// # Errors
-    /// The directory cannot be read, or the user chose it and it is missing.
-    pub fn containers(&self) -> Result<Vec<Dir>> {
-        let name = || format!("root directory {}", self.path.display());
-        let entries = match std::fs::read_dir(&self.path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound && !self.explicit => {
-                return Ok(vec![]);
-            }
-            Err(error) => return Err(Error::io(name(), "open", &error)),
+    /// The directory cannot be read, the user chose it and it is missing, or others than the caller
+    /// may change it.
+    pub fn containers(&self) -> Result<Vec<Place>> {
+        let failed = |fail: Fail| {
+            Error::sys(
+                format!("root directory {}", self.path.display()),
+                fail.op,
+                fail.errno,
+            )
         };
-        let mut containers = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|error| Error::io(name(), "getdents64", &error))?;
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let Some(id) = entry.file_name().to_str().map(str::to_owned) else {
-                continue;
-            };
-            if is_dir && let Ok(dir) = self.container(&id) {
-                containers.push(dir);
-            }
-        }
+        let opened = match file::open(&self.path, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
+            Err(fail) if fail.errno == Errno::ENOENT && !self.explicit => return Ok(vec![]),
+            opened => opened.map_err(failed)?,
+        };
+        let stat = syspath::stat(opened.as_fd()).map_err(failed)?;
+        dir::check_root(&self.path, &stat)?;
+        let entries = tree::entries(opened.as_fd()).map_err(failed)?;
+        let directories = entries.into_iter().filter(|entry| entry.is_dir);
+        let mut containers: Vec<_> = directories
+            .filter_map(|entry| self.container(entry.name.to_str().ok()?).ok())
+            .collect();
         containers.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Ok(containers)
     }
 
-    /// Takes the id: mkdir(2) is the lock.
+    /// Takes the id, and saves the config that the container will be made from: the id belongs to
+    /// the caller that makes the directory's first file, since another one may have removed the
+    /// directory meanwhile and made it again.
     ///
     /// # Errors
-    /// `invalid container ID format`, `container with given ID already exists`, or mkdir(2) failed.
-    pub fn claim(&self, id: &str) -> Result<Claim> {
-        let dir = self.container(id)?;
-        let mkdir = || DirBuilder::new().mode(0o700).create(&dir.path);
+    /// `invalid container ID format`, `container with given ID already exists`; or a system call
+    /// failed, or others than the caller may change the root directory.
+    pub fn claim(&self, id: &str, config: &[u8]) -> Result<Claim> {
+        let place = self.container(id)?;
+        self.make_container(&place)?;
+        let opened = place.open().inspect_err(|_| {
+            // The failure is the one to report.
+            let _ = std::fs::remove_dir(&place.path);
+        });
+        let dir = opened?.ok_or_else(|| overtaken(&place))?;
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+        let file = match dir.open(CONFIG, flags, 0o600) {
+            Err(fail) if fail.errno == Errno::EEXIST => return Err(exists(id)),
+            Err(fail) if fail.errno == Errno::ENOENT => return Err(overtaken(&place)),
+            file => file,
+        };
+        let failed = |fail| dir.failed(CONFIG, fail);
+        let file = file.map_err(failed)?;
+        let written = syspath::write_all(file.as_fd(), config).map_err(failed);
+        let claim = Claim {
+            dir: Rc::new(dir),
+            disarmed: false,
+        };
+        written.map(|()| claim)
+    }
+
+    /// mkdir(2) of the directory, and of the root directory where that is missing.
+    fn make_container(&self, place: &Place) -> Result<()> {
+        let mkdir = || DirBuilder::new().mode(0o700).create(&place.path);
         let made = match mkdir() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.make()?;
@@ -164,18 +194,23 @@ impl Root {
             }
             made => made,
         };
-        match made {
-            Ok(()) => Ok(Claim {
-                dir,
-                disarmed: false,
-            }),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::new(
-                Kind::Exists,
-                format!("container with given ID already exists: {id}"),
-            )),
-            Err(error) => Err(Error::io(dir.path.display().to_string(), "mkdir", &error)),
-        }
+        made.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => exists(&place.id),
+            _ => Error::io(place.path.display().to_string(), "mkdir", &error),
+        })
     }
+}
+
+fn exists(id: &str) -> Error {
+    Error::new(
+        Kind::Exists,
+        format!("container with given ID already exists: {id}"),
+    )
+}
+
+fn overtaken(place: &Place) -> Error {
+    let message = format!("{}: it was removed meanwhile", place.path.display());
+    Error::new(Kind::Setup, message)
 }
 
 /// The id rule: `[A-Za-z0-9_+.-]+`, and neither `.` nor `..`.
@@ -190,77 +225,21 @@ fn check_id(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// The directory of one container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dir {
-    /// Absolute.
-    pub path: PathBuf,
-    pub id: String,
-}
-
-impl Dir {
-    /// What later verbs must know: [`super::State`].
-    pub fn state_file(&self) -> PathBuf {
-        self.path.join("state.json")
-    }
-
-    /// The bytes of the config that the container was created from.
-    pub fn config_file(&self) -> PathBuf {
-        self.path.join("config.json")
-    }
-
-    /// The SEQPACKET socket on which the init process waits for `start`.
-    pub fn start_socket(&self) -> PathBuf {
-        self.path.join("start.sock")
-    }
-
-    /// The file whose write lock the init process holds until its execve(2).
-    pub fn init_lock(&self) -> PathBuf {
-        self.path.join("init.lock")
-    }
-
-    /// Removes the directory and what is in it; one that is missing is no error.
-    ///
-    /// # Errors
-    /// unlink(2) or rmdir(2) failed.
-    pub fn remove(&self) -> Result<()> {
-        let known = [
-            self.state_file(),
-            self.config_file(),
-            self.init_lock(),
-            self.start_socket(),
-        ];
-        for file in known {
-            // What cannot be removed here is told below.
-            let _ = file::remove(&file);
-        }
-        if std::fs::remove_dir(&self.path).is_ok() {
-            return Ok(());
-        }
-        match std::fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(Error::io(self.path.display().to_string(), "remove", &error))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 /// An id that was just taken. Dropping it gives the id back, unless [`Claim::keep`] was called.
 #[derive(Debug)]
 #[must_use]
 pub struct Claim {
-    dir: Dir,
+    dir: Rc<Dir>,
     disarmed: bool,
 }
 
 impl Claim {
-    pub fn dir(&self) -> &Dir {
+    pub fn dir(&self) -> &Rc<Dir> {
         &self.dir
     }
 
     /// The container exists from now on.
-    pub fn keep(mut self) -> Dir {
+    pub fn keep(mut self) -> Rc<Dir> {
         self.disarmed = true;
         self.dir.clone()
     }
@@ -268,9 +247,13 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.disarmed {
-            // The failure that led here is the one to report; `delete --force` removes the rest.
-            drop(self.dir.remove());
+        if self.disarmed {
+            return;
+        }
+        // The failure that led here is the one to report; `delete --force` removes the rest. A
+        // directory that others have removed meanwhile is not there to be removed again.
+        if let Ok(Some(locked)) = self.dir.lock() {
+            let _ = locked.remove();
         }
     }
 }
@@ -346,9 +329,10 @@ mod tests {
     fn a_claim_is_exclusive_and_gives_the_id_back() {
         let path = std::env::temp_dir().join(format!("sampan-claim-{}", std::process::id()));
         let root = Root::choose(Some(&path)).unwrap();
-        let claim = root.claim("one").unwrap();
-        std::fs::write(claim.dir().config_file(), "{}").unwrap();
-        let error = root.claim("one").unwrap_err();
+        let claim = root.claim("one", b"{}").unwrap();
+        let config = std::fs::read(claim.dir().path_of(CONFIG)).unwrap();
+        assert_eq!(config, b"{}");
+        let error = root.claim("one", b"").unwrap_err();
         assert_eq!(error.kind, Kind::Exists);
         assert!(
             error
@@ -356,14 +340,14 @@ mod tests {
                 .starts_with("container with given ID already exists")
         );
         drop(claim);
-        let dir = root.claim("one").unwrap().keep();
+        let dir = root.claim("one", b"").unwrap().keep();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode(&path), mode(&dir.path)), (0o700, 0o700));
         let ids: Vec<_> = root
             .containers()
             .unwrap()
             .into_iter()
-            .map(|dir| dir.id)
+            .map(|place| place.id)
             .collect();
         assert_eq!(ids, ["one"]);
         std::fs::remove_dir_all(&path).unwrap();
@@ -377,5 +361,39 @@ mod tests {
             .unwrap(),
             []
         );
+    }
+
+    /// What the first one made is gone, and the second has the id.
+    #[test]
+    fn a_claim_that_was_overtaken_leaves_the_other_alone() {
+        let path = std::env::temp_dir().join(format!("sampan-overtaken-{}", std::process::id()));
+        let root = Root::choose(Some(&path)).unwrap();
+        let first = root.claim("one", b"first").unwrap();
+        let place = root.container("one").unwrap();
+        assert!(first.dir().is_current().unwrap());
+        std::fs::remove_dir_all(&place.path).unwrap();
+        assert!(!first.dir().is_current().unwrap());
+        let second = root.claim("one", b"second").unwrap().keep();
+        assert!(first.dir().lock().unwrap().is_none());
+        drop(first);
+        assert!(second.is_current().unwrap());
+        assert_eq!(second.read(CONFIG).unwrap().unwrap(), b"second");
+        second.lock().unwrap().unwrap().remove().unwrap();
+        assert!(place.open().unwrap().is_none());
+        std::fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn an_empty_directory_is_nobodys_id() {
+        let path = std::env::temp_dir().join(format!("sampan-empty-{}", std::process::id()));
+        let root = Root::choose(Some(&path)).unwrap();
+        root.make().unwrap();
+        std::fs::create_dir_all(path.join("one/notify/deep")).unwrap();
+        std::fs::write(path.join("one/notify/file"), "").unwrap();
+        assert_eq!(root.claim("one", b"").unwrap_err().kind, Kind::Exists);
+        let left = root.container("one").unwrap().open().unwrap().unwrap();
+        left.lock().unwrap().unwrap().remove().unwrap();
+        assert_eq!(root.containers().unwrap(), []);
+        std::fs::remove_dir(&path).unwrap();
     }
 }

@@ -2,16 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{Dir, Later, State};
-use crate::sys::file;
+use super::{Later, State};
 
 impl State {
-    /// What `state.json` names of a container that is to be removed, where [`State::load`] refuses
-    /// the file because a property is missing. Whether there are hooks is then to be looked up in
+    /// What the text of a `state.json` names of the container `id`, which is to be removed, where
+    /// [`State::find`] calls it broken because a property is missing. Whether there are hooks is then to be looked up in
     /// the config. `None` if the file names no process.
-    pub fn salvage(dir: &Dir) -> Option<Self> {
-        let text = file::read(&dir.state_file()).ok()?;
-        let found: Map<String, Value> = serde_json::from_slice(&text).ok()?;
+    pub fn salvage(id: &str, text: &[u8]) -> Option<Self> {
+        let found: Map<String, Value> = serde_json::from_slice(text).ok()?;
         if !["pid", "startTime"]
             .iter()
             .all(|key| found.contains_key(*key))
@@ -19,7 +17,7 @@ impl State {
             return None;
         }
         let nothing = Self {
-            id: dir.id.clone(),
+            id: id.to_owned(),
             later: Later {
                 process: true,
                 start_container_hooks: true,

@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
+use super::dir::{INIT_LOCK, START_SOCKET};
 use super::process::{open_process, start_time};
 use super::{Dir, State};
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Result};
-use crate::sys::file;
+use crate::error::Result;
+use crate::sys::Fail;
 
 /// The status words of the specification, and `paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,10 +58,38 @@ impl State {
     pub fn status_and_init(&self, dir: &Dir) -> Result<(Status, Option<OwnedFd>)> {
         let mut init = None;
         let status = self.status_if(dir, || {
-            init = open_process(self.pid, self.start_time)?;
+            init = self.process()?;
             Ok(init.is_some())
         })?;
         Ok((status, init))
+    }
+
+    /// A pidfd of init if that lives, whatever it does.
+    ///
+    /// # Errors
+    /// The process cannot be seen.
+    pub fn process(&self) -> Result<Option<OwnedFd>> {
+        match self.pid {
+            0 => Ok(None),
+            pid => open_process(pid, self.start_time),
+        }
+    }
+
+    /// A pidfd of init, for a signal, if that lives and has been set up. Whether it is frozen does
+    /// not matter for that.
+    ///
+    /// # Errors
+    /// The process or the lock cannot be seen.
+    pub fn init(&self, dir: &Dir) -> Result<Option<OwnedFd>> {
+        if self.pid == 0 {
+            return Ok(None);
+        }
+        let waits = is_locked(dir)?;
+        let Some(init) = self.process()? else {
+            return Ok(None);
+        };
+        let is_set_up = !waits || dir.has(START_SOCKET)?;
+        Ok(is_set_up.then_some(init))
     }
 
     /// Whether init lives is asked after the lock: an init that ends lets go of it too.
@@ -69,7 +97,7 @@ impl State {
         if self.pid == 0 {
             return Ok(Status::Creating);
         }
-        let waits = is_locked(&dir.init_lock())?;
+        let waits = is_locked(dir)?;
         if !lives()? {
             return Ok(Status::Stopped);
         }
@@ -81,7 +109,7 @@ impl State {
         if !waits {
             return Ok(Status::Running);
         }
-        Ok(match dir.start_socket().exists() {
+        Ok(match dir.has(START_SOCKET)? {
             true => Status::Created,
             false => Status::Creating,
         })
@@ -106,25 +134,25 @@ fn whole_file(kind: i32) -> libc::flock {
 /// # Errors
 /// open(2) or fcntl(2) failed.
 pub fn lock_init(dir: &Dir) -> Result<OwnedFd> {
-    let path = dir.init_lock();
-    let failed = |op, errno| Error::sys(path.display().to_string(), op, errno);
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
-    let file = file::open(&path, flags, 0o600).map_err(|fail| failed(fail.op, fail.errno))?;
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))
-        .map_err(|errno| failed("fcntl(F_OFD_SETLK)", errno))?;
-    Ok(file)
+    dir.open(INIT_LOCK, flags, 0o600)
+        .and_then(|file| {
+            fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))
+                .map_err(|errno| Fail::new("fcntl(F_OFD_SETLK)", errno))?;
+            Ok(file)
+        })
+        .map_err(|fail| dir.failed(INIT_LOCK, fail))
 }
 
 /// Does any process hold a lock on the file? A missing file is not locked. Source: fcntl_locking(2).
-fn is_locked(path: &Path) -> Result<bool> {
-    let failed = |op, errno| Error::sys(path.display().to_string(), op, errno);
-    let file = match file::open(path, libc::O_RDONLY, 0) {
+fn is_locked(dir: &Dir) -> Result<bool> {
+    let file = match dir.open(INIT_LOCK, libc::O_RDONLY, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => return Ok(false),
-        opened => opened.map_err(|fail| failed(fail.op, fail.errno))?,
+        opened => opened.map_err(|fail| dir.failed(INIT_LOCK, fail))?,
     };
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-        .map_err(|errno| failed("fcntl(F_OFD_GETLK)", errno))?;
+        .map_err(|errno| dir.failed(INIT_LOCK, Fail::new("fcntl(F_OFD_GETLK)", errno)))?;
     Ok(lock.l_type != libc::F_UNLCK as i16)
 }
 
@@ -138,7 +166,7 @@ mod tests {
     fn status_follows_the_process_the_lock_and_the_socket() {
         let path = std::env::temp_dir().join(format!("sampan-status-{}", std::process::id()));
         let root = Root::choose(Some(&path)).unwrap();
-        let dir = root.claim("one").unwrap().keep();
+        let dir = root.claim("one", b"").unwrap().keep();
         let pid = std::process::id() as i32;
         let mut state = State {
             pid,
@@ -147,7 +175,7 @@ mod tests {
         };
         let lock = lock_init(&dir).unwrap();
         assert_eq!(state.status(&dir).unwrap(), Status::Creating);
-        std::fs::write(dir.start_socket(), "").unwrap();
+        std::fs::write(dir.path_of(START_SOCKET), "").unwrap();
         assert_eq!(state.status(&dir).unwrap(), Status::Created);
         fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))).unwrap();
         assert_eq!(state.status(&dir).unwrap(), Status::Running);

@@ -81,6 +81,21 @@ pub fn read_open(file: BorrowedFd) -> Sys<Vec<u8>> {
     Ok(content)
 }
 
+/// What is left to read of a file of one line, which the line feed ends: a read(2) that ends with it
+/// is the last one, and spares the one that would find the end. A file without it is read to its
+/// end.
+///
+/// # Errors
+/// `read` failed.
+pub fn read_line(file: BorrowedFd) -> Sys<Vec<u8>> {
+    let mut content = Vec::with_capacity(FIRST_READ);
+    path::read_more(file, &mut content)?;
+    if content.last() != Some(&b'\n') {
+        content.extend(read_open(file)?);
+    }
+    Ok(content)
+}
+
 /// The content of a file that is text; what is not UTF-8 is replaced.
 ///
 /// # Errors
@@ -152,17 +167,6 @@ pub fn remove(file: &Path) -> Sys<()> {
         }) => Ok(()),
         done => done,
     }
-}
-
-/// rename(2).
-///
-/// # Errors
-/// `rename` failed.
-pub fn rename(from: &Path, to: &Path) -> Sys<()> {
-    super::tag(
-        "rename",
-        nix::fcntl::renameat(nix::fcntl::AT_FDCWD, from, nix::fcntl::AT_FDCWD, to),
-    )
 }
 
 #[cfg(test)]

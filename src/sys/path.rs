@@ -303,6 +303,11 @@ pub fn unlink_at(dir: Option<BorrowedFd>, name: &CStr) -> Sys<()> {
     check("unlink", done).map(drop)
 }
 
+/// renameat(2) within `dir`.
+pub fn rename_at(dir: BorrowedFd, from: &CStr, to: &CStr) -> Sys<()> {
+    super::tag("rename", nix::fcntl::renameat(dir, from, dir, to))
+}
+
 /// unlinkat(2) of a directory, which must be empty; one that is missing is no error.
 pub fn remove_dir_at(dir: BorrowedFd, name: &CStr) -> Sys<()> {
     let (dir, flags) = (dir.as_raw_fd(), libc::AT_REMOVEDIR);
@@ -390,6 +395,33 @@ pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Sys<Option<Stat>> {
         Err(Errno::ENOENT) => Ok(None),
         found => super::tag("fstatat", found).map(|raw| Some(Stat::from(raw))),
     }
+}
+
+/// fstatat(2) of a path of the host, of a link itself; `None` if there is no such file.
+pub fn stat_of(file: &std::path::Path) -> Sys<Option<Stat>> {
+    match nix::sys::stat::lstat(file) {
+        Err(Errno::ENOENT) => Ok(None),
+        found => super::tag("fstatat", found).map(|raw| Some(Stat::from(raw))),
+    }
+}
+
+/// flock(2): waits for the lock of an open file, which goes with the last descriptor of it.
+pub fn lock(fd: BorrowedFd) -> Sys<()> {
+    loop {
+        // SAFETY: takes no pointers.
+        let done = unsafe { libc::syscall(libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_EX) };
+        match check("flock", done) {
+            Err(fail) if fail.errno == Errno::EINTR => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// flock(2): gives the lock of [`lock`] back.
+pub fn unlock(fd: BorrowedFd) -> Sys<()> {
+    // SAFETY: takes no pointers.
+    let done = unsafe { libc::syscall(libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_UN) };
+    check("flock", done).map(drop)
 }
 
 /// statx(2): the number of the mount that `fd` is in, one that is never used again where the kernel

@@ -114,6 +114,24 @@ pub fn walk(
     }
 }
 
+/// Removes all that is in `top`.
+///
+/// # Errors
+/// Those of [`walk`], unlink(2) or rmdir(2).
+pub fn clear(top: BorrowedFd) -> Sys<()> {
+    let unlink_files = |dir: BorrowedFd| {
+        for file in entries(dir)?.into_iter().filter(|entry| !entry.is_dir) {
+            match path::unlink_at(Some(dir), &file.name) {
+                Err(fail) if fail.errno != Errno::ENOENT => return Err(fail),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    unlink_files(top)?;
+    walk(top, unlink_files, path::remove_dir_at)
+}
+
 /// Goes up to where the walk came from.
 fn parent_of(child: BorrowedFd, inode: (u64, u64)) -> Sys<OwnedFd> {
     let parent = path::open_at(Some(child), c"..", DIRECTORY, 0)?;

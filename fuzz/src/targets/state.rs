@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use sampan::state::{Dir, State, Status};
+use sampan::state::{Dir, Root, STATE, State, Status};
 
 use crate::{Form, Target, check_error, scratch};
 
@@ -43,24 +43,30 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fn dir() -> &'static Dir {
     static DIR: OnceLock<Dir> = OnceLock::new();
-    DIR.get_or_init(|| Dir {
-        path: scratch::directory("state"),
-        id: "ship".to_owned(),
+    DIR.get_or_init(|| {
+        let root = Root::choose(Some(&scratch::directory("state"))).expect("a root directory");
+        drop(root.claim("ship", b"{}").expect("the id").keep());
+        let place = root.container("ship").expect("the place");
+        place.open().expect("open").expect("the directory")
     })
 }
 
 fn run(data: &[u8]) {
     let dir = dir();
-    fs::write(dir.state_file(), data).expect("write below TMPDIR");
-    let salvaged = State::salvage(dir);
+    fs::write(dir.path_of(STATE), data).expect("write below TMPDIR");
+    let salvaged = State::salvage(&dir.id, data);
     let state = match State::load(dir) {
         Ok(state) => state,
         Err(error) => {
             check_error(&error);
             let text = error.to_string();
-            let file = dir.state_file().display().to_string();
+            let file = dir.path_of(STATE).display().to_string();
             assert!(text.starts_with(&file), "the file is not named: {text}");
-            assert!(text.contains("delete --force"), "no way out: {text}");
+            let ways = ["delete --force", "give the directory its name back"];
+            assert!(
+                ways.iter().any(|way| text.contains(way)),
+                "no way out: {text}"
+            );
             salvaged.iter().for_each(look);
             return;
         }

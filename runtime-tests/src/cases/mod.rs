@@ -24,6 +24,7 @@ mod exec;
 mod executables;
 mod foreground;
 mod hardening;
+mod held;
 mod hook_moments;
 mod hook_streams;
 mod hooks;
@@ -45,7 +46,9 @@ mod notify;
 mod overtaken;
 mod own_binary;
 mod own_namespaces;
+mod owners;
 mod pause;
+mod pid_files;
 mod podman;
 mod privileges;
 mod process;
@@ -95,11 +98,13 @@ const FILES: &[&[Test]] = &[
     cve_users::TESTS,
     overtaken::TESTS,
     own_binary::TESTS,
+    owners::TESTS,
     exchanged::TESTS,
     exec::TESTS,
     executables::TESTS,
     foreground::TESTS,
     hardening::TESTS,
+    held::TESTS,
     hook_moments::TESTS,
     hook_streams::TESTS,
     hooks::TESTS,
@@ -117,6 +122,7 @@ const FILES: &[&[Test]] = &[
     notify::TESTS,
     own_namespaces::TESTS,
     pause::TESTS,
+    pid_files::TESTS,
     podman::TESTS,
     privileges::TESTS,
     process::TESTS,

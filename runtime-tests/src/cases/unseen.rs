@@ -18,6 +18,10 @@ pub const TESTS: &[Test] = tests![
     an_unseen_host_is_told[Need::NotAPeer, Need::Program("strace")],
     a_created_container_that_ends_never_runs[Need::NotAPeer],
     a_process_lives_as_long_as_its_last_thread,
+    an_unreadable_state_is_no_remains[Need::NotAPeer, Need::Program("strace")],
+    a_broken_state_leaves_no_process[Need::NotAPeer],
+    kill_of_all_reaches_an_init_outside_its_cgroup[Need::NotAPeer],
+    kill_of_all_reaches_an_init_without_its_cgroup[Need::NotAPeer],
 ];
 
 /// Reasons for which a file that is there is not opened.
@@ -57,13 +61,14 @@ fn an_unreadable_lock_or_cgroup_is_told(t: &Sandbox) {
     container.launch_ok();
     let lock = t.root.join(&container.id).join("init.lock");
     let events = container.cgroup().join("cgroup.events");
-    for file in [lock, events] {
+    for file in [&lock, &events] {
         for error in ERRORS {
             for words in verbs(&container.id) {
-                if words.contains(&"--force") {
+                // Neither matters for what ends in any case, nor the freezer for a signal.
+                if words.contains(&"--force") || (words.contains(&"kill") && *file == events) {
                     continue;
                 }
-                let output = denied(t, &file, error, &words);
+                let output = denied(t, file, error, &words);
                 output.fails_with(file.to_str().expect("UTF-8"));
                 assert_eq!(container.status(), "running", "{words:?} {error}");
             }
@@ -140,4 +145,84 @@ fn a_process_lives_as_long_as_its_last_thread(t: &Sandbox) {
     assert_eq!(container.status(), "running");
     container.delete().fails_with("not stopped");
     assert_eq!(container.status(), "running");
+}
+
+fn an_unreadable_state_is_no_remains(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let directory = t.root.join(&container.id);
+    for file in [directory.join("state.json"), directory] {
+        for error in ERRORS {
+            for words in verbs(&container.id) {
+                let output = denied(t, &file, error, &words);
+                output.fails_with(file.to_str().expect("UTF-8"));
+                assert_eq!(container.status(), "running", "{words:?} {error}");
+            }
+        }
+    }
+}
+
+/// The cgroup is where the saved config has it.
+fn a_broken_state_leaves_no_process(t: &Sandbox) {
+    let broken = ["", "{", "{\"id\": 7}", "\u{0}\u{0}\u{0}"];
+    for (number, broken) in broken.into_iter().enumerate() {
+        let mut bundle = t.bundle().args(&["sleep", "1000"]);
+        if number % 2 == 0 {
+            let path = format!("/broken-{}/deep", std::process::id());
+            bundle = bundle.set("/linux/cgroupsPath", json!(path));
+        }
+        let script = format!(": >{}", t.path(&format!("hook{number}")).display());
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+        let container = bundle.set("/hooks/poststop", hook).container();
+        container.launch_ok();
+        let (pid, cgroup) = (container.pid(), container.cgroup());
+        let file = t.root.join(&container.id).join("state.json");
+        std::fs::write(&file, broken).expect("the state");
+        container.delete().fails_with("delete --force");
+        container.delete_force().ok();
+        assert_eq!(reap(pid), 128 + 9);
+        assert!(!cgroup.exists() && t.path(&format!("hook{number}")).exists());
+        if number % 2 == 0 {
+            std::fs::remove_dir(cgroup.parent().expect("a parent")).expect("rmdir");
+        }
+        container.verb("state").fails_with("does not exist");
+    }
+}
+
+/// Moves init to the cgroup above its own.
+fn move_up(container: &Container) -> std::path::PathBuf {
+    let cgroup = container.cgroup();
+    let above = cgroup.parent().expect("a parent").join("cgroup.procs");
+    std::fs::write(above, container.pid().to_string()).expect("move init");
+    cgroup
+}
+
+fn kill_of_all_reaches_an_init_outside_its_cgroup(t: &Sandbox) {
+    let script = "trap 'exit 7' USR1; echo ready; while :; do sleep 0.01; done";
+    for (signal, status) in [("KILL", 128 + 9), ("USR1", 7)] {
+        let container = t.bundle().shell(script).container();
+        container.launch_ok();
+        container.wait_stdout("ready");
+        let pid = container.pid();
+        move_up(&container);
+        let call = t.runtime().args(["kill", "--all", &container.id, signal]);
+        call.run().ok();
+        assert_eq!(reap(pid), status);
+        container.delete().ok();
+    }
+}
+
+fn kill_of_all_reaches_an_init_without_its_cgroup(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let pid = container.pid();
+    std::fs::remove_dir(move_up(&container)).expect("rmdir");
+    let kill = |signal| t.runtime().args(["kill", "--all", &container.id, signal]);
+    // There may be others that cannot be found.
+    kill("CONT").run().fails_with("cgroup");
+    assert_eq!(container.status(), "running");
+    kill("KILL").run().ok();
+    assert_eq!(reap(pid), 128 + 9);
+    kill("KILL").run().ok();
+    container.delete().ok();
 }

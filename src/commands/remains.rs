@@ -1,0 +1,89 @@
+//! What is left of a container whose state cannot be understood.
+
+use super::Context;
+use super::saved::destroy;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::plan;
+use crate::run::planned_cgroup;
+use crate::spec;
+use crate::state::{CONFIG, Cgroup, Dir, Later, Locked, State};
+
+/// Ends the container of a `state.json` that is broken: `text`, and why. One of another version may
+/// name the process and the cgroup. Otherwise the cgroup, in which the processes are, is where the
+/// saved config has it.
+///
+/// # Errors
+/// It is not known what there is to end, or it cannot be ended: then the directory stays.
+pub fn remove_remains(context: &Context, locked: Locked, text: &[u8], why: &Error) -> Result<()> {
+    let dir = locked.dir();
+    if let Some(state) = State::salvage(&dir.id, text) {
+        let init = state.process()?;
+        return destroy(context, locked, &state, init.as_ref());
+    }
+    context.log.warn(why.to_string());
+    let Some(config) = dir.read(CONFIG)? else {
+        // The config comes first: without it nothing was made.
+        return locked.remove();
+    };
+    match spec::config(&config, &dir.path) {
+        Ok(config) => {
+            let state = state_of(dir, &config)?;
+            destroy(context, locked, &state, None)
+        }
+        Err(error) => {
+            let path = dir.path_of(CONFIG);
+            context.log.warn(format!(
+                "{}: {error}: processes and a cgroup of the container may be left",
+                path.display()
+            ));
+            locked.remove()
+        }
+    }
+}
+
+/// What the config says of the container. Whose manager made its cgroup it does not say: it is the
+/// one that is there.
+fn state_of(dir: &Dir, config: &Config) -> Result<State> {
+    let host = Host::probe(config.labels())?;
+    let mut state = State {
+        oci_version: config.oci_version.clone(),
+        id: dir.id.clone(),
+        bundle: dir.path.clone(),
+        rootfs: config.root.path.clone(),
+        annotations: config.annotations.clone(),
+        later: Later::from(config),
+        ..State::default()
+    };
+    let mut unplanned = None;
+    for systemd in [false, true] {
+        state.options.systemd_cgroup = systemd;
+        let options = plan::Options {
+            id: dir.id.clone(),
+            systemd,
+            ..plan::Options::default()
+        };
+        let plan = match plan::build(config, &host, &options) {
+            Ok(plan) => plan,
+            Err(error) => {
+                unplanned = Some(error);
+                continue;
+            }
+        };
+        unplanned = None;
+        state.cgroup = planned_cgroup(&plan, &host);
+        if exists(state.cgroup.as_ref())? {
+            return Ok(state);
+        }
+    }
+    state.cgroup = None;
+    unplanned.map_or(Ok(state), Err)
+}
+
+fn exists(place: Option<&Cgroup>) -> Result<bool> {
+    match place {
+        Some(place) => Ok(crate::cgroup::Cgroup::open(&place.dir())?.is_some()),
+        None => Ok(false),
+    }
+}

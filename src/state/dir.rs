@@ -1,0 +1,351 @@
+//! The directory of one container, held by descriptor from when it was opened.
+//!
+//! An id stands for another container as soon as the directory of the first is removed, and the
+//! id's cgroup and unit have the same names then. So nothing in the directory is reached by its
+//! path again, and a verb that has opened something else by a path of the state asks afterwards
+//! whether the directory is still the container's: what lies at that path was this container's then.
+//! Only the owner of the directory's lock removes it. So the answer stays true for an owner.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{getegid, geteuid};
+
+use crate::error::{Error, Kind, Result};
+use crate::host;
+use crate::sys::path::{self, Stat};
+use crate::sys::{Fail, Sys, file, tree};
+
+/// What later verbs must know: [`super::State`].
+pub const STATE: &CStr = c"state.json";
+/// The bytes of the config that the container was created from.
+pub const CONFIG: &CStr = c"config.json";
+/// The SEQPACKET socket on which the init process waits for `start`.
+pub const START_SOCKET: &CStr = c"start.sock";
+/// The file whose write lock the init process holds until its execve(2).
+pub const INIT_LOCK: &CStr = c"init.lock";
+
+/// Where the directory of a container is or would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Absolute.
+    pub path: PathBuf,
+    pub id: String,
+}
+
+impl Place {
+    /// Opens the directory; `None` if there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened, or others than the caller may change what is in it: the hooks that it
+    /// names would run as the caller.
+    pub fn open(&self) -> Result<Option<Dir>> {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let fd = match file::open(&self.path, flags, 0) {
+            Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
+            opened => opened.map_err(|fail| failed(&self.path, fail))?,
+        };
+        let own = path::stat(fd.as_fd()).map_err(|fail| failed(&self.path, fail))?;
+        check_container(&self.path, &own)?;
+        let above = path::stat_at(fd.as_fd(), c"..").map_err(|fail| failed(&self.path, fail))?;
+        match (above, self.path.parent()) {
+            (Some(above), Some(root)) => check_root(root, &above)?,
+            // A removed directory is in no other.
+            _ => return Ok(None),
+        }
+        Ok(Some(Dir {
+            path: self.path.clone(),
+            id: self.id.clone(),
+            fd,
+            owner: own.uid,
+            inode: own.inode(),
+        }))
+    }
+
+    /// [`Kind::NotFound`], in the words that engines match.
+    pub fn missing(&self) -> Error {
+        missing(&self.id)
+    }
+}
+
+/// The directory of one container.
+#[derive(Debug)]
+pub struct Dir {
+    /// Absolute; for messages, and to see whether it still leads here.
+    pub path: PathBuf,
+    pub id: String,
+    /// The user that the directory belongs to.
+    pub owner: u32,
+    fd: OwnedFd,
+    inode: (u64, u64),
+}
+
+impl Dir {
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The path of a file in it, for messages.
+    pub fn path_of(&self, name: &CStr) -> PathBuf {
+        self.path.join(name.to_string_lossy().as_ref())
+    }
+
+    /// Opens a file in it.
+    ///
+    /// # Errors
+    /// openat(2) failed.
+    pub fn open(&self, name: &CStr, flags: i32, mode: u32) -> Sys<OwnedFd> {
+        path::open_at(Some(self.fd()), name, flags | libc::O_NOFOLLOW, mode)
+    }
+
+    /// The content of a file in it; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self, name: &CStr) -> Result<Option<Vec<u8>>> {
+        self.read_by(name, file::read_open)
+    }
+
+    /// [`Dir::read`] of a file of one line.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn read_line(&self, name: &CStr) -> Result<Option<Vec<u8>>> {
+        self.read_by(name, file::read_line)
+    }
+
+    fn read_by(
+        &self,
+        name: &CStr,
+        read: impl FnOnce(BorrowedFd) -> Sys<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>> {
+        let opened = match self.open(name, libc::O_RDONLY, 0) {
+            Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
+            opened => opened,
+        };
+        opened
+            .and_then(|file| read(file.as_fd()))
+            .map(Some)
+            .map_err(|fail| self.failed(name, fail))
+    }
+
+    /// Whether there is a file of this name.
+    ///
+    /// # Errors
+    /// fstatat(2) failed.
+    pub fn has(&self, name: &CStr) -> Result<bool> {
+        path::stat_at(self.fd(), name)
+            .map(|found| found.is_some())
+            .map_err(|fail| self.failed(name, fail))
+    }
+
+    pub(super) fn failed(&self, name: &CStr, fail: Fail) -> Error {
+        failed(&self.path_of(name), fail)
+    }
+
+    /// Whether the container has not been deleted: its path still leads to this directory.
+    ///
+    /// # Errors
+    /// The path cannot be looked at.
+    pub fn is_current(&self) -> Result<bool> {
+        path::stat_of(&self.path)
+            .map(|found| found.is_some_and(|found| found.inode() == self.inode))
+            .map_err(|fail| failed(&self.path, fail))
+    }
+
+    /// An error if the container has been deleted. What was opened by a path of the state before
+    /// this call belongs to the container.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or those of [`Dir::is_current`].
+    pub fn check_current(&self) -> Result<()> {
+        match self.is_current()? {
+            true => Ok(()),
+            false => Err(self.missing()),
+        }
+    }
+
+    /// Waits until no other verb changes or removes the directory, and keeps others from it until
+    /// the directory is closed; `None` if the container has been deleted by then. flock(2).
+    ///
+    /// # Errors
+    /// It cannot be locked or looked at.
+    pub fn lock(&self) -> Result<Option<Locked<'_>>> {
+        path::lock(self.fd()).map_err(|fail| failed(&self.path, fail))?;
+        Ok(self.is_current()?.then_some(Locked { dir: self }))
+    }
+
+    /// [`Kind::NotFound`], in the words that engines match.
+    pub fn missing(&self) -> Error {
+        missing(&self.id)
+    }
+
+    /// The same of a directory without a state.
+    pub fn half_made(&self) -> Error {
+        self.missing().hint(format!(
+            "{} is left from a create that is under way or was killed; \
+             sampan delete --force removes it",
+            self.path.display()
+        ))
+    }
+}
+
+/// A directory that nobody else removes, and that its path leads to.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    dir: &'a Dir,
+}
+
+impl Locked<'_> {
+    pub fn dir(&self) -> &Dir {
+        self.dir
+    }
+
+    /// Removes the directory and what is in it.
+    ///
+    /// # Errors
+    /// unlink(2) or rmdir(2) failed.
+    pub fn remove(&self) -> Result<()> {
+        let Dir { path, fd, .. } = self.dir;
+        for name in [STATE, CONFIG, INIT_LOCK, START_SOCKET] {
+            // What cannot be removed here is told below.
+            let _ = path::unlink_at(Some(fd.as_fd()), name);
+        }
+        if std::fs::remove_dir(path).is_ok() {
+            return Ok(());
+        }
+        tree::clear(fd.as_fd()).map_err(|fail| failed(path, fail))?;
+        std::fs::remove_dir(path)
+            .map_err(|error| Error::io(path.display().to_string(), "rmdir", &error))
+    }
+
+    /// Lets go before the directory is closed.
+    pub fn release(self) {
+        // What cannot be unlocked is unlocked when it is closed.
+        let _ = path::unlock(self.dir.fd());
+    }
+}
+
+fn missing(id: &str) -> Error {
+    Error::new(Kind::NotFound, format!("container does not exist: {id}"))
+}
+
+fn failed(path: &Path, fail: Fail) -> Error {
+    Error::sys(path.display().to_string(), fail.op, fail.errno)
+}
+
+/// Who may change what is in a directory whose hooks and processes the caller obeys.
+fn check_container(path: &Path, stat: &Stat) -> Result<()> {
+    let caller = geteuid().as_raw();
+    let what = || format!("container directory {}", path.display());
+    if stat.uid != caller {
+        return Err(foreign(what(), stat, caller));
+    }
+    match stat.mode & 0o022 {
+        0 => Ok(()),
+        _ => Err(writable(what(), stat)),
+    }
+}
+
+/// The root directory may be that of the host's root, who may do anything anyway, and of an owner
+/// whom the user namespace does not map. It may be open to others that the sticky bit keeps from
+/// what is not theirs.
+pub(super) fn check_root(path: &Path, stat: &Stat) -> Result<()> {
+    let caller = geteuid().as_raw();
+    let what = || format!("root directory {}", path.display());
+    let trusted = stat.uid == caller
+        || stat.uid == 0
+        || (stat.uid == overflow_uid()? && host::in_user_namespace()?);
+    if !trusted {
+        return Err(foreign(what(), stat, caller));
+    }
+    let others = match stat.gid == getegid().as_raw() {
+        true => 0o002,
+        false => 0o022,
+    };
+    match stat.mode & others == 0 || stat.mode & libc::S_ISVTX != 0 {
+        true => Ok(()),
+        false => Err(writable(what(), stat)),
+    }
+}
+
+/// The id that stands for those that a user namespace does not map. user_namespaces(7).
+fn overflow_uid() -> Result<u32> {
+    const FILE: &str = "/proc/sys/kernel/overflowuid";
+    let text = file::read_text(FILE.as_ref()).map_err(|fail| failed(FILE.as_ref(), fail))?;
+    text.trim()
+        .parse()
+        .map_err(|_| failed(FILE.as_ref(), Fail::new("read", Errno::EBADMSG)))
+}
+
+fn foreign(what: String, stat: &Stat, caller: u32) -> Error {
+    let message = format!(
+        "{what}: it belongs to user {} and the caller is user {caller}",
+        stat.uid
+    );
+    Error::new(Kind::Host, message).hint(
+        "its owner decides what is executed as the caller: choose another directory with --root",
+    )
+}
+
+fn writable(what: String, stat: &Stat) -> Error {
+    let message = format!(
+        "{what}: others than its owner may write to it: mode {:04o}",
+        stat.mode & 0o7777
+    );
+    Error::new(Kind::Host, message)
+        .hint("they decide what is executed as the caller: chmod it to 0700, or choose another directory with --root")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(uid: u32, mode: u32) -> Stat {
+        Stat {
+            mode: libc::S_IFDIR | mode,
+            uid,
+            gid: u32::MAX - 1,
+            rdev: (0, 0),
+            dev: 1,
+            ino: 1,
+        }
+    }
+
+    #[test]
+    fn a_container_is_its_owners_alone() {
+        let own = geteuid().as_raw();
+        let check = |uid, mode| check_container(Path::new("/r/one"), &stat(uid, mode));
+        for mode in [0o700, 0o755, 0o711] {
+            check(own, mode).unwrap();
+        }
+        for mode in [0o770, 0o707, 0o1777] {
+            let text = check(own, mode).unwrap_err().to_string();
+            assert!(
+                text.contains("container directory /r/one: others"),
+                "{text}"
+            );
+        }
+        let text = check(own + 1, 0o700).unwrap_err().to_string();
+        assert!(text.contains("belongs to user"), "{text}");
+    }
+
+    #[test]
+    fn a_root_may_be_roots_or_sticky() {
+        let own = geteuid().as_raw();
+        let check = |uid, mode| check_root(Path::new("/r"), &stat(uid, mode));
+        for (uid, mode) in [(own, 0o700), (own, 0o711), (0, 0o755), (0, 0o1777)] {
+            check(uid, mode).unwrap();
+        }
+        for (uid, mode) in [(own, 0o777), (own, 0o770), (12345, 0o700), (12345, 0o1777)] {
+            assert!(check(uid, mode).is_err(), "{uid} {mode:o}");
+        }
+        let group = Stat {
+            gid: getegid().as_raw(),
+            ..stat(own, 0o775)
+        };
+        check_root(Path::new("/r"), &group).unwrap();
+    }
+}

@@ -1,0 +1,105 @@
+//! Files that appear as a whole: written under a name of their own and renamed.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::Dir;
+use crate::error::{Error, Result};
+use crate::sys::{Fail, Sys, path as syspath};
+
+/// A file that is complete but not in its place yet. It goes when it is dropped.
+#[must_use]
+pub struct Prepared<'a> {
+    dir: BorrowedFd<'a>,
+    name: CString,
+    temporary: Option<CString>,
+    /// For messages.
+    path: PathBuf,
+}
+
+impl<'a> Prepared<'a> {
+    /// Writes what will be the file `name` of the directory `dir`, whose path is for messages.
+    ///
+    /// # Errors
+    /// A system call failed.
+    pub fn write(
+        dir: BorrowedFd<'a>,
+        path: &Path,
+        name: &CStr,
+        content: &[u8],
+        mode: u32,
+    ) -> Result<Self> {
+        let failed = |fail| failed(path, fail);
+        let own = [
+            b".",
+            name.to_bytes(),
+            b".",
+            std::process::id().to_string().as_bytes(),
+        ]
+        .concat();
+        let own = CString::new(own).map_err(|_| failed(Fail::new("open", Errno::EINVAL)))?;
+        let write = || write_new(dir, &own, content, mode);
+        // The directory of a pid file may be writable for others: what lies there under this name,
+        // a link above all, is not written through.
+        let written = match write() {
+            Err(fail) if fail.errno == Errno::EEXIST => {
+                syspath::unlink_at(Some(dir), &own).and_then(|()| write())
+            }
+            written => written,
+        };
+        let prepared = Self {
+            dir,
+            name: name.to_owned(),
+            temporary: Some(own.clone()),
+            path: path.to_owned(),
+        };
+        written.map_err(failed)?;
+        Ok(prepared)
+    }
+
+    /// Puts it in its place, in one step for every reader.
+    ///
+    /// # Errors
+    /// rename(2) failed; then what was there is there.
+    pub fn put(mut self) -> Result<()> {
+        let Some(temporary) = &self.temporary else {
+            return Ok(());
+        };
+        syspath::rename_at(self.dir, temporary, &self.name)
+            .map_err(|fail| failed(&self.path, fail))?;
+        self.temporary = None;
+        Ok(())
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // The failure that led here is the one to report.
+            let _ = syspath::unlink_at(Some(self.dir), temporary);
+        }
+    }
+}
+
+fn write_new(dir: BorrowedFd, name: &CStr, content: &[u8], mode: u32) -> Sys<()> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+    let made = syspath::open_at(Some(dir), name, flags, mode)?;
+    syspath::write_all(made.as_fd(), content)
+}
+
+fn failed(path: &Path, fail: Fail) -> Error {
+    Error::sys(path.display().to_string(), fail.op, fail.errno)
+}
+
+impl Dir {
+    /// What will be a file in it, mode 0600.
+    ///
+    /// # Errors
+    /// A system call failed.
+    pub fn prepare(&self, name: &CStr, content: &[u8]) -> Result<Prepared<'_>> {
+        Prepared::write(self.fd(), &self.path_of(name), name, content, 0o600)
+    }
+}
