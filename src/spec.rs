@@ -41,7 +41,7 @@ pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
 /// The text of a `process.json`, as `exec --process` takes it, checked. Warnings come second.
 ///
 /// # Errors
-/// As [`config`].
+/// As [`config()`].
 pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
     let (process, mut warnings) = parse::<oci::Process>(json)?;
     let process = Process::new(&process, &mut warnings)?;
@@ -52,7 +52,7 @@ pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
 /// Warnings come second.
 ///
 /// # Errors
-/// As [`config`].
+/// As [`config()`].
 pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
     let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
     let resources = Resources::new(&resources, &mut warnings)?;
@@ -73,7 +73,7 @@ fn check_request(json: &[u8]) -> Result<Vec<String>> {
 /// `bundle`: `mounts` alone. Warnings come second.
 ///
 /// # Errors
-/// As [`config`].
+/// As [`config()`].
 pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
     let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
     let mounts = crate::config::mounts::list(&mounts, bundle, &mut warnings)?;
@@ -83,7 +83,7 @@ pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
 /// The destinations in the text of the file that `mounts remove` takes. Warnings come second.
 ///
 /// # Errors
-/// As [`config`].
+/// As [`config()`].
 pub fn mount_points(json: &[u8]) -> Result<(Vec<MountPoint>, Vec<String>)> {
     let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
     let points = crate::config::mounts::points(&mounts, &mut warnings)?;

@@ -127,7 +127,7 @@ impl<'t> Bundle<'t> {
         bundle
     }
 
-    /// Makes the process one of [`crate::probe`]'s: this program itself.
+    /// Makes the process one of `crate::probe`'s: this program itself.
     #[must_use]
     pub fn probe(self, words: &[&str]) -> Self {
         fs::copy("/proc/self/exe", self.rootfs().join("probe")).expect("copy this program");

@@ -186,7 +186,8 @@ impl Attrs {
 /// Checks `mounts`.
 ///
 /// # Errors
-/// As [`Mount::new`].
+/// No destination, no type and no bind, a bind without source or with file system data, a place
+/// that confines the container, a NUL byte, id mappings of one kind alone or for no bind.
 pub fn list(
     mounts: &[oci::Mount],
     bundle: &Path,

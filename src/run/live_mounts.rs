@@ -14,7 +14,7 @@ use crate::plan::{BindSource, Plan, Step};
 use crate::state::{self, State};
 use crate::sys::{Fail, file, pidfd, process, socket};
 
-/// Carries out a plan of [`plan::add_mounts`] or [`plan::remove_mounts`].
+/// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
 ///
 /// # Errors
 /// The container is gone, or the step that failed, by its place in the list.

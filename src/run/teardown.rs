@@ -24,7 +24,7 @@ pub struct Undo {
     /// The systemd unit of the cgroup.
     pub unit: Option<Unit>,
     pub process: Option<Rc<OwnedFd>>,
-    /// What [`host_mount`] has put on a rootfs.
+    /// What `host_mount` has put on a rootfs.
     pub mount: Option<(PathBuf, u64)>,
 }
 
