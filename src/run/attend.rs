@@ -130,6 +130,8 @@ pub fn dismiss(plan: &Plan, connection: BorrowedFd) -> Result<()> {
     let Err(fail) = sync::send_go(connection, &[]) else {
         return Ok(());
     };
+    // An init that lives says nothing more.
+    sync::unless_gone(Err(fail)).map_err(connection_lost)?;
     match Report::receive(connection) {
         Ok(Some((Report::Failure(failure), _))) => Err(words::failure(plan, &failure)),
         _ => Err(connection_lost(fail)),

@@ -48,10 +48,11 @@ impl Place {
             opened => opened.map_err(|fail| failed(&self.path, fail))?,
         };
         let own = path::stat(fd.as_fd()).map_err(|fail| failed(&self.path, fail))?;
-        check_container(&self.path, &own)?;
+        let caller = geteuid().as_raw();
+        check_container(&self.path, &own, caller)?;
         let above = path::stat_at(fd.as_fd(), c"..").map_err(|fail| failed(&self.path, fail))?;
         match (above, self.path.parent()) {
-            (Some(above), Some(root)) => check_root(root, &above)?,
+            (Some(above), Some(root)) => check_root(root, &above, caller)?,
             // A removed directory is in no other.
             _ => return Ok(None),
         }
@@ -237,8 +238,7 @@ fn failed(path: &Path, fail: Fail) -> Error {
 }
 
 /// Who may change what is in a directory whose hooks and processes the caller obeys.
-fn check_container(path: &Path, stat: &Stat) -> Result<()> {
-    let caller = geteuid().as_raw();
+fn check_container(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     let what = || format!("container directory {}", path.display());
     if stat.uid != caller {
         return Err(foreign(what(), stat, caller));
@@ -252,8 +252,7 @@ fn check_container(path: &Path, stat: &Stat) -> Result<()> {
 /// The root directory may be that of the host's root, who may do anything anyway, and of an owner
 /// whom the user namespace does not map. It may be open to others that the sticky bit keeps from
 /// what is not theirs.
-pub(super) fn check_root(path: &Path, stat: &Stat) -> Result<()> {
-    let caller = geteuid().as_raw();
+pub(super) fn check_root(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     let what = || format!("root directory {}", path.display());
     let trusted = stat.uid == caller
         || stat.uid == 0
@@ -261,13 +260,12 @@ pub(super) fn check_root(path: &Path, stat: &Stat) -> Result<()> {
     if !trusted {
         return Err(foreign(what(), stat, caller));
     }
-    let others = match stat.gid == getegid().as_raw() {
-        true => 0o002,
-        false => 0o022,
-    };
-    match stat.mode & others == 0 || stat.mode & libc::S_ISVTX != 0 {
-        true => Ok(()),
-        false => Err(writable(what(), stat)),
+    let (group, all, sticky) = (0o020, 0o002, libc::S_ISVTX);
+    let is_written = stat.mode & sticky == 0
+        && (stat.mode & all != 0 || (stat.mode & group != 0 && stat.gid != getegid().as_raw()));
+    match is_written {
+        false => Ok(()),
+        true => Err(writable(what(), stat)),
     }
 }
 
@@ -317,7 +315,7 @@ mod tests {
     #[test]
     fn a_container_is_its_owners_alone() {
         let own = geteuid().as_raw();
-        let check = |uid, mode| check_container(Path::new("/r/one"), &stat(uid, mode));
+        let check = |uid, mode| check_container(Path::new("/r/one"), &stat(uid, mode), own);
         for mode in [0o700, 0o755, 0o711] {
             check(own, mode).unwrap();
         }
@@ -335,7 +333,7 @@ mod tests {
     #[test]
     fn a_root_may_be_roots_or_sticky() {
         let own = geteuid().as_raw();
-        let check = |uid, mode| check_root(Path::new("/r"), &stat(uid, mode));
+        let check = |uid, mode| check_root(Path::new("/r"), &stat(uid, mode), own);
         for (uid, mode) in [(own, 0o700), (own, 0o711), (0, 0o755), (0, 0o1777)] {
             check(uid, mode).unwrap();
         }
@@ -346,6 +344,6 @@ mod tests {
             gid: getegid().as_raw(),
             ..stat(own, 0o775)
         };
-        check_root(Path::new("/r"), &group).unwrap();
+        check_root(Path::new("/r"), &group, own).unwrap();
     }
 }

@@ -143,7 +143,7 @@ impl Root {
             opened => opened.map_err(failed)?,
         };
         let stat = syspath::stat(opened.as_fd()).map_err(failed)?;
-        dir::check_root(&self.path, &stat)?;
+        dir::check_root(&self.path, &stat, geteuid().as_raw())?;
         let entries = tree::entries(opened.as_fd()).map_err(failed)?;
         let directories = entries.into_iter().filter(|entry| entry.is_dir);
         let mut containers: Vec<_> = directories
