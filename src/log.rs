@@ -14,12 +14,31 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use crate::cli::{LogFlags, LogLevel};
 use crate::error::{Error, Kind, Result};
 use crate::timestamp;
 
 const SYSLOG_SOCKET: &str = "/dev/log";
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+
+/// How severe a line is, the most severe first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    #[default]
+    Warning,
+    Debug,
+}
+
+/// What the command line says of the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// `--log`; without it the log is standard error.
+    pub target: Option<&'a [u8]>,
+    /// `--log-format`; without it the lines are text.
+    pub format: Option<&'a str>,
+    /// The least severe lines that are logged.
+    pub level: Level,
+}
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +61,7 @@ enum Sink {
 pub struct Log {
     sink: Sink,
     format: Format,
-    level: LogLevel,
+    level: Level,
     /// Warnings that wait for the command's success.
     waiting: RefCell<Vec<String>>,
 }
@@ -53,19 +72,19 @@ impl Default for Log {
         Self {
             sink: Sink::Stderr,
             format: Format::Text,
-            level: LogLevel::default(),
+            level: Level::default(),
             waiting: RefCell::default(),
         }
     }
 }
 
 impl Log {
-    /// The log that the flags ask for.
+    /// Opens the log.
     ///
     /// # Errors
     /// [`Kind::Usage`]: an unknown format, or a target that cannot be opened.
-    pub fn open(flags: &LogFlags) -> Result<Self> {
-        let format = match flags.log_format.as_deref() {
+    pub fn open(options: &Options) -> Result<Self> {
+        let format = match options.format {
             None | Some("text") => Format::Text,
             Some("json") => Format::Json,
             Some(other) => {
@@ -73,17 +92,13 @@ impl Log {
                 return Err(Error::new(Kind::Usage, message).hint("use text or json"));
             }
         };
-        let level = match flags.debug {
-            true => LogLevel::Debug,
-            false => flags.log_level.unwrap_or_default(),
-        };
         Ok(Self {
-            sink: match &flags.log {
-                Some(target) => Sink::open(target.as_bytes())?,
+            sink: match options.target {
+                Some(target) => Sink::open(target)?,
                 None => Sink::Stderr,
             },
             format,
-            level,
+            level: options.level,
             waiting: RefCell::default(),
         })
     }
@@ -91,23 +106,23 @@ impl Log {
     /// Something that the user should know and that stops nothing.
     pub fn warn(&self, message: impl Into<String>) {
         match self.sink {
-            _ if self.level < LogLevel::Warning => {}
-            Sink::Stderr => self.write(LogLevel::Warning, &message.into()),
+            _ if self.level < Level::Warning => {}
+            Sink::Stderr => self.write(Level::Warning, &message.into()),
             _ => self.waiting.borrow_mut().push(message.into()),
         }
     }
 
     /// What `message` returns, if `--debug` asks for it.
     pub fn debug(&self, message: impl FnOnce() -> String) {
-        if self.level >= LogLevel::Debug {
-            self.write(LogLevel::Debug, &message());
+        if self.level >= Level::Debug {
+            self.write(Level::Debug, &message());
         }
     }
 
     /// The command has succeeded: the warnings may go out.
     pub fn succeed(&self) {
         for message in self.waiting.take() {
-            self.write(LogLevel::Warning, &message);
+            self.write(Level::Warning, &message);
         }
     }
 
@@ -115,7 +130,7 @@ impl Log {
     pub fn fail(&self, error: &Error) {
         self.waiting.take();
         let message = error.to_string();
-        self.write(LogLevel::Error, &message);
+        self.write(Level::Error, &message);
         if !matches!(self.sink, Sink::Stderr) {
             print_error(message.as_bytes());
             print_error(b"\n");
@@ -123,7 +138,7 @@ impl Log {
     }
 
     /// A log that cannot be written is no reason to fail a command that has worked.
-    fn write(&self, level: LogLevel, message: &str) {
+    fn write(&self, level: Level, message: &str) {
         let line = || self.format.line(level, message, timestamp::now());
         match &self.sink {
             Sink::Stderr => print_error(line().as_bytes()),
@@ -177,8 +192,9 @@ fn failed(path: &str, op: &str, error: &std::io::Error) -> Error {
     Error::io(format!("--log: {path}"), op, error).kind(Kind::Usage)
 }
 
-impl LogLevel {
-    fn word(self) -> &'static str {
+impl Level {
+    /// The level's name in a line and on the command line.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
@@ -197,7 +213,7 @@ impl LogLevel {
 }
 
 impl Format {
-    fn line(self, level: LogLevel, message: &str, now: std::time::Duration) -> String {
+    fn line(self, level: Level, message: &str, now: std::time::Duration) -> String {
         // Whole seconds: every reader of RFC 3339 takes them.
         let time = timestamp::rfc3339(std::time::Duration::from_secs(now.as_secs()));
         let level = level.word();
@@ -228,12 +244,12 @@ fn quote(text: &str) -> String {
 }
 
 /// The datagram of /dev/log: syslog(3), RFC 3164 without time and host.
-fn syslog_message(level: LogLevel, ident: &str, message: &str) -> String {
+fn syslog_message(level: Level, ident: &str, message: &str) -> String {
     format!("<{}>{ident}: {message}", libc::LOG_USER | level.severity())
 }
 
 /// The journal's native protocol: a value that spans lines has its length in front.
-fn journal_message(level: LogLevel, ident: &str, message: &str) -> Vec<u8> {
+fn journal_message(level: Level, ident: &str, message: &str) -> Vec<u8> {
     let priority = level.severity().to_string();
     let mut out = Vec::new();
     for (key, value) in [
@@ -260,16 +276,16 @@ mod tests {
     use std::path::PathBuf;
 
     /// A log that writes to a fresh file, and that file.
-    fn to_file(name: &str, change: impl FnOnce(&mut LogFlags)) -> (Log, PathBuf) {
+    fn to_file(name: &str, change: impl FnOnce(&mut Options)) -> (Log, PathBuf) {
         let path = std::env::temp_dir().join(format!("sampan-log-{}-{name}", std::process::id()));
         drop(std::fs::remove_file(&path));
-        let mut flags = LogFlags {
-            log: Some(path.clone().into()),
-            log_format: Some("json".to_owned()),
-            ..LogFlags::default()
+        let mut options = Options {
+            target: Some(path.as_os_str().as_bytes()),
+            format: Some("json"),
+            ..Options::default()
         };
-        change(&mut flags);
-        (Log::open(&flags).unwrap(), path)
+        change(&mut options);
+        (Log::open(&options).unwrap(), path)
     }
 
     fn take(path: &Path) -> String {
@@ -312,14 +328,14 @@ mod tests {
 
     #[test]
     fn levels_filter() {
-        let (log, path) = to_file("quiet", |flags| flags.log_level = Some(LogLevel::Error));
+        let (log, path) = to_file("quiet", |options| options.level = Level::Error);
         log.warn("hidden");
         log.debug(|| unreachable!());
         log.succeed();
         assert_eq!(take(&path), "");
-        let (log, path) = to_file("debug", |flags| {
-            flags.debug = true;
-            flags.log_format = None;
+        let (log, path) = to_file("debug", |options| {
+            options.level = Level::Debug;
+            options.format = None;
         });
         log.debug(|| "step 1".to_owned());
         assert!(take(&path).ends_with(" level=debug msg=\"step 1\"\n"));
@@ -335,20 +351,20 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_named() {
-        let flags = LogFlags {
-            log_format: Some("xml".to_owned()),
-            ..LogFlags::default()
+        let options = Options {
+            format: Some("xml"),
+            ..Options::default()
         };
-        let error = Log::open(&flags).unwrap_err().to_string();
+        let error = Log::open(&options).unwrap_err().to_string();
         assert_eq!(
             error,
             "--log-format: unknown format \"xml\" (use text or json)"
         );
-        let flags = LogFlags {
-            log: Some("file:/nonexistent/log".into()),
-            ..LogFlags::default()
+        let options = Options {
+            target: Some(b"file:/nonexistent/log"),
+            ..Options::default()
         };
-        let error = Log::open(&flags).unwrap_err().to_string();
+        let error = Log::open(&options).unwrap_err().to_string();
         assert_eq!(
             error,
             "--log: /nonexistent/log: open: no such file or directory"
@@ -358,7 +374,7 @@ mod tests {
     #[test]
     fn text_is_quoted_on_one_line() {
         let line = Format::Text.line(
-            LogLevel::Error,
+            Level::Error,
             "exec: \"sh\"\n\u{1b}",
             std::time::Duration::from_secs(1),
         );
@@ -370,9 +386,9 @@ mod tests {
 
     #[test]
     fn datagrams() {
-        assert_eq!(syslog_message(LogLevel::Error, "c1", "no"), "<11>c1: no");
+        assert_eq!(syslog_message(Level::Error, "c1", "no"), "<11>c1: no");
         assert_eq!(
-            journal_message(LogLevel::Warning, "c1", "a\nb"),
+            journal_message(Level::Warning, "c1", "a\nb"),
             b"MESSAGE\n\x03\0\0\0\0\0\0\0a\nb\nPRIORITY=4\nSYSLOG_IDENTIFIER=c1\n"
         );
     }

@@ -1,4 +1,4 @@
-//! Parses, dispatches, and tells a failure once.
+//! Reads the command line, runs its verb, and reports a failure once.
 
 #![no_main]
 
@@ -6,22 +6,17 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use sampan::cli::{self, Cli, Command, Parsed};
-use sampan::commands;
+use sampan::cli::{self, Effect, Line, Parsed};
+use sampan::commands::{Context, VERBS, Verb};
 use sampan::error::{Error, Kind};
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
 use sampan::sys::{Fail, binary, inherited, relro};
 
-/// The exit status of a failure; `run` and `exec` otherwise end as their process does.
+/// The exit status of what fails before its verb begins.
 const FAILURE: u8 = 1;
-/// The exit status of an `exec` that failed: engines tell it from that of the process.
-const EXEC_FAILURE: u8 = 255;
 
 sampan::program!(start);
-
-/// The verbs that have a process of the runtime in a container, where others can see it.
-const ENTERS_CONTAINERS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
 
 fn start(all: StringArray<'static>) -> u8 {
     if let Err(error) = protect(&all) {
@@ -37,15 +32,15 @@ fn act(all: &StringArray) -> u8 {
         let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
         all.iter().skip(1).map(own).collect()
     };
-    match cli::parse(args()) {
-        Ok(Parsed::Run(cli)) => run(*cli),
+    match cli::parse(VERBS, args()) {
+        Ok(Parsed::Run(line)) => run(&line),
         Ok(Parsed::Print(text)) => match print(&text) {
             Ok(()) => 0,
             Err(_) => FAILURE,
         },
         Err(error) => {
-            // It is told in the log that the wrong command line names: there engines look.
-            let log = Log::open(&cli::log_flags(&args()));
+            // It goes to the log that the wrong command line names: there engines look.
+            let log = Log::open(&cli::log_flags(VERBS, &args()).options());
             fail(&log.unwrap_or_default(), &error, FAILURE)
         }
     }
@@ -63,7 +58,7 @@ fn protect(args: &StringArray) -> Result<(), Error> {
     let failed = |what: &'static str| move |fail: Fail| Error::sys(what, fail.op, fail.errno);
     relro::protect().map_err(failed("own binary"))?;
     let enough_descriptors = inherited::begin().map_err(failed("standard streams"))?;
-    if !args.iter().any(|arg| ENTERS_CONTAINERS.contains(&arg)) {
+    if !args.iter().any(may_enter_a_container) {
         return Ok(());
     }
     binary::protect(args, &process::environment())
@@ -77,36 +72,32 @@ fn protect(args: &StringArray) -> Result<(), Error> {
     Ok(())
 }
 
-fn run(cli: Cli) -> u8 {
-    let prepared = match changes_anything(&cli.command) {
-        true => inherited::prepare_for_children_and_files(),
-        false => Ok(()),
+/// Whether `arg` is the name of such a verb, wherever it stands: nothing has been parsed yet.
+fn may_enter_a_container(arg: &CStr) -> bool {
+    let mut verbs = VERBS.iter();
+    verbs.any(|verb| verb.effect == Effect::Enters && verb.name.as_bytes() == arg.to_bytes())
+}
+
+fn run(line: &Line<Box<dyn Verb>>) -> u8 {
+    let prepared = match line.effect {
+        Effect::Looks => Ok(()),
+        Effect::Changes | Effect::Enters => inherited::prepare_for_children_and_files(),
     };
-    let log = match Log::open(&cli.global.log) {
+    let log = match Log::open(&line.global.log.options()) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error, FAILURE),
     };
-    let failure = match cli.command {
-        Command::Exec(_) => EXEC_FAILURE,
-        _ => FAILURE,
-    };
-    let prepared = prepared.map_err(|fail| Error::sys("signals", fail.op, fail.errno));
-    match prepared.and_then(|()| commands::dispatch(cli, &log)) {
+    let done = prepared
+        .map_err(|fail| Error::sys("signals", fail.op, fail.errno))
+        .and_then(|()| Context::new(&line.global, &log))
+        .and_then(|context| line.verb.run(&context));
+    match done {
         Ok(status) => {
             log.succeed();
             status
         }
-        Err(error) => fail(&log, &error, failure),
+        Err(error) => fail(&log, &error, line.verb.failure_status()),
     }
-}
-
-/// Whether the verb waits for children or makes files; the others only look, or ask the kernel.
-fn changes_anything(command: &Command) -> bool {
-    use Command::{Create, Delete, Exec, Mounts, Ps, Run, Start, Update};
-    matches!(
-        command,
-        Create(_) | Delete(_) | Exec(_) | Mounts(_) | Ps(_) | Run(_) | Start(_) | Update(_)
-    )
 }
 
 fn fail(log: &Log, error: &Error, status: u8) -> u8 {

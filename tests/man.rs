@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use clap::CommandFactory;
 use clap_mangen::Man;
-use sampan::cli::Cli;
+use sampan::cli;
+use sampan::commands::VERBS;
 
 /// Every page: file name and text.
 fn pages() -> BTreeMap<String, String> {
-    let mut root = Cli::command();
+    let mut root = cli::definition(VERBS);
     root.build();
     let mut pages = BTreeMap::new();
     let mut add = |command: &clap::Command| {

@@ -1,159 +1,273 @@
-//! Flags that most command lines do not name, in groups that need not be defined then.
+//! The flags before the verb, and those that several verbs have.
+//!
+//! The structs have no doc comments: clap would show them in place of the verb's.
 
-use std::ffi::OsString;
-use std::ops::Deref;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
-use super::{
-    CgroupFlags, Handover, LogFlags, Mode, PrivilegeFlags, Settings, Shape, StateFlags, Until,
-};
+use super::flags::{Lazy, flags};
+use super::normalise::parse_bool;
+use crate::log;
 
-/// A group of flags. Without any of them it has its default.
-pub(super) trait Group: Args + Default {
-    /// Their long names. A test compares them with the definition.
-    const FLAGS: &'static [&'static str];
-}
+flags! {
+    // The flags before the verb.
+    #[derive(Clone, Debug, Default)]
+    pub struct Global {
+        #[command(flatten)]
+        pub state: Lazy<StateFlags>,
+        #[command(flatten)]
+        pub log: Lazy<LogFlags>,
+        #[command(flatten)]
+        pub cgroups: Lazy<CgroupFlags>,
+        #[command(flatten)]
+        pub privileges: Lazy<PrivilegeFlags>,
+        #[command(flatten)]
+        pub version: Lazy<VersionFlag>,
+    }
 
-impl Group for StateFlags {
-    const FLAGS: &'static [&'static str] = &["root"];
-}
+    // Where the state of containers is.
+    #[derive(Clone, Debug, Default)]
+    pub struct StateFlags {
+        /// Directory that holds the state of the containers.
+        ///
+        /// It should be on a tmpfs, because the state must not outlive a reboot. Without this flag it
+        /// is /run/sampan, or $XDG_RUNTIME_DIR/sampan for a user other than root.
+        ///
+        /// It belongs to the caller or to root, and others may not write to it unless it is sticky: the
+        /// hooks in it run as the caller.
+        #[arg(long, value_name = "DIR")]
+        pub root: Option<PathBuf>,
+    }
 
-impl Group for LogFlags {
-    const FLAGS: &'static [&'static str] = &["log", "log-format", "log-level", "debug"];
-}
+    // Where the log goes, and what is in it.
+    #[derive(Clone, Debug, Default)]
+    pub struct LogFlags {
+        /// Where to write the log: [file:]PATH, journald:ID or syslog:ID.
+        ///
+        /// A file is appended to. A command that fails adds exactly one error to it and also prints
+        /// the text on standard error. Without this flag the log is standard error.
+        #[arg(long, value_name = "TARGET")]
+        pub log: Option<OsString>,
 
-impl Group for CgroupFlags {
-    const FLAGS: &'static [&'static str] = &["systemd-cgroup", "cgroup-manager"];
-}
+        /// Format of the log: text or json
+        #[arg(long, value_name = "FORMAT")]
+        pub log_format: Option<String>,
 
-impl Group for PrivilegeFlags {
-    const FLAGS: &'static [&'static str] = &["rootless"];
-}
+        /// Least severe lines to log: error, warning or debug
+        #[arg(long, value_name = "LEVEL", value_enum)]
+        pub log_level: Option<log::Level>,
 
-impl Group for Shape {
-    const FLAGS: &'static [&'static str] = &["no-pivot", "no-new-keyring", "preserve-fds"];
-}
+        /// Log debug lines too; the same as --log-level debug
+        #[arg(long)]
+        pub debug: bool,
+    }
 
-impl Group for Handover {
-    const FLAGS: &'static [&'static str] =
-        &["console-socket", "pidfd-socket", "pid-file", "no-subreaper"];
-}
+    // What manages the cgroup of a container.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct CgroupFlags {
+        /// Let systemd manage the cgroups of the container.
+        ///
+        /// Each container gets a transient scope, and linux.cgroupsPath is SLICE:PREFIX:NAME. The
+        /// commands that make a container read this flag; the others know from the container.
+        ///
+        /// The annotation org.systemd.property.NAME sets a property of the scope: After, CollectMode,
+        /// DefaultDependencies, Description, Documentation, KillSignal, RuntimeMaxUSec, SendSIGHUP or
+        /// TimeoutStopUSec; and where the config has no limit of the kind AllowedCPUs,
+        /// AllowedMemoryNodes, CPUQuotaPerSecUSec, CPUQuotaPeriodUSec, IOReadBandwidthMax,
+        /// IOReadIOPSMax, IOWriteBandwidthMax, IOWriteIOPSMax, MemoryHigh, MemoryMax, MemorySwapMax,
+        /// MemoryZSwapMax, OOMPolicy or TasksMax. Any other property is refused.
+        #[arg(long)]
+        pub systemd_cgroup: bool,
 
-impl Group for Until {
-    const FLAGS: &'static [&'static str] = &["detach", "keep"];
-}
+        /// Who manages the cgroups of the container.
+        ///
+        /// cgroupfs: this runtime, in the cgroup2 file system. systemd: the same as --systemd-cgroup.
+        /// disabled: nobody; the container stays in the cgroup of its caller.
+        #[arg(long, value_name = "MANAGER", value_enum)]
+        pub cgroup_manager: Option<CgroupManager>,
+    }
 
-impl Group for Mode {
-    const FLAGS: &'static [&'static str] = &["detach", "tty"];
-}
+    /// `--cgroup-manager`.
+    #[derive(Default)]
+    pub enum CgroupManager {
+        #[default]
+        Cgroupfs,
+        Systemd,
+        Disabled,
+    }
 
-impl Group for Settings {
-    const FLAGS: &'static [&'static str] = &[
-        "cwd",
-        "env",
-        "user",
-        "additional-gids",
-        "cap",
-        "no-new-privs",
-        "process-label",
-        "apparmor",
-        "ignore-paused",
-        "cgroup",
-        "preserve-fds",
-    ];
-}
+    // Whether the caller has the rights of root.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct PrivilegeFlags {
+        /// Accepted for engines that pass it, and without effect: true, false or auto.
+        ///
+        /// What the caller may do follows from its effective user id and its user namespace.
+        #[arg(long, value_name = "BOOL", value_parser = bool_or_auto)]
+        pub rootless: Option<Rootless>,
+    }
 
-/// What the command line has of a group.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Given<T>(T);
+    // clap prints the version when it comes to this flag.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct VersionFlag {
+        /// Print the version
+        #[arg(short = 'v', long, visible_short_alias = 'V', action = clap::ArgAction::Version)]
+        pub version: bool,
+    }
 
-impl<T> Deref for Given<T> {
-    type Target = T;
+    // The container that a verb is for.
+    #[derive(Clone, Debug, Default)]
+    pub struct Container {
+        /// The container
+        #[arg(value_name = "ID")]
+        pub id: String,
+    }
 
-    fn deref(&self) -> &T {
-        &self.0
+    // The container that a verb makes.
+    #[derive(Clone, Debug)]
+    pub struct NewContainer {
+        /// Name of the new container: letters, digits and _ + - .
+        #[arg(value_name = "ID")]
+        pub id: String,
+    }
+
+    // Where the config of a new container is.
+    #[derive(Clone, Debug)]
+    pub struct Bundle {
+        /// Directory that holds config.json; paths in the config are relative to it
+        #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = false)]
+        pub bundle: PathBuf,
+
+        /// The config, if it is not config.json in the bundle; a relative path starts at the bundle
+        #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json")]
+        pub config: PathBuf,
+    }
+
+    // How a new container is made, beyond its config.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct ContainerFlags {
+        /// Use MS_MOVE and chroot(2) instead of pivot_root(2).
+        ///
+        /// For a host whose root is an initramfs, where pivot_root(2) fails. It isolates less.
+        #[arg(long)]
+        pub no_pivot: bool,
+
+        /// Stay in the session keyring of the caller instead of making a new one.
+        ///
+        /// A new one has no name, so that no other container can get hold of it. Each process of `exec`
+        /// has its own too.
+        #[arg(long)]
+        pub no_new_keyring: bool,
+    }
+
+    // What the process inherits from the caller.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct DescriptorFlags {
+        /// Pass this many descriptors, from 3 upwards, to the process.
+        ///
+        /// They come after those that LISTEN_FDS announces.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        pub preserve_fds: u32,
+    }
+
+    // What the caller gets of the process.
+    #[derive(Clone, Debug, Default)]
+    pub struct CallerFlags {
+        /// Unix stream socket that receives the master of the process's terminal
+        #[arg(long, value_name = "PATH")]
+        pub console_socket: Option<PathBuf>,
+
+        /// Unix stream socket that receives a pidfd of the process
+        #[arg(long, value_name = "PATH")]
+        pub pidfd_socket: Option<PathBuf>,
+
+        /// File to write the process id to, as seen by the caller; written last, when all went well
+        ///
+        /// A regular file is replaced. A FIFO, which a process must have open for reading, a character
+        /// device, and a link to one of them are written to.
+        #[arg(long, value_name = "PATH")]
+        pub pid_file: Option<PathBuf>,
+
+        /// Do not adopt the orphans of the process
+        #[arg(long)]
+        pub no_subreaper: bool,
+    }
+
+    // All flags that make a container, for `create` and `run`.
+    #[derive(Clone, Debug)]
+    pub struct Setup {
+        #[command(flatten)]
+        pub bundle: Bundle,
+        #[command(flatten)]
+        pub container: Lazy<ContainerFlags>,
+        #[command(flatten)]
+        pub descriptors: Lazy<DescriptorFlags>,
+        #[command(flatten)]
+        pub caller: Lazy<CallerFlags>,
+        #[command(flatten)]
+        pub new: NewContainer,
+    }
+
+    /// `--format` of the verbs that list something.
+    pub enum ListFormat {
+        Table,
+        Json,
     }
 }
 
-impl<T: Group> Args for Given<T> {
-    fn augment_args(command: Command) -> Command {
-        T::augment_args(command)
-    }
+/// `--rootless`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rootless {
+    Auto,
+    Yes,
+    No,
+}
 
-    fn augment_args_for_update(command: Command) -> Command {
-        T::augment_args_for_update(command)
+/// A boolean in the spellings of Go's `strconv.ParseBool`, or `auto`.
+fn bool_or_auto(text: &str) -> Result<Rootless, String> {
+    match parse_bool(text) {
+        Some(true) => Ok(Rootless::Yes),
+        Some(false) => Ok(Rootless::No),
+        None if text == "auto" => Ok(Rootless::Auto),
+        None => Err("expected true, false or auto".to_owned()),
     }
 }
 
-impl<T: Group> FromArgMatches for Given<T> {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        Self::from_arg_matches_mut(&mut matches.clone())
+impl ValueEnum for log::Level {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Error, Self::Warning, Self::Debug]
     }
 
-    /// clap may be asked only for what is defined.
-    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, Error> {
-        let given = |flag: &&str| {
-            matches
-                .try_contains_id(&flag.replace('-', "_"))
-                .unwrap_or(false)
-        };
-        match T::FLAGS.iter().any(given) {
-            true => T::from_arg_matches_mut(matches).map(Self),
-            false => Ok(Self::default()),
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.word()))
+    }
+}
+
+impl LogFlags {
+    /// The log that the flags ask for.
+    pub fn options(&self) -> log::Options<'_> {
+        log::Options {
+            target: self.log.as_deref().map(OsStr::as_encoded_bytes),
+            format: self.log_format.as_deref(),
+            level: match self.debug {
+                true => log::Level::Debug,
+                false => self.log_level.unwrap_or_default(),
+            },
         }
     }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
 }
 
-/// A part of a command's definition.
-#[derive(Clone, Copy)]
-pub(super) struct Part {
-    define: fn(Command) -> Command,
-    /// The flags of a group.
-    flags: Option<&'static [&'static str]>,
-}
-
-/// What is always defined.
-pub(super) const fn always<T: Args>() -> Part {
-    Part {
-        define: T::augment_args,
-        flags: None,
-    }
-}
-
-/// What is defined for a line that names it.
-pub(super) const fn named<T: Group>() -> Part {
-    Part {
-        define: T::augment_args,
-        flags: Some(T::FLAGS),
-    }
-}
-
-/// Defines those parts that `args`, which are normalised, may need.
-pub(super) fn define(command: Command, parts: &[Part], args: &[OsString]) -> Command {
-    let needed = |part: &&Part| match part.flags {
-        None => true,
-        Some(flags) => args.iter().any(|arg| may_name(arg.as_bytes(), flags)),
-    };
-    let parts = parts.iter().filter(needed);
-    parts.fold(command, |command, part| (part.define)(command))
-}
-
-/// Short flags may be any.
-fn may_name(arg: &[u8], flags: &[&str]) -> bool {
-    match arg {
-        [b'-', b'-', long @ ..] => {
-            let name = long.split(|&byte| byte == b'=').next();
-            flags.iter().any(|flag| Some(flag.as_bytes()) == name)
+impl CgroupFlags {
+    /// What manages the cgroup of a new container. Verbs for existing ones know it from the state,
+    /// because engines do not repeat the flags.
+    pub fn manager(&self) -> CgroupManager {
+        match (self.cgroup_manager, self.systemd_cgroup) {
+            (Some(CgroupManager::Disabled), _) => CgroupManager::Disabled,
+            (Some(CgroupManager::Systemd), _) | (_, true) => CgroupManager::Systemd,
+            (Some(CgroupManager::Cgroupfs) | None, false) => CgroupManager::Cgroupfs,
         }
-        [b'-', ..] => true,
-        _ => false,
     }
 }
 
@@ -161,38 +275,20 @@ fn may_name(arg: &[u8], flags: &[&str]) -> bool {
 mod tests {
     use super::*;
 
-    fn is_defined_as_said<T: Group + std::fmt::Debug>() {
-        let mut command = T::augment_args(Command::new("sampan"));
-        let flags: Vec<_> = command.get_arguments().map(clap::Arg::get_long).collect();
-        assert_eq!(
-            flags,
-            T::FLAGS.iter().copied().map(Some).collect::<Vec<_>>()
-        );
-        let mut matches = command.try_get_matches_from_mut(["sampan"]).unwrap();
-        let nothing = T::from_arg_matches_mut(&mut matches).unwrap();
-        assert_eq!(format!("{nothing:?}"), format!("{:?}", T::default()));
-    }
-
     #[test]
-    fn groups_are_defined_as_said() {
-        is_defined_as_said::<StateFlags>();
-        is_defined_as_said::<LogFlags>();
-        is_defined_as_said::<CgroupFlags>();
-        is_defined_as_said::<PrivilegeFlags>();
-        is_defined_as_said::<Shape>();
-        is_defined_as_said::<Handover>();
-        is_defined_as_said::<Until>();
-        is_defined_as_said::<Mode>();
-        is_defined_as_said::<Settings>();
-    }
-
-    #[test]
-    fn flags_are_found_however_they_are_written() {
-        for arg in ["--root", "--root=/r", "--root=", "-r", "-x"] {
-            assert!(may_name(arg.as_bytes(), StateFlags::FLAGS), "{arg}");
-        }
-        for arg in ["root", "--rootless", "--ro", "--", "", "--log=--root"] {
-            assert!(!may_name(arg.as_bytes(), StateFlags::FLAGS), "{arg}");
+    fn either_flag_chooses_the_cgroup_manager() {
+        let manager = |systemd_cgroup, cgroup_manager| {
+            CgroupFlags {
+                systemd_cgroup,
+                cgroup_manager,
+            }
+            .manager()
+        };
+        assert_eq!(manager(false, None), CgroupManager::Cgroupfs);
+        assert_eq!(manager(true, None), CgroupManager::Systemd);
+        for chosen in [CgroupManager::Systemd, CgroupManager::Disabled] {
+            assert_eq!(manager(false, Some(chosen)), chosen);
+            assert_eq!(manager(true, Some(chosen)), chosen);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Bytes: `1024`, `512m`, `1.5 GiB`; units are powers of 1024 in either case. `-1` is unlimited.
-pub(super) fn bytes(text: &str) -> Result<i64, String> {
+pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
     }
@@ -26,7 +26,7 @@ fn parse_bytes(text: &str) -> Option<i64> {
 }
 
 /// `500ms`, `5s`, `1m30s`, `1.5h`: decimal numbers, each with its unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Some(0) => Err("must be greater than 0".to_owned()),
         Some(nanoseconds) => Ok(Duration::from_nanos(nanoseconds.unsigned_abs())),

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::CgroupDriver;
-use crate::cli;
+use crate::cli::groups::{Bundle, CgroupManager, ContainerFlags, DescriptorFlags};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::spec;
-use crate::sys;
+use crate::sys::{self, process};
 
 /// A bundle that has been read.
 #[derive(Clone, Debug)]
@@ -26,7 +25,7 @@ impl Loaded {
     ///
     /// # Errors
     /// The bundle or the config cannot be read, or a property is wrong.
-    pub fn read(args: &cli::Bundle) -> Result<Self> {
+    pub fn read(args: &Bundle) -> Result<Self> {
         let bundle = sys::file::real_path(&args.bundle).map_err(|fail| {
             let what = format!("--bundle: {}", args.bundle.display());
             Error::sys(what, fail.op, fail.errno).kind(Kind::Usage)
@@ -55,22 +54,37 @@ impl Loaded {
     }
 }
 
-/// What the command line and the environment add to the config.
-pub fn options(id: &str, shape: &cli::Shape, driver: CgroupDriver) -> plan::Options {
+/// What the command line adds to the config of a new container.
+pub fn options(
+    id: &str,
+    container: &ContainerFlags,
+    descriptors: &DescriptorFlags,
+    manager: CgroupManager,
+) -> plan::Options {
+    plan::Options {
+        id: id.to_owned(),
+        no_pivot: container.no_pivot,
+        no_cgroup: manager == CgroupManager::Disabled,
+        systemd: manager == CgroupManager::Systemd,
+        notify: None,
+        process: process_options(container.no_new_keyring, descriptors),
+    }
+}
+
+/// What the command line and the environment add to a process, be it of `create` or of `exec`.
+pub fn process_options(
+    no_new_keyring: bool,
+    descriptors: &DescriptorFlags,
+) -> plan::ProcessOptions {
     let listen_fds = listen_fds(
         std::env::var("LISTEN_PID").ok().as_deref(),
         std::env::var("LISTEN_FDS").ok().as_deref(),
         std::process::id(),
     );
-    plan::Options {
-        id: id.to_owned(),
-        no_pivot: shape.no_pivot,
-        no_new_keyring: shape.no_new_keyring,
-        no_cgroup: driver == CgroupDriver::Disabled,
-        systemd: driver == CgroupDriver::Systemd,
-        preserved_fds: shape.preserve_fds.saturating_add(listen_fds),
+    plan::ProcessOptions {
+        no_new_keyring,
+        preserved_fds: descriptors.preserve_fds.saturating_add(listen_fds),
         listen_fds,
-        notify: None,
     }
 }
 
@@ -81,6 +95,24 @@ fn listen_fds(pid: Option<&str>, fds: Option<&str>, own: u32) -> u32 {
     match number(pid) == Some(own) {
         true => number(fds).unwrap_or_default(),
         false => 0,
+    }
+}
+
+/// The descriptors that the process inherits must be open: what the runtime opens next would take
+/// the number of one that is not.
+pub fn check_preserved(count: u32) -> Result<()> {
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    let missing = (0..count)
+        .map(|index| index.saturating_add(3))
+        .find(|&number| !process::is_inherited(number));
+    match missing {
+        None => Ok(()),
+        Some(number) => {
+            let message = format!("--preserve-fds: descriptor {number} is not open");
+            Err(Error::new(Kind::Usage, message).hint(format!(
+                "{count} descriptors from 3 on are to be passed to the process"
+            )))
+        }
     }
 }
 
@@ -105,7 +137,7 @@ mod tests {
     fn a_missing_bundle_or_config_is_named() {
         let read = |bundle: &str, config: &str| {
             let (bundle, config) = (bundle.into(), config.into());
-            Loaded::read(&cli::Bundle { bundle, config })
+            Loaded::read(&Bundle { bundle, config })
                 .unwrap_err()
                 .to_string()
         };

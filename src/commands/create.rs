@@ -1,103 +1,68 @@
-//! `create` and `run`.
+//! `create`, and what `run` does of it too.
 
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::bundle::{Loaded, options};
-use super::saved::destroy_started;
-use super::{CgroupDriver, Context};
-use crate::cli::{Create, Run, Setup};
+use super::bundle::{Loaded, check_preserved, options};
+use super::{Context, DONE, Verb};
+use crate::cli::flags::flags;
+use crate::cli::groups::Setup;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::plan::{Phase, Plan};
-use crate::run::{self, Created, Request, relay, sd_notify};
-use crate::state::Status;
-use crate::sys::{interrupt, process};
+use crate::plan::Plan;
+use crate::run::{self, Created, Request, sd_notify};
 
-/// Who has the other end of the container's terminal.
+/// How long the runtime stays with the container.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// The runtime exits while the container lives.
     Detached,
     /// The runtime stays.
     Foreground,
 }
 
-/// Makes a container that waits for `start`.
-pub fn create(context: &Context, args: &Create) -> Result<()> {
-    make(context, &args.setup, Mode::Detached, false).map(drop)
+flags! {
+    /// Create a container without running its process.
+    ///
+    /// The container is set up as config.json in the bundle says, up to the moment before its
+    /// process executes. Later changes to config.json have no effect. `start` runs the process.
+    #[derive(Debug)]
+    pub struct Create {
+        #[command(flatten)]
+        pub setup: Setup,
+    }
 }
 
-/// Makes a container and starts it; in the foreground its exit status comes back.
-pub fn run(context: &Context, args: &Run) -> Result<u8> {
-    let mode = if args.until.detach {
-        Mode::Detached
-    } else {
-        Mode::Foreground
-    };
-    let signals = match mode {
-        Mode::Foreground => Some(relay::Signals::block()?),
-        Mode::Detached => None,
-    };
-    if mode == Mode::Foreground && !args.setup.handover.no_subreaper {
-        relay::become_subreaper()?;
+impl Verb for Create {
+    /// Makes a container that waits for `start`.
+    fn run(&self, context: &Context) -> Result<u8> {
+        make(context, &self.setup, Mode::Detached, false)?;
+        Ok(DONE)
     }
-    let (created, plan) = make(context, &args.setup, mode, true)?;
-    let notify = context.notify(&created.dir);
-    let started = run::interrupt::instead(run::start_created(&created, &plan))
-        .and_then(|()| signals.as_ref().map_or(Ok(()), relay::Signals::block_all))
-        .and_then(|()| run::run_hooks(&plan, Phase::Started, &created.state, Status::Running));
-    let Created {
-        dir,
-        state,
-        pidfd,
-        terminal,
-        ..
-    } = created;
-    let status = match (started, signals) {
-        (Ok(()), Some(signals)) => {
-            context.log.succeed();
-            relay::relay(&signals, state.pid, &pidfd, terminal, notify)
-        }
-        (Ok(()), None) => {
-            return match notify {
-                Some(notify) => {
-                    interrupt::release()
-                        .map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
-                    notify.wait(state.pid, &pidfd).map(|()| 0)
-                }
-                None => Ok(0),
-            };
-        }
-        (Err(error), _) => Err(error),
-    };
-    if status.is_err() || !args.until.keep {
-        destroy_started(context, &dir, &state)?;
-    }
-    status
 }
 
 /// The config and the plan are never given back: the first process shares their pages, and to write
 /// to them would copy them.
-fn make(
+pub(super) fn make(
     context: &Context,
     setup: &Setup,
     mode: Mode,
     runs: bool,
 ) -> Result<(Created, ManuallyDrop<Plan>)> {
     let mut options = options(
-        &setup.id.id,
-        &setup.shape,
-        CgroupDriver::of(&context.global.cgroups),
+        &setup.new.id,
+        &setup.container,
+        &setup.descriptors,
+        context.cgroup_manager,
     );
     if std::env::var_os(sd_notify::VARIABLE).is_some_and(|socket| !socket.is_empty()) {
-        let place = context.root.container(&setup.id.id)?;
+        let place = context.root.container(&setup.new.id)?;
         let name = sd_notify::DIRECTORY.to_string_lossy();
         options.notify = Some(place.path.join(name.as_ref()));
     }
-    check_preserved(options.preserved_fds)?;
+    check_preserved(options.process.preserved_fds)?;
     let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);
     check_terminal(&loaded.config, setup, mode)?;
     check_rootfs(&loaded.config.root.path)?;
@@ -114,9 +79,9 @@ fn make(
         plan: &plan,
         host: &host,
         options: &options,
-        console_socket: setup.handover.console_socket.as_deref(),
-        pidfd_socket: setup.handover.pidfd_socket.as_deref(),
-        pid_file: setup.handover.pid_file.as_deref(),
+        console_socket: setup.caller.console_socket.as_deref(),
+        pidfd_socket: setup.caller.pidfd_socket.as_deref(),
+        pid_file: setup.caller.pid_file.as_deref(),
         runs,
     };
     run::create(&request).map(|created| (created, plan))
@@ -129,7 +94,7 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
         .process
         .as_ref()
         .is_some_and(|process| process.terminal);
-    let socket = setup.handover.console_socket.is_some();
+    let socket = setup.caller.console_socket.is_some();
     let message = match (terminal, socket, mode) {
         (true, false, Mode::Detached) => {
             "process.terminal: cannot allocate tty if runtime will detach without setting console socket"
@@ -163,22 +128,4 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
         return Err(Error::new(Kind::Config, message));
     }
     Ok(())
-}
-
-/// The descriptors that the process inherits must be open: what the runtime opens next would take
-/// the number of one that is not.
-pub fn check_preserved(count: u32) -> Result<()> {
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
-    let missing = (0..count)
-        .map(|index| index.saturating_add(3))
-        .find(|&number| !process::is_inherited(number));
-    match missing {
-        None => Ok(()),
-        Some(number) => {
-            let message = format!("--preserve-fds: descriptor {number} is not open");
-            Err(Error::new(Kind::Usage, message).hint(format!(
-                "{count} descriptors from 3 on are to be passed to the process"
-            )))
-        }
-    }
 }

@@ -1,21 +1,44 @@
 //! `delete`.
 
-use super::Context;
 use super::remains::remove_remains;
 use super::saved::destroy;
-use crate::cli::Delete;
+use super::{Context, DONE, Verb};
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Found, Locked, State, Status};
 
-/// Removes containers: stopped ones, created ones, and with `--force` any.
-pub fn delete(context: &Context, args: &Delete) -> Result<()> {
-    context.each(&args.id, args.regex, |id| {
-        match delete_one(context, id, args.force) {
-            // It is what is asked for.
-            Err(error) if args.force && error.kind == Kind::NotFound => Ok(()),
-            result => result,
-        }
-    })
+flags! {
+    /// Delete a container that has stopped.
+    ///
+    /// A container that was created and never started is killed and deleted.
+    #[derive(Debug)]
+    pub struct Delete {
+        /// Kill the container first if it runs; accept one that does not exist
+        #[arg(short, long)]
+        pub force: bool,
+
+        /// ID is an extended regular expression; every container that it matches is deleted
+        #[arg(short, long)]
+        pub regex: bool,
+
+        #[command(flatten)]
+        pub container: Container,
+    }
+}
+
+impl Verb for Delete {
+    /// Removes containers: stopped ones, created ones, and with `--force` any.
+    fn run(&self, context: &Context) -> Result<u8> {
+        context.each(&self.container.id, self.regex, |id| {
+            match delete_one(context, id, self.force) {
+                // It is what is asked for.
+                Err(error) if self.force && error.kind == Kind::NotFound => Ok(()),
+                result => result,
+            }
+        })?;
+        Ok(DONE)
+    }
 }
 
 /// Two that delete the same container come one after the other.

@@ -1,40 +1,66 @@
 //! `events`: statistics, and notices of memory that ran out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::kill::not_running;
-use super::{Context, cgroup_of, print};
+use super::{Context, DONE, Verb, cgroup_of, print};
 use crate::cgroup::Event;
-use crate::cli::Events;
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
+use crate::cli::units;
 use crate::error::Result;
 use crate::state::Status;
 
-/// Prints an object a line, once or until the container's last process has ended.
-pub fn events(context: &Context, args: &Events) -> Result<()> {
-    let (dir, state) = context.load(&args.id)?;
-    let cgroup = match state.status(&dir)? {
-        Status::Creating | Status::Stopped => return Err(not_running(&state)),
-        _ => cgroup_of(&dir, &state)?,
-    };
-    if args.stats {
-        let stats = cgroup.stats()?.ok_or_else(|| not_running(&state))?;
-        return print_stats(&args.id, &stats);
+flags! {
+    /// Print statistics of a container and when it runs out of memory.
+    ///
+    /// Each line is a JSON object. The first statistics come after the first interval. The command
+    /// ends when the last process of the container has ended.
+    #[derive(Debug)]
+    pub struct Events {
+        /// Time between two statistics, as in 500ms, 5s or 1m30s
+        #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
+        pub interval: Duration,
+
+        /// Print the statistics once
+        #[arg(long)]
+        pub stats: bool,
+
+        #[command(flatten)]
+        pub container: Container,
     }
-    let mut watch = cgroup.watch()?;
-    let mut deadline = Instant::now() + args.interval;
-    loop {
-        match watch.next(deadline)? {
-            Event::Empty => return Ok(()),
-            Event::OutOfMemory => print_line(&json!({"type": "oom", "id": args.id}))?,
-            Event::Timeout => {
-                let Some(stats) = cgroup.stats()? else {
-                    return Ok(());
-                };
-                print_stats(&args.id, &stats)?;
-                // A reader that was slow does not get what it missed.
-                deadline = (deadline + args.interval).max(Instant::now());
+}
+
+impl Verb for Events {
+    /// Prints an object a line, once or until the container's last process has ended.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let id = &self.container.id;
+        let (dir, state) = context.load(id)?;
+        let cgroup = match state.status(&dir)? {
+            Status::Creating | Status::Stopped => return Err(not_running(&state)),
+            _ => cgroup_of(&dir, &state)?,
+        };
+        if self.stats {
+            let stats = cgroup.stats()?.ok_or_else(|| not_running(&state))?;
+            print_stats(id, &stats)?;
+            return Ok(DONE);
+        }
+        let mut watch = cgroup.watch()?;
+        let mut deadline = Instant::now() + self.interval;
+        loop {
+            match watch.next(deadline)? {
+                Event::Empty => return Ok(DONE),
+                Event::OutOfMemory => print_line(&json!({"type": "oom", "id": id}))?,
+                Event::Timeout => {
+                    let Some(stats) = cgroup.stats()? else {
+                        return Ok(DONE);
+                    };
+                    print_stats(id, &stats)?;
+                    // A reader that was slow does not get what it missed.
+                    deadline = (deadline + self.interval).max(Instant::now());
+                }
             }
         }
     }

@@ -1,13 +1,16 @@
 //! `exec`.
 
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
-use super::create::check_preserved;
+use super::bundle::{check_preserved, process_options};
 use super::saved::Saved;
-use super::{Context, bundle, kill, unless_stopped};
-use crate::cli::{self, Exec, Shape};
+use super::{Context, DONE, Verb, kill, unless_stopped};
+use crate::cli::flags::{Lazy, flags};
+use crate::cli::groups::{CallerFlags, Container, DescriptorFlags};
 use crate::config::{Config, Process};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -17,65 +20,149 @@ use crate::spec;
 use crate::state::Status;
 use crate::sys::process::end;
 
-/// Executes a process in a container; in the foreground its exit status comes back.
-pub fn exec(context: &Context, args: &Exec) -> Result<u8> {
-    let (dir, state) = context.load(&args.what.id)?;
-    let (status, init) = state.status_and_init(&dir)?;
-    check_status(status, args.settings.ignore_paused)?;
-    let init = init.ok_or_else(|| kill::not_running(&state))?;
-    // Never given back: the process shares their pages, and to write to them would copy them.
-    let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
-    let (process, warnings) = process(&saved.config, args)?;
-    let process = ManuallyDrop::new(process);
-    check_terminal(&process, args)?;
-    let shape = Shape {
-        no_pivot: false,
-        no_new_keyring: state.options.no_new_keyring,
-        preserve_fds: args.settings.preserve_fds,
-    };
-    let options = bundle::options(&args.what.id, &shape, super::CgroupDriver::Cgroupfs);
-    check_preserved(options.preserved_fds)?;
-    let host = Host::probe_without_cgroups(process.labels())?;
-    let plan = ManuallyDrop::new(plan::exec(&saved.config, &process, &host, &options)?);
-    for warning in warnings.iter().chain(&plan.warnings) {
-        context.log.warn(warning.as_str());
+flags! {
+    /// Execute one more process in a running container.
+    ///
+    /// The exit status is that of the process, or 128 plus the number of the signal that ended it;
+    /// 255 if it could not be executed. COMMAND, NAME=VALUE and paths may have any bytes, UTF-8 or not.
+    #[derive(Debug)]
+    pub struct Exec {
+        /// File with the process as JSON, like `process` of config.json; then there is no COMMAND
+        #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
+        pub process: Option<PathBuf>,
+
+        #[command(flatten)]
+        pub container: Container,
+
+        /// Program and arguments
+        #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+        pub command: Vec<OsString>,
+
+        #[command(flatten)]
+        pub mode: Lazy<ExecMode>,
+        #[command(flatten)]
+        pub changes: Lazy<ProcessFlags>,
+        #[command(flatten)]
+        pub descriptors: Lazy<DescriptorFlags>,
+        #[command(flatten)]
+        pub caller: Lazy<CallerFlags>,
     }
-    let request = ExecRequest {
-        dir: &dir,
-        state: &state,
-        init: &init,
-        plan: &plan,
-        cgroup: args.settings.cgroup.as_deref(),
-        console_socket: args.handover.console_socket.as_deref(),
-        pidfd_socket: args.handover.pidfd_socket.as_deref(),
-        pid_file: args.handover.pid_file.as_deref(),
-    };
-    let execute = || {
-        run::exec(&request).map_err(|error| {
-            let check = |status| check_status(status, args.settings.ignore_paused);
-            unless_stopped(error, &dir, &state, check)
-        })
-    };
-    if args.mode.detach {
-        return execute().map(|_| 0);
+
+    // How long the runtime stays with the process.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct ExecMode {
+        /// Return as soon as the process runs
+        #[arg(short, long)]
+        pub detach: bool,
+
+        /// Give the process a terminal
+        #[arg(short, long)]
+        pub tty: bool,
     }
-    let signals = relay::Signals::block()?;
-    if !args.handover.no_subreaper {
-        relay::become_subreaper()?;
+
+    // What a COMMAND gets, or what changes in a FILE.
+    #[derive(Clone, Debug, Default)]
+    pub struct ProcessFlags {
+        /// Working directory in the container
+        #[arg(long, value_name = "DIR")]
+        pub cwd: Option<PathBuf>,
+
+        /// Environment variable; may be repeated
+        #[arg(short, long, value_name = "NAME=VALUE")]
+        pub env: Vec<OsString>,
+
+        /// User and group in the container, as numbers
+        #[arg(short, long, value_name = "UID[:GID]")]
+        pub user: Option<String>,
+
+        /// Further group, as a number; may be repeated
+        #[arg(short = 'g', long, value_name = "GID")]
+        pub additional_gids: Vec<u32>,
+
+        /// Capability to add; may be repeated
+        #[arg(short, long, value_name = "CAP")]
+        pub cap: Vec<String>,
+
+        /// Set no_new_privs
+        #[arg(long)]
+        pub no_new_privs: bool,
+
+        /// SELinux label of the process
+        #[arg(long, value_name = "LABEL")]
+        pub process_label: Option<String>,
+
+        /// AppArmor profile of the process
+        #[arg(long, value_name = "PROFILE")]
+        pub apparmor: Option<String>,
+
+        /// Execute the process although the container is paused; it starts when the container resumes
+        #[arg(long)]
+        pub ignore_paused: bool,
+
+        /// Cgroup of the process, below the container's
+        #[arg(long, value_name = "PATH")]
+        pub cgroup: Option<PathBuf>,
     }
-    let executed = execute()?;
-    if let Err(interrupted) = signals.block_all() {
-        end(executed.pidfd.as_fd());
-        return Err(interrupted);
+}
+
+impl Verb for Exec {
+    /// Executes a process in a container; in the foreground its exit status comes back.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        let (status, init) = state.status_and_init(&dir)?;
+        let check = |status| check_status(status, self.changes.ignore_paused);
+        check(status)?;
+        let init = init.ok_or_else(|| kill::not_running(&state))?;
+        // Never given back: the process shares their pages, and to write to them would copy them.
+        let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
+        let (process, warnings) = process(&saved.config, self)?;
+        let process = ManuallyDrop::new(process);
+        check_terminal(&process, self)?;
+        let options = process_options(state.options.no_new_keyring, &self.descriptors);
+        check_preserved(options.preserved_fds)?;
+        let host = Host::probe_without_cgroups(process.labels())?;
+        let plan = ManuallyDrop::new(plan::exec(&saved.config, &process, &host, &options)?);
+        for warning in warnings.iter().chain(&plan.warnings) {
+            context.log.warn(warning.as_str());
+        }
+        let request = ExecRequest {
+            dir: &dir,
+            state: &state,
+            init: &init,
+            plan: &plan,
+            cgroup: self.changes.cgroup.as_deref(),
+            console_socket: self.caller.console_socket.as_deref(),
+            pidfd_socket: self.caller.pidfd_socket.as_deref(),
+            pid_file: self.caller.pid_file.as_deref(),
+        };
+        let execute =
+            || run::exec(&request).map_err(|error| unless_stopped(error, &dir, &state, check));
+        if self.mode.detach {
+            return execute().map(|_| DONE);
+        }
+        let signals = relay::Signals::block()?;
+        if !self.caller.no_subreaper {
+            relay::become_subreaper()?;
+        }
+        let executed = execute()?;
+        if let Err(interrupted) = signals.block_all() {
+            end(executed.pidfd.as_fd());
+            return Err(interrupted);
+        }
+        context.log.succeed();
+        relay::relay(
+            &signals,
+            executed.pid,
+            &executed.pidfd,
+            executed.terminal,
+            None,
+        )
     }
-    context.log.succeed();
-    relay::relay(
-        &signals,
-        executed.pid,
-        &executed.pidfd,
-        executed.terminal,
-        None,
-    )
+
+    /// Engines tell the status of an `exec` that failed from that of the process.
+    fn failure_status(&self) -> u8 {
+        255
+    }
 }
 
 fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
@@ -91,7 +178,7 @@ fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
 
 /// The process of the file, or that of the container with what the flags change.
 fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
-    if let Some(file) = &args.what.process {
+    if let Some(file) = &args.process {
         let text = std::fs::read(file).map_err(|error| {
             Error::io(format!("--process: {}", file.display()), "open", &error).kind(Kind::Usage)
         })?;
@@ -100,7 +187,7 @@ fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
         process.terminal |= args.mode.tty;
         return Ok((process, warnings));
     }
-    if args.what.command.is_empty() {
+    if args.command.is_empty() {
         return Err(Error::new(
             Kind::Usage,
             "exec needs a COMMAND or --process FILE",
@@ -110,7 +197,7 @@ fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
         cwd: "/".into(),
         ..Process::default()
     });
-    process.args.clone_from(&args.what.command);
+    process.args.clone_from(&args.command);
     process.terminal = args.mode.tty;
     process.console_size = None;
     let warnings = override_process(&mut process, args)?;
@@ -118,13 +205,13 @@ fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
 }
 
 fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
-    if let Some(cwd) = &args.settings.cwd {
+    if let Some(cwd) = &args.changes.cwd {
         process.cwd.clone_from(cwd);
         if !cwd.is_absolute() {
             return Err(Error::new(Kind::Usage, "--cwd: must be an absolute path"));
         }
     }
-    for entry in &args.settings.env {
+    for entry in &args.changes.env {
         let bytes = entry.as_bytes();
         let Some(end) = bytes.iter().position(|&b| b == b'=').filter(|&end| end > 0) else {
             let message = format!("--env: {:?} is not NAME=VALUE", entry.to_string_lossy());
@@ -138,26 +225,26 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
     }
     // As in a config, an empty HOME means that of the user.
     process.env.retain(|entry| entry != "HOME=");
-    if let Some(user) = &args.settings.user {
+    if let Some(user) = &args.changes.user {
         let (uid, gid) = parse_user(user)?;
         process.user.uid = uid;
         process.user.gid = gid.unwrap_or(process.user.gid);
     }
-    for gid in &args.settings.additional_gids {
+    for gid in &args.changes.additional_gids {
         if !process.user.additional_gids.contains(gid) {
             process.user.additional_gids.push(*gid);
         }
     }
-    process.no_new_privileges |= args.settings.no_new_privs;
-    if args.settings.apparmor.is_some() {
-        process.apparmor_profile.clone_from(&args.settings.apparmor);
+    process.no_new_privileges |= args.changes.no_new_privs;
+    if args.changes.apparmor.is_some() {
+        process.apparmor_profile.clone_from(&args.changes.apparmor);
     }
-    if args.settings.process_label.is_some() {
+    if args.changes.process_label.is_some() {
         process
             .selinux_label
-            .clone_from(&args.settings.process_label);
+            .clone_from(&args.changes.process_label);
     }
-    Ok(add_capabilities(process, &args.settings.cap))
+    Ok(add_capabilities(process, &args.changes.cap))
 }
 
 /// Whole numbers only: a name that begins with digits must not become another user
@@ -205,12 +292,12 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
     warnings
 }
 
-/// As for `create`: a terminal needs somebody who holds its master.
-fn check_terminal(process: &Process, args: &cli::Exec) -> Result<()> {
+/// As for `create`: a terminal needs a process that holds its master.
+fn check_terminal(process: &Process, args: &Exec) -> Result<()> {
     let message = match (
         process.terminal,
         args.mode.detach,
-        args.handover.console_socket.is_some(),
+        args.caller.console_socket.is_some(),
     ) {
         (true, true, false) => {
             "cannot allocate tty if runtime will detach without setting console socket"

@@ -4,14 +4,29 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, pretty, print};
+use super::{Context, DONE, Verb, pretty, print};
 use crate::cli;
+use crate::cli::flags::flags;
 use crate::config::mounts::option_words;
 use crate::config::process::capability_names;
 use crate::config::{NamespaceKind, SPEC_VERSION};
 use crate::error::Result;
 use crate::plan::annotations::HONOURED;
 use crate::sys::seccomp;
+
+flags! {
+    /// Print what this runtime supports as JSON
+    #[derive(Debug)]
+    pub struct Features {}
+}
+
+impl Verb for Features {
+    /// Prints the features.
+    fn run(&self, _context: &Context) -> Result<u8> {
+        print(&pretty(&document())?)?;
+        Ok(DONE)
+    }
+}
 
 const HOOKS: [&str; 6] = [
     "prestart",
@@ -76,11 +91,6 @@ const SECCOMP_FLAGS: [(&str, u64); 4] = [
 fn seccomp_flags(keep: impl Fn(u64) -> bool) -> Vec<&'static str> {
     let kept = SECCOMP_FLAGS.iter().filter(|(_, bit)| keep(*bit));
     kept.map(|(name, _)| *name).collect()
-}
-
-/// Prints the features.
-pub fn features(_context: &Context, _args: &cli::NoArgs) -> Result<()> {
-    print(&pretty(&document())?)
 }
 
 fn document() -> Value {

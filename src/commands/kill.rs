@@ -4,24 +4,49 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Context, everyone, open_cgroup};
-use crate::cli::Kill;
+use super::{Context, DONE, Verb, everyone, open_cgroup};
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
 use crate::error::{Error, Kind, Result};
 use crate::signal;
 use crate::state::{Dir, State};
 use crate::sys::pidfd;
 
-/// Signals one container, or with `--regex` all that match.
-pub fn kill(context: &Context, args: &Kill) -> Result<()> {
-    let signal = signal::parse(&args.signal)?;
-    context.each(&args.id, args.regex, |id| {
-        let (dir, state) = context.load(id)?;
-        match send(&dir, &state, signal, args.all) {
-            // Engines clean up with `--all` and take a failure to mean that processes are left.
-            Err(error) if args.all && error.kind == Kind::Status => Ok(()),
-            result => result,
-        }
-    })
+flags! {
+    /// Send a signal to the process of a container
+    #[derive(Debug)]
+    pub struct Kill {
+        /// Signal every process of the container, and accept a container that has stopped
+        #[arg(short, long)]
+        pub all: bool,
+
+        /// ID is an extended regular expression; every container that it matches is signalled
+        #[arg(short, long)]
+        pub regex: bool,
+
+        #[command(flatten)]
+        pub container: Container,
+
+        /// Name or number of the signal: TERM, SIGTERM, 15, RTMIN+3
+        #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+        pub signal: String,
+    }
+}
+
+impl Verb for Kill {
+    /// Signals one container, or with `--regex` all that match.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let signal = signal::parse(&self.signal)?;
+        context.each(&self.container.id, self.regex, |id| {
+            let (dir, state) = context.load(id)?;
+            match send(&dir, &state, signal, self.all) {
+                // Engines clean up with `--all` and take a failure to mean that processes are left.
+                Err(error) if self.all && error.kind == Kind::Status => Ok(()),
+                result => result,
+            }
+        })?;
+        Ok(DONE)
+    }
 }
 
 /// Sends `signal` to the init process; to all processes if `all` says so, or if it is SIGKILL and

@@ -4,31 +4,49 @@ use std::io::Write;
 
 use nix::unistd::{Uid, User};
 
-use super::{Context, print};
-use crate::cli::{List, ListFormat};
+use super::{Context, DONE, Verb, print};
+use crate::cli::flags::flags;
+use crate::cli::groups::ListFormat;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Place, State, View};
 
-/// Prints a table, JSON, or ids. A container that cannot be read is told on standard error, and the
-/// list goes on without it.
-pub fn list(context: &Context, args: &List) -> Result<()> {
-    let mut views = Vec::new();
-    for place in context.root.containers()? {
-        match view(&place) {
-            Ok(view) => views.extend(view),
-            // Not in the log, and not by a macro that panics where standard error is closed.
-            Err(error) => drop(writeln!(
-                std::io::stderr(),
-                "load container {}: {error}",
-                place.id
-            )),
-        }
+flags! {
+    /// List the containers below the root directory
+    #[derive(Debug)]
+    pub struct List {
+        /// Form of the list
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+        pub format: ListFormat,
+
+        /// Print the ids alone
+        #[arg(short, long)]
+        pub quiet: bool,
     }
-    print(&match (args.quiet, args.format) {
-        (true, _) => views.iter().map(|view| format!("{}\n", view.id)).collect(),
-        (false, ListFormat::Table) => table(&views),
-        (false, ListFormat::Json) => json(&views)?,
-    })
+}
+
+impl Verb for List {
+    /// Prints a table, JSON, or ids. A container that cannot be read is told on standard error, and the
+    /// list goes on without it.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let mut views = Vec::new();
+        for place in context.root.containers()? {
+            match view(&place) {
+                Ok(view) => views.extend(view),
+                // Not in the log, and not by a macro that panics where standard error is closed.
+                Err(error) => drop(writeln!(
+                    std::io::stderr(),
+                    "load container {}: {error}",
+                    place.id
+                )),
+            }
+        }
+        print(&match (self.quiet, self.format) {
+            (true, _) => views.iter().map(|view| format!("{}\n", view.id)).collect(),
+            (false, ListFormat::Table) => table(&views),
+            (false, ListFormat::Json) => json(&views)?,
+        })?;
+        Ok(DONE)
+    }
 }
 
 /// `None` of a container that was deleted after the directory was read.

@@ -1,4 +1,4 @@
-//! The verbs, one file each.
+//! The verbs, one file each: its flags, and what it does. [`VERBS`] lists them.
 
 pub mod bundle;
 mod create;
@@ -14,16 +14,21 @@ mod mounts;
 mod pause;
 mod ps;
 mod remains;
+mod resume;
+mod run;
 mod saved;
 mod spec;
 mod start;
 mod state;
 mod update;
 
+use std::any::Any;
+use std::fmt::Debug;
 use std::io::Write;
 
 use crate::cgroup::Cgroup;
-use crate::cli::{CgroupFlags, CgroupManager, Cli, Command, Global};
+use crate::cli::groups::{CgroupManager, Global};
+use crate::cli::{self, Effect};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::run::sd_notify::SdNotify;
@@ -33,11 +38,22 @@ use crate::state::{Dir, Root, State, Status};
 #[derive(Debug)]
 pub struct Context<'a> {
     pub root: Root,
-    pub global: Global,
+    /// For a new container; the state of an existing one says what manages its cgroup.
+    pub cgroup_manager: CgroupManager,
     pub log: &'a Log,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// # Errors
+    /// There is no directory for the state.
+    pub fn new(flags: &Global, log: &'a Log) -> Result<Self> {
+        Ok(Self {
+            root: Root::choose(flags.state.root.as_deref())?,
+            cgroup_manager: flags.cgroups.manager(),
+            log,
+        })
+    }
+
     /// The directory of an existing container, held.
     ///
     /// # Errors
@@ -102,60 +118,49 @@ impl Context<'_> {
     }
 }
 
-/// Who manages the cgroup of a new container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CgroupDriver {
-    /// This runtime makes it in the cgroup2 file system.
-    Cgroupfs,
-    /// systemd makes it, with a unit around the container.
-    Systemd,
-    /// Nobody: the container stays in the cgroup of its caller.
-    Disabled,
-}
+/// What a verb does with the flags that are its fields.
+pub trait Verb: Any + Debug {
+    /// Carries the verb out; the value is the exit status.
+    ///
+    /// # Errors
+    /// Those of the verb.
+    fn run(&self, context: &Context) -> Result<u8>;
 
-impl CgroupDriver {
-    /// What the flags ask for; for verbs that make a container. The others take it from the
-    /// state, because engines do not repeat the flag.
-    pub fn of(flags: &CgroupFlags) -> Self {
-        match (flags.cgroup_manager, flags.systemd_cgroup) {
-            (Some(CgroupManager::Disabled), _) => Self::Disabled,
-            (Some(CgroupManager::Systemd), _) | (_, true) => Self::Systemd,
-            (Some(CgroupManager::Cgroupfs) | None, false) => Self::Cgroupfs,
-        }
+    /// The exit status if that fails.
+    fn failure_status(&self) -> u8 {
+        1
     }
 }
 
-/// Carries out a command; the value is the exit status.
-///
-/// # Errors
-/// Those of the command.
-pub fn dispatch(cli: Cli, log: &Log) -> Result<u8> {
-    let context = Context {
-        root: Root::choose(cli.global.state.root.as_deref())?,
-        global: cli.global,
-        log,
-    };
-    match cli.command {
-        Command::State(args) => state::state(&context, &args)?,
-        Command::Kill(args) => kill::kill(&context, &args)?,
-        Command::List(args) => list::list(&context, &args)?,
-        Command::Ps(args) => ps::ps(&context, &args)?,
-        Command::Pause(args) => pause::pause(&context, &args)?,
-        Command::Resume(args) => pause::resume(&context, &args)?,
-        Command::Mounts(args) => mounts::mounts(&context, &args)?,
-        Command::Update(args) => update::update(&context, &args)?,
-        Command::Events(args) => events::events(&context, &args)?,
-        Command::Spec(args) => spec::spec(&context, &args)?,
-        Command::Explain(args) => explain::explain(&context, &args)?,
-        Command::Features(args) => features::features(&context, &args)?,
-        Command::Create(args) => create::create(&context, &args)?,
-        Command::Run(args) => return create::run(&context, &args),
-        Command::Exec(args) => return exec::exec(&context, &args),
-        Command::Start(args) => start::start(&context, &args)?,
-        Command::Delete(args) => delete::delete(&context, &args)?,
+impl<V: Verb> From<V> for Box<dyn Verb> {
+    fn from(verb: V) -> Self {
+        Box::new(verb)
     }
-    Ok(0)
 }
+
+/// The exit status of a verb that has done what it is for.
+const DONE: u8 = 0;
+
+/// Every verb, in the order of `--help`.
+pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
+    cli::Verb::new::<create::Create>("create", Effect::Enters),
+    cli::Verb::new::<start::Start>("start", Effect::Changes),
+    cli::Verb::new::<run::Run>("run", Effect::Enters),
+    cli::Verb::new::<exec::Exec>("exec", Effect::Enters),
+    cli::Verb::new::<state::State>("state", Effect::Looks),
+    cli::Verb::new::<kill::Kill>("kill", Effect::Looks),
+    cli::Verb::new::<delete::Delete>("delete", Effect::Changes),
+    cli::Verb::new::<list::List>("list", Effect::Looks),
+    cli::Verb::new::<ps::Ps>("ps", Effect::Changes),
+    cli::Verb::new::<pause::Pause>("pause", Effect::Looks),
+    cli::Verb::new::<resume::Resume>("resume", Effect::Looks),
+    cli::Verb::new::<update::Update>("update", Effect::Changes),
+    cli::Verb::new::<mounts::Mounts>("mounts", Effect::Enters),
+    cli::Verb::new::<events::Events>("events", Effect::Looks),
+    cli::Verb::new::<spec::Spec>("spec", Effect::Looks),
+    cli::Verb::new::<features::Features>("features", Effect::Looks),
+    cli::Verb::new::<explain::Explain>("explain", Effect::Looks),
+];
 
 /// The container's cgroup, open; `None` if it is gone. What has its path by now is another
 /// container's if this one was deleted meanwhile.
@@ -218,51 +223,4 @@ fn pretty(value: &impl serde::Serialize) -> Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_driver_is_told_by_either_flag() {
-        let of = |systemd_cgroup, cgroup_manager| {
-            CgroupDriver::of(&CgroupFlags {
-                systemd_cgroup,
-                cgroup_manager,
-            })
-        };
-        assert_eq!(of(false, None), CgroupDriver::Cgroupfs);
-        assert_eq!(of(true, None), CgroupDriver::Systemd);
-        assert_eq!(
-            of(false, Some(CgroupManager::Systemd)),
-            CgroupDriver::Systemd
-        );
-        assert_eq!(
-            of(true, Some(CgroupManager::Disabled)),
-            CgroupDriver::Disabled
-        );
-    }
-
-    #[test]
-    fn a_pattern_picks_ids_and_failures_are_warnings() {
-        let path = std::env::temp_dir().join(format!("sampan-each-{}", std::process::id()));
-        let log = Log::default();
-        let context = Context {
-            root: Root::choose(Some(&path)).unwrap(),
-            global: Global::default(),
-            log: &log,
-        };
-        for id in ["web-1", "web-2", "db"] {
-            context.root.claim(id, b"{}").unwrap().keep();
-        }
-        assert_eq!(context.matching("^web-[0-9]$").unwrap(), ["web-1", "web-2"]);
-        assert_eq!(context.matching("b").unwrap(), ["db", "web-1", "web-2"]);
-        let seen = std::cell::RefCell::new(Vec::new());
-        let fail = |id: &str| {
-            seen.borrow_mut().push(id.to_owned());
-            Err(Error::new(Kind::Status, "no"))
-        };
-        context.each("web", true, fail).unwrap();
-        assert!(context.each("db", false, fail).is_err());
-        assert_eq!(seen.take(), ["web-1", "web-2", "db"]);
-        std::fs::remove_dir_all(&path).unwrap();
-    }
-}
+mod tests;

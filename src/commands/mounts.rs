@@ -1,42 +1,75 @@
 //! `mounts add` and `mounts remove`.
 
+use std::path::PathBuf;
+
 use super::kill::not_running;
 use super::saved::Saved;
-use super::{Context, unless_stopped};
-use crate::cli::{Mounts, MountsAction};
+use super::{Context, DONE, Verb, unless_stopped};
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::state::Status;
 use crate::{plan, run, spec};
 
-/// Adds the mounts of a file to a created or running container, or takes them off.
-pub fn mounts(context: &Context, args: &Mounts) -> Result<()> {
-    let (dir, state) = context.load(&args.id)?;
-    let check = |status| match status {
-        Status::Created | Status::Running => Ok(()),
-        Status::Paused => Err(not_running(&state).hint("it is paused")),
-        Status::Creating | Status::Stopped => Err(not_running(&state)),
-    };
-    check(state.status(&dir)?)?;
-    let file = args.file.display().to_string();
-    let text = std::fs::read(&args.file)
-        .map_err(|error| Error::io(file.clone(), "open", &error).kind(Kind::Usage))?;
-    let in_file = |error: Error| error.context(file);
-    let config = Saved::read(&dir, &state)?.config;
-    let host = Host::probe(config.labels())?;
-    let (plan, warnings) = match args.action {
-        MountsAction::Add => {
-            let (mounts, warnings) = spec::mounts(&text, &state.bundle).map_err(in_file)?;
-            (plan::add_mounts(config, mounts, &host)?, warnings)
-        }
-        MountsAction::Remove => {
-            let (points, warnings) = spec::mount_points(&text).map_err(in_file)?;
-            (plan::remove_mounts(&config, &points, &host)?, warnings)
-        }
-    };
-    for warning in warnings.iter().chain(&plan.warnings) {
-        context.log.warn(warning.as_str());
+flags! {
+    /// Add mounts to a running container, or take them off.
+    ///
+    /// FILE has a JSON array of objects as in `mounts` of config.json. `add` makes all of them or
+    /// none. `remove` takes off what is mounted on their destinations, in the order of the array,
+    /// and reads nothing else of them; the destinations may have no symbolic links in them.
+    #[derive(Debug)]
+    pub struct Mounts {
+        /// What to do with the mounts
+        #[arg(value_name = "ACTION", value_enum)]
+        pub action: Action,
+
+        #[command(flatten)]
+        pub container: Container,
+
+        /// JSON array of mounts; relative sources of binds start at the bundle
+        #[arg(value_name = "FILE")]
+        pub file: PathBuf,
     }
-    run::change_mounts(&state, &plan, &host)
-        .map_err(|error| unless_stopped(error, &dir, &state, check))
+
+    /// What `mounts` does.
+    pub enum Action {
+        Add,
+        Remove,
+    }
+}
+
+impl Verb for Mounts {
+    /// Adds the mounts of a file to a created or running container, or takes them off.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        let check = |status| match status {
+            Status::Created | Status::Running => Ok(()),
+            Status::Paused => Err(not_running(&state).hint("it is paused")),
+            Status::Creating | Status::Stopped => Err(not_running(&state)),
+        };
+        check(state.status(&dir)?)?;
+        let file = self.file.display().to_string();
+        let text = std::fs::read(&self.file)
+            .map_err(|error| Error::io(file.clone(), "open", &error).kind(Kind::Usage))?;
+        let in_file = |error: Error| error.context(file);
+        let config = Saved::read(&dir, &state)?.config;
+        let host = Host::probe(config.labels())?;
+        let (plan, warnings) = match self.action {
+            Action::Add => {
+                let (mounts, warnings) = spec::mounts(&text, &state.bundle).map_err(in_file)?;
+                (plan::add_mounts(config, mounts, &host)?, warnings)
+            }
+            Action::Remove => {
+                let (points, warnings) = spec::mount_points(&text).map_err(in_file)?;
+                (plan::remove_mounts(&config, &points, &host)?, warnings)
+            }
+        };
+        for warning in warnings.iter().chain(&plan.warnings) {
+            context.log.warn(warning.as_str());
+        }
+        run::change_mounts(&state, &plan, &host)
+            .map_err(|error| unless_stopped(error, &dir, &state, check))?;
+        Ok(DONE)
+    }
 }

@@ -1,29 +1,30 @@
-//! `pause` and `resume`: the freezer of the container's cgroup.
+//! `pause`: stops a container by the freezer of its cgroup.
 
 use super::kill::not_running;
-use super::{Context, cgroup_of};
-use crate::cli::Id;
-use crate::error::{Error, Kind, Result};
+use super::{Context, DONE, Verb, cgroup_of};
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
+use crate::error::Result;
 use crate::state::Status;
 
-/// Stops every process of a created or running container; returns when all have stopped.
-pub fn pause(context: &Context, args: &Id) -> Result<()> {
-    let (dir, state) = context.load(&args.id)?;
-    match state.status(&dir)? {
-        Status::Created | Status::Running => cgroup_of(&dir, &state)?.freeze(),
-        Status::Paused => Err(not_running(&state).hint("it is paused")),
-        Status::Creating | Status::Stopped => Err(not_running(&state)),
+flags! {
+    /// Stop every process of a container until it is resumed
+    #[derive(Debug)]
+    pub struct Pause {
+        #[command(flatten)]
+        pub container: Container,
     }
 }
 
-/// Lets the processes of a paused container go on.
-pub fn resume(context: &Context, args: &Id) -> Result<()> {
-    let (dir, state) = context.load(&args.id)?;
-    match state.status(&dir)? {
-        Status::Paused => cgroup_of(&dir, &state)?.thaw(),
-        _ => Err(Error::new(
-            Kind::Status,
-            format!("container not paused: {}", state.id),
-        )),
+impl Verb for Pause {
+    /// Stops every process of a created or running container; returns when all have stopped.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        match state.status(&dir)? {
+            Status::Created | Status::Running => cgroup_of(&dir, &state)?.freeze()?,
+            Status::Paused => return Err(not_running(&state).hint("it is paused")),
+            Status::Creating | Status::Stopped => return Err(not_running(&state)),
+        }
+        Ok(DONE)
     }
 }

@@ -4,21 +4,42 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
-use super::{Context, open_cgroup, print};
-use crate::cli::{ListFormat, Ps};
+use super::{Context, DONE, Verb, open_cgroup, print};
+use crate::cli::flags::flags;
+use crate::cli::groups::{Container, ListFormat};
 use crate::error::{Error, Kind, Result};
 
-/// Prints the process ids of the cgroup and of those below it, or the rows of ps(1) about them.
-/// A container that has stopped has none.
-pub fn ps(context: &Context, args: &Ps) -> Result<()> {
-    let (dir, state) = context.load(&args.id)?;
-    let pids = match open_cgroup(&dir, &state)? {
-        Some(cgroup) => cgroup.processes()?,
-        None => Vec::new(),
-    };
-    match args.format {
-        ListFormat::Json => print(&json(&pids)),
-        ListFormat::Table => print(&rows(&run_ps(&args.args)?, &pids)?),
+flags! {
+    /// List the processes of a container
+    #[derive(Debug)]
+    pub struct Ps {
+        /// Form of the list; json has the process ids alone, as the caller sees them
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+        pub format: ListFormat,
+
+        #[command(flatten)]
+        pub container: Container,
+
+        /// Arguments of ps(1) for the table; without any, -ef. Its output must have a column PID
+        #[arg(value_name = "PS-ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+        pub args: Vec<OsString>,
+    }
+}
+
+impl Verb for Ps {
+    /// Prints the process ids of the cgroup and of those below it, or the rows of ps(1) about them.
+    /// A container that has stopped has none.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        let pids = match open_cgroup(&dir, &state)? {
+            Some(cgroup) => cgroup.processes()?,
+            None => Vec::new(),
+        };
+        match self.format {
+            ListFormat::Json => print(&json(&pids))?,
+            ListFormat::Table => print(&rows(&run_ps(&self.args)?, &pids)?)?,
+        }
+        Ok(DONE)
     }
 }
 

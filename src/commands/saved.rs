@@ -29,12 +29,14 @@ impl Saved {
             options: plan::Options {
                 id: state.id.clone(),
                 no_pivot: state.options.no_pivot,
-                no_new_keyring: state.options.no_new_keyring,
                 no_cgroup: state.options.no_cgroup,
                 systemd: state.options.systemd_cgroup,
-                listen_fds: state.options.listen_fds,
-                preserved_fds: state.options.preserved_fds,
                 notify: state.options.notify.clone(),
+                process: plan::ProcessOptions {
+                    no_new_keyring: state.options.no_new_keyring,
+                    preserved_fds: state.options.preserved_fds,
+                    listen_fds: state.options.listen_fds,
+                },
             },
         })
     }

@@ -2,23 +2,44 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{getegid, geteuid};
 
-use super::Context;
-use crate::cli::Spec;
+use super::{Context, DONE, Verb};
+use crate::cli::flags::flags;
 use crate::error::{Error, Kind, Result};
 use crate::spec::{CONFIG_FILE, default_config};
 
-/// Writes the default config: `config.json` of the bundle, which must not exist, or the file of
-/// `--file`, which is replaced. Mode 0666 without the umask's bits.
-pub fn spec(_context: &Context, args: &Spec) -> Result<()> {
-    let ids = (geteuid().as_raw(), getegid().as_raw());
-    let text = default_config(args.rootless.then_some(ids));
-    match &args.file {
-        Some(file) => write(file, &text, true),
-        None => write(&args.bundle.join(CONFIG_FILE), &text, false),
+flags! {
+    /// Write a config.json to start from
+    #[derive(Debug)]
+    pub struct Spec {
+        /// Directory to write config.json in
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        pub bundle: PathBuf,
+
+        /// File to write instead; one that exists is replaced
+        #[arg(short, long, value_name = "PATH")]
+        pub file: Option<PathBuf>,
+
+        /// Describe a container that a user other than root can run
+        #[arg(long)]
+        pub rootless: bool,
+    }
+}
+
+impl Verb for Spec {
+    /// Writes the default config: `config.json` of the bundle, which must not exist, or the file of
+    /// `--file`, which is replaced. Mode 0666 without the umask's bits.
+    fn run(&self, _context: &Context) -> Result<u8> {
+        let ids = (geteuid().as_raw(), getegid().as_raw());
+        let text = default_config(self.rootless.then_some(ids));
+        match &self.file {
+            Some(file) => write(file, &text, true)?,
+            None => write(&self.bundle.join(CONFIG_FILE), &text, false)?,
+        }
+        Ok(DONE)
     }
 }
 

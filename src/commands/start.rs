@@ -1,41 +1,55 @@
 //! `start`.
 
-use super::Context;
 use super::saved::{Saved, destroy_started};
-use crate::cli::Id;
+use super::{Context, DONE, Verb};
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Phase, Plan};
 use crate::run;
 use crate::state::{Dir, State, Status};
 
-/// Lets the created container execute its process, and runs the poststart hooks.
-pub fn start(context: &Context, args: &Id) -> Result<()> {
-    let (dir, state) = context.load(&args.id)?;
-    run::check_startable(state.status(&dir)?)?;
-    let plan = || Saved::read(&dir, &state)?.plan();
-    if !state.later.process {
-        start_nothing(context, &dir, &state, plan);
-        return Ok(());
+flags! {
+    /// Run the process of a created container
+    #[derive(Debug)]
+    pub struct Start {
+        #[command(flatten)]
+        pub container: Container,
     }
-    let notify = context.notify(&dir);
-    let started = run::start(&dir, &state, plan).and_then(|()| {
-        if !state.later.poststart_hooks {
-            return Ok(());
+}
+
+impl Verb for Start {
+    /// Lets the created container execute its process, and runs the poststart hooks.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        run::check_startable(state.status(&dir)?)?;
+        let plan = || Saved::read(&dir, &state)?.plan();
+        if !state.later.process {
+            start_nothing(context, &dir, &state, plan);
+            return Ok(DONE);
         }
-        run::run_hooks(&plan()?, Phase::Started, &state, Status::Running)
-    });
-    if started
-        .as_ref()
-        .is_err_and(|error| error.kind == Kind::Hook)
-    {
-        // Source: runtime-spec 1.3, runtime.md, lifecycle, steps 7 and 10.
-        destroy_started(context, &dir, &state)?;
-    }
-    started?;
-    let Some(notify) = notify else { return Ok(()) };
-    match state.process()? {
-        Some(pidfd) => notify.wait(state.pid, &pidfd),
-        None => Ok(()),
+        let notify = context.notify(&dir);
+        let started = run::start(&dir, &state, plan).and_then(|()| {
+            if !state.later.poststart_hooks {
+                return Ok(());
+            }
+            run::run_hooks(&plan()?, Phase::Started, &state, Status::Running)
+        });
+        if started
+            .as_ref()
+            .is_err_and(|error| error.kind == Kind::Hook)
+        {
+            // Source: runtime-spec 1.3, runtime.md, lifecycle, steps 7 and 10.
+            destroy_started(context, &dir, &state)?;
+        }
+        started?;
+        let Some(notify) = notify else {
+            return Ok(DONE);
+        };
+        if let Some(pidfd) = state.process()? {
+            notify.wait(state.pid, &pidfd)?;
+        }
+        Ok(DONE)
     }
 }
 

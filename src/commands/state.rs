@@ -1,13 +1,28 @@
 //! `state`: one container as JSON.
 
-use super::{Context, pretty, print};
-use crate::cli::Id;
+use super::{Context, DONE, Verb, pretty, print};
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
 use crate::error::Result;
 
-/// Prints the container's state. `owner` is empty, as in the output of other runtimes: it has a
-/// meaning in `list` only.
-pub fn state(context: &Context, args: &Id) -> Result<()> {
-    let (dir, state) = context.load(&args.id)?;
-    let status = state.status(&dir)?;
-    print(&pretty(&state.view(status, String::new()))?)
+flags! {
+    /// Print the state of a container as JSON.
+    ///
+    /// In its paths U+FFFD stands for what is not UTF-8; the other commands use the exact bytes.
+    #[derive(Debug)]
+    pub struct State {
+        #[command(flatten)]
+        pub container: Container,
+    }
+}
+
+impl Verb for State {
+    /// Prints the container's state. `owner` is empty, as in the output of other runtimes: it has a
+    /// meaning in `list` only.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        let status = state.status(&dir)?;
+        print(&pretty(&state.view(status, String::new()))?)?;
+        Ok(DONE)
+    }
 }

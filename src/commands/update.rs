@@ -1,15 +1,18 @@
 //! `update`: other limits for an existing container.
 
+use std::ffi::OsString;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::kill::not_running;
 use super::saved::config_text;
-use super::{Context, cgroup_of};
+use super::{Context, DONE, Verb, cgroup_of};
 use crate::cgroup;
-use crate::cli::Update;
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
+use crate::cli::units;
 use crate::config::Labels;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -18,19 +21,114 @@ use crate::plan::systemd::{limits, round_quota};
 use crate::spec;
 use crate::state::{CONFIG, Dir, Locked, State, Status};
 
-/// Changes the limits of the cgroup and the saved config, or nothing at all.
-pub fn update(context: &Context, args: &Update) -> Result<()> {
-    refuse_intel_rdt(args)?;
-    let dir = context.open(&args.id)?;
-    // Others wait while the directory is locked, and whoever writes the request may take time.
-    let given = Request::read(context, args)?;
-    let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
-    let state = State::load(&dir)?;
-    if state.status(&dir)? == Status::Stopped {
-        return Err(not_running(&state));
+flags! {
+    /// Change the limits of a container.
+    ///
+    /// All changes are made or none. They are kept with the container and hold until it is deleted.
+    #[derive(Debug, Default)]
+    pub struct Update {
+        /// File with the new limits as JSON, the linux.resources of a config; - is standard input.
+        ///
+        /// The flags for single limits are ignored then. Values that are left out stay as they are,
+        /// and so do the device rules.
+        #[arg(short, long, value_name = "FILE")]
+        pub resources: Option<PathBuf>,
+
+        /// Block I/O weight, 10 to 1000
+        #[arg(long, value_name = "WEIGHT")]
+        pub blkio_weight: Option<u16>,
+
+        /// Period of the CPU quota in microseconds, 1000 to 1000000
+        #[arg(long, value_name = "USEC")]
+        pub cpu_period: Option<u64>,
+
+        /// CPU time per period in microseconds, at least 1000; -1 lifts the limit
+        #[arg(long, value_name = "USEC")]
+        pub cpu_quota: Option<i64>,
+
+        /// CPU time that may be saved up for later periods, in microseconds; at most the quota
+        #[arg(long, value_name = "USEC")]
+        pub cpu_burst: Option<u64>,
+
+        /// CPU shares, 2 to 262144; 1024 is what a container without shares has
+        #[arg(long, value_name = "SHARES")]
+        pub cpu_share: Option<u64>,
+
+        /// 1 lets the container run only where nobody else wants the CPU, 0 ends that
+        #[arg(long, value_name = "0|1")]
+        pub cpu_idle: Option<i64>,
+
+        /// Period for realtime processes; cgroup v2 cannot limit them, so this is refused
+        #[arg(long, value_name = "USEC")]
+        pub cpu_rt_period: Option<u64>,
+
+        /// Time for realtime processes; cgroup v2 cannot limit them, so this is refused
+        #[arg(long, value_name = "USEC")]
+        pub cpu_rt_runtime: Option<i64>,
+
+        /// CPUs to use, as in 0-3,5
+        #[arg(long, value_name = "LIST")]
+        pub cpuset_cpus: Option<String>,
+
+        /// Memory nodes to use, as in 0-1
+        #[arg(long, value_name = "LIST")]
+        pub cpuset_mems: Option<String>,
+
+        /// Memory limit, as in 512m; -1 lifts it.
+        ///
+        /// Below what is in use, the kernel reclaims memory, and kills where that is not enough.
+        #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
+        pub memory: Option<i64>,
+
+        /// Memory that is spared when the host runs short of it
+        #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
+        pub memory_reservation: Option<i64>,
+
+        /// Limit of memory and swap together; -1 lifts the limit of swap
+        #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
+        pub memory_swap: Option<i64>,
+
+        /// Most processes and threads that there may be; -1 lifts the limit
+        #[arg(long, value_name = "N")]
+        pub pids_limit: Option<i64>,
+
+        /// Cache schema of Intel RDT; not supported, so this is refused
+        #[arg(long, value_name = "SCHEMA")]
+        pub l3_cache_schema: Option<OsString>,
+
+        /// Memory bandwidth schema of Intel RDT; not supported, so this is refused
+        #[arg(long, value_name = "SCHEMA")]
+        pub mem_bw_schema: Option<OsString>,
+
+        /// Ignored: Linux has no limit of kernel memory any more
+        #[arg(long, value_name = "BYTES", hide = true)]
+        pub kernel_memory: Option<OsString>,
+
+        /// Ignored: Linux has no limit of kernel memory any more
+        #[arg(long, value_name = "BYTES", hide = true)]
+        pub kernel_memory_tcp: Option<OsString>,
+
+        #[command(flatten)]
+        pub container: Container,
     }
-    let saved = config_text(&dir)?;
-    change(context, &locked, &state, &saved, &given.text).map_err(|error| given.name(error))
+}
+
+impl Verb for Update {
+    /// Changes the limits of the cgroup and the saved config, or nothing at all.
+    fn run(&self, context: &Context) -> Result<u8> {
+        refuse_intel_rdt(self)?;
+        let dir = context.open(&self.container.id)?;
+        // Others wait while the directory is locked, and whoever writes the request may take time.
+        let given = Request::read(context, self)?;
+        let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
+        let state = State::load(&dir)?;
+        if state.status(&dir)? == Status::Stopped {
+            return Err(not_running(&state));
+        }
+        let saved = config_text(&dir)?;
+        change(context, &locked, &state, &saved, &given.text).map_err(|error| given.name(error))?;
+        Ok(DONE)
+    }
 }
 
 /// The new limits, as `linux.resources`, and where they come from.

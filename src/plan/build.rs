@@ -17,16 +17,22 @@ pub struct Options {
     pub id: String,
     /// `--no-pivot`.
     pub no_pivot: bool,
-    /// `--no-new-keyring`.
-    pub no_new_keyring: bool,
     /// `--cgroup-manager disabled`: the container stays in its caller's cgroup.
     pub no_cgroup: bool,
     /// `--systemd-cgroup`: systemd makes the cgroup.
     pub systemd: bool,
-    /// `--preserve-fds`, with the descriptors of `LISTEN_FDS` counted in.
-    pub preserved_fds: u32,
     /// NOTIFY_SOCKET is set: the host's directory that the container sees as `/run/notify`.
     pub notify: Option<PathBuf>,
+    pub process: ProcessOptions,
+}
+
+/// What the command line adds to a process, be it of `create` or of `exec`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessOptions {
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`, with the descriptors of `LISTEN_FDS` counted in.
+    pub preserved_fds: u32,
     /// `LISTEN_FDS` of the runtime's environment.
     pub listen_fds: u32,
 }

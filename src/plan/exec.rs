@@ -1,6 +1,6 @@
 //! One more process in a container that runs.
 
-use super::{Options, Phase, Plan, Step, namespaces, process};
+use super::{Phase, Plan, ProcessOptions, Step, namespaces, process};
 use crate::config::{Config, Namespace, NamespaceKind, Process};
 use crate::error::Result;
 use crate::host::Host;
@@ -12,7 +12,12 @@ const FIELD: &str = "linux.namespaces";
 ///
 /// # Errors
 /// A property of `process` asks for something that this host cannot give.
-pub fn exec(config: &Config, process: &Process, host: &Host, options: &Options) -> Result<Plan> {
+pub fn exec(
+    config: &Config,
+    process: &Process,
+    host: &Host,
+    options: &ProcessOptions,
+) -> Result<Plan> {
     let mut plan = Plan::default();
     enter(&mut plan, config, host);
     namespaces::session_keyring(&mut plan, Some(process), host, options);

@@ -1,6 +1,9 @@
 //! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
 
-use super::{IfMapDenied, Options, Phase, Plan, Step, c_string, labels, mounts, network, process};
+use super::{
+    IfMapDenied, Options, Phase, Plan, ProcessOptions, Step, c_string, labels, mounts, network,
+    process,
+};
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -61,7 +64,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     if namespaces.cgroup == Namespace::New {
         plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
     }
-    session_keyring(plan, config.process.as_ref(), host, options);
+    session_keyring(plan, config.process.as_ref(), host, &options.process);
     if plan.clone_flags & NamespaceKind::Network.flag() as u64 != 0 {
         plan.push(Phase::Init, FIELD, Step::LoopbackUp);
     }
@@ -115,7 +118,7 @@ pub(super) fn session_keyring(
     plan: &mut Plan,
     process: Option<&Process>,
     host: &Host,
-    options: &Options,
+    options: &ProcessOptions,
 ) {
     if !options.no_new_keyring {
         let label = labels::keyring(process, host);

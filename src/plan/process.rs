@@ -1,10 +1,12 @@
 //! `process`: from the container's root to execve(2).
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Credentials, Exec, Options, Phase, Plan, Step, c_string, hooks, labels};
+use super::{
+    Credentials, Exec, Options, Phase, Plan, ProcessOptions, Step, c_string, hooks, labels,
+};
 use crate::config::{Config, Personality, Process};
 use crate::error::Result;
 use crate::host::Host;
@@ -12,6 +14,8 @@ use crate::host::Host;
 /// Where an executable is looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const CAP_SYS_ADMIN: u64 = 1 << 21;
+/// Where the container of a service manager finds the socket in [`Options::notify`].
+const NOTIFY_SOCKET: &CStr = c"NOTIFY_SOCKET=/run/notify/notify.sock";
 /// personality(2): report a 32-bit machine.
 const PER_LINUX32: u64 = 8;
 
@@ -82,8 +86,11 @@ pub(super) fn create(
         plan.push(Phase::Init, "process", Step::WaitForStart);
         return Ok(());
     };
-    let exec = become_user(plan, config, process, host, options);
-    confine(plan, config, process, host, options)?;
+    let mut exec = become_user(plan, config, process, host, &options.process);
+    if options.notify.is_some() {
+        exec.env.push(NOTIFY_SOCKET.into());
+    }
+    confine(plan, config, process, host, &options.process)?;
     hooks::start(plan, config);
     execute(plan, exec);
     Ok(())
@@ -95,7 +102,7 @@ pub(super) fn become_user(
     config: &Config,
     process: &Process,
     host: &Host,
-    options: &Options,
+    options: &ProcessOptions,
 ) -> Exec {
     if let Some(score) = process.oom_score_adj {
         let step = Step::OomScoreAdj(score);
@@ -146,7 +153,7 @@ pub(super) fn confine(
     config: &Config,
     process: &Process,
     host: &Host,
-    options: &Options,
+    options: &ProcessOptions,
 ) -> Result<()> {
     let first = 3 + options.preserved_fds;
     plan.push(Phase::Start, "open descriptors", Step::CloseRange { first });
@@ -192,11 +199,8 @@ fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn exec(process: &Process, options: &Options) -> Exec {
+fn exec(process: &Process, options: &ProcessOptions) -> Exec {
     let mut env: Vec<_> = process.env.iter().map(c_string).collect();
-    if options.notify.is_some() {
-        env.push(c"NOTIFY_SOCKET=/run/notify/notify.sock".into());
-    }
     if options.listen_fds > 0 {
         env.push(c_string(format!("LISTEN_FDS={}", options.listen_fds)));
         env.push(c"LISTEN_PID=1".into());

@@ -176,10 +176,10 @@ impl From<&plan::Options> for Options {
         Self {
             systemd_cgroup: options.systemd,
             no_pivot: options.no_pivot,
-            no_new_keyring: options.no_new_keyring,
+            no_new_keyring: options.process.no_new_keyring,
             no_cgroup: options.no_cgroup,
-            listen_fds: options.listen_fds,
-            preserved_fds: options.preserved_fds,
+            listen_fds: options.process.listen_fds,
+            preserved_fds: options.process.preserved_fds,
             notify: options.notify.clone(),
         }
     }

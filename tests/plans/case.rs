@@ -11,7 +11,7 @@ use sampan::config::default::default_config;
 use sampan::config::seccomp::Arch;
 use sampan::error::Result;
 use sampan::host::{CgroupHost, Host};
-use sampan::plan::{self, Options, Plan};
+use sampan::plan::{self, Options, Plan, ProcessOptions};
 use sampan::spec;
 use serde_json::Value;
 
@@ -154,12 +154,14 @@ fn options(case: &Value) -> Options {
     Options {
         id: "ship".to_owned(),
         no_pivot: flag("no_pivot"),
-        no_new_keyring: flag("no_new_keyring"),
         no_cgroup: flag("no_cgroup"),
         systemd: flag("systemd"),
-        preserved_fds: number("preserved_fds"),
-        listen_fds: number("listen_fds"),
         notify: case["notify"].as_str().map(PathBuf::from),
+        process: ProcessOptions {
+            no_new_keyring: flag("no_new_keyring"),
+            preserved_fds: number("preserved_fds"),
+            listen_fds: number("listen_fds"),
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use sampan::cli::{self, Parsed, fuzzing};
+use sampan::commands::{VERBS, Verb};
 
 use crate::{Form, Target, check_error};
 
@@ -77,15 +78,15 @@ fn run(data: &[u8]) {
     if args.iter().any(|arg| arg.as_encoded_bytes().contains(&0)) {
         return;
     }
-    let parsed = cli::parse(args.clone());
-    let whole = fuzzing::parse_by_the_whole(args.clone());
+    let parsed = cli::parse(VERBS, args.clone());
+    let whole = fuzzing::parse_by_all(VERBS, args.clone());
     assert_eq!(text(&parsed), text(&whole), "{args:?}");
     match parsed {
         Ok(Parsed::Run(line)) => {
-            // A right line needs no more than the definition of its verb, and is never slow.
-            assert!(fuzzing::is_read_by_one_verb(args.clone()), "{args:?}");
-            // Where a failure is told does not depend on whether the line is right.
-            let (log, found) = (&line.global.log, cli::log_flags(&args));
+            // A correct line needs no more than the definition of its verb, and is never slow.
+            assert!(fuzzing::is_read_by_one(VERBS, args.clone()), "{args:?}");
+            // Where a failure is reported does not depend on whether the line is correct.
+            let (log, found) = (&line.global.log, cli::log_flags(VERBS, &args));
             assert_eq!(log.log, found.log, "--log of {args:?}");
             assert_eq!(log.log_format, found.log_format, "--log-format of {args:?}");
         }
@@ -94,7 +95,7 @@ fn run(data: &[u8]) {
     }
 }
 
-fn text(parsed: &Result<Parsed, sampan::error::Error>) -> String {
+fn text(parsed: &Result<Parsed<Box<dyn Verb>>, sampan::error::Error>) -> String {
     match parsed {
         Ok(parsed) => format!("{parsed:?}"),
         Err(error) => format!("{error:?}"),

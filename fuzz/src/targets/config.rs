@@ -60,7 +60,7 @@ fn run(data: &[u8]) {
             Err(error) => check_config_error(&error),
         }
         if let Some(process) = &config.process {
-            match plan::exec(&config, process, &scenario.host, &scenario.options) {
+            match plan::exec(&config, process, &scenario.host, &scenario.options.process) {
                 Ok(plan) => check(&plan),
                 Err(error) => check_config_error(&error),
             }

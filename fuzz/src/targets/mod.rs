@@ -15,7 +15,7 @@ pub mod update;
 use std::sync::OnceLock;
 
 use sampan::host::Host;
-use sampan::plan::Options;
+use sampan::plan::{Options, ProcessOptions};
 
 use crate::Target;
 use crate::case;
@@ -57,14 +57,20 @@ fn scenarios() -> &'static [Scenario] {
             ..id()
         };
         let rootless = Options {
-            preserved_fds: 3,
-            listen_fds: 1,
+            process: ProcessOptions {
+                preserved_fds: 3,
+                listen_fds: 1,
+                ..ProcessOptions::default()
+            },
             notify: Some("/run/user/1000/sampan/ship/notify".into()),
             ..systemd.clone()
         };
         let nested = Options {
             no_pivot: true,
-            no_new_keyring: true,
+            process: ProcessOptions {
+                no_new_keyring: true,
+                ..ProcessOptions::default()
+            },
             ..id()
         };
         let none = Options {

@@ -55,7 +55,12 @@ fn run(data: &[u8]) {
         Err(error) => return check_config_error(&error),
     };
     for (container, scenario) in containers().iter().cycle().zip(scenarios()) {
-        match plan::exec(container, &process, &scenario.host, &scenario.options) {
+        match plan::exec(
+            container,
+            &process,
+            &scenario.host,
+            &scenario.options.process,
+        ) {
             Ok(plan) => config::check(&plan),
             Err(error) => check_config_error(&error),
         }

@@ -1,0 +1,227 @@
+//! Spellings that a Go command line accepts and clap does not.
+//!
+//! Engines were written against a runtime whose flags Go's `flag` package parses: a long flag may
+//! have one dash (`-root X`), a switch may have a value (`--debug=true`), and an empty value is
+//! the same as no flag.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::flags::{self, Arg, Field, Flags};
+use super::groups::Global;
+use super::verbs::{self, Verb};
+use crate::error::{Error, Kind, Result};
+
+/// The flag that clap defines by itself.
+static HELP: Arg = Arg::new("help", "bool").long();
+
+/// A boolean as Go's `strconv.ParseBool` reads it.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Rewrites `args`, which do not include the program's name, for clap.
+///
+/// # Errors
+/// [`Kind::Usage`] for a switch whose value is not a boolean, and for an empty `--root`.
+pub(super) fn normalise<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Vec<OsString>> {
+    let mut out = Vec::with_capacity(args.len());
+    let mut place = Place::BeforeVerb;
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            out.push(arg);
+            break;
+        }
+        if let Some(flag) = Flag::read(verbs, place, &arg) {
+            match flag.value {
+                None if flag.takes_value => match args.next() {
+                    Some(value) => push_value(&mut out, flag.name, value)?,
+                    None => out.push(long(flag.name)),
+                },
+                None => out.push(long(flag.name)),
+                Some(value) if flag.takes_value => push_value(&mut out, flag.name, value.into())?,
+                Some(value) => push_switch(&mut out, flag.name, value)?,
+            }
+            continue;
+        }
+        if place.wants_value(&arg) {
+            push_short(&mut out, arg, args.next());
+            continue;
+        }
+        // A dash alone is not a flag.
+        if arg != "-" && arg.as_bytes().starts_with(b"-") {
+            out.push(arg);
+            continue;
+        }
+        let rest = place.passes_rest_on();
+        if let Place::BeforeVerb = place {
+            place = Place::Behind(verbs::find(verbs, &arg).map_or(&[], |verb| verb.fields));
+        }
+        out.push(arg);
+        if rest {
+            // What follows the container's name is another program's, whatever it looks like.
+            if args.as_slice().first().is_some_and(|next| next != "--") {
+                out.push("--".into());
+            }
+            break;
+        }
+    }
+    out.extend(args);
+    Ok(out)
+}
+
+/// The values of `--log` and `--log-format`, however wrong the rest is.
+pub(super) fn log_values<T>(
+    verbs: &[Verb<T>],
+    args: &[OsString],
+) -> (Option<OsString>, Option<OsString>) {
+    let (mut target, mut format) = (None, None);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let Some(flag) = Flag::read(verbs, Place::BeforeVerb, arg) else {
+            if arg.as_bytes().starts_with(b"-") {
+                continue;
+            }
+            break;
+        };
+        let value = match flag.value {
+            None if flag.takes_value => args.next().map(OsString::as_os_str),
+            value => value,
+        };
+        let value = value.filter(|value| !value.is_empty()).map(OsStr::to_owned);
+        match (flag.name.as_bytes(), value) {
+            (b"log", Some(value)) => target = Some(value),
+            (b"log-format", Some(value)) => format = Some(value),
+            _ => {}
+        }
+    }
+    (target, format)
+}
+
+/// Where in the command line an argument stands.
+#[derive(Clone, Copy)]
+enum Place {
+    BeforeVerb,
+    /// Behind a verb with these arguments; an unknown verb has none.
+    Behind(&'static [Field]),
+}
+
+impl Place {
+    /// The arguments of a verb whose last ones belong to another program.
+    fn with_rest(self) -> Option<&'static [Field]> {
+        match self {
+            Self::Behind(fields) if flags::find(fields, &|arg| arg.takes_rest).is_some() => {
+                Some(fields)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether what follows a positional argument belongs to another program.
+    fn passes_rest_on(self) -> bool {
+        self.with_rest().is_some()
+    }
+
+    /// Whether `arg` is a short flag, or several together, whose value is the next argument. Where
+    /// the rest belongs to another program it has to be known where that begins.
+    fn wants_value(self, arg: &OsStr) -> bool {
+        let (Some(letters), Some(fields)) = (arg.as_bytes().strip_prefix(b"-"), self.with_rest())
+        else {
+            return false;
+        };
+        // A letter behind the first that takes a value belongs to the value.
+        let first = letters.iter().position(|letter| {
+            flags::find(fields, &|arg| arg.is_short_with_value(*letter)).is_some()
+        });
+        first.is_some_and(|first| first + 1 == letters.len())
+    }
+
+    /// The flag `--NAME`: that of the verb, or one before the verb. One of another verb is wrong
+    /// here; it is known, so that the error has its whole name.
+    fn long_flag<T>(self, verbs: &[Verb<T>], name: &[u8]) -> Option<&'static Arg> {
+        let own = match self {
+            Self::BeforeVerb => &[],
+            Self::Behind(fields) => fields,
+        };
+        let others = verbs.iter().map(|verb| verb.fields);
+        [own, Global::FIELDS]
+            .into_iter()
+            .chain(others)
+            .find_map(|fields| flags::find(fields, &|arg| arg.is_long(name)))
+            .or_else(|| HELP.is_long(name).then_some(&HELP))
+    }
+}
+
+/// A known long flag with one or two dashes.
+struct Flag<'a> {
+    name: &'a OsStr,
+    takes_value: bool,
+    /// What stands after `=`.
+    value: Option<&'a OsStr>,
+}
+
+impl<'a> Flag<'a> {
+    fn read<T>(verbs: &[Verb<T>], place: Place, arg: &'a OsStr) -> Option<Self> {
+        let bytes = arg.as_bytes();
+        let rest = bytes.strip_prefix(b"--").or(bytes.strip_prefix(b"-"))?;
+        let mut parts = rest.splitn(2, |byte| *byte == b'=').map(OsStr::from_bytes);
+        let name = parts.next()?;
+        Some(Self {
+            name,
+            takes_value: place.long_flag(verbs, name.as_bytes())?.takes_value,
+            value: parts.next(),
+        })
+    }
+}
+
+fn long(name: &OsStr) -> OsString {
+    let mut arg = OsString::from("--");
+    arg.push(name);
+    arg
+}
+
+/// `--name=value` as one argument, so that a value may begin with a dash as it may in Go.
+fn push_value(out: &mut Vec<OsString>, name: &OsStr, value: OsString) -> Result<()> {
+    if value.is_empty() {
+        if name == "root" {
+            return Err(Error::new(Kind::Usage, "--root: the directory is empty"));
+        }
+        return Ok(());
+    }
+    let mut arg = long(name);
+    arg.push("=");
+    arg.push(value);
+    out.push(arg);
+    Ok(())
+}
+
+/// A short flag and its value as one argument, for the same reason; as it is without a value.
+fn push_short(out: &mut Vec<OsString>, mut arg: OsString, value: Option<OsString>) {
+    if let Some(value) = value {
+        if value.is_empty() {
+            return;
+        }
+        arg.push("=");
+        arg.push(value);
+    }
+    out.push(arg);
+}
+
+/// A switch with a value: `--name` if it is true, nothing if it is false.
+fn push_switch(out: &mut Vec<OsString>, name: &OsStr, value: &OsStr) -> Result<()> {
+    match value.to_str().and_then(parse_bool) {
+        Some(true) => out.push(long(name)),
+        Some(false) => {}
+        None => {
+            let name = name.display();
+            let message = format!("--{name}: {value:?} is not true or false");
+            return Err(Error::new(Kind::Usage, message));
+        }
+    }
+    Ok(())
+}

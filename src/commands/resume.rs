@@ -1,0 +1,31 @@
+//! `resume`: ends what `pause` began.
+
+use super::{Context, DONE, Verb, cgroup_of};
+use crate::cli::flags::flags;
+use crate::cli::groups::Container;
+use crate::error::{Error, Kind, Result};
+use crate::state::Status;
+
+flags! {
+    /// Let the processes of a paused container go on
+    #[derive(Debug)]
+    pub struct Resume {
+        #[command(flatten)]
+        pub container: Container,
+    }
+}
+
+impl Verb for Resume {
+    /// Lets the processes of a paused container go on.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        match state.status(&dir)? {
+            Status::Paused => cgroup_of(&dir, &state)?.thaw()?,
+            _ => {
+                let message = format!("container not paused: {}", state.id);
+                return Err(Error::new(Kind::Status, message));
+            }
+        }
+        Ok(DONE)
+    }
+}

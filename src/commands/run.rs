@@ -1,0 +1,90 @@
+//! `run`: `create`, `start`, and `delete` at the end.
+
+use super::create::{Mode, make};
+use super::saved::destroy_started;
+use super::{Context, DONE, Verb};
+use crate::cli::flags::{Lazy, flags};
+use crate::cli::groups::Setup;
+use crate::error::{Error, Result};
+use crate::plan::Phase;
+use crate::run::{self, Created, relay};
+use crate::state::Status;
+use crate::sys::interrupt;
+
+flags! {
+    /// Create a container, run its process, and delete it when the process ends.
+    ///
+    /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
+    /// Until the process runs, SIGHUP, SIGINT, SIGQUIT and SIGTERM end the runtime: nothing is left of
+    /// the container, and the status is 128 plus the number of the signal. Later they are forwarded.
+    #[derive(Debug)]
+    pub struct Run {
+        #[command(flatten)]
+        pub setup: Setup,
+        #[command(flatten)]
+        pub flags: Lazy<RunFlags>,
+    }
+
+    // How long `run` stays, and what it leaves.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct RunFlags {
+        /// Return as soon as the process runs
+        #[arg(short, long)]
+        pub detach: bool,
+
+        /// Keep the state and the cgroup when the process ends; `delete` removes them
+        #[arg(long)]
+        pub keep: bool,
+    }
+}
+
+impl Verb for Run {
+    /// Makes a container and starts it; in the foreground its exit status comes back.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let mode = if self.flags.detach {
+            Mode::Detached
+        } else {
+            Mode::Foreground
+        };
+        let signals = match mode {
+            Mode::Foreground => Some(relay::Signals::block()?),
+            Mode::Detached => None,
+        };
+        if mode == Mode::Foreground && !self.setup.caller.no_subreaper {
+            relay::become_subreaper()?;
+        }
+        let (created, plan) = make(context, &self.setup, mode, true)?;
+        let notify = context.notify(&created.dir);
+        let started = run::interrupt::instead(run::start_created(&created, &plan))
+            .and_then(|()| signals.as_ref().map_or(Ok(()), relay::Signals::block_all))
+            .and_then(|()| run::run_hooks(&plan, Phase::Started, &created.state, Status::Running));
+        let Created {
+            dir,
+            state,
+            pidfd,
+            terminal,
+            ..
+        } = created;
+        let status = match (started, signals) {
+            (Ok(()), Some(signals)) => {
+                context.log.succeed();
+                relay::relay(&signals, state.pid, &pidfd, terminal, notify)
+            }
+            (Ok(()), None) => {
+                return match notify {
+                    Some(notify) => {
+                        interrupt::release()
+                            .map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
+                        notify.wait(state.pid, &pidfd).map(|()| DONE)
+                    }
+                    None => Ok(DONE),
+                };
+            }
+            (Err(error), _) => Err(error),
+        };
+        if status.is_err() || !self.flags.keep {
+            destroy_started(context, &dir, &state)?;
+        }
+        status
+    }
+}
