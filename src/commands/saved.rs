@@ -87,7 +87,7 @@ pub fn destroy(
             locked.release();
             run_poststop_hooks(&plan, state)
         }
-        Some(Err(error)) => vec![error],
+        Some(Err(error)) => vec![error.context("hooks.poststop: not run")],
         None => Vec::new(),
     };
     for error in failures {

@@ -61,6 +61,13 @@ impl PidFile {
         let text = pid.to_string();
         match &self.target {
             Target::Replaced { dir, name } => {
+                match put_unnamed(dir.as_fd(), name, text.as_bytes()) {
+                    // A file system without files without a name, or no /proc to name one by.
+                    Err(fail)
+                        if [Errno::ENOTSUP, Errno::EISDIR, Errno::ENOENT, Errno::EEXIST]
+                            .contains(&fail.errno) => {}
+                    put => return put.map_err(|fail| failed(&self.path, fail)),
+                }
                 Prepared::write(dir.as_fd(), &self.path, name, text.as_bytes(), 0o644)
                     .and_then(Prepared::put)
                     .map_err(|error| error.context("--pid-file"))
@@ -73,6 +80,21 @@ impl PidFile {
                 .and_then(|()| syspath::write_all(file.as_fd(), text.as_bytes()))
                 .map_err(|fail| failed(&self.path, fail)),
         }
+    }
+}
+
+/// Puts a complete file in place of the old one, whose pid is worth nothing any more. No name of the
+/// runtime's own is left beside it, whenever the runtime dies.
+fn put_unnamed(dir: BorrowedFd, name: &CStr, content: &[u8]) -> Sys<()> {
+    let flags = libc::O_WRONLY | libc::O_TMPFILE;
+    let made = syspath::open_at(Some(dir), c".", flags, 0o644)?;
+    syspath::write_all(made.as_fd(), content)?;
+    match syspath::link_at(made.as_fd(), dir, name) {
+        Err(fail) if fail.errno == Errno::EEXIST => {
+            syspath::unlink_at(Some(dir), name)?;
+            syspath::link_at(made.as_fd(), dir, name)
+        }
+        linked => linked,
     }
 }
 

@@ -84,12 +84,13 @@ impl Drop for Undo {
         if let Some(pidfd) = self.process.take() {
             process::end(pidfd.as_fd());
         }
+        let mut cgroup_stays = false;
         if let Some(cgroup) = self.cgroup.take() {
             // Hooks may have left processes in it. What cannot be undone here stays for `delete
             // --force`; the failure that led here is the one to report.
             let _ = cgroup.kill();
             let _ = cgroup.wait_empty(PATIENCE);
-            let _ = cgroup.undo();
+            cgroup_stays = cgroup.undo().is_err();
         }
         if let Some(unit) = self.unit.take()
             && let Some(claim) = &self.claim
@@ -101,6 +102,10 @@ impl Drop for Undo {
         }
         if let Some((rootfs, number)) = self.mount.take() {
             let _ = host_mount::detach(&rootfs, number);
+        }
+        // The state in the directory is all that says where the cgroup is.
+        if cgroup_stays && let Some(claim) = self.claim.take() {
+            drop(claim.keep());
         }
     }
 }

@@ -295,6 +295,24 @@ pub fn symlink_at(target: &CStr, dir: BorrowedFd, name: &CStr) -> Sys<()> {
     check("symlink", done).map(drop)
 }
 
+/// linkat(2): gives a file that was opened with O_TMPFILE a name, through the caller's own /proc.
+pub fn link_at(file: BorrowedFd, dir: BorrowedFd, name: &CStr) -> Sys<()> {
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let own = std::ffi::CString::new(own).map_err(|_| Fail::new("linkat", Errno::EINVAL))?;
+    // SAFETY: both paths are NUL-terminated.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_linkat,
+            libc::AT_FDCWD,
+            own.as_ptr(),
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            libc::AT_SYMLINK_FOLLOW,
+        )
+    };
+    check("linkat", done).map(drop)
+}
+
 /// unlinkat(2) of a name that is no directory, relative to `dir` (the working directory for `None`).
 pub fn unlink_at(dir: Option<BorrowedFd>, name: &CStr) -> Sys<()> {
     let dir = dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());

@@ -20,6 +20,9 @@ pub const TESTS: &[Test] = tests![
     a_hook_that_is_not_executed_names_the_call[Need::NotAPeer, Need::Program("strace")],
     an_own_binary_that_could_not_be_looked_at[Need::NotAPeer, Need::Program("strace")],
     memory_that_is_refused_is_told[Need::NotAPeer],
+    a_pid_file_has_no_other_name_on_the_way[Need::NotAPeer, Need::Program("strace")],
+    a_cgroup_that_cannot_be_removed_stays_known[Need::NotAPeer, Need::Program("strace")],
+    a_hook_that_cannot_be_planned_is_named[Need::NotAPeer, Need::Program("strace")],
 ];
 
 /// strace(1) that lets calls of the runtime and of its children fail, as `mount:error=EPERM:when=2`.
@@ -169,4 +172,52 @@ fn memory_that_is_refused_is_told(t: &Sandbox) {
     let output = call.prefix(limit).run();
     assert_eq!(output.status.code(), Some(1), "{output}");
     output.fails_with("out of memory: mmap: ");
+}
+
+/// Nothing of the runtime's own lies beside the caller's file when it dies.
+fn a_pid_file_has_no_other_name_on_the_way(t: &Sandbox) {
+    let directory = t.path("pids");
+    fs::create_dir(&directory).expect("a directory");
+    let file = directory.join("pid");
+    fs::write(&file, "of the last one").expect("an old pid file");
+    let only = ["-P", directory.to_str().expect("UTF-8")];
+    let inject = "inject=rename,renameat,renameat2:error=EIO:signal=KILL";
+    let strace = failing(inject, &only);
+    let container = t.bundle().args(&["true"]).container();
+    let run = t.runtime().arg("run").arg("--pid-file").arg(&file);
+    container.launch(run.prefix(strace)).finish().ok();
+    let pid = fs::read_to_string(&file).expect("the pid file");
+    assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
+    let names = fs::read_dir(&directory).expect("the directory").count();
+    assert_eq!(names, 1, "there is more than the pid file");
+}
+
+/// The state says where it is, so that `delete --force` can remove it later.
+fn a_cgroup_that_cannot_be_removed_stays_known(t: &Sandbox) {
+    let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+    let only = ["-P", mount.to_str().expect("UTF-8")];
+    let strace = failing("inject=unlinkat,rmdir:error=EIO", &only);
+    let container = t.bundle().args(&["/missing"]).container();
+    let create = t.runtime().arg("create").prefix(strace);
+    let said = container.launch(create).finish();
+    let said = said.fails_with("/missing");
+    assert!(
+        mount.join(&container.id).exists(),
+        "the cgroup stays: {said}"
+    );
+    container.delete_force().ok();
+    assert!(!mount.join(&container.id).exists(), "the cgroup is removed");
+    container.verb("state").fails_with("does not exist");
+}
+
+fn a_hook_that_cannot_be_planned_is_named(t: &Sandbox) {
+    let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+    let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
+    let container = t.bundle().set("/hooks/poststop", hook).container();
+    container.create().ok();
+    let delete = t.runtime().args(["delete", &container.id]);
+    let controllers = mount.join("cgroup.controllers");
+    let deleted = delete.denied(&controllers, "EIO").run().ok();
+    let said = "hooks.poststop: not run: ";
+    assert!(deleted.stderr.contains(said), "{deleted}");
 }
