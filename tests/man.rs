@@ -1,40 +1,98 @@
 //! Holds the manual pages under `man/` to the definitions of the command line.
 //! `BLESS=1 cargo test --test man` renews them.
+//!
+//! A page is the name, the description and the flags by the definition, and then the hand-written
+//! tail in `man/tails/`: exit status, files, environment, examples and what else to read.
+//! `runtime-tests` executes the examples.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use clap::{Arg, Command};
 use clap_mangen::Man;
 use sampan::cli;
 use sampan::commands::VERBS;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
+}
 
 /// Every page: file name and text.
 fn pages() -> BTreeMap<String, String> {
     let mut root = cli::definition(VERBS);
     root.build();
-    let mut pages = BTreeMap::new();
-    let mut add = |command: &clap::Command| {
-        let name = command
-            .get_display_name()
-            .unwrap_or(command.get_name())
-            .to_owned();
-        let page = Man::new(command.clone())
-            .title(name.to_uppercase())
-            .section("8")
-            .source("sampan")
-            .manual("System Administration");
-        let mut text = Vec::new();
-        page.render(&mut text).unwrap();
-        pages.insert(format!("{name}.8"), String::from_utf8(text).unwrap());
-    };
-    root.get_subcommands().for_each(&mut add);
-    add(&root);
+    let mut pages: BTreeMap<_, _> = root.get_subcommands().map(page).collect();
+    pages.extend([page(&root)]);
     pages
+}
+
+fn page(command: &Command) -> (String, String) {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    let man = Man::new(command.clone())
+        .title(name.to_uppercase())
+        .section("8")
+        .source("sampan")
+        .manual("System Administration");
+    let sections = [Man::render_description_section, Man::render_options_section];
+    let mut text = part(&man, Man::render_title);
+    text += &without_preamble(part(&man, Man::render_name_section));
+    text += &synopsis(command);
+    for section in sections {
+        text += &without_preamble(part(&man, section));
+    }
+    if command.has_subcommands() {
+        text += &without_preamble(part(&man, Man::render_subcommands_section));
+    }
+    text += &tail(name);
+    (format!("{name}.8"), text)
+}
+
+fn part(man: &Man, render: impl Fn(&Man, &mut dyn Write) -> std::io::Result<()>) -> String {
+    let mut text = Vec::new();
+    render(man, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// The definition of quotes with which every part begins is needed once.
+fn without_preamble(part: String) -> String {
+    part[part.find(".SH").unwrap()..].to_owned()
+}
+
+/// The words of a command line; the flags have a section of their own.
+fn synopsis(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or(command.get_name());
+    let mut line = format!(".SH SYNOPSIS\n\\fB{name}\\fR [\\fIOPTIONS\\fR]");
+    for arg in command.get_positionals() {
+        line += &positional(arg);
+    }
+    if command.has_subcommands() {
+        line += " \\fICOMMAND\\fR";
+    }
+    line + "\n"
+}
+
+fn positional(arg: &Arg) -> String {
+    let name = arg.get_value_names().unwrap()[0].replace('-', "\\-");
+    let more = if arg.is_trailing_var_arg_set() {
+        "..."
+    } else {
+        ""
+    };
+    match arg.is_required_set() {
+        true => format!(" \\fI{name}\\fR{more}"),
+        false => format!(" [\\fI{name}\\fR{more}]"),
+    }
+}
+
+fn tail(name: &str) -> String {
+    let path = directory().join("tails").join(format!("{name}.roff"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
 fn pages_are_current() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let dir = directory();
     let pages = pages();
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(&dir).unwrap();
@@ -49,12 +107,55 @@ fn pages_are_current() {
             "man/{name} is not current; BLESS=1 cargo test --test man renews it"
         );
     }
-    let mut found: Vec<_> = std::fs::read_dir(&dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    let tails = dir.join("tails");
+    assert_eq!(files(&dir, ".8"), pages.keys().cloned().collect::<Vec<_>>());
+    let tail_of = |page: &String| page.replace(".8", ".roff");
+    assert_eq!(
+        files(&tails, ".roff"),
+        pages.keys().map(tail_of).collect::<Vec<_>>()
+    );
+}
+
+/// The files of a directory, which all have the ending.
+fn files(directory: &Path, ending: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let mut names: Vec<_> = files
+        .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
-    found.sort();
-    assert_eq!(found, pages.into_keys().collect::<Vec<_>>());
+    assert!(names.iter().all(|name| name.ends_with(ending)), "{names:?}");
+    names.sort();
+    names
+}
+
+/// A page answers what else a caller asks.
+#[test]
+fn every_page_has_its_sections() {
+    for (name, page) in pages() {
+        for section in [
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "EXIT STATUS",
+            "EXAMPLES",
+            "SEE ALSO",
+        ] {
+            let heading = format!(".SH {}\n", section);
+            let quoted = format!(".SH \"{section}\"\n");
+            assert!(
+                page.contains(&heading) || page.contains(&quoted),
+                "{name}: {section}"
+            );
+        }
+        let verb = name
+            .strip_prefix("sampan-")
+            .and_then(|name| name.strip_suffix(".8"));
+        let call = verb.map_or("sampan ".to_owned(), |verb| format!("sampan {verb}"));
+        let mut examples = page.lines().filter(|line| line.starts_with("# "));
+        assert!(
+            examples.any(|line| line.contains(&call)),
+            "{name}: no example"
+        );
+    }
 }
 
 /// What an annotation may do is told where its reader looks.

@@ -36,6 +36,7 @@ mod kill_delete;
 mod labels;
 mod lifecycle;
 mod limits;
+mod manual;
 mod mount_words;
 mod mounts;
 mod mounts_verb;
@@ -114,6 +115,7 @@ const FILES: &[&[Test]] = &[
     labels::TESTS,
     lifecycle::TESTS,
     limits::TESTS,
+    manual::TESTS,
     mount_words::TESTS,
     mounts::TESTS,
     mounts_verb::TESTS,
