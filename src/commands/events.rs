@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::kill::not_running;
 use super::{Context, DONE, Verb, cgroup_of, print};
@@ -52,7 +53,7 @@ impl Verb for Events {
         loop {
             match watch.next(deadline)? {
                 Event::Empty => return Ok(DONE),
-                Event::OutOfMemory => print_line(&json!({"type": "oom", "id": id}))?,
+                Event::OutOfMemory => print_line(&Line::new("oom", id))?,
                 Event::Timeout => {
                     let Some(stats) = cgroup.stats()? else {
                         return Ok(DONE);
@@ -66,10 +67,34 @@ impl Verb for Events {
     }
 }
 
-fn print_stats(id: &str, stats: &Value) -> Result<()> {
-    print_line(&json!({"type": "stats", "id": id, "data": stats}))
+/// One line of output. Scripts match its beginning, `{"type":"stats","id":"…"`, so the order of the
+/// members stays.
+#[derive(Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Value>,
 }
 
-fn print_line(event: &Value) -> Result<()> {
-    print(&format!("{event}\n"))
+impl<'a> Line<'a> {
+    fn new(kind: &'static str, id: &'a str) -> Self {
+        Self {
+            r#type: kind,
+            id,
+            data: None,
+        }
+    }
+}
+
+fn print_stats(id: &str, stats: &Value) -> Result<()> {
+    print_line(&Line {
+        data: Some(stats),
+        ..Line::new("stats", id)
+    })
+}
+
+fn print_line(line: &Line) -> Result<()> {
+    let text = serde_json::to_string(line).expect("text and numbers");
+    print(&format!("{text}\n"))
 }

@@ -84,9 +84,9 @@ impl Config {
     /// The first property that breaks a MUST of runtime-spec 1.3 or that this
     /// runtime does not serve, by its path.
     pub fn new(spec: Document, bundle: &Path) -> Result<Self> {
-        version(&spec.version)?;
         check::unsupported("vm", spec.vm.is_some())?;
         let mut warnings = foreign_sections(&spec);
+        version(&spec.version, &mut warnings)?;
         let linux = Linux::new(spec.linux.as_deref(), &mut warnings)?;
         let process = spec.process.as_deref();
         let mounts = mounts::list(check::list(&spec.mounts), bundle, &mut warnings)?;
@@ -128,9 +128,10 @@ impl Config {
     }
 }
 
-/// Any 1.x in the form of SemVer 2.0.0: minor versions are compatible both ways,
-/// since unknown properties are ignored.
-fn version(version: &str) -> Result<()> {
+/// A version in the form of SemVer 2.0.0. Minor versions are compatible both ways, since unknown
+/// properties are ignored. A config of another major version mostly means the same, too, and engines
+/// have copied 0.x from old examples, so that is only a warning.
+fn version(version: &str, warnings: &mut Vec<String>) -> Result<()> {
     if version.is_empty() {
         return Err(Error::config("ociVersion", "missing"));
     }
@@ -153,13 +154,12 @@ fn version(version: &str) -> Result<()> {
             format!("{version:?} is not a semantic version"),
         ));
     }
-    match numbers[0] {
-        "1" => Ok(()),
-        _ => Err(Error::config(
-            "ociVersion",
-            format!("{version:?} is not a 1.x version"),
-        )),
+    if numbers[0] != "1" {
+        warnings.push(format!(
+            "ociVersion: {version:?} is not a 1.x version, read as {SPEC_VERSION}"
+        ));
     }
+    Ok(())
 }
 
 fn foreign_sections(spec: &Document) -> Vec<String> {

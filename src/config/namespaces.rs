@@ -229,12 +229,20 @@ pub(super) fn id_mappings(
                 field,
                 "missing; a new user namespace needs a mapping",
             )),
+            Namespace::New if !maps_root(&mappings) => {
+                let error = Error::config(field, "no mapping for container ID 0");
+                Err(error.hint("the container is set up as root of its user namespace"))
+            }
             _ => Ok(mappings),
         }
     };
     let uids = one("linux.uidMappings", linux.uid_mappings())?;
     let gids = one("linux.gidMappings", linux.gid_mappings())?;
     Ok((uids, gids))
+}
+
+fn maps_root(mappings: &[IdMapping]) -> bool {
+    mappings.iter().any(|mapping| mapping.container_id == 0)
 }
 
 /// The lines of one map, each within the kernel's bounds and none over another.

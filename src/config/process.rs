@@ -54,7 +54,7 @@ pub struct User {
     pub uid: u32,
     /// `gid`.
     pub gid: u32,
-    /// `additionalGids`, without duplicates.
+    /// `additionalGids`.
     pub additional_gids: Vec<u32>,
     /// `umask`; 0o022 when absent, as engines expect.
     pub umask: u32,
@@ -217,12 +217,7 @@ impl User {
     fn new(user: &oci::User) -> Result<Self> {
         let umask = user.umask().unwrap_or(0o022);
         check::within("process.user.umask", umask, 0..=0o7777)?;
-        let mut additional_gids = Vec::new();
-        for gid in check::list(user.additional_gids()) {
-            if !additional_gids.contains(gid) {
-                additional_gids.push(*gid);
-            }
-        }
+        let additional_gids = check::list(user.additional_gids()).to_vec();
         let groups = additional_gids.iter().map(|gid| ("additionalGids", *gid));
         for (name, id) in [("uid", user.uid()), ("gid", user.gid())]
             .into_iter()

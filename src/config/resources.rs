@@ -15,7 +15,7 @@ pub struct Resources {
     pub devices: Vec<DeviceRule>,
     pub memory: Memory,
     pub cpu: Cpu,
-    /// `pids.limit`; 0 is a real limit.
+    /// `pids.limit`. 0 is 1: a container has at least one process, which the kernel counts.
     pub pids: Option<Limit>,
     pub block_io: BlockIo,
     pub hugepages: Vec<Hugepage>,
@@ -176,7 +176,10 @@ impl Resources {
             .map(|it| BlockIo::new(it, &at("blockIO"), warnings))
             .transpose()?;
         let pids = resources.pids();
-        let pids = pids.map(|pids| Limit::new(at("pids.limit"), pids.limit()));
+        let pids = pids.map(|pids| match pids.limit() {
+            0 => Ok(Limit::At(1)),
+            limit => Limit::new(at("pids.limit"), limit),
+        });
         Ok(Self {
             devices: device_rules(check::list(resources.devices()), &at("devices"))?,
             memory: memory.unwrap_or_default(),

@@ -151,7 +151,7 @@ fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
     if !cgroup.wait_empty(PATIENCE)? {
         let message = format!("{}: killed processes do not end", cgroup.path().display());
         return Err(Error::new(Kind::Setup, message)
-            .hint("a process may hang in the kernel; try again later"));
+            .hint("a process hangs in the kernel, or its parent, outside of the container, has not waited for it; try again later"));
     }
     if let Some(unit) = &place.unit {
         // It is stopped so that its name is free. Without processes it ends by itself, and so a

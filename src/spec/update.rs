@@ -305,7 +305,7 @@ mod tests {
         );
         assert_eq!(
             (done.resources.cpu.idle, done.resources.pids),
-            (Some(false), Some(Limit::At(0)))
+            (Some(false), Some(Limit::At(1)))
         );
         let (done, _) = run(&saved, &json!({"pids": {}})).unwrap();
         assert_eq!(done.resources.pids, None);

@@ -22,6 +22,8 @@ fn stats(t: &Sandbox, container: &Container) -> Value {
     let call = t.runtime().args(["events", "--stats", &container.id]);
     let output = call.run().ok();
     assert_eq!(output.stdout.lines().count(), 1, "{output}");
+    let start = format!("{{\"type\":\"stats\",\"id\":\"{}\",", container.id);
+    assert!(output.stdout.starts_with(&start), "{output}");
     let event = output.json();
     assert_eq!(
         (&event["type"], &event["id"]),

@@ -9,7 +9,7 @@ use crate::{Need, Output, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     groups_of_the_caller_are_dropped,
-    listed_twice_a_group_is_set_once,
+    a_group_listed_twice_is_set_twice,
     umask_defaults_to_0022,
     ids_that_are_none_are_refused,
     capabilities_of_root,
@@ -78,11 +78,11 @@ fn groups_of_the_caller_are_dropped(t: &Sandbox) {
     );
 }
 
-fn listed_twice_a_group_is_set_once(t: &Sandbox) {
+fn a_group_listed_twice_is_set_twice(t: &Sandbox) {
     let mut user = user();
     user["additionalGids"] = json!([77, 5, 77, 5]);
     let lines = status(t.bundle().set("/process/user", user));
-    assert_eq!(lines[0], "Groups: 5 77");
+    assert_eq!(lines[0], "Groups: 5 5 77 77", "the kernel sorts them");
 }
 
 fn umask_defaults_to_0022(t: &Sandbox) {

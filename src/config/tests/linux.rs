@@ -61,6 +61,11 @@ fn id_mappings() {
             "linux.gidMappings: missing; a new user namespace",
         ),
         (
+            "/linux/uidMappings/0/containerID",
+            "1",
+            "linux.uidMappings: no mapping for container ID 0",
+        ),
+        (
             "/linux/uidMappings/0/size",
             "0",
             "linux.uidMappings[0].size: 0 maps nothing",

@@ -178,7 +178,7 @@ fn user_and_console() {
     assert!(plain.no_new_privileges);
     assert_eq!(
         (plain.user.umask, &plain.user.additional_gids[..]),
-        (0o022, &[0, 10][..])
+        (0o022, &[0, 10, 10][..])
     );
     assert_eq!(
         plain.console_size,

@@ -191,9 +191,9 @@ fn device_rules_are_as_many_as_a_program_holds() {
 }
 
 #[test]
-fn pids_zero_is_a_limit_and_absent_is_none() {
+fn pids_zero_leaves_room_for_init_and_absent_is_none() {
     wrong(&[("/pids/limit", "-2", ".pids.limit: -2 is below -1")]);
-    assert_eq!(good("/pids/limit", "0").pids, Some(Limit::At(0)));
+    assert_eq!(good("/pids/limit", "0").pids, Some(Limit::At(1)));
     assert_eq!(good("/pids/limit", "-1").pids, Some(Limit::Max));
     assert_eq!(good("/pids", "{}").pids, None);
     assert_eq!(good("/pids/limit", "null").pids, None);

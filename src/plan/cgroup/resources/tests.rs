@@ -147,7 +147,7 @@ fn cpuset_and_pids() {
     let resources = cpu(&json!({"cpus": "0-1,4", "mems": "0"}));
     assert_eq!(lines(&resources), ["cpuset.cpus=0-1,4", "cpuset.mems=0"]);
     let pids = |limit: i64| super::super::tests::resources(&json!({"pids": {"limit": limit}}));
-    assert_eq!(lines(&pids(0)), ["pids.max=0"]);
+    assert_eq!(lines(&pids(0)), ["pids.max=1"]);
     assert_eq!(lines(&pids(-1)), ["pids.max=max"]);
     assert_eq!(lines(&pids(7)), ["pids.max=7"]);
 }
