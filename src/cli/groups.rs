@@ -2,6 +2,11 @@
 //!
 //! The structs have no doc comments: clap would show them in place of the verb's.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the help says [file:]PATH, which is no link"
+)]
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
