@@ -259,7 +259,9 @@ fn failed(ready: &Ready<'_>, disturbed: &Disturbed, one: Try, place: &mut Place<
     match ready.verb.before {
         Before::Nothing => {
             let left = ready.world.leftovers();
-            if !left.is_empty() && !one.for_ever {
+            // A container that has run and could not be deleted is told, and stays for delete.
+            let is_kept = ready.verb.name == "run" && ready.status() == "stopped";
+            if !left.is_empty() && !one.for_ever && !is_kept {
                 place.found("a failed verb leaves something", left.join("\n"));
             }
         }

@@ -102,6 +102,15 @@ pub fn create(request: &Request) -> Result<Created> {
         }),
         Err(error) => {
             let began = undo.process_began();
+            // Whatever failed then, this is why.
+            let error = match dir.is_current() {
+                Ok(false) => {
+                    let id = &request.options.id;
+                    let message = format!("container {id} was deleted while it was created");
+                    Error::new(Kind::Status, message)
+                }
+                Ok(true) | Err(_) => error,
+            };
             // The directory's lock goes with it, which hooks must not hold.
             drop((undo, dir));
             if began {

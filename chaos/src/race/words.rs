@@ -159,7 +159,11 @@ fn refusal(verb: Verb, text: &str) -> Option<Answer> {
     if has("died while it was set up") || has("init died before it executed") {
         return Some(Answer::Died);
     }
-    if matches!(verb, Verb::Create(_)) && has("init died while it set the container up") {
+    let overtaken = [
+        "init died while it set the container up",
+        "was deleted while it was created",
+    ];
+    if matches!(verb, Verb::Create(_)) && overtaken.into_iter().any(has) {
         return Some(Answer::Died);
     }
     let classes = [

@@ -11,6 +11,7 @@ use crate::steps::Steps;
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
+    create_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     exec_in_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     pause_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     resume_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
@@ -18,6 +19,23 @@ pub const TESTS: &[Test] = tests![
     mounts_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     ps_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
 ];
+
+fn create_of_a_container_that_is_deleted_meanwhile(t: &Sandbox) {
+    let (runtime, root) = (t.runtime.display(), t.root.display());
+    let script = format!(
+        r#"id=$(sed 's/.*"id":"\([^"]*\)".*/\1/'); exec {runtime} --root {root} delete --force "$id""#
+    );
+    let hook =
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]);
+    for moment in ["prestart", "createRuntime"] {
+        let bundle = t.bundle().set(&format!("/hooks/{moment}"), hook.clone());
+        let container = bundle.container();
+        container
+            .create()
+            .fails_with("was deleted while it was created");
+        container.verb("state").fails_with("does not exist");
+    }
+}
 
 /// Stops a verb at each system call after it has read the state, kills the container, and lets the
 /// verb go on. What it answers then is a success or one of `words`.
