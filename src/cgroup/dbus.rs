@@ -1,8 +1,8 @@
-//! A connection to systemd: over its private socket, or over a message bus.
+//! A connection to systemd, over its private socket or over a message bus.
 //!
-//! The private socket needs no bus daemon, no name and no subscription, so that a call is one round
-//! trip; systemctl(1) takes it, too. Where it is missing or closed to the caller, the bus serves.
-//! Source: D-Bus specification, "Authentication Protocol" and "Message Bus".
+//! The private socket needs no bus daemon, no name and no subscription, so a call is one round
+//! trip; systemctl(1) prefers it too. If the socket is missing or closed to the caller, the bus is
+//! used. Source: D-Bus specification, "Authentication Protocol" and "Message Bus".
 
 mod wire;
 
@@ -17,7 +17,7 @@ use crate::sys::socket;
 
 use wire::{Message, Target};
 
-/// For everything that one connection is used for. systemd under load can take many seconds, and a
+/// The time limit for everything on one connection. systemd under load can take many seconds, but a
 /// verb must end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,17 +34,17 @@ const BUS: Target = Target {
 const JOBS: &str = "type='signal',sender='org.freedesktop.systemd1',\
                     interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 #[derive(Debug)]
 pub enum Failed {
-    /// The answer is an error.
+    /// The reply is an error.
     Refused { name: String, message: String },
-    /// There is no answer.
+    /// There is no reply.
     Broken(Error),
 }
 
 impl Failed {
-    /// As an error of the call `member` about `what`.
+    /// Converts this to an error of the call `member` about `what`.
     pub fn error(self, what: &str, member: &str) -> Error {
         match self {
             Self::Refused { name, message } => {
@@ -58,15 +58,15 @@ impl Failed {
 
 pub struct Connection {
     stream: UnixStream,
-    /// The socket, for errors.
+    /// The socket's path, for errors.
     address: PathBuf,
     deadline: Instant,
     serial: u32,
-    /// There is a bus between.
+    /// Whether the connection goes through a message bus.
     bus: bool,
-    /// What was received and not yet looked at.
+    /// Bytes that were received and not parsed yet.
     received: Vec<u8>,
-    /// Path and result of the jobs that ended meanwhile.
+    /// Path and result of jobs that have ended so far.
     ended: Vec<(String, String)>,
 }
 
@@ -74,7 +74,7 @@ impl Connection {
     /// Connects to the manager.
     ///
     /// # Errors
-    /// There is none, or it does not take the caller.
+    /// There is no manager, or it refuses the caller.
     pub fn open(manager: Manager) -> Result<Self> {
         let mut first = None;
         for (address, bus) in addresses(manager) {
@@ -83,14 +83,14 @@ impl Connection {
                 Err(error) => _ = first.get_or_insert(error),
             }
         }
-        let error = first.unwrap_or_else(|| Error::new(Kind::Host, "no address of systemd"));
+        let error = first.unwrap_or_else(|| Error::new(Kind::Host, "systemd has no known address"));
         Err(error.kind(Kind::Host).hint(match manager {
             Manager::System => {
-                "systemd must be the init of this host; else use the cgroupfs driver"
+                "systemd must be the init of this host; otherwise use the cgroupfs driver"
             }
             Manager::User { .. } => {
                 "the user needs a systemd of its own: log in, or loginctl enable-linger; \
-                 else use the cgroupfs driver"
+                 otherwise use the cgroupfs driver"
             }
         }))
     }
@@ -125,8 +125,8 @@ impl Connection {
         Ok(this)
     }
 
-    /// EXTERNAL: the kernel tells the peer who the caller is. In a user namespace the name is the
-    /// one that the user has outside.
+    /// EXTERNAL: the peer gets the caller's uid from the kernel. In a user namespace the name must
+    /// be the uid outside of it.
     fn authenticate(&mut self, manager: Manager) -> Result<()> {
         let uid = match manager {
             Manager::System => nix::unistd::geteuid().as_raw(),
@@ -137,8 +137,9 @@ impl Connection {
             .bytes()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        // All in one: systemd leaves a call unread until the next one comes if it reads it together
-        // with BEGIN, so BEGIN must be behind it when it answers.
+        // Everything is sent in one write. If systemd reads a call together with BEGIN, it does not
+        // process the call until the next one arrives, so BEGIN must already be there when systemd
+        // answers AUTH.
         self.send(format!("\0AUTH EXTERNAL {name}\r\nBEGIN\r\n").as_bytes())?;
         let answer = self.line()?;
         if !answer.starts_with("OK") {
@@ -148,10 +149,10 @@ impl Connection {
         Ok(())
     }
 
-    /// A call to the manager: the texts of its answer.
+    /// Calls a method of the manager. Returns the strings of the reply.
     ///
     /// # Errors
-    /// It was refused, or there was no answer in time.
+    /// The call was refused, or there was no reply in time.
     pub fn call(
         &mut self,
         member: &str,
@@ -190,10 +191,10 @@ impl Connection {
         }
     }
 
-    /// Waits for the end of a job; its result, as `done`.
+    /// Waits until a job ends. Returns its result, for example `done`.
     ///
     /// # Errors
-    /// It does not end in time.
+    /// The job does not end in time.
     pub fn wait_job(&mut self, job: &str) -> Result<String> {
         loop {
             if let Some((_, result)) = self.ended.iter().find(|(path, _)| path == job) {
@@ -203,7 +204,7 @@ impl Connection {
         }
     }
 
-    /// The next message; the end of a job is remembered.
+    /// The next message. If it reports the end of a job, the result is recorded.
     fn message(&mut self) -> Result<Message> {
         let broken = |this: &Self, why: &str| {
             Error::new(Kind::Setup, format!("{}: {why}", this.address.display()))
@@ -213,7 +214,7 @@ impl Connection {
                 Ok(Some(length)) if self.received.len() >= length => {
                     let bytes: Vec<u8> = self.received.drain(..length).collect();
                     let message = Message::read(&bytes)
-                        .ok_or_else(|| broken(self, "a malformed message of D-Bus"))?;
+                        .ok_or_else(|| broken(self, "a malformed D-Bus message"))?;
                     if message.member.as_deref() == Some("JobRemoved")
                         && let [job, _unit, result] = message.texts().as_slice()
                     {
@@ -227,7 +228,7 @@ impl Connection {
         }
     }
 
-    /// A line of the authentication.
+    /// A line of the authentication protocol.
     fn line(&mut self) -> Result<String> {
         loop {
             if let Some(end) = self.received.windows(2).position(|two| two == b"\r\n") {
@@ -235,14 +236,14 @@ impl Connection {
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
             if self.received.len() > 4096 {
-                let message = format!("{}: no answer of D-Bus", self.address.display());
+                let message = format!("{}: no D-Bus reply", self.address.display());
                 return Err(Error::new(Kind::Setup, message));
             }
             self.receive()?;
         }
     }
 
-    /// What is left until the deadline.
+    /// The time left until the deadline.
     fn left(&self) -> Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         match left.is_zero() {
@@ -253,11 +254,11 @@ impl Connection {
 
     fn too_late(&self) -> Error {
         let message = format!(
-            "{}: systemd does not answer within {} s",
+            "{}: systemd did not reply within {} s",
             self.address.display(),
             PATIENCE.as_secs()
         );
-        Error::new(Kind::Setup, message).hint("it may be busy or hang: see systemctl list-jobs")
+        Error::new(Kind::Setup, message).hint("it may be busy or hanging: see systemctl list-jobs")
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -297,7 +298,7 @@ impl Connection {
     }
 }
 
-/// Where the manager listens, best first, and whether a bus is there.
+/// The sockets to try, best first, and whether each is a message bus.
 fn addresses(manager: Manager) -> Vec<(PathBuf, bool)> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let mut addresses = Vec::new();
@@ -321,7 +322,7 @@ fn addresses(manager: Manager) -> Vec<(PathBuf, bool)> {
     addresses
 }
 
-/// The first path of a list such as `unix:path=/run/user/1000/bus,guid=…;…`.
+/// The first path in a list such as `unix:path=/run/user/1000/bus,guid=…;…`.
 fn bus_path(addresses: &str) -> Option<PathBuf> {
     addresses.split(';').find_map(|address| {
         let keys = address.strip_prefix("unix:")?.split(',');
@@ -335,10 +336,11 @@ fn bus_path(addresses: &str) -> Option<PathBuf> {
 pub mod fuzzing {
     use super::*;
 
-    /// Greets the peer of `stream`, makes a call and waits for its job: the job's result.
+    /// Authenticates to the peer of `stream`, makes a call and waits for its job. Returns the job's
+    /// result.
     ///
     /// # Errors
-    /// What the peer says is not an answer.
+    /// The peer's bytes are not a valid reply.
     pub fn talk(stream: UnixStream, bus: bool) -> Result<String> {
         let address = Path::new("/peer");
         let mut connection = Connection::over(stream, address, bus, Manager::System)?;
@@ -347,14 +349,14 @@ pub mod fuzzing {
         connection.wait_job(texts.first().map_or("", String::as_str))
     }
 
-    /// The texts of the message at the start of `bytes`, and how long it is.
+    /// The strings of the message at the start of `bytes`, and the message's length.
     pub fn read(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
         let length = wire::length(bytes).ok()??;
         let message = Message::read(bytes.get(..length)?)?;
         Some((message.texts(), length))
     }
 
-    /// A call with `arguments` as bytes.
+    /// The bytes of a call with `arguments`.
     pub fn call(arguments: &[Variant]) -> Vec<u8> {
         wire::call(1, SYSTEMD, "StopUnit", arguments)
     }

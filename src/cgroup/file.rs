@@ -23,14 +23,14 @@ pub(super) fn open(dir: BorrowedFd, name: &str, flags: i32) -> Sys<OwnedFd> {
     )
 }
 
-/// The whole of a control file.
+/// Reads a whole control file.
 pub(super) fn read(dir: BorrowedFd, name: &str) -> Sys<String> {
     let file = open(dir, name, libc::O_RDONLY)?;
     let text = sys::file::read_open(file.as_fd())?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The value in one write(2): the kernel parses each write by itself.
+/// Writes the value in one write(2), because the kernel parses each write on its own.
 pub(super) fn write(dir: BorrowedFd, name: &str, value: &str) -> Sys<()> {
     let file = open(dir, name, libc::O_WRONLY)?;
     syspath::write_all(file.as_fd(), value.as_bytes())

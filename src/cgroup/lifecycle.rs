@@ -1,4 +1,4 @@
-//! What happens to the processes of a cgroup: freezer, kill, removal.
+//! The processes of a cgroup: freezer, kill, and removal.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,26 +13,26 @@ use super::{Cgroup, file};
 use crate::error::{Error, Result};
 use crate::sys::{self, Fail, Sys, path as syspath, tree};
 
-/// How long the kernel may take to freeze, thaw or let go of a cgroup. A process in
-/// uninterruptible sleep can take any time, and a verb must end.
+/// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
+/// sleep can take any time, but a verb must end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cgroup {
-    /// Stops every process, and returns when all have stopped. On failure the cgroup is thawed.
+    /// Stops every process, and returns when all have stopped. If that fails, the cgroup is thawed.
     pub fn freeze(&self) -> Result<()> {
         let frozen = self
             .set_freezer("1")
             .and_then(|()| self.wait_frozen(Instant::now() + PATIENCE));
         let Err(error) = frozen else { return Ok(()) };
         match self.set_freezer("0") {
-            Ok(()) => Err(error.hint("the cgroup is thawed again")),
-            Err(left) => Err(error.hint(format!("and the cgroup stays frozen: {left}"))),
+            Ok(()) => Err(error.hint("the cgroup has been thawed")),
+            Err(left) => Err(error.hint(format!("and the cgroup is still frozen: {left}"))),
         }
     }
 
-    /// Waits for this cgroup and for each below it: where a cgroup has processes of its own, the
-    /// kernel calls it frozen when those are, whatever those below it do. One that is removed
-    /// meanwhile has nothing left to freeze.
+    /// Waits until this cgroup and each cgroup below it is frozen. If a cgroup has processes of its
+    /// own, the kernel reports it as frozen when those are, regardless of the cgroups below it. A
+    /// cgroup that is removed meanwhile has nothing left to freeze.
     fn wait_frozen(&self, deadline: Instant) -> Result<()> {
         let wait = |dir: BorrowedFd| match wait_for(dir, "frozen", true, deadline)? {
             true => Ok(()),
@@ -43,7 +43,7 @@ impl Cgroup {
             .map_err(|fail| self.failed("cgroup.events", fail))
     }
 
-    /// Lets the processes go on.
+    /// Lets the processes continue.
     pub fn thaw(&self) -> Result<()> {
         self.set_freezer("0")?;
         if self.wait("frozen", false, PATIENCE)? {
@@ -60,20 +60,20 @@ impl Cgroup {
             .map_err(|fail| self.failed("cgroup.freeze", fail))
     }
 
-    /// All processes are stopped, by this cgroup's freezer or by that of a parent.
+    /// Whether all processes are stopped, by the freezer of this cgroup or of a parent.
     pub fn is_frozen(&self) -> Result<bool> {
         self.event("frozen")
     }
 
-    /// [`Cgroup::is_frozen`] of the cgroup at `path`; one that is gone is not.
+    /// [`Cgroup::is_frozen`] of the cgroup at `path`. A missing cgroup is not frozen.
     pub fn is_frozen_at(path: &Path) -> Result<bool> {
         let events = path.join("cgroup.events");
         flag_unless_gone(sys::file::read_record(&events), "frozen")
             .map_err(|fail| Error::sys(events.display().to_string(), fail.op, fail.errno))
     }
 
-    /// The processes of this cgroup and of all below it, sorted. A process of another pid namespace
-    /// that the caller cannot see is 0 and left out.
+    /// The processes of this cgroup and of all cgroups below it, sorted. The kernel lists a process
+    /// in a pid namespace that the caller cannot see as 0; such processes are left out.
     pub fn processes(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
         let mut collect = |dir: BorrowedFd| {
@@ -88,11 +88,11 @@ impl Cgroup {
         Ok(pids)
     }
 
-    /// SIGKILL to every process of this cgroup and of all below it, frozen or not, and to those
-    /// that they are forking. Linux 5.14.
+    /// Sends SIGKILL to every process of this cgroup and of all cgroups below it, including frozen
+    /// processes and children that are being forked. Linux 5.14.
     pub fn kill(&self) -> Result<()> {
         match file::write(self.fd(), "cgroup.kill", "1") {
-            // Removed by now: nobody is left to kill.
+            // The cgroup was removed, so there is no process left to kill.
             Ok(())
             | Err(Fail {
                 errno: Errno::ENODEV | Errno::ENOENT,
@@ -102,13 +102,13 @@ impl Cgroup {
         }
     }
 
-    /// Waits until no process is left; `false` if some are after `timeout`.
+    /// Waits until no process is left. `false` if some are left after `timeout`.
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
         self.wait("populated", false, timeout)
     }
 
-    /// Removes the cgroup and all below it. Its processes must be dead or dying; an error names
-    /// those that are not. One that is removed already is no error.
+    /// Removes the cgroup and all cgroups below it. Its processes must be dead or dying; the error
+    /// lists those that are not. A missing cgroup is not an error.
     pub fn remove(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(1);
@@ -118,7 +118,8 @@ impl Cgroup {
                 Err(fail) if fail.errno == Errno::EBUSY && Instant::now() < deadline => {}
                 Err(fail) => return Err(self.not_removed(fail)),
             }
-            // Dying processes are waited for. Without any, the kernel is about to be done.
+            // Waits for dying processes. If there are none, the kernel is about to release the
+            // cgroup.
             if self.event("populated")? {
                 self.wait_empty(deadline.saturating_duration_since(Instant::now()))?;
                 continue;
@@ -128,10 +129,11 @@ impl Cgroup {
         }
     }
 
-    /// Removes the cgroup and all below it if no process is in them: whether that worked.
+    /// Removes the cgroup and all cgroups below it if they contain no process. Returns whether it
+    /// did.
     ///
     /// # Errors
-    /// It failed for another reason than processes.
+    /// The removal failed for another reason than remaining processes.
     pub fn remove_unused(&self) -> Result<bool> {
         match self.remove_now() {
             Ok(()) => Ok(true),
@@ -140,8 +142,8 @@ impl Cgroup {
         }
     }
 
-    /// EBUSY means that processes are left or are still leaving. Another cgroup may have the name
-    /// by now.
+    /// EBUSY means that processes are left or are still exiting. The inode is compared because the
+    /// name may belong to another cgroup by now.
     fn remove_now(&self) -> Sys<()> {
         let name = syspath::c_string(Path::new(self.path.file_name().unwrap_or_default()))?;
         let parent = syspath::open_at(Some(self.fd()), c"..", libc::O_PATH, 0)?;
@@ -166,7 +168,7 @@ impl Cgroup {
         }
     }
 
-    /// A flag of `cgroup.events`; `false` for a cgroup that is gone.
+    /// A flag of `cgroup.events`. `false` if the cgroup does not exist.
     pub(super) fn event(&self, key: &str) -> Result<bool> {
         flag_unless_gone(file::read(self.fd(), "cgroup.events"), key)
             .map_err(|fail| self.failed("cgroup.events", fail))
@@ -178,8 +180,8 @@ impl Cgroup {
     }
 }
 
-/// Waits until `key` of the `cgroup.events` of `dir` is `wanted`, or the cgroup is gone; `false` if
-/// neither is so at the `deadline`.
+/// Waits until the flag `key` of the `cgroup.events` of `dir` is `wanted`, or the cgroup is
+/// removed. `false` if neither happens before the `deadline`.
 fn wait_for(dir: BorrowedFd, key: &str, wanted: bool, deadline: Instant) -> Sys<bool> {
     let events = match file::open(dir, "cgroup.events", libc::O_RDONLY) {
         Err(fail) if is_gone(fail) => return Ok(true),
@@ -196,7 +198,7 @@ fn wait_for(dir: BorrowedFd, key: &str, wanted: bool, deadline: Instant) -> Sys<
         if left.is_zero() {
             return Ok(false);
         }
-        // Rounded up, so that the last millisecond does not spin.
+        // Rounded up so that the loop does not spin in the last millisecond.
         let left =
             PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], left) {
@@ -206,7 +208,7 @@ fn wait_for(dir: BorrowedFd, key: &str, wanted: bool, deadline: Instant) -> Sys<
     }
 }
 
-/// From the beginning, which also tells the kernel that the content is known.
+/// Reads from the beginning, after which poll(2) reports only later changes.
 pub(super) fn read_again(file: &File) -> Sys<String> {
     let mut text = [0; 512];
     match file.read_at(&mut text, 0) {
@@ -218,18 +220,18 @@ pub(super) fn read_again(file: &File) -> Sys<String> {
     }
 }
 
-/// The cgroup was removed, or has no such file.
+/// Whether the cgroup was removed or has no such file.
 pub(super) fn is_gone(fail: Fail) -> bool {
     matches!(fail.errno, Errno::ENOENT | Errno::ENODEV)
 }
 
-/// A flag of the text of `cgroup.events`, which has one `key 0` or `key 1` a line.
+/// A flag in the text of `cgroup.events`, which has one `key 0` or `key 1` per line.
 pub(super) fn flag(text: &str, key: &str) -> bool {
     text.lines()
         .any(|line| line.strip_prefix(key) == Some(" 1"))
 }
 
-/// [`flag`] of what was read; a cgroup that is gone has every flag down.
+/// [`flag`] of the text that was read. `false` if the cgroup is gone.
 fn flag_unless_gone(read: Sys<String>, key: &str) -> Sys<bool> {
     match read {
         Err(fail) if is_gone(fail) => Ok(false),
@@ -237,10 +239,10 @@ fn flag_unless_gone(read: Sys<String>, key: &str) -> Sys<bool> {
     }
 }
 
-/// The processes of one cgroup; none if it is gone.
+/// The processes of one cgroup. Empty if the cgroup is gone.
 fn processes_of(dir: BorrowedFd) -> Sys<Vec<i32>> {
     let text = match file::read(dir, "cgroup.procs") {
-        // The processes of a threaded cgroup are listed by the domain above it.
+        // The domain cgroup above a threaded cgroup lists the processes of both.
         Err(fail) if fail.errno == Errno::EOPNOTSUPP || is_gone(fail) => return Ok(Vec::new()),
         text => text?,
     };

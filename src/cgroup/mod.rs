@@ -1,8 +1,8 @@
-//! A container's cgroup, carried out: made, limited, frozen, killed and removed.
+//! Creates a container's cgroup, sets its limits, freezes, kills and removes it.
 //!
-//! What is written where is decided in [`crate::plan::cgroup`]; here is the file system side of it.
-//! Placement, freezer, kill and the device program belong to the core of cgroup v2 and need no
-//! controller. Sources: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
+//! [`crate::plan::cgroup`] decides which values to write to which files; this module does the file
+//! system work. Placement, freezer, kill and the device program are part of the core of cgroup v2
+//! and need no controller. Sources: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
 
 mod dbus;
 mod file;
@@ -32,11 +32,11 @@ pub use dbus::fuzzing;
 pub use tree::enable;
 pub use watch::{Event, Watch};
 
-/// The cgroup of a process as in its cgroup2 line of /proc/PID/cgroup; `None` if it is gone.
-/// cgroups(7).
+/// The cgroup of a process, from the cgroup2 line of /proc/PID/cgroup. `None` if the process does
+/// not exist. cgroups(7).
 ///
 /// # Errors
-/// The file cannot be read: ENAMETOOLONG where the path is longer than PATH_MAX, among others.
+/// The file cannot be read, for example with ENAMETOOLONG if the path is longer than PATH_MAX.
 pub fn of_process(pid: i32) -> Result<Option<String>> {
     let file = format!("/proc/{pid}/cgroup");
     match crate::sys::file::read_text(file.as_ref()) {
@@ -54,20 +54,20 @@ pub fn of_process(pid: i32) -> Result<Option<String>> {
 #[derive(Debug)]
 pub struct Cgroup {
     dir: OwnedFd,
-    /// Absolute, with the mount of the hierarchy.
+    /// Absolute, including the mount point of the hierarchy.
     path: PathBuf,
-    /// The directories that [`Cgroup::create`] made, outermost first.
+    /// The directories that [`Cgroup::create`] has created, outermost first.
     made: Vec<tree::Made>,
-    /// This one is among them.
+    /// Whether this cgroup is one of them.
     is_new: bool,
 }
 
 impl Cgroup {
-    /// Makes the cgroup `path` below the hierarchy's `mount`, and enables `controllers` for it in
-    /// each of its parents. `optional` controllers are enabled where the kernel lets them.
+    /// Creates the cgroup `path` below the hierarchy's `mount`, and enables `controllers` for it in
+    /// each of its parents. `optional` controllers are enabled if the kernel allows it.
     ///
-    /// A cgroup that exists must hold no process and must not be frozen. After an error nothing
-    /// that this call made is left.
+    /// An existing cgroup must be empty and must not be frozen. After an error, nothing that this
+    /// call has created is left.
     pub fn create(
         mount: &Path,
         path: &Path,
@@ -88,7 +88,8 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// [`Cgroup::create`] where the container can do without: `None` if the caller may not.
+    /// [`Cgroup::create`] for a container that does not need a cgroup: `None` if the caller has no
+    /// permission.
     pub fn create_if_permitted(
         mount: &Path,
         path: &Path,
@@ -108,9 +109,9 @@ impl Cgroup {
         }
     }
 
-    /// The `cgroup.procs` file that the caller would have to write to and may not, for a process to
-    /// go from the cgroup `from` to the cgroup `to`: that of the closest cgroup above both.
-    /// cgroup-v2.rst, "Delegation Containment".
+    /// The `cgroup.procs` file that prevents a process from moving from the cgroup `from` to the
+    /// cgroup `to`: that of the closest common ancestor, which the caller must be able to write.
+    /// `None` if the caller is. cgroup-v2.rst, "Delegation Containment".
     pub fn denied_move(mount: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
         let common: PathBuf = from
             .iter()
@@ -123,7 +124,7 @@ impl Cgroup {
         (denied == Err(Errno::EACCES)).then_some(file)
     }
 
-    /// One that this call did not make.
+    /// A cgroup that this process did not create.
     fn found(dir: OwnedFd, path: PathBuf) -> Self {
         Self {
             dir,
@@ -133,7 +134,7 @@ impl Cgroup {
         }
     }
 
-    /// Opens the cgroup at the absolute `path`; `None` if it is gone.
+    /// Opens the cgroup at the absolute `path`. `None` if it does not exist.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         match file::open_dir(path) {
             Ok(dir) => Ok(Some(Self::found(dir, path.to_owned()))),
@@ -145,19 +146,20 @@ impl Cgroup {
         }
     }
 
-    /// Opens the cgroup that systemd has made for the unit `name` around the process `pid`.
+    /// Opens the cgroup that systemd has created for the unit `name` around the process `pid`.
     ///
     /// # Errors
-    /// The process is gone, or is somewhere else.
+    /// The process does not exist, or is in another cgroup.
     pub fn open_unit(mount: &Path, name: &str, pid: i32) -> Result<Self> {
         let what = format!("linux.cgroupsPath: systemd unit {name}");
         let found = of_process(pid)
             .map_err(|error| error.context(&*what))?
             .unwrap_or_default();
-        // systemd puts an underscore before a name that the kernel could take for a control file.
+        // systemd prefixes a name with an underscore if the kernel could mistake it for a control
+        // file.
         let last = found.rsplit('/').next().unwrap_or_default();
         if last.trim_start_matches('_') != name.trim_start_matches('_') {
-            let message = format!("{what}: process {pid} is not in it but in {found:?}");
+            let message = format!("{what}: process {pid} is in {found:?} instead");
             return Err(Error::new(Kind::Setup, message)
                 .hint("the process may have been killed; systemd must see the same processes"));
         }
@@ -165,10 +167,12 @@ impl Cgroup {
             .ok_or_else(|| Error::new(Kind::Setup, format!("{what}: its cgroup is gone")))
     }
 
-    /// Makes the cgroup `name` in this one, moves the only process `pid` there, and hands all
-    /// controllers on, which a cgroup with processes of its own cannot. It goes with this one.
+    /// Creates the cgroup `name` in this one, moves the only process `pid` there, and enables all
+    /// controllers for it, which is impossible in a cgroup that contains processes. The new cgroup
+    /// is removed with this one.
     ///
     /// # Errors
+    /// mkdir(2) failed, or the move is denied.
     /// mkdir(2), or the move is denied.
     pub fn descend(self, name: &str, pid: i32) -> Result<Self> {
         let path = self.path.join(name);
@@ -182,7 +186,7 @@ impl Cgroup {
         Ok(child)
     }
 
-    /// The absolute path, as the state of the container keeps it.
+    /// The absolute path, as recorded in the container's state.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -192,8 +196,8 @@ impl Cgroup {
         self.dir.as_fd()
     }
 
-    /// Takes back what [`Cgroup::create`] made: kills what runs in the cgroup and removes it, and
-    /// then its parents as far as nobody else uses them by now. A cgroup that existed stays.
+    /// Undoes [`Cgroup::create`]: kills the processes in the cgroup and removes it, and then its
+    /// parents that are not in use by now. A cgroup that existed before stays.
     pub fn undo(mut self) -> Result<()> {
         if self.is_new {
             self.kill()?;
@@ -204,10 +208,11 @@ impl Cgroup {
         Ok(())
     }
 
-    /// A leftover with processes is another container's, and in a frozen one init would never run.
+    /// Refuses a cgroup with processes, which belong to another container, and a frozen cgroup, in
+    /// which init would never run.
     ///
     /// # Errors
-    /// The cgroup is used, or cannot be read.
+    /// The cgroup is in use, or cannot be read.
     pub fn refuse_used(&self) -> Result<()> {
         let refuse = |message: String| {
             Error::config(
@@ -230,7 +235,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Writes one control file, with the fallback that the write carries.
+    /// Writes one control file, or takes the write's fallback.
     pub fn write(&self, write: &Write) -> Result<()> {
         if let Some(usage) = write.above {
             self.check_above(write, usage)?;
@@ -263,7 +268,7 @@ impl Cgroup {
         }
     }
 
-    /// Refuses a limit that is not above what `usage` says is in use.
+    /// Refuses a limit that is not above the current usage, the content of the file `usage`.
     fn check_above(&self, write: &Write, usage: &str) -> Result<()> {
         let text = match file::read(self.fd(), usage) {
             Ok(text) => text,
@@ -286,8 +291,8 @@ impl Cgroup {
         }
     }
 
-    /// Loads a device program and attaches it. In a cgroup that existed before, it takes the place
-    /// of the programs there, without a moment in which none applies.
+    /// Loads a device program and attaches it. In a cgroup that existed before, it replaces the
+    /// attached programs, and at every moment at least one applies.
     pub fn attach_device_program(&self, program: &[Insn]) -> Result<()> {
         let code: Vec<u64> = program.iter().map(|insn| insn.encode()).collect();
         let error = |fail: Fail| {
@@ -319,12 +324,12 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Gives the directory, and the files that the kernel names as safe, to `uid`, so that it can
-    /// manage cgroups below this one but not its limits. Source: cgroup-v2.rst, "Delegation".
+    /// Gives the directory and the files that the kernel lists as safe to `uid`, which can then
+    /// manage cgroups below this one but not this one's limits. Source: cgroup-v2.rst, "Delegation".
     pub fn delegate(&self, uid: u32) -> Result<()> {
         const LIST: &str = "/sys/kernel/cgroup/delegate";
         let listed = match crate::sys::file::read_text(LIST.as_ref()) {
-            // Before Linux 4.15.
+            // The list exists since Linux 4.15.
             Err(fail) if fail.errno == Errno::ENOENT => {
                 "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
             }
@@ -334,7 +339,7 @@ impl Cgroup {
         chown(self.fd()).map_err(|fail| self.failed("", fail))?;
         for name in listed.lines().filter(|name| !name.contains('/')) {
             match file::open(self.fd(), name, libc::O_PATH).and_then(|fd| chown(fd.as_fd())) {
-                // A file of a controller that is not enabled here.
+                // The file belongs to a controller that is not enabled here.
                 Ok(())
                 | Err(Fail {
                     errno: Errno::ENOENT,
@@ -346,8 +351,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Moves a process here, for a caller that cannot use CLONE_INTO_CGROUP. It costs the kernel a
-    /// grace period.
+    /// Moves a process into the cgroup, for a caller that cannot use CLONE_INTO_CGROUP. The kernel
+    /// waits for a grace period.
     pub fn add(&self, pid: i32) -> Result<()> {
         file::write(self.fd(), "cgroup.procs", &pid.to_string()).map_err(|fail| {
             self.failed("cgroup.procs", fail)

@@ -1,8 +1,8 @@
-//! What a cgroup has used, in the JSON form that engines read from `events`.
+//! The resource usage of a cgroup, in the JSON form that engines read from `events`.
 //!
-//! The form was made for cgroup v1. A value of v2 stands where its v1 counterpart stood; what v2
-//! does not have is zero or absent, and zeros are left out where other runtimes leave them out.
-//! Source: Documentation/admin-guide/cgroup-v2.rst, Documentation/accounting/psi.rst.
+//! The form was made for cgroup v1. A value of v2 takes the place of its v1 counterpart. Values
+//! that v2 does not have are zero or absent, and zeros are left out where other runtimes leave them
+//! out. Source: Documentation/admin-guide/cgroup-v2.rst, Documentation/accounting/psi.rst.
 
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::sys::{Fail, tree};
 
 impl Cgroup {
-    /// The statistics of this cgroup and all below it: times in nanoseconds, sizes in bytes, and
-    /// `u64::MAX` where there is no limit. A controller that is missing has zeros. `None` if the
+    /// The statistics of this cgroup and of all cgroups below it: times in nanoseconds, sizes in
+    /// bytes, and `u64::MAX` for no limit. Values of a missing controller are zero. `None` if the
     /// cgroup was removed meanwhile.
     ///
     /// # Errors
@@ -22,7 +22,7 @@ impl Cgroup {
     pub fn stats(&self) -> Result<Option<Value>> {
         let read = |name: &str| match file::read(self.fd(), name) {
             Ok(text) => Ok(Some(text)),
-            // Not enabled, pressure accounting switched off, or the cgroup was removed.
+            // The controller is not enabled, pressure accounting is off, or the cgroup was removed.
             Err(Fail {
                 errno: Errno::ENOENT | Errno::EOPNOTSUPP | Errno::ENODEV,
                 ..
@@ -30,7 +30,7 @@ impl Cgroup {
             Err(fail) => Err(self.failed(name, fail)),
         };
         let stats = document(&read, &self.page_sizes()?)?;
-        // Every cgroup that is there has this file.
+        // Every existing cgroup has this file.
         Ok(read("cgroup.events")?.map(|_| stats))
     }
 
@@ -48,10 +48,11 @@ impl Cgroup {
         Ok(sizes)
     }
 
-    /// How often the kernel has killed for memory here. cgroup-v2.rst, `memory.events`.
+    /// The number of processes that the kernel has killed here for lack of memory. cgroup-v2.rst,
+    /// `memory.events`.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     pub fn memory_kills(&self) -> Result<u64> {
         match file::read(self.fd(), "memory.events") {
             Ok(text) => Ok(keyed(&text, "oom_kill")),
@@ -61,7 +62,7 @@ impl Cgroup {
     }
 }
 
-/// Reads a file of the cgroup; `None` if it has no such file.
+/// Reads a file of the cgroup. `None` if the file does not exist.
 type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>>;
 
 fn document(read: Read, page_sizes: &[String]) -> Result<Value> {
@@ -77,13 +78,13 @@ fn document(read: Read, page_sizes: &[String]) -> Result<Value> {
     }))
 }
 
-/// An object without those members that are zero.
+/// An object with the members that are not zero.
 fn sparse<const N: usize>(members: [(&str, u64); N]) -> Map<String, Value> {
     let members = members.into_iter().filter(|(_, value)| *value != 0);
     object(members.map(|(name, value)| (name.to_owned(), value.into())))
 }
 
-/// The members one by one: collect() brings a sort with it, which is 6 kB of code.
+/// Inserts the members one by one. collect() sorts them first, which is 6 kB of code.
 fn object(members: impl Iterator<Item = (String, Value)>) -> Map<String, Value> {
     let mut object = Map::new();
     object.extend(members);
@@ -106,7 +107,7 @@ fn cpu(read: Read) -> Result<Value> {
     Ok(cpu)
 }
 
-/// cgroup v2 has none of these counters and switches.
+/// cgroup v2 has none of these counters and settings.
 fn cpuset() -> Value {
     json!({
         "cpu_exclusive": 0,
@@ -121,7 +122,7 @@ fn cpuset() -> Value {
     })
 }
 
-/// The numbers of one kind of memory.
+/// The values of one kind of memory.
 #[derive(Clone, Copy, Default)]
 struct Amount {
     limit: u64,
@@ -131,7 +132,7 @@ struct Amount {
 }
 
 impl Amount {
-    /// `memory` or `memory.swap`.
+    /// `name` is `memory` or `memory.swap`.
     fn read(read: Read, name: &str) -> Result<Self> {
         let one = |file: &str| -> Result<u64> {
             Ok(number(
@@ -163,7 +164,8 @@ fn memory(read: Read) -> Result<Value> {
         Some(_) => Amount::read(read, "memory.swap")?,
         None => Amount::default(),
     };
-    // Under v1 it counted memory and swap together. Peaks of two things do not add up.
+    // In v1 this value counted memory and swap together. The sum of two peaks is not a peak, so
+    // `max` is 0.
     let both = Amount {
         limit: swap.limit.saturating_add(usage.limit),
         usage: swap.usage.saturating_add(usage.usage),
@@ -183,7 +185,7 @@ fn memory(read: Read) -> Result<Value> {
     Ok(memory)
 }
 
-/// Without a limit there is no `limit`: engines take 0 for unlimited here.
+/// `limit` is absent if there is no limit: engines interpret 0 as unlimited here.
 fn pids(read: Read) -> Result<Value> {
     let one = |file| -> Result<u64> { Ok(number(&read(file)?.unwrap_or_default())) };
     let limit = match one("pids.max")? {
@@ -193,7 +195,8 @@ fn pids(read: Read) -> Result<Value> {
     Ok(sparse([("current", one("pids.current")?), ("limit", limit)]).into())
 }
 
-/// `io.stat`: a line for each device, as in `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
+/// `io.stat` has a line for each device, as in `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5
+/// dios=6`.
 fn block_io(read: Read) -> Result<Value> {
     let text = read("io.stat")?.unwrap_or_default();
     let lists = [
@@ -215,7 +218,7 @@ fn block_io(read: Read) -> Result<Value> {
     Ok(io)
 }
 
-/// The entries of one device, for those of `keys` that its line has.
+/// The entries of one device, for the keys that its line has.
 fn device(line: &str, keys: [(&str, &str); 2]) -> Vec<Value> {
     let Some((name, values)) = line.split_once(' ') else {
         return Vec::new();
@@ -249,7 +252,7 @@ fn huge_pages(read: Read, sizes: &[String]) -> Result<Value> {
     Ok(object.into())
 }
 
-/// Adds `psi` where the kernel accounts pressure: averages in percent, the total in microseconds.
+/// Adds `psi` if the kernel accounts pressure: averages in percent, the total in microseconds.
 fn add_pressure(object: &mut Value, read: Read, file: &str) -> Result<()> {
     let Some(text) = read(file)? else {
         return Ok(());
@@ -272,7 +275,7 @@ fn add_pressure(object: &mut Value, read: Read, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// The lines `key number`.
+/// Parses lines of the form `key number`.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
     text.lines().filter_map(|line| {
         let (key, value) = line.split_once(' ')?;
@@ -280,14 +283,14 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
     })
 }
 
-/// The number of the line that begins with `key`; 0 without one.
+/// The number on the line with `key`, or 0.
 pub(super) fn keyed(text: &str, key: &str) -> u64 {
     pairs(text)
         .find_map(|(name, value)| (name == key).then_some(value))
         .unwrap_or_default()
 }
 
-/// A number, or `max`.
+/// Parses a number or `max`.
 fn number(text: &str) -> u64 {
     match text.trim() {
         "max" => u64::MAX,
@@ -371,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn max_is_the_largest_number_and_no_limit_of_pids() {
+    fn max_is_the_largest_number_and_absent_for_pids() {
         let files = [
             ("memory.max", "max\n"),
             ("memory.swap.max", "max\n"),
@@ -413,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn pressure_is_told_where_it_is_accounted() {
+    fn pressure_is_reported_if_the_kernel_accounts_it() {
         let text = "some avg10=1.50 avg60=0.25 avg300=0.00 total=9\n\
                     full avg10=0.00 avg60=0.00 avg300=0.00 total=4\n";
         for (file, key) in [("cpu.pressure", "cpu"), ("io.pressure", "blkio")] {

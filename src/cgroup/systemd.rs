@@ -1,4 +1,4 @@
-//! Units, by calls to systemd. Source: org.freedesktop.systemd1(5).
+//! Creates, changes and stops systemd units. Source: org.freedesktop.systemd1(5).
 
 use super::dbus::{Connection, Failed};
 use crate::error::{Error, Kind, Result};
@@ -7,13 +7,13 @@ use crate::plan::systemd::{Manager, Property, Unit, Variant};
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
-/// Makes the unit around the process `pid`, and waits until the process is in its cgroup.
+/// Creates the unit around the process `pid`, and waits until the process is in the unit's cgroup.
 ///
-/// After an error there is no such unit, or it ends with the process: a scope that was asked for
-/// in vain, too late even, has no process to start with.
+/// After an error the unit does not exist, or it ends with the process. Even if systemd creates the
+/// scope after the error, the scope has no process to start with.
 ///
 /// # Errors
-/// systemd cannot be reached or refuses.
+/// systemd cannot be reached or refuses the call.
 pub fn start(unit: &Unit, pid: i32) -> Result<()> {
     let what = what(&unit.name);
     let mut bus = Connection::open(unit.manager).map_err(|error| error.context(&*what))?;
@@ -22,7 +22,7 @@ pub fn start(unit: &Unit, pid: i32) -> Result<()> {
         Err(Failed::Refused { name, .. }) if name == UNIT_EXISTS => {
             return Err(Error::new(
                 Kind::Config,
-                format!("{what}: StartTransientUnit: the unit exists"),
+                format!("{what}: StartTransientUnit: the unit already exists"),
             )
             .hint("another container may use it: choose another linux.cgroupsPath"));
         }
@@ -31,7 +31,7 @@ pub fn start(unit: &Unit, pid: i32) -> Result<()> {
     wait(&mut bus, &job, &what, "StartTransientUnit")
 }
 
-/// The path of the job.
+/// Returns the path of the job.
 fn start_job(bus: &mut Connection, unit: &Unit, pid: i32) -> std::result::Result<String, Failed> {
     let mut properties: Vec<&Property> = unit.properties.iter().collect();
     let mut reset = false;
@@ -44,7 +44,7 @@ fn start_job(bus: &mut Connection, unit: &Unit, pid: i32) -> std::result::Result
             Err(failed) => failed,
         };
         match &failed {
-            // A failed unit keeps its name until somebody takes note of it.
+            // A failed unit keeps its name until ResetFailedUnit.
             Failed::Refused { name, .. } if name == UNIT_EXISTS && !reset => {
                 reset = true;
                 if bus
@@ -54,7 +54,8 @@ fn start_job(bus: &mut Connection, unit: &Unit, pid: i32) -> std::result::Result
                     return Err(failed);
                 }
             }
-            // An older systemd: the control files say the same.
+            // An older systemd may refuse an optional property. The control files of the cgroup set
+            // the same value.
             Failed::Refused { name, .. }
                 if name != UNIT_EXISTS && properties.iter().any(|property| property.optional) =>
             {
@@ -73,7 +74,7 @@ fn start_arguments(unit: &Unit, properties: &[&Property], pid: i32) -> [Variant;
         .map(|property| pair(&property.name, &property.value));
     [
         Variant::Text(unit.name.clone()),
-        // A unit of this name is never this container's.
+        // A unit of this name belongs to another container: fail instead of replacing it.
         Variant::Text("fail".to_owned()),
         Variant::Array("(sv)".to_owned(), pairs.chain([pids]).collect()),
         Variant::Array("(sa(sv))".to_owned(), Vec::new()),
@@ -85,11 +86,10 @@ fn pair(name: &str, value: &Variant) -> Variant {
     Variant::Tuple(vec![Variant::Text(name.to_owned()), value])
 }
 
-/// Stops the unit, and waits until it is gone and its name is free. A unit that is gone is no
-/// error.
+/// Stops the unit, and waits until it is gone and its name is free. A missing unit is not an error.
 ///
 /// # Errors
-/// systemd cannot be reached or refuses.
+/// systemd cannot be reached or refuses the call.
 pub fn stop(manager: Manager, name: &str) -> Result<()> {
     let what = what(name);
     let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
@@ -99,7 +99,7 @@ pub fn stop(manager: Manager, name: &str) -> Result<()> {
         Err(Failed::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(()),
         Err(failed) => return Err(failed.error(&what, "StopUnit")),
     }
-    // Most units are collected by now.
+    // Most units have been unloaded by now.
     match bus.call("ResetFailedUnit", &[text(name)]) {
         Err(Failed::Broken(error)) => Err(error.context(format!("{what}: ResetFailedUnit"))),
         _ => Ok(()),
@@ -109,7 +109,7 @@ pub fn stop(manager: Manager, name: &str) -> Result<()> {
 /// Changes properties until the unit ends.
 ///
 /// # Errors
-/// systemd cannot be reached or refuses.
+/// systemd cannot be reached or refuses the call.
 pub fn set(manager: Manager, name: &str, properties: &[Property]) -> Result<()> {
     if properties.is_empty() {
         return Ok(());
@@ -136,11 +136,11 @@ pub fn set(manager: Manager, name: &str, properties: &[Property]) -> Result<()> 
     }
 }
 
-/// Moves a process into the unit's cgroup, or into the one `below` it (as in `/container`), for a
-/// caller who may not do it by the file system.
+/// Moves a process into the unit's cgroup, or into the cgroup `below` it (as in `/container`), for
+/// a caller that may not write to cgroup.procs.
 ///
 /// # Errors
-/// systemd cannot be reached or refuses.
+/// systemd cannot be reached or refuses the call.
 pub fn attach(manager: Manager, name: &str, below: &str, pid: i32) -> Result<()> {
     let what = what(name);
     let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
@@ -164,7 +164,7 @@ fn wait(bus: &mut Connection, job: &str, what: &str, call: &str) -> Result<()> {
         Ok(result) if result == "done" => Ok(()),
         Ok(result) => Err(
             failed(format!("the job ended with {result:?}")).hint(format!(
-                "the journal says why: journalctl _PID=1, about {what}"
+                "see the reason in the journal: journalctl _PID=1, about {what}"
             )),
         ),
         Err(error) => Err(error.context(format!("{what}: {call}: its job"))),

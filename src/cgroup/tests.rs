@@ -1,4 +1,5 @@
-//! On the real hierarchy, as root: each test in a cgroup of its own name, removed at its end.
+//! Tests on the real hierarchy, as root. Each test uses a cgroup with its own name and removes it
+//! at the end.
 
 mod devices;
 
@@ -10,7 +11,7 @@ use super::*;
 use crate::config::Labels;
 use crate::host::{CgroupHost, Host};
 
-/// The hierarchy; `None`, said aloud, where these tests cannot run.
+/// The hierarchy. `None` if these tests cannot run here; the reason is printed.
 fn hierarchy() -> Option<CgroupHost> {
     let host = Host::probe(Labels::default()).expect("a supported kernel");
     if host.euid != 0 || host.in_user_namespace {
@@ -23,12 +24,12 @@ fn hierarchy() -> Option<CgroupHost> {
     host.cgroup
 }
 
-/// Past the capture of the test harness: a skipped test must be seen.
+/// Writes around the test harness's output capture, because a skipped test must be visible.
 fn skip(reason: &str) {
     _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }
 
-/// A cgroup that the test has made, with the processes that it has started in it.
+/// A cgroup that the test has created, and the processes that it has started there.
 struct Fixture {
     mount: PathBuf,
     name: PathBuf,
@@ -95,7 +96,7 @@ fn made_and_taken_back() {
     assert!(fixture.path().exists(), "undo leaves what it did not make");
     outer.remove().unwrap();
     assert!(!fixture.path().exists());
-    outer.remove().expect("removing twice is no error");
+    outer.remove().expect("removing twice is not an error");
     assert!(Cgroup::open(&fixture.path()).unwrap().is_none());
 }
 
@@ -190,7 +191,9 @@ fn frozen_thawed_killed_removed() {
     );
     assert!(cgroup.wait_empty(Duration::ZERO).unwrap());
     assert!(cgroup.processes().unwrap().is_empty());
-    cgroup.kill().expect("nobody is left to kill");
+    cgroup
+        .kill()
+        .expect("killing an empty cgroup is not an error");
 }
 
 #[test]
@@ -211,10 +214,10 @@ fn clone3_places_a_process() {
     };
     let cgroup = fixture.create("").unwrap();
     match clone3(0, Some(cgroup.fd()), false).unwrap() {
-        // The copy of a process with threads may do no more than this.
+        // The child is a copy of a process with threads and may do no more than this.
         Cloned::Child => exit(0),
         Cloned::Parent { pid, pidfd } => {
-            // A process that has exited keeps its cgroup until it is waited for.
+            // A process that has exited stays in its cgroup until it is waited for.
             let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
             wait(pidfd.as_fd()).unwrap();
             let wanted = format!("/{}", fixture.name.display());
@@ -290,7 +293,7 @@ fn a_limit_below_the_use_is_refused_when_asked() {
         return;
     };
     let cgroup = fixture.create("").unwrap();
-    // Any file with one number can stand for the use; this one holds 7.
+    // Any file that contains one number can serve as the usage; this one contains 7.
     cgroup
         .write(&write("cgroup.max.depth", "7", Fallback::Fail))
         .unwrap();
@@ -418,7 +421,7 @@ fn limits_reach_the_kernel() {
         }
     }
 
-    // Each direction of a change, where the order of quota and burst matters.
+    // Every direction of a change, because the order of writing quota and burst matters.
     for (quota, burst) in [(90_000, 80_000), (10_000, 5_000), (10_000, 0)] {
         resources.cpu.quota = Some(Limit::At(quota));
         resources.cpu.burst = Some(burst);

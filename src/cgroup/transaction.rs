@@ -1,4 +1,4 @@
-//! Several writes of which all take effect or none.
+//! A sequence of writes that takes effect as a whole or not at all.
 
 use nix::errno::Errno;
 
@@ -6,20 +6,20 @@ use super::{Cgroup, file};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::{Fallback, Write};
 
-/// Writes that took effect, and what was in the files before.
+/// The writes that took effect, and the files' previous values.
 #[derive(Debug)]
 #[must_use]
 pub struct Applied<'a> {
     cgroup: &'a Cgroup,
-    /// File and value, in the order of the writes.
+    /// File and previous value, in the order of the writes.
     old: Vec<(String, String)>,
 }
 
 impl Cgroup {
-    /// Carries out `writes` in their order. When one fails, those before it are taken back.
+    /// Executes `writes` in order. If one fails, the previous ones are undone.
     ///
     /// # Errors
-    /// The first write that failed; its hint names the files that could not be set back.
+    /// The first write that failed. The hint lists files that could not be restored.
     pub fn write_all(&self, writes: &[Write]) -> Result<Applied<'_>> {
         let mut applied = Applied {
             cgroup: self,
@@ -38,11 +38,11 @@ impl Cgroup {
         Ok(applied)
     }
 
-    /// The file that `write` changes, and the value that undoes it; `None` where there is nothing
-    /// to undo, as in a file that only takes commands.
+    /// The file that `write` changes, and the value that restores it. `None` if there is nothing to
+    /// restore, as for a file that only accepts commands.
     ///
     /// # Errors
-    /// The value cannot be read, so that the write could not be undone.
+    /// The value cannot be read, so the write could not be undone.
     fn old_value(&self, write: &Write) -> Result<Option<(String, String)>> {
         if let Some(text) = self.read_value(&write.file)? {
             let old = undo(&write.file, &write.value, &text);
@@ -55,7 +55,7 @@ impl Cgroup {
         Ok(text.map(|text| (file.clone(), undo(file, value, &text))))
     }
 
-    /// `None` for a file that is missing, or that has nothing to read: EINVAL then.
+    /// `None` if the file is missing, or cannot be read at all (EINVAL).
     fn read_value(&self, name: &str) -> Result<Option<String>> {
         match file::read(self.fd(), name) {
             Ok(text) => Ok(Some(text)),
@@ -66,11 +66,11 @@ impl Cgroup {
 }
 
 impl Applied<'_> {
-    /// Sets the files back, the last one first. `error` is why, and is returned.
+    /// Restores the files, the last write first. Returns `error`, the reason for undoing them.
     pub fn take_back(self, error: Error) -> Error {
         let mut failed: Vec<&str> = Vec::new();
         for (name, value) in self.old.iter().rev() {
-            // Where a file was written twice the last try counts: it has the oldest value.
+            // If a file was written twice, the last attempt counts: it restores the oldest value.
             failed.retain(|file| file != name);
             if file::write(self.cgroup.fd(), name, value).is_err() {
                 failed.push(name);
@@ -81,13 +81,13 @@ impl Applied<'_> {
         }
         let path = self.cgroup.path().display();
         error.hint(format!(
-            "and these files in {path} could not be set back: {}",
+            "and these files in {path} could not be restored: {}",
             failed.join(", ")
         ))
     }
 }
 
-/// What to write to the file `name` to undo a write of `value`, where it had the content `text`.
+/// The text that undoes a write of `value` to the file `name`, whose content was `text`.
 fn undo(name: &str, value: &str, text: &str) -> String {
     let key = value.split_once(' ').map(|(key, _)| key);
     let unset = match name {
@@ -97,15 +97,15 @@ fn undo(name: &str, value: &str, text: &str) -> String {
         _ => None,
     };
     match (key, unset) {
-        // A file with a line for each device, and a write for one of them.
+        // A file with a line for each device, and a write for one device.
         (Some(key), Some(unset)) => line_of(text, key)
             .map(str::to_owned)
             .unwrap_or(format!("{key} {unset}")),
-        // A weight for all devices, in the line that begins with `default`.
+        // A weight for all devices, on the line that begins with `default`.
         (None, Some(_)) => line_of(text, "default")
             .unwrap_or(text.trim_end())
             .to_owned(),
-        // A write of no bytes would do nothing.
+        // A write of zero bytes would have no effect.
         _ if text.trim_end().is_empty() => "\n".to_owned(),
         _ => text.trim_end().to_owned(),
     }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_old_value_in_the_words_of_each_file() {
+    fn the_old_value_has_the_format_of_each_file() {
         for (name, value, text, expected) in [
             ("memory.max", "5", "max\n", "max"),
             ("cpu.max", "5000 10000", "max 100000\n", "max 100000"),

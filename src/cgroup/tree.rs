@@ -1,4 +1,4 @@
-//! Directories of the hierarchy: made from the top, removed from the bottom.
+//! Directories of the hierarchy: created from the top, removed from the bottom.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,18 +13,18 @@ use crate::sys::{Fail, Sys, path as syspath};
 
 const MODE: Mode = Mode::from_bits_truncate(0o755);
 
-/// What [`make`] has made or found.
+/// The result of [`make`].
 pub(super) struct Cgroups {
-    /// The last one, open.
+    /// The last directory, open.
     pub dir: OwnedFd,
-    /// Those that were missing, outermost first.
+    /// The directories that were missing, outermost first.
     pub made: Vec<Made>,
-    /// The last one is among them.
+    /// Whether the last directory was missing.
     pub is_new: bool,
 }
 
-/// Makes each missing component of `path` below `mount`. Each parent gives the controllers to its
-/// children. After an error nothing that was made is left.
+/// Creates each missing component of `path` below `mount`, and enables the controllers for the
+/// children of each parent. After an error nothing that was created is left.
 pub(super) fn make(
     mount: &Path,
     path: &Path,
@@ -69,7 +69,7 @@ fn make_each(
     Ok((dir, is_new))
 }
 
-/// Makes sure that the existing cgroup `path` below `mount` has `controllers`.
+/// Enables `controllers` for the existing cgroup `path` below `mount`.
 pub fn enable(mount: &Path, path: &Path, controllers: &[String]) -> Result<()> {
     let mut at = mount.to_owned();
     let mut dir = file::open_dir(mount).map_err(|fail| failed(&at, fail))?;
@@ -83,7 +83,7 @@ pub fn enable(mount: &Path, path: &Path, controllers: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Makes or finds the cgroup `path` in `parent`.
+/// Creates or opens the cgroup `path` in `parent`.
 pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
     let make = || {
         let name = syspath::c_string(Path::new(path.file_name().unwrap_or_default()))?;
@@ -95,7 +95,7 @@ pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
     make().map_err(|fail| failed(path, fail))
 }
 
-/// Whether the directory was missing.
+/// Returns whether the directory was missing.
 fn make_one(parent: BorrowedFd, name: &CStr) -> Sys<bool> {
     match syspath::mkdir_at(parent, name, MODE.bits()) {
         Err(fail) if fail.errno == Errno::EEXIST => Ok(false),
@@ -108,7 +108,8 @@ fn open(parent: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     syspath::open_at(Some(parent), name, flags, 0)
 }
 
-/// The caller's umask must not decide whether the container can see its own cgroup.
+/// Sets the mode explicitly: the caller's umask must not decide whether the container can read its
+/// own cgroup.
 fn open_new(parent: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     let dir = open(parent, name)?;
     fchmod(&dir, MODE).map_err(|errno| Fail::new("fchmod", errno))?;
@@ -125,15 +126,15 @@ fn failed(at: &Path, fail: Fail) -> Error {
         Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
         Errno::EROFS => error.hint("the cgroup2 mount is read-only here"),
         Errno::EAGAIN => {
-            error.hint("a cgroup.max.depth or cgroup.max.descendants above is reached")
+            error.hint("a parent's cgroup.max.depth or cgroup.max.descendants has been reached")
         }
         Errno::EOPNOTSUPP => error.hint("the parent is threaded: see its cgroup.type"),
         _ => error,
     }
 }
 
-/// Enables the controllers for the children of `dir`. It is read first: to enable a controller the
-/// kernel waits for a grace period even where it is enabled already.
+/// Enables the controllers for the children of `dir`. The file is read first, because a write makes
+/// the kernel wait for a grace period even if the controller is enabled already.
 pub(super) fn give(
     dir: BorrowedFd,
     at: &Path,
@@ -150,13 +151,13 @@ pub(super) fn give(
         file::write(dir, FILE, &format!("+{name}")).map_err(|fail| not_given(at, name, fail))?;
     }
     for name in optional.iter().filter(missing) {
-        // Nobody asked for a limit; only statistics will be missing.
+        // An optional controller is for statistics only, so a failure is ignored.
         _ = file::write(dir, FILE, &format!("+{name}"));
     }
     Ok(())
 }
 
-/// The error for a controller that `at` does not give to its children.
+/// The error for a controller that `at` cannot enable for its children.
 fn not_given(at: &Path, name: &str, fail: Fail) -> Error {
     let what = format!(
         "a limit in linux.resources needs the {name} controller: {}/cgroup.subtree_control",
@@ -164,9 +165,9 @@ fn not_given(at: &Path, name: &str, fail: Fail) -> Error {
     );
     let error = Error::sys(what, fail.op, fail.errno).kind(Kind::Host);
     match fail.errno {
-        Errno::ENOENT => error.hint(format!("{name} is not in its cgroup.controllers")),
+        Errno::ENOENT => error.hint(format!("{name} is not listed in its cgroup.controllers")),
         Errno::EBUSY => error.hint(
-            "it holds processes, and then cannot give controllers: \
+            "it contains processes, so it cannot enable controllers for children: \
              choose a linux.cgroupsPath below another cgroup",
         ),
         Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
@@ -174,7 +175,7 @@ fn not_given(at: &Path, name: &str, fail: Fail) -> Error {
     }
 }
 
-/// A directory that was made: its name, in the directory that it was made in.
+/// A directory that was created: its name, and the directory that it was created in.
 #[derive(Debug)]
 pub(super) struct Made {
     parent: OwnedFd,
@@ -188,7 +189,7 @@ impl Made {
     }
 }
 
-/// Removes the directories, innermost first; one that is in use stays, and so do its parents.
+/// Removes the directories, innermost first. The first that is in use stops the removal.
 pub(super) fn undo(made: &[Made]) {
     for one in made.iter().rev() {
         if syspath::remove_dir_at(one.parent.as_fd(), &one.name).is_err() {

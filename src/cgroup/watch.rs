@@ -1,4 +1,4 @@
-//! Waits for what happens in a cgroup: out of memory, and the end of its last process.
+//! Waits for events of a cgroup: an out-of-memory kill, and the end of its last process.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -12,18 +12,18 @@ use super::{Cgroup, file, stats};
 use crate::error::Result;
 use crate::sys::Fail;
 
-/// What a [`Watch`] saw.
+/// The result of [`Watch::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The kernel killed a process because memory was short.
+    /// The kernel killed a process for lack of memory.
     OutOfMemory,
     /// No process is left, or the cgroup was removed.
     Empty,
-    /// Nothing happened in the time given.
+    /// Nothing happened within the given time.
     Timeout,
 }
 
-/// The two files by which the kernel tells changes to poll(2). Source: cgroup-v2.rst.
+/// The two files whose changes the kernel reports through poll(2). Source: cgroup-v2.rst.
 #[derive(Debug)]
 pub struct Watch<'a> {
     cgroup: &'a Cgroup,
@@ -31,15 +31,15 @@ pub struct Watch<'a> {
     life: File,
     /// `memory.events`; `None` without the memory controller.
     memory: Option<File>,
-    /// How many kills are told already.
+    /// The number of kills that were reported already.
     kills: u64,
 }
 
 impl Cgroup {
-    /// Starts to watch; what has happened before is not told.
+    /// Starts to watch. Earlier events are not reported.
     ///
     /// # Errors
-    /// The cgroup is gone, or a system call failed.
+    /// The cgroup does not exist, or a system call failed.
     pub fn watch(&self) -> Result<Watch<'_>> {
         let open = |name| file::open(self.fd(), name, libc::O_RDONLY).map(File::from);
         let life = open("cgroup.events").map_err(|fail| self.failed("cgroup.events", fail))?;
@@ -60,14 +60,14 @@ impl Cgroup {
 }
 
 impl Watch<'_> {
-    /// Waits for the next event, until `deadline` at most.
+    /// Waits for the next event, at most until `deadline`.
     ///
     /// # Errors
     /// A system call failed.
     pub fn next(&mut self, deadline: Instant) -> Result<Event> {
         loop {
-            // First whether processes are left: one that was killed has been counted before it
-            // was gone.
+            // The order matters: the kernel counts a kill before the process is gone. If no process
+            // is left, all kills have been counted.
             let alive = self.is_populated()?;
             let kills = self.count_kills()?;
             if kills > self.kills {
@@ -108,7 +108,7 @@ impl Watch<'_> {
         let mut files: Vec<_> = files
             .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI))
             .collect();
-        // Rounded up, so that the last millisecond does not spin.
+        // Rounded up so that the caller does not spin in the last millisecond.
         let left =
             PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut files, left) {

@@ -1,4 +1,4 @@
-//! Paths in JSON, which has text only, while a path is bytes. path_resolution(7).
+//! Paths in JSON. JSON has text only, but a path is a string of bytes. path_resolution(7).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::Serializer;
 
-/// For `state.json`, which only this program reads: a path that is UTF-8 is a string, another one
-/// an array of its bytes.
+/// For `state.json`, which only this program reads: a path is a string if it is UTF-8, and an array
+/// of bytes otherwise.
 pub mod exact {
     use super::*;
 
@@ -45,8 +45,9 @@ pub mod exact_option {
     }
 }
 
-/// For what engines and hooks read: U+FFFD stands for what is not UTF-8, as Go's encoding/json and
-/// others write it. Strict parsers refuse a lone surrogate, the only other way within a string.
+/// For output that engines and hooks read: bytes that are not UTF-8 become U+FFFD, as in Go's
+/// encoding/json. The only other way within a string is a lone surrogate, which strict parsers
+/// refuse.
 pub fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }

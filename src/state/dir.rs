@@ -1,10 +1,11 @@
-//! The directory of one container, held by descriptor from when it was opened.
+//! The directory of one container, held by descriptor once it is open.
 //!
-//! An id stands for another container as soon as the directory of the first is removed, and the
-//! id's cgroup and unit have the same names then. So nothing in the directory is reached by its
-//! path again, and a verb that has opened something else by a path of the state asks afterwards
-//! whether the directory is still the container's: what lies at that path was this container's then.
-//! Only the owner of the directory's lock removes it. So the answer stays true for an owner.
+//! When a container's directory is removed, another container can take the id, and its cgroup and
+//! systemd unit then have the same names. So a verb does not look up the directory by path again.
+//! If a verb has opened something else by a path from the state, it checks afterwards whether the
+//! directory is still the container's. If so, the object was this container's when it was opened.
+//! Only a process that holds the directory's lock removes it, so for the holder the result of the
+//! check stays true.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,7 +19,7 @@ use crate::host;
 use crate::sys::path::{self, Stat};
 use crate::sys::{Fail, Sys, file, tree};
 
-/// What later verbs must know: [`super::State`].
+/// The data for later verbs: [`super::State`].
 pub const STATE: &CStr = c"state.json";
 /// The bytes of the config that the container was created from.
 pub const CONFIG: &CStr = c"config.json";
@@ -27,7 +28,7 @@ pub const START_SOCKET: &CStr = c"start.sock";
 /// The file whose write lock the init process holds until its execve(2).
 pub const INIT_LOCK: &CStr = c"init.lock";
 
-/// Where the directory of a container is or would be.
+/// The place of a container's directory, which need not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Absolute.
@@ -36,11 +37,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens the directory; `None` if there is none.
+    /// Opens the directory. `None` if it does not exist.
     ///
     /// # Errors
-    /// It cannot be opened, or others than the caller may change what is in it: the hooks that it
-    /// names would run as the caller.
+    /// The directory cannot be opened, or users other than the caller may change its content: the
+    /// hooks in its config would run as the caller.
     pub fn open(&self) -> Result<Option<Dir>> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let fd = match file::open(&self.path, flags, 0) {
@@ -53,7 +54,7 @@ impl Place {
         let above = path::stat_at(fd.as_fd(), c"..").map_err(|fail| failed(&self.path, fail))?;
         match (above, self.path.parent()) {
             (Some(above), Some(root)) => check_root(root, &above, caller)?,
-            // A removed directory is in no other.
+            // A removed directory has no parent.
             _ => return Ok(None),
         }
         Ok(Some(Dir {
@@ -65,7 +66,7 @@ impl Place {
         }))
     }
 
-    /// [`Kind::NotFound`], in the words that engines match.
+    /// [`Kind::NotFound`], with the text that engines match.
     pub fn missing(&self) -> Error {
         missing(&self.id)
     }
@@ -74,10 +75,10 @@ impl Place {
 /// The directory of one container.
 #[derive(Debug)]
 pub struct Dir {
-    /// Absolute; for messages, and to see whether it still leads here.
+    /// Absolute. For messages, and to check whether the path still leads to this directory.
     pub path: PathBuf,
     pub id: String,
-    /// The user that the directory belongs to.
+    /// The uid of the directory's owner.
     pub owner: u32,
     fd: OwnedFd,
     inode: (u64, u64),
@@ -88,12 +89,12 @@ impl Dir {
         self.fd.as_fd()
     }
 
-    /// The path of a file in it, for messages.
+    /// The path of a file in the directory, for messages.
     pub fn path_of(&self, name: &CStr) -> PathBuf {
         self.path.join(name.to_string_lossy().as_ref())
     }
 
-    /// Opens a file in it.
+    /// Opens a file in the directory.
     ///
     /// # Errors
     /// openat(2) failed.
@@ -101,7 +102,7 @@ impl Dir {
         path::open_at(Some(self.fd()), name, flags | libc::O_NOFOLLOW, mode)
     }
 
-    /// The content of a file in it; `None` if there is no such file.
+    /// The content of a file in the directory. `None` if the file does not exist.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -112,7 +113,7 @@ impl Dir {
     /// [`Dir::read`] of a file of one line.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Dir::read`].
     pub(super) fn read_line(&self, name: &CStr) -> Result<Option<Vec<u8>>> {
         self.read_by(name, file::read_line)
     }
@@ -132,7 +133,7 @@ impl Dir {
             .map_err(|fail| self.failed(name, fail))
     }
 
-    /// Whether there is a file of this name.
+    /// Whether a file of this name exists.
     ///
     /// # Errors
     /// fstatat(2) failed.
@@ -146,18 +147,18 @@ impl Dir {
         failed(&self.path_of(name), fail)
     }
 
-    /// Whether the container has not been deleted: its path still leads to this directory.
+    /// Whether the container still exists, that is, whether its path still leads to this directory.
     ///
     /// # Errors
-    /// The path cannot be looked at.
+    /// fstatat(2) of the path failed.
     pub fn is_current(&self) -> Result<bool> {
         path::stat_of(&self.path)
             .map(|found| found.is_some_and(|found| found.inode() == self.inode))
             .map_err(|fail| failed(&self.path, fail))
     }
 
-    /// An error if the container has been deleted. What was opened by a path of the state before
-    /// this call belongs to the container.
+    /// Fails if the container has been deleted. An object that was opened by a path from the state
+    /// before this call belongs to the container.
     ///
     /// # Errors
     /// [`Kind::NotFound`], or those of [`Dir::is_current`].
@@ -168,32 +169,32 @@ impl Dir {
         }
     }
 
-    /// Waits until no other verb changes or removes the directory, and keeps others from it until
-    /// the directory is closed; `None` if the container has been deleted by then. flock(2).
+    /// Waits until no other verb changes or removes the directory, and locks other verbs out until
+    /// the directory is closed. `None` if the container has been deleted by then. flock(2).
     ///
     /// # Errors
-    /// It cannot be locked or looked at.
+    /// flock(2) or fstatat(2) failed.
     pub fn lock(&self) -> Result<Option<Locked<'_>>> {
         path::lock(self.fd()).map_err(|fail| failed(&self.path, fail))?;
         Ok(self.is_current()?.then_some(Locked { dir: self }))
     }
 
-    /// [`Kind::NotFound`], in the words that engines match.
+    /// [`Kind::NotFound`], with the text that engines match.
     pub fn missing(&self) -> Error {
         missing(&self.id)
     }
 
-    /// The same of a directory without a state.
+    /// [`Dir::missing`] for a directory without a state.
     pub fn half_made(&self) -> Error {
         self.missing().hint(format!(
-            "{} is left from a create that is under way or was killed; \
+            "{} belongs to a create that is still running or was killed; \
              sampan delete --force removes it",
             self.path.display()
         ))
     }
 }
 
-/// A directory that nobody else removes, and that its path leads to.
+/// A directory that no other process removes, and that its path leads to.
 #[derive(Debug)]
 pub struct Locked<'a> {
     dir: &'a Dir,
@@ -204,14 +205,14 @@ impl Locked<'_> {
         self.dir
     }
 
-    /// Removes the directory and what is in it.
+    /// Removes the directory and its content.
     ///
     /// # Errors
     /// unlink(2) or rmdir(2) failed.
     pub fn remove(&self) -> Result<()> {
         let Dir { path, fd, .. } = self.dir;
         for name in [STATE, CONFIG, INIT_LOCK, START_SOCKET] {
-            // What cannot be removed here is told below.
+            // If this fails, the code below reports it.
             let _ = path::unlink_at(Some(fd.as_fd()), name);
         }
         if std::fs::remove_dir(path).is_ok() {
@@ -222,9 +223,9 @@ impl Locked<'_> {
             .map_err(|error| Error::io(path.display().to_string(), "rmdir", &error))
     }
 
-    /// Lets go before the directory is closed.
+    /// Releases the lock before the directory is closed.
     pub fn release(self) {
-        // What cannot be unlocked is unlocked when it is closed.
+        // If this fails, closing the directory releases the lock.
         let _ = path::unlock(self.dir.fd());
     }
 }
@@ -237,7 +238,8 @@ fn failed(path: &Path, fail: Fail) -> Error {
     Error::sys(path.display().to_string(), fail.op, fail.errno)
 }
 
-/// Who may change what is in a directory whose hooks and processes the caller obeys.
+/// Refuses a directory that users other than the caller may change: the caller executes its hooks
+/// and signals its processes.
 fn check_container(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     let what = || format!("container directory {}", path.display());
     if stat.uid != caller {
@@ -249,9 +251,9 @@ fn check_container(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     }
 }
 
-/// The root directory may be that of the host's root, who may do anything anyway, and of an owner
-/// whom the user namespace does not map. It may be open to others that the sticky bit keeps from
-/// what is not theirs.
+/// Refuses a root directory that users other than the caller may change. Its owner may also be the
+/// host's root, which may do anything anyway, or a user that the user namespace does not map. Other
+/// users may write to it if the sticky bit keeps them from changing the caller's entries.
 pub(super) fn check_root(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     let what = || format!("root directory {}", path.display());
     let trusted = stat.uid == caller
@@ -269,7 +271,7 @@ pub(super) fn check_root(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     }
 }
 
-/// The id that stands for those that a user namespace does not map. user_namespaces(7).
+/// The uid that stands for users that a user namespace does not map. user_namespaces(7).
 fn overflow_uid() -> Result<u32> {
     const FILE: &str = "/proc/sys/kernel/overflowuid";
     let text = file::read_text(FILE.as_ref()).map_err(|fail| failed(FILE.as_ref(), fail))?;
@@ -280,21 +282,21 @@ fn overflow_uid() -> Result<u32> {
 
 fn foreign(what: String, stat: &Stat, caller: u32) -> Error {
     let message = format!(
-        "{what}: it belongs to user {} and the caller is user {caller}",
+        "{what}: it belongs to user {}, but the caller is user {caller}",
         stat.uid
     );
     Error::new(Kind::Host, message).hint(
-        "its owner decides what is executed as the caller: choose another directory with --root",
+        "its owner could execute programs as the caller: choose another directory with --root",
     )
 }
 
 fn writable(what: String, stat: &Stat) -> Error {
     let message = format!(
-        "{what}: others than its owner may write to it: mode {:04o}",
+        "{what}: users other than its owner may write to it: mode {:04o}",
         stat.mode & 0o7777
     );
     Error::new(Kind::Host, message)
-        .hint("they decide what is executed as the caller: chmod it to 0700, or choose another directory with --root")
+        .hint("they could execute programs as the caller: chmod it to 0700, or choose another directory with --root")
 }
 
 #[cfg(test)]
@@ -322,7 +324,7 @@ mod tests {
         for mode in [0o770, 0o707, 0o1777] {
             let text = check(own, mode).unwrap_err().to_string();
             assert!(
-                text.contains("container directory /r/one: others"),
+                text.contains("container directory /r/one: users other"),
                 "{text}"
             );
         }

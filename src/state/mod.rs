@@ -1,13 +1,15 @@
-//! What is remembered of a container, and what is found out about it.
+//! The stored data of a container, and its status.
 //!
 //! ```text
-//! ROOT/ID/config.json  the config's bytes, so that later changes to the bundle have no effect; the
-//!                      first file
-//! ROOT/ID/state.json   what later verbs must know; `create` writes it before it makes anything
-//!                      else, and again as more is known, each time as a whole, of one line
-//! ROOT/ID/start.sock   the init process accepts here, from when it is set up until `start`; `run`
-//!                      needs none
-//! ROOT/ID/init.lock    the init process has the write lock until its execve(2)
+//! ROOT/ID/config.json  the bytes of the config, so that later changes to the bundle have no
+//! effect;
+//!                      the first file of the directory
+//! ROOT/ID/state.json   the data for later verbs, on one line; `create` writes it before it creates
+//!                      anything else, and replaces it as a whole when more is known
+//! ROOT/ID/start.sock   init accepts a connection here, from the end of its setup until `start`;
+//! `run`
+//!                      does not need it
+//! ROOT/ID/init.lock    init holds the write lock until its execve(2)
 //! ```
 //!
 //! The status is computed, never stored: see [`Status`].
@@ -43,10 +45,10 @@ pub struct State {
     /// `ociVersion` of the config.
     pub oci_version: String,
     pub id: String,
-    /// The init process, as the runtime sees it; 0 while it is not known.
+    /// The pid of init in the runtime's pid namespace; 0 while it is not known.
     pub pid: i32,
-    /// When that process began: field 22 of /proc/PID/stat, in clock ticks since the boot. With
-    /// the pid it names the process even after the pid is used again.
+    /// The start time of init: field 22 of /proc/PID/stat, in clock ticks since boot. Together with
+    /// the pid it identifies the process even after the pid is reused.
     pub start_time: u64,
     /// Absolute.
     #[serde(with = "bytes::exact")]
@@ -63,21 +65,22 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// `None` if the container stays in the cgroup of its caller.
     pub cgroup: Option<Cgroup>,
-    /// The container has a pid namespace of its own, so that killing init kills all.
+    /// Whether the container has its own pid namespace, so that killing init kills all its
+    /// processes.
     pub private_pid_namespace: bool,
-    /// The number of the mount on the rootfs that holds the container's mounts, if it has no mount
-    /// namespace of its own.
+    /// The id of the mount on the rootfs that contains the container's mounts, if the container
+    /// does not have its own mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rootfs_mount: Option<u64>,
-    /// The flags of `create` that later verbs must follow.
+    /// Flags of `create` that later verbs must respect.
     #[serde(default)]
     pub options: Options,
-    /// What of the config later verbs carry out. It has no default: a state without it says nothing
-    /// of the process and the hooks.
+    /// The parts of the config that later verbs need. There is no default: a state without this
+    /// field does not describe the process and the hooks.
     pub later: Later,
 }
 
-/// What the config has for later verbs to carry out: where there is nothing, they need not read it.
+/// Which parts of the config later verbs need. If there are none, they do not read the config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Later {
@@ -105,22 +108,22 @@ pub struct Cgroup {
     pub mount: PathBuf,
     /// Absolute below `mount`, as in /proc/PID/cgroup.
     pub path: String,
-    /// The systemd unit that it belongs to, if systemd made it.
+    /// The systemd unit that the cgroup belongs to, if systemd created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
 }
 
-/// A unit of systemd.
+/// A systemd unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// As in `docker-ID.scope`.
     pub name: String,
-    /// The host user whose manager has it; PID 1 if there is none.
+    /// The host user whose systemd manages the unit; `None` for PID 1.
     pub user: Option<u32>,
 }
 
 impl Unit {
-    /// The manager that has it.
+    /// The systemd that manages the unit.
     pub fn manager(&self) -> Manager {
         match self.user {
             None => Manager::System,
@@ -142,31 +145,31 @@ impl From<&plan::systemd::Unit> for Unit {
 }
 
 impl Cgroup {
-    /// The unit and what the cgroup's path has behind the unit's, as in `/container`.
+    /// The unit, and the part of the cgroup's path below the unit, as in `/container`.
     pub fn unit_and_below(&self) -> Option<(&Unit, &str)> {
         let unit = self.unit.as_ref()?;
         let (_, below) = self.path.split_once(&unit.name)?;
         Some((unit, below))
     }
 
-    /// Its directory.
+    /// The cgroup's directory.
     pub fn dir(&self) -> PathBuf {
         self.mount.join(self.path.trim_start_matches('/'))
     }
 }
 
-/// Flags of `create` that later verbs must follow.
+/// Flags of `create` that later verbs must respect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Options {
     pub systemd_cgroup: bool,
     pub no_pivot: bool,
     pub no_new_keyring: bool,
-    /// The container stays in its caller's cgroup.
+    /// Whether the container stays in its caller's cgroup.
     pub no_cgroup: bool,
     pub listen_fds: u32,
     pub preserved_fds: u32,
-    /// The directory with the container's NOTIFY_SOCKET.
+    /// The directory that contains the container's NOTIFY_SOCKET.
     #[serde(with = "bytes::exact_option", skip_serializing_if = "Option::is_none")]
     pub notify: Option<PathBuf>,
 }
@@ -185,14 +188,14 @@ impl From<&plan::Options> for Options {
     }
 }
 
-/// What `state` prints. The keys are those of the specification and of other runtimes' output
-/// that engines read.
+/// The output of `state`. The keys are those of the specification and those of other runtimes that
+/// engines read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct View {
     pub oci_version: String,
     pub id: String,
-    /// 0 when the container has stopped.
+    /// 0 if the container has stopped.
     pub pid: i32,
     pub status: Status,
     #[serde(serialize_with = "bytes::shown")]
@@ -205,14 +208,15 @@ pub struct View {
     pub owner: String,
 }
 
-/// What a container's directory has for a `state.json`.
+/// The result of [`State::find`].
 #[derive(Debug)]
 pub enum Found {
     State(Box<State>),
-    /// There is none: a create has not come so far, or was killed before it did, and has made
-    /// nothing that it would name.
+    /// There is no `state.json`: a create has not written it yet, or was killed before it did.
+    /// Nothing exists that it would refer to.
     Nothing,
-    /// It is not what [`State::save`] writes: of another version, or damaged.
+    /// The text does not have the format of [`State::save`]: another version wrote it, or it is
+    /// damaged.
     Broken {
         text: Vec<u8>,
         error: Error,
@@ -220,7 +224,7 @@ pub enum Found {
 }
 
 impl State {
-    /// Writes `state.json`, mode 0600: a reader sees the old file or the new one, never a part.
+    /// Writes `state.json` with mode 0600. Readers see either the old file or the new one.
     ///
     /// # Errors
     /// A system call failed.
@@ -228,7 +232,7 @@ impl State {
         self.prepare(dir)?.put()
     }
 
-    /// Does all of [`State::save`] but for what makes readers see it.
+    /// Does everything that [`State::save`] does except making the file visible.
     ///
     /// # Errors
     /// As [`State::save`].
@@ -243,10 +247,10 @@ impl State {
         dir.prepare(STATE, &text)
     }
 
-    /// Looks for `state.json`.
+    /// Reads `state.json`.
     ///
     /// # Errors
-    /// It cannot be read, or it is another container's: then nothing is known.
+    /// The file cannot be read, or belongs to another container, so nothing is known.
     pub fn find(dir: &Dir) -> Result<Found> {
         let Some(text) = dir.read_line(STATE)? else {
             return Ok(Found::Nothing);
@@ -254,8 +258,12 @@ impl State {
         match serde_json::from_slice::<Self>(&text) {
             Ok(state) if state.id != dir.id => {
                 let path = dir.path_of(STATE);
-                let message = format!("{}: it is of the container {:?}", path.display(), state.id);
-                Err(Error::new(Kind::Setup, message).hint("give the directory its name back"))
+                let message = format!(
+                    "{}: it belongs to the container {:?}",
+                    path.display(),
+                    state.id
+                );
+                Err(Error::new(Kind::Setup, message).hint("restore the directory's name"))
             }
             Ok(state) => Ok(Found::State(Box::new(state))),
             Err(error) => {
@@ -267,19 +275,19 @@ impl State {
         }
     }
 
-    /// Reads `state.json`.
+    /// Loads `state.json`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], `container does not exist`, also when a create that was killed left the
-    /// directory without the file; [`Kind::Setup`] if it cannot be read or is not what [`save`]
-    /// writes.
+    /// [`Kind::NotFound`], `container does not exist`, including when a create that was killed left
+    /// the directory without the file; [`Kind::Setup`] if the file cannot be read or does not have
+    /// the format of [`save`].
     ///
     /// [`save`]: State::save
     pub fn load(dir: &Dir) -> Result<Self> {
         match Self::find(dir)? {
             Found::State(state) => Ok(*state),
             Found::Broken { error, .. } => Err(error),
-            // Whether it is there without a state is known when no delete is at work.
+            // A running delete may have removed the file. The lock waits for it to finish.
             Found::Nothing => Err(match dir.lock()? {
                 Some(_) => dir.half_made(),
                 None => dir.missing(),
@@ -287,7 +295,7 @@ impl State {
         }
     }
 
-    /// What `state` prints, with `owner` as the caller wants it shown.
+    /// The output of `state`, with `owner` in the form that the caller wants.
     pub fn view(&self, status: Status, owner: String) -> View {
         View {
             oci_version: self.oci_version.clone(),
@@ -381,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn load_tells_missing_from_half_made_from_broken() {
+    fn load_distinguishes_missing_incomplete_and_broken() {
         in_root("load", |root| {
             let claim = root.claim("one", b"{}").unwrap();
             assert!(root.container("two").unwrap().open().unwrap().is_none());
@@ -407,12 +415,15 @@ mod tests {
             let claim = root.claim("two", b"{}").unwrap();
             sample().save(claim.dir()).unwrap();
             let text = State::load(claim.dir()).unwrap_err().to_string();
-            assert!(text.contains("it is of the container \"one\""), "{text}");
+            assert!(
+                text.contains("it belongs to the container \"one\""),
+                "{text}"
+            );
         });
     }
 
     #[test]
-    fn state_that_does_not_say_what_comes_later_is_broken_and_salvaged() {
+    fn a_state_without_later_is_broken_and_salvaged() {
         in_root("salvage", |root| {
             let claim = root.claim("one", b"{}").unwrap();
             let mut old = serde_json::to_value(sample()).unwrap();
@@ -420,10 +431,10 @@ mod tests {
             let old = old.to_string();
             std::fs::write(claim.dir().path_of(STATE), &old).unwrap();
             let error = State::load(claim.dir()).unwrap_err();
-            let told = error.to_string();
+            let text = error.to_string();
             assert!(
-                told.contains("later") && told.contains("delete --force"),
-                "{told}"
+                text.contains("later") && text.contains("delete --force"),
+                "{text}"
             );
             let salvaged = State::salvage("one", old.as_bytes()).unwrap();
             assert!(salvaged.later.process && salvaged.later.poststop_hooks);

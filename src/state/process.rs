@@ -1,4 +1,4 @@
-//! The process that a state names: whether it lives, has gone, or cannot be seen.
+//! The process that a state refers to: alive, gone, or hidden from the caller.
 
 use std::os::fd::OwnedFd;
 
@@ -7,14 +7,15 @@ use nix::errno::Errno;
 use crate::error::{Error, Result};
 use crate::sys::{Fail, file, pidfd};
 
-/// PF_EXITING of the kernel's flags word: the process ends and has closed its files, or is about to.
+/// PF_EXITING of the kernel's flags word: the process is exiting, and has closed its files or is
+/// about to.
 const EXITING: u64 = 4;
 
-/// When the process began: field 22 of /proc/PID/stat, in clock ticks since the boot. `None` if
-/// there is no such process or it has ended. Source: proc_pid_stat(5).
+/// The start time of a process: field 22 of /proc/PID/stat, in clock ticks since boot. `None` if
+/// the process does not exist or has ended. Source: proc_pid_stat(5).
 ///
 /// # Errors
-/// The file cannot be read, or is hidden from the caller: then nothing is known of the process.
+/// The file cannot be read or is hidden from the caller, so nothing is known about the process.
 pub fn start_time(pid: i32) -> Result<Option<u64>> {
     let path = format!("/proc/{pid}/stat");
     let failed = |fail: Fail| Error::sys(&path, fail.op, fail.errno);
@@ -35,13 +36,13 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
         if open_number(pid)?.is_none() {
             return Ok(None);
         }
-        // Another process has the number by now, or /proc does not show this one.
+        // Another process got the pid meanwhile, or /proc does not show this one.
     }
     let hint = "/proc is mounted with hidepid and does not show processes of other users";
     Err(failed(Fail::new("open", Errno::EACCES)).hint(hint))
 }
 
-/// What /proc/PID/stat says of a process.
+/// The state of a process according to /proc/PID/stat.
 #[derive(Debug, PartialEq, Eq)]
 enum Life {
     Since(u64),
@@ -49,10 +50,10 @@ enum Life {
 }
 
 impl Life {
-    /// `None` for a text of another form.
+    /// `None` if the text has another format.
     fn parse(stat: &str) -> Option<Self> {
-        // The second field is the name in parentheses, and the name may have both blanks and
-        // parentheses in it.
+        // The second field is the name in parentheses, and the name may contain blanks and
+        // parentheses.
         let (_, fields) = stat.rsplit_once(')')?;
         let mut fields = fields.strip_prefix(' ')?.split(' ');
         let state = fields.next()?;
@@ -60,7 +61,7 @@ impl Life {
         let threads: u64 = fields.nth(10)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
         let ended = ["Z", "X", "x"].contains(&state) || flags & EXITING != 0;
-        // The first thread may end before the others: the process lives on.
+        // If only the first thread has ended, the process is still alive.
         Some(match ended && threads <= 1 {
             true => Self::Ended,
             false => Self::Since(start),
@@ -68,14 +69,14 @@ impl Life {
     }
 }
 
-/// A pidfd of the process `pid` if that is still the one that began at `start`.
+/// A pidfd of the process `pid` if it still is the process that started at `start`.
 ///
-/// The descriptor is opened first and the time compared after that: whatever process the pid named
-/// at the comparison, the descriptor names the same one or one that has died.
+/// The descriptor is opened before the start time is compared. Whichever process has the pid during
+/// the comparison, the descriptor refers to the same process, or to one that has died.
 ///
 /// # Errors
-/// pidfd_open(2) failed for another reason than that the process is gone, or its time is not to be
-/// seen.
+/// pidfd_open(2) failed for another reason than a missing process, or the start time cannot be
+/// read.
 pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
     let Some(fd) = open_number(pid)? else {
         return Ok(None);
@@ -83,11 +84,12 @@ pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
     Ok((start_time(pid)? == Some(start)).then_some(fd))
 }
 
-/// A pidfd of whatever process has the number; `None` if it is free.
+/// A pidfd of the process that has this pid now. `None` if there is none.
 fn open_number(pid: i32) -> Result<Option<OwnedFd>> {
     match pidfd::open(pid) {
         Ok(fd) => Ok(Some(fd)),
-        // The pid is free, or it is a thread's by now: ENOENT, before Linux 6.15 EINVAL.
+        // ESRCH if the pid is free. If it is the id of a thread, ENOENT, or EINVAL before Linux
+        // 6.15.
         Err(fail) if [Errno::ESRCH, Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
         Err(fail) => Err(Error::sys(format!("process {pid}"), fail.op, fail.errno)),
     }
@@ -109,9 +111,9 @@ mod tests {
         assert_eq!(stat("S", 4_194_560, 1), since);
         assert_eq!(stat("Z", 4_194_564, 1), Life::Ended);
         assert_eq!(stat("X", 4_194_564, 0), Life::Ended);
-        // It has closed its files and is no zombie yet.
+        // The process has closed its files and is not a zombie yet.
         assert_eq!(stat("R", 4_194_564, 1), Life::Ended);
-        // Its first thread has ended, and two others run.
+        // The first thread has ended; two others are running.
         assert_eq!(stat("Z", 4_194_564, 3), since);
         assert_eq!(Life::parse(""), None);
         assert_eq!(Life::parse("7 (a) S 1"), None);
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(start_time(i32::MAX).unwrap(), None);
     }
 
-    /// A pid is used again for threads, too.
+    /// The kernel reuses a pid as a thread id too.
     #[test]
     fn a_thread_is_not_the_process_that_had_its_number() {
         let (send, receive) = std::sync::mpsc::channel();

@@ -1,4 +1,5 @@
-//! Files that appear as a whole: written under a name of their own and renamed.
+//! Atomic replacement of files: the content is written under a temporary name, which is then
+//! renamed.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +11,7 @@ use super::Dir;
 use crate::error::{Error, Result};
 use crate::sys::{Fail, Sys, path as syspath};
 
-/// A file that is complete but not in its place yet. It goes when it is dropped.
+/// A complete file that has not been renamed to its final name. Dropping it removes the file.
 #[must_use]
 pub struct Prepared<'a> {
     dir: BorrowedFd<'a>,
@@ -21,7 +22,7 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Writes what will be the file `name` of the directory `dir`, whose path is for messages.
+    /// Writes the future content of the file `name` in the directory `dir`. `path` is for messages.
     ///
     /// # Errors
     /// A system call failed.
@@ -42,8 +43,8 @@ impl<'a> Prepared<'a> {
         .concat();
         let own = CString::new(own).map_err(|_| failed(Fail::new("open", Errno::EINVAL)))?;
         let write = || write_new(dir, &own, content, mode);
-        // The directory of a pid file may be writable for others: what lies there under this name,
-        // a link above all, is not written through.
+        // The directory of a pid file may be writable by other users. Nothing is written through a
+        // file that they have put there under the temporary name, in particular not through a link.
         let written = match write() {
             Err(fail) if fail.errno == Errno::EEXIST => {
                 syspath::unlink_at(Some(dir), &own).and_then(|()| write())
@@ -60,10 +61,10 @@ impl<'a> Prepared<'a> {
         Ok(prepared)
     }
 
-    /// Puts it in its place, in one step for every reader.
+    /// Renames the file to its final name. Readers see either the old file or the new one.
     ///
     /// # Errors
-    /// rename(2) failed; then what was there is there.
+    /// rename(2) failed. The old file is still in place.
     pub fn put(mut self) -> Result<()> {
         let Some(temporary) = &self.temporary else {
             return Ok(());
@@ -78,7 +79,7 @@ impl<'a> Prepared<'a> {
 impl Drop for Prepared<'_> {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
-            // The failure that led here is the one to report.
+            // The error that led here is the one to report.
             let _ = syspath::unlink_at(Some(self.dir), temporary);
         }
     }
@@ -95,7 +96,7 @@ fn failed(path: &Path, fail: Fail) -> Error {
 }
 
 impl Dir {
-    /// What will be a file in it, mode 0600.
+    /// Writes the future content of a file in this directory, with mode 0600.
     ///
     /// # Errors
     /// A system call failed.

@@ -1,4 +1,4 @@
-//! The root directory, and the ids that are taken in it.
+//! The root directory, and the container ids that are in use in it.
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
@@ -16,24 +16,24 @@ use crate::host;
 use crate::lexical;
 use crate::sys::{Fail, file, path as syspath, tree};
 
-/// Mode of a root directory below `XDG_RUNTIME_DIR`: the sticky bit tells the cleaners of that
-/// directory (XDG Base Directory Specification) to leave it alone.
+/// Mode of a root directory below `XDG_RUNTIME_DIR`. Programs that clean up that directory skip
+/// entries with the sticky bit (XDG Base Directory Specification).
 const XDG_MODE: u32 = 0o1700;
 
-/// The directory that holds one directory per container.
+/// The directory that contains one directory per container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     /// Absolute.
     pub path: PathBuf,
-    /// The user chose it with `--root`.
+    /// Whether the user chose it with `--root`.
     pub explicit: bool,
     sticky: bool,
 }
 
 impl Root {
-    /// The directory of `--root`, else the default one: `/run/sampan`, or
-    /// `$XDG_RUNTIME_DIR/sampan` for a user other than root. Root of a user namespace counts as
-    /// root only if `USER` says so, because unshare(1) leaves the variables of the real user.
+    /// The directory of `--root`, or the default: `/run/sampan`, or `$XDG_RUNTIME_DIR/sampan` for a
+    /// user other than root. Root of a user namespace counts as root only if `USER` is `root`,
+    /// because unshare(1) keeps the environment of the real user.
     ///
     /// # Errors
     /// [`Kind::Usage`] if `--root` is `/`.
@@ -84,7 +84,7 @@ impl Root {
         })
     }
 
-    /// Makes the directory, and those above it, where they are missing: mode 0700.
+    /// Creates the directory and its missing parents with mode 0700.
     ///
     /// # Errors
     /// mkdir(2) failed.
@@ -125,11 +125,11 @@ impl Root {
         })
     }
 
-    /// Places of all containers, sorted by id. A default root directory that is missing holds none.
+    /// The places of all containers, sorted by id. A missing default root directory contains none.
     ///
     /// # Errors
-    /// The directory cannot be read, the user chose it and it is missing, or others than the caller
-    /// may change it.
+    /// The directory cannot be read, is missing although the user chose it, or can be changed by
+    /// users other than the caller.
     pub fn containers(&self) -> Result<Vec<Place>> {
         let failed = |fail: Fail| {
             Error::sys(
@@ -153,18 +153,18 @@ impl Root {
         Ok(containers)
     }
 
-    /// Takes the id, and saves the config that the container will be made from: the id belongs to
-    /// the caller that makes the directory's first file, since another one may have removed the
-    /// directory meanwhile and made it again.
+    /// Claims the id, and saves the config that the container will be created from. The id belongs
+    /// to the caller that creates the first file in the directory: after mkdir(2) another process
+    /// may have removed the directory and created it again.
     ///
     /// # Errors
-    /// `invalid container ID format`, `container with given ID already exists`; or a system call
-    /// failed, or others than the caller may change the root directory.
+    /// `invalid container ID format`, `container with given ID already exists`; a system call
+    /// failed; or users other than the caller may change the root directory.
     pub fn claim(&self, id: &str, config: &[u8]) -> Result<Claim> {
         let place = self.container(id)?;
         self.make_container(&place)?;
         let opened = place.open().inspect_err(|_| {
-            // The failure is the one to report.
+            // The error from `open` is the one to report.
             let _ = std::fs::remove_dir(&place.path);
         });
         let dir = opened?.ok_or_else(|| overtaken(&place))?;
@@ -184,7 +184,7 @@ impl Root {
         written.map(|()| claim)
     }
 
-    /// mkdir(2) of the directory, and of the root directory where that is missing.
+    /// mkdir(2) of the container's directory, and of the root directory if it is missing.
     fn make_container(&self, place: &Place) -> Result<()> {
         let mkdir = || DirBuilder::new().mode(0o700).create(&place.path);
         let made = match mkdir() {
@@ -209,7 +209,7 @@ fn exists(id: &str) -> Error {
 }
 
 fn overtaken(place: &Place) -> Error {
-    let message = format!("{}: it was removed meanwhile", place.path.display());
+    let message = format!("{}: another process has removed it", place.path.display());
     Error::new(Kind::Setup, message)
 }
 
@@ -225,7 +225,8 @@ fn check_id(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// An id that was just taken. Dropping it gives the id back, unless [`Claim::keep`] was called.
+/// An id that was just claimed. Dropping the claim releases the id, unless [`Claim::keep`] was
+/// called.
 #[derive(Debug)]
 #[must_use]
 pub struct Claim {
@@ -238,7 +239,7 @@ impl Claim {
         &self.dir
     }
 
-    /// The container exists from now on.
+    /// Keeps the id: the container exists from now on.
     pub fn keep(mut self) -> Rc<Dir> {
         self.disarmed = true;
         self.dir.clone()
@@ -250,8 +251,8 @@ impl Drop for Claim {
         if self.disarmed {
             return;
         }
-        // The failure that led here is the one to report; `delete --force` removes the rest. A
-        // directory that others have removed meanwhile is not there to be removed again.
+        // The error that led here is the one to report, and `delete --force` removes what is left.
+        // If another process has removed the directory meanwhile, `lock` returns `None`.
         if let Ok(Some(locked)) = self.dir.lock() {
             let _ = locked.remove();
         }
@@ -363,7 +364,7 @@ mod tests {
         );
     }
 
-    /// What the first one made is gone, and the second has the id.
+    /// The first claim's directory was removed, and the second claim owns the id.
     #[test]
     fn a_claim_that_was_overtaken_leaves_the_other_alone() {
         let path = std::env::temp_dir().join(format!("sampan-overtaken-{}", std::process::id()));
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_directory_is_nobodys_id() {
+    fn an_empty_directory_claims_the_id() {
         let path = std::env::temp_dir().join(format!("sampan-empty-{}", std::process::id()));
         let root = Root::choose(Some(&path)).unwrap();
         root.make().unwrap();

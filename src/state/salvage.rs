@@ -1,13 +1,13 @@
-//! What a state that another version wrote still says.
+//! Reads what it can from a state that another version wrote.
 
 use serde_json::{Map, Value};
 
 use super::{Later, State};
 
 impl State {
-    /// What the text of a `state.json` names of the container `id`, which is to be removed, where
-    /// [`State::find`] calls it broken because a property is missing. Whether there are hooks is then to be looked up in
-    /// the config. `None` if the file names no process.
+    /// The state of the container `id`, which is to be removed, from the text of a `state.json`
+    /// that [`State::find`] calls broken because a field is missing. The caller has to look up the
+    /// hooks in the config. `None` if the text does not contain a process.
     pub fn salvage(id: &str, text: &[u8]) -> Option<Self> {
         let found: Map<String, Value> = serde_json::from_slice(text).ok()?;
         if !["pid", "startTime"]

@@ -1,4 +1,4 @@
-//! The status of a container, found out from the kernel.
+//! The status of a container, as computed from the kernel's state.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -14,19 +14,19 @@ use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::sys::Fail;
 
-/// The status words of the specification, and `paused`.
+/// The status values of the specification, and `paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// There is no init process yet, or it is still setting up: its socket is missing.
+    /// Init does not exist yet, or is still setting up: its socket is missing.
     Creating,
-    /// Init holds its lock, so it has not executed the user process.
+    /// Init holds its lock, so it has not executed the container's program.
     Created,
-    /// The user process has executed.
+    /// Init has executed the container's program.
     Running,
     /// The cgroup is frozen.
     Paused,
-    /// The init process has ended or is about to, or its pid names another process now.
+    /// Init has ended or is about to, or another process has its pid now.
     Stopped,
 }
 
@@ -43,15 +43,15 @@ impl fmt::Display for Status {
 }
 
 impl State {
-    /// The status at this moment.
+    /// The current status.
     ///
     /// # Errors
-    /// The process, the lock or the cgroup cannot be seen: then nothing is known.
+    /// The process, the lock or the cgroup cannot be inspected, so nothing is known.
     pub fn status(&self, dir: &Dir) -> Result<Status> {
         self.status_if(dir, || Ok(start_time(self.pid)? == Some(self.start_time)))
     }
 
-    /// The status, and a pidfd of init if that lives: with one look at the process.
+    /// The status, and a pidfd of init if it is alive, from a single look at the process.
     ///
     /// # Errors
     /// Those of [`State::status`].
@@ -64,10 +64,10 @@ impl State {
         Ok((status, init))
     }
 
-    /// A pidfd of init if that lives, whatever it does.
+    /// A pidfd of init if it is alive, whatever its status.
     ///
     /// # Errors
-    /// The process cannot be seen.
+    /// The process cannot be inspected.
     pub fn process(&self) -> Result<Option<OwnedFd>> {
         match self.pid {
             0 => Ok(None),
@@ -75,11 +75,10 @@ impl State {
         }
     }
 
-    /// A pidfd of init, for a signal, if that lives and has been set up. Whether it is frozen does
-    /// not matter for that.
+    /// A pidfd of init, for a signal, if init is alive and has been set up. It may be frozen.
     ///
     /// # Errors
-    /// The process or the lock cannot be seen.
+    /// The process or the lock cannot be inspected.
     pub fn init(&self, dir: &Dir) -> Result<Option<OwnedFd>> {
         if self.pid == 0 {
             return Ok(None);
@@ -92,7 +91,8 @@ impl State {
         Ok(is_set_up.then_some(init))
     }
 
-    /// Whether init lives is asked after the lock: an init that ends lets go of it too.
+    /// Checks whether init is alive after checking the lock: an init that ends releases the lock
+    /// too.
     fn status_if(&self, dir: &Dir, lives: impl FnOnce() -> Result<bool>) -> Result<Status> {
         if self.pid == 0 {
             return Ok(Status::Creating);
@@ -116,7 +116,7 @@ impl State {
     }
 }
 
-/// The argument of an open file description lock of the type `kind` on all of a file.
+/// The argument for an open file description lock of type `kind` on a whole file.
 fn whole_file(kind: i32) -> libc::flock {
     libc::flock {
         l_type: kind as i16,
@@ -127,9 +127,9 @@ fn whole_file(kind: i32) -> libc::flock {
     }
 }
 
-/// Takes the write lock by which init shows that it has not executed the user process yet. It
-/// belongs to the open file description and goes when the last copy of the descriptor is closed:
-/// close-on-exec in init, and by hand in a runtime that goes on.
+/// Takes the write lock by which init shows that it has not executed the container's program yet.
+/// The lock belongs to the open file description and is released when the last copy of the
+/// descriptor is closed: in init by close-on-exec, in the runtime explicitly.
 ///
 /// # Errors
 /// open(2) or fcntl(2) failed.
@@ -144,7 +144,8 @@ pub fn lock_init(dir: &Dir) -> Result<OwnedFd> {
         .map_err(|fail| dir.failed(INIT_LOCK, fail))
 }
 
-/// Does any process hold a lock on the file? A missing file is not locked. Source: fcntl_locking(2).
+/// Whether a process holds a lock on the file. A missing file is not locked. Source:
+/// fcntl_locking(2).
 fn is_locked(dir: &Dir) -> Result<bool> {
     let file = match dir.open(INIT_LOCK, libc::O_RDONLY, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => return Ok(false),
@@ -161,7 +162,8 @@ mod tests {
     use super::*;
     use crate::state::Root;
 
-    /// This process stands for init: it is alive and holds the lock or not.
+    /// In this test, the test process takes the place of init: it is alive, and holds the lock or
+    /// not.
     #[test]
     fn status_follows_the_process_the_lock_and_the_socket() {
         let path = std::env::temp_dir().join(format!("sampan-status-{}", std::process::id()));

@@ -1,24 +1,24 @@
-//! The program's own file, out of reach of every process that gets hold of it through
+//! The program's own file, kept out of reach of processes that get hold of it through
 //! /proc/PID/exe.
 //!
 //! Init is a copy of the runtime's process until it executes the container's program. A container
-//! that makes it execute /proc/self/exe, or opens /proc/PID/exe at the right moment, would hold
-//! the host's binary, and could write to it later (CVE-2019-5736). So the runtime executes itself
-//! again from a read-only copy of the mount that is in no mount namespace; where such a copy is
-//! denied, from a sealed copy of the file in memory.
+//! that makes init execute /proc/self/exe, or opens /proc/PID/exe at the right moment, would hold
+//! the host's binary and could write to it later (CVE-2019-5736). So the runtime executes itself
+//! again from a read-only copy of the mount that is in no mount namespace. Where such a copy is
+//! denied, it executes a sealed copy of the file in memory.
 //!
-//! What is relied on: the kernel changes the attributes of a mount only for a process of the
-//! mount's namespace. The copy that open_tree(2) makes is in an anonymous namespace as long as a
-//! descriptor of it is open, and its attributes may then be changed by every process that owns any
-//! mount namespace, which a process in a container may make for itself. The descriptor is
-//! therefore close-on-exec: execve(2) closes the only one, the kernel dissolves the namespace, and
-//! all that happens before the first instruction of the program that is executed. No process that a
+//! This relies on a rule of the kernel: the attributes of a mount can be changed only by a process
+//! of the mount's namespace. The copy that open_tree(2) makes is in an anonymous namespace as long
+//! as a descriptor of it is open. Meanwhile every process that owns any mount namespace may change
+//! the copy's attributes, and a process in a container may create such a namespace for itself. The
+//! descriptor is therefore close-on-exec: execve(2) closes the only one, and the kernel dissolves
+//! the anonymous namespace before the first instruction of the executed program. No process that a
 //! container can see ever runs on a mount that can be changed. The close costs an RCU grace period.
-//! It could be waited for while init mounts, but then each path to a program of the container, and
-//! each process in between, would have to close its copy in time.
+//! The runtime could let that period pass while init mounts, but then each path to a program of the
+//! container, and each process in between, would have to close its copy in time.
 //!
-//! The program believes that it is safe only after it has asked: mount_setattr(2) must refuse it
-//! too.
+//! The program considers itself safe only after a check: mount_setattr(2) must refuse the program's
+//! own request as well.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -38,7 +38,8 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// Executes the program again from where it cannot be written, unless it runs from there already.
+/// Executes the program again from a place where it cannot be written, unless it runs from there
+/// already.
 ///
 /// # Errors
 /// Neither kind of copy can be made or executed.
@@ -58,25 +59,26 @@ pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
     Err(process::execve_fd(sealed_copy(file)?.as_fd(), args, env))
 }
 
-/// Whether the file is the root of a mount that has no parent. A mount of the host, or of another
-/// mount namespace, does not count, however read-only: it may become writable, as for an update of
-/// the system, while a container has the file open.
+/// Whether the file is the root of a mount without a parent. A mount of the host or of another
+/// mount namespace does not count even if it is read-only: it may become writable while a container
+/// has the file open, for example for an update of the system.
 ///
 /// # Errors
-/// `readlink` failed. Taken for a no, it would have each start copy the program.
+/// `readlink` failed. If that counted as "no", each start would copy the program.
 fn is_detached() -> Sys<bool> {
     let name = tag("readlink", nix::fcntl::readlink(EXE))?;
     Ok(name == "/")
 }
 
-/// Whether the detached mount is read-only for ever: in no namespace. It is in an anonymous one
-/// while the runtime's caller, who may have executed it from such a mount, has that open.
+/// Whether the detached mount stays read-only, which it does when it is in no namespace. If the
+/// runtime's caller has executed the binary from such a mount and still holds the mount open, the
+/// mount is in an anonymous namespace.
 fn is_unchangeable(exe: BorrowedFd) -> Sys<bool> {
     let readonly = path::mount_flags(exe)? & libc::ST_RDONLY != 0;
     Ok(readonly && set_readonly(exe).is_err_and(|fail| fail.errno == Errno::EINVAL))
 }
 
-/// A copy of the file's mount that is attached nowhere. open_tree(2).
+/// A read-only, detached copy of the file's mount. open_tree(2).
 fn readonly_mount(exe: BorrowedFd) -> Sys<OwnedFd> {
     let copy = mount::clone_tree(Some(exe), c"", false)?;
     set_readonly(copy.as_fd())?;
@@ -92,8 +94,8 @@ fn set_readonly(mount: BorrowedFd) -> Sys<()> {
 }
 
 /// # Errors
-/// `fcntl` failed. Taken for a no, it would have the program execute itself again without end. A file
-/// that knows no seals has none.
+/// `fcntl` failed. If that counted as "no", the program would execute itself forever. A file that
+/// does not support seals (EINVAL) has none.
 fn is_sealed(file: &OwnedFd) -> Sys<bool> {
     match fcntl(file, FcntlArg::F_GET_SEALS) {
         Err(Errno::EINVAL) => Ok(false),
@@ -102,12 +104,12 @@ fn is_sealed(file: &OwnedFd) -> Sys<bool> {
     }
 }
 
-/// A copy in memory that nobody can change. memfd_create(2).
-// Rare, and its buffer would be touched by every start if it were a part of its caller.
+/// A sealed copy in memory, which no process can change. memfd_create(2).
+// Rarely called. Inlined, its buffer would be part of a stack frame that every start touches.
 #[inline(never)]
 fn sealed_copy(file: OwnedFd) -> Sys<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    // Kernels before 6.3 do not know the flag that asks for an executable file.
+    // Kernels before 6.3 do not have the flag that requests an executable file.
     let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
     let memory =
         memfd_create(c"sampan", flags | executable).or_else(|_| memfd_create(c"sampan", flags));

@@ -1,4 +1,4 @@
-//! bpf(2), as much of it as a device program of a cgroup needs.
+//! bpf(2): the commands that a cgroup's device program needs.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -16,11 +16,11 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 const BPF_F_REPLACE: u32 = 4;
 
-/// A refused program, with what the verifier says of it.
+/// A program that the kernel refused, with the verifier's log.
 #[derive(Debug)]
 pub struct Refused {
     pub fail: Fail,
-    /// Empty when the verifier was not reached.
+    /// Empty if the load failed before the verifier ran.
     pub log: String,
 }
 
@@ -53,8 +53,8 @@ struct Attach {
     replace_bpf_fd: u32,
 }
 
-/// The members for BPF_PROG_QUERY, to the last: some kernels write `revision` (Linux 6.17) without
-/// looking at the size.
+/// The members for BPF_PROG_QUERY, including the last one: some kernels (Linux 6.17) write
+/// `revision` without checking the size.
 #[repr(C)]
 #[derive(Default)]
 struct Query {
@@ -84,7 +84,7 @@ struct ById {
 /// `T` must be the members of `union bpf_attr` for `command`, and each address in it must be valid
 /// for what the command reads or writes there.
 unsafe fn bpf<T>(command: u32, op: &'static str, attributes: &mut T) -> Sys<libc::c_long> {
-    // SAFETY: the size given is that of the structure; the rest is the caller's promise.
+    // SAFETY: the size given is that of the structure; the caller guarantees the rest.
     let returned = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -100,7 +100,7 @@ unsafe fn bpf<T>(command: u32, op: &'static str, attributes: &mut T) -> Sys<libc
 /// CAP_SYS_ADMIN, in the initial user namespace. Linux 4.15.
 pub fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Refused> {
     load(instructions, None).or_else(|fail| {
-        // The verifier writes only when asked, and that costs: it is asked about a failure alone.
+        // The log costs time, so it is requested only after a failure.
         let mut log = vec![0u8; 1 << 16];
         load(instructions, Some(&mut log)).map_err(|_| {
             let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
@@ -113,7 +113,7 @@ pub fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Refused> {
 }
 
 fn load(instructions: &[u64], log: Option<&mut [u8]>) -> Sys<OwnedFd> {
-    // The program calls no helper, so its licence gives and takes nothing.
+    // The program calls no helper, so its licence makes no difference.
     let license = CString::from(c"Apache-2.0");
     let mut attributes = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
@@ -135,8 +135,9 @@ fn load(instructions: &[u64], log: Option<&mut [u8]>) -> Sys<OwnedFd> {
     Ok(own(fd))
 }
 
-/// Attaches a device program to a cgroup beside those of its ancestors: all of them must allow.
-/// `replaced` goes in the same moment. Linux 4.15; replacing 5.6.
+/// Attaches a device program to a cgroup beside those of its ancestors; an access needs the
+/// permission of all of them. The kernel detaches `replaced` in the same step. Linux 4.15;
+/// replacing 5.6.
 pub fn attach_device_program(
     cgroup: BorrowedFd,
     program: BorrowedFd,
@@ -171,7 +172,7 @@ pub fn detach_device_program(cgroup: BorrowedFd, program: BorrowedFd) -> Sys<()>
     Ok(())
 }
 
-/// The device programs attached to this very cgroup. Linux 4.15.
+/// The device programs attached to this cgroup itself. Linux 4.15.
 pub fn device_programs(cgroup: BorrowedFd) -> Sys<Vec<OwnedFd>> {
     // The kernel's limit for one cgroup and one type (BPF_CGROUP_MAX_PROGS).
     let mut ids = [0u32; 64];
@@ -209,7 +210,7 @@ fn program_by_id(id: u32) -> Sys<OwnedFd> {
 
 fn own(fd: libc::c_long) -> OwnedFd {
     let fd = i32::try_from(fd).expect("the kernel returns descriptors as int");
-    // SAFETY: the kernel has just made this descriptor for the caller and nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

@@ -1,8 +1,8 @@
-//! Where the program begins and what it leaves out of Rust's runtime:
+//! The program's entry point, and the parts of Rust's runtime that it leaves out:
 //! `docs/decisions/own-entry.md`.
 //!
-//! Rust's own start reopens standard streams, which [`super::inherited::begin`] does too, and
-//! installs handlers that name a stack overflow: a dozen system calls before `main`.
+//! Rust's own start reopens closed standard streams, which [`super::inherited::begin`] does too,
+//! and installs handlers that report a stack overflow. That is a dozen system calls before `main`.
 
 use std::ffi::c_char;
 
@@ -10,7 +10,7 @@ use super::process::StringArray;
 
 /// The command line as C's `main` gets it.
 ///
-/// A closed pipe is an error of write(2) from here on, not a signal.
+/// From here on, write(2) to a closed pipe returns EPIPE instead of raising SIGPIPE.
 ///
 /// # Safety
 /// `argv` is the array that the C library passes.
@@ -22,15 +22,17 @@ pub unsafe fn begin(argv: *const *const c_char) -> StringArray<'static> {
     unsafe { StringArray::given(argv) }
 }
 
-/// Makes the function the program: it gets the command line and returns the exit status. What C does
-/// at the end of a program is left out: nothing here waits for it.
+/// Defines C's `main`, which calls the given function with the command line and exits with the
+/// status that it returns. The exit handlers of the C library are skipped: nothing in this program
+/// relies on them.
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
         #[global_allocator]
         static HEAP: $crate::sys::heap::Heap = $crate::sys::heap::Heap::new();
 
-        // SAFETY: the C library calls the one function of this name.
+        // SAFETY: this is the only function of this name, and it has the signature that the C
+        // library calls.
         #[unsafe(no_mangle)]
         extern "C" fn main(
             _argc: std::ffi::c_int,

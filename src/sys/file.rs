@@ -1,7 +1,8 @@
-//! Whole files at paths of the host that are trusted.
+//! Reads and writes whole files at trusted paths of the host.
 //!
-//! The C library and the standard library add calls of their own to each open file (flags that are
-//! set already, sizes, reads that begin with 32 bytes), which is most of the cost of a short one.
+//! The C library and the standard library add system calls to each open file (setting flags that
+//! are already set, asking for sizes, reads that begin with 32 bytes). For a short file they are
+//! most of the cost.
 
 use std::ffi::{CStr, OsString};
 use std::mem::MaybeUninit;
@@ -14,22 +15,22 @@ use nix::errno::Errno;
 
 use super::{Fail, Sys, path};
 
-/// What holds most files of /proc and of a container's directory in one read(2).
+/// Large enough for most files of /proc and of a container's directory to need one read(2).
 const FIRST_READ: usize = 4096;
 
-/// openat(2), close-on-exec; `mode` is for a file that is made.
+/// openat(2), close-on-exec. `mode` applies if the file is created.
 pub fn open(file: &Path, flags: i32, mode: u32) -> Sys<OwnedFd> {
     file.with_nix_path(|name| path::open_at(None, name, flags, mode))
         .map_err(|errno| Fail::new("open", errno))?
 }
 
-/// close(2), for an end of a pipe or a connection whose closing another process, or this one, waits
-/// for: an end that stays open would be waited for for ever.
+/// close(2) with its result. For an end of a pipe or of a connection whose closing this or another
+/// process waits for: an end that stayed open would be waited for forever.
 ///
 /// # Errors
-/// The descriptor may still be open. An interrupted close(2) has closed it.
+/// The descriptor may still be open. EINTR is not an error: the kernel has closed the descriptor.
 pub fn close(fd: OwnedFd) -> Sys<()> {
-    // SAFETY: the number is not used again: the owner has given it up.
+    // SAFETY: the number is not used again, because the owner has given it up.
     let closed = unsafe { libc::syscall(libc::SYS_close, fd.into_raw_fd()) };
     match super::check("close", closed) {
         Err(fail) if fail.errno == Errno::EINTR => Ok(()),
@@ -37,16 +38,16 @@ pub fn close(fd: OwnedFd) -> Sys<()> {
     }
 }
 
-/// The absolute path without symbolic links. realpath(3), which without a buffer takes memory from
-/// the C library's heap, and that asks the kernel for it.
+/// The absolute path without symbolic links. realpath(3). It is called with a buffer because
+/// without one it allocates from the C library's heap, which costs system calls.
 ///
 /// # Errors
-/// `open`: there is no such file, or the way to it is barred.
+/// `open`: the file does not exist, or its path cannot be searched.
 pub fn real_path(file: &Path) -> Sys<PathBuf> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); libc::PATH_MAX as usize];
     let found = file.with_nix_path(|name| {
-        // SAFETY: the name is NUL-terminated and the buffer has the size that realpath asks for,
-        // which returns null or the buffer with a string in it.
+        // SAFETY: the name is NUL-terminated, and the buffer has the size that realpath requires.
+        // It returns null or the buffer, which then holds a string.
         unsafe {
             let found = libc::realpath(name.as_ptr(), buffer.as_mut_ptr().cast());
             (!found.is_null()).then(|| CStr::from_ptr(found).to_bytes().to_owned())
@@ -67,7 +68,7 @@ pub fn read(file: &Path) -> Sys<Vec<u8>> {
     read_open(open(file, libc::O_RDONLY, 0)?.as_fd())
 }
 
-/// What is left to read of an open file.
+/// Reads the rest of an open file.
 ///
 /// # Errors
 /// `read` failed.
@@ -81,9 +82,8 @@ pub fn read_open(file: BorrowedFd) -> Sys<Vec<u8>> {
     Ok(content)
 }
 
-/// What is left to read of a file of one line, which the line feed ends: a read(2) that ends with it
-/// is the last one, and spares the one that would find the end. A file without it is read to its
-/// end.
+/// Reads the rest of a file of one line. If a read(2) ends with the line feed, the file ends there,
+/// which saves the read that would return 0. A file without a line feed is read to its end.
 ///
 /// # Errors
 /// `read` failed.
@@ -96,7 +96,7 @@ pub fn read_line(file: BorrowedFd) -> Sys<Vec<u8>> {
     Ok(content)
 }
 
-/// The content of a file that is text; what is not UTF-8 is replaced.
+/// The content of a text file; bytes that are not UTF-8 are replaced.
 ///
 /// # Errors
 /// As [`read`].
@@ -109,8 +109,8 @@ fn text(content: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// A file of procfs or of a cgroup that is one record: the kernel gives such a file whole in one
-/// read(2), which spares the second one that would find the end.
+/// The content of a file of procfs or of a cgroup that is a single record. The kernel returns such
+/// a file whole in one read(2), which saves the read that would return 0.
 ///
 /// # Errors
 /// As [`read`].
@@ -124,17 +124,17 @@ pub fn read_record(file: &Path) -> Sys<String> {
     Ok(text(content))
 }
 
-/// Makes a file with this content. One that exists, a link too, is left as it is.
+/// Creates a file with this content. An existing file or link is left unchanged.
 ///
 /// # Errors
-/// `open` failed, with EEXIST among others; or `write` failed, and a part of the file is there.
+/// `open` failed, for example with EEXIST; or `write` failed, and the file is incomplete.
 pub fn write_new(file: &Path, content: &[u8], mode: u32) -> Sys<()> {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
     let made = open(file, flags, mode)?;
     path::write_all(made.as_fd(), content)
 }
 
-/// Writes to a file that exists, in one write(2).
+/// Writes to an existing file, in one write(2).
 ///
 /// # Errors
 /// `open` or `write` failed.
@@ -154,7 +154,7 @@ pub fn write_proc(pid: i32, name: &str, content: &str) -> Sys<()> {
     )
 }
 
-/// unlink(2); a file that is missing is no error.
+/// unlink(2). A missing file is not an error.
 ///
 /// # Errors
 /// `unlink` failed.

@@ -1,31 +1,32 @@
-//! The allocator of a program that lives for milliseconds: `docs/decisions/own-heap.md`.
+//! An allocator for a program that lives for milliseconds: `docs/decisions/own-heap.md`.
 //!
-//! Most runs need less memory than comes with the program, so they ask the kernel for none. Freed
-//! blocks wait in lists by size for the next one of that size, so that a long run does not grow. Large
-//! ones that nobody wants are cut up: their pages are there already, and a new one costs more than
-//! all else here.
+//! Most runs fit into the arena, which is part of the program, and ask the kernel for no memory.
+//! Freed blocks are kept in lists by size and reused for the same size, so that a long run does not
+//! grow. Large free blocks are cut up into small ones: their pages are mapped already, and a fault
+//! on a new page costs more than anything this allocator does.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What comes with the program: pages that are not touched cost nothing.
+/// The size of the arena. Pages of it that are never touched cost nothing.
 const ARENA: usize = 128 << 10;
-/// What the kernel is asked for when that is used up.
+/// The size of the mappings that follow when the arena is full.
 const CHUNK: usize = 256 << 10;
-/// Blocks above have a mapping each.
+/// Larger blocks get a mapping of their own.
 const LARGEST: usize = 32 << 10;
 const PAGE: usize = 4 << 10;
-/// The unit of small sizes, and the alignment of each block.
+/// The granularity of small sizes, and the alignment of each block.
 const UNIT: usize = 16;
-/// Up to here sizes are multiples of the unit; above they are powers of two.
+/// Sizes up to this one are multiples of the unit. Larger ones are powers of two.
 const SMALL: usize = 1 << 10;
 const LISTS: usize = SMALL / UNIT + (LARGEST / SMALL).ilog2() as usize;
-/// Free blocks from here on are cut up into small ones. Those of a page serve for reading files.
+/// Free blocks of at least this size are cut up into small ones. Blocks of a page are kept whole,
+/// because reading files uses them again and again.
 const CUT: usize = 8 << 10;
 
-/// The heap. There is to be one, as a `static`.
+/// The heap. A program has one, as a `static`.
 #[repr(C)]
 pub struct Heap {
     busy: AtomicBool,
@@ -33,23 +34,23 @@ pub struct Heap {
     arena: Arena,
 }
 
-/// Aligned as a block and no more: it begins on the page of the state.
+/// Aligned as a block, not as a page, so that it begins on the page that holds the state.
 #[repr(align(16))]
 struct Arena(UnsafeCell<[u8; ARENA]>);
 
 struct State {
-    /// Where the next new block begins, and how much is left there.
+    /// The start of the next new block, and the bytes left from there.
     next: *mut u8,
     left: usize,
-    /// What is left of the free block that is being cut up.
+    /// The rest of the free block that is being cut up.
     cut: *mut u8,
     cut_left: usize,
     started: bool,
-    /// The first free block of each size; each begins with the address of the next.
+    /// The first free block of each size. Each free block begins with the address of the next one.
     free: [*mut u8; LISTS],
 }
 
-// SAFETY: `busy` lets one thread at a time reach the state and the arena.
+// SAFETY: `busy` lets one thread at a time access the state and the arena.
 unsafe impl Sync for Heap {}
 
 impl Heap {
@@ -74,7 +75,7 @@ impl Heap {
         while self.busy.swap(true, Ordering::Acquire) {
             std::hint::spin_loop();
         }
-        // SAFETY: whoever has set `busy` is the only one here.
+        // SAFETY: only the thread that has set `busy` gets here.
         let state = unsafe { &mut *self.state.get() };
         if !state.started {
             state.started = true;
@@ -104,18 +105,18 @@ impl State {
             return piece;
         }
         if self.left < size.bytes {
-            // The rest of the old chunk is given up.
+            // The rest of the old chunk stays unused.
             self.next = map(CHUNK);
             self.left = CHUNK;
         }
         let block = self.next;
-        // SAFETY: at least that much is left.
+        // SAFETY: at least `size.bytes` are left.
         self.next = unsafe { block.add(size.bytes) };
         self.left -= size.bytes;
         block
     }
 
-    /// A free block from a list; null if it is empty.
+    /// Takes a free block from a list. Null if the list is empty.
     fn take_free(&mut self, list: usize) -> *mut u8 {
         let free = self.free[list];
         if !free.is_null() {
@@ -125,7 +126,7 @@ impl State {
         free
     }
 
-    /// A small block out of a free large one; null if there is none.
+    /// Cuts a small block out of a free large one. Null if there is none.
     fn take_piece(&mut self, size: Size) -> *mut u8 {
         if size.bytes > SMALL {
             return ptr::null_mut();
@@ -135,26 +136,26 @@ impl State {
             let Some(list) = large else {
                 return ptr::null_mut();
             };
-            // The rest of the old one, less than a small block, is given up.
+            // The rest of the previous one, less than a small block, stays unused.
             self.cut = self.take_free(list);
             self.cut_left = CUT << (list - large_list(CUT));
         }
         let piece = self.cut;
-        // SAFETY: at least that much is left.
+        // SAFETY: at least `size.bytes` are left.
         self.cut = unsafe { piece.add(size.bytes) };
         self.cut_left -= size.bytes;
         piece
     }
 
-    /// `block` has the given size and is in no list.
+    /// Puts `block`, which has the given size and is in no list, into its list.
     fn give(&mut self, block: *mut u8, size: Size) {
         // SAFETY: a block has room for an address and is aligned for it.
         unsafe { block.cast::<*mut u8>().write(self.free[size.list]) };
         self.free[size.list] = block;
     }
 
-    /// Whether `block` could be made larger or smaller where it is, as the newest of all. Not while
-    /// one of the new size is free: those would pile up.
+    /// Resizes `block` in place if it is the newest block. Returns false otherwise, and also if a
+    /// block of the new size is free, because such blocks would pile up.
     fn resize(&mut self, block: *mut u8, old: Size, new: Size) -> bool {
         let newest = block.wrapping_add(old.bytes) == self.next;
         let fits = new.bytes <= self.left + old.bytes;
@@ -175,7 +176,7 @@ struct Size {
 }
 
 impl Size {
-    /// Nothing for what gets a mapping.
+    /// `None` if the block gets a mapping of its own.
     fn of(layout: Layout) -> Option<Self> {
         let bytes = layout.size();
         if bytes > LARGEST || layout.align() > UNIT {
@@ -196,13 +197,14 @@ impl Size {
     }
 }
 
-/// The list of a size that is a power of two and above the small ones.
+/// The list for a large size, which is a power of two.
 const fn large_list(bytes: usize) -> usize {
     SMALL / UNIT - 1 + (bytes / SMALL).ilog2() as usize
 }
 
-/// mmap(2). Without memory there is nothing left to do, and the library's way out, abort(3), is a
-/// signal: for init, the first process of its namespace, not even that of abort(3).
+/// mmap(2). Exits if there is no memory. The library's reaction would be abort(3), which ends the
+/// process by a signal, and init, the first process of its namespace, would not even get that
+/// signal.
 fn map(bytes: usize) -> *mut u8 {
     let (access, kind) = (
         libc::PROT_READ | libc::PROT_WRITE,
@@ -216,7 +218,7 @@ fn map(bytes: usize) -> *mut u8 {
     mapped.cast()
 }
 
-/// Says so on standard error, without a log: that would need memory.
+/// Writes the error to standard error. The log would need memory.
 #[cold]
 fn out_of_memory() -> ! {
     let reason = nix::errno::Errno::last().desc().as_bytes();
@@ -227,10 +229,11 @@ fn out_of_memory() -> ! {
     super::process::exit(1)
 }
 
-// SAFETY: blocks do not overlap: each is cut from memory that no other one has, or comes from a
-// list that it leaves. They are as large as asked for. A block is aligned to the unit, because the
-// arena, the chunks and all sizes are; what needs more, up to a page, has a mapping of its own.
-// Out of line: the compiler would copy them to each of thousands of places.
+// SAFETY: blocks do not overlap: each is cut from memory that is in use nowhere else, or taken from
+// a list. They are at least as large as requested. They are aligned to the unit, because the arena,
+// the chunks and all sizes are; a block with a larger alignment, up to a page, gets a mapping of
+// its own.
+// The functions are not inlined: the compiler would copy them into thousands of callers.
 unsafe impl GlobalAlloc for Heap {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -243,7 +246,7 @@ unsafe impl GlobalAlloc for Heap {
 
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller has it.
+        // SAFETY: the caller guarantees it.
         let block = unsafe { self.alloc(layout) };
         // New mappings are zero.
         if !block.is_null() && Size::of(layout).is_some() {
@@ -257,22 +260,22 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match Size::of(layout) {
             Some(size) => self.locked(|state| state.give(block, size)),
-            // SAFETY: the mapping was made for this block alone. A failure leaves it in place.
+            // SAFETY: the mapping holds this block only. If munmap(2) fails, the mapping stays.
             None => drop(unsafe { libc::munmap(block.cast(), layout.size()) }),
         }
     }
 
     #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        // SAFETY: the caller has made sure of the size, and the alignment comes from a layout.
+        // SAFETY: the caller guarantees the size, and the alignment comes from a valid layout.
         let new = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
         if let (Some(old), Some(size)) = (Size::of(layout), Size::of(new))
             && (old.list == size.list || self.locked(|state| state.resize(block, old, size)))
         {
             return block;
         }
-        // SAFETY: the layout is valid; both blocks have room for what is copied, and the old one
-        // is the caller's to give up.
+        // SAFETY: the layout is valid, both blocks have room for the copied bytes, and the caller
+        // passes ownership of the old one.
         unsafe {
             let moved = self.alloc(new);
             if !moved.is_null() {

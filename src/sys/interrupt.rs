@@ -1,9 +1,9 @@
-//! The signals that ask the runtime to end, while it sets a process up.
+//! Signals that ask the runtime to end while it sets up a process.
 //!
-//! By default they would end it on the spot, and what it has made so far would stay. Here the handler
-//! kills the process that the runtime waits for instead, so that the wait comes to its end as it does
-//! when that process dies, and everything is taken back on the usual way. Nothing has to be polled
-//! beside what is waited for.
+//! Their default action would end the runtime on the spot and leave behind what it has made so far.
+//! Instead, the handler kills the process that the runtime waits for. The wait then returns as it
+//! does when that process dies, and the usual error path undoes everything. The runtime does not
+//! need to poll for signals while it waits.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -14,15 +14,15 @@ use nix::errno::Errno;
 use super::signals::{self, Disposition};
 use super::{Sys, inherited, pidfd, tag};
 
-/// What a terminal, a shell or a service manager sends first.
+/// The signals that terminals, shells and service managers send first.
 pub const ASKING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// The first signal that came, or 0.
+/// The first signal caught, or 0.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
-/// The pidfd of the process that is waited for, or -1.
+/// The pidfd of the process that the runtime waits for, or -1.
 static TARGET: AtomicI32 = AtomicI32::new(-1);
 
-/// Catches the signals from now on, but those that the caller ignores.
+/// Catches these signals from now on, except those that the caller ignores.
 ///
 /// # Errors
 /// sigaction(2) failed.
@@ -33,14 +33,14 @@ pub fn catch() -> Sys<()> {
         let handler: extern "C" fn(i32) = caught;
         action.sa_sigaction = handler as usize;
         action.sa_flags = libc::SA_RESTART;
-        // SAFETY: the handler touches two atomics and makes one system call.
+        // SAFETY: the handler uses two atomics and makes one system call.
         let done = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
         tag("sigaction", Errno::result(done))?;
     }
     Ok(())
 }
 
-/// The signals end the program again.
+/// Restores the default action: the signals end the program again.
 ///
 /// # Errors
 /// rt_sigaction(2) failed.
@@ -59,14 +59,14 @@ extern "C" fn caught(signal: i32) {
 fn kill_target() {
     let target = TARGET.load(Ordering::SeqCst);
     if target >= 0 {
-        // SAFETY: whoever aims keeps the descriptor open as long as it is the target.
+        // SAFETY: an `Aim` keeps the descriptor open as long as it is the target.
         let target = unsafe { BorrowedFd::borrow_raw(target) };
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = pidfd::send_signal(target, libc::SIGKILL);
     }
 }
 
-/// The signal that has come since the last call.
+/// The signal caught since the last call.
 pub fn take() -> Option<i32> {
     match CAUGHT.swap(0, Ordering::SeqCst) {
         0 => None,
@@ -74,19 +74,19 @@ pub fn take() -> Option<i32> {
     }
 }
 
-/// As long as this lives, a signal kills the process. One that has come before kills it at once.
+/// While this value lives, a caught signal kills the process; one caught before kills it at once.
 #[must_use]
 pub struct Aim {
     pidfd: Rc<OwnedFd>,
     before: i32,
 }
 
-/// Aims at a process whose end is waited for, and at none before.
+/// Makes a process that the runtime waits for the target. There is no other target.
 pub fn aim(pidfd: &Rc<OwnedFd>) -> Aim {
     Aim::at(pidfd.clone(), -1)
 }
 
-/// Aims at a process, and at what was the target before once it has ended.
+/// Makes a process the target, and afterwards restores the previous target.
 pub fn aim_meanwhile(pidfd: &Rc<OwnedFd>) -> Aim {
     Aim::at(pidfd.clone(), TARGET.load(Ordering::SeqCst))
 }
@@ -103,7 +103,7 @@ impl Aim {
 
 impl Drop for Aim {
     fn drop(&mut self) {
-        // Another process may be the target by now.
+        // Another process may have become the target in the meantime.
         let own = self.pidfd.as_raw_fd();
         let _ = TARGET.compare_exchange(own, self.before, Ordering::SeqCst, Ordering::SeqCst);
     }

@@ -1,4 +1,5 @@
-//! The mount API: open_tree(2), move_mount(2), mount_setattr(2), fsopen(2), and the classics.
+//! The mount API: open_tree(2), move_mount(2), mount_setattr(2) and fsopen(2), and the older
+//! mount(2), umount2(2) and pivot_root(2).
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -16,7 +17,7 @@ const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 
 fn owned(op: &'static str, fd: libc::c_long) -> Sys<OwnedFd> {
-    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     check(op, fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
@@ -39,7 +40,7 @@ pub fn clone_tree(dir: Option<BorrowedFd>, path: &CStr, recursive: bool) -> Sys<
 
 /// move_mount(2): attaches the tree `from` on the descriptor `to`.
 pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
-    // SAFETY: the empty paths are NUL-terminated and the flags say that they name the descriptors.
+    // SAFETY: the paths are NUL-terminated; the flags make empty paths refer to the descriptors.
     let done = unsafe {
         libc::syscall(
             libc::SYS_move_mount,
@@ -59,12 +60,12 @@ pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
 pub struct Change {
     pub set: u64,
     pub clear: u64,
-    /// `MS_SHARED` and its kin, or 0.
+    /// One of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` and `MS_UNBINDABLE`, or 0.
     pub propagation: u64,
     pub userns_fd: u64,
 }
 
-/// mount_setattr(2) on the mount that `fd` is in, and on those below it if `recursive`.
+/// mount_setattr(2) on the mount that contains `fd`, and on the mounts below it if `recursive`.
 pub fn set_attr(fd: BorrowedFd, change: Change, recursive: bool) -> Sys<()> {
     let mut flags = libc::AT_EMPTY_PATH;
     if recursive {
@@ -100,15 +101,15 @@ pub fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u64, data: &CSt
     check("mount", done).map(drop)
 }
 
-/// umount2(2) of the working directory's mount with MNT_DETACH.
+/// umount2(2) with MNT_DETACH of the mount that contains the working directory.
 pub fn detach_cwd() -> Sys<()> {
     // SAFETY: the path is NUL-terminated.
     let done = unsafe { libc::syscall(libc::SYS_umount2, c".".as_ptr(), libc::MNT_DETACH) };
     check("umount2", done).map(drop)
 }
 
-/// umount2(2) of what is mounted on `name` in the working directory with MNT_DETACH; a symbolic
-/// link is not followed.
+/// umount2(2) with MNT_DETACH of the mount on `name` in the working directory. A symbolic link is
+/// not followed.
 pub fn detach_name(name: &CStr) -> Sys<()> {
     let flags = libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW;
     // SAFETY: the path is NUL-terminated.
@@ -116,7 +117,7 @@ pub fn detach_name(name: &CStr) -> Sys<()> {
     check("umount2", done).map(drop)
 }
 
-/// umount2(2) of the mount whose root `top` is, with all below it, with MNT_DETACH.
+/// umount2(2) with MNT_DETACH of the mount whose root is `top`, and of all mounts below it.
 pub fn detach(top: BorrowedFd) -> Sys<()> {
     let name = format!("/proc/self/fd/{}", top.as_raw_fd());
     let name = std::ffi::CString::new(name)
@@ -126,7 +127,7 @@ pub fn detach(top: BorrowedFd) -> Sys<()> {
     check("umount2", done).map(drop)
 }
 
-/// pivot_root(".", "."): the working directory becomes `/`, the old root lies on top of it.
+/// pivot_root(".", "."): the working directory becomes `/`, with the old root mounted on top of it.
 pub fn pivot_to_cwd() -> Sys<()> {
     // SAFETY: the paths are NUL-terminated.
     let done = unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) };
@@ -141,13 +142,13 @@ pub fn fs_open(fstype: &CStr) -> Sys<OwnedFd> {
     })
 }
 
-/// fsconfig(2): one parameter; `None` sets a flag.
+/// fsconfig(2): sets one parameter; `None` for a parameter without a value.
 pub fn fs_set(context: BorrowedFd, key: &CStr, value: Option<&CStr>) -> Sys<()> {
     let (command, value) = match value {
         Some(value) => (FSCONFIG_SET_STRING, value.as_ptr()),
         None => (FSCONFIG_SET_FLAG, std::ptr::null()),
     };
-    // SAFETY: key and value are NUL-terminated, and a flag takes no value.
+    // SAFETY: key and value are NUL-terminated, and FSCONFIG_SET_FLAG accepts a null value.
     let done = unsafe {
         libc::syscall(
             libc::SYS_fsconfig,
@@ -161,9 +162,9 @@ pub fn fs_set(context: BorrowedFd, key: &CStr, value: Option<&CStr>) -> Sys<()> 
     check("fsconfig", done).map(drop)
 }
 
-/// fsconfig(FSCONFIG_CMD_CREATE) and fsmount(2): a detached mount with `attrs`.
+/// fsconfig(FSCONFIG_CMD_CREATE) and fsmount(2): a detached mount with the flags `attrs`.
 pub fn fs_mount(context: BorrowedFd, attrs: u64) -> Sys<OwnedFd> {
-    // SAFETY: the command takes neither key nor value.
+    // SAFETY: FSCONFIG_CMD_CREATE uses neither key nor value.
     let done = unsafe {
         libc::syscall(
             libc::SYS_fsconfig,
@@ -186,8 +187,8 @@ pub fn fs_mount(context: BorrowedFd, attrs: u64) -> Sys<OwnedFd> {
     })
 }
 
-/// A new file system, attached nowhere: fsopen(2), fsconfig(2) with `source` and the options of
-/// `data` as mount(2) takes them, fsmount(2) with `attrs`.
+/// A new file system on a detached mount: fsopen(2), fsconfig(2) with `source` and the options of
+/// `data` in the format of mount(2), and fsmount(2) with the flags `attrs`.
 pub fn make(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<OwnedFd> {
     let context = fs_open(fstype)?;
     let text = |text: &[u8]| {
@@ -196,9 +197,9 @@ pub fn make(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<OwnedF
     };
     fs_set(context.as_fd(), c"source", Some(source))?;
     for option in data.to_bytes().split(|&byte| byte == b',') {
-        let mut words = option.splitn(2, |&byte| byte == b'=');
-        let key = text(words.next().unwrap_or_default())?;
-        let value = words.next().map(text).transpose()?;
+        let mut parts = option.splitn(2, |&byte| byte == b'=');
+        let key = text(parts.next().unwrap_or_default())?;
+        let value = parts.next().map(text).transpose()?;
         if !key.is_empty() {
             fs_set(context.as_fd(), &key, value.as_deref())?;
         }

@@ -1,4 +1,4 @@
-//! The one thing that a new network namespace needs: its loopback interface.
+//! Sets up the loopback interface, which is all that a new network namespace needs.
 
 use std::os::fd::AsRawFd;
 
@@ -22,7 +22,7 @@ pub fn loopback_up() -> Sys<()> {
     request.ifr_name[0] = b'l' as libc::c_char;
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the request is an ifreq with a NUL-terminated name, as SIOCSIFFLAGS wants.
+    // SAFETY: the request is an ifreq with a NUL-terminated name, as SIOCSIFFLAGS requires.
     let done = unsafe {
         libc::syscall(
             libc::SYS_ioctl,

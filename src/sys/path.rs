@@ -1,8 +1,9 @@
-//! Paths below a root that belongs to somebody else: openat2(2) and what is done by descriptor.
+//! Paths below a root that an image or a container controls: openat2(2), and operations by
+//! descriptor.
 //!
-//! Whatever a container's root filesystem holds is hostile. A path in it is resolved by the
-//! kernel below the root's descriptor, never by joining strings, and no magic link of /proc is
-//! followed on the way.
+//! Everything in a container's root filesystem is hostile. The kernel resolves each path in it
+//! below the root's descriptor. Paths are never joined as strings, and no magic link of /proc is
+//! followed.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -13,16 +14,16 @@ use nix::errno::Errno;
 
 use super::{Fail, Sys, check};
 
-/// Resolution as if the directory were `/`; magic links are refused. openat2(2), Linux 5.6.
+/// Resolves as if the directory were `/`, and refuses magic links. openat2(2), Linux 5.6.
 pub const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
 
-/// Strictly below the directory, on its file system, through no link at all.
+/// Resolves strictly below the directory, on its file system, and refuses every link.
 pub const BENEATH: u64 = libc::RESOLVE_BENEATH
     | libc::RESOLVE_NO_XDEV
     | libc::RESOLVE_NO_MAGICLINKS
     | libc::RESOLVE_NO_SYMLINKS;
 
-/// The mode that openat2(2) demands to be zero unless a file may be created.
+/// The mode for openat2(2), which requires zero unless the call may create a file.
 fn open_mode(flags: i32, mode: u32) -> u64 {
     if flags & (libc::O_CREAT | libc::O_TMPFILE) == 0 {
         0
@@ -31,7 +32,8 @@ fn open_mode(flags: i32, mode: u32) -> u64 {
     }
 }
 
-/// openat2(2), close-on-exec; retried when a concurrent rename makes the kernel say EAGAIN.
+/// openat2(2), close-on-exec. Retried on EAGAIN, which the kernel returns when a rename happens
+/// during the resolution.
 pub fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Sys<OwnedFd> {
     // SAFETY: open_how is plain integers, for which all-zero is a valid value.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
@@ -54,7 +56,7 @@ pub fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64
                 errno: Errno::EAGAIN,
                 ..
             }) => {}
-            // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+            // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
             other => return other.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
         }
     }
@@ -66,14 +68,14 @@ pub fn open_in_root(root: BorrowedFd, path: &CStr, flags: i32) -> Sys<OwnedFd> {
     openat2(root, path, flags, 0, IN_ROOT)
 }
 
-/// Opens the root of what is mounted on the directory `dir`, with O_PATH. The directory's name is
-/// not asked again: it may name another one by now. At the root of a walk `..` stays where it is,
-/// and goes up to what is mounted there.
+/// Opens the root of the mount on the directory `dir`, with O_PATH. The directory is not looked up
+/// by name again, because the name may refer to another one by now. At the root of a walk `..`
+/// stays in place and crosses into the mount on top.
 pub fn mounted_on(dir: BorrowedFd) -> Sys<OwnedFd> {
     open_in_root(dir, c"..", libc::O_PATH | libc::O_DIRECTORY)
 }
 
-/// openat(2) of a path that is trusted, close-on-exec.
+/// openat(2) of a trusted path, close-on-exec.
 pub fn open(path: &CStr, flags: i32) -> Sys<OwnedFd> {
     open_at(None, path, flags, 0)
 }
@@ -91,28 +93,28 @@ pub fn open_at(dir: Option<BorrowedFd>, path: &CStr, flags: i32, mode: u32) -> S
             mode,
         )
     };
-    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     check("open", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// `path` for a system call.
+/// `path` as an argument of a system call.
 ///
 /// # Errors
-/// EINVAL: it has a NUL byte.
+/// EINVAL: the path contains a NUL byte.
 pub fn c_string(path: &Path) -> Sys<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Fail::new("open", Errno::EINVAL))
 }
 
-/// Opens what an O_PATH descriptor names, through the caller's own /proc.
+/// Opens the file that an O_PATH descriptor refers to, through the caller's own /proc.
 pub fn reopen(handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
     let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
     let name = CString::new(name).map_err(|_| Fail::new("open", Errno::EINVAL))?;
     open(&name, flags)
 }
 
-/// Opens what an O_PATH descriptor names, through a directory of procfs that holds the process's own
-/// descriptors. The file must still be the same one: nobody can exchange it, but procfs may have been
-/// covered where it is not the process's own.
+/// Opens the file that an O_PATH descriptor refers to, through a procfs directory with the
+/// process's own descriptors. Fails with ESTALE if the result is another file. The descriptor
+/// cannot be exchanged, but a mount may cover the entry in a procfs that is not the process's own.
 pub fn reopen_in(descriptors: BorrowedFd, handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
     let name = std::ffi::CString::new(handle.as_raw_fd().to_string())
         .map_err(|_| Fail::new("open", Errno::EINVAL))?;
@@ -123,17 +125,17 @@ pub fn reopen_in(descriptors: BorrowedFd, handle: BorrowedFd, flags: i32) -> Sys
     Ok(opened)
 }
 
-/// What is made at a path that does not exist yet.
+/// The type of file to create at a path that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
     Directory,
     File,
 }
 
-/// Opens `path` below `root` with O_PATH; what is missing is made, directories with mode 0755.
+/// Opens `path` below `root` with O_PATH and creates what is missing, directories with mode 0755.
 ///
-/// Each component is made in the descriptor of its parent, exclusively, and opened again through
-/// the root: a link swapped in meanwhile still cannot lead out.
+/// Each component is created exclusively, in the descriptor of its parent, and then opened again
+/// through the root. A link that is swapped in meanwhile still cannot lead outside.
 pub fn open_or_make(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
     match open_in_root(root, path, libc::O_PATH) {
         Err(Fail {
@@ -144,8 +146,8 @@ pub fn open_or_make(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
     }
 }
 
-/// Splits off the last component: the parent (at least `/`) and the name.
-/// `None` where there is no plain name at the end, as in `/` or `a/..`.
+/// Splits off the last component: the parent (at least `/`) and the name. `None` if the path does
+/// not end with a plain name, as in `/` or `a/..`.
 pub fn split(path: &CStr) -> Option<(Vec<u8>, Vec<u8>)> {
     let bytes = path.to_bytes();
     let end = bytes.iter().rposition(|&byte| byte != b'/')? + 1;
@@ -165,13 +167,14 @@ pub fn split(path: &CStr) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((parent, name.to_vec()))
 }
 
-/// `split` with both parts as C strings.
+/// [`split`] with both parts as C strings.
 pub fn split_cstr(path: &CStr) -> Option<(std::ffi::CString, std::ffi::CString)> {
     let (parent, name) = split(path)?;
     Some((CString::new(parent).ok()?, CString::new(name).ok()?))
 }
 
-/// Opens the parent directory of `path` below `root`, made where missing, and gives the name.
+/// Opens the parent directory of `path` below `root`, creating it if it is missing, and returns the
+/// name in it.
 pub fn open_parent(root: BorrowedFd, path: &CStr) -> Sys<(OwnedFd, std::ffi::CString)> {
     let (parent, name) = split_cstr(path).ok_or(Fail::new("openat2", Errno::EINVAL))?;
     let dir = open_or_make(root, &parent, Make::Directory)?;
@@ -179,7 +182,8 @@ pub fn open_parent(root: BorrowedFd, path: &CStr) -> Sys<(OwnedFd, std::ffi::CSt
 }
 
 fn make_in_root(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
-    // A dangling link at the end names a path that does not exist yet, below the root too.
+    // A dangling link at the end refers to a path that does not exist yet, which is below the root
+    // too.
     if let Some(target) = dangling_target(root, path)? {
         return open_or_make(root, &target, make);
     }
@@ -208,9 +212,9 @@ fn make_in_root(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
     open_in_root(root, path, libc::O_PATH)
 }
 
-/// The path to make instead when `path` is a symbolic link whose target is missing.
+/// The path to create instead if `path` is a symbolic link with a missing target.
 fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<std::ffi::CString>> {
-    // With a slash at the end the kernel follows the link despite O_NOFOLLOW.
+    // With a trailing slash the kernel follows the link despite O_NOFOLLOW.
     let bytes = path.to_bytes();
     let end = bytes.iter().rposition(|&byte| byte != b'/');
     let plain = CString::new(&bytes[..end.map_or(1, |end| end + 1)])
@@ -241,10 +245,10 @@ fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<std::ffi::CStrin
     Ok(Some(full))
 }
 
-/// readlinkat(2) of an O_PATH descriptor of a link.
+/// readlinkat(2) of a link that is open with O_PATH.
 pub fn read_link(link: BorrowedFd) -> Sys<Vec<u8>> {
     let mut buffer = vec![0u8; libc::PATH_MAX as usize];
-    // SAFETY: the buffer is writable for the given length; an empty path names the descriptor.
+    // SAFETY: the buffer is writable for the given length; the empty path refers to the descriptor.
     let length = unsafe {
         libc::syscall(
             libc::SYS_readlinkat,
@@ -295,7 +299,7 @@ pub fn symlink_at(target: &CStr, dir: BorrowedFd, name: &CStr) -> Sys<()> {
     check("symlink", done).map(drop)
 }
 
-/// linkat(2): gives a file that was opened with O_TMPFILE a name, through the caller's own /proc.
+/// linkat(2): names a file that was opened with O_TMPFILE, through the caller's own /proc.
 pub fn link_at(file: BorrowedFd, dir: BorrowedFd, name: &CStr) -> Sys<()> {
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
     let own = std::ffi::CString::new(own).map_err(|_| Fail::new("linkat", Errno::EINVAL))?;
@@ -313,7 +317,8 @@ pub fn link_at(file: BorrowedFd, dir: BorrowedFd, name: &CStr) -> Sys<()> {
     check("linkat", done).map(drop)
 }
 
-/// unlinkat(2) of a name that is no directory, relative to `dir` (the working directory for `None`).
+/// unlinkat(2) of a name that is not a directory, relative to `dir` (the working directory for
+/// `None`).
 pub fn unlink_at(dir: Option<BorrowedFd>, name: &CStr) -> Sys<()> {
     let dir = dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     // SAFETY: name is NUL-terminated.
@@ -326,7 +331,7 @@ pub fn rename_at(dir: BorrowedFd, from: &CStr, to: &CStr) -> Sys<()> {
     super::tag("rename", nix::fcntl::renameat(dir, from, dir, to))
 }
 
-/// unlinkat(2) of a directory, which must be empty; one that is missing is no error.
+/// unlinkat(2) of a directory, which must be empty. A missing directory is not an error.
 pub fn remove_dir_at(dir: BorrowedFd, name: &CStr) -> Sys<()> {
     let (dir, flags) = (dir.as_raw_fd(), libc::AT_REMOVEDIR);
     // SAFETY: name is NUL-terminated.
@@ -337,9 +342,9 @@ pub fn remove_dir_at(dir: BorrowedFd, name: &CStr) -> Sys<()> {
     }
 }
 
-/// fchownat(2) of the descriptor itself; works on O_PATH. `u32::MAX` leaves an id alone.
+/// fchownat(2) of the descriptor itself; works with O_PATH. `u32::MAX` leaves an id unchanged.
 pub fn chown(fd: BorrowedFd, uid: u32, gid: u32) -> Sys<()> {
-    // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor.
+    // SAFETY: the empty path with AT_EMPTY_PATH refers to the descriptor.
     let done = unsafe {
         libc::syscall(
             libc::SYS_fchownat,
@@ -360,7 +365,7 @@ pub fn chmod(fd: BorrowedFd, mode: u32) -> Sys<()> {
     check("chmod", done).map(drop)
 }
 
-/// What stat(2) says of a file.
+/// Attributes of a file. stat(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     pub mode: u32,
@@ -372,17 +377,18 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Whether the type bits are `kind`, one of `S_IF*`.
+    /// Whether the file type is `kind`, one of `S_IF*`.
     pub fn is(&self, kind: u32) -> bool {
         self.mode & libc::S_IFMT == kind
     }
 
-    /// The file system and the number in it: the same file as long as a descriptor of it is open.
+    /// The device and the inode number. They identify the file as long as a descriptor for it is
+    /// open.
     pub fn inode(&self) -> (u64, u64) {
         (self.dev, self.ino)
     }
 
-    /// Whether it is the character device `major`:`minor`.
+    /// Whether the file is the character device `major`:`minor`.
     pub fn is_char(&self, major: u32, minor: u32) -> bool {
         self.is(libc::S_IFCHR) && self.rdev == (major, minor)
     }
@@ -401,12 +407,12 @@ impl From<libc::stat> for Stat {
     }
 }
 
-/// fstat(2); works on O_PATH.
+/// fstat(2); works with O_PATH.
 pub fn stat(fd: BorrowedFd) -> Sys<Stat> {
     super::tag("fstat", nix::sys::stat::fstat(fd)).map(Stat::from)
 }
 
-/// fstatat(2) of a name in `dir`, of a link itself; `None` if there is no such file.
+/// fstatat(2) of a name in `dir`, without following a link. `None` if it does not exist.
 pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Sys<Option<Stat>> {
     let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
     match nix::sys::stat::fstatat(dir, name, flags) {
@@ -415,7 +421,7 @@ pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Sys<Option<Stat>> {
     }
 }
 
-/// fstatat(2) of a path of the host, of a link itself; `None` if there is no such file.
+/// fstatat(2) of a path of the host, without following a link. `None` if it does not exist.
 pub fn stat_of(file: &std::path::Path) -> Sys<Option<Stat>> {
     match nix::sys::stat::lstat(file) {
         Err(Errno::ENOENT) => Ok(None),
@@ -423,7 +429,8 @@ pub fn stat_of(file: &std::path::Path) -> Sys<Option<Stat>> {
     }
 }
 
-/// flock(2): waits for the lock of an open file, which goes with the last descriptor of it.
+/// flock(2): waits for the lock of an open file. The lock is released when the last descriptor is
+/// closed.
 pub fn lock(fd: BorrowedFd) -> Sys<()> {
     loop {
         // SAFETY: takes no pointers.
@@ -435,20 +442,20 @@ pub fn lock(fd: BorrowedFd) -> Sys<()> {
     }
 }
 
-/// flock(2): gives the lock of [`lock`] back.
+/// flock(2): releases the lock of [`lock`].
 pub fn unlock(fd: BorrowedFd) -> Sys<()> {
     // SAFETY: takes no pointers.
     let done = unsafe { libc::syscall(libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_UN) };
     check("flock", done).map(drop)
 }
 
-/// statx(2): the number of the mount that `fd` is in, one that is never used again where the kernel
-/// has such numbers (Linux 6.8).
+/// statx(2): the id of the mount that contains `fd`. It is never reused if the kernel has unique
+/// mount ids (Linux 6.8).
 pub fn mount_id(fd: BorrowedFd) -> Sys<u64> {
     mount_id_at(Some(fd), c"")
 }
 
-/// The same of what is on top at `path`; a link there is not followed.
+/// The id of the topmost mount at `path`. A link at the end is not followed.
 pub fn mount_id_at(dir: Option<BorrowedFd>, path: &CStr) -> Sys<u64> {
     const UNIQUE: u32 = 0x4000;
     match mount_number(dir, path, UNIQUE)? {
@@ -459,13 +466,13 @@ pub fn mount_id_at(dir: Option<BorrowedFd>, path: &CStr) -> Sys<u64> {
     }
 }
 
-/// statx(2): the number by which /proc/PID/mountinfo names the mount that `fd` is in.
+/// statx(2): the id of the mount that contains `fd`, as /proc/PID/mountinfo shows it.
 pub fn mountinfo_id(fd: BorrowedFd) -> Sys<u64> {
     mount_number(Some(fd), c"", libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
 }
 
-/// The mount, the file system and the number in it: of two descriptors that are open, the same only
-/// if one could be mounted on in place of the other.
+/// The mount, the file system and the inode number. For two open descriptors they are equal only if
+/// mounting on one is the same as mounting on the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     mount: u64,
@@ -473,7 +480,7 @@ pub struct Place {
     inode: u64,
 }
 
-/// statx(2): where `fd` is.
+/// statx(2): the place of `fd`.
 pub fn place(fd: BorrowedFd) -> Sys<Place> {
     let stat = statx(Some(fd), c"", libc::STATX_MNT_ID | libc::STATX_INO)?;
     Ok(Place {
@@ -483,7 +490,7 @@ pub fn place(fd: BorrowedFd) -> Sys<Place> {
     })
 }
 
-/// `None` where the kernel does not know this kind of number.
+/// `None` if the kernel does not have this kind of mount id.
 fn mount_number(dir: Option<BorrowedFd>, path: &CStr, mask: u32) -> Sys<Option<u64>> {
     let stat = statx(dir, path, mask)?;
     Ok((stat.stx_mask & mask != 0).then_some(stat.stx_mnt_id))
@@ -516,7 +523,7 @@ pub fn magic(fd: BorrowedFd) -> Sys<i64> {
     Ok(raw.filesystem_type().0 as i64)
 }
 
-/// The `ST_*` flags of the mount that `fd` is in. statvfs(3).
+/// The `ST_*` flags of the mount that contains `fd`. statvfs(3).
 pub fn mount_flags(fd: BorrowedFd) -> Sys<u64> {
     #[allow(
         clippy::unnecessary_cast,
@@ -525,9 +532,9 @@ pub fn mount_flags(fd: BorrowedFd) -> Sys<u64> {
     super::tag("fstatfs", nix::sys::statvfs::fstatvfs(fd)).map(|raw| raw.flags().bits() as u64)
 }
 
-/// fsetxattr(2) of the directory that an O_PATH descriptor names.
+/// fsetxattr(2) of a directory that is open with O_PATH.
 pub fn set_xattr(fd: BorrowedFd, name: &CStr, value: &[u8]) -> Sys<()> {
-    // The calls with a descriptor refuse O_PATH; a reopened directory they take.
+    // fsetxattr(2) refuses O_PATH descriptors, so the directory is opened again.
     let opened = open_at(Some(fd), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     // SAFETY: the name is NUL-terminated, and the value is readable for the given length.
     let done = unsafe {
@@ -564,8 +571,8 @@ pub fn chroot(path: &CStr) -> Sys<()> {
     check("chroot", done).map(drop)
 }
 
-/// Whether the working directory can be reached from the root: the raw getcwd(2) says
-/// `(unreachable)` of one that cannot.
+/// Whether the working directory can be reached from the root. The raw getcwd(2) returns a path
+/// that begins with `(unreachable)` if not.
 pub fn cwd_is_reachable() -> Sys<bool> {
     let mut buffer = [0u8; libc::PATH_MAX as usize];
     // SAFETY: the buffer is writable for the given length.
@@ -589,18 +596,19 @@ pub fn may_execute(path: &CStr) -> Sys<()> {
     check("faccessat2", done).map(drop)
 }
 
-/// Reads into `buffer`; EINTR is retried.
+/// read(2) into `buffer`. Retried on EINTR.
 pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Sys<usize> {
     // SAFETY: the buffer is writable for the given length.
     unsafe { read_raw(fd, buffer.as_mut_ptr(), buffer.len()) }
 }
 
-/// read(2) into the room that `content` has left; EINTR is retried. What is not read is not touched.
+/// read(2) into the spare capacity of `content`. Retried on EINTR. Capacity beyond the result is
+/// not written.
 pub fn read_more(fd: BorrowedFd, content: &mut Vec<u8>) -> Sys<usize> {
     let room = content.spare_capacity_mut();
     // SAFETY: the room is writable for the given length.
     let length = unsafe { read_raw(fd, room.as_mut_ptr().cast(), room.len()) }?;
-    // SAFETY: the kernel has written that much behind what was there.
+    // SAFETY: the kernel has written `length` bytes after the old content.
     unsafe { content.set_len(content.len() + length) };
     Ok(length)
 }
@@ -609,7 +617,7 @@ pub fn read_more(fd: BorrowedFd, content: &mut Vec<u8>) -> Sys<usize> {
 /// `buffer` is writable for `length` bytes.
 unsafe fn read_raw(fd: BorrowedFd, buffer: *mut u8, length: usize) -> Sys<usize> {
     loop {
-        // SAFETY: as the caller has it.
+        // SAFETY: the caller guarantees it.
         let done = unsafe { libc::syscall(libc::SYS_read, fd.as_raw_fd(), buffer, length) };
         match check("read", done) {
             Err(Fail {
@@ -621,7 +629,7 @@ unsafe fn read_raw(fd: BorrowedFd, buffer: *mut u8, length: usize) -> Sys<usize>
     }
 }
 
-/// Writes all of `data`; EINTR is retried.
+/// Writes all of `data`. Retried on EINTR.
 pub fn write_all(fd: BorrowedFd, mut data: &[u8]) -> Sys<()> {
     while !data.is_empty() {
         // SAFETY: the data is readable for the given length.

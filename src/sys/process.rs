@@ -1,6 +1,6 @@
-//! Processes, namespaces, credentials.
+//! Processes, namespaces and credentials.
 //!
-//! Credentials are set by the raw calls: libc's wrappers signal every thread of the process, and
+//! Credentials are set by raw system calls: libc's wrappers signal every thread of the process, and
 //! init has exactly one.
 
 use std::ffi::{CStr, CString};
@@ -14,7 +14,7 @@ use super::{Fail, Sys, check};
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// What clone3(2) has made.
+/// The result of clone3(2).
 pub enum Cloned {
     /// In the new process.
     Child,
@@ -22,18 +22,18 @@ pub enum Cloned {
     Parent { pid: i32, pidfd: OwnedFd },
 }
 
-/// clone3(2) without a stack, as fork(2) does it: the child continues here, with a copy of the
-/// memory. `cgroup` places it by CLONE_INTO_CGROUP. Linux 5.7.
+/// clone3(2) without a stack, like fork(2): the child continues here with a copy of the memory.
+/// `cgroup` places the child by CLONE_INTO_CGROUP. Linux 5.7.
 ///
-/// The caller must have one thread only: the copy holds whatever locks the others held.
+/// The caller must have a single thread: the copy would contain locks that other threads hold.
 pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: bool) -> Sys<Cloned> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain integers, for which all-zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    // A handler of the runtime's is none of the child's.
+    // The child must not run signal handlers of the runtime.
     args.flags = namespaces | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
     args.pidfd = &raw mut pidfd as u64;
-    // With CLONE_PARENT the exit signal is the caller's own.
+    // With CLONE_PARENT the kernel uses the caller's own exit signal.
     args.exit_signal = if parent { 0 } else { libc::SIGCHLD as u64 };
     if parent {
         args.flags |= libc::CLONE_PARENT as u64;
@@ -42,11 +42,12 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: bool) -> Sys<
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: args is initialised and its size given; without CLONE_VM the child has its own copy
-    // of the memory, so both may return from here.
+    // SAFETY: args is initialised and its size is given. Without CLONE_VM the child has its own
+    // copy of the memory, so both processes may return from here.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<libc::clone_args>()) };
     let made = match check("clone3", pid) {
-        // The filter of a container, which cannot look at the flags of this call.
+        // A seccomp filter refused the call. Filters of containers do, because a filter cannot read
+        // the flags that clone3(2) takes by pointer.
         Err(Fail {
             errno: Errno::ENOSYS | Errno::EPERM,
             ..
@@ -56,7 +57,7 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: bool) -> Sys<
     match made? {
         0 => Ok(Cloned::Child),
         pid => {
-            // SAFETY: the kernel has just stored this descriptor and nobody else owns it.
+            // SAFETY: the kernel has just stored this descriptor, and nothing else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Cloned::Parent {
                 pid: pid as i32,
@@ -66,14 +67,15 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd>, parent: bool) -> Sys<
     }
 }
 
-/// clone(2) as clone3(2) with these flags, but for the one that is younger: handlers stay until the
-/// child executes a program.
+/// clone(2) with the same flags except CLONE_CLEAR_SIGHAND, which only clone3(2) has: signal
+/// handlers stay installed until the child calls execve(2).
 fn fork_with_pidfd(args: &libc::clone_args, pidfd: &mut RawFd) -> Sys<libc::c_long> {
     let flags = args.flags & !CLONE_CLEAR_SIGHAND | args.exit_signal;
     let none = ptr::null::<u8>();
-    // The architectures that are served here have these three first; no other one is asked for.
-    // SAFETY: without a stack and CLONE_VM the child continues here in its own copy of the memory,
-    // and pidfd is writable.
+    // The supported architectures agree on the order of the first three arguments, and the flags
+    // use no other.
+    // SAFETY: without a stack and without CLONE_VM the child continues here in its own copy of the
+    // memory, and pidfd is writable.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, pidfd, none, none) };
     check("clone", pid)
 }
@@ -104,9 +106,10 @@ pub fn namespace_type(fd: BorrowedFd) -> Sys<i32> {
     check("ioctl(NS_GET_NSTYPE)", kind).map(|kind| kind as i32)
 }
 
-/// The inode of the initial namespace of a type, a `CLONE_NEW*` flag: what the kernel boots with.
-/// Those of network and mount namespaces are fixed since Linux 6.18; no other has had these numbers
-/// before. Source: `enum init_ns_ino` of linux/nsfs.h, and PROC_*_INIT_INO before it.
+/// The inode of the initial namespace of a type, a `CLONE_NEW*` flag: the namespace that the kernel
+/// boots with. Those of network and mount namespaces are fixed since Linux 6.18; on older kernels
+/// no namespace has these numbers. Source: `enum init_ns_ino` of linux/nsfs.h, and PROC_*_INIT_INO
+/// before it.
 pub fn initial_namespace(kind: i32) -> Option<u64> {
     Some(match kind {
         libc::CLONE_NEWIPC => 0xEFFF_FFFF,
@@ -120,10 +123,10 @@ pub fn initial_namespace(kind: i32) -> Option<u64> {
     })
 }
 
-/// Whether this process is in a user namespace other than the initial one, whatever its maps are.
+/// Whether this process is in a user namespace other than the initial one, whatever its id maps.
 ///
 /// # Errors
-/// `stat` of the namespace's file in /proc failed.
+/// `stat` of the namespace file in /proc failed.
 pub fn in_user_namespace() -> Sys<bool> {
     let namespace = super::tag("stat", nix::sys::stat::stat(c"/proc/self/ns/user"))?;
     Ok(Some(namespace.st_ino) != initial_namespace(libc::CLONE_NEWUSER))
@@ -132,8 +135,8 @@ pub fn in_user_namespace() -> Sys<bool> {
 /// The highest capability that the kernel knows. PR_CAPBSET_READ of prctl(2).
 ///
 /// # Errors
-/// `prctl` failed for another reason than that the kernel does not know a number. Taken for unknown, a
-/// capability would stay in the bounding set.
+/// `prctl` failed with another error than EINVAL, which means an unknown capability. If any error
+/// meant "unknown", the capability would stay in the bounding set.
 pub fn last_capability() -> Sys<u8> {
     let is_known = |number: u8| {
         let arguments = [u64::from(number), 0, 0, 0];
@@ -142,7 +145,7 @@ pub fn last_capability() -> Sys<u8> {
             known => known.map(|_| true),
         }
     };
-    // CAP_CHECKPOINT_RESTORE has been the last one since Linux 5.9.
+    // CAP_CHECKPOINT_RESTORE has been the last capability since Linux 5.9.
     let mut last = 40;
     while last < 63 && is_known(last + 1)? {
         last += 1;
@@ -161,7 +164,7 @@ pub fn prctl(op: &'static str, option: i32, arguments: [u64; 4]) -> Sys<i64> {
     check(op, done)
 }
 
-/// PR_SET_DUMPABLE: whether others of the same user may look into this process.
+/// PR_SET_DUMPABLE: whether other processes of the same user may inspect this one.
 pub fn set_dumpable(dumpable: bool) -> Sys<()> {
     let value = u64::from(dumpable);
     prctl(
@@ -172,7 +175,7 @@ pub fn set_dumpable(dumpable: bool) -> Sys<()> {
     .map(drop)
 }
 
-/// setresuid(2) to one id.
+/// setresuid(2), with all three ids set to `uid`.
 pub fn set_uid(uid: u32) -> Sys<()> {
     // SAFETY: takes no pointers.
     check("setresuid", unsafe {
@@ -181,7 +184,7 @@ pub fn set_uid(uid: u32) -> Sys<()> {
     .map(drop)
 }
 
-/// setresgid(2) to one id.
+/// setresgid(2), with all three ids set to `gid`.
 pub fn set_gid(gid: u32) -> Sys<()> {
     // SAFETY: takes no pointers.
     check("setresgid", unsafe {
@@ -197,7 +200,7 @@ pub fn set_groups(groups: &[u32]) -> Sys<()> {
     check("setgroups", done).map(drop)
 }
 
-/// capset(2) of the calling thread, masks with bit n for capability n.
+/// capset(2) of the calling thread. In the masks, bit n is capability n.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Sys<()> {
     #[repr(C)]
     struct Header {
@@ -257,7 +260,7 @@ pub fn raise_ambient(capability: u8) -> Sys<()> {
     .map(drop)
 }
 
-/// PR_SET_KEEPCAPS: permitted capabilities survive the change of user.
+/// PR_SET_KEEPCAPS: whether permitted capabilities survive a change of the user.
 pub fn keep_capabilities(keep: bool) -> Sys<()> {
     let arguments = [u64::from(keep), 0, 0, 0];
     prctl("prctl(PR_SET_KEEPCAPS)", libc::PR_SET_KEEPCAPS, arguments).map(drop)
@@ -276,7 +279,7 @@ pub fn no_new_privileges() -> Sys<()> {
 /// The soft and the hard limit of this process. getrlimit(2).
 pub fn limit(resource: u32) -> Sys<(u64, u64)> {
     let mut limit = [0_u64; 2];
-    // SAFETY: limit has the layout of struct rlimit64; no new value is given.
+    // SAFETY: limit has the layout of struct rlimit64, and the null pointer means no new value.
     let done = unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
@@ -290,10 +293,11 @@ pub fn limit(resource: u32) -> Sys<(u64, u64)> {
     Ok((limit[0], limit[1]))
 }
 
-/// prlimit(2) of a process; 0 is this one.
+/// prlimit(2) of a process; pid 0 is the caller.
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Sys<()> {
     let limit = [soft, hard];
-    // SAFETY: limit has the layout of struct rlimit64; no old value is asked for.
+    // SAFETY: limit has the layout of struct rlimit64, and the null pointer means that the old
+    // value is not returned.
     let done = unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
@@ -306,21 +310,22 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Sys<()> {
     check("prlimit", done).map(drop)
 }
 
-/// umask(2): the mask that was. The kernel refuses no mask, but a filter may.
+/// umask(2); returns the previous mask. The kernel never refuses the call, but a seccomp filter
+/// may.
 pub fn umask(mask: u32) -> Sys<u32> {
     // SAFETY: takes no pointers.
-    let was = unsafe { libc::syscall(libc::SYS_umask, mask) };
-    check("umask", was).map(|was| was as u32)
+    let previous = unsafe { libc::syscall(libc::SYS_umask, mask) };
+    check("umask", previous).map(|previous| previous as u32)
 }
 
-/// Does `act` with another mask. The process has one thread, so nothing else sees it.
+/// Runs `act` with another umask. The process has one thread, so nothing else sees the change.
 ///
 /// # Errors
 /// Those of `act`, and of umask(2).
 pub fn with_umask<T>(mask: u32, act: impl FnOnce() -> Sys<T>) -> Sys<T> {
-    let own = umask(mask)?;
+    let previous = umask(mask)?;
     let result = act();
-    umask(own)?;
+    umask(previous)?;
     result
 }
 
@@ -349,12 +354,12 @@ pub fn set_domainname(name: &CStr) -> Sys<()> {
     check("setdomainname", done).map(drop)
 }
 
-/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING without a name: a new session keyring that no other
-/// process can join, nor link without possessing it.
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING without a name: a new session keyring. No other process
+/// can join it, or link it without possessing it.
 pub fn new_session_keyring() -> Sys<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
     let anonymous = ptr::null::<u8>();
-    // SAFETY: a null pointer stands for no name.
+    // SAFETY: a null pointer means no name.
     let done = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
     check("keyctl(KEYCTL_JOIN_SESSION_KEYRING)", done).map(drop)
 }
@@ -367,14 +372,14 @@ pub fn setsid() -> Sys<()> {
 
 /// dup3(2) over a standard descriptor, which stays open across execve(2).
 pub fn dup_over(from: BorrowedFd, to: RawFd) -> Sys<()> {
-    // SAFETY: takes no pointers; what `to` was is closed by intent.
+    // SAFETY: takes no pointers. Closing the old `to` is intended.
     check("dup3", unsafe {
         libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, 0)
     })
     .map(drop)
 }
 
-/// close_range(2) with CLOSE_RANGE_CLOEXEC: from `first` on nothing survives execve(2).
+/// close_range(2) with CLOSE_RANGE_CLOEXEC: execve(2) closes every descriptor from `first` on.
 /// Linux 5.11.
 pub fn close_on_exec_from(first: u32) -> Sys<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;
@@ -384,13 +389,15 @@ pub fn close_on_exec_from(first: u32) -> Sys<()> {
     check("close_range", done).map(drop)
 }
 
-/// Closes every descriptor from `first` on but those in `keep`, whoever owns them. Linux 5.9.
+/// Closes every descriptor from `first` on except those in `keep`, including descriptors that live
+/// `OwnedFd`s own. Linux 5.9.
 ///
-/// For a process that never returns to the owners of what is closed.
+/// For a process that never returns to the owners of the closed descriptors.
 pub fn close_all_but(first: u32, keep: &mut [RawFd]) -> Sys<()> {
     keep.sort_unstable();
     let close = |from: u32, to: u32| {
-        // SAFETY: takes no pointers; the owners are frames of a parent that do not run here.
+        // SAFETY: takes no pointers; the owners are stack frames of the parent, which never run in
+        // this process.
         let done = unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
         check("close_range", done).map(drop)
     };
@@ -426,10 +433,10 @@ impl<'a> StringArray<'a> {
         }
     }
 
-    /// Borrows an array.
+    /// Borrows an existing array.
     ///
     /// # Safety
-    /// It ends with NULL, and neither it nor a string in it changes or goes away.
+    /// The array ends with NULL, and neither it nor its strings change or are freed.
     pub unsafe fn given(array: *const *const libc::c_char) -> Self {
         Self {
             pointers: Pointers::Given(array),
@@ -450,7 +457,7 @@ impl<'a> StringArray<'a> {
         (0..).map_while(move |at| {
             // SAFETY: the array ends with NULL, and map_while ends there.
             let string = unsafe { *array.add(at) };
-            // SAFETY: what is not NULL is a string that lives as long as the array says.
+            // SAFETY: a pointer that is not NULL is a string that lives as long as the array.
             (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
         })
     }
@@ -486,7 +493,7 @@ pub fn execve_fd(file: BorrowedFd, args: &StringArray, env: &StringArray) -> Fai
     Fail::new("execveat", Errno::last())
 }
 
-/// The process's environment as it was at the start, for a hook that inherits it.
+/// The environment that the process was started with, for a hook that inherits it.
 pub fn environment() -> StringArray<'static> {
     unsafe extern "C" {
         static environ: *const *const libc::c_char;
@@ -495,12 +502,13 @@ pub fn environment() -> StringArray<'static> {
     unsafe { StringArray::given(environ) }
 }
 
-/// exit_group(2), with no destructors and no handlers.
+/// exit_group(2), without destructors or exit handlers.
 ///
-/// A container's seccomp filter holds for init too, and may refuse the call by an errno. Then
-/// _exit(2) ends the only thread, and if that is refused as well, an illegal instruction does.
+/// A container's seccomp filter applies to init too, and may refuse the call with an errno. Then
+/// exit(2) ends the only thread. If the filter refuses that as well, an illegal instruction ends
+/// the process.
 pub fn exit(status: i32) -> ! {
-    // SAFETY: take no pointers, and end the process.
+    // SAFETY: takes no pointers, and ends the process.
     unsafe {
         libc::syscall(libc::SYS_exit_group, status);
         libc::syscall(libc::SYS_exit, status);
@@ -508,11 +516,11 @@ pub fn exit(status: i32) -> ! {
     trap()
 }
 
-/// The kernel ends a process by SIGILL at such an instruction, also one that is the first of its
-/// pid namespace.
+/// Executes an illegal instruction, for which the kernel ends the process by SIGILL, even the first
+/// process of a pid namespace.
 fn trap() -> ! {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction is defined to be illegal: nothing comes after it.
+    // SAFETY: the instruction is defined to be illegal, so execution does not continue after it.
     unsafe {
         std::arch::asm!("ud2", options(noreturn))
     }
@@ -525,7 +533,8 @@ fn trap() -> ! {
     std::process::abort()
 }
 
-/// Waits for the end of a process: the status as a shell counts it, 128 + signal. waitid(2).
+/// Waits until a process ends. Returns its status as a shell counts it: 128 + signal if a signal
+/// ended it. waitid(2).
 pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
     let ended = wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as u32, libc::WEXITED)?;
     ended
@@ -533,15 +542,15 @@ pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
         .ok_or(Fail::new("waitid", Errno::ECHILD))
 }
 
-/// Kills a child and reaps it, where something else has failed, which is what will be reported, or
-/// where nothing is left for it to do.
+/// Kills a child and reaps it. Errors are ignored: either another error is about to be reported, or
+/// the child has no work left.
 pub fn end(pidfd: BorrowedFd) {
-    // It may have ended by itself.
+    // The child may have exited already.
     let _ = super::pidfd::send_signal(pidfd, libc::SIGKILL);
     let _ = wait(pidfd);
 }
 
-/// A child that has ended, if there is one: its pid and its status as [`wait`] has it. It is reaped.
+/// Reaps a child that has ended, if any. Returns its pid and its status as [`wait`] does.
 pub fn reap() -> Sys<Option<(i32, i32)>> {
     match wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG) {
         Err(fail) if fail.errno == Errno::ECHILD => Ok(None),
@@ -571,9 +580,9 @@ fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, i32
             }) => continue,
             done => done?,
         };
-        // SAFETY: waitid has filled the fields of a child's end, or left the zeros.
+        // SAFETY: waitid has filled in the fields for the end of a child, or left the zeros.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        // Real-time signals count too, for which nix has no name.
+        // The status may be a real-time signal, for which nix has no type.
         return Ok((pid != 0).then_some(match info.si_code {
             libc::CLD_EXITED => (pid, status),
             _ => (pid, 128 + status),
@@ -581,17 +590,17 @@ fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, i32
     }
 }
 
-/// One of the three standard streams, which stay open as long as the process lives.
+/// One of the three standard streams, which stay open for the life of the process.
 pub fn standard_stream(stream: RawFd) -> BorrowedFd<'static> {
     assert!((0..3).contains(&stream), "not a standard stream");
     // SAFETY: nothing in this program closes the standard streams.
     unsafe { BorrowedFd::borrow_raw(stream) }
 }
 
-/// Whether the caller has left this descriptor open for the program: everything that the program
-/// opens itself is close-on-exec.
+/// Whether the caller has left this descriptor open for the program. Descriptors that the runtime
+/// opens itself are close-on-exec.
 pub fn is_inherited(fd: RawFd) -> bool {
-    // SAFETY: takes no pointers; it only asks for the descriptor's flags.
+    // SAFETY: takes no pointers; the call only reads the descriptor's flags.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
@@ -600,27 +609,27 @@ pub fn is_inherited(fd: RawFd) -> bool {
 pub fn fetch_fd(pidfd: BorrowedFd, number: RawFd) -> Sys<OwnedFd> {
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
-    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     check("pidfd_getfd", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// getpid(2): the pid in the process's own pid namespace.
+/// getpid(2): the pid in the caller's pid namespace.
 pub fn own_pid() -> i32 {
     // SAFETY: takes no arguments and cannot fail.
     unsafe { libc::syscall(libc::SYS_getpid) as i32 }
 }
 
-/// Whether the process still runs the program of the one that it was forked from, and how it ended
-/// if it did: the status as [`wait`] has it, or 0 while it lives.
+/// Whether the process still runs the program of the process that forked it, and if so how it
+/// ended: its status as [`wait`] has it, or 0 while it lives. `None` after an execve(2).
 ///
 /// # Errors
-/// The process is gone, or procfs cannot be read.
+/// The process does not exist, or procfs cannot be read.
 pub fn forked_only(pid: i32) -> Sys<Option<i32>> {
-    /// PF_FORKNOEXEC of the kernel's include/linux/sched.h, which execve(2) takes off.
+    /// PF_FORKNOEXEC of the kernel's include/linux/sched.h, which execve(2) clears.
     const FORKED_ONLY: u64 = 0x40;
     let text = super::file::read_text(format!("/proc/{pid}/stat").as_ref())?;
     let malformed = Fail::new("read", Errno::EPROTO);
-    // The second field, the program's name, is in parentheses and may hold anything.
+    // The second field, the program's name, is in parentheses and may contain any character.
     let (_, fields) = text.rsplit_once(") ").ok_or(malformed)?;
     let field = |number: usize| {
         fields
@@ -633,7 +642,7 @@ pub fn forked_only(pid: i32) -> Sys<Option<i32>> {
     if flags & FORKED_ONLY == 0 {
         return Ok(None);
     }
-    // As wait4(2) has it.
+    // The field has the format of wait4(2).
     let ended = field(52).unwrap_or_default() as i32;
     Ok(Some(match ended & 0x7f {
         0 => ended >> 8 & 0xff,

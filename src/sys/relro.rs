@@ -1,8 +1,9 @@
-//! Makes read-only what the program's start has relocated: tables of functions, pointers to texts.
+//! Makes the data that the program's start has relocated read-only: function tables and pointers to
+//! strings.
 //!
-//! A dynamic loader does this for the programs that it loads, and glibc for static ones. musl's
-//! start of a static program does not (`crt/rcrt1.c`, as of 1.2.5), so the linker's wish in
-//! PT_GNU_RELRO would remain one. `docs/decisions/hardening.md` has what it costs.
+//! A dynamic loader does this for the programs that it loads, and glibc does it for static
+//! programs. musl's start of a static program does not (`crt/rcrt1.c`, as of 1.2.5), so without
+//! this module PT_GNU_RELRO would have no effect. `docs/decisions/hardening.md` gives the cost.
 
 use std::ffi::{c_int, c_void};
 
@@ -10,26 +11,26 @@ use nix::errno::Errno;
 
 use super::{Fail, Sys};
 
-/// Carries out the PT_GNU_RELRO of the program. mprotect(2).
+/// Applies the PT_GNU_RELRO of the program. mprotect(2).
 ///
 /// # Errors
-/// Those of mprotect(2), as ENOMEM where the process may have no more mappings.
+/// Those of mprotect(2), for example ENOMEM if the process has reached its limit of mappings.
 pub fn protect() -> Sys<()> {
-    // SAFETY: the callback has the type that is wanted, and needs no data.
+    // SAFETY: the callback has the required type and uses no data.
     match unsafe { libc::dl_iterate_phdr(Some(protect_one), std::ptr::null_mut()) } {
         ..0 => Err(Fail::new("mprotect", Errno::last())),
         _ => Ok(()),
     }
 }
 
-/// Is called with the program itself first, and ends the iteration there. dl_iterate_phdr(3).
+/// dl_iterate_phdr(3) calls this with the program itself first. The iteration ends there.
 unsafe extern "C" fn protect_one(
     info: *mut libc::dl_phdr_info,
     _size: usize,
     _data: *mut c_void,
 ) -> c_int {
     const DONE: c_int = 1;
-    // SAFETY: the caller passes the program's headers, which nothing changes.
+    // SAFETY: dl_iterate_phdr passes the program's headers, which never change.
     let (base, headers) = unsafe {
         let info = &*info;
         let count = usize::from(info.dlpi_phnum);
@@ -40,13 +41,13 @@ unsafe extern "C" fn protect_one(
     let Some(header) = headers.iter().find(relro) else {
         return DONE;
     };
-    // The linker lets the segment end where a page does. What shares its first page is not
-    // written either.
+    // The linker ends the segment at a page boundary. Data before it on its first page is not
+    // written after the start either.
     let page = page_size();
     let start = (base + header.p_vaddr) & !(page - 1);
     let end = (base + header.p_vaddr + header.p_memsz) & !(page - 1);
     let length = (end - start) as usize;
-    // SAFETY: the pages have what the linker found to be constant once it is relocated.
+    // SAFETY: the linker put only data on these pages that is constant after relocation.
     match unsafe { libc::mprotect(start as *mut c_void, length, libc::PROT_READ) } {
         0 => DONE,
         _ => -1,

@@ -1,4 +1,4 @@
-//! seccomp(2): filters and what the kernel knows of them.
+//! seccomp(2): installs filters, and asks which actions and flags the kernel supports.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
@@ -7,15 +7,15 @@ use nix::errno::Errno;
 
 use super::{Fail, Sys, check};
 
-/// Puts the calling thread under `program`, for good. `flags` are `SECCOMP_FILTER_FLAG_*`.
+/// Installs `program` for the calling thread, permanently. `flags` are `SECCOMP_FILTER_FLAG_*`.
 ///
 /// Returns the listener's descriptor if `SECCOMP_FILTER_FLAG_NEW_LISTENER` is among the flags; it
 /// is close-on-exec.
 ///
 /// # Errors
-/// EACCES without CAP_SYS_ADMIN and without `no_new_privs`; EINVAL for a program or a flag that
-/// the kernel does not take; ENOMEM when all filters of the thread together are too long; EBUSY
-/// for a second listener; ESRCH if TSYNC could not reach a thread.
+/// EACCES without CAP_SYS_ADMIN and without `no_new_privs`; EINVAL for an invalid program or an
+/// unknown flag; ENOMEM if the filters of the thread are too long in total; EBUSY for a second
+/// listener; ESRCH if TSYNC could not synchronise a thread.
 pub fn install(program: &[sock_filter], flags: u64) -> Sys<Option<OwnedFd>> {
     let len = u16::try_from(program.len()).map_err(|_| Fail::new("seccomp", Errno::EINVAL))?;
     let program = sock_fprog {
@@ -32,10 +32,10 @@ pub fn install(program: &[sock_filter], flags: u64) -> Sys<Option<OwnedFd>> {
         )
     })?;
     if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
-        // SAFETY: with this flag a success returns a new descriptor that nobody else owns.
+        // SAFETY: with this flag a success returns a new descriptor, and nothing else owns it.
         return Ok(Some(unsafe { OwnedFd::from_raw_fd(returned as RawFd) }));
     }
-    // Without a listener a positive value is the thread that TSYNC failed on.
+    // Without a listener, a positive value is the thread that TSYNC failed on.
     if returned == 0 {
         Ok(None)
     } else {
@@ -43,7 +43,7 @@ pub fn install(program: &[sock_filter], flags: u64) -> Sys<Option<OwnedFd>> {
     }
 }
 
-/// Does the kernel know the action `SECCOMP_RET_*`? Since Linux 4.14.
+/// Whether the kernel supports the action `SECCOMP_RET_*`. Linux 4.14.
 pub fn action_available(action: u32) -> bool {
     // SAFETY: the kernel reads one u32 from the pointer.
     let returned = unsafe {
@@ -57,12 +57,12 @@ pub fn action_available(action: u32) -> bool {
     returned == 0
 }
 
-/// Does the kernel know this one of `SECCOMP_FILTER_FLAG_*`?
+/// Whether the kernel supports one of `SECCOMP_FILTER_FLAG_*`.
 ///
-/// The kernel looks at the flags before it reads the program, so a null program fails with
-/// EFAULT for flags that it knows and with EINVAL for others. Nothing is installed.
+/// The kernel checks the flags before it reads the program. A null program fails with EFAULT if the
+/// flags are known, and with EINVAL otherwise. Nothing is installed.
 pub fn flag_available(flag: u64) -> bool {
-    // It is only taken together with a listener.
+    // The kernel accepts this flag only together with a listener.
     let flags = match flag {
         libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV => {
             flag | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
@@ -70,7 +70,7 @@ pub fn flag_available(flag: u64) -> bool {
         other => other,
     };
     let program = std::ptr::null::<sock_fprog>();
-    // SAFETY: the null program is the point: the kernel answers EFAULT and changes nothing.
+    // SAFETY: the null pointer is intended: the kernel returns EFAULT and changes nothing.
     let returned = unsafe {
         libc::syscall(
             libc::SYS_seccomp,

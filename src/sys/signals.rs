@@ -1,7 +1,7 @@
-//! Signals: dispositions, the mask, and waiting for them on a descriptor. signal(7).
+//! Signals: dispositions, the signal mask, and signalfd(2). signal(7).
 //!
-//! All by the raw calls, and for all 64 signals: the C library keeps the first real-time signals
-//! for itself, and leaves them out of every set that it is given.
+//! These are raw system calls for all 64 signals. The C library reserves the first real-time
+//! signals for itself and removes them from every set that it is given.
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -16,22 +16,23 @@ const ALL: u64 = u64::MAX;
 /// The kernel's sigset_t, in bytes.
 const SET_SIZE: usize = size_of::<u64>();
 
-/// What a signal does.
+/// The action of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
     Default,
     Ignored,
 }
 
-/// rt_sigaction(2). SIGKILL and SIGSTOP cannot be changed, which is no failure here.
+/// rt_sigaction(2). The kernel refuses to change SIGKILL and SIGSTOP, which is not an error here.
 pub fn set(signal: i32, disposition: Disposition) -> Sys<()> {
     let handler = match disposition {
         Disposition::Default => libc::SIG_DFL,
         Disposition::Ignored => libc::SIG_IGN,
     };
-    // The kernel's struct sigaction begins with the handler; flags and mask mean nothing here.
+    // The kernel's struct sigaction begins with the handler. Flags and mask have no meaning for
+    // these two actions.
     let action = [handler as u64, 0, 0, 0];
-    // SAFETY: the kernel reads the action, which names no function.
+    // SAFETY: the kernel reads the action, which contains no function pointer.
     let done = unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
@@ -52,7 +53,7 @@ pub fn block() -> Sys<()> {
     set_mask(libc::SIG_SETMASK, ALL)
 }
 
-/// Blocks every signal but those: they stay as they are.
+/// Blocks every signal except `signals`, which keep their state.
 pub fn block_all_but(signals: &[i32]) -> Sys<()> {
     let left = signals
         .iter()
@@ -79,7 +80,7 @@ fn set_mask(how: i32, mask: u64) -> Sys<()> {
     check("sigprocmask", done).map(drop)
 }
 
-/// A descriptor that is readable while a blocked signal waits. signalfd(2).
+/// A descriptor that is readable while a blocked signal is pending. signalfd(2).
 pub struct SignalFd(OwnedFd);
 
 impl SignalFd {
@@ -88,13 +89,13 @@ impl SignalFd {
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the kernel reads the mask.
         let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &ALL, SET_SIZE, flags) };
-        // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+        // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
         check("signalfd", fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
     }
 
-    /// The number of a signal that waits, which then waits no more.
+    /// Takes a pending signal and returns its number.
     pub fn next(&self) -> Sys<Option<i32>> {
-        // struct signalfd_siginfo, which begins with the number.
+        // The buffer holds a struct signalfd_siginfo, which begins with the number.
         let mut info = [0; 128];
         match path::read(self.0.as_fd(), &mut info) {
             Ok(_) => Ok(Some(i32::from_ne_bytes([
@@ -126,7 +127,7 @@ mod tests {
             let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
             u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
         };
-        // Nothing else in the tests uses these.
+        // No other test uses these signals.
         for signal in [40, LAST] {
             set(signal, Disposition::Ignored).unwrap();
             assert_ne!(ignored() & 1 << (signal - 1), 0, "{signal}");

@@ -1,4 +1,4 @@
-//! SEQPACKET sockets between the runtime and init, and descriptors over any Unix socket.
+//! SEQPACKET sockets between the runtime and init, and passing descriptors over any Unix socket.
 
 use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
@@ -24,7 +24,7 @@ pub fn pair() -> Sys<(OwnedFd, OwnedFd)> {
     tag("socketpair", made)
 }
 
-/// Sends one message, with a descriptor if there is one. No SIGPIPE; EINTR is retried.
+/// Sends one message, with a descriptor if `fd` is given. No SIGPIPE. Retried on EINTR.
 pub fn send(socket: BorrowedFd, data: &[u8], fd: Option<BorrowedFd>) -> Sys<()> {
     let fds: Option<[RawFd; 1]> = fd.map(|fd| [fd.as_raw_fd()]);
     let control = fds.as_ref().map(|fds| ControlMessage::ScmRights(fds));
@@ -43,7 +43,8 @@ pub fn send(socket: BorrowedFd, data: &[u8], fd: Option<BorrowedFd>) -> Sys<()> 
     }
 }
 
-/// Receives one message: its length (0 at the end of file) and a descriptor if one came along.
+/// Receives one message. Returns its length (0 at the end of file) and the descriptor that came
+/// with it, if any.
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Sys<(usize, Option<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let mut slices = [IoSliceMut::new(buffer)];
@@ -62,7 +63,8 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Sys<(usize, Option<Owne
         for control in tag("recvmsg", message.cmsgs())? {
             if let ControlMessageOwned::ScmRights(fds) = control {
                 for raw in fds {
-                    // SAFETY: the kernel has just installed this descriptor for the caller.
+                    // SAFETY: the kernel has just installed this descriptor, and nothing else owns
+                    // it.
                     fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
                 }
             }
@@ -71,10 +73,10 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Sys<(usize, Option<Owne
     }
 }
 
-/// accept4(2), close-on-exec; EINTR is retried.
+/// accept4(2), close-on-exec. Retried on EINTR and ECONNABORTED.
 pub fn accept(listener: BorrowedFd) -> Sys<OwnedFd> {
     loop {
-        // SAFETY: no address is asked for.
+        // SAFETY: the null pointers mean that no address is returned.
         let fd = unsafe {
             libc::syscall(
                 libc::SYS_accept4,
@@ -89,14 +91,14 @@ pub fn accept(listener: BorrowedFd) -> Sys<OwnedFd> {
                 errno: Errno::EINTR | Errno::ECONNABORTED,
                 ..
             }) => {}
-            // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+            // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
             other => return other.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
         }
     }
 }
 
-/// The address of `name` in the directory `dir`. An address holds 107 bytes, so the directory is
-/// named by its descriptor.
+/// The address of `name` in the directory `dir`. An address holds at most 107 bytes, so the
+/// directory is given by its descriptor.
 fn address_in(dir: BorrowedFd, name: &CStr) -> Sys<UnixAddr> {
     let path = format!(
         "/proc/self/fd/{}/{}",
@@ -120,8 +122,8 @@ pub fn listen_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     Ok(listener)
 }
 
-/// A datagram socket named `name` in `dir` that each user who reaches it may write to. The mode is
-/// that of the moment in which the name comes to be, so that no other file of this name gets it.
+/// A datagram socket named `name` in `dir` that every user may write to. bind(2) creates the socket
+/// with its final mode: a later chmod(2) could reach another file that has been given this name.
 pub fn open_to_all_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     let socket = unconnected(SockType::Datagram)?;
     let address = address_in(dir, name)?;
@@ -137,17 +139,17 @@ pub fn connect_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     Ok(socket)
 }
 
-/// A stream connection to the socket at `path`, as an engine listens for a console or a pidfd.
+/// A stream connection to the socket at `path`, on which an engine waits for a console or a pidfd.
 pub fn connect_stream(path: &Path) -> Sys<OwnedFd> {
     connect_to(SockType::Stream, path)
 }
 
-/// A datagram socket that writes to the one at `path`.
+/// A datagram socket that is connected to the socket at `path`.
 pub fn connect_datagram(path: &Path) -> Sys<OwnedFd> {
     connect_to(SockType::Datagram, path)
 }
 
-/// A path that an address does not hold is opened, and named by the descriptor.
+/// A path that is too long for an address is opened, and the address refers to the descriptor.
 fn connect_to(kind: SockType, path: &Path) -> Sys<OwnedFd> {
     let socket = unconnected(kind)?;
     let number = socket.as_raw_fd();

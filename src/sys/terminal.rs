@@ -1,10 +1,10 @@
-//! Pseudo-terminals by descriptor. tty_ioctl(4), pts(4).
+//! Pseudo-terminals, by descriptor. tty_ioctl(4), pts(4).
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{Sys, check};
 
-/// `TIOCGPTPEER`: the peer of a ptmx, with no path in between. Linux 4.13.
+/// `TIOCGPTPEER`: opens the other end of a ptmx without a path. Linux 4.13.
 pub fn peer(ptmx: BorrowedFd) -> Sys<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: the ioctl takes open flags by value.
@@ -16,7 +16,7 @@ pub fn peer(ptmx: BorrowedFd) -> Sys<OwnedFd> {
             flags,
         )
     };
-    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     check("ioctl(TIOCGPTPEER)", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
@@ -63,7 +63,7 @@ pub fn size(terminal: BorrowedFd) -> Sys<(u16, u16)> {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: the ioctl fills one winsize.
+    // SAFETY: the ioctl writes one winsize.
     let done = unsafe {
         libc::syscall(
             libc::SYS_ioctl,
@@ -76,7 +76,7 @@ pub fn size(terminal: BorrowedFd) -> Sys<(u16, u16)> {
     Ok((size.ws_row, size.ws_col))
 }
 
-/// `TIOCSCTTY`: the controlling terminal of the session that the caller leads.
+/// `TIOCSCTTY`: makes it the controlling terminal of the session that the caller leads.
 pub fn make_controlling(terminal: BorrowedFd) -> Sys<()> {
     // SAFETY: the ioctl takes an int by value.
     let done = unsafe {

@@ -1,5 +1,5 @@
-//! Trees of directories, walked by descriptor: neither their depth nor the length of a path in
-//! them matters, and no name in them is resolved but in the directory that it was found in.
+//! Walks directory trees by descriptor. Depth and path length are not limited, and each name is
+//! resolved only in the directory that it was read from.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +19,8 @@ pub struct Entry {
     pub is_dir: bool,
 }
 
-/// What a directory holds, without `.` and `..`; nothing if it was removed. `dir` may be O_PATH.
+/// The entries of a directory without `.` and `..`; empty if the directory was removed. `dir` may
+/// be O_PATH.
 ///
 /// # Errors
 /// `readdir`: open(2), getdents64(2) or fstatat(2) failed.
@@ -42,7 +43,7 @@ pub fn entries(dir: BorrowedFd) -> Sys<Vec<Entry>> {
         }
         let is_dir = match entry.file_type() {
             Some(kind) => kind == Type::Directory,
-            // Not every file system tells.
+            // Not every file system reports the type.
             None => is_dir(dir, &name)?,
         };
         entries.push(Entry { name, is_dir });
@@ -66,15 +67,15 @@ fn directories(dir: BorrowedFd) -> Sys<Vec<CString>> {
 /// A directory that the walk has entered.
 struct Level {
     name: CString,
-    /// The directory that it is in, to come back to.
+    /// The inode of the directory above, to which the walk returns.
     parent: (u64, u64),
-    /// What is left to enter there.
+    /// The directories next to this one that are left to enter.
     rest: Vec<CString>,
 }
 
-/// Walks the directories below `top`. `enter` is given each of them before, and `leave` its parent
-/// and its name after what is below it. Three descriptors are open at most. One that is removed
-/// meanwhile is passed over.
+/// Walks the directories below `top`. `enter` is called with each directory before those below it,
+/// and `leave` with its parent and its name after them. At most three descriptors are open at a
+/// time. A directory that is removed meanwhile is skipped.
 ///
 /// # Errors
 /// Those of `enter` and `leave`; open(2) or readdir(3) failed; ESTALE if a directory was moved.
@@ -85,7 +86,7 @@ pub fn walk(
 ) -> Sys<()> {
     let mut levels: Vec<Level> = Vec::new();
     let mut rest = directories(top)?;
-    // Where the walk is, if that is not `top`.
+    // The current directory, unless it is `top`.
     let mut here: Option<OwnedFd> = None;
     loop {
         if let Some(name) = rest.pop() {
@@ -114,7 +115,7 @@ pub fn walk(
     }
 }
 
-/// Removes all that is in `top`.
+/// Removes everything in `top`.
 ///
 /// # Errors
 /// Those of [`walk`], unlink(2) or rmdir(2).
@@ -132,7 +133,7 @@ pub fn clear(top: BorrowedFd) -> Sys<()> {
     walk(top, unlink_files, path::remove_dir_at)
 }
 
-/// Goes up to where the walk came from.
+/// Goes up again, to the directory with `inode`.
 fn parent_of(child: BorrowedFd, inode: (u64, u64)) -> Sys<OwnedFd> {
     let parent = path::open_at(Some(child), c"..", DIRECTORY, 0)?;
     match path::stat(parent.as_fd())?.inode() == inode {
@@ -181,7 +182,7 @@ mod tests {
         });
     }
 
-    /// The path of the last one is longer than PATH_MAX.
+    /// The path of the deepest directory is longer than PATH_MAX.
     #[test]
     fn no_depth_is_too_deep() {
         const LEVELS: usize = 500;

@@ -87,7 +87,7 @@ fn directories_that_others_write_to_are_refused(t: &Sandbox) {
     for path in [&t.root, &directory] {
         let before = fs::metadata(path).expect("stat").permissions();
         mode(path, 0o777);
-        all_refuse(t, &container, "others than its owner may write to it");
+        all_refuse(t, &container, "other than its owner may write to it");
         fs::set_permissions(path, before).expect("chmod");
         assert_eq!(container.status(), "running");
     }

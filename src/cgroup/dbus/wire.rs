@@ -1,8 +1,9 @@
-//! Messages as bytes. Source: D-Bus specification, "Marshaling (Wire Format)" and "Message Format".
+//! The wire format of messages. Source: D-Bus specification, "Marshaling (Wire Format)" and
+//! "Message Format".
 
 use crate::plan::systemd::Variant;
 
-/// What a message asks for or answers.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Call,
@@ -11,25 +12,25 @@ pub enum Kind {
     Signal,
 }
 
-/// A message of a peer.
+/// A message from the peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub kind: Kind,
-    /// The serial of the call that is answered.
+    /// The serial of the call that this message replies to.
     pub reply_to: Option<u32>,
-    /// The name of the error.
+    /// The name of the error, for an error.
     pub error: Option<String>,
-    /// The name of the signal.
+    /// The name of the signal, for a signal.
     pub member: Option<String>,
     signature: String,
     body: Vec<u8>,
     big_endian: bool,
 }
 
-/// Where a call goes.
+/// The object and interface of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Empty without a bus between.
+    /// Empty if there is no message bus.
     pub destination: &'a str,
     pub path: &'a str,
     pub interface: &'a str,
@@ -44,12 +45,12 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
-/// The fixed part before the array of header fields, with its length.
+/// The size of the fixed part, which ends with the length of the array of header fields.
 const FIXED: usize = 16;
-/// No answer of systemd comes near. The specification allows 128 MiB.
+/// Far more than any reply of systemd. The specification allows 128 MiB.
 const LONGEST: usize = 1 << 20;
 
-/// A method call.
+/// Encodes a method call.
 pub fn call(serial: u32, target: Target, member: &str, arguments: &[Variant]) -> Vec<u8> {
     let mut body = Writer::default();
     arguments.iter().for_each(|argument| body.value(argument));
@@ -82,7 +83,7 @@ pub fn call(serial: u32, target: Target, member: &str, arguments: &[Variant]) ->
     out.0
 }
 
-/// Bytes, each value aligned to its size from the start.
+/// Encodes values, each aligned to its size from the start of the buffer.
 #[derive(Default)]
 struct Writer(Vec<u8>);
 
@@ -112,8 +113,8 @@ impl Writer {
         self.0.push(0);
     }
 
-    /// An array: the length of what `fill` writes, which begins aligned to `to` and is counted
-    /// without that padding.
+    /// An array: the length of the bytes that `fill` writes, then those bytes, aligned to `to`. The
+    /// length does not include that padding.
     fn sized(&mut self, to: usize, fill: impl FnOnce(&mut Self)) {
         self.u32(0);
         let length_at = self.0.len() - 4;
@@ -151,7 +152,7 @@ impl Writer {
     }
 }
 
-/// Of a type, by the first letter of its signature.
+/// The alignment of a type, by the first letter of its signature.
 fn alignment(signature: &str) -> usize {
     match signature.as_bytes().first() {
         Some(b'y' | b'g' | b'v') => 1,
@@ -161,16 +162,16 @@ fn alignment(signature: &str) -> usize {
     }
 }
 
-/// The length of the message that begins with `start`: `None` if that is too short to tell.
+/// The length of the message that begins with `start`. `None` if `start` is too short.
 ///
 /// # Errors
-/// It is no message, or one longer than any that is expected here.
+/// `start` does not begin a message, or the message is longer than any expected here.
 pub fn length(start: &[u8]) -> Result<Option<usize>, &'static str> {
     let Some(fixed) = start.get(..FIXED) else {
         return Ok(None);
     };
     if !matches!(fixed[0], b'l' | b'B') || fixed[3] != 1 {
-        return Err("not a message of D-Bus");
+        return Err("not a D-Bus message");
     }
     let word = |at| {
         Reader::new(fixed, at, fixed[0] == b'B')
@@ -185,7 +186,7 @@ pub fn length(start: &[u8]) -> Result<Option<usize>, &'static str> {
 }
 
 impl Message {
-    /// Reads a message of the length that [`length`] told; `None` for a malformed one.
+    /// Decodes a message of the length that [`length`] returned. `None` if it is malformed.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let big_endian = *bytes.first()? == b'B';
         let kind = match bytes.get(1)? {
@@ -229,7 +230,8 @@ impl Message {
         Some(())
     }
 
-    /// The strings and object paths among the first arguments, which are of these and of 32 bits.
+    /// The strings and object paths among the leading arguments that are strings, object paths or
+    /// 32-bit integers.
     pub fn texts(&self) -> Vec<String> {
         let mut reader = Reader::new(&self.body, 0, self.big_endian);
         let mut texts = Vec::new();
@@ -296,7 +298,7 @@ impl<'a> Reader<'a> {
         self.ended(length)
     }
 
-    /// Text and the NUL behind it.
+    /// A text and the NUL byte after it.
     fn ended(&mut self, length: usize) -> Option<String> {
         let text = self.take(length)?;
         (self.byte()? == 0).then(|| String::from_utf8_lossy(text).into_owned())
@@ -313,9 +315,9 @@ mod tests {
         interface: "i.f",
     };
 
-    /// The bytes of a call, spelled out by the rules of the specification.
+    /// The expected bytes follow from the specification.
     #[test]
-    fn a_call_in_its_bytes() {
+    fn a_call_has_the_specified_bytes() {
         let arguments = [
             Variant::Text("x".into()),
             Variant::Array("y".into(), vec![Variant::Byte(7)]),
@@ -327,14 +329,14 @@ mod tests {
         expected.extend(b"\x03\x01s\0\x01\0\0\0M\0\0\0\0\0\0\0");
         expected.extend(b"\x06\x01s\0\x03\0\0\0a.b\0\0\0\0\0");
         expected.extend(b"\x08\x01g\0\x04sayt\0\0\0\0\0\0\0");
-        // The length of the fields ends with the signature's NUL byte.
+        // The length of the fields includes the signature's NUL byte.
         expected[12] = (expected.len() - FIXED - 6) as u8;
         expected.extend(b"\x01\0\0\0x\0\0\0\x01\0\0\0\x07\0\0\0\x01\0\0\0\0\0\0\0");
         assert_eq!(call(5, TARGET, "M", &arguments), expected);
     }
 
     #[test]
-    fn a_property_in_its_bytes() {
+    fn a_property_has_the_specified_bytes() {
         let mut out = Writer::default();
         out.value(&Variant::Array(
             "(sv)".into(),
@@ -344,7 +346,7 @@ mod tests {
             ])],
         ));
         let expected = b"\x18\0\0\0\0\0\0\0\x04\0\0\0Pids\0\x02au\0\0\0\0\x04\0\0\0\x09\0\0\0";
-        // The variant begins behind the name's NUL byte; its array is aligned to 4.
+        // The variant begins after the name's NUL byte. Its array is aligned to 4.
         assert_eq!(out.0.len(), expected.len());
         assert_eq!(out.0, expected);
     }
@@ -364,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_message_can_be_read() {
         let bytes = sample();
         assert_eq!(length(&bytes), Ok(Some(bytes.len())));
         let message = Message::read(&bytes).unwrap();
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_message_is_refused_and_never_a_panic() {
+    fn a_broken_message_is_refused_without_a_panic() {
         let bytes = sample();
         for end in 0..bytes.len() {
             let _ = Message::read(&bytes[..end]).map(|message| message.texts());

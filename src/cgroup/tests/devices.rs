@@ -1,4 +1,4 @@
-//! The device program and the kernel.
+//! The device program as the kernel applies it.
 
 use std::process::Stdio;
 
@@ -29,7 +29,7 @@ fn device_program_decides() {
         let program = devices::compile(rules).unwrap();
         cgroup.attach_device_program(&program.insns).unwrap();
     };
-    // A device that is no default, and that root can open unless a program forbids it.
+    // A device that is not a default device, and that root can open unless a program forbids it.
     let other = "/dev/kmsg";
     assert!(can_open(&cgroup, "<", other) && can_open(&cgroup, ">>", other));
 
@@ -37,7 +37,7 @@ fn device_program_decides() {
     assert!(can_open(&cgroup, "<", "/dev/zero") && can_open(&cgroup, ">>", "/dev/null"));
     assert!(!can_open(&cgroup, "<", other) && !can_open(&cgroup, ">>", other));
 
-    // The program of an existing cgroup is replaced, not added to.
+    // The program of an existing cgroup is replaced, not supplemented.
     let rule = DeviceRule {
         allow: true,
         kind: DeviceRuleKind::Char,
@@ -54,7 +54,7 @@ fn device_program_decides() {
 }
 
 #[test]
-fn verifier_takes_every_list() {
+fn verifier_accepts_every_list() {
     if hierarchy().is_none() {
         return;
     }
@@ -70,7 +70,7 @@ fn verifier_takes_every_list() {
 }
 
 #[test]
-fn verifier_says_why() {
+fn verifier_log_is_returned() {
     if hierarchy().is_none() {
         return;
     }

@@ -1,5 +1,5 @@
-//! Blocks are apart, hold what was written to them, and are used again. scripts/test runs these
-//! under Miri too, which sees each access that Rust's rules forbid.
+//! Blocks do not overlap, keep their content, and are reused. scripts/test also runs these tests
+//! under Miri, which reports every access that violates Rust's rules.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn layout(size: usize) -> Layout {
 
 /// Takes a block and fills it with `byte`.
 fn filled(heap: &Heap, size: usize, byte: u8) -> *mut u8 {
-    // SAFETY: the block is as large as asked for.
+    // SAFETY: the block has the requested size.
     unsafe {
         let block = heap.alloc(layout(size));
         assert!(
@@ -27,9 +27,9 @@ fn filled(heap: &Heap, size: usize, byte: u8) -> *mut u8 {
 }
 
 fn is_filled(block: *mut u8, size: usize, byte: u8) -> bool {
-    // SAFETY: the callers give blocks of this size that they have written.
+    // SAFETY: the callers pass blocks of this size that they have written.
     let bytes = unsafe { std::slice::from_raw_parts(block, size) };
-    // memcmp(3), which costs Miri one step.
+    // memcmp(3) is one step for Miri.
     bytes == vec![byte; size]
 }
 
@@ -37,7 +37,7 @@ const SIZES: [usize; 14] = [
     1, 8, 16, 17, 100, 1023, 1024, 1025, 2048, 2049, 5000, 32768, 32769, 70_000,
 ];
 
-/// How often something is done; Miri is a thousand times slower than a processor.
+/// The number of repetitions. Miri is a thousand times slower than a processor.
 const fn times(count: usize) -> usize {
     if cfg!(miri) {
         count.div_ceil(100)
@@ -55,13 +55,13 @@ fn blocks_of_all_sizes_keep_what_is_in_them() {
             let byte = blocks.len() as u8;
             blocks.push((filled(heap, size, byte), size, byte));
         }
-        // Every third one is given back, and what comes next is put in its place.
+        // Every third block is freed, and the next one takes its place.
         if round % 2 == 1 {
             let mut at = 0_u32;
             blocks.retain(|(block, size, _)| {
                 at += 1;
                 if at.is_multiple_of(3) {
-                    // SAFETY: the block has this layout and is forgotten.
+                    // SAFETY: the block has this layout, and nothing uses it afterwards.
                     unsafe { heap.dealloc(*block, layout(*size)) };
                 }
                 !at.is_multiple_of(3)
@@ -96,7 +96,8 @@ fn a_block_keeps_its_content_when_it_grows_and_shrinks() {
 
 #[test]
 fn the_newest_block_grows_in_place_as_long_as_the_chunk_has_room() {
-    // Two and a half of the largest blocks, three, and a little more, of the arena's four.
+    // The arena has room for four of the largest blocks. These are two and a half, three, and
+    // slightly more.
     for (rest, has_room) in [
         (&[LARGEST / 2][..], true),
         (&[LARGEST], true),
@@ -120,7 +121,7 @@ fn what_is_given_back_is_used_again() {
     let round = || {
         for size in SIZES {
             let block = filled(heap, size, 1);
-            // SAFETY: the blocks have these layouts, the first one the second after its growth.
+            // SAFETY: the blocks have these layouts; the first one has grown to the second.
             unsafe {
                 let block = heap.realloc(block, layout(size), size * 3);
                 let newer = filled(heap, size / 2 + 1, 2);
@@ -128,7 +129,7 @@ fn what_is_given_back_is_used_again() {
                 heap.dealloc(newer, layout(size / 2 + 1));
             }
         }
-        // SAFETY: no other thread has this heap.
+        // SAFETY: no other thread uses this heap.
         unsafe { ((*heap.state.get()).next, (*heap.state.get()).left) }
     };
     (0..10).for_each(|_| {
@@ -178,7 +179,7 @@ fn zeroed_blocks_are_zero_and_alignment_is_kept() {
     assert!(unsafe { heap.alloc(aligned) }.is_null());
 }
 
-/// A block that the random walk has.
+/// A block of the random walk.
 struct Block {
     start: *mut u8,
     layout: Layout,
@@ -190,7 +191,8 @@ impl Block {
         self.start.addr()..self.start.addr() + self.layout.size()
     }
 
-    /// Panics unless the block is aligned, apart from all `others`, and as it was filled.
+    /// Panics unless the block is aligned, does not overlap `others`, and holds what was written to
+    /// it.
     fn check(&self, others: &[Self]) {
         let range = self.range();
         assert!(range.start.is_multiple_of(self.layout.align()));
@@ -201,7 +203,7 @@ impl Block {
     }
 }
 
-/// Numbers that look random and are the same in every run. Source: Marsaglia, Xorshift RNGs.
+/// Pseudo-random numbers, the same in every run. Source: Marsaglia, Xorshift RNGs.
 struct Numbers(u64);
 
 impl Numbers {
@@ -212,7 +214,7 @@ impl Numbers {
         (self.0 % end as u64) as usize
     }
 
-    /// Small sizes are as frequent as large ones.
+    /// Small sizes are as likely as large ones.
     fn layout(&mut self) -> Layout {
         let most = 1 << self.below(17);
         let aligns = if self.below(8) == 0 { 13 } else { 5 };
@@ -228,11 +230,11 @@ fn a_random_walk_finds_every_block_as_it_left_it() {
     let mut blocks: Vec<Block> = Vec::new();
     for step in 0..times(10_000) {
         let byte = step as u8;
-        // Now more blocks, now fewer.
+        // The number of blocks grows and shrinks in turns.
         let grows = blocks.is_empty() || numbers.below(100) < 30 + step / 50 % 30;
         let mut block = if grows {
             let layout = numbers.layout();
-            // SAFETY: the layout has a size, and the block as many bytes.
+            // SAFETY: the layout has a size, and the block has that many bytes.
             let start = unsafe {
                 if numbers.below(4) == 0 {
                     let start = heap.alloc_zeroed(layout);
@@ -253,7 +255,7 @@ fn a_random_walk_finds_every_block_as_it_left_it() {
         if !grows {
             block.check(&blocks);
             if numbers.below(3) > 0 {
-                // SAFETY: the block has this layout and is forgotten.
+                // SAFETY: the block has this layout, and nothing uses it afterwards.
                 unsafe { heap.dealloc(block.start, block.layout) };
                 continue;
             }
@@ -273,7 +275,7 @@ fn a_random_walk_finds_every_block_as_it_left_it() {
     }
     while let Some(block) = blocks.pop() {
         block.check(&blocks);
-        // SAFETY: the block has this layout and is forgotten.
+        // SAFETY: the block has this layout, and nothing uses it afterwards.
         unsafe { heap.dealloc(block.start, block.layout) };
     }
 }
