@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::SystemTime;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{self, Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 
 use crate::call::patience;
@@ -87,6 +87,11 @@ fn run_one(name: &str) -> ExitCode {
     // Like an engine's shim: the containers become children of this process.
     nix::sys::prctl::set_child_subreaper(true).expect("become a subreaper");
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    // A shell without job control starts what is in the background with these ignored.
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default disposition runs no code of this program.
+        unsafe { signal::signal(signal, signal::SigHandler::SigDfl) }.expect("reset a signal");
+    }
     (test.body)(&sandbox);
     sandbox.delete_leftovers();
     ExitCode::SUCCESS
