@@ -4,6 +4,9 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use crate::sys::Failed;
+pub use crate::sys::errno_text;
+
 /// The class of a failure. It decides the exit status and, for a few classes,
 /// words that container engines match literally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,14 @@ impl Error {
                 error.hint("the caller's limit of file sizes is too low: see ulimit -f")
             }
             _ => error,
+        }
+    }
+
+    /// A failed system call on the object that `what` names.
+    pub fn failed(what: impl Into<String>, fail: Failed) -> Self {
+        match fail.told_errno() {
+            Some(errno) => Self::sys(what, &fail.call(), errno),
+            None => Self::new(Kind::Setup, format!("{}: {}", what.into(), fail.call())),
         }
     }
 
@@ -145,32 +156,4 @@ pub fn printable(text: &str) -> String {
         }
     }
     out
-}
-
-/// The errno's sentence as strerror(3) has it, lower case as engines match it:
-/// `no such file or directory`, `permission denied`, `operation not permitted`.
-pub fn errno_text(errno: Errno) -> String {
-    let text = match errno {
-        Errno::ELOOP => "too many levels of symbolic links",
-        other => other.desc(),
-    };
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) if !text[1..].starts_with(char::is_uppercase) => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
-}
-
-/// Adds context to the error of a result.
-pub trait Context<T> {
-    /// Puts what `context` returns in front of the error.
-    fn context<C: Into<String>>(self, context: impl FnOnce() -> C) -> Result<T>;
-}
-
-impl<T> Context<T> for Result<T> {
-    fn context<C: Into<String>>(self, context: impl FnOnce() -> C) -> Result<T> {
-        self.map_err(|error| error.context(context()))
-    }
 }

@@ -72,7 +72,7 @@ impl Host {
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace()?,
             last_capability: process::last_capability()
-                .map_err(|fail| Error::sys("capabilities", fail.op, fail.errno).kind(Kind::Host))?,
+                .map_err(|fail| Error::failed("capabilities", fail).kind(Kind::Host))?,
             cgroup: None,
             apparmor: labels.apparmor && apparmor()?,
             selinux: labels.selinux && selinux()?,
@@ -82,8 +82,7 @@ impl Host {
 }
 
 fn read(path: &str) -> Result<String> {
-    file::read_text(Path::new(path))
-        .map_err(|fail| Error::sys(path, fail.op, fail.errno).kind(Kind::Host))
+    file::read_text(Path::new(path)).map_err(|fail| Error::failed(path, fail).kind(Kind::Host))
 }
 
 fn kernel() -> Result<(u32, u32)> {
@@ -121,7 +120,7 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 /// /proc is missing or cannot be read.
 pub fn in_user_namespace() -> Result<bool> {
     process::in_user_namespace()
-        .map_err(|fail| Error::sys("/proc/self/ns/user", fail.op, fail.errno).kind(Kind::Host))
+        .map_err(|fail| Error::failed("/proc/self/ns/user", fail).kind(Kind::Host))
 }
 
 /// What is mounted at `path`; `None` if there is no such path.

@@ -55,7 +55,7 @@ fn print(text: &str) -> std::io::Result<()> {
 /// Keeps the streams from being confused with other files, and the binary out of containers' reach.
 /// This comes before anything is read, because it may start the program anew.
 fn protect(args: &StringArray) -> Result<(), Error> {
-    let failed = |what: &'static str| move |fail: Fail| Error::sys(what, fail.op, fail.errno);
+    let failed = |what: &'static str| move |fail: Fail| Error::failed(what, fail);
     relro::protect().map_err(failed("own binary"))?;
     let enough_descriptors = inherited::begin().map_err(failed("standard streams"))?;
     if !args.iter().any(may_enter_a_container) {
@@ -88,7 +88,7 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
         Err(error) => return fail(&Log::default(), &error, FAILURE),
     };
     let done = prepared
-        .map_err(|fail| Error::sys("signals", fail.op, fail.errno))
+        .map_err(|fail| Error::failed("signals", fail))
         .and_then(|()| Context::new(&line.global, &log))
         .and_then(|context| line.verb.run(&context));
     match done {

@@ -97,7 +97,7 @@ impl Connection {
 
     fn connect(address: &Path, bus: bool, manager: Manager) -> Result<Self> {
         let stream: UnixStream = socket::connect_stream(address)
-            .map_err(|fail| Error::sys(address.display().to_string(), fail.op, fail.errno))?
+            .map_err(|fail| Error::failed(address.display().to_string(), fail))?
             .into();
         Self::over(stream, address, bus, manager)
     }

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Cgroup, file};
 use crate::error::{Error, Result};
-use crate::sys::{self, Fail, Sys, path as syspath, tree};
+use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
 /// sleep can take any time, but a verb must end.
@@ -36,7 +36,7 @@ impl Cgroup {
     fn wait_frozen(&self, deadline: Instant) -> Result<()> {
         let wait = |dir: BorrowedFd| match wait_for(dir, "frozen", true, deadline)? {
             true => Ok(()),
-            false => Err(Fail::new("freeze", Errno::ETIMEDOUT)),
+            false => Err(Fail::new("poll", Errno::ETIMEDOUT).note(Note::Freeze)),
         };
         wait(self.fd())
             .and_then(|()| tree::walk(self.fd(), wait, |_, _| Ok(())))
@@ -49,7 +49,7 @@ impl Cgroup {
         if self.wait("frozen", false, PATIENCE)? {
             return Ok(());
         }
-        let late = Fail::new("thaw", Errno::ETIMEDOUT);
+        let late = Fail::new("poll", Errno::ETIMEDOUT).note(Note::Thaw);
         Err(self
             .failed("cgroup.events", late)
             .hint("a parent of the cgroup is frozen"))
@@ -69,7 +69,7 @@ impl Cgroup {
     pub fn is_frozen_at(path: &Path) -> Result<bool> {
         let events = path.join("cgroup.events");
         flag_unless_gone(sys::file::read_record(&events), "frozen")
-            .map_err(|fail| Error::sys(events.display().to_string(), fail.op, fail.errno))
+            .map_err(|fail| Error::failed(events.display().to_string(), fail))
     }
 
     /// The processes of this cgroup and of all cgroups below it, sorted. The kernel lists a process

@@ -41,7 +41,7 @@ pub fn of_process(pid: i32) -> Result<Option<String>> {
     let file = format!("/proc/{pid}/cgroup");
     match crate::sys::file::read_text(file.as_ref()) {
         Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => Ok(None),
-        Err(fail) => Err(Error::sys(file, fail.op, fail.errno)),
+        Err(fail) => Err(Error::failed(file, fail)),
         Ok(text) => {
             let mut lines = text.lines();
             let path = lines.find_map(|line| line.strip_prefix("0::"));
@@ -142,7 +142,7 @@ impl Cgroup {
                 errno: Errno::ENOENT,
                 ..
             }) => Ok(None),
-            Err(fail) => Err(Error::sys(path.display().to_string(), fail.op, fail.errno)),
+            Err(fail) => Err(Error::failed(path.display().to_string(), fail)),
         }
     }
 
@@ -259,7 +259,7 @@ impl Cgroup {
     fn refused(&self, field: &str, name: &str, value: &str, fail: Fail) -> Error {
         let file = self.path.join(name);
         let what = format!("{field}: {}: {:?}", file.display(), value.trim_end());
-        let error = Error::sys(what, fail.op, fail.errno);
+        let error = Error::failed(what, fail);
         match fail.errno {
             Errno::ENOENT => error.hint("this kernel has no such file for the cgroup"),
             Errno::ENODEV => error.hint("there is no such device"),
@@ -297,7 +297,7 @@ impl Cgroup {
         let code: Vec<u64> = program.iter().map(|insn| insn.encode()).collect();
         let error = |fail: Fail| {
             let what = format!("linux.resources.devices: {}", self.path.display());
-            Error::sys(what, fail.op, fail.errno)
+            Error::failed(what, fail)
                 .hint("device rules need CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN")
         };
         let program = bpf::load_device_program(&code).map_err(|refused| {
@@ -333,7 +333,7 @@ impl Cgroup {
             Err(fail) if fail.errno == Errno::ENOENT => {
                 "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
             }
-            listed => listed.map_err(|fail| Error::sys(LIST, fail.op, fail.errno))?,
+            listed => listed.map_err(|fail| Error::failed(LIST, fail))?,
         };
         let chown = |fd: BorrowedFd| syspath::chown(fd, uid, u32::MAX);
         chown(self.fd()).map_err(|fail| self.failed("", fail))?;
@@ -366,6 +366,6 @@ impl Cgroup {
         } else {
             self.path.join(name)
         };
-        Error::sys(file.display().to_string(), fail.op, fail.errno)
+        Error::failed(file.display().to_string(), fail)
     }
 }

@@ -117,11 +117,7 @@ fn open_new(parent: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
 }
 
 fn failed(at: &Path, fail: Fail) -> Error {
-    let error = Error::sys(
-        format!("linux.cgroupsPath: {}", at.display()),
-        fail.op,
-        fail.errno,
-    );
+    let error = Error::failed(format!("linux.cgroupsPath: {}", at.display()), fail);
     match fail.errno {
         Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
         Errno::EROFS => error.hint("the cgroup2 mount is read-only here"),
@@ -163,7 +159,7 @@ fn not_given(at: &Path, name: &str, fail: Fail) -> Error {
         "a limit in linux.resources needs the {name} controller: {}/cgroup.subtree_control",
         at.display()
     );
-    let error = Error::sys(what, fail.op, fail.errno).kind(Kind::Host);
+    let error = Error::failed(what, fail).kind(Kind::Host);
     match fail.errno {
         Errno::ENOENT => error.hint(format!("{name} is not listed in its cgroup.controllers")),
         Errno::EBUSY => error.hint(

@@ -28,11 +28,11 @@ impl Loaded {
     pub fn read(args: &Bundle) -> Result<Self> {
         let bundle = sys::file::real_path(&args.bundle).map_err(|fail| {
             let what = format!("--bundle: {}", args.bundle.display());
-            Error::sys(what, fail.op, fail.errno).kind(Kind::Usage)
+            Error::failed(what, fail).kind(Kind::Usage)
         })?;
         let file = bundle.join(&args.config);
         let bytes = sys::file::read(&file).map_err(|fail| {
-            Error::sys(file.display().to_string(), fail.op, fail.errno)
+            Error::failed(file.display().to_string(), fail)
                 .kind(Kind::Config)
                 .hint("a bundle needs a config.json; sampan spec writes one")
         })?;

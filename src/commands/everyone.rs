@@ -33,7 +33,7 @@ fn signal_listed(cgroup: &Cgroup, signal: i32, init: i32) -> Result<bool> {
         let sent = pidfd::open(pid).and_then(|process| pidfd::send_signal(process.as_fd(), signal));
         match sent {
             Err(fail) if fail.errno != Errno::ESRCH => {
-                return Err(Error::sys(format!("process {pid}"), fail.op, fail.errno));
+                return Err(Error::failed(format!("process {pid}"), fail));
             }
             _ => {}
         }

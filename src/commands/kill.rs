@@ -102,11 +102,7 @@ fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
     match pidfd::send_signal(process.as_fd(), signal) {
         Ok(()) => Ok(()),
         Err(fail) if fail.errno == Errno::ESRCH => Err(not_running(state)),
-        Err(fail) => Err(Error::sys(
-            format!("container {}", state.id),
-            fail.op,
-            fail.errno,
-        )),
+        Err(fail) => Err(Error::failed(format!("container {}", state.id), fail)),
     }
 }
 

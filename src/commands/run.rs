@@ -73,8 +73,7 @@ impl Verb for Run {
             (Ok(()), None) => {
                 return match notify {
                     Some(notify) => {
-                        interrupt::release()
-                            .map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
+                        interrupt::release().map_err(|fail| Error::failed("signals", fail))?;
                         notify.wait(state.pid, &pidfd).map(|()| DONE)
                     }
                     None => Ok(DONE),

@@ -59,7 +59,7 @@ pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
     let missing = || {
         let path = dir.path_of(CONFIG).display().to_string();
         let fail = Fail::new("open", Errno::ENOENT);
-        Error::sys(path, fail.op, fail.errno)
+        Error::failed(path, fail)
     };
     dir.read(CONFIG)?.ok_or_else(missing)
 }

@@ -35,7 +35,7 @@ impl Sockets {
     pub fn send_pidfd(&self, name: &str, pidfd: BorrowedFd) -> Result<()> {
         match &self.pidfd {
             Some(socket) => socket::send(socket.as_fd(), name.as_bytes(), Some(pidfd))
-                .map_err(|fail| Error::sys("--pidfd-socket", fail.op, fail.errno)),
+                .map_err(|fail| Error::failed("--pidfd-socket", fail)),
             None => Ok(()),
         }
     }
@@ -44,7 +44,7 @@ impl Sockets {
 fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
     path.map(|path| {
         socket::connect_stream(path).map_err(|fail| {
-            Error::sys(format!("{flag} {}", path.display()), fail.op, fail.errno)
+            Error::failed(format!("{flag} {}", path.display()), fail)
                 .hint("the caller must listen there on a Unix stream socket")
         })
     })
@@ -53,7 +53,7 @@ fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
 
 /// A failed call on the connection to init.
 pub fn connection_lost(fail: Fail) -> Error {
-    Error::sys("connection to init", fail.op, fail.errno)
+    Error::failed("connection to init", fail)
 }
 
 /// Applies the steps of the runtime that need nothing but the process.
@@ -227,7 +227,7 @@ pub fn attend(
 /// runtime command lines, as engines receive it.
 fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
     socket::send(console.as_fd(), b"/dev/ptmx", Some(master))
-        .map_err(|fail| Error::sys("--console-socket", fail.op, fail.errno))
+        .map_err(|fail| Error::failed("--console-socket", fail))
 }
 
 /// Listens until execve(2) of the process `pid` closes the connection. `plan` finds the words for a failure, and is
@@ -254,7 +254,7 @@ pub fn await_execve(
                 let shown = shown.as_ref().map(AsFd::as_fd);
                 return Err(match plan() {
                     Ok(plan) => words::failure_shown(&plan, &failure, shown),
-                    Err(_) => Error::sys("start", &failure.op(), failure.errno),
+                    Err(_) => Error::failed("start", failure.told.fail()),
                 });
             }
             Some(_) => {}

@@ -14,10 +14,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Step};
 use crate::sys::interrupt::{self, Aim};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Sys, file, mount, path, pidfd, socket};
-
-/// What [`Step::CheckIdMap`] says when it fails.
-pub const DIFFERENT_MAP: &str = "compare with the map";
+use crate::sys::{Fail, Note, Sys, file, mount, path, pidfd, socket};
 
 /// A new process, and the runtime's end of the connection to it.
 pub struct Spawned {
@@ -195,7 +192,7 @@ fn made_by_child(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<O
             let received =
                 file::close(childs).and_then(|()| socket::receive(connection.as_fd(), &mut errno));
             process::end(pidfd.as_fd());
-            let failed = |errno| Fail::new("fsmount in the joined namespaces", errno);
+            let failed = |errno| Fail::new("fsmount", errno).note(Note::InJoinedNamespaces);
             match received? {
                 (_, Some(made)) => Ok(made),
                 (4, None) => Err(failed(Errno::from_raw(i32::from_ne_bytes(errno)))),
@@ -220,7 +217,7 @@ fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
     if sorted_map(&found) == sorted_map(wanted) {
         Ok(())
     } else {
-        Err(Fail::new(DIFFERENT_MAP, Errno::EINVAL))
+        Err(Fail::new("read", Errno::EINVAL).note(Note::OtherMap))
     }
 }
 
@@ -237,7 +234,7 @@ fn sorted_map(text: &str) -> Vec<Vec<&str>> {
 /// others, makes init as the runtime's own child and is done.
 fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
     if let Err(fail) = inherited.keep_only(plan) {
-        init::tell(&inherited.runtime, 0, fail, None);
+        init::tell(&inherited.runtime, 0, fail);
         process::exit(1)
     }
     if plan.first_waits() {
@@ -245,7 +242,7 @@ fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
             Ok(Some(_)) => {}
             Ok(None) => process::exit(1),
             Err(fail) => {
-                init::tell(&inherited.runtime, init::NO_STEP, fail, None);
+                init::tell(&inherited.runtime, init::NO_STEP, fail);
                 process::exit(1)
             }
         }
@@ -253,14 +250,14 @@ fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
     let steps = plan.phase(Phase::Clone);
     for (position, planned) in steps.filter(|(_, planned)| !is_runtimes(plan, &planned.step)) {
         if let Err(fail) = enter(&planned.step, inherited.opened[position].as_ref()) {
-            init::tell(&inherited.runtime, position, fail, None);
+            init::tell(&inherited.runtime, position, fail);
             process::exit(1);
         }
     }
     if plan.enters_before_user
         && let Err((position, fail)) = make_early(plan, &mut inherited)
     {
-        init::tell(&inherited.runtime, position, fail, None);
+        init::tell(&inherited.runtime, position, fail);
         process::exit(1);
     }
     let flags = match plan.enters_before_user {
@@ -279,7 +276,7 @@ fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
                 .phase(Phase::Clone)
                 .next()
                 .map_or(0, |(position, _)| position);
-            init::tell(&inherited.runtime, position, fail, None);
+            init::tell(&inherited.runtime, position, fail);
             process::exit(1)
         }
     }
@@ -290,7 +287,7 @@ fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
 /// # Errors
 /// It died, or reported a failure.
 pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<Spawned> {
-    let lost = |fail: Fail| Error::sys("intermediate process", fail.op, fail.errno);
+    let lost = |fail: Fail| Error::failed("intermediate process", fail);
     match Report::receive(connection.as_fd()).map_err(lost)? {
         Some((Report::Pid(pid), _)) => {
             process::wait(first.pidfd.as_fd()).map_err(lost)?;

@@ -9,7 +9,7 @@ use super::clone::{self, Spawned};
 use super::init::Inherited;
 use super::pid_file::PidFile;
 use super::teardown::Undo;
-use super::{host_mount, id_map, network, place, prepare, sd_notify, start, words};
+use super::{host_mount, id_map, network, place, prepare, runtime_hooks, sd_notify, start, words};
 use crate::cgroup::{Cgroup, systemd};
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
@@ -62,7 +62,7 @@ pub struct Created {
 pub fn create(request: &Request) -> Result<Created> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    interrupt::catch().map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
+    interrupt::catch().map_err(|fail| Error::failed("signals", fail))?;
     let claim = request
         .root
         .claim(&request.options.id, request.config_text)?;
@@ -115,7 +115,7 @@ pub fn create(request: &Request) -> Result<Created> {
             drop((undo, dir));
             if began {
                 // The failure that led here is the one to report.
-                let _ = words::run_poststop_hooks(request.plan, &state);
+                let _ = runtime_hooks::run_poststop_hooks(request.plan, &state);
             }
             Err(error)
         }
@@ -193,9 +193,9 @@ fn make<'d>(
     // An init that has ended says why when it is attended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
     let hooks = || {
-        words::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
-        words::state_text_inside(state, Status::Creating)
-            .map_err(|fail| Error::sys(format!("/proc/{}/status", state.pid), fail.op, fail.errno))
+        runtime_hooks::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
+        runtime_hooks::state_text_inside(state, Status::Creating)
+            .map_err(|fail| Error::failed(format!("/proc/{}/status", state.pid), fail))
     };
     let mut prepared = Some(state.prepare(dir)?);
     if may_be_told(request)?
@@ -308,7 +308,7 @@ pub(super) fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> E
     match position.and_then(|position| plan.steps.get(position)) {
         Some(planned) => words::step_failed(planned, fail),
         None => {
-            let error = Error::sys("linux.namespaces", fail.op, fail.errno).kind(Kind::Host);
+            let error = Error::failed("linux.namespaces", fail).kind(Kind::Host);
             match fail.errno {
                 nix::errno::Errno::ENOSPC | nix::errno::Errno::EUSERS => error.hint(
                     "a limit below /proc/sys/user or a nesting limit of namespaces is reached",

@@ -47,7 +47,7 @@ pub struct Executed {
 /// The container is gone, or the step that failed, by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
-    interrupt::catch().map_err(|fail| Error::sys("signals", fail.op, fail.errno))?;
+    interrupt::catch().map_err(|fail| Error::failed("signals", fail))?;
     let places = Places::find(request)?;
     // Their paths may be those of another container's by now.
     request.dir.check_current()?;

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::HookStep;
 use crate::sys::process::{self, Cloned, StringArray};
-use crate::sys::{Fail, Sys, file, inherited, interrupt, path, signals};
+use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, path, signals};
 
 /// How much of a hook's output is kept: what one page holds with the mark of a cut.
 const KEPT: usize = 4000;
@@ -29,49 +29,10 @@ const LAST_READS: usize = 16;
 /// A hook that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookFail {
-    pub reason: Reason,
+    /// The call, or how the hook ended.
+    pub told: Reported,
     /// The end of what it printed on both streams, without white space around.
     pub output: Vec<u8>,
-}
-
-/// What became of a hook that did not succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It could not be run.
-    Sys(Fail),
-    /// It ended with this status (128 + signal where a signal ended it).
-    Status(i32),
-    /// It ran longer than its timeout and was killed.
-    Timeout,
-}
-
-impl Reason {
-    /// For init, which reports an operation and an errno.
-    pub fn into_fail(self) -> Fail {
-        match self {
-            Self::Sys(fail) => fail,
-            // The process that leaks this exits next.
-            Self::Status(_) => Fail::new(self.to_string().leak(), Errno::UnknownErrno),
-            Self::Timeout => Fail::new("timed out and was killed", Errno::UnknownErrno),
-        }
-    }
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sys(fail) => write!(f, "{}: {}", fail.op, fail.errno.desc()),
-            Self::Status(status) if *status > 128 => write!(f, "killed by signal {}", status - 128),
-            Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Timeout => f.write_str("timed out and was killed"),
-        }
-    }
-}
-
-impl From<Fail> for Reason {
-    fn from(fail: Fail) -> Self {
-        Self::Sys(fail)
-    }
 }
 
 /// What a hook finds around it.
@@ -97,8 +58,8 @@ pub enum Directory<'a> {
 /// It could not be run, failed, or ran too long, with what it printed last.
 pub fn run(hook: &HookStep, around: &Surroundings, state: &[u8]) -> Result<(), HookFail> {
     let mut output = Tail::default();
-    run_to_end(hook, around, state, &mut output).map_err(|reason| HookFail {
-        reason,
+    run_to_end(hook, around, state, &mut output).map_err(|told| HookFail {
+        told,
         output: output.trimmed(),
     })
 }
@@ -108,7 +69,7 @@ fn run_to_end(
     around: &Surroundings,
     state: &[u8],
     output: &mut Tail,
-) -> Result<(), Reason> {
+) -> Result<(), Reported> {
     // The program's own failure to start comes back on a pipe that execve closes.
     let (failed, fail_end) = pipe()?;
     let (printed, print_end) = pipe()?;
@@ -124,7 +85,6 @@ fn run_to_end(
         .try_for_each(file::close);
     let ended = closed
         .and_then(|()| set_nonblocking(printed.as_fd()))
-        .map_err(Reason::from)
         .and_then(|()| wait(hook, pidfd.as_fd(), printed.as_fd(), output));
     let status = ended.inspect_err(|_| process::end(pidfd.as_fd()));
     // A process that the hook left behind may print for ever.
@@ -134,7 +94,10 @@ fn run_to_end(
     }
     match status? {
         0 => Ok(()),
-        status => Err(not_executed(failed.as_fd())?.map_or(Reason::Status(status), Reason::Sys)),
+        status => Err(not_executed(failed.as_fd())?.unwrap_or_else(|| {
+            let ended = Fail::new("waitid", Errno::ECHILD);
+            ended.note(Note::Ended(status)).into()
+        })),
     }
 }
 
@@ -194,8 +157,7 @@ fn execute(
                 None => process::execve(&hook.path, &args, around.environment),
             }
         });
-    let errno = (fail.errno as i32).to_ne_bytes();
-    let _ = path::write_all(failed.as_fd(), &[&errno, fail.op.as_bytes()].concat());
+    let _ = path::write_all(failed.as_fd(), &Reported::from(fail).encode());
     process::exit(127)
 }
 
@@ -218,28 +180,15 @@ fn prepare(directory: Directory, input: &OwnedFd, output: &OwnedFd) -> Sys<()> {
     signals::unblock()
 }
 
-/// Why a hook that has ended was not executed, if it was not: an errno, and the name of the call.
-fn not_executed(failed: BorrowedFd) -> Sys<Option<Fail>> {
-    let mut told = [0; 64];
+/// Why a hook that has ended was not executed, if it was not.
+fn not_executed(failed: BorrowedFd) -> Sys<Option<Reported>> {
+    let mut told = [0; Reported::LENGTH];
     let length = path::read(failed, &mut told)?;
-    let Some((errno, op)) = told[..length].split_first_chunk() else {
-        return Ok(None);
-    };
-    // A container has few hooks, and no more is run after one that failed.
-    let op = String::from_utf8_lossy(op).into_owned().leak();
-    Ok(Some(Fail::new(
-        op,
-        Errno::from_raw(i32::from_ne_bytes(*errno)),
-    )))
+    Ok(Reported::decode(&told[..length]))
 }
 
 /// Waits for the hook itself. A process that it leaves behind may keep the pipe open.
-fn wait(
-    hook: &HookStep,
-    pidfd: BorrowedFd,
-    printed: BorrowedFd,
-    output: &mut Tail,
-) -> Result<i32, Reason> {
+fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Tail) -> Sys<i32> {
     let start = Instant::now();
     let mut open = true;
     loop {
@@ -255,15 +204,15 @@ fn wait(
         let polled = &mut polled[..if open { 2 } else { 1 }];
         match poll(polled, timeout) {
             Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(Fail::new("poll", errno).into()),
+            Err(errno) => return Err(Fail::new("poll", errno)),
             Ok(_) => {}
         }
         let ready = |at: usize| polled.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
         if ready(0) {
-            return Ok(process::wait(pidfd)?);
+            return process::wait(pidfd);
         }
         if left.is_some_and(|left| left.is_zero()) {
-            return Err(Reason::Timeout);
+            return Err(Fail::new("waitid", Errno::ETIMEDOUT).note(Note::TimedOut));
         }
         if ready(1) {
             open = output.read(printed) != Read::End;

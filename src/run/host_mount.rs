@@ -88,5 +88,5 @@ pub fn detach(rootfs: &Path, number: u64) -> Result<()> {
 }
 
 fn words(fail: Fail) -> Error {
-    Error::sys("root.path without a mount namespace", fail.op, fail.errno)
+    Error::failed("root.path without a mount namespace", fail)
 }

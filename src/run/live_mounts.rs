@@ -55,7 +55,7 @@ fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
             continue;
         };
         let name = format!("/proc/{pid}/ns/cgroup");
-        let failed = |fail: Fail| Error::sys(name.clone(), fail.op, fail.errno);
+        let failed = |fail: Fail| Error::failed(name.clone(), fail);
         let namespace = file::open(name.as_ref(), libc::O_PATH, 0).map_err(failed)?;
         // The number may have become another process's before it was opened.
         pidfd::send_signal(init.as_fd(), 0).map_err(failed)?;

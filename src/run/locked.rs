@@ -33,7 +33,7 @@ pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut [Option<OwnedFd>]) ->
         Cloned::Child => {
             drop(connection);
             if let Err((position, fail)) = send_all(plan, container, &childs) {
-                init::tell(&childs, position, fail, None);
+                init::tell(&childs, position, fail);
             }
             process::exit(0)
         }

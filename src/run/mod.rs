@@ -5,6 +5,7 @@ mod clone;
 mod create;
 mod exec;
 mod executable;
+mod hints;
 pub mod hooks;
 mod host_mount;
 mod id_map;
@@ -20,6 +21,7 @@ mod prepare;
 mod reach;
 mod reason;
 pub mod relay;
+mod runtime_hooks;
 pub mod sd_notify;
 mod start;
 pub mod sync;
@@ -35,7 +37,7 @@ use crate::sys;
 
 /// A path for a system call, of the state file or the command line.
 fn c_path(name: &str, path: &Path) -> Result<CString> {
-    sys::path::c_string(path).map_err(|fail| Error::sys(name, fail.op, fail.errno))
+    sys::path::c_string(path).map_err(|fail| Error::failed(name, fail))
 }
 
 /// For fuzz/.
@@ -50,5 +52,5 @@ pub use create::planned_cgroup;
 pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, Executed, exec};
 pub use live_mounts::change_mounts;
+pub use runtime_hooks::{run_hooks, run_poststop_hooks};
 pub use start::{check_startable, start, start_created};
-pub use words::{run_hooks, run_poststop_hooks};

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::words;
+use super::runtime_hooks;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Listener, Plan, Step};
 use crate::state::{State, Status};
@@ -38,7 +38,7 @@ pub fn hand_over(
         )
     })?;
     let what = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
-    let told = |fail: crate::sys::Fail| Error::sys(what(), fail.op, fail.errno);
+    let told = |fail: crate::sys::Fail| Error::failed(what(), fail);
     let fd = process::fetch_fd(pidfd, number).map_err(told)?;
     let agent = socket::connect_stream(&listener.path).map_err(|fail| {
         told(fail).hint("the seccomp agent must listen there on a Unix stream socket")
@@ -48,7 +48,7 @@ pub fn hand_over(
         "fds": ["seccompFd"],
         "pid": pid,
         "metadata": listener.metadata,
-        "state": words::state_view(state, status),
+        "state": runtime_hooks::state_view(state, status),
     });
     socket::send(
         agent.as_fd(),

@@ -132,7 +132,7 @@ fn open_to_write(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
 
 fn failed(path: &Path, fail: Fail) -> Error {
     let what = format!("--pid-file: {}", path.display());
-    let error = Error::sys(what, fail.op, fail.errno);
+    let error = Error::failed(what, fail);
     match fail.errno {
         Errno::ENXIO => error.hint("no process has the FIFO open for reading: begin to read first"),
         Errno::ENOTSUP => error.hint("a pid is written to a file, a FIFO or a character device"),

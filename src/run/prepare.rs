@@ -81,7 +81,7 @@ pub fn enter(plan: &Plan, init: &OwnedFd, opened: &mut [Option<OwnedFd>]) -> Res
 }
 
 fn words(planned: &Planned, object: &str, fail: Fail) -> Error {
-    Error::sys(format!("{}: {object}", planned.field), fail.op, fail.errno).kind(Kind::Config)
+    Error::failed(format!("{}: {object}", planned.field), fail).kind(Kind::Config)
 }
 
 fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Result<(), String> {
@@ -103,7 +103,7 @@ fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Res
 /// Refuses the namespace that the runtime is in, and the host's, whatever path has led there.
 pub(super) fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) -> Result<()> {
     let name = kind.name();
-    let failed = |fail: Fail| Error::sys(format!("{name} namespace"), fail.op, fail.errno);
+    let failed = |fail: Fail| Error::failed(format!("{name} namespace"), fail);
     let id = |namespace: &OwnedFd| path::stat(namespace.as_fd()).map(|stat| (stat.dev, stat.ino));
     let found = id(namespace).map_err(failed)?;
     let own = path::open(clone::own_file(kind), libc::O_PATH).and_then(|own| id(&own));

@@ -46,7 +46,7 @@ impl Signals {
 }
 
 fn failed(fail: Fail) -> Error {
-    Error::sys("signals", fail.op, fail.errno)
+    Error::failed("signals", fail)
 }
 
 /// Orphans of the container become children of this process, which reaps them.
@@ -61,7 +61,7 @@ pub fn become_subreaper() -> Result<()> {
         arguments,
     )
     .map(drop)
-    .map_err(|fail| Error::sys("subreaper", fail.op, fail.errno))
+    .map_err(|fail| Error::failed("subreaper", fail))
 }
 
 /// Serves the container until its process ends: its exit status, or 128 + signal.
@@ -126,14 +126,14 @@ pub fn relay(
 
 /// How the process ended cannot be found out.
 fn lost(fail: Fail) -> Error {
-    Error::sys("exit status of the process", fail.op, fail.errno)
+    Error::failed("exit status of the process", fail)
 }
 
 fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<()> {
     while let Some(number) = signals
         .0
         .next()
-        .map_err(|fail| Error::sys("signals", fail.op, fail.errno))?
+        .map_err(|fail| Error::failed("signals", fail))?
     {
         match (Signal::try_from(number), terminal) {
             (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn make_directory(dir: &Dir) -> Result<()> {
     process::with_umask(0, || path::mkdir_at(dir.fd(), DIRECTORY, 0o755)).map_err(|fail| {
         let path = dir.path_of(DIRECTORY);
-        Error::sys(path.display().to_string(), fail.op, fail.errno)
+        Error::failed(path.display().to_string(), fail)
     })
 }
 
@@ -57,7 +57,7 @@ impl SdNotify {
             return Ok(None);
         };
         let failed = |fail: Fail| {
-            Error::sys(format!("{VARIABLE}: {}", manager.display()), fail.op, fail.errno).hint(
+            Error::failed(format!("{VARIABLE}: {}", manager.display()), fail).hint(
                 "no service manager will know when the container is ready: unset a variable that is stale",
             )
         };

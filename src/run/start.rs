@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::attend::{self, await_execve, connection_lost};
 use super::create::Created;
 use super::sync::{self, Received, Report};
-use super::{notify, words};
+use super::{notify, runtime_hooks};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::{Dir, START_SOCKET, State, Status, open_process};
@@ -21,7 +21,7 @@ use crate::sys::{Fail, Sys, interrupt, socket};
 pub fn listen(dir: &Dir) -> Result<OwnedFd> {
     socket::listen_in(dir.fd(), START_SOCKET).map_err(|fail| {
         let path = dir.path_of(START_SOCKET);
-        Error::sys(path.display().to_string(), fail.op, fail.errno)
+        Error::failed(path.display().to_string(), fail)
     })
 }
 
@@ -96,7 +96,7 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
 /// The word to execute, with what the next hooks read.
 fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
     let text = match state.later.start_container_hooks {
-        true => words::state_text_inside(state, Status::Created)?,
+        true => runtime_hooks::state_text_inside(state, Status::Created)?,
         false => Vec::new(),
     };
     sync::send_go(connection.as_fd(), &text)

@@ -29,7 +29,7 @@
 //!  In `run` and `exec` the last Go of the runtime goes ahead of Ready, if nothing is to be done
 //!  between the two.
 //!
-//!  At any moment init may say Failure{step, op, errno} and exit.
+//!  At any moment init may say Failure{step, call, errno, note} and exit.
 //! ```
 //!
 //! The end of file before `Executing` means that init died. The runtime's end of file means that
@@ -39,15 +39,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::sys::{Fail, Sys, path, socket};
+use crate::sys::{Fail, Reported, Sys, path, socket};
 
 /// The part of a hook's state that goes into one message: far below the default socket buffer. The
 /// annotations of a state have no limit.
 const PART: usize = 32 * 1024;
 const LAST: u8 = b'G';
 const MORE: u8 = b'S';
-const OP_LENGTH: usize = 40;
-const REPORT_LENGTH: usize = 12 + OP_LENGTH;
+const REPORT_LENGTH: usize = 8 + Reported::LENGTH;
 
 /// A report, and the descriptor that came along; nothing at the end of file.
 pub type Received = Option<(Report, Option<OwnedFd>)>;
@@ -83,57 +82,39 @@ pub enum Report {
 pub struct Failure {
     /// Position in the plan.
     pub step: u32,
-    /// The errno.
-    pub errno: Errno,
-    /// The system call's name, NUL-padded.
-    op: [u8; OP_LENGTH],
+    /// How.
+    pub told: Reported,
 }
 
 impl Failure {
     /// A failed step.
-    pub fn new(step: usize, fail: Fail) -> Self {
-        let mut op = [0; OP_LENGTH];
-        let name = fail.op.as_bytes();
-        let length = name.len().min(OP_LENGTH);
-        op[..length].copy_from_slice(&name[..length]);
+    pub fn new(step: usize, told: impl Into<Reported>) -> Self {
         Self {
             step: step as u32,
-            errno: fail.errno,
-            op,
+            told: told.into(),
         }
-    }
-
-    /// The system call's name.
-    pub fn op(&self) -> String {
-        let length = self
-            .op
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(OP_LENGTH);
-        String::from_utf8_lossy(&self.op[..length]).into_owned()
     }
 }
 
 impl Report {
     fn encode(self) -> [u8; REPORT_LENGTH] {
-        let (kind, value, errno) = match self {
-            Self::Hooks => (1u32, 0, 0),
-            Self::Console => (2, 0, 0),
-            Self::Ready(candidate) => (3, candidate, 0),
-            Self::Executing { filtered } => (4, filtered.into(), 0),
-            Self::Pid(pid) => (5, pid as u32, 0),
-            Self::Failure(failure) => (6, failure.step, failure.errno as u32),
-            Self::Reach(step) => (7, step, 0),
-            Self::Listener(fd) => (8, fd as u32, 0),
-            Self::MapIds(step) => (9, step, 0),
-            Self::Tree(step) => (10, step, 0),
+        let (kind, value) = match self {
+            Self::Hooks => (1u32, 0),
+            Self::Console => (2, 0),
+            Self::Ready(candidate) => (3, candidate),
+            Self::Executing { filtered } => (4, filtered.into()),
+            Self::Pid(pid) => (5, pid as u32),
+            Self::Failure(failure) => (6, failure.step),
+            Self::Reach(step) => (7, step),
+            Self::Listener(fd) => (8, fd as u32),
+            Self::MapIds(step) => (9, step),
+            Self::Tree(step) => (10, step),
         };
         let mut bytes = [0; REPORT_LENGTH];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
         bytes[4..8].copy_from_slice(&value.to_ne_bytes());
-        bytes[8..12].copy_from_slice(&errno.to_ne_bytes());
         if let Self::Failure(failure) = self {
-            bytes[12..].copy_from_slice(&failure.op);
+            bytes[8..].copy_from_slice(&failure.told.encode());
         }
         bytes
     }
@@ -152,8 +133,7 @@ impl Report {
             5 => Self::Pid(value as i32),
             6 => Self::Failure(Failure {
                 step: value,
-                errno: Errno::from_raw(word(8)? as i32),
-                op: bytes.get(12..REPORT_LENGTH)?.try_into().ok()?,
+                told: Reported::decode(bytes.get(8..)?)?,
             }),
             7 => Self::Reach(value),
             8 => Self::Listener(value as i32),
@@ -275,7 +255,6 @@ mod tests {
             assert_eq!(got, report);
             assert!(fd.is_none());
         }
-        assert_eq!(failure.op(), "mount_setattr");
         drop(one);
         assert!(Report::receive(other.as_fd()).unwrap().is_none());
     }

@@ -132,7 +132,7 @@ pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()>
 fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
     match pidfd::send_signal(init.as_fd(), libc::SIGKILL) {
         Err(fail) if fail.errno != Errno::ESRCH => {
-            Err(Error::sys(format!("process {pid}"), fail.op, fail.errno))
+            Err(Error::failed(format!("process {pid}"), fail))
         }
         _ => Ok(()),
     }

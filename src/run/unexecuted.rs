@@ -31,7 +31,7 @@ pub fn refuse(pid: i32) -> Result<()> {
         // If its parent has reaped it already, there is nothing to see that speaks against the usual.
         Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => return Ok(()),
         Err(fail) => {
-            return Err(Error::sys(format!("/proc/{pid}/stat"), fail.op, fail.errno));
+            return Err(Error::failed(format!("/proc/{pid}/stat"), fail));
         }
     };
     let how = match status {

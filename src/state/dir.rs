@@ -235,7 +235,7 @@ fn missing(id: &str) -> Error {
 }
 
 fn failed(path: &Path, fail: Fail) -> Error {
-    Error::sys(path.display().to_string(), fail.op, fail.errno)
+    Error::failed(path.display().to_string(), fail)
 }
 
 /// Refuses a directory that users other than the caller may change: the caller executes its hooks

@@ -18,7 +18,7 @@ const EXITING: u64 = 4;
 /// The file cannot be read or is hidden from the caller, so nothing is known about the process.
 pub fn start_time(pid: i32) -> Result<Option<u64>> {
     let path = format!("/proc/{pid}/stat");
-    let failed = |fail: Fail| Error::sys(&path, fail.op, fail.errno);
+    let failed = |fail: Fail| Error::failed(&path, fail);
     for _ in 0..2 {
         match file::read_record(path.as_ref()) {
             Ok(text) => {
@@ -91,7 +91,7 @@ fn open_number(pid: i32) -> Result<Option<OwnedFd>> {
         // ESRCH if the pid is free. If it is the id of a thread, ENOENT, or EINVAL before Linux
         // 6.15.
         Err(fail) if [Errno::ESRCH, Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
-        Err(fail) => Err(Error::sys(format!("process {pid}"), fail.op, fail.errno)),
+        Err(fail) => Err(Error::failed(format!("process {pid}"), fail)),
     }
 }
 

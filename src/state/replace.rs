@@ -92,7 +92,7 @@ fn write_new(dir: BorrowedFd, name: &CStr, content: &[u8], mode: u32) -> Sys<()>
 }
 
 fn failed(path: &Path, fail: Fail) -> Error {
-    Error::sys(path.display().to_string(), fail.op, fail.errno)
+    Error::failed(path.display().to_string(), fail)
 }
 
 impl Dir {

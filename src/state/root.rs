@@ -131,13 +131,8 @@ impl Root {
     /// The directory cannot be read, is missing although the user chose it, or can be changed by
     /// users other than the caller.
     pub fn containers(&self) -> Result<Vec<Place>> {
-        let failed = |fail: Fail| {
-            Error::sys(
-                format!("root directory {}", self.path.display()),
-                fail.op,
-                fail.errno,
-            )
-        };
+        let failed =
+            |fail: Fail| Error::failed(format!("root directory {}", self.path.display()), fail);
         let opened = match file::open(&self.path, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
             Err(fail) if fail.errno == Errno::ENOENT && !self.explicit => return Ok(vec![]),
             opened => opened.map_err(failed)?,

@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod bpf;
 pub mod entry;
+mod fail;
 pub mod file;
 pub mod heap;
 pub mod inherited;
@@ -25,24 +26,8 @@ pub mod tree;
 #[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
 mod unwind;
 
+pub use fail::{Fail, Failed, Note, Reported, Sys, errno_text};
 use nix::errno::Errno;
-
-/// A failed system call: its name as in the man page, and the errno.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fail {
-    pub op: &'static str,
-    pub errno: Errno,
-}
-
-/// The result of a system call.
-pub type Sys<T> = Result<T, Fail>;
-
-impl Fail {
-    /// A failure of `op`.
-    pub fn new(op: &'static str, errno: Errno) -> Self {
-        Self { op, errno }
-    }
-}
 
 /// Turns the return value of `libc::syscall` into a result.
 pub(crate) fn check(op: &'static str, returned: libc::c_long) -> Sys<libc::c_long> {

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::{Sys, check};
+use super::{Note, Sys, check};
 
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
@@ -36,6 +36,7 @@ pub fn clone_tree(dir: Option<BorrowedFd>, path: &CStr, recursive: bool) -> Sys<
     owned("open_tree", unsafe {
         libc::syscall(libc::SYS_open_tree, raw, path.as_ptr(), flags)
     })
+    .map_err(|fail| fail.note(Note::CopiedMount))
 }
 
 /// move_mount(2): attaches the tree `from` on the descriptor `to`.
@@ -51,7 +52,9 @@ pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
         )
     };
-    check("move_mount", done).map(drop)
+    check("move_mount", done)
+        .map(drop)
+        .map_err(|fail| fail.note(Note::Attached))
 }
 
 /// `struct mount_attr` of mount_setattr(2).
@@ -82,7 +85,9 @@ pub fn set_attr(fd: BorrowedFd, change: Change, recursive: bool) -> Sys<()> {
             size_of::<Change>(),
         )
     };
-    check("mount_setattr", done).map(drop)
+    check("mount_setattr", done)
+        .map(drop)
+        .map_err(|fail| fail.note(Note::Attributes))
 }
 
 /// mount(2).

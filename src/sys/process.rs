@@ -9,7 +9,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use super::{Fail, Sys, check};
+use super::{Fail, Note, Sys, check};
 
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -197,7 +197,9 @@ pub fn set_gid(gid: u32) -> Sys<()> {
 pub fn set_groups(groups: &[u32]) -> Sys<()> {
     // SAFETY: the pointer and the length describe the slice.
     let done = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
-    check("setgroups", done).map(drop)
+    check("setgroups", done)
+        .map(drop)
+        .map_err(|fail| fail.note(Note::Groups))
 }
 
 /// capset(2) of the calling thread. In the masks, bit n is capability n.

@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use super::files::host_null;
 use super::{Init, Report};
 use crate::plan::ConsoleSize;
-use crate::sys::{Fail, Sys, mount, path, process, terminal};
+use crate::sys::{Fail, Note, Sys, mount, path, process, terminal};
 
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 const KEEP: u32 = u32::MAX;
@@ -72,7 +72,7 @@ impl Init<'_> {
         }
         match host_null().and_then(|null| path::reopen(null.as_fd(), flags)) {
             Ok(null) if is_null(&null)? => Ok(Some(null)),
-            Ok(_) => Err(Fail::new("open /dev/null", Errno::ENODEV)),
+            Ok(_) => Err(Fail::new("open", Errno::ENODEV).note(Note::DevNull)),
             Err(fail) if fail.errno == Errno::EPERM => Ok(None),
             Err(fail) => Err(fail),
         }
@@ -110,7 +110,7 @@ fn is_null(file: &OwnedFd) -> Sys<bool> {
 /// trusted either.
 fn open_ptmx(root: BorrowedFd) -> Sys<OwnedFd> {
     let directory = path::open_in_root(root, c"/dev/pts", libc::O_PATH | libc::O_DIRECTORY)?;
-    let foreign = Fail::new("open /dev/pts/ptmx of a devpts", Errno::ENODEV);
+    let foreign = Fail::new("open", Errno::ENODEV).note(Note::Ptmx);
     if path::magic(directory.as_fd())? != DEVPTS_MAGIC {
         return Err(foreign);
     }
@@ -136,7 +136,7 @@ fn console_target(root: BorrowedFd) -> Sys<OwnedFd> {
     }
     let target = path::open_at(Some(dir.as_fd()), &name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
     if path::stat(target.as_fd())?.is(libc::S_IFLNK) {
-        return Err(Fail::new("open /dev/console", Errno::ELOOP));
+        return Err(Fail::new("open", Errno::ELOOP).note(Note::DevConsole));
     }
     Ok(target)
 }

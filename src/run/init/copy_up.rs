@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::sys::path::{self, Stat};
-use crate::sys::{Fail, Sys};
+use crate::sys::{Fail, Note, Sys};
 
 /// Deeper trees are nobody's defaults for a temporary directory.
 const DEEPEST: usize = 64;
@@ -51,7 +51,7 @@ struct Copier<'a> {
 impl Copier<'_> {
     fn directory(&self, from: BorrowedFd, to: BorrowedFd, depth: usize) -> Sys<()> {
         if depth == 0 {
-            return Err(Fail::new("tmpcopyup", Errno::ENAMETOOLONG));
+            return Err(Fail::new("mkdir", Errno::ENAMETOOLONG).note(Note::CopyUp));
         }
         for name in names(from)? {
             self.entry(from, to, &name, depth)?;

@@ -10,7 +10,7 @@ use super::Init;
 use crate::plan::{DeviceKind, INERT, Node, Symlink};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make, Stat};
-use crate::sys::{Fail, Sys};
+use crate::sys::{Fail, Note, Sys};
 
 impl Init<'_> {
     pub(super) fn node(&mut self, node: &Node) -> Sys<()> {
@@ -232,7 +232,7 @@ fn is_device(stat: &Stat, kind: u32, node: &Node) -> bool {
 pub(super) fn host_null() -> Sys<OwnedFd> {
     let null = path::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
     if !path::stat(null.as_fd())?.is_char(1, 3) {
-        return Err(Fail::new("open /dev/null of the host", Errno::ENODEV));
+        return Err(Fail::new("open", Errno::ENODEV).note(Note::HostDevNull));
     }
     let mount = mount::clone_tree(Some(null.as_fd()), c"", false)?;
     let readonly = Change {

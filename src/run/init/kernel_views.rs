@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use super::Init;
 use crate::sys::path::{self, Make};
-use crate::sys::{Fail, Sys};
+use crate::sys::{Fail, Note, Sys};
 
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 pub(super) const PROC_MAGIC: i64 = 0x9fa0;
@@ -92,7 +92,7 @@ impl Init<'_> {
             | Err(Fail {
                 errno: Errno::ENOENT,
                 ..
-            }) => Err(Fail::new("find the procfs on /proc", Errno::ESTALE)),
+            }) => Err(Fail::new("statx", Errno::ESTALE).note(Note::OtherProcfs)),
             Err(fail) => Err(fail),
         }
     }

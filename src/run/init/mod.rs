@@ -27,7 +27,7 @@ use kernel_views::KernelViews;
 use super::hooks::{self, Directory, HookFail, Surroundings};
 use super::sync::{self, Failure, Report};
 use crate::plan::{Exec, HookMoment, HookStep, NamespaceKind, Phase, Plan, Step};
-use crate::sys::{self, Fail, Sys, path, process, signals, socket};
+use crate::sys::{self, Fail, Reported, Sys, path, process, signals, socket};
 
 /// The position of what init does for itself.
 pub(super) const NO_STEP: usize = u32::MAX as usize;
@@ -122,8 +122,8 @@ struct Init<'a> {
     told_executing: bool,
     /// What the next hooks read.
     state: Vec<u8>,
-    /// What a hook that failed has printed.
-    hook_output: Vec<u8>,
+    /// What shows the reason of a failure: what a hook has printed, or where a mount is.
+    shown: Vec<u8>,
 }
 
 /// Runs the plan's init part; returns only by exiting.
@@ -135,7 +135,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
     let umask = match umask {
         Ok(mask) => mask,
         Err(fail) => {
-            tell(&inherited.runtime, NO_STEP, fail, None);
+            tell(&inherited.runtime, NO_STEP, fail);
             process::exit(1)
         }
     };
@@ -159,27 +159,32 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         granted: user::Granted::default(),
         told_executing: false,
         state: Vec::new(),
-        hook_output: Vec::new(),
+        shown: Vec::new(),
     };
-    let begun = init.begin(wait).map_err(|fail| (NO_STEP, fail));
-    if let Err((position, fail)) = begun.and_then(|()| init.walk()) {
+    let begun = init.begin(wait).map_err(|fail| Failure::new(NO_STEP, fail));
+    if let Err(failure) = begun.and_then(|()| init.walk()) {
         init.take_off_attached();
         let shown = init.shown_with_failure();
         let shown = shown.as_ref().map(AsFd::as_fd);
         // The mounts stay until the reason is found: then the connection is closed. What was said
         // ahead on it is of no use any more.
-        if tell(init.connection(), position, fail, shown) {
+        if report(init.connection(), failure, shown) {
             while let Ok(Some(_)) = sync::receive_go(init.connection(), false) {}
         }
     }
     process::exit(1)
 }
 
-/// Says which step failed, with what shows the reason: the container's root, or what a hook printed.
+/// Says which step failed.
+pub fn tell(connection: &OwnedFd, position: usize, fail: Fail) -> bool {
+    report(connection, Failure::new(position, fail), None)
+}
+
+/// Says which step failed, with what shows the reason: the container's root, or a pipe with a text.
 ///
 /// Returns whether it could be said. A runtime that is gone does not hear it.
-pub fn tell(connection: &OwnedFd, position: usize, fail: Fail, shown: Option<BorrowedFd>) -> bool {
-    let failure = Report::Failure(Failure::new(position, fail));
+fn report(connection: &OwnedFd, failure: Failure, shown: Option<BorrowedFd>) -> bool {
+    let failure = Report::Failure(failure);
     match failure.send(connection.as_fd(), shown) {
         Ok(()) => true,
         Err(fail) if fail.errno == Errno::EPIPE => false,
@@ -217,22 +222,22 @@ impl Init<'_> {
         }
     }
 
-    fn walk(&mut self) -> Result<(), (usize, Fail)> {
+    fn walk(&mut self) -> Result<(), Failure> {
         let plan = self.plan;
-        process::setsid().map_err(|fail| (NO_STEP, fail))?;
+        process::setsid().map_err(|fail| Failure::new(NO_STEP, fail))?;
         for phase in [Phase::Init, Phase::Start] {
             for (position, planned) in plan.phase(phase) {
                 self.step(position, &planned.step)
-                    .map_err(|fail| (position, fail))?;
+                    .map_err(|told| Failure::new(position, told))?;
             }
         }
         Ok(())
     }
 
-    /// What comes along with a failure: what the hook printed, or the container's root.
+    /// What comes along with a failure: the text that shows the reason, or the container's root.
     fn shown_with_failure(&mut self) -> Option<OwnedFd> {
-        if !self.hook_output.is_empty() {
-            return hooks::filled_pipe(&self.hook_output).ok();
+        if !self.shown.is_empty() {
+            return hooks::filled_pipe(&self.shown).ok();
         }
         // From when the program is looked for, `/` is the container's root.
         let root = self.root.take();
@@ -244,11 +249,11 @@ impl Init<'_> {
         self.start.as_ref().unwrap_or(&self.inherited.runtime)
     }
 
-    fn step(&mut self, position: usize, step: &Step) -> Sys<()> {
+    fn step(&mut self, position: usize, step: &Step) -> Result<(), Reported> {
         if !matches!(step, Step::Node(_) | Step::Symlink(_)) {
             self.parent = None;
         }
-        match step {
+        let done = match step {
             Step::BecomeRoot { setgroups } => user::become_root(*setgroups),
             Step::JoinNamespace { kind, .. } => self.join(position, *kind),
             Step::EnterContainer { kinds, .. } => {
@@ -283,7 +288,7 @@ impl Init<'_> {
             Step::Propagate { propagation } => self.propagate(*propagation),
             Step::MakeCwd { path } => self.make_cwd(path),
             Step::RuntimeHooks => self.runtime_hooks(),
-            Step::Hook(hook) => self.hook(hook),
+            Step::Hook(hook) => return self.hook(hook),
             Step::Console { size, uid, bind } => self.console(*size, *uid, *bind),
             Step::Stdio { uid } => self.stdio(*uid),
             Step::Hostname(name) => process::set_hostname(name),
@@ -324,7 +329,8 @@ impl Init<'_> {
             | Step::CheckIdMap { .. }
             | Step::OomScoreAdj(_)
             | Step::TimeOffsets { .. } => Err(Fail::new("init", Errno::ENOSYS)),
-        }
+        };
+        Ok(done?)
     }
 
     /// What the runtime opened for a step.
@@ -378,19 +384,19 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn hook(&mut self, hook: &HookStep) -> Sys<()> {
+    fn hook(&mut self, hook: &HookStep) -> Result<(), Reported> {
         let ended = match hook.moment {
             HookMoment::StartContainer => self.start_hook(hook),
             _ => self.create_hook(hook)?,
         };
         ended.map_err(|failed| {
-            self.hook_output = failed.output;
-            failed.reason.into_fail()
+            self.shown = failed.output;
+            failed.told
         })
     }
 
     /// Beside the process, with what that will have.
-    fn start_hook(&self, hook: &HookStep) -> std::result::Result<(), HookFail> {
+    fn start_hook(&self, hook: &HookStep) -> Result<(), HookFail> {
         let exec = self
             .plan
             .steps
@@ -407,7 +413,7 @@ impl Init<'_> {
     }
 
     /// In the rootfs, as it will be the container's root, with the host's paths still there.
-    fn create_hook(&self, hook: &HookStep) -> Sys<std::result::Result<(), HookFail>> {
+    fn create_hook(&self, hook: &HookStep) -> Sys<Result<(), HookFail>> {
         let around = Surroundings {
             directory: Directory::Open(self.root()?),
             environment: &process::environment(),

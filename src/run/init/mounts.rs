@@ -11,7 +11,7 @@ use super::{Init, copy_up};
 use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, INERT, IfDenied, Propagation, Remount};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
-use crate::sys::{Fail, Sys};
+use crate::sys::{Fail, Note, Sys};
 
 /// A container that mounts faster than it is unmounted does not keep the runtime for ever.
 const STACK: usize = 1000;
@@ -168,7 +168,7 @@ impl Init<'_> {
             }
         };
         match path::place(target)? == root {
-            true => Err(Fail::new("mount on the root", Errno::EPERM)),
+            true => Err(Fail::new("mount", Errno::EPERM).note(Note::OnRoot)),
             false => Ok(()),
         }
     }
@@ -255,7 +255,7 @@ impl Init<'_> {
 /// the working directory, by its name, which stays what it is while something is mounted there.
 fn take_off(parent: BorrowedFd, name: &CStr, top: BorrowedFd) -> Sys<()> {
     if path::mount_id(parent)? == path::mount_id(top)? {
-        return Err(Fail::new("find a mount point", Errno::EINVAL));
+        return Err(Fail::new("statx", Errno::EINVAL).note(Note::NotAMountPoint));
     }
     if path::stat(top)?.is(libc::S_IFDIR) {
         path::fchdir(top)?;
@@ -287,7 +287,7 @@ fn is_directory(fd: BorrowedFd) -> Sys<bool> {
 /// A mount on a file of the container's procfs could redirect what is written there later.
 fn refuse_proc(target: BorrowedFd) -> Sys<()> {
     if path::magic(target)? == PROC_MAGIC {
-        return Err(Fail::new("mount inside procfs", Errno::EPERM));
+        return Err(Fail::new("mount", Errno::EPERM).note(Note::InsideProcfs));
     }
     Ok(())
 }
@@ -400,7 +400,7 @@ fn unlocked(tree: BorrowedFd, attrs: BindAttrs) -> Sys<u64> {
     let source = path::mount_flags(tree)?;
     for (flag, bit) in table {
         if source & flag != 0 && attrs.asked_clear & bit != 0 {
-            return Err(Fail::new("clear a locked mount flag", Errno::EPERM));
+            return Err(Fail::new("mount_setattr", Errno::EPERM).note(Note::LockedFlag));
         }
     }
     // The access time mode is replaced as a whole, so its mask stays.

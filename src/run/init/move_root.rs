@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::Init;
 use super::root::change_propagation;
 use crate::sys::mount::Change;
-use crate::sys::{Fail, Sys, mount, path, process};
+use crate::sys::{Fail, Note, Sys, mount, path, process};
 
 const PAGE: usize = 4096;
 
@@ -54,11 +54,8 @@ impl Init<'_> {
                 }
             }
         }
-        let point = left.unwrap_or_default();
-        let point = String::from_utf8_lossy(&point);
-        // The process that leaks this exits next.
-        let op: &str = format!("hide {point} of the host").leak();
-        Err(Fail::new(op, Errno::EBUSY))
+        self.shown = left.unwrap_or_default();
+        Err(Fail::new("umount2", Errno::EBUSY).note(Note::HostView))
     }
 }
 
@@ -113,7 +110,7 @@ impl Table {
             .map(Mounted::parse)
             .collect::<Option<_>>()
             .map(Self)
-            .ok_or(Fail::new("parse mountinfo", Errno::EPROTO))
+            .ok_or(Fail::new("read", Errno::EPROTO).note(Note::MountInfo))
     }
 
     /// What could be seen beside the tree of the container.

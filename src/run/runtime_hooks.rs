@@ -1,0 +1,89 @@
+//! The hooks that the runtime runs, and the state that a hook reads.
+
+use super::hooks::{self, Directory, Surroundings};
+use super::words;
+use crate::error::{Error, Result};
+use crate::plan::{HookMoment, Phase, Plan, Step};
+use crate::state::{State, Status, View};
+use crate::sys::{Sys, file, process};
+
+/// Runs the hooks of a phase in the runtime, in their order, up to the first that fails. They read
+/// the container's `status` in its state.
+///
+/// # Errors
+/// The hook that failed, by its path in the config.
+pub fn run_hooks(plan: &Plan, phase: Phase, state: &State, status: Status) -> Result<()> {
+    each_hook(plan, phase, state, status).collect()
+}
+
+/// Runs the poststop hooks; the failure of one does not stop the next. Source: runtime-spec 1.3,
+/// runtime.md, lifecycle, step 13.
+pub fn run_poststop_hooks(plan: &Plan, state: &State) -> Vec<Error> {
+    each_hook(plan, Phase::Deleted, state, Status::Stopped)
+        .filter_map(Result::err)
+        .collect()
+}
+
+/// Each element runs one hook when it is asked for.
+fn each_hook(
+    plan: &Plan,
+    phase: Phase,
+    state: &State,
+    status: Status,
+) -> impl Iterator<Item = Result<()>> {
+    plan.phase(phase).filter_map(move |(_, planned)| {
+        let Step::Hook(hook) = &planned.step else {
+            return None;
+        };
+        // runtime-spec 1.0 ran the prestart hooks in `start`, and hooks of that age look for the
+        // status of that time.
+        let status = match hook.moment {
+            HookMoment::Prestart => Status::Created,
+            _ => status,
+        };
+        let result = super::c_path("bundle", &state.bundle).and_then(|bundle| {
+            let around = Surroundings {
+                directory: Directory::Path(&bundle),
+                environment: &process::environment(),
+            };
+            hooks::run(hook, &around, &state_text(state, status)).map_err(|failed| {
+                let error = words::step_failed(planned, failed.told.fail());
+                words::with_output(error, &failed.output)
+            })
+        });
+        Some(result)
+    })
+}
+
+/// The state that a hook reads.
+pub fn state_text(state: &State, status: Status) -> Vec<u8> {
+    serde_json::to_vec(&state_view(state, status)).unwrap_or_default()
+}
+
+/// The state as others are told it: with the pid, even of a container that has stopped.
+pub fn state_view(state: &State, status: Status) -> View {
+    let mut view = state.view(status, String::new());
+    view.pid = state.pid;
+    view
+}
+
+/// The state that a hook in the container's pid namespace reads.
+///
+/// # Errors
+/// /proc does not say which pid init has there.
+pub fn state_text_inside(state: &State, status: Status) -> Sys<Vec<u8>> {
+    let inside = State {
+        pid: pid_inside(state.pid)?,
+        ..state.clone()
+    };
+    Ok(state_text(&inside, status))
+}
+
+/// The pid that a process has in its own pid namespace: the last of `NSpid`. proc_pid_status(5).
+fn pid_inside(pid: i32) -> Sys<i32> {
+    let status = file::read_text(format!("/proc/{pid}/status").as_ref())?;
+    // A kernel without pid namespaces has no such line.
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let last = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+    Ok(last.unwrap_or(pid))
+}
