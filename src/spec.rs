@@ -1,8 +1,8 @@
-//! From the bytes of `config.json` to [`Config`]: the only loader.
+//! Loads a [`Config`] from the bytes of `config.json`. There is no other loader.
 //!
-//! The usual file is parsed once, straight into oci-spec's types. Only what those types cannot
-//! take, or would take for something else, goes the slow way through a tree: there unknown
-//! capability names become warnings and a wrong value gets its path.
+//! Most files are parsed once, directly into oci-spec's types. A file that these types cannot
+//! represent, or would misread, is parsed again into a tree of JSON values. On this slow path
+//! unknown capability names become warnings, and errors name the path of the invalid value.
 
 mod locate;
 mod objects;
@@ -26,10 +26,10 @@ pub use update::{Update, update};
 /// The file's name in a bundle.
 pub const CONFIG_FILE: &str = "config.json";
 
-/// The text of `config.json`, checked for the bundle at the absolute path `bundle`.
+/// Parses and checks the text of `config.json` for the bundle at the absolute path `bundle`.
 ///
 /// # Errors
-/// The text is not JSON (with line and column) or a property is wrong (with its path).
+/// The text is not JSON (with line and column), or a property is invalid (with its path).
 pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
     let (spec, mut warnings) = parse::<config::Document>(json)?;
     let mut config = Config::new(spec, bundle)?;
@@ -38,7 +38,7 @@ pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// The text of a `process.json`, as `exec --process` takes it, checked. Warnings come second.
+/// Parses and checks the text of the file for `exec --process`. Also returns the warnings.
 ///
 /// # Errors
 /// As [`config()`].
@@ -48,8 +48,8 @@ pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
     Ok((process, warnings))
 }
 
-/// The text of the file that `update --resources` takes, checked: `linux.resources` alone.
-/// Warnings come second.
+/// Parses and checks the text of the file for `update --resources`, which is the value of
+/// `linux.resources`. Also returns the warnings.
 ///
 /// # Errors
 /// As [`config()`].
@@ -59,18 +59,18 @@ pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
     Ok((resources, warnings))
 }
 
-/// The warnings about the text of the file that `update --resources` takes.
+/// Checks the text of the file for `update --resources`. Returns the warnings.
 ///
 /// # Errors
-/// As [`resources`], but a value may need another that the container has.
+/// As [`resources`], except that a value may depend on one that the container has.
 fn check_request(json: &[u8]) -> Result<Vec<String>> {
     let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
     Resources::check_request(&resources, &mut warnings)?;
     Ok(warnings)
 }
 
-/// The text of the file that `mounts add` takes, checked for the bundle at the absolute path
-/// `bundle`: `mounts` alone. Warnings come second.
+/// Parses and checks the text of the file for `mounts add`, which is the value of `mounts`, for the
+/// bundle at the absolute path `bundle`. Also returns the warnings.
 ///
 /// # Errors
 /// As [`config()`].
@@ -80,7 +80,7 @@ pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
     Ok((mounts, warnings))
 }
 
-/// The destinations in the text of the file that `mounts remove` takes. Warnings come second.
+/// Parses the destinations in the text of the file for `mounts remove`. Also returns the warnings.
 ///
 /// # Errors
 /// As [`config()`].
@@ -92,11 +92,11 @@ pub fn mount_points(json: &[u8]) -> Result<(Vec<MountPoint>, Vec<String>)> {
 
 /// A document that can be loaded.
 trait Document: DeserializeOwned {
-    /// The path of the document, to stand before the paths within.
+    /// The path of the document in the config. It precedes the paths within the document.
     const FIELD: &'static str;
-    /// Where its `process` is, as a JSON pointer.
+    /// The JSON pointer to its `process`.
     const PROCESS: Option<&'static str>;
-    /// Where its `resources` are, as a JSON pointer.
+    /// The JSON pointer to its `resources`.
     const RESOURCES: Option<&'static str>;
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources>;
@@ -143,7 +143,7 @@ impl Document for Vec<oci::Mount> {
 }
 
 fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
-    // As text, so that the fast way and the slow one are one instance of serde's readers.
+    // Both paths read from a `&str`, so that serde's generic code is compiled only once.
     if let Ok(text) = std::str::from_utf8(json)
         && !repair::odd_capability(text)
         && let Ok(mut document) = read::<T>(text)
@@ -162,7 +162,7 @@ fn read<T: Document>(text: &str) -> serde_json::Result<T> {
     reader.end().map(|()| document)
 }
 
-/// oci-spec makes a zero of an absent limit, and zero is a limit.
+/// oci-spec reads an absent limit as 0, but 0 is a real limit. Only the slow path tells them apart.
 fn has_zero_limit(resources: &oci::LinuxResources) -> bool {
     let hugepages = resources.hugepage_limits().iter().flatten();
     resources.pids().is_some_and(|pids| pids.limit() == 0)
@@ -180,7 +180,7 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     if let Some(resources) = T::RESOURCES.and_then(|at| value.pointer_mut(at)) {
         repair::resources(resources)?;
     }
-    // The tree carries no positions, its text does.
+    // Values of the tree have no positions. An error in its text does have one.
     let text = value.to_string();
     match read::<T>(&text) {
         Ok(document) => Ok((document, warnings)),
@@ -188,21 +188,19 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     }
 }
 
-/// What serde says, without its position, in the words of JSON.
-fn words(error: &serde_json::Error) -> String {
+/// The message of serde without its position, with names of JSON types in place of serde's.
+fn message(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some(end) = text.rfind(" at line ") {
         text.truncate(end);
     }
     let mut text = text.replacen("invalid type: sequence", "invalid type: array", 1);
-    let foreign = ["struct ", "enum ", "a map", "a sequence"];
-    for (word, own) in foreign
-        .iter()
-        .zip(["an object", "a word", "an object", "an array"])
-    {
-        if let Some(at) = text.rfind(&format!("expected {word}")) {
+    let serde_names = ["struct ", "enum ", "a map", "a sequence"];
+    let json_names = ["an object", "a string", "an object", "an array"];
+    for (serde, json) in serde_names.iter().zip(json_names) {
+        if let Some(at) = text.rfind(&format!("expected {serde}")) {
             text.truncate(at + "expected ".len());
-            text += own;
+            text += json;
         }
     }
     text
@@ -212,12 +210,13 @@ fn syntax(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     Error::new(
         Kind::Config,
-        format!("line {line}, column {column}: {}", words(error)),
+        format!("line {line}, column {column}: {}", message(error)),
     )
 }
 
 fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
-    // The text has one line, and a column counts bytes. It is before a bracket that is not wanted.
+    // The text has one line, and columns count bytes. The column of an unexpected bracket is the
+    // one before it.
     let column = error.column();
     let bracket = matches!(text.as_bytes().get(column), Some(b'[' | b'{'));
     let within = locate::path_at(text, column + usize::from(bracket));
@@ -227,13 +226,13 @@ fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
         (field, within) if within.starts_with('[') => format!("{field}{within}"),
         (field, within) => format!("{field}.{within}"),
     };
-    let words = words(error);
-    let missing = words
+    let message = message(error);
+    let missing = message
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
     match (missing, path.as_str()) {
         (Some(name), path) => Error::config(locate::join(path, name), "missing"),
-        (None, "") => Error::new(Kind::Config, format!("line 1, the document: {words}")),
-        (None, path) => Error::config(path, words),
+        (None, "") => Error::new(Kind::Config, format!("line 1, the document: {message}")),
+        (None, path) => Error::config(path, message),
     }
 }

@@ -30,7 +30,7 @@ pub struct Throttle {
     pub rate: u64,
 }
 
-/// Which list a throttle came from.
+/// The list that a throttle comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThrottleKind {
     ReadBps,

@@ -1,4 +1,4 @@
-//! Small checks that every part of the config shares.
+//! Small checks that all parts of the config share.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::lexical;
 
-/// Refuses a NUL byte: every string of the config ends up in a system call.
+/// Refuses a NUL byte. The strings of the config become C strings for system calls, which would
+/// end at the NUL.
 pub(super) fn no_nul(field: impl Display, text: impl AsRef<OsStr>) -> Result<()> {
     match text.as_ref().as_bytes().contains(&0) {
         true => Err(Error::config(field, "has a NUL byte")),
@@ -16,7 +17,7 @@ pub(super) fn no_nul(field: impl Display, text: impl AsRef<OsStr>) -> Result<()>
     }
 }
 
-/// An absolute path without a NUL byte, lexically clean.
+/// Checks that `path` is absolute and has no NUL byte. Returns it lexically clean.
 pub(super) fn absolute(field: impl Display, path: &Path) -> Result<PathBuf> {
     no_nul(&field, path)?;
     if path.as_os_str().is_empty() {
@@ -32,7 +33,7 @@ pub(super) fn absolute(field: impl Display, path: &Path) -> Result<PathBuf> {
     Ok(lexical::clean(path))
 }
 
-/// An empty string means the same as an absent one.
+/// Checks an optional string. An empty string counts as absent.
 pub(super) fn text(field: impl Display, value: Option<&String>) -> Result<Option<String>> {
     match value.filter(|value| !value.is_empty()) {
         None => Ok(None),
@@ -40,7 +41,7 @@ pub(super) fn text(field: impl Display, value: Option<&String>) -> Result<Option
     }
 }
 
-/// Refuses a property that this runtime does not serve yet.
+/// Refuses a property that this runtime does not support yet.
 pub(super) fn unsupported(field: impl Display, present: bool) -> Result<()> {
     match present {
         false => Ok(()),
@@ -48,12 +49,12 @@ pub(super) fn unsupported(field: impl Display, present: bool) -> Result<()> {
     }
 }
 
-/// A list, absent or not, as a slice.
+/// An optional list as a slice, which is empty when the list is absent.
 pub(super) fn list<T>(value: &Option<Vec<T>>) -> &[T] {
     value.as_deref().unwrap_or_default()
 }
 
-/// Refuses a number outside of `range`.
+/// Refuses a number outside `range`.
 pub(super) fn within<T>(
     field: impl Display,
     value: T,
@@ -66,7 +67,11 @@ where
         true => Ok(()),
         false => Err(Error::config(
             field,
-            format!("{value} is outside of {} to {}", range.start(), range.end()),
+            format!(
+                "{value} is outside the range {} to {}",
+                range.start(),
+                range.end()
+            ),
         )),
     }
 }

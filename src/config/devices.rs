@@ -19,7 +19,7 @@ pub enum DeviceKind {
 /// One element of `linux.devices`.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// Where it stands in the config, as in `linux.devices[0]`.
+    /// Its path in the config, such as `linux.devices[0]`.
     pub field: String,
     /// Absolute, lexically clean.
     pub path: PathBuf,
@@ -32,14 +32,14 @@ pub struct Device {
     pub gid: u32,
 }
 
-/// The kernel's widths of device numbers. Source: MINORBITS in linux/kdev_t.h.
+/// The largest device numbers of the kernel. Source: MINORBITS in linux/kdev_t.h.
 const MAX_MAJOR: i64 = 0xfff;
 const MAX_MINOR: i64 = 0xf_ffff;
 
 /// Checks `linux.devices`.
 ///
 /// # Errors
-/// A path, type or number that mknod(2) refuses, or one path with two different nodes.
+/// mknod(2) would refuse a path, type or number, or one path has two different nodes.
 pub(super) fn new(devices: &[oci::LinuxDevice]) -> Result<Vec<Device>> {
     let mut out: Vec<Device> = Vec::with_capacity(devices.len());
     for (index, device) in devices.iter().enumerate() {
@@ -73,7 +73,7 @@ impl Device {
             oci::LinuxDeviceType::B => DeviceKind::Block,
             oci::LinuxDeviceType::P => DeviceKind::Fifo,
             oci::LinuxDeviceType::A => {
-                let message = "\"a\" is no node, expected b, c, p or u";
+                let message = "\"a\" is not a device type, expected b, c, p or u";
                 return Err(Error::config(format_args!("{field}.type"), message));
             }
         };
@@ -91,7 +91,7 @@ impl Device {
             kind,
             major,
             minor,
-            // Engines copy st_mode, with the file's type.
+            // Engines copy st_mode, which includes the bits of the file type.
             mode: mode & 0o7777,
             uid: device.uid().unwrap_or(0),
             gid: device.gid().unwrap_or(0),

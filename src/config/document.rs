@@ -6,8 +6,8 @@ use oci_spec::runtime as oci;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// The properties of `config.json`, as read. oci-spec's own type for them would bring along what it
-/// knows of other platforms; here it counts only that such a section is there.
+/// The properties of `config.json`, as parsed. oci-spec's own type for them would compile in its
+/// types for other platforms, but this runtime only checks whether such a section is present.
 #[derive(Deserialize)]
 pub struct Document {
     #[serde(default, rename = "ociVersion")]

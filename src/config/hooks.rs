@@ -8,7 +8,8 @@ use oci_spec::runtime as oci;
 use super::check;
 use crate::error::{Error, Result};
 
-/// The six hook moments. Source: runtime-spec 1.3, config.md, POSIX-platform hooks.
+/// The hooks of each of the six points in the lifecycle. Source: runtime-spec 1.3, config.md,
+/// POSIX-platform hooks.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
     /// Runtime namespaces, after the mounts and before pivot_root (deprecated).
@@ -28,15 +29,15 @@ pub struct Hooks {
 /// One hook.
 #[derive(Clone, Debug)]
 pub struct Hook {
-    /// Where it stands in the config, as in `hooks.poststop[0]`.
+    /// Its path in the config, such as `hooks.poststop[0]`.
     pub field: String,
     /// Absolute path of the program.
     pub path: PathBuf,
-    /// argv, the program's name included.
+    /// argv, including the program's name.
     pub args: Vec<String>,
-    /// Its environment; `None` inherits the caller's.
+    /// Its environment; `None` inherits that of the caller.
     pub env: Option<Vec<String>>,
-    /// The time after which it is killed and counts as failed.
+    /// The runtime kills the hook after this time, and the hook counts as failed.
     pub timeout: Option<Duration>,
 }
 
@@ -44,12 +45,12 @@ impl Hooks {
     /// Checks `hooks`.
     ///
     /// # Errors
-    /// A path that is not absolute, a timeout that is not positive, a NUL byte.
+    /// A path is not absolute, a timeout is not positive, or a string has a NUL byte.
     pub(super) fn new(hooks: Option<&oci::Hooks>) -> Result<Self> {
         let Some(hooks) = hooks else {
             return Ok(Self::default());
         };
-        // The property is deprecated; engines still use it.
+        // The property is deprecated, but engines still use it.
         #[allow(deprecated)]
         let prestart = hooks.prestart();
         Ok(Self {

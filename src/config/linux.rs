@@ -29,7 +29,7 @@ pub struct Linux {
     pub resources: Resources,
     /// `linux.rootfsPropagation`.
     pub rootfs_propagation: Option<RootPropagation>,
-    /// `linux.sysctl`, sorted, keys with dots turned to the path below /proc/sys.
+    /// `linux.sysctl`, sorted. Each key has become the path below /proc/sys.
     pub sysctl: Vec<(String, String)>,
     /// `linux.seccomp`.
     pub seccomp: Option<Seccomp>,
@@ -76,7 +76,7 @@ impl Linux {
     /// Checks `linux`.
     ///
     /// # Errors
-    /// The first wrong or unserved property.
+    /// Names the first invalid or unsupported property.
     pub(super) fn new(linux: Option<&oci::Linux>, warnings: &mut Vec<String>) -> Result<Self> {
         let Some(linux) = linux else {
             return Ok(Self::default());
@@ -112,7 +112,8 @@ impl Linux {
     }
 }
 
-/// Each line of /proc/PID/cgroup is one path.
+/// Refuses a path with a newline: /proc/PID/cgroup holds one path per line, so the runtime could
+/// not read the path back.
 fn cgroups_path(path: Option<&Path>) -> Result<Option<String>> {
     const FIELD: &str = "linux.cgroupsPath";
     let path = path.map(|path| path.to_string_lossy().into_owned());
@@ -126,9 +127,9 @@ fn cgroups_path(path: Option<&Path>) -> Result<Option<String>> {
     }
 }
 
-fn rootfs_propagation(word: Option<&str>) -> Result<Option<RootPropagation>> {
-    let word = word.unwrap_or_default();
-    Ok(Some(match word {
+fn rootfs_propagation(value: Option<&str>) -> Result<Option<RootPropagation>> {
+    let value = value.unwrap_or_default();
+    Ok(Some(match value {
         "" => return Ok(None),
         "shared" | "rshared" => RootPropagation::Shared,
         "slave" | "rslave" => RootPropagation::Slave,
@@ -136,7 +137,7 @@ fn rootfs_propagation(word: Option<&str>) -> Result<Option<RootPropagation>> {
         "unbindable" | "runbindable" => RootPropagation::Unbindable,
         _ => {
             let message =
-                format!("unknown value {word:?}, expected shared, slave, private or unbindable");
+                format!("unknown value {value:?}, expected shared, slave, private or unbindable");
             return Err(Error::config("linux.rootfsPropagation", message));
         }
     }))
@@ -148,11 +149,11 @@ fn paths(field: &str, list: &Option<Vec<String>>, namespaces: &Namespaces) -> Re
     for (index, path) in list.iter().enumerate() {
         let path = check::absolute(format_args!("{field}[{index}]"), Path::new(path))?;
         if path == Path::new("/") {
-            let message = "/ is the container's root, on which nothing may be mounted";
+            let message = "/ is the container's root and cannot be mounted over";
             return Err(Error::config(format_args!("{field}[{index}]"), message)
                 .hint("root.readonly makes it read-only"));
         }
-        // Clean paths are equal if their bytes are; `Path` would compare part by part.
+        // Comparing bytes is enough for clean paths. `Path` would compare component by component.
         let known = |other: &PathBuf| other.as_os_str() == path.as_os_str();
         if !out.iter().any(known) {
             out.push(path);

@@ -1,8 +1,8 @@
-//! The validated view of `config.json`: plain data, every MUST of the runtime
-//! specification checked, each failure with the path of its property.
+//! The validated form of `config.json`, as plain data. Every MUST of the runtime specification
+//! has been checked, and each error names the path of its property.
 //!
 //! Pure: no file system, environment, clock, process or system call.
-//! `Config::new` is the only way in, so whoever holds a `Config` may trust it.
+//! `Config::new` is the only way to make a `Config`, so code that gets one need not check it again.
 
 mod block_io;
 mod check;
@@ -58,14 +58,14 @@ pub struct Config {
     pub annotations: BTreeMap<String, String>,
     /// `linux`.
     pub linux: Linux,
-    /// What the user should know though it is no error (unknown capability names and the like).
+    /// Problems that are not errors, such as unknown capability names.
     pub warnings: Vec<String>,
 }
 
 /// `root`.
 #[derive(Clone, Debug)]
 pub struct Root {
-    /// Absolute: a relative `root.path` is taken below the bundle.
+    /// Absolute. A relative `root.path` is joined to the path of the bundle.
     pub path: PathBuf,
     /// `root.readonly`.
     pub readonly: bool,
@@ -74,15 +74,15 @@ pub struct Root {
 /// The version of the runtime specification that this runtime implements.
 pub const SPEC_VERSION: &str = "1.3.0";
 
-/// The longest host or domain name that the kernel keeps (`__NEW_UTS_LEN`).
+/// The longest host or domain name that the kernel accepts (`__NEW_UTS_LEN`), in bytes.
 const UTS_LEN: usize = 64;
 
 impl Config {
     /// Checks `spec` for the bundle at the absolute path `bundle`.
     ///
     /// # Errors
-    /// The first property that breaks a MUST of runtime-spec 1.3 or that this
-    /// runtime does not serve, by its path.
+    /// Names the first property that violates a MUST of runtime-spec 1.3 or that this
+    /// runtime does not support, by its path.
     pub fn new(spec: Document, bundle: &Path) -> Result<Self> {
         check::unsupported("vm", spec.vm.is_some())?;
         let mut warnings = foreign_sections(&spec);
@@ -107,7 +107,8 @@ impl Config {
         })
     }
 
-    /// The same container with other mounts, those that come to it later.
+    /// The same container with `mounts` instead of its own. For mounts that are added to a
+    /// container after it was created.
     ///
     /// # Errors
     /// A mount needs a namespace that the container does not have.
@@ -116,7 +117,7 @@ impl Config {
         Ok(Self { mounts, ..self })
     }
 
-    /// The modules that read labels of the config.
+    /// The security modules for which the config sets a label.
     #[must_use]
     pub fn labels(&self) -> Labels {
         let process = self.process.as_ref().map(Process::labels);
@@ -128,9 +129,10 @@ impl Config {
     }
 }
 
-/// A version in the form of SemVer 2.0.0. Minor versions are compatible both ways, since unknown
-/// properties are ignored. A config of another major version mostly means the same, too, and engines
-/// have copied 0.x from old examples, so that is only a warning.
+/// Checks that the version has the form of SemVer 2.0.0. Minor versions are compatible in both
+/// directions because unknown properties are ignored. Configs of other major versions mostly mean
+/// the same, and engines have copied 0.x from old examples, so another major version is only a
+/// warning.
 fn version(version: &str, warnings: &mut Vec<String>) -> Result<()> {
     if version.is_empty() {
         return Err(Error::config("ociVersion", "missing"));
@@ -203,7 +205,7 @@ impl Root {
             return Err(Error::config("root.path", "missing"));
         }
         check::no_nul("root.path", root.path())?;
-        // `..` stays: only the kernel knows what it means behind a symbolic link.
+        // Keep `..`: after a symbolic link, only the kernel can resolve it.
         let path = bundle.join(root.path());
         let path = path
             .components()

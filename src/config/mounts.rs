@@ -1,4 +1,4 @@
-//! `mounts` and the table of mount option words.
+//! `mounts` and the tables of mount options.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,32 +10,33 @@ use super::namespaces::{IdMapping, NamespaceKind, Namespaces, one_map};
 use crate::error::{Error, Result};
 use crate::lexical;
 
-/// Mount attributes as mount_setattr(2) takes them: `MOUNT_ATTR_*` bits.
+/// Mount attributes for mount_setattr(2): `MOUNT_ATTR_*` bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attrs {
     /// Bits to set.
     pub set: u64,
-    /// Bits to clear. Changing the atime mode clears `MOUNT_ATTR__ATIME` and sets the new one.
+    /// Bits to clear. Changing the atime mode clears `MOUNT_ATTR__ATIME` and sets the new mode.
     pub clear: u64,
 }
 
-/// Propagation words, in the order in which they are applied.
+/// One change of the propagation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Propagation {
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`.
     pub flag: u64,
-    /// The `r…` form: the whole tree.
+    /// The `r…` form, for the whole tree.
     pub recursive: bool,
 }
 
 /// One element of `mounts`.
 #[derive(Clone, Debug)]
 pub struct Mount {
-    /// Where it stands in the config, as in `mounts[3]`.
+    /// Its path in the config, such as `mounts[3]`.
     pub field: String,
     /// Absolute, lexically clean.
     pub destination: PathBuf,
-    /// As written; for a bind absolute (a relative one is below the bundle).
+    /// As written. The source of a bind mount is absolute: a relative one is joined to the path of
+    /// the bundle.
     pub source: Option<OsString>,
     /// File system type; meaningless for a bind.
     pub fstype: String,
@@ -43,15 +44,16 @@ pub struct Mount {
     pub bind: Option<bool>,
     /// Attributes of this mount alone.
     pub attrs: Attrs,
-    /// Attributes of the whole tree (`rro` and its kin).
+    /// Attributes of the whole tree (`rro` and similar options).
     pub recursive_attrs: Attrs,
-    /// `MS_*` flags of the superblock: RDONLY, SYNCHRONOUS, DIRSYNC, MANDLOCK, LAZYTIME, I_VERSION, SILENT.
+    /// `MS_*` flags of the superblock: RDONLY, SYNCHRONOUS, DIRSYNC, MANDLOCK, LAZYTIME, I_VERSION,
+    /// SILENT.
     pub super_flags: u64,
-    /// Superblock flags that a word cleared (`rw`, `async`, …); a remount needs them.
+    /// Superblock flags that an option clears (`rw`, `async`, …). A remount needs them.
     pub super_clear: u64,
     /// Propagation changes, in order.
     pub propagation: Vec<Propagation>,
-    /// File-system-specific options, comma-joined, as mount(2)'s data.
+    /// File-system-specific options, joined by commas, for the data argument of mount(2).
     pub data: String,
     /// `idmap`, `ridmap`, or mappings.
     pub id_map: Option<MountIdMap>,
@@ -59,23 +61,24 @@ pub struct Mount {
     pub remount: bool,
     /// `tmpcopyup`.
     pub tmpcopyup: bool,
-    /// The option words as written, for messages.
+    /// The options as written, for messages.
     pub options: Vec<String>,
 }
 
-/// The owners of files are others in a mount than in its file system. mount_setattr(2).
+/// The map of an id-mapped mount: the files have other owners in the mount than in the file system.
+/// mount_setattr(2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountIdMap {
-    /// `ridmap`: the mounts below too.
+    /// `ridmap`: the mounts below are mapped too.
     pub recursive: bool,
-    /// From the ids of the file system to those of the host; both lists are empty if the map is
-    /// that of the container's user namespace.
+    /// From the ids of the file system to those of the host. Both lists are empty when the mount
+    /// uses the map of the container's user namespace.
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,
 }
 
-/// The option words that mean attributes, each also with an `r` in front for the whole tree:
-/// word, bits, whether they are set or cleared.
+/// The options that set or clear attributes: name, bits, whether the option sets or clears them.
+/// Each also exists with the prefix `r`, for the whole tree.
 const ATTR_WORDS: &[(&str, u64, bool)] = &[
     ("ro", libc::MOUNT_ATTR_RDONLY, true),
     ("rw", libc::MOUNT_ATTR_RDONLY, false),
@@ -91,7 +94,7 @@ const ATTR_WORDS: &[(&str, u64, bool)] = &[
     ("symfollow", libc::MOUNT_ATTR_NOSYMFOLLOW, false),
 ];
 
-/// The option words that choose or leave an atime mode: word, mode, chosen or left.
+/// The options for the atime mode: name, mode, whether the option selects or deselects the mode.
 const ATIME_WORDS: &[(&str, u64, bool)] = &[
     ("noatime", libc::MOUNT_ATTR_NOATIME, true),
     ("atime", libc::MOUNT_ATTR_NOATIME, false),
@@ -101,7 +104,7 @@ const ATIME_WORDS: &[(&str, u64, bool)] = &[
     ("nostrictatime", libc::MOUNT_ATTR_STRICTATIME, false),
 ];
 
-/// The option words of the superblock: word, `MS_*` flag, set or cleared.
+/// The options of the superblock: name, `MS_*` flag, whether the option sets or clears it.
 const SUPER_WORDS: &[(&str, u64, bool)] = &[
     ("ro", libc::MS_RDONLY, true),
     ("rw", libc::MS_RDONLY, false),
@@ -118,7 +121,7 @@ const SUPER_WORDS: &[(&str, u64, bool)] = &[
     ("loud", libc::MS_SILENT, false),
 ];
 
-/// The propagation words, each also with an `r` in front for the whole tree.
+/// The options for the propagation. Each also exists with the prefix `r`, for the whole tree.
 const PROPAGATION_WORDS: &[(&str, u64)] = &[
     ("private", libc::MS_PRIVATE),
     ("shared", libc::MS_SHARED),
@@ -126,7 +129,7 @@ const PROPAGATION_WORDS: &[(&str, u64)] = &[
     ("unbindable", libc::MS_UNBINDABLE),
 ];
 
-/// Every option word that is no file system data, for `features`.
+/// All options except those of file systems, for `features`.
 pub fn option_words() -> Vec<String> {
     let attrs = ATTR_WORDS.iter().chain(ATIME_WORDS).map(|(word, ..)| *word);
     let both = attrs.chain(PROPAGATION_WORDS.iter().map(|(word, _)| *word));
@@ -157,7 +160,7 @@ impl Attrs {
         }
     }
 
-    /// The kernel wants the whole field cleared before a mode is set.
+    /// The kernel accepts a new mode only together with a clear mask that covers the whole field.
     fn put_atime(&mut self, mode: u64, on: bool) {
         self.clear |= libc::MOUNT_ATTR__ATIME;
         match on {
@@ -169,7 +172,7 @@ impl Attrs {
         }
     }
 
-    /// Takes `word` if it is an attribute's.
+    /// Applies `word` if it is the name of an attribute. Returns whether it is.
     fn word(&mut self, word: &str) -> bool {
         if let Some((_, bits, on)) = ATTR_WORDS.iter().find(|(name, ..)| *name == word) {
             self.put(*bits, *on);
@@ -186,8 +189,9 @@ impl Attrs {
 /// Checks `mounts`.
 ///
 /// # Errors
-/// No destination, no type and no bind, a bind without source or with file system data, a place
-/// that confines the container, a NUL byte, id mappings of one kind alone or for no bind.
+/// A mount has no destination, or neither a type nor `bind`; a bind mount has no source, or file
+/// system data; a destination would undermine the confinement of the container; a string has a
+/// NUL byte; only one kind of id is mapped, or ids are mapped for a mount that is not a bind.
 pub fn list(
     mounts: &[oci::Mount],
     bundle: &Path,
@@ -199,29 +203,29 @@ pub fn list(
         .collect()
 }
 
-/// Checks what `mounts` need of the container's namespaces.
+/// Checks that the container has the namespaces that `mounts` need.
 ///
 /// # Errors
-/// Mapped ids without mappings, and no user namespace.
+/// A mount uses the map of the container's user namespace, but the container has none.
 pub(super) fn check_namespaces(mounts: &[Mount], namespaces: &Namespaces) -> Result<()> {
     mounts
         .iter()
         .try_for_each(|mount| mount.check_id_map(namespaces))
 }
 
-/// A path of the container on which something is mounted.
+/// A path in the container on which something is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountPoint {
-    /// Where its mount stands in the list, as in `mounts[3]`.
+    /// The path of its mount in the list, such as `mounts[3]`.
     pub field: String,
     /// Absolute, lexically clean.
     pub destination: PathBuf,
 }
 
-/// Takes the destinations of `mounts`, whatever else is said or missing there.
+/// Reads the destinations of `mounts`. All other properties are ignored and may be missing.
 ///
 /// # Errors
-/// No destination, or a NUL byte in it.
+/// A destination is missing or has a NUL byte.
 pub fn points(mounts: &[oci::Mount], warnings: &mut Vec<String>) -> Result<Vec<MountPoint>> {
     let mounts = mounts.iter().enumerate();
     mounts
@@ -235,7 +239,7 @@ pub fn points(mounts: &[oci::Mount], warnings: &mut Vec<String>) -> Result<Vec<M
         .collect()
 }
 
-/// Files of /proc that tell about the machine and that container engines replace.
+/// Files in /proc that describe the machine. Container engines mount replacements over them.
 const PROC_FILES: [&str; 10] = [
     "cpuinfo",
     "diskstats",
@@ -253,8 +257,7 @@ impl Mount {
     /// Checks one element of `mounts`.
     ///
     /// # Errors
-    /// No destination, no type and no bind, a bind without source or with file system data,
-    /// a NUL byte, id mappings of one kind alone or for no bind.
+    /// As [`list`].
     fn new(
         index: usize,
         mount: &oci::Mount,
@@ -288,16 +291,21 @@ impl Mount {
         Ok(this)
     }
 
-    /// A mount on / would leave the process below it, and `/..` would lead to it, where no mask is.
-    /// A mount in /proc could feign the files through which a process is confined (CVE-2019-16884).
+    /// Refuses destinations that would undermine the confinement of the container.
+    ///
+    /// A mount on / would not change the root of the process, which would stay below it. But `/..`
+    /// would lead into the mount, where no path is masked. A mount in /proc could fake the files
+    /// through which init confines the process (CVE-2019-16884).
     fn check_place(&self) -> Result<()> {
         let field = format_args!("{}.destination", self.field);
         if self.remount {
             return Ok(());
         }
         if self.destination == Path::new("/") {
-            let message = "a mount on / would cover the root filesystem and not replace it";
-            return Err(Error::config(field, message).hint("root.path is what becomes /"));
+            let message = "a mount on / would cover the root filesystem, not replace it";
+            return Err(
+                Error::config(field, message).hint("root.path names the directory that becomes /")
+            );
         }
         let Ok(below) = self.destination.strip_prefix("/proc") else {
             return Ok(());
@@ -315,17 +323,17 @@ impl Mount {
             return Ok(());
         }
         let message = format!("{place} lies inside /proc and cannot be mounted over");
-        let hint = format!("only these may: {}", PROC_FILES.join(", "));
+        let hint = format!("only these files may: {}", PROC_FILES.join(", "));
         Err(Error::config(field, message).hint(hint))
     }
 
-    /// Without mappings of its own a mount has those of the container's user namespace.
+    /// A mount without its own mappings uses those of the container's user namespace.
     fn check_id_map(&self, namespaces: &Namespaces) -> Result<()> {
-        let unnamed = |map: &MountIdMap| map.uid_mappings.is_empty();
-        if !self.id_map.as_ref().is_some_and(unnamed) || namespaces.has(NamespaceKind::User) {
+        let inherits = |map: &MountIdMap| map.uid_mappings.is_empty();
+        if !self.id_map.as_ref().is_some_and(inherits) || namespaces.has(NamespaceKind::User) {
             return Ok(());
         }
-        let message = "mapped ids without mappings are those of the container's user namespace, and it has none";
+        let message = "idmap without mappings needs a user namespace, whose map it uses";
         let hint = "add uidMappings and gidMappings to the mount";
         Err(Error::config(&self.field, message).hint(hint))
     }
@@ -338,13 +346,13 @@ impl Mount {
             if word.starts_with("idmap=") || word.starts_with("ridmap=") {
                 let error = Error::config(field, format!("{word:?}: not supported"));
                 return Err(
-                    error.hint("the properties uidMappings and gidMappings hold such a map")
+                    error.hint("use the properties uidMappings and gidMappings for such a map")
                 );
             }
             self.read_option(word);
         }
         self.options = options;
-        // No file system has the name `bind`, so the type alone can mean nothing else.
+        // No file system is called `bind`, so the type alone is enough to ask for a bind mount.
         if self.bind.is_none() {
             self.bind = match self.fstype.as_str() {
                 "bind" => Some(false),
@@ -414,9 +422,10 @@ impl Mount {
         Ok(())
     }
 
-    /// A bind has the file system of its source, and mount(2) ignores the data. So options with a
-    /// value, which only a file system has, are harmless; another word could be a misspelt flag that
-    /// somebody relies on.
+    /// Drops the file system data of a bind mount, which has the file system of its source:
+    /// mount(2) ignores the data. Options with a value belong to a file system, so dropping them is
+    /// harmless. Any other option could be a misspelt flag on which the caller relies, so it is an
+    /// error.
     fn drop_data(&mut self, warnings: &mut Vec<String>) -> Result<()> {
         let field = format!("{}.options", self.field);
         let data = std::mem::take(&mut self.data);
@@ -434,7 +443,9 @@ impl Mount {
         }
         if self.bind.is_none() && self.fstype.is_empty() && !self.remount {
             let error = Error::config(format_args!("{}.type", self.field), "missing");
-            return Err(error.hint("only a bind mount, by the option bind or rbind, needs no type"));
+            return Err(
+                error.hint("only a bind mount, with the option bind or rbind, needs no type")
+            );
         }
         if self.id_map.is_some() && (self.bind.is_none() || self.remount) {
             let message = "only a new bind mount can have mapped ids";
@@ -464,7 +475,7 @@ fn id_map(field: &str, mount: &oci::Mount) -> Result<Option<MountIdMap>> {
         if mappings.is_empty() {
             return Err(Error::config(
                 field,
-                "missing; the ids of users and of groups are mapped together",
+                "missing; uidMappings and gidMappings are needed together",
             ));
         }
         one_map(&field, mappings)
@@ -484,7 +495,9 @@ fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<P
     }
     if !path.is_absolute() {
         let text = path.to_string_lossy();
-        warnings.push(format!("{field}: {text:?} is not absolute, taken below /"));
+        warnings.push(format!(
+            "{field}: {text:?} is not absolute, taken relative to /"
+        ));
     }
     Ok(lexical::clean(path))
 }

@@ -21,17 +21,17 @@ pub enum NamespaceKind {
     Mount,
 }
 
-/// What `linux.namespaces` says of one type.
+/// The setting of `linux.namespaces` for one type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Namespace {
-    /// Not listed: the runtime's own.
+    /// Not listed: the container shares the runtime's namespace.
     #[default]
     Inherit,
     /// Listed without a path.
     New,
     /// Listed with a path.
     Join {
-        /// As in `linux.namespaces[2].path`.
+        /// Its path in the config, such as `linux.namespaces[2].path`.
         field: String,
         path: PathBuf,
     },
@@ -67,13 +67,13 @@ pub struct TimeOffset {
     pub nanosecs: u32,
 }
 
-/// The most lines that the kernel takes in a uid_map. Source: user_namespaces(7).
+/// The largest number of lines that the kernel accepts in a uid_map. Source: user_namespaces(7).
 const MAX_MAPPINGS: usize = 340;
 
 impl NamespaceKind {
-    /// Every kind, in the order in which they are joined: the user namespace first, because it
-    /// gives the rights for the others, the mount namespace last, because it changes what paths
-    /// mean.
+    /// All kinds, in the order in which they are joined. The user namespace comes first because it
+    /// gives the privileges to join the others. The mount namespace comes last because it changes
+    /// what paths mean.
     pub const ALL: [Self; 8] = [
         Self::User,
         Self::Pid,
@@ -100,7 +100,7 @@ impl NamespaceKind {
         }
     }
 
-    /// The word of `linux.namespaces[].type`.
+    /// The value of `linux.namespaces[].type`.
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -134,7 +134,7 @@ impl Namespaces {
     /// Checks `linux.namespaces`.
     ///
     /// # Errors
-    /// A type listed twice, a path that is not absolute.
+    /// A type is listed twice, or a path is not absolute.
     pub(super) fn new(list: &[oci::LinuxNamespace]) -> Result<Self> {
         let mut this = Self::default();
         for (index, namespace) in list.iter().enumerate() {
@@ -164,7 +164,7 @@ impl Namespaces {
         Ok(this)
     }
 
-    /// What the config says of `kind`.
+    /// The setting for `kind`.
     pub fn get(&self, kind: NamespaceKind) -> &Namespace {
         match kind {
             NamespaceKind::User => &self.user,
@@ -191,7 +191,7 @@ impl Namespaces {
         }
     }
 
-    /// Whether the container has a namespace of `kind` that the config lists, new or joined.
+    /// Whether the config lists a namespace of `kind`, new or joined.
     pub(super) fn has(&self, kind: NamespaceKind) -> bool {
         *self.get(kind) != Namespace::Inherit
     }
@@ -209,11 +209,12 @@ impl Namespaces {
 
 /// Checks `linux.uidMappings` and `linux.gidMappings` against the user namespace.
 ///
-/// A joined user namespace may come with mappings: some engines send both. Whether they are
-/// the namespace's own is for whoever can read them.
+/// Mappings are allowed beside a joined user namespace, because some engines send both. The runtime
+/// compares them with those of the namespace when it joins the namespace and can read them.
 ///
 /// # Errors
-/// Mappings without a user namespace, a new one without mappings, ranges that the kernel refuses.
+/// There are mappings but no user namespace, a new user namespace has no mappings, or the kernel
+/// would refuse a range.
 pub(super) fn id_mappings(
     linux: &oci::Linux,
     user: &Namespace,
@@ -245,14 +246,15 @@ fn maps_root(mappings: &[IdMapping]) -> bool {
     mappings.iter().any(|mapping| mapping.container_id == 0)
 }
 
-/// The lines of one map, each within the kernel's bounds and none over another.
+/// Checks the lines of one map: each must be within the kernel's bounds, and none may overlap
+/// another.
 ///
 /// # Errors
-/// Ranges that the kernel refuses.
+/// The kernel would refuse a range.
 pub(super) fn one_map(field: &str, mappings: &[oci::LinuxIdMapping]) -> Result<Vec<IdMapping>> {
     if mappings.len() > MAX_MAPPINGS {
         let message = format!(
-            "{} entries; the kernel takes {MAX_MAPPINGS}",
+            "{} entries; the kernel accepts {MAX_MAPPINGS}",
             mappings.len()
         );
         return Err(Error::config(field, message));
@@ -275,9 +277,12 @@ pub(super) fn one_map(field: &str, mappings: &[oci::LinuxIdMapping]) -> Result<V
             ("containerID", mapping.container_id),
             ("hostID", mapping.host_id),
         ] {
-            // The last id of all means "no id".
+            // The largest id is not valid: the kernel reads it as "unset".
             if first.checked_add(mapping.size).is_none() {
-                let message = format!("{first} and {} ids from there end too high", mapping.size);
+                let message = format!(
+                    "the range {first}+{} goes past the largest id",
+                    mapping.size
+                );
                 return Err(Error::config(format_args!("{field}.{name}"), message));
             }
         }
@@ -299,14 +304,14 @@ pub(super) fn one_map(field: &str, mappings: &[oci::LinuxIdMapping]) -> Result<V
 }
 
 fn overlap(id: fn(&IdMapping) -> u32, one: &IdMapping, other: &IdMapping) -> bool {
-    // Neither sum overflows: checked before.
+    // Neither sum overflows: the caller has checked both ranges.
     id(one) < id(other) + other.size && id(other) < id(one) + one.size
 }
 
 /// Checks `linux.timeOffsets`; the result is sorted by clock.
 ///
 /// # Errors
-/// An unknown clock, a time namespace that is not new, a second or more of nanoseconds.
+/// A clock is unknown, the time namespace is not new, or nanoseconds amount to a second or more.
 pub(super) fn time_offsets(
     offsets: &Option<HashMap<String, oci::LinuxTimeOffset>>,
     time: &Namespace,

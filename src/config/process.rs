@@ -18,19 +18,20 @@ pub struct Process {
     pub console_size: Option<ConsoleSize>,
     /// `process.cwd`; absolute.
     pub cwd: PathBuf,
-    /// `process.env`, later entries of one name winning, without `HOME` when that was empty.
+    /// `process.env`. Of several entries with the same name, only the last is kept. An empty
+    /// `HOME` is left out.
     pub env: Vec<OsString>,
     /// `process.args`; at least one.
     pub args: Vec<OsString>,
     /// `process.user`.
     pub user: User,
-    /// `process.capabilities`; `None` when absent: all sets empty.
+    /// `process.capabilities`; all sets are empty when it is absent.
     pub capabilities: Capabilities,
     /// `process.rlimits`, each type once.
     pub rlimits: Vec<Rlimit>,
     /// `process.noNewPrivileges`.
     pub no_new_privileges: bool,
-    /// `process.oomScoreAdj`; `None` leaves it alone.
+    /// `process.oomScoreAdj`; `None` leaves the score unchanged.
     pub oom_score_adj: Option<i32>,
     /// `process.apparmorProfile`.
     pub apparmor_profile: Option<String>,
@@ -73,7 +74,7 @@ pub struct Capabilities {
 /// One element of `process.rlimits`.
 #[derive(Clone, Debug)]
 pub struct Rlimit {
-    /// Where it stands in the config, as in `process.rlimits[0]`.
+    /// Its path in the config, such as `process.rlimits[0]`.
     pub field: String,
     /// `RLIMIT_NOFILE` and so on, for messages.
     pub name: String,
@@ -83,10 +84,10 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// The id that means "no id" to the kernel.
+/// The id that the kernel reads as "unset".
 const NO_ID: u32 = u32::MAX;
 
-/// Which security modules there are labels for.
+/// The security modules for which labels are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     pub apparmor: bool,
@@ -97,9 +98,9 @@ impl Process {
     /// Checks `process`, of `config.json` or of a file for `exec`.
     ///
     /// # Errors
-    /// The first wrong or unserved property, by its path from `process` on.
+    /// Names the first invalid or unsupported property, by its path starting with `process`.
     pub fn new(process: &oci::Process, warnings: &mut Vec<String>) -> Result<Self> {
-        refuse_unserved(process)?;
+        refuse_unsupported(process)?;
         let terminal = process.terminal().unwrap_or(false);
         let cwd = process.cwd().clone();
         check::absolute("process.cwd", &cwd)?;
@@ -133,7 +134,7 @@ impl Process {
         })
     }
 
-    /// The modules that read the labels of the process.
+    /// The security modules for which the process has a label.
     #[must_use]
     pub fn labels(&self) -> Labels {
         Labels {
@@ -143,7 +144,7 @@ impl Process {
     }
 }
 
-fn refuse_unserved(process: &oci::Process) -> Result<()> {
+fn refuse_unsupported(process: &oci::Process) -> Result<()> {
     check::unsupported("process.scheduler", process.scheduler().is_some())?;
     check::unsupported("process.ioPriority", process.io_priority().is_some())?;
     let affinity = process
@@ -172,7 +173,8 @@ fn args(args: &[String]) -> Result<Vec<OsString>> {
     Ok(args.iter().map(OsString::from).collect())
 }
 
-/// Of entries with one name the last one stays, at its place. An empty `HOME` counts as absent.
+/// Of several entries with the same name, keeps the last one, at its position. An empty `HOME`
+/// counts as absent.
 fn env(entries: &[String]) -> Result<Vec<OsString>> {
     let mut last = HashMap::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
@@ -192,7 +194,7 @@ fn env(entries: &[String]) -> Result<Vec<OsString>> {
 }
 
 impl ConsoleSize {
-    /// `None` for 0 by 0, which is what engines send when they do not know.
+    /// Returns `None` for 0 by 0, which engines send when they do not know the size.
     fn new(size: oci::Box) -> Result<Option<Self>> {
         let one = |name: &str, value: u64| {
             let field = format!("process.consoleSize.{name}");
@@ -224,7 +226,7 @@ impl User {
             .chain(groups)
         {
             if id == NO_ID {
-                let message = format!("{id} is no id");
+                let message = format!("{id} is not a valid id, the kernel reads it as \"unset\"");
                 return Err(Error::config(format_args!("process.user.{name}"), message));
             }
         }
@@ -238,17 +240,17 @@ impl User {
 }
 
 impl Capabilities {
-    /// Checks `process.capabilities`. What the kernel's rules forbid is a warning, as the
-    /// specification asks: an effective bit needs the permitted one; an inheritable bit needs
-    /// the bounding one; an ambient bit needs both the permitted and the inheritable one.
+    /// Checks `process.capabilities`. Bits that the kernel would refuse are dropped with a warning,
+    /// as the specification asks: an effective bit needs the permitted one; an inheritable bit
+    /// needs the bounding one; an ambient bit needs both the permitted and the inheritable one.
     fn new(sets: &oci::LinuxCapabilities, warnings: &mut Vec<String>) -> Self {
         let mut limit = |name: &str, set: u64, allowed: u64, needs: &str| {
-            // One line, since Buildah asks for a whole ambient set without the inheritable one.
+            // One warning per set: Buildah sends a whole ambient set without the inheritable one.
             let excess = capability_names(set & !allowed);
             if !excess.is_empty() {
                 let verb = if excess.len() == 1 { "is" } else { "are" };
                 warnings.push(format!(
-                    "process.capabilities.{name}: {} {verb} not {needs} too, ignored",
+                    "process.capabilities.{name}: {} {verb} not in {needs}, ignored",
                     excess.join(", ")
                 ));
             }
@@ -259,18 +261,23 @@ impl Capabilities {
             "inheritable",
             mask(sets.inheritable()),
             bounding,
-            "bounding",
+            "the bounding set",
         );
         Self {
             bounding,
             permitted,
             inheritable,
-            effective: limit("effective", mask(sets.effective()), permitted, "permitted"),
+            effective: limit(
+                "effective",
+                mask(sets.effective()),
+                permitted,
+                "the permitted set",
+            ),
             ambient: limit(
                 "ambient",
                 mask(sets.ambient()),
                 permitted & inheritable,
-                "permitted and inheritable",
+                "both the permitted and the inheritable set",
             ),
         }
     }
@@ -295,7 +302,7 @@ fn mask(set: &Option<oci::Capabilities>) -> u64 {
     set.fold(0, |mask, name| mask | capability(*name).bitmask())
 }
 
-/// By the compiler's table: to write the name and to read it costs.
+/// A `match`, because a conversion by name would format and parse a string for each capability.
 fn capability(name: oci::Capability) -> caps::Capability {
     use caps::Capability as Caps;
     use oci::Capability as Oci;
@@ -391,6 +398,6 @@ fn resource(kind: oci::PosixRlimitType) -> u32 {
         Kind::RlimitRtprio => libc::RLIMIT_RTPRIO,
         Kind::RlimitRttime => libc::RLIMIT_RTTIME,
     };
-    // Signed in one C library, unsigned in another; all are small.
+    // The constants are signed in one C library and unsigned in another. All are small.
     resource as _
 }

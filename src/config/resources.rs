@@ -15,7 +15,7 @@ pub struct Resources {
     pub devices: Vec<DeviceRule>,
     pub memory: Memory,
     pub cpu: Cpu,
-    /// `pids.limit`. 0 is 1: a container has at least one process, which the kernel counts.
+    /// `pids.limit`. 0 becomes 1, because the kernel also counts the first process of the container.
     pub pids: Option<Limit>,
     pub block_io: BlockIo,
     pub hugepages: Vec<Hugepage>,
@@ -23,7 +23,7 @@ pub struct Resources {
     pub unified: BTreeMap<String, String>,
 }
 
-/// A limit of a number; displayed as cgroup v2 reads it.
+/// A numeric limit. Its `Display` form is the one that cgroup v2 files accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// -1.
@@ -32,7 +32,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// A limit of the config: -1 means unlimited, and nothing lies below.
+    /// Reads a limit of the config. -1 means unlimited; lower values are errors.
     fn new(field: impl Display, value: i64) -> Result<Self> {
         match u64::try_from(value) {
             Ok(value) => Ok(Self::At(value)),
@@ -44,7 +44,7 @@ impl Limit {
         }
     }
 
-    /// The same for a property whose 0 counts as absent.
+    /// As `new`, for a property where 0 counts as absent.
     fn unless_zero(field: impl Display, value: Option<i64>) -> Result<Option<Self>> {
         let value = value.filter(|value| *value != 0);
         value.map(|value| Self::new(field, value)).transpose()
@@ -60,7 +60,7 @@ impl Display for Limit {
     }
 }
 
-/// One element of `resources.devices`; `None` is the wildcard.
+/// One element of `resources.devices`. A number that is `None` is the wildcard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceRule {
     pub allow: bool,
@@ -85,7 +85,7 @@ pub enum DeviceRuleKind {
 pub struct Memory {
     pub limit: Option<Limit>,
     pub reservation: Option<Limit>,
-    /// Swap alone, as cgroup v2 counts it; the property counts memory and swap together.
+    /// Swap alone, as cgroup v2 counts it. The property counts memory and swap together.
     pub swap: Option<Swap>,
     pub swappiness: Option<u64>,
     pub disable_oom_killer: bool,
@@ -95,7 +95,7 @@ pub struct Memory {
 /// The limit of swap, and the property that it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swap {
-    /// `memory.limit` is unlimited, which in cgroup v1 was unlimited swap as well.
+    /// `memory.limit` is unlimited. In cgroup v1 this made swap unlimited as well.
     FromLimit,
     /// From `memory.swap`.
     Asked(Limit),
@@ -117,7 +117,7 @@ pub struct Cpu {
 /// One element of `resources.hugepageLimits`.
 #[derive(Clone, Debug)]
 pub struct Hugepage {
-    /// As in `2MB`.
+    /// Such as `2MB`.
     pub page_size: String,
     pub limit: u64,
 }
@@ -129,7 +129,7 @@ pub struct Rdma {
     pub hca_objects: Option<u32>,
 }
 
-/// Whether absent properties are unset, or keep the values that the container has.
+/// Whether absent properties are unset or keep the values that the container has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Whole,
@@ -139,19 +139,20 @@ enum Part {
 impl Resources {
     /// Checks `linux.resources`, of `config.json` or of a file for `update`.
     ///
-    /// A limit of 0 counts as absent where the kernel has no use for a zero (memory, CPU
-    /// shares, quota and period, block weight): engines send it so.
+    /// Engines send 0 for limits that they do not set. So a limit of 0 counts as absent where the
+    /// kernel has no use for a zero: memory, CPU shares, quota and period, block weight.
     ///
     /// # Errors
-    /// A value out of range, or a property that only cgroup v1 has.
+    /// A value is out of range, or a property exists only in cgroup v1.
     pub fn new(resources: &oci::LinuxResources, warnings: &mut Vec<String>) -> Result<Self> {
         Self::read(resources, Part::Whole, warnings)
     }
 
-    /// Checks what an update asks for, before it is put over what the container has.
+    /// Checks the request of an update on its own, before it is merged into the resources of the
+    /// container.
     ///
     /// # Errors
-    /// As [`Resources::new`], but a value may need another that the container has.
+    /// As [`Resources::new`], except that a value may depend on one that the container has.
     pub fn check_request(
         resources: &oci::LinuxResources,
         warnings: &mut Vec<String>,
@@ -196,7 +197,7 @@ impl Resources {
     }
 }
 
-/// An error for a property that only cgroup v1 could serve.
+/// Refuses a property that only cgroup v1 supports.
 fn v1_only(field: impl Display, present: bool) -> Result<()> {
     match present {
         false => Ok(()),
@@ -216,14 +217,14 @@ fn refuse_network(network: Option<&oci::LinuxNetwork>, field: &str) -> Result<()
     )
 }
 
-/// A rule has up to three instructions in a device program for each of the two kinds of device, and
-/// no jump of a program goes further than 32767 instructions.
+/// A rule becomes up to three instructions of the device program for each of the two kinds of
+/// device, and a jump in a program reaches at most 32767 instructions.
 const MAX_DEVICE_RULES: usize = 4096;
 
 fn device_rules(rules: &[oci::LinuxDeviceCgroup], field: &str) -> Result<Vec<DeviceRule>> {
     if rules.len() > MAX_DEVICE_RULES {
         let message = format!(
-            "{} rules are more than the {MAX_DEVICE_RULES} supported",
+            "{} rules; at most {MAX_DEVICE_RULES} are supported",
             rules.len()
         );
         return Err(Error::config(field, message));
@@ -235,7 +236,7 @@ fn device_rules(rules: &[oci::LinuxDeviceCgroup], field: &str) -> Result<Vec<Dev
 }
 
 impl DeviceRule {
-    /// An absent `access` means all three.
+    /// An absent `access` means `rwm`.
     fn new(rule: &oci::LinuxDeviceCgroup, field: &str) -> Result<Self> {
         let kind = match rule.typ() {
             None | Some(oci::LinuxDeviceType::A) => DeviceRuleKind::All,
@@ -243,7 +244,7 @@ impl DeviceRule {
             Some(oci::LinuxDeviceType::C) => DeviceRuleKind::Char,
             Some(other) => {
                 let message = format!(
-                    "{:?} cannot be controlled, expected a, b or c",
+                    "{:?} is not a type of device rule, expected a, b or c",
                     other.as_str()
                 );
                 return Err(Error::config(format_args!("{field}.type"), message));
@@ -257,7 +258,7 @@ impl DeviceRule {
             let message = format!("unknown access {letter:?} in {access:?}, expected r, w or m");
             return Err(Error::config(format_args!("{field}.access"), message));
         }
-        // Engines write the wildcard as -1, too.
+        // Engines also write the wildcard as -1.
         let (major, minor) = (
             rule.major().filter(|n| *n != -1),
             rule.minor().filter(|n| *n != -1),
@@ -309,7 +310,7 @@ impl Memory {
 }
 
 impl Swap {
-    /// The limit of swap alone, where `both` limits memory and swap together.
+    /// Computes the limit of swap alone from `both`, which limits memory and swap together.
     fn new(
         limit: Option<Limit>,
         both: Option<Limit>,
@@ -323,17 +324,17 @@ impl Swap {
             (None, Some(Limit::At(_))) if part == Part::Request => return Ok(None),
             (None, Some(Limit::At(both))) => {
                 return Err(format!(
-                    "{both} counts memory and swap together and needs {LIMIT}"
+                    "{both} counts memory and swap together, so it needs {LIMIT}"
                 ));
             }
             (Some(Limit::Max), Some(Limit::At(both))) => {
                 return Err(format!(
-                    "{both} limits memory and swap together while {LIMIT} is -1"
+                    "{both} limits memory and swap together, but {LIMIT} is -1"
                 ));
             }
             (Some(Limit::At(limit)), Some(Limit::At(both))) => {
                 let alone = both.checked_sub(limit).ok_or_else(|| {
-                    format!("{both} is below limit, {limit}: it counts memory and swap together")
+                    format!("{both} counts memory and swap together but is below the limit {limit}")
                 })?;
                 Limit::At(alone)
             }
@@ -342,9 +343,9 @@ impl Swap {
     }
 }
 
-/// Controls that only cgroup v1 had and that runtimes do without.
+/// Warns about controls that only cgroup v1 had. Ignoring them is safe.
 fn warn_of_deprecated(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) {
-    // Old configs have it.
+    // The property is deprecated, but old configs have it.
     #[allow(deprecated)]
     let kernel = memory.kernel();
     for (name, present) in [
@@ -384,7 +385,7 @@ impl Cpu {
         Ok(this)
     }
 
-    /// The ranges are the kernel's. Source: kernel/sched/core.c, `tg_set_bandwidth`.
+    /// Checks the ranges that the kernel enforces. Source: kernel/sched/core.c, `tg_set_bandwidth`.
     fn check_bandwidth(&self, field: &str) -> Result<()> {
         if let Some(period) = self.period {
             check::within(format_args!("{field}.period"), period, 1_000..=1_000_000)?;
@@ -396,7 +397,7 @@ impl Cpu {
         check::within(format_args!("{field}.quota"), quota, 1_000..=most)?;
         match self.burst {
             Some(burst) if burst > quota => {
-                let message = format!("{burst} is above quota, {quota}");
+                let message = format!("{burst} is above the quota {quota}");
                 Err(Error::config(format_args!("{field}.burst"), message))
             }
             _ => Ok(()),
@@ -404,7 +405,7 @@ impl Cpu {
     }
 }
 
-/// `0-3,5` and the like, as cpuset files take it.
+/// Checks a list such as `0-3,5`, the format of cpuset files.
 fn list_of_numbers(field: &str, list: Option<&String>) -> Result<Option<String>> {
     let list = check::text(field, list)?;
     if let Some(text) = &list {
@@ -478,9 +479,9 @@ fn rdma(
     Ok(out)
 }
 
-/// The files of the cgroup core that limit the cgroup they are in. The others act on processes,
-/// those of the host among them, on the cgroup's place in the hierarchy, and on its children.
-/// Source: cgroup-v2.rst, "Core Interface Files".
+/// The core interface files that limit the cgroup they are in. The other core files act on
+/// processes, including those of the host, on the cgroup's place in the hierarchy, or on its
+/// children. Source: cgroup-v2.rst, "Core Interface Files".
 const CORE_LIMITS: [&str; 3] = [
     "cgroup.max.depth",
     "cgroup.max.descendants",
@@ -498,15 +499,15 @@ fn unified(
         let parts = name.split_once('.').filter(|_| !name.contains(['/', '\0']));
         match parts {
             Some(("cgroup", _)) if !CORE_LIMITS.contains(&name.as_str()) => {
-                let message = "a file of the cgroup core is not a limit";
+                let message = "this core file of cgroups is not a limit";
                 return Err(Error::config(field, message).hint(format!(
-                    "of them only {} can be set; linux.cgroupsPath says where the container is",
+                    "of the core files only {} can be set; linux.cgroupsPath places the container",
                     CORE_LIMITS.join(", ")
                 )));
             }
             Some((controller, rest)) if !controller.is_empty() && !rest.is_empty() => {}
             _ => {
-                let message = "not the name of a file in a cgroup, as in memory.high";
+                let message = "not the name of a cgroup file such as memory.high";
                 return Err(Error::config(field, message));
             }
         }

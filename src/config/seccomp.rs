@@ -7,7 +7,7 @@ use oci_spec::runtime as oci;
 use super::check;
 use crate::error::{Error, Result};
 
-/// What a filter answers. Numbers as in seccomp(2).
+/// The action of a filter for a system call. Numbers as in seccomp(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     KillProcess,
@@ -17,13 +17,13 @@ pub enum Action {
     Errno(u16),
     /// With the value for the tracer.
     Trace(u16),
-    /// Asks the listener of `listenerPath`.
+    /// Asks the listener at `listenerPath`.
     Notify,
     Log,
     Allow,
 }
 
-/// The architectures whose tables the compiler has.
+/// The architectures for which the filter compiler has system call tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Arch {
     X86_64,
@@ -35,13 +35,13 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// What this program was built for.
+    /// The architecture of this build.
     #[cfg(target_arch = "x86_64")]
     pub const NATIVE: Self = Self::X86_64;
-    /// What this program was built for.
+    /// The architecture of this build.
     #[cfg(target_arch = "aarch64")]
     pub const NATIVE: Self = Self::Aarch64;
-    /// What this program was built for.
+    /// The architecture of this build.
     #[cfg(target_arch = "riscv64")]
     pub const NATIVE: Self = Self::Riscv64;
 }
@@ -82,21 +82,21 @@ pub struct Rule {
 #[derive(Clone, Debug)]
 pub struct Seccomp {
     pub default_action: Action,
-    /// Beside the host's own, which is always filtered.
+    /// In addition to that of this build, which is always filtered.
     pub architectures: Vec<Arch>,
-    /// `SECCOMP_FILTER_FLAG_*`; an absent `flags` asks for SPEC_ALLOW, an empty one for nothing.
+    /// `SECCOMP_FILTER_FLAG_*`. An absent `flags` means SPEC_ALLOW, an empty one means no flag.
     pub flags: u64,
     pub rules: Vec<Rule>,
     /// `listenerPath` and `listenerMetadata`.
     pub listener: Option<Listener>,
 }
 
-/// Who answers for `SCMP_ACT_NOTIFY`.
+/// The listener that answers for `SCMP_ACT_NOTIFY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// A Unix stream socket on the host.
     pub path: PathBuf,
-    /// Passed on as it is.
+    /// Passed on unchanged.
     pub metadata: String,
 }
 
@@ -108,7 +108,7 @@ mod flag {
     pub const WAIT_KILLABLE_RECV: u64 = 32;
 }
 
-/// What an action that carries a number answers when the config gives none.
+/// The number of an action that carries one, when the config gives none.
 const DEFAULT_ERRNO: u16 = libc::EPERM as u16;
 /// The largest errno that the kernel returns.
 const MAX_ERRNO: u16 = 4095;
@@ -117,8 +117,8 @@ impl Seccomp {
     /// Checks `linux.seccomp`.
     ///
     /// # Errors
-    /// An errno for an action that takes none, an argument index above 5, a rule without names,
-    /// anything that needs a listener.
+    /// An action that returns no errno has one, an argument index is above 5, a rule has no names,
+    /// or `SCMP_ACT_NOTIFY` has no listener or is used where it would block init.
     pub(super) fn new(seccomp: &oci::LinuxSeccomp, warnings: &mut Vec<String>) -> Result<Self> {
         let default_action = Action::new(
             seccomp.default_action(),
@@ -142,22 +142,23 @@ impl Seccomp {
         Ok(this)
     }
 
-    /// Whether it asks a listener: an action is `SCMP_ACT_NOTIFY`.
+    /// Whether an action is `SCMP_ACT_NOTIFY`, so that the filter needs a listener.
     #[must_use]
     pub fn notifies(&self) -> bool {
         let notify = Action::Notify;
         self.default_action == notify || self.rules.iter().any(|rule| rule.action == notify)
     }
 
-    /// The process says by write(2) that there is a listener, and waits by read(2) until it is
-    /// heard: a filter that asked about them would wait for ever.
+    /// Checks the uses of `SCMP_ACT_NOTIFY`. After init has installed the filter, it reports the
+    /// new listener with write(2), and waits with read(2) until the runtime has it. If the filter
+    /// asked the listener about these calls, init would wait forever.
     fn check_notify(&self) -> Result<()> {
         if self.notifies() && self.listener.is_none() {
             let field = "linux.seccomp.listenerPath";
             return Err(Error::config(field, "SCMP_ACT_NOTIFY needs a listener"));
         }
         if self.default_action == Action::Notify {
-            let message = "SCMP_ACT_NOTIFY cannot be the answer to every system call";
+            let message = "SCMP_ACT_NOTIFY cannot be used as default action";
             return Err(Error::config("linux.seccomp.defaultAction", message));
         }
         for (index, rule) in self.rules.iter().enumerate() {
@@ -167,7 +168,7 @@ impl Seccomp {
                 let field = format!("linux.seccomp.syscalls[{index}].action");
                 let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall");
                 return Err(Error::config(field, message)
-                    .hint("the runtime needs it to hand the listener over"));
+                    .hint("init needs this call to hand over the listener"));
             }
         }
         Ok(())
@@ -183,7 +184,7 @@ impl Listener {
                 true => Ok(None),
                 false => Err(Error::config(
                     "linux.seccomp.listenerMetadata",
-                    "there is no listenerPath",
+                    "needs listenerPath",
                 )),
             };
         }
@@ -223,8 +224,8 @@ impl Action {
     }
 }
 
-/// An architecture that the compiler does not know cannot run here; its programs get the
-/// answer of every unlisted architecture.
+/// Programs of an architecture that has no table cannot run on this host. For the filter they
+/// belong to the unlisted architectures.
 fn architectures(list: &[oci::Arch], warnings: &mut Vec<String>) -> Vec<Arch> {
     let mut out = Vec::new();
     for (index, arch) in list.iter().enumerate() {

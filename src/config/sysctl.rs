@@ -21,8 +21,8 @@ const IPC: &[&str] = &[
 /// Checks `linux.sysctl`; the result is sorted by path below /proc/sys.
 ///
 /// # Errors
-/// A key that is no path, is not namespaced, belongs to a namespace that the config
-/// does not list, or is written twice in two spellings.
+/// A key is not a path, is not namespaced, belongs to a namespace that the config does not list,
+/// or appears twice in two spellings.
 pub(super) fn new(
     sysctl: &Option<HashMap<String, String>>,
     namespaces: &Namespaces,
@@ -39,14 +39,14 @@ pub(super) fn new(
         }
         allowed(&field, &path, namespaces)?;
         if out.insert(path, value.clone()).is_some() {
-            return Err(Error::config(field, "is set twice, by two spellings"));
+            return Err(Error::config(field, "is set twice, in two spellings"));
         }
     }
     Ok(out.into_iter().collect())
 }
 
-/// The path below /proc/sys. As in sysctl(8), the first separator decides: when it is a slash
-/// then the key is a path already, else dots and slashes swap their meaning.
+/// The path below /proc/sys. As in sysctl(8), the first separator decides: if it is a slash, the
+/// key already is a path; otherwise dots and slashes are swapped.
 fn path_of(key: &str) -> String {
     match key.chars().find(|c| matches!(c, '.' | '/')) {
         Some('.') => key
@@ -66,14 +66,14 @@ fn allowed(field: &str, path: &str, namespaces: &Namespaces) -> Result<()> {
         return Err(Error::config(field, "not allowed").hint("set hostname instead"));
     }
     let kind = namespace(path).ok_or_else(|| {
-        let message = "not a parameter of a namespace: it would change the host";
+        let message = "not a namespaced parameter; setting it would change the host";
         Error::config(field, message)
     })?;
     namespaces.require(field, kind)
 }
 
-/// The type of namespace that the parameter at this path below /proc/sys belongs to; `None` for one
-/// of the whole host.
+/// The type of namespace to which the parameter at this path below /proc/sys belongs. `None` for a
+/// parameter of the whole host.
 pub fn namespace(path: &str) -> Option<NamespaceKind> {
     match path {
         "kernel/hostname" | "kernel/domainname" => Some(NamespaceKind::Uts),

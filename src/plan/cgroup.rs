@@ -20,31 +20,31 @@ pub use resources::warnings;
 /// One value for one control file of the container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// As in `memory.max`; never has a slash.
+    /// Such as `memory.max`. Never has a slash.
     pub file: String,
     /// Written by one write(2).
     pub value: String,
-    /// The property that asks for it, as in `linux.resources.memory.limit`.
+    /// The property that asks for it, such as `linux.resources.memory.limit`.
     pub field: String,
-    /// What to do when the kernel does not take it.
+    /// What to do when the kernel refuses it.
     pub fallback: Fallback,
-    /// A file of the same cgroup whose number the value must exceed: `checkBeforeUpdate` wants an
-    /// error where the kernel would kill.
+    /// A file of the same cgroup whose number the value must exceed. With `checkBeforeUpdate` this
+    /// is an error; without it, the kernel would kill processes.
     pub above: Option<&'static str>,
 }
 
-/// What becomes of a [`Write`] that the kernel refuses.
+/// What to do about a [`Write`] that the kernel refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fallback {
-    /// It is an error.
+    /// Report an error.
     Fail,
-    /// The file may be absent: then the value is what the kernel does anyway, or another write
-    /// covers it.
+    /// Skip the write if the file is absent. The kernel then behaves as if it had the value, or
+    /// another write covers it.
     SkipIfAbsent,
-    /// This file and value serve if the file is absent.
+    /// Write this value to this file instead if the file is absent.
     IfAbsent { file: String, value: String },
-    /// EINVAL passes, because a later element writes the same value when what it depends on has
-    /// changed.
+    /// Ignore EINVAL. A later element writes the same value, after the one that changes what it
+    /// depends on.
     RetriedLater,
 }
 
@@ -55,21 +55,21 @@ impl Write {
         (controller != "cgroup" && rest != "pressure").then_some(controller)
     }
 
-    /// The value asks for what a cgroup without the controller has anyway.
+    /// Whether the value asks for what a cgroup without the controller has anyway.
     fn is_unlimited(&self) -> bool {
         self.value == "max" || self.value.starts_with("max ")
     }
 }
 
-/// Controllers whose statistics engines read from every container, limits or not.
+/// Controllers whose statistics engines read for every container, with or without limits.
 const STATISTICS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
-/// The container's cgroup below the mount of the hierarchy, relative.
+/// The path of the container's cgroup, relative to the mount of the hierarchy.
 ///
-/// An absolute `linux.cgroupsPath` starts at the root of the hierarchy. A relative one lies in the
-/// parent of the runtime's own cgroup: the own one holds processes, so no controller can be
-/// enabled for its children. Without a path the container's id is the relative path. `..` is
-/// resolved in the text and never leaves the start of the path, absolute or relative, so the same
+/// An absolute `linux.cgroupsPath` starts at the root of the hierarchy. A relative one starts at
+/// the parent of the runtime's own cgroup: the own one holds processes, so no controller can be
+/// enabled for its children. If there is no path, the container's id is the relative path. `..` is
+/// resolved lexically and never goes above the start of the path, absolute or relative. So the same
 /// value always gives the same cgroup.
 pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<PathBuf> {
     const FIELD: &str = "linux.cgroupsPath";
@@ -94,7 +94,7 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
         return Err(Error::config(
             FIELD,
             format!(
-                "the name {name:?} has {} bytes and 255 is the limit",
+                "the name {name:?} has {} bytes, the limit is 255",
                 name.len()
             ),
         ));
@@ -102,10 +102,10 @@ pub fn path(cgroups_path: Option<&str>, id: &str, host: &CgroupHost) -> Result<P
     Ok(path)
 }
 
-/// `linux.resources` without the devices as control files, in the order in which they are written.
+/// The writes for `linux.resources`, except the devices, in their order.
 ///
-/// Fails on a limit whose controller the hierarchy lacks. A
-/// request for no limit needs no controller and is left out where there is none.
+/// Fails if the hierarchy lacks the controller of a limit. A request for no limit needs no
+/// controller, and is left out if the hierarchy lacks it.
 pub fn writes(resources: &Resources, host: &CgroupHost) -> Result<Vec<Write>> {
     let mut writes = resources::translate(resources);
     let available = |write: &Write| {
@@ -134,8 +134,7 @@ fn missing_controller(write: &Write, host: &CgroupHost) -> Error {
             "the kernel lacks {name}, or it was not delegated to this cgroup: see cgroup.controllers there"
         )
     } else {
-        "cgroup v1 holds it: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all"
-            .into()
+        "cgroup v1 uses it: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all".into()
     };
     Error::new(Kind::Host, message).hint(hint)
 }
@@ -152,8 +151,9 @@ pub fn controllers(writes: &[Write]) -> Vec<String> {
     names
 }
 
-/// The steps that make, limit and hand over the container's cgroup: before any process exists, or
-/// around the first one if systemd makes it, which takes no unit without a process.
+/// The steps that create, limit and delegate the container's cgroup. The runtime executes them
+/// before any process exists. If systemd creates the cgroup, the runtime executes them when init
+/// exists, because systemd accepts no unit without a process.
 pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Planned>> {
     let cgroup = hierarchy(host)?;
     let linux = &config.linux;
@@ -183,7 +183,8 @@ pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Plan
     if is_privileged(host)
         && let Some(program) = devices::compile(&linux.resources.devices)
     {
-        // The kernel takes long to check it, and init has much to do until a device is used.
+        // The kernel needs a long time to verify the program, so the runtime loads it while init is
+        // busy with other steps. The container uses devices only later.
         let step = Step::DeviceProgram(program);
         steps.push(planned(Phase::Parent, "linux.resources.devices", step));
     }
@@ -193,7 +194,7 @@ pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Plan
     Ok(steps)
 }
 
-/// The directory that the runtime makes itself.
+/// The step in which the runtime creates the directory itself.
 fn create(
     config: &Config,
     id: &str,
@@ -209,15 +210,15 @@ fn create(
         .collect();
     Ok(Step::CreateCgroup {
         path: path(config.linux.cgroups_path.as_deref(), id, cgroup)?,
-        // Engines give every container a cgroup; without privileges it is worth having only for
-        // a limit, and a session without delegation cannot make one.
+        // Engines ask for a cgroup for every container. An unprivileged caller needs it only for
+        // limits, and cannot create it in a session without delegation.
         required: is_privileged(host) || !writes.is_empty(),
         controllers,
         optional,
     })
 }
 
-/// The cgroup2 hierarchy, or the sentence that says what to do without one.
+/// The cgroup2 hierarchy. The error without one says what to do.
 pub fn hierarchy(host: &Host) -> Result<&CgroupHost> {
     host.cgroup.as_ref().ok_or_else(|| {
         Error::new(
@@ -228,15 +229,15 @@ pub fn hierarchy(host: &Host) -> Result<&CgroupHost> {
     })
 }
 
-/// The initial user namespace's root. bpf(2) wants no less for a device program. For others
-/// nothing is lost without it: the kernel does not let them make device nodes, so the container
-/// has only the nodes that were bound into it.
+/// Whether the runtime is root in the initial user namespace. bpf(2) requires that for a device
+/// program. Other callers do not need one: the kernel does not let them create device nodes, so the
+/// container only has the nodes that were bind-mounted into it.
 fn is_privileged(host: &Host) -> bool {
     host.euid == 0 && !host.in_user_namespace
 }
 
-/// Who shall own the cgroup, and the mount that asks for it: a container with a cgroup namespace of
-/// its own and a writable cgroup mount manages its subtree as the user of its process.
+/// The owner for the cgroup, and the mount that asks for it. A container with its own cgroup
+/// namespace and a writable cgroup mount manages its subtree as the user of its process.
 /// Source: runtime-spec config-linux.md, "Cgroup ownership".
 fn delegation(config: &Config) -> Option<(u32, String)> {
     let linux = &config.linux;
@@ -259,7 +260,7 @@ fn delegation(config: &Config) -> Option<(u32, String)> {
             (offset < map.size).then(|| map.host_id.checked_add(offset))?
         })?,
     };
-    // A cgroup that the runtime makes as root is root's already.
+    // A cgroup that the runtime creates as root already belongs to root.
     (owner != 0).then(|| (owner, mount.field.clone()))
 }
 

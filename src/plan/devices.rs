@@ -1,18 +1,19 @@
 //! The device allow-list as a BPF_CGROUP_DEVICE program.
 //!
-//! Every access to a device node asks the program with a set of accesses: mknod alone, or read and
-//! write together for an open(2) with O_RDWR. The meaning of the list is:
+//! The kernel asks the program about every use of a device node. A request is a set of accesses:
+//! mknod alone, or read and write together for an open(2) with O_RDWR. The list means:
 //!
 //! * Each single access (read, write, mknod) is decided by the **last** rule that names the device
-//!   and that access; no rule means denied. The request passes if all of its accesses do.
+//!   and that access. Without such a rule it is denied. The request passes if all of its accesses
+//!   do.
 //! * [`DEFAULTS`] come after the rules of the config, so that a container can always use the
 //!   devices that the specification promises.
-//! * A rule of type `a` without access is one for every access.
+//! * A rule of type `a` without accesses applies to every access.
 //!
-//! This is what the lists of engines mean in runc, which replays them as cgroup v1 would, with two
-//! differences. Where a rule denies a part of what an earlier wildcard allowed, v1 ignored the
-//! rule and runc refuses the config: here the part is denied. And `a` was always everything in v1:
-//! here its numbers and accesses count if given.
+//! runc gives the lists of engines this meaning too: it replays them as cgroup v1 would. There are
+//! two differences. If a rule denies a part of what an earlier wildcard allowed, v1 ignored the
+//! rule and runc refuses the config; here that part is denied. In v1 `a` always meant everything;
+//! here its numbers and accesses count if they are given.
 //!
 //! Sources: runtime-spec config-linux.md, "Allowed Device list"; cgroup-v2.rst, "Device controller".
 
@@ -34,21 +35,21 @@ pub struct Insn {
     pub immediate: i32,
 }
 
-/// A program and what it does.
+/// A program, and the rules that it implements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     pub insns: Vec<Insn>,
     /// The rules in the order in which the program tries them.
     tried: Vec<Rule>,
-    /// The answer where none of them decides.
-    otherwise: Verdict,
+    /// The verdict if none of them decides.
+    default_verdict: Verdict,
 }
 
 impl Program {
-    /// The rules in the order in which the program tries them, in one line, as in
+    /// The rules in the order in which the program tries them, in one line such as
     /// `allow c 10:200 rwm, allow c 5:2 rwm, deny a *:* rwm`.
     pub fn summary(&self) -> String {
-        let last = match self.otherwise {
+        let last = match self.default_verdict {
             Verdict::Allow => "allow a *:* rwm",
             Verdict::Deny => "deny a *:* rwm",
         };
@@ -81,9 +82,9 @@ const fn mknod_any(kind: DeviceRuleKind) -> DeviceRule {
     }
 }
 
-/// What every container may use, whatever its own rules say. A node may be made for any device:
-/// it cannot be opened without a rule. The console of the container is one of 136:*, so the
-/// host's own console, 5:1, is not here.
+/// Rules that hold for every container, whatever its own rules are. mknod(2) is allowed for any
+/// device, because the node cannot be opened without another rule. The console of the container is
+/// one of 136:*, so the console of the host, 5:1, is not in the list.
 pub const DEFAULTS: [DeviceRule; 11] = {
     use DeviceRuleKind::{Block, Char};
     [
@@ -111,7 +112,7 @@ const ALL: u8 = MKNOD | READ | WRITE;
 const BLOCK: u8 = 1;
 const CHAR: u8 = 2;
 
-/// A rule in the numbers of the kernel; `None` is the wildcard.
+/// A rule with the kernel's numbers. `None` is the wildcard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rule {
     allow: bool,
@@ -122,7 +123,7 @@ struct Rule {
 }
 
 impl Insn {
-    /// The instruction as the kernel reads it, eight bytes in the order of the machine.
+    /// The instruction as the kernel reads it: eight bytes in native byte order.
     pub fn encode(self) -> u64 {
         let [a, b] = self.offset.to_ne_bytes();
         let [c, d, e, f] = self.immediate.to_ne_bytes();
@@ -153,7 +154,7 @@ impl Rule {
         }
     }
 
-    /// Everything that `other` decides, this rule decides too.
+    /// Whether this rule decides everything that `other` decides.
     fn covers(&self, other: &Self) -> bool {
         fn wider<T: PartialEq>(this: Option<T>, other: Option<T>) -> bool {
             this.is_none() || this == other
@@ -164,8 +165,8 @@ impl Rule {
             && other.access & !self.access == 0
     }
 
-    /// The numbers are those of a device that can exist: dev_t has 12 bits for the major number and
-    /// 20 for the minor one.
+    /// Whether a device with these numbers can exist: dev_t has 12 bits for the major number and 20
+    /// for the minor one.
     fn can_match(&self) -> bool {
         self.major.is_none_or(|it| it < 1 << 12) && self.minor.is_none_or(|it| it < 1 << 20)
     }
@@ -197,24 +198,24 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The program for the rules of the config and [`DEFAULTS`]; `None` if they allow everything, for
-/// which no program is needed.
+/// Compiles the rules of the config and [`DEFAULTS`]. Returns `None` if they allow everything,
+/// because that needs no program.
 #[must_use]
 pub fn compile(rules: &[DeviceRule]) -> Option<Program> {
-    let (tried, otherwise) = order(rules);
-    let otherwise = Verdict::of(otherwise);
-    if otherwise == Verdict::Allow && tried.iter().all(|rule| rule.allow) {
+    let (tried, default_verdict) = order(rules);
+    let default_verdict = Verdict::of(default_verdict);
+    if default_verdict == Verdict::Allow && tried.iter().all(|rule| rule.allow) {
         return None;
     }
     Some(Program {
-        insns: assemble(&tried, otherwise),
+        insns: assemble(&tried, default_verdict),
         tried,
-        otherwise,
+        default_verdict,
     })
 }
 
-/// The rules from the last to the first, without those that can decide nothing any more, and the
-/// verdict where none of them decides.
+/// The rules from the last to the first, without those that have nothing left to decide, and the
+/// verdict if none of them decides.
 fn order(rules: &[DeviceRule]) -> (Vec<Rule>, bool) {
     let mut tried: Vec<Rule> = Vec::new();
     for rule in rules.iter().chain(&DEFAULTS).rev().map(Rule::new) {
@@ -231,7 +232,7 @@ fn order(rules: &[DeviceRule]) -> (Vec<Rule>, bool) {
     (tried, false)
 }
 
-/// The registers of the program; r1 is the context, as the kernel passes it.
+/// The registers of the program. The kernel passes the context in r1.
 const RESULT: u8 = 0;
 const CONTEXT: u8 = 1;
 /// The accesses that no rule has decided yet.
@@ -239,10 +240,10 @@ const OPEN: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-/// Major and minor number in one, as in dev_t.
+/// Major and minor number combined, as in dev_t.
 const DEVICE: u8 = 6;
 
-/// Instruction codes: class, operation and source of the operand in one byte. All on 32 bits.
+/// Instruction codes: class, operation and source of the operand in one byte. All work on 32 bits.
 const LOAD_WORD: u8 = 0x61;
 const MOVE_IMMEDIATE: u8 = 0xb4;
 const MOVE_REGISTER: u8 = 0xbc;
@@ -256,7 +257,7 @@ const JUMP_IF_NOT_EQUAL: u8 = 0x56;
 const JUMP_IF_ANY_BIT: u8 = 0x46;
 const EXIT: u8 = 0x95;
 
-/// What the program returns, and where a jump goes.
+/// The result of the program, and the target of a jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Allow,
@@ -276,7 +277,7 @@ impl Verdict {
 #[derive(Default)]
 struct Assembler {
     insns: Vec<Insn>,
-    /// Jumps whose offsets are filled in when the place of the verdict is known.
+    /// Jumps whose offsets are filled in when the position of the verdict is known.
     jumps: Vec<(usize, Verdict)>,
 }
 
@@ -297,13 +298,13 @@ impl Assembler {
         self.jumps.push((at, verdict));
     }
 
-    /// Points the jump at `at` behind the last instruction.
+    /// Makes the jump at `at` go to the next instruction.
     fn land(&mut self, at: usize) {
         self.insns[at].offset =
             i16::try_from(self.insns.len() - at - 1).expect("Config limits the number of rules");
     }
 
-    /// Returns with the verdict; all jumps to it land here.
+    /// Emits a return of `verdict`. All jumps to this verdict go here.
     fn verdict(&mut self, verdict: Verdict) {
         let jumps: Vec<_> = self
             .jumps
@@ -322,8 +323,8 @@ impl Assembler {
         self.push(EXIT, 0, 0, 0, 0);
     }
 
-    /// Tries the rules for one kind of device; what it returns holds where none decides.
-    fn section(&mut self, rules: &[Rule], kind: u8, otherwise: Verdict) -> Verdict {
+    /// Emits the rules for one kind of device. Returns the verdict if none of them decides.
+    fn section(&mut self, rules: &[Rule], kind: u8, default_verdict: Verdict) -> Verdict {
         for rule in rules
             .iter()
             .filter(|rule| rule.kind.is_none_or(|it| it == kind))
@@ -348,10 +349,11 @@ impl Assembler {
                 None => self.decide(rule),
             }
         }
-        otherwise
+        default_verdict
     }
 
-    /// A rule that matches and names some of the accesses.
+    /// Emits the verdict of a matching rule that names only some of the accesses, or has no numbers
+    /// to compare.
     fn decide(&mut self, rule: &Rule) {
         if rule.allow {
             self.push(AND, OPEN, 0, 0, u32::from(ALL & !rule.access));
@@ -362,10 +364,13 @@ impl Assembler {
     }
 }
 
-/// The verifier walks every path, first the one that does not jump, and cuts a later path short
-/// where it has seen a wider one. So what matches jumps away and what does not goes on: the other
-/// way round its work would grow with the square of the rules.
-fn assemble(rules: &[Rule], otherwise: Verdict) -> Vec<Insn> {
+/// Assembles the program so that the verifier checks it in linear time.
+///
+/// The verifier walks every path, starting with the one that does not jump. It cuts a later path
+/// short when it has already seen a more general one. So a match jumps away, and a mismatch falls
+/// through to the next rule. The other way round, the work of the verifier would grow with the
+/// square of the number of rules.
+fn assemble(rules: &[Rule], default_verdict: Verdict) -> Vec<Insn> {
     let mut code = Assembler::default();
     // struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; }, where access_type
     // holds the accesses in its high half and the kind in its low half.
@@ -379,12 +384,12 @@ fn assemble(rules: &[Rule], otherwise: Verdict) -> Vec<Insn> {
     code.push(SHIFT_LEFT, DEVICE, 0, 0, 20);
     code.push(OR_REGISTER, DEVICE, MINOR, 0, 0);
     let block = code.push(JUMP_IF_EQUAL, KIND, 0, 0, u32::from(BLOCK));
-    let verdict = code.section(rules, CHAR, otherwise);
+    let verdict = code.section(rules, CHAR, default_verdict);
     code.jump(JUMP, 0, 0, verdict);
     code.land(block);
-    let verdict = code.section(rules, BLOCK, otherwise);
+    let verdict = code.section(rules, BLOCK, default_verdict);
     code.verdict(verdict);
-    // The verifier refuses code that nothing reaches.
+    // The verifier refuses unreachable code.
     if !code.jumps.is_empty() {
         code.verdict(verdict.other());
     }

@@ -1,10 +1,10 @@
-//! `hooks`: each at its moment.
+//! `hooks`, each at its point in the lifecycle.
 
 use super::{HookMoment, HookStep, Phase, Plan, Step, c_string};
 use crate::config::{Config, Hook};
 
 impl HookMoment {
-    /// The specification's word.
+    /// The name in the specification.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Prestart => "prestart",
@@ -27,7 +27,7 @@ pub(super) fn create(plan: &mut Plan, config: &Config) {
         HookMoment::CreateRuntime,
         &hooks.create_runtime,
     );
-    // Hooks of the container get their state from the runtime at the same moment.
+    // In the same step, the runtime sends init the state for the hooks of the container.
     if plan.has(Phase::Hooks) || !hooks.create_container.is_empty() {
         plan.push(Phase::Init, "hooks", Step::RuntimeHooks);
     }
@@ -39,7 +39,7 @@ pub(super) fn create(plan: &mut Plan, config: &Config) {
     );
 }
 
-/// The hooks of the verbs after `start`.
+/// The hooks that run after the start of the user process and after `delete`.
 pub(super) fn later(plan: &mut Plan, config: &Config) {
     let hooks = &config.hooks;
     push(
@@ -51,7 +51,7 @@ pub(super) fn later(plan: &mut Plan, config: &Config) {
     push(plan, Phase::Deleted, HookMoment::Poststop, &hooks.poststop);
 }
 
-/// The hooks that run beside the user process, by default with its environment.
+/// The hooks that run where the user process will run, by default with its environment.
 pub(super) fn start(plan: &mut Plan, config: &Config) {
     let hooks = &config.hooks.start_container;
     push(plan, Phase::Start, HookMoment::StartContainer, hooks);

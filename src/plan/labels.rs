@@ -1,4 +1,5 @@
-//! Labels of the security modules: of the process when it executes, of its keyring, of new mounts.
+//! Labels of the security modules: for the process when it executes, for its keyring, and for new
+//! mounts.
 
 use std::ffi::CString;
 
@@ -6,7 +7,7 @@ use super::{Phase, Plan, Step, c_string};
 use crate::config::{Config, Process};
 use crate::host::Host;
 
-/// Which module reads a label. Each has its file in /proc/PID/attr.
+/// The security module that reads a label. Each has its file in /proc/PID/attr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module {
     AppArmor,
@@ -21,8 +22,8 @@ pub struct ExecLabel {
     pub label: CString,
 }
 
-/// The label of `field`, unless no module would read it: that is worth a warning only, so that one
-/// config serves hosts with and without the module.
+/// The label of `field`, if its module is enabled. If not, this is only a warning, so that the same
+/// config works on hosts with and without the module.
 fn read_by(
     plan: &mut Plan,
     field: &str,
@@ -69,7 +70,7 @@ pub(super) fn keyring(process: Option<&Process>, host: &Host) -> Option<CString>
     host.selinux.then(|| c_string(label))
 }
 
-/// `linux.mountLabel`, where SELinux reads it.
+/// `linux.mountLabel`, if SELinux is enabled.
 pub(super) fn mount(plan: &mut Plan, config: &Config, host: &Host) -> Option<CString> {
     let reader = ("SELinux", host.selinux);
     let label = config.linux.mount_label.as_ref();

@@ -1,4 +1,4 @@
-//! Mounts that come to a container that exists, or go from it.
+//! Adds mounts to an existing container, and removes them.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::host::Host;
 /// The steps that add `mounts` to the container that `config` describes: all of them or none.
 ///
 /// # Errors
-/// A mount that this host cannot make, or that would cover what confines the container.
+/// This host cannot make a mount, or a mount would cover one that confines the container.
 pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Plan> {
     let mut plan = enter(&config, host)?;
     plan.mount_label = labels::mount(&mut plan, &config, host);
@@ -20,7 +20,7 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
         refuse_own(&config, &mount.field, &mount.destination)?;
         if mount.remount {
             let field = format!("{}.options", mount.field);
-            let message = "a remount changes a mount and adds none";
+            let message = "a remount changes a mount, it does not add one";
             return Err(Error::config(field, message).hint("remove the mount and add it again"));
         }
     }
@@ -30,9 +30,9 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     let pid_entered_early = !plan.intermediate;
     for planned in &mut plan.steps {
         if let Step::Filesystem(fs) = &mut planned.step {
-            // The fallbacks are paths of the host, which is out of sight.
+            // The fallbacks are paths of the host, which the container's mount namespace hides.
             fs.if_denied = IfDenied::Fail;
-            // Made early, another file system would show a namespace of the runtime's.
+            // If it were made early, any other file system would show a namespace of the runtime.
             if fs.fstype.as_c_str() != c"proc" || !pid_entered_early {
                 fs.made_early = None;
             }
@@ -46,8 +46,8 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     Ok(plan)
 }
 
-/// A cgroup namespace that the container has joined may be the runtime's: what `create` refuses to
-/// show of it must not come later either.
+/// A cgroup namespace that the container has joined may be the runtime's own. A mount that `create`
+/// would refuse in that case must not be added later either.
 fn refuse_own_cgroups(plan: &mut Plan, config: &Config) {
     let kind = NamespaceKind::Cgroup;
     if !matches!(config.linux.namespaces.cgroup, Namespace::Join { .. }) {
@@ -62,10 +62,10 @@ fn refuse_own_cgroups(plan: &mut Plan, config: &Config) {
     }
 }
 
-/// The steps that take off what is mounted on `points`, in their order.
+/// The steps that unmount `points`, in their order.
 ///
 /// # Errors
-/// A destination whose mount confines the container.
+/// A mount confines the container.
 pub fn remove_mounts(config: &Config, points: &[MountPoint], host: &Host) -> Result<Plan> {
     let mut plan = enter(config, host)?;
     for point in points {
@@ -88,8 +88,9 @@ fn enter(config: &Config, host: &Host) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The mounts that make the container what it is: without them, or with another on top, what is
-/// masked would show. What may not be taken off may not be added either, and the other way round.
+/// Refuses the mounts that confine the container. If one of them were removed, or covered by
+/// another mount, masked files would become visible. The same places are refused for `mounts add`
+/// and for `mounts remove`.
 fn refuse_own(config: &Config, field: &str, place: &Path) -> Result<()> {
     let linux = &config.linux;
     let own = ["/", "/proc", "/sys", "/dev"].map(Path::new);

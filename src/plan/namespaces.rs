@@ -1,4 +1,4 @@
-//! `linux.namespaces`: which are made by clone3(2), which are joined, and in which process.
+//! `linux.namespaces`: which ones clone3(2) creates, which ones are joined, and by which process.
 
 use super::{
     IfMapDenied, Options, Phase, Plan, ProcessOptions, Step, c_string, labels, mounts, network,
@@ -54,7 +54,8 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
             if joined_user {
                 id_maps(plan, config, host, Phase::Clone);
             }
-            // The file of the offsets belongs to the caller, so before it becomes somebody else.
+            // The file of the offsets belongs to the caller, so it is written before the process
+            // changes its user.
             time_offsets(plan, config);
             if new_user || joined_user {
                 plan.push(become_root, FIELD, Step::BecomeRoot { setgroups: true });
@@ -70,9 +71,11 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     }
 }
 
-/// What would go wrong if the path of a namespace led to the runtime's own, where a container whose
-/// config does not list the type is too: the config may set there what it may set in one that it
-/// lists.
+/// The reason why the path of a namespace must not lead to the runtime's own, or `None` if it may.
+///
+/// A container whose config does not list the type shares the runtime's namespace and must not
+/// change it. A config that lists the type may change its namespace. So if the path led to the
+/// runtime's own, the config could change that.
 pub(super) fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
     let changed = |field: String| format!("{field} would change it for every process in it");
     let names = [
@@ -84,7 +87,9 @@ pub(super) fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
         NamespaceKind::Mount => {
             Some("root.path would become the root of every process in it".to_owned())
         }
-        NamespaceKind::User => Some("setns(2) leads into no user namespace twice".to_owned()),
+        NamespaceKind::User => {
+            Some("setns(2) cannot enter the user namespace of its caller".to_owned())
+        }
         NamespaceKind::Cgroup => {
             let shown = config.mounts.iter().find(|mount| mounts::is_cgroup(mount));
             shown.map(|mount| format!("{} would show all of its hierarchy", mount.field))
@@ -98,7 +103,8 @@ pub(super) fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
     }
 }
 
-/// Only a user namespace gives an ordinary user the rights that a container takes.
+/// Refuses a container without a user namespace to an unprivileged user, who only gets the
+/// privileges that a container needs from a user namespace.
 pub(super) fn refuse_powerless(namespaces: &Namespaces, host: &Host) -> Result<()> {
     if host.euid == 0 || namespaces.user != Namespace::Inherit {
         return Ok(());
@@ -111,9 +117,9 @@ pub(super) fn refuse_powerless(namespaces: &Namespaces, host: &Host) -> Result<(
 
 /// A new session keyring, so that the process does not see its caller's keys.
 ///
-/// It has no name: keyrings are found by theirs throughout a user namespace, and another container
-/// could have made one of that name before, or link it. So a process of `exec` gets one of its own,
-/// as a login does: the only way into that of init would be such a name.
+/// The keyring has no name. Keyrings are found by name throughout a user namespace, so another
+/// container could have created one with that name before, or could link it. A process of `exec`
+/// could join the keyring of init only by such a name. So it gets its own, as a login does.
 pub(super) fn session_keyring(
     plan: &mut Plan,
     process: Option<&Process>,
@@ -127,25 +133,25 @@ pub(super) fn session_keyring(
     }
 }
 
-/// Whether a namespace is joined around clone3(2) and not by init.
+/// Whether a namespace is joined around clone3(2), not by init.
 fn is_entered_early(kind: NamespaceKind, new_user: bool) -> bool {
     match kind {
         NamespaceKind::User | NamespaceKind::Pid => true,
         NamespaceKind::Mount => false,
-        // The new user namespace has no rights over a namespace that is there already.
+        // The new user namespace gives no privileges over a namespace that already exists.
         _ => new_user,
     }
 }
 
-/// The runtime's own namespaces belong to a user namespace above its own, so setns(2) does not lead
-/// back into one that it has left.
+/// Whether the runtime cannot return to a namespace that it has left. In a user namespace, the
+/// runtime's other namespaces may belong to a user namespace above, so setns(2) would fail.
 pub(super) fn cannot_come_back(host: &Host) -> bool {
     host.in_user_namespace
 }
 
-/// The cgroup namespace is left out: its root is the cgroup of whoever makes it, so init makes it
-/// itself, once it is in the container's cgroup. So is a time namespace with offsets, which can be
-/// set only before anybody has entered.
+/// The flags of clone3(2) for the new namespaces. The cgroup namespace is left out: its root is the
+/// cgroup of its creator, so init creates it when it is in the container's cgroup. A time namespace
+/// with offsets is left out too, because they can be set only before a process has entered it.
 fn clone_flags(namespaces: &Namespaces, offsets: bool) -> u64 {
     NamespaceKind::ALL
         .into_iter()
@@ -156,8 +162,8 @@ fn clone_flags(namespaces: &Namespaces, offsets: bool) -> u64 {
         .fold(0, |flags, flag| flags | flag)
 }
 
-/// The maps of a new namespace are written by the runtime. Those of a joined one are compared once
-/// it is entered: some engines send them along.
+/// The runtime writes the maps of a new namespace. Some engines also send maps for a joined one;
+/// these are compared with its own after it is entered.
 fn id_maps(plan: &mut Plan, config: &Config, host: &Host, phase: Phase) {
     let maps = [
         ("linux.gidMappings", true, &config.linux.gid_mappings),

@@ -1,5 +1,5 @@
-//! A new network namespace. The kernel takes as long for it as for all others together, so the
-//! runtime makes it while init mounts, and init enters it as late as it can.
+//! A new network namespace. The kernel needs as much time to create it as to create all others
+//! together. So the runtime creates it while init mounts, and init enters it as late as it can.
 
 use std::ffi::CStr;
 
@@ -8,13 +8,14 @@ use super::{Phase, Plan, Planned, Step};
 use crate::config::{Namespace, NamespaceKind, Namespaces};
 use crate::host::Host;
 
-/// File systems that are the same in each network namespace. proc(5) shows that of whoever reads.
+/// File systems that are the same in every network namespace. proc(5) shows that of the reader.
 const NETWORKLESS: [&CStr; 6] = [
     c"proc", c"tmpfs", c"devpts", c"mqueue", c"cgroup2", c"overlay",
 ];
 
-/// Takes the namespace off clone3(2) where the runtime can make it and come back: one that is to
-/// belong to another user namespace than the runtime's is made in there.
+/// Removes the namespace from the flags of clone3(2) if the runtime can create it and return to its
+/// own. If the namespace must belong to a user namespace other than the runtime's, it is created in
+/// that one.
 pub(super) fn make(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
     let is_new = namespaces.network == Namespace::New;
     if is_new && namespaces.user == Namespace::Inherit && !cannot_come_back(host) {
@@ -23,15 +24,16 @@ pub(super) fn make(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
     }
 }
 
-/// Puts init's entrance before the first step that may look at the network, or that asks the
-/// runtime for something while that is busy.
+/// Inserts the step in which init enters the namespace. It goes before the first step that may
+/// depend on the network, or for which init asks the busy runtime for something.
 pub(super) fn enter(plan: &mut Plan) {
-    let heeds = |planned: &Planned| planned.phase == Phase::Init && heeds_network(&planned.step);
+    let depends =
+        |planned: &Planned| planned.phase == Phase::Init && depends_on_network(&planned.step);
     if !plan.makes_network() {
         return;
     }
     let end = plan.steps.len();
-    let position = plan.steps.iter().position(heeds).unwrap_or(end);
+    let position = plan.steps.iter().position(depends).unwrap_or(end);
     let planned = Planned {
         phase: Phase::Init,
         field: FIELD.to_owned(),
@@ -40,9 +42,9 @@ pub(super) fn enter(plan: &mut Plan) {
     plan.steps.insert(position, planned);
 }
 
-/// Of the file systems that show a network namespace, as sysfs(5) does, each shows that of whoever
+/// A file system that shows a network namespace, such as sysfs(5), shows that of the process that
 /// mounts it.
-fn heeds_network(step: &Step) -> bool {
+fn depends_on_network(step: &Step) -> bool {
     match step {
         Step::UnshareCgroup
         | Step::SessionKeyring { .. }

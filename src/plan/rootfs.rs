@@ -1,4 +1,5 @@
-//! The root filesystem around its mounts: propagation, devices, links, masks, read-only parts.
+//! The root filesystem apart from the mounts of the config: propagation, devices, links, masked and
+//! read-only paths.
 
 use std::path::Path;
 
@@ -30,24 +31,26 @@ pub(super) fn has_mount_namespace(config: &Config) -> bool {
     config.linux.namespaces.mount != Namespace::Inherit
 }
 
-/// The propagation of everything in the new mount namespace: whether what the host mounts later
-/// shows up in the container, and the other way round. All but `shared` cuts the way back. Without a
-/// word of the config binds may receive what the host mounts, as with `slave`; the rootfs does not.
+/// The propagation of all mounts in the new mount namespace: whether later mounts of the host
+/// appear in the container, and later mounts of the container on the host. Only `shared` permits
+/// the latter. If the config sets none, bind mounts may receive mounts of the host, as with
+/// `slave`, but the rootfs does not.
 pub(super) fn propagation_flag(config: &Config) -> u64 {
     match config.linux.rootfs_propagation {
-        // An unbindable root could not be bound upon itself; it becomes unbindable at the end.
+        // An unbindable root could not be bind-mounted onto itself. It becomes unbindable at the
+        // end.
         None | Some(RootPropagation::Slave | RootPropagation::Unbindable) => libc::MS_SLAVE,
         Some(other) => other.flag(),
     }
 }
 
-/// Whether mounts of the host and of the container show up in each other.
+/// Whether later mounts of the host and of the container appear in each other.
 pub(super) fn root_is_shared(config: &Config) -> bool {
     has_mount_namespace(config) && config.linux.rootfs_propagation == Some(RootPropagation::Shared)
 }
 
-/// The mount namespace gets its propagation, and the rootfs becomes a mount: what all mounts of the
-/// config need.
+/// Sets the propagation of the mount namespace and makes the rootfs a mount. All mounts of the
+/// config need both.
 pub(super) fn before_mounts(plan: &mut Plan, config: &Config) {
     let path = c_string(&config.root.path);
     if has_mount_namespace(config) {
@@ -70,7 +73,7 @@ pub(super) fn before_mounts(plan: &mut Plan, config: &Config) {
     );
 }
 
-/// /dev as a whole may come from elsewhere; then nothing is made in it.
+/// Whether /dev as a whole is a bind mount. If so, init creates nothing in it.
 fn dev_is_bound(config: &Config) -> bool {
     config
         .mounts
@@ -134,8 +137,8 @@ pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) {
     }
 }
 
-/// What must be out of reach before the user process runs. All of it is done by descriptor below
-/// the rootfs while the host's own /dev/null is still at hand.
+/// Protects what the user process must not reach or change. init does all of it by descriptor below
+/// the rootfs, while it can still open the host's /dev/null.
 pub(super) fn protect(plan: &mut Plan, config: &Config) {
     let paths = config.linux.readonly_paths.iter().enumerate();
     for (index, path) in paths {

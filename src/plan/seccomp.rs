@@ -1,24 +1,25 @@
-//! From `linux.seccomp` to the classic BPF program of seccomp(2).
+//! Compiles `linux.seccomp` to the classic BPF program of seccomp(2).
 //!
-//! The program asks for the architecture, then for the number of the call by a binary tree over
-//! ranges of numbers with equal answers, then, for the few calls whose answer depends on them, for
-//! the arguments. Container engines and their profiles were written against libseccomp, so what
-//! the specification leaves open is answered as libseccomp and runc answer it:
+//! The program tests the architecture first. Then a binary tree over ranges of numbers with equal
+//! answers tests the number of the call. For the few calls whose answer depends on them, the
+//! program then tests the arguments. Container engines and their profiles were written against
+//! libseccomp, so this compiler decides what the specification leaves open as libseccomp and runc
+//! do:
 //!
-//! - The host's own architecture is always filtered, whether `architectures` names it or not.
-//! - Several rules for one call: a rule without `args` beats those with; among equals the first
-//!   that matches wins. A rule whose action is the default action says nothing and is skipped.
-//! - All `args` of a rule must match; but when two of them name one index, each of them alone is
+//! - The native architecture is always filtered, whether `architectures` names it or not.
+//! - Several rules for one call: a rule without `args` beats those with `args`; among equals the
+//!   first match wins. A rule whose action is the default action has no effect and is skipped.
+//! - All `args` of a rule must match. But if two of them name the same index, each of them alone is
 //!   enough.
-//! - Architectures with 32-bit registers (x32 too) compare the low halves of both sides.
-//! - i386 reaches sockets and System V IPC through `socketcall` and `ipc` too. A rule for one of
-//!   their calls also holds there, with the number of the call in place of its first argument.
+//! - Architectures with 32-bit registers (also x32) compare the low halves of both sides.
+//! - i386 also reaches sockets and System V IPC through `socketcall` and `ipc`. A rule for one of
+//!   their calls also applies there, with the number of the call in place of its first argument.
 //! - Names that no architecture knows are skipped and returned.
 //! - Unless the default action lets calls through, calls newer than the newest that the profile
 //!   names get ENOSYS, so that C libraries fall back to older calls.
 //!
 //! One answer differs on purpose: a call of an architecture that the profile does not list kills
-//! the process, where libseccomp kills the thread. The other threads would wait for the dead one.
+//! the process. libseccomp kills only the thread, and the other threads would wait for it forever.
 
 mod assemble;
 mod rules;
@@ -47,14 +48,14 @@ pub struct Filter {
     pub flags: u64,
     /// Installing returns a descriptor for the listener (`SCMP_ACT_NOTIFY` is used).
     pub listener: bool,
-    /// Names in the profile that no architecture knows: worth a debug message.
+    /// Names in the profile that no architecture knows, for a debug message.
     pub unknown: Vec<String>,
 }
 
-/// Compiles `profile` for a host whose own architecture is `native`.
+/// Compiles `profile` for a host of the architecture `native`.
 ///
 /// # Errors
-/// `linux.seccomp`: the program would be longer than the kernel takes.
+/// `linux.seccomp`: the program would be longer than the kernel allows.
 pub fn compile(profile: &Seccomp, native: Arch) -> Result<Filter> {
     let mut bodies = Vec::new();
     let rules = Profile::new(profile);
@@ -93,12 +94,12 @@ pub fn compile(profile: &Seccomp, native: Arch) -> Result<Filter> {
 fn too_long(length: usize) -> Error {
     Error::config(
         "linux.seccomp",
-        format!("the filter takes {length} instructions, the kernel allows {MAX_INSTRUCTIONS}"),
+        format!("the filter needs {length} instructions, the kernel allows {MAX_INSTRUCTIONS}"),
     )
     .hint("use fewer rules with args, or fewer architectures")
 }
 
-/// The native one first: its calls are the common ones.
+/// All architectures to filter. The native one comes first because most calls are for it.
 fn architectures(profile: &Seccomp, native: Arch) -> Vec<Arch> {
     let mut all = vec![native];
     for arch in &profile.architectures {
@@ -109,10 +110,9 @@ fn architectures(profile: &Seccomp, native: Arch) -> Vec<Arch> {
     all
 }
 
-/// What the kernel refuses to combine is resolved here: WAIT_KILLABLE_RECV needs a listener, and
-/// TSYNC with a listener needs TSYNC_ESRCH (Linux 5.7), because both want the return value.
-fn flags(asked: u64, listener: bool) -> u64 {
-    let mut flags = asked;
+/// Resolves combinations that the kernel refuses. WAIT_KILLABLE_RECV needs a listener. TSYNC with a
+/// listener needs TSYNC_ESRCH (Linux 5.7), because both use the return value.
+fn flags(mut flags: u64, listener: bool) -> u64 {
     if listener {
         flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         if flags & libc::SECCOMP_FILTER_FLAG_TSYNC != 0 {
@@ -161,13 +161,13 @@ pub fn audit_arch(arch: Arch) -> u32 {
     }
 }
 
-/// Answers by number: each element holds from its number to the next element's. Starts at 0,
-/// neighbours differ.
+/// Answers by number. Each element applies from its number up to that of the next element. The
+/// first number is 0, and neighbours differ.
 #[derive(Default)]
 struct Ranges(Vec<(u32, Verdict)>);
 
 impl Ranges {
-    /// From `start` on the answer is `verdict`; `start` never goes back.
+    /// Makes `verdict` the answer from `start` on. `start` must not decrease.
     fn push(&mut self, start: u32, verdict: Verdict) {
         if self.0.last().is_some_and(|last| last.0 == start) {
             self.0.pop();
@@ -177,7 +177,7 @@ impl Ranges {
         }
     }
 
-    /// The answers for all numbers of `arch`, which begin with `base`.
+    /// Adds the answers for all numbers of `arch`, which start at `base`.
     fn fill(&mut self, rules: &Profile, arch: Arch, base: u32, bodies: &mut Vec<Body>) {
         let default = Verdict::Return(rules.default);
         let private = if arch == Arch::Arm {
@@ -205,8 +205,8 @@ impl Ranges {
     }
 }
 
-/// x86_64 and x32 share one space of numbers. Without x32 its half is foreign, but for -1, by
-/// which a tracer tells the kernel to skip a call (seccomp(2), since Linux 4.8).
+/// x86_64 and x32 share one space of numbers. If x32 is not listed, its half is foreign, except for
+/// -1, with which a tracer makes the kernel skip a call (seccomp(2), since Linux 4.8).
 fn x86_64_ranges(rules: &Profile, architectures: &[Arch], bodies: &mut Vec<Body>) -> Ranges {
     let mut ranges = Ranges::default();
     let foreign = Verdict::Return(FOREIGN);

@@ -21,7 +21,7 @@ pub use variant::{Variant, parse};
 const FIELD: &str = "linux.cgroupsPath";
 const DEVICE_WEIGHT: &str = "IODeviceWeight";
 
-/// Whose manager has the unit.
+/// The systemd manager that has the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
     /// PID 1.
@@ -34,12 +34,12 @@ pub enum Manager {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {
     pub manager: Manager,
-    /// As in `docker-ID.scope`.
+    /// Such as `docker-ID.scope`.
     pub name: String,
-    /// Where the container's cgroup will be below the mount of the hierarchy: the unit's, or the
-    /// one in it. The manager has the last word.
+    /// The expected path of the container's cgroup below the mount of the hierarchy: that of the
+    /// unit, or of the subgroup in it. The manager decides the real path.
     pub path: PathBuf,
-    /// The processes are in a cgroup of this name in the unit's own.
+    /// The name of the cgroup inside that of the unit that holds the processes.
     pub subgroup: Option<String>,
     pub properties: Vec<Property>,
 }
@@ -49,8 +49,8 @@ pub struct Unit {
 pub struct Property {
     pub name: String,
     pub value: Variant,
-    /// Newer than the oldest systemd in use, and only repeats what a control file says as well: a
-    /// manager that refuses it gets the unit without.
+    /// The property is newer than the oldest systemd in use, and only repeats the value of a control
+    /// file. If the manager refuses it, the unit is created without it.
     pub optional: bool,
 }
 
@@ -72,9 +72,9 @@ impl Property {
 }
 
 impl Manager {
-    /// Root's containers belong to PID 1, a user's to the manager of that user. In a user namespace
-    /// the cgroup tells who the user is on the host; in a system container with a namespace and a
-    /// systemd of its own it tells of none, and then PID 1 is meant.
+    /// Containers of root belong to PID 1, those of a user to the manager of that user. In a user
+    /// namespace, the path of the cgroup names the user of the host. In a system container with its
+    /// own namespace and its own systemd the path names no user; the manager then is PID 1.
     pub fn of(host: &Host) -> Self {
         if host.euid == 0 && !host.in_user_namespace {
             return Self::System;
@@ -111,7 +111,7 @@ impl Manager {
 /// The unit for a container, with all of its properties except the process.
 ///
 /// # Errors
-/// `cgroups_path` is not `slice:prefix:name`, or an annotation sets what it may not.
+/// `cgroups_path` is not `slice:prefix:name`, or an annotation sets a property that it may not set.
 pub fn unit(
     cgroups_path: Option<&str>,
     id: &str,
@@ -136,7 +136,7 @@ pub fn unit(
         Property::new("Slice", Variant::Text(slice.to_owned())),
         flag("Delegate", true),
         flag("DefaultDependencies", false),
-        // Else a unit whose process was killed for memory would stay, failed.
+        // Otherwise a unit whose process was killed for memory would remain in the failed state.
         Property::new(
             "CollectMode",
             Variant::Text("inactive-or-failed".to_owned()),
@@ -159,16 +159,16 @@ pub fn unit(
     })
 }
 
-/// The cgroup in the unit's own that the annotations ask for.
+/// The name of the cgroup inside that of the unit, if the annotations ask for one.
 ///
 /// conmon, which Podman and CRI-O put between themselves and the runtime, watches `memory.events`
-/// of the container's cgroup until the first event that is no kill for memory, and looks once more
-/// when the container has ended; by then systemd has removed the cgroup of a unit. In a cgroup
-/// inside, the kill is the first event: the unit, which bears the kernel's bookkeeping for both,
-/// reaches its limit first.
+/// of the container's cgroup until the first event that is not a kill for memory. It looks once
+/// more when the container has ended, but by then systemd has removed the cgroup of the unit. In a
+/// cgroup inside that of the unit, the kill is the first event: the unit carries the kernel's
+/// bookkeeping for both, so it reaches its limit first.
 ///
 /// # Errors
-/// The name is not one of a directory.
+/// The name cannot be that of a directory.
 fn subgroup(annotations: &BTreeMap<String, String>) -> Result<Option<String>> {
     let Some(name) = annotations.get(SUBGROUP) else {
         let caller = annotations.get(MANAGER).map(String::as_str);
@@ -185,13 +185,13 @@ fn subgroup(annotations: &BTreeMap<String, String>) -> Result<Option<String>> {
     Ok((!name.is_empty()).then(|| name.clone()))
 }
 
-/// Adds a property, in the place of one of its name.
+/// Adds a property, and removes another of the same name.
 fn replace(properties: &mut Vec<Property>, property: Property) {
     properties.retain(|other| other.name != property.name);
     properties.push(property);
 }
 
-/// The slice (or nothing) and the name of the unit.
+/// The slice (empty if not given) and the name of the unit.
 fn place<'a>(cgroups_path: Option<&'a str>, id: &str) -> Result<(&'a str, String)> {
     let (slice, prefix, name) = match cgroups_path {
         None | Some("") => ("", "sampan", id),
@@ -208,7 +208,7 @@ fn place<'a>(cgroups_path: Option<&'a str>, id: &str) -> Result<(&'a str, String
     };
     if name.is_empty() || name.ends_with(".slice") {
         let message =
-            format!("{name:?} cannot be the name of a scope, and only a scope takes a process");
+            format!("{name:?} cannot be the name of a scope, and only a scope can hold a process");
         return Err(Error::config(FIELD, message));
     }
     let unit = match prefix {
@@ -227,11 +227,11 @@ fn check_unit_name(name: &str) -> Result<()> {
             FIELD,
             format!("{name:?} is not the name of a systemd unit: {c:?}"),
         )
-        .hint("units have letters, digits and : - _ . \\ @ in their names"));
+        .hint("names of units consist of letters, digits and : - _ . \\ @"));
     }
     if name.len() > 255 {
         let message = format!(
-            "the unit name {name:?} has {} bytes and 255 is the limit",
+            "the unit name {name:?} has {} bytes, the limit is 255",
             name.len()
         );
         return Err(Error::config(FIELD, message));
@@ -262,11 +262,11 @@ fn expand(slice: &str) -> Result<Vec<String>> {
     Ok(expanded)
 }
 
-/// CPU time for a second that systemd can express: whole hundredths of it.
+/// systemd expresses CPU time per second in whole hundredths. This is one, in microseconds.
 const CPU_GRAIN: u64 = 10_000;
 
-/// Rounds each quota up to what systemd can express, so that the control file and the unit agree:
-/// else the next reload of systemd would change the limit.
+/// Rounds each quota up to one that systemd can express, so that the control file and the unit
+/// agree. Otherwise the next reload of systemd would change the limit.
 ///
 /// # Errors
 /// `cpu.max` in `unified` is not a quota with or without a period.
@@ -281,7 +281,7 @@ pub fn round_quota(writes: &mut [Write]) -> Result<()> {
     Ok(())
 }
 
-/// CPU time for a second, and the period, in microseconds.
+/// CPU time per second, and the period, in microseconds.
 fn bandwidth(write: &Write) -> Result<(u64, u64)> {
     let mut words = write.value.split_whitespace();
     let quota = words.next().unwrap_or_default();
@@ -315,8 +315,8 @@ fn not_expressible(write: &Write) -> Error {
     Error::config(&write.field, message)
 }
 
-/// The limits that systemd knows, as properties: what it does not know of, it would reset when it
-/// is reloaded. The others stand in the control files alone.
+/// The limits for which systemd has properties. If the unit did not have them, systemd would reset
+/// them when it is reloaded. All other limits are only in the control files.
 ///
 /// # Errors
 /// A value of `unified` that systemd cannot express.
@@ -349,7 +349,7 @@ fn translate(write: &Write) -> Result<Vec<Property>> {
             Property::optional("OOMPolicy", Variant::Text("kill".to_owned()))
         }
         "cpu.weight" => Property::new("CPUWeight", Variant::U64(number()?)),
-        // 0 stands for idle since systemd 252.
+        // Since systemd 252, 0 stands for idle.
         "cpu.idle" if write.value.trim() == "1" => Property::optional("CPUWeight", Variant::U64(0)),
         "cpu.max" => {
             let (per_second, period) = bandwidth(write)?;
@@ -360,7 +360,7 @@ fn translate(write: &Write) -> Result<Vec<Property>> {
         }
         "cpuset.cpus" => Property::optional("AllowedCPUs", mask(write)?),
         "cpuset.mems" => Property::optional("AllowedMemoryNodes", mask(write)?),
-        // A limit of 0 lets nobody fork, as does one of 1, and systemd takes no 0.
+        // systemd refuses 0. With a limit of 1 no process can fork either.
         "pids.max" => Property::new("TasksMax", Variant::U64(number()?.max(1))),
         "io.weight" => return Ok(io_weight(&write.value).into_iter().collect()),
         "io.bfq.weight" => match &write.fallback {
@@ -379,7 +379,7 @@ fn limit(value: &str) -> Option<u64> {
     }
 }
 
-/// `100` and `default 100`; or `8:0 100`, the weight of one device.
+/// Parses `100`, `default 100`, or `8:0 100`, which is the weight of one device.
 fn io_weight(value: &str) -> Option<Property> {
     let value = value.trim();
     if let Some((device, weight)) = value.split_once(' ')
@@ -398,9 +398,10 @@ fn io_weight(value: &str) -> Option<Property> {
     Some(Property::new("IOWeight", Variant::U64(weight)))
 }
 
-/// A list as in `0-3,5`, as the bytes of a bit mask, the lowest first.
+/// A list such as `0-3,5` as the bytes of a bit mask, the lowest first.
 fn mask(write: &Write) -> Result<Variant> {
-    // Above what any kernel is built for; a list of a few bytes must not ask for gigabytes.
+    // More than any kernel is built for. Without a bound, a list of a few bytes could ask for
+    // gigabytes.
     const MOST: usize = 1 << 16;
     let invalid = || not_expressible(write);
     let number = |text: &str| {

@@ -1,4 +1,4 @@
-//! From a position in JSON text to the path of the property that stands there.
+//! Finds the path of the property at a position in JSON text.
 
 /// One open array or object on the way down to the position.
 enum Frame {
@@ -7,10 +7,10 @@ enum Frame {
     Array(usize),
 }
 
-/// The path of the last value that begins or ends within the first `end` bytes of `json`,
-/// as in `linux.devices[2].type`; empty for the document itself.
+/// The path of the last value that begins or ends within the first `end` bytes of `json`, such as
+/// `linux.devices[2].type`. Empty for the document itself.
 ///
-/// `json` is well formed up to there.
+/// `json` must be well formed up to `end`.
 pub(super) fn path_at(json: &str, end: usize) -> String {
     let bytes = &json.as_bytes()[..end.min(json.len())];
     let mut frames = Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn path_at(json: &str, end: usize) -> String {
     render(&frames)
 }
 
-/// Past the closing quote of the string whose content begins at `at`.
+/// The position after the closing quote of the string whose content begins at `at`.
 pub(super) fn string_end(bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() {
         match bytes[at] {
@@ -83,7 +83,7 @@ fn render(frames: &[Frame]) -> String {
     path
 }
 
-/// `path.key`, or `path["key"]` for a key that is no plain word.
+/// `path.key`, or `path["key"]` if the key is not a plain identifier.
 pub(super) fn join(path: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     match (path, plain) {
@@ -97,7 +97,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The position is just behind the mark `^`, which is taken out.
+    /// The path at the mark `^`, which is removed from the text.
     fn path(marked: &str) -> String {
         let end = marked.find('^').expect("a mark");
         path_at(&marked.replace('^', ""), end)

@@ -1,17 +1,18 @@
-//! Objects are read from objects only.
+//! Structures are read from JSON objects only.
 //!
-//! serde's derived types take an array for an object, and would read `"user": [1000, 1000]` as a
-//! uid and a gid. [`Objects`] stands around a deserializer, and around all that it hands out, and
-//! never offers an array to a structure. The code that would read it is not even compiled.
+//! serde's derived types also accept an array in place of an object. They would read
+//! `"user": [1000, 1000]` as a uid and a gid. [`Objects`] wraps a deserializer, and everything that
+//! the deserializer hands out, and never offers an array to a structure. The code that would read
+//! one is not even compiled.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// A deserializer, or a part of one, under whose hands structures are JSON objects.
+/// A wrapper around a deserializer, or a part of one, that reads structures from JSON objects only.
 pub(super) struct Objects<T>(pub T);
 
-/// Methods whose visitor gets a plain value, and nothing to read on from.
+/// Methods that pass the visitor a plain value, so there is nothing more to wrap.
 macro_rules! plain {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -20,7 +21,7 @@ macro_rules! plain {
     )*};
 }
 
-/// Methods whose visitor gets a deserializer, which must be one of these too.
+/// Methods that pass the visitor a deserializer, which must be wrapped too.
 macro_rules! nested {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -84,7 +85,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
         self.0.deserialize_map(Objects(visitor))
     }
 
-    /// The words of the configuration are enums without content.
+    /// Enums of the config have no content, so there is nothing to wrap.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -187,8 +188,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Objects<S> {
 mod tests {
     use std::path::Path;
 
-    /// Where `config.json` has objects of named properties; `[]` stands for any index and `*` for
-    /// any key.
+    /// The paths of all objects in `config.json` that have named properties. `[]` stands for any
+    /// index and `*` for any key.
     const OBJECTS: &[&str] = &[
         "root",
         "mounts[]",
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_at_their_places_and_in_unknown_properties_are_fine() {
+    fn arrays_where_they_belong_and_in_unknown_properties_are_accepted() {
         for text in [
             r#"{"new": [[1]], "linux": {"new": {"memory": []}}}"#,
             r#"{"a": [1, {"memory": [2]}], "mounts": [{"destination": "/a", "options": []}]}"#,

@@ -1,4 +1,4 @@
-//! What the encoder of container engines writes or reads otherwise than oci-spec's types do.
+//! Repairs JSON that container engines write, or read, differently from oci-spec's types.
 
 use std::borrow::Cow;
 
@@ -15,9 +15,9 @@ const SETS: [&str; 5] = [
     "ambient",
 ];
 
-/// Whether a `capabilities` object has a string that does not look like `CAP_…`: oci-spec's
-/// types take lower-case names and names without prefix, which the specification does not know.
-/// A wrong yes costs time only.
+/// Whether a `capabilities` object has a string that does not look like `CAP_…`. oci-spec's types
+/// also accept lower-case names and names without the prefix, which the specification does not
+/// allow. A false positive only costs time.
 pub(super) fn odd_capability(json: &str) -> bool {
     const KEY: &str = "\"capabilities\"";
     let Some((_, rest)) = json.split_once(KEY) else {
@@ -37,8 +37,8 @@ pub(super) fn odd_capability(json: &str) -> bool {
     })
 }
 
-/// The text with U+FFFD for what is no UTF-8 and for `\ud800` to `\udfff` without their other
-/// half, as Go reads it. Escapes keep their length, so positions hold.
+/// The text with U+FFFD in place of invalid UTF-8 and of unpaired surrogates (`\ud800` to
+/// `\udfff`), as Go reads it. A replaced escape keeps its length, so positions stay valid.
 pub(super) fn text(json: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(json);
     let lone = lone_surrogates(text.as_bytes());
@@ -52,7 +52,7 @@ pub(super) fn text(json: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Where escapes of lone surrogates begin.
+/// The positions at which escapes of unpaired surrogates begin.
 fn lone_surrogates(text: &[u8]) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -81,7 +81,7 @@ fn escape(text: &[u8], at: usize) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// A member that is `null` is an absent one.
+/// Removes the members that are `null`: they count as absent.
 pub(super) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -93,7 +93,7 @@ pub(super) fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// An absent `user` is root; unknown capability names are warnings.
+/// Adds an absent `user`, which is root. Turns unknown capability names into warnings.
 pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
     let Value::Object(process) = process else {
         return;
@@ -122,10 +122,10 @@ pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
     }
 }
 
-/// An absent `pids.limit` is no limit.
+/// Removes `pids` if it has no `limit`: there is no limit then.
 ///
 /// # Errors
-/// An absent limit of huge pages.
+/// A limit of huge pages is missing.
 pub(super) fn resources(resources: &mut Value) -> Result<()> {
     let Value::Object(resources) = resources else {
         return Ok(());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_capability_names_are_seen() {
+    fn odd_capability_names_are_found() {
         for (json, odd) in [
             (
                 r#"{"capabilities": {"bounding": ["CAP_KILL"], "ambient": []}}"#,

@@ -1,4 +1,4 @@
-//! New limits for an existing container: `linux.resources` of a config, changed in part.
+//! Changes some limits in the `linux.resources` of an existing container.
 
 use serde_json::{Map, Value};
 
@@ -6,10 +6,10 @@ use super::{check_request, repair, resources, syntax};
 use crate::config::Resources;
 use crate::error::{Error, Kind, Result};
 
-/// A config whose limits were changed.
+/// The result of an update.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// What has to be written: what was asked for, with the other values that it depends on.
+    /// The values to write to the cgroup: those of the request and the values on which they depend.
     /// Never has device rules.
     pub resources: Resources,
     /// The text of the config with the new values.
@@ -17,7 +17,7 @@ pub struct Update {
     pub warnings: Vec<String>,
 }
 
-/// Properties for which 0 is no value; engines send it for what is to stay as it is.
+/// Properties for which 0 is not a valid value. Engines send 0 for a value that should not change.
 const UNSET_BY_ZERO: [&str; 9] = [
     "/memory/limit",
     "/memory/reservation",
@@ -30,27 +30,27 @@ const UNSET_BY_ZERO: [&str; 9] = [
     "/blockIO/weight",
 ];
 
-/// Properties of which no one can be written without the others.
+/// Groups of properties that can only be written together.
 const TOGETHER: [(&str, &[&str]); 3] = [
     ("memory", &["limit", "swap"]),
     ("cpu", &["quota", "period", "burst"]),
     ("cpu", &["shares", "idle"]),
 ];
 
-/// Changes the limits in the text of `config` as `request` says, a text like `linux.resources`.
+/// Applies `request`, the text of a value like `linux.resources`, to the text of `config`.
 ///
 /// # Errors
-/// `request` is not JSON, or a value is wrong, by itself or with one that it leaves as it is.
+/// `request` is not JSON, or a value is invalid, alone or together with a saved one.
 pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
     let warnings = check_request(request)?;
-    let mut request = asked(request)?;
+    let mut request = changes(request)?;
     let mut config: Value =
         serde_json::from_str(&repair::text(config)).map_err(|error| syntax(&error))?;
     let saved = limits_of(&mut config)?;
     merge(saved, &request);
     complete(&mut request, saved);
     let (resources, _) = resources(request.to_string().as_bytes()).map_err(|error| {
-        error.hint("what an update leaves out keeps its value: give both to change both")
+        error.hint("a value that an update leaves out does not change: give both to change both")
     })?;
     Ok(Update {
         resources,
@@ -59,14 +59,14 @@ pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
     })
 }
 
-/// The request without what asks for nothing.
-fn asked(request: &[u8]) -> Result<Value> {
+/// The request without the values that ask for no change.
+fn changes(request: &[u8]) -> Result<Value> {
     let mut request: Value =
         serde_json::from_str(&repair::text(request)).map_err(|error| syntax(&error))?;
     repair::drop_nulls(&mut request);
     repair::resources(&mut request)?;
     if let Value::Object(request) = &mut request {
-        // An engine that has rules of its own for the devices of a running container keeps them.
+        // Device rules do not change: an engine may have set its own for the running container.
         request.remove("devices");
     }
     let zero = |value: Option<&Value>| value.and_then(Value::as_i64) == Some(0);
@@ -80,7 +80,7 @@ fn asked(request: &[u8]) -> Result<Value> {
             remove(&mut request, pointer);
         }
     }
-    // Under v1 unlimited memory was unlimited swap as well.
+    // In cgroup v1, unlimited memory made swap unlimited as well.
     if let Some(memory) = request.get_mut("memory").and_then(Value::as_object_mut)
         && memory.get("limit").and_then(Value::as_i64) == Some(-1)
     {
@@ -96,7 +96,7 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// `linux.resources`, which need not be there yet.
+/// `linux.resources` of the config. Creates it if it is absent.
 fn limits_of(config: &mut Value) -> Result<&mut Value> {
     let broken = || Error::new(Kind::Config, "linux.resources: not an object");
     let mut at = config;
@@ -110,11 +110,11 @@ fn limits_of(config: &mut Value) -> Result<&mut Value> {
     at.is_object().then_some(at).ok_or_else(broken)
 }
 
-/// Puts `new` over `old`: member by member, and in lists element by element where elements have a
-/// name.
+/// Merges `new` into `old`: objects member by member, and lists element by element if all elements
+/// have a name.
 fn merge(old: &mut Value, new: &Value) {
     if old.is_null() {
-        // Nothing is there yet, and the request may have two elements of one name.
+        // A clone of `new` would not do: the request may have two elements with the same name.
         match new {
             Value::Object(_) => *old = Value::Object(Map::new()),
             Value::Array(_) => *old = Value::Array(Vec::new()),
@@ -139,7 +139,7 @@ fn merge(old: &mut Value, new: &Value) {
     }
 }
 
-/// What an element of a list is about: a device, or a size of huge pages.
+/// The name of a list element: the numbers of its device, or its size of huge pages.
 fn name(element: &Value) -> Option<(&Value, Option<&Value>)> {
     match element.get("pageSize") {
         Some(size) => Some((size, None)),
@@ -147,24 +147,24 @@ fn name(element: &Value) -> Option<(&Value, Option<&Value>)> {
     }
 }
 
-/// Adds what the request leaves out and what it asks for cannot be written without.
+/// Adds the saved values without which the values of the request cannot be written.
 fn complete(request: &mut Value, saved: &Value) {
     let checks = saved.pointer("/memory/checkBeforeUpdate").cloned();
     let limits_memory = request.pointer("/memory/limit").is_some();
     for (parent, keys) in TOGETHER {
-        let Some(asked) = request.get_mut(parent).and_then(Value::as_object_mut) else {
+        let Some(section) = request.get_mut(parent).and_then(Value::as_object_mut) else {
             continue;
         };
-        if !keys.iter().any(|key| asked.contains_key(*key)) {
+        if !keys.iter().any(|key| section.contains_key(*key)) {
             continue;
         }
         for key in keys {
-            if let (false, Some(value)) = (asked.contains_key(*key), saved[parent].get(key)) {
-                asked.insert((*key).to_owned(), value.clone());
+            if let (false, Some(value)) = (section.contains_key(*key), saved[parent].get(key)) {
+                section.insert((*key).to_owned(), value.clone());
             }
         }
     }
-    // The check is about a new limit: an old one may well be what is in use.
+    // The check is for a new limit only: the memory in use may well have reached the old one.
     if let Some(memory) = request.get_mut("memory").and_then(Value::as_object_mut) {
         memory.remove("checkBeforeUpdate");
         if let (true, Some(checks)) = (limits_memory, checks) {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_elements_with_one_name_the_last_is_saved() {
+    fn the_last_of_two_elements_with_one_name_is_saved() {
         let request = json!({"hugepageLimits": [
             {"pageSize": "2MB", "limit": 1}, {"pageSize": "2MB", "limit": 0}]});
         for saved in [json!({}), json!({"hugepageLimits": []})] {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_is_written_and_all_is_saved() {
+    fn only_requested_values_are_written_and_all_are_saved() {
         let saved = json!({
             "devices": [{"allow": false}],
             "memory": {"limit": 100, "reservation": 50},
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_belong_together_come_from_the_saved_ones() {
+    fn missing_values_of_a_group_come_from_the_saved_ones() {
         let saved = json!({
             "memory": {"limit": 100, "swap": 300},
             "cpu": {"quota": 20000, "period": 50000, "burst": 10, "idle": 0},
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_of_engines_ask_for_nothing_but_real_zeros_do() {
+    fn zeros_that_mean_unset_change_nothing_but_real_zeros_do() {
         let saved = json!({"memory": {"limit": 100}, "cpu": {"quota": 2000, "cpus": "0"}});
         let request = json!({
             "memory": {"limit": 0, "swap": 0},
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_check_before_an_update_is_about_a_new_limit() {
+    fn check_before_update_applies_only_to_a_new_limit() {
         let saved = json!({"memory": {"limit": 100, "checkBeforeUpdate": true}});
         let checks = |request: Value| {
             let (done, _) = run(&saved, &json!({"memory": request})).unwrap();

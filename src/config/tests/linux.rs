@@ -83,12 +83,12 @@ fn id_mappings() {
         (
             "/linux/uidMappings/0",
             &map(0, 4294967295, 1),
-            "linux.uidMappings[0].hostID: 4294967295",
+            "linux.uidMappings[0].hostID: the range 4294967295+1",
         ),
         (
             "/linux/uidMappings/0",
             &map(4294967290, 0, 9),
-            "linux.uidMappings[0].containerID: ",
+            "linux.uidMappings[0].containerID: the range 4294967290+9",
         ),
         (
             "/linux/uidMappings/-",
@@ -127,7 +127,7 @@ fn id_mappings() {
         size: 1,
     };
     assert_eq!(config.linux.uid_mappings[1], second);
-    // A joined namespace has mappings of its own; engines may repeat them.
+    // A joined namespace has its own mappings. Engines may repeat them.
     let mut config = patched("/linux/namespaces/6/path", r#""/proc/1/ns/user""#);
     load(&config).expect("path and mappings");
     patch(&mut config, "/linux/uidMappings", "");
@@ -206,7 +206,7 @@ fn devices() {
         (
             "/linux/devices/0/type",
             r#""a""#,
-            "linux.devices[0].type: \"a\" is no node",
+            "linux.devices[0].type: \"a\" is not a device type",
         ),
         (
             "/linux/devices/0/type",
@@ -221,7 +221,7 @@ fn devices() {
         (
             "/linux/devices/0/major",
             "-1",
-            "linux.devices[0].major: -1 is outside of 0 to 4095",
+            "linux.devices[0].major: -1 is outside the range 0 to 4095",
         ),
         (
             "/linux/devices/0/minor",
@@ -259,7 +259,7 @@ fn devices() {
 
 #[test]
 fn sysctl() {
-    let host = "not a parameter of a namespace";
+    let host = "not a namespaced parameter";
     let row = |key: &str, expected: &str| {
         let path = format!("linux.sysctl[{key:?}]: {expected}");
         let error = load(&patched("/linux/sysctl", &format!("{{{key:?}: \"1\"}}")));
@@ -343,7 +343,7 @@ fn sysctl_needs_its_namespace() {
 }
 
 #[test]
-fn the_rest_of_linux() {
+fn other_properties() {
     refused(&[
         (
             "/linux/rootfsPropagation",

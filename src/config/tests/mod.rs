@@ -1,4 +1,4 @@
-//! Every check, by tables: a change of a valid config and the words of the error.
+//! Every check, as tables: a change of a valid config and the beginning of the error.
 
 mod linux;
 mod mounts;
@@ -26,7 +26,7 @@ fn load(config: &Value) -> Result<Config> {
 }
 
 /// The engine's config with the property at `pointer` set to the JSON text `value`,
-/// or taken out when that is empty. A `-` at the end of the pointer appends to an array.
+/// or removed when that is empty. A `-` at the end of the pointer appends to an array.
 fn patched(pointer: &str, value: &str) -> Value {
     let mut config: Value = serde_json::from_str(ENGINE).expect("the engine's config");
     patch(&mut config, pointer, value);
@@ -85,7 +85,7 @@ fn accepted(rows: &[(&str, &str)]) -> Config {
     last.expect("a row")
 }
 
-/// The config with one change, and its one warning must begin so.
+/// The config with one change. It must have exactly one warning, which begins with `expected`.
 fn warned(pointer: &str, value: &str, expected: &str) -> Config {
     let config = accepted(&[(pointer, value)]);
     assert_eq!(

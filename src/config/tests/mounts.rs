@@ -15,7 +15,7 @@ fn mount(options: &str) -> Mount {
 }
 
 #[test]
-fn wrong_mounts() {
+fn invalid_mounts() {
     refused(&[
         (
             "/mounts/0/destination",
@@ -159,7 +159,7 @@ fn binds() {
 }
 
 #[test]
-fn attribute_words() {
+fn attribute_options() {
     for (options, set, clear) in [
         ("ro nosuid nodev noexec", 0xf, 0),
         ("ro rw", 0, 1),
@@ -193,7 +193,7 @@ fn attribute_words() {
 }
 
 #[test]
-fn superblock_words_data_and_the_rest() {
+fn superblock_options_data_and_propagation() {
     let this = mount("ro sync dirsync mand lazytime iversion silent");
     let flags = libc::MS_RDONLY
         | libc::MS_SYNCHRONOUS
@@ -227,10 +227,10 @@ fn superblock_words_data_and_the_rest() {
 }
 
 #[test]
-fn every_listed_word_is_understood() {
+fn every_listed_option_is_known() {
     let words = option_words();
     assert!(words.len() > 50, "{words:?}");
-    // Those of mapped ids are for binds.
+    // Those for mapped ids are only for bind mounts.
     for word in words.iter().filter(|word| !word.contains("idmap")) {
         assert_eq!(mount(word).data, "", "{word}");
     }
@@ -238,7 +238,7 @@ fn every_listed_word_is_understood() {
 }
 
 #[test]
-fn tmpcopyup_is_for_tmpfs() {
+fn tmpcopyup_is_only_for_tmpfs() {
     let config = warned(
         "/mounts/0/options/0",
         r#""tmpcopyup""#,

@@ -1,4 +1,4 @@
-//! Whatever is done to a valid config: loading answers, and its errors name a place.
+//! Random changes of a valid config: loading must not panic, and its errors must name a place.
 
 use super::mutator::{Random, mutate};
 use super::*;
@@ -58,7 +58,7 @@ fn mutated_configs_never_panic_and_errors_name_a_place() {
             check(config.to_string().as_bytes(), &mut tally);
         }
     }
-    // Both outcomes are common, else the mutations test nothing.
+    // Both outcomes must be common; otherwise the mutations test nothing.
     assert!(tally[0] > 200 && tally[1] > 200, "{tally:?}");
 }
 

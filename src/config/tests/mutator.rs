@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// A xorshift generator: the same numbers at each run.
+/// A xorshift generator, which gives the same numbers in every run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -70,7 +70,7 @@ const VALUES: &[&str] = &[
     "{\"type\": \"user\"}",
 ];
 
-/// One random change: a value replaced by another of the config or of a list, or removed.
+/// One random change: removes a value, or replaces it with another one of the config or of a list.
 pub fn mutate(config: &mut Value, random: &mut Random) {
     let mut all = Vec::new();
     pointers(config, "", &mut all);

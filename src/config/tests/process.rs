@@ -10,7 +10,7 @@ fn process(pointer: &str, value: &str) -> Process {
 }
 
 #[test]
-fn wrong_processes() {
+fn invalid_processes() {
     refused(&[
         ("/process/args", "", "process.args: missing"),
         ("/process/args", "[]", "process.args: missing"),
@@ -55,7 +55,7 @@ fn wrong_processes() {
         (
             "/process/user/uid",
             "4294967295",
-            "process.user.uid: 4294967295 is no id",
+            "process.user.uid: 4294967295 is not a valid id",
         ),
         (
             "/process/user/uid",
@@ -65,7 +65,7 @@ fn wrong_processes() {
         (
             "/process/user/gid",
             "4294967295",
-            "process.user.gid: 4294967295 is no id",
+            "process.user.gid: 4294967295 is not a valid id",
         ),
         (
             "/process/user/additionalGids/0",
@@ -75,12 +75,12 @@ fn wrong_processes() {
         (
             "/process/user/umask",
             "4096",
-            "process.user.umask: 4096 is outside of 0 to 4095",
+            "process.user.umask: 4096 is outside the range 0 to 4095",
         ),
         (
             "/process/oomScoreAdj",
             "1001",
-            "process.oomScoreAdj: 1001 is outside of -1000 to 1000",
+            "process.oomScoreAdj: 1001 is outside the range -1000 to 1000",
         ),
         (
             "/process/oomScoreAdj",
@@ -228,7 +228,7 @@ fn every_capability_has_its_own_bit() {
 }
 
 #[test]
-fn capabilities_that_cannot_be_had_are_warnings() {
+fn unusable_capabilities_are_warnings() {
     for name in ["CAP_FUTURE", "chown", "cap_chown", "CHOWN"] {
         let list = format!("[\"CAP_KILL\", {name:?}]");
         let expected = format!("process.capabilities.bounding: unknown capability {name:?}");
@@ -239,24 +239,24 @@ fn capabilities_that_cannot_be_had_are_warnings() {
         );
     }
     for (set, needs) in [
-        ("effective", "permitted"),
-        ("inheritable", "bounding"),
-        ("ambient", "permitted and inheritable"),
+        ("effective", "the permitted set"),
+        ("inheritable", "the bounding set"),
+        ("ambient", "both the permitted and the inheritable set"),
     ] {
-        let expected = format!("process.capabilities.{set}: CAP_BPF is not {needs} too, ignored");
+        let expected = format!("process.capabilities.{set}: CAP_BPF is not in {needs}, ignored");
         warned(
             &format!("/process/capabilities/{set}"),
             r#"["CAP_BPF"]"#,
             &expected,
         );
     }
-    let expected = "process.capabilities.ambient: CAP_CHOWN, CAP_KILL are not permitted and inheritable too, ignored";
+    let expected = "process.capabilities.ambient: CAP_CHOWN, CAP_KILL are not in both the permitted and the inheritable set, ignored";
     let list = r#"["CAP_CHOWN", "CAP_KILL"]"#;
     warned("/process/capabilities/ambient", list, expected);
 }
 
 #[test]
-fn an_exec_file_is_a_process_alone() {
+fn an_exec_file_is_the_value_of_process() {
     let (process, warnings) =
         spec::process(br#"{"args": ["id"], "cwd": "/", "capabilities": {"bounding": ["CAP_X"]}}"#)
             .expect("valid");

@@ -29,7 +29,7 @@ fn device_rules() {
         (
             "/devices/1/type",
             r#""p""#,
-            ".devices[1].type: \"p\" cannot be controlled",
+            ".devices[1].type: \"p\" is not a type of device rule",
         ),
         (
             "/devices/1/type",
@@ -44,7 +44,7 @@ fn device_rules() {
         (
             "/devices/1/major",
             "-2",
-            ".devices[1].major: -2 is outside of 0 to 4095",
+            ".devices[1].major: -2 is outside the range 0 to 4095",
         ),
         (
             "/devices/1/minor",
@@ -77,7 +77,7 @@ fn memory() {
         (
             "/memory/swap",
             "1000",
-            ".memory.swap: 1000 is below limit, 536870912",
+            ".memory.swap: 1000 counts memory and swap together but is below the limit 536870912",
         ),
         (
             "/memory/limit",
@@ -87,7 +87,7 @@ fn memory() {
         (
             "/memory/swappiness",
             "101",
-            ".memory.swappiness: 101 is outside of 0 to 100",
+            ".memory.swappiness: 101 is outside the range 0 to 100",
         ),
     ]);
     let memory = good("/memory/swap", "-1").memory;
@@ -104,12 +104,12 @@ fn memory() {
         (
             "/memory",
             r#"{"swap": 7}"#,
-            ".memory.swap: 7 counts memory and swap together and needs linux.resources.memory.limit",
+            ".memory.swap: 7 counts memory and swap together, so it needs linux.resources.memory.limit",
         ),
         (
             "/memory",
             r#"{"limit": -1, "swap": 7}"#,
-            ".memory.swap: 7 limits memory and swap together while",
+            ".memory.swap: 7 limits memory and swap together, but",
         ),
     ]);
     assert_eq!(good("/memory", r#"{"limit": 0}"#).memory.limit, None);
@@ -134,16 +134,20 @@ fn cpu() {
         (
             "/cpu/period",
             "999",
-            ".cpu.period: 999 is outside of 1000 to 1000000",
+            ".cpu.period: 999 is outside the range 1000 to 1000000",
         ),
-        ("/cpu/quota", "999", ".cpu.quota: 999 is outside of 1000 to"),
+        (
+            "/cpu/quota",
+            "999",
+            ".cpu.quota: 999 is outside the range 1000 to",
+        ),
         ("/cpu/quota", "-2", ".cpu.quota: -2 is below -1"),
         (
             "/cpu/burst",
             "50001",
-            ".cpu.burst: 50001 is above quota, 50000",
+            ".cpu.burst: 50001 is above the quota 50000",
         ),
-        ("/cpu/idle", "2", ".cpu.idle: 2 is outside of 0 to 1"),
+        ("/cpu/idle", "2", ".cpu.idle: 2 is outside the range 0 to 1"),
         ("/cpu/cpus", r#""3-1""#, ".cpu.cpus: \"3-1\" is not a list"),
         (
             "/cpu/cpus",
@@ -181,12 +185,12 @@ fn cpu() {
 }
 
 #[test]
-fn device_rules_are_as_many_as_a_program_holds() {
+fn a_program_can_hold_all_device_rules() {
     let rules =
         |count| serde_json::json!(vec![serde_json::json!({"allow": true}); count]).to_string();
     assert_eq!(good("/devices", &rules(4096)).devices.len(), 4096);
     let many = rules(4097);
-    let message = ".devices: 4097 rules are more than the 4096 supported";
+    let message = ".devices: 4097 rules; at most 4096 are supported";
     wrong(&[("/devices", &many, message)]);
 }
 
@@ -211,7 +215,7 @@ fn block_io() {
         (
             "/blockIO/weight",
             "9",
-            ".blockIO.weight: 9 is outside of 10 to 1000",
+            ".blockIO.weight: 9 is outside the range 10 to 1000",
         ),
         (
             "/blockIO/weight",
@@ -330,37 +334,37 @@ fn hugepages_network_rdma_unified() {
         (
             "/unified/a~1b",
             r#""1""#,
-            ".unified[\"a/b\"]: not the name of a file",
+            ".unified[\"a/b\"]: not the name of a cgroup file",
         ),
         (
             "/unified/..",
             r#""1""#,
-            ".unified[\"..\"]: not the name of a file",
+            ".unified[\"..\"]: not the name of a cgroup file",
         ),
         (
             "/unified/memory",
             r#""1""#,
-            ".unified[\"memory\"]: not the name of a file",
+            ".unified[\"memory\"]: not the name of a cgroup file",
         ),
         (
             "/unified/.max",
             r#""1""#,
-            ".unified[\".max\"]: not the name of a file",
+            ".unified[\".max\"]: not the name of a cgroup file",
         ),
         (
             "/unified/memory.",
             r#""1""#,
-            ".unified[\"memory.\"]: not the name of a file",
+            ".unified[\"memory.\"]: not the name of a cgroup file",
         ),
         (
             "/unified/cgroup.procs",
             r#""1""#,
-            ".unified[\"cgroup.procs\"]: a file of the cgroup core is not a limit",
+            ".unified[\"cgroup.procs\"]: this core file of cgroups is not a limit",
         ),
         (
             "/unified/cgroup.",
             r#""1""#,
-            ".unified[\"cgroup.\"]: a file of the cgroup core is not a limit",
+            ".unified[\"cgroup.\"]: this core file of cgroups is not a limit",
         ),
         (
             "/unified/cpu.max",
@@ -381,7 +385,7 @@ fn hugepages_network_rdma_unified() {
 }
 
 #[test]
-fn an_update_file_is_resources_alone() {
+fn an_update_file_is_the_value_of_resources() {
     let (resources, warnings) =
         spec::resources(br#"{"pids": {}, "memory": {"limit": 5}}"#).expect("valid");
     assert_eq!(

@@ -20,7 +20,7 @@ fn good(pointer: &str, value: &str) -> Seccomp {
 }
 
 #[test]
-fn wrong_filters() {
+fn invalid_filters() {
     wrong(&[
         (
             "/defaultAction",
@@ -41,7 +41,7 @@ fn wrong_filters() {
         (
             "/defaultErrnoRet",
             "4096",
-            ".defaultErrnoRet: 4096 is outside of 0 to 4095",
+            ".defaultErrnoRet: 4096 is outside the range 0 to 4095",
         ),
         (
             "/architectures/0",
@@ -57,7 +57,7 @@ fn wrong_filters() {
         (
             "/listenerMetadata",
             r#""x""#,
-            ".listenerMetadata: there is no listenerPath",
+            ".listenerMetadata: needs listenerPath",
         ),
         (
             "/syscalls/0/names",
@@ -88,7 +88,7 @@ fn wrong_filters() {
         (
             "/syscalls/1/args/0/index",
             "6",
-            ".syscalls[1].args[0].index: 6 is outside of 0 to 5",
+            ".syscalls[1].args[0].index: 6 is outside the range 0 to 5",
         ),
         (
             "/syscalls/1/args/0/op",
@@ -141,7 +141,7 @@ fn actions_flags_and_architectures() {
         let filter = good("/syscalls/0/action", &format!("{name:?}"));
         assert_eq!(filter.rules[0].action, expected, "{name}");
     }
-    assert_eq!(good("/flags", "").flags, 4, "absent asks for SPEC_ALLOW");
+    assert_eq!(good("/flags", "").flags, 4, "absent means SPEC_ALLOW");
     assert_eq!(good("/flags", "[]").flags, 0);
     let both = r#"["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]"#;
     assert_eq!(good("/flags", both).flags, 5);

@@ -1,4 +1,4 @@
-//! The top level, hooks, and what the loader mends.
+//! The top level, hooks, and what the loader repairs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -169,7 +169,7 @@ fn hooks() {
 }
 
 #[test]
-fn unknown_properties_are_ignored_and_foreign_sections_warned_of() {
+fn unknown_properties_are_ignored_and_other_platforms_give_a_warning() {
     accepted(&[
         ("/com.example.new", r#"{"a": [1, 2, {"b": null}]}"#),
         ("/linux/new", "1"),
@@ -185,7 +185,7 @@ fn unknown_properties_are_ignored_and_foreign_sections_warned_of() {
 }
 
 #[test]
-fn arrays_are_no_objects() {
+fn arrays_are_not_accepted_as_objects() {
     refused(&[
         (
             "/root",
@@ -214,7 +214,7 @@ fn process_and_linux_may_be_absent() {
     for pointer in ["/linux", "/hostname", "/process", "/mounts"] {
         patch(&mut config, pointer, "");
     }
-    let config = load(&config).expect("nothing of it is required");
+    let config = load(&config).expect("none of these is required");
     assert!(config.mounts.is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! `linux.resources` in the words of cgroup v2.
+//! Translates `linux.resources` to control files of cgroup v2.
 //!
 //! The properties were written for cgroup v1, so most of them need a translation.
 
@@ -11,7 +11,7 @@ use crate::config::resources::{BlockIo, Cpu, Limit, Memory, Swap, Throttle, Thro
 
 const PREFIX: &str = "linux.resources";
 
-/// Every write that `resources` asks for. `unified` comes last, so that it wins.
+/// All writes that `resources` asks for. `unified` comes last, so that it takes precedence.
 pub(super) fn translate(resources: &Resources) -> Vec<Write> {
     let mut writes = Vec::new();
     memory(&resources.memory, &mut writes);
@@ -26,7 +26,7 @@ pub(super) fn translate(resources: &Resources) -> Vec<Write> {
     writes
 }
 
-/// Properties that cgroup v2 has no counterpart for.
+/// Warnings about properties that have no counterpart in cgroup v2.
 pub fn warnings(resources: &Resources) -> Vec<String> {
     let memory = &resources.memory;
     let cpu = &resources.cpu;
@@ -93,7 +93,7 @@ fn memory(memory: &Memory, writes: &mut Vec<Write>) {
 
 /// Microseconds. Source: cgroup-v2.rst, "CPU Interface Files" and "Cpuset Interface Files".
 fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) {
-    // The kernel refuses a weight while the cgroup is idle, so the end of idling comes first.
+    // The kernel refuses a weight while the cgroup is idle, so `cpu.idle` is written first.
     if let Some(idle) = cpu.idle {
         writes.push(write("cpu.idle", u8::from(idle).to_string(), "cpu.idle"));
     }
@@ -110,9 +110,10 @@ fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) {
     }
 }
 
-/// `cpu.max` and `cpu.max.burst`. The kernel wants burst <= quota after each single write. A burst
-/// that is to shrink must go first, one that is to grow must follow, and only the kernel knows the
-/// old values: it is written before and after, and the first refusal does not count.
+/// `cpu.max` and `cpu.max.burst`. The kernel requires burst <= quota after every single write. A
+/// smaller burst must be written before the new quota, and a larger one after it. But only the
+/// kernel knows the old values. So the burst is written both before and after the quota, and the
+/// first write may fail.
 fn bandwidth(cpu: &Cpu, writes: &mut Vec<Write>) {
     let burst = cpu.burst;
     let burst = burst.map(|burst| write("cpu.max.burst", burst.to_string(), "cpu.burst"));
@@ -134,9 +135,9 @@ fn bandwidth(cpu: &Cpu, writes: &mut Vec<Write>) {
 /// Microseconds. Source: cgroup-v2.rst, `cpu.max`.
 const DEFAULT_PERIOD: u64 = 100_000;
 
-/// `cpu.weight` (1 to 10000) of v1 shares (2 to 262144): a curve through the two ends and through
-/// the defaults, 1024 and 100, where a straight line would turn 1024 into 39.
-/// With l = log2(shares) it is 10 to the power of (l² + 125 l) / 612 - 7 / 34, rounded up.
+/// `cpu.weight` (1 to 10000) for v1 shares (2 to 262144). The conversion is a curve through both
+/// ends and through the defaults, 1024 and 100. A straight line would turn 1024 into 39.
+/// With l = log2(shares), the weight is 10 to the power of (l² + 125 l) / 612 - 7 / 34, rounded up.
 fn weight(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
@@ -144,7 +145,7 @@ fn weight(shares: u64) -> u64 {
         _ => {
             #[allow(clippy::cast_precision_loss, reason = "below 2^18")]
             let l = (shares as f64).log2();
-            // 7 / 34 is 126 / 612; under one fraction the powers of two come out exact.
+            // 7 / 34 is 126 / 612. With a single fraction, powers of two give exact results.
             let exponent = (l * l + 125.0 * l - 126.0) / 612.0;
             #[allow(
                 clippy::cast_possible_truncation,
@@ -170,7 +171,7 @@ fn block_io(io: &BlockIo, writes: &mut Vec<Write>) {
     throttle(&io.throttle, writes);
 }
 
-/// BFQ takes the weight of v1 as it is; `io.weight` has another scale.
+/// BFQ uses the weight of v1 unchanged; `io.weight` has another scale.
 fn io_weight(target: &str, weight: u16, field: &str) -> Write {
     // Config has checked that it is 10 to 1000.
     let scaled = 1 + (u32::from(weight) - 10) * 9999 / 990;
@@ -184,8 +185,8 @@ fn io_weight(target: &str, weight: u16, field: &str) -> Write {
     }
 }
 
-/// `io.max`: one write for each device, with all of its limits. The kernel refuses a rate of 0,
-/// which removed the limit in v1.
+/// `io.max`: one write for each device, with all of its limits. A rate of 0 removed the limit in
+/// v1. In v2 the kernel refuses 0, and `max` removes the limit.
 fn throttle(throttles: &[Throttle], writes: &mut Vec<Write>) {
     let mut devices: Vec<(i64, i64)> = Vec::new();
     for throttle in throttles {
@@ -218,8 +219,9 @@ fn throttle(throttles: &[Throttle], writes: &mut Vec<Write>) {
     }
 }
 
-/// Bytes. A limit of reservations fails mmap(2), a limit of faults kills with SIGBUS: both are set,
-/// reservations first, and kernels without them keep the other.
+/// Bytes. At the limit of reservations mmap(2) fails; at the limit of faults the kernel sends
+/// SIGBUS. Both are set, reservations first. Kernels without a limit of reservations only have the
+/// other one.
 fn hugepages(resources: &Resources, writes: &mut Vec<Write>) {
     for (i, page) in resources.hugepages.iter().enumerate() {
         let size = &page.page_size;
@@ -249,8 +251,9 @@ fn rdma(resources: &Resources, writes: &mut Vec<Write>) {
     }
 }
 
-/// Any file, known or not. Each line is a write of its own, as the kernel takes keyed files; an
-/// empty value is an empty line, because a write of no bytes does nothing.
+/// Any file, known or not. Each line is a separate write, because the kernel accepts one line per
+/// write for keyed files. An empty value becomes an empty line, because a write of no bytes does
+/// nothing.
 fn unified(resources: &Resources, writes: &mut Vec<Write>) {
     for (file, value) in &resources.unified {
         let field = format!("unified[{file:?}]");

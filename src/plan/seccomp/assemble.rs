@@ -1,19 +1,19 @@
-//! From ranges of numbers to instructions.
+//! Assembles ranges of numbers to instructions.
 //!
-//! Jumps only go forward and conditional ones reach 255 instructions, so the program is written
-//! from its end to its start: every target exists before the jump to it, and a target out of reach
-//! gets a stepping stone on the way.
+//! Jumps only go forward, and conditional jumps reach 255 instructions. So the program is written
+//! from its end to its start: every target exists before the jump to it. A conditional jump to a
+//! target out of reach goes to a stepping stone, which is an unconditional jump to the target.
 
 use libc::sock_filter;
 use seccompiler::SeccompCondition;
 
 use super::rules;
 
-/// What one architecture answers.
+/// The answers for one architecture.
 pub struct Section {
     /// `AUDIT_ARCH_*`.
     pub audit: u32,
-    /// The answer from each number to the next; starts at 0.
+    /// The answer from each number up to the next. The first number is 0.
     pub ranges: Vec<(u32, Verdict)>,
 }
 
@@ -22,7 +22,7 @@ pub struct Section {
 pub enum Verdict {
     /// `SECCOMP_RET_*`.
     Return(u32),
-    /// That of the body with this index.
+    /// The answer of the body with this index.
     Match(usize),
 }
 
@@ -30,7 +30,7 @@ pub enum Verdict {
 #[derive(PartialEq)]
 pub struct Body {
     pub clauses: Vec<Clause>,
-    /// `SECCOMP_RET_*` if none does.
+    /// `SECCOMP_RET_*` if no clause matches.
     pub otherwise: u32,
 }
 
@@ -51,11 +51,11 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
 
-/// How far a conditional jump goes here: the field's 255 less the stepping stones that may still
-/// come between (one for each branch).
+/// The longest conditional jump. The field allows 255, but two stepping stones (one for each
+/// branch) may still be inserted before the target.
 const REACH: usize = 253;
 
-/// The program for `sections`, tried in their order; other architectures get `foreign`.
+/// The program for `sections`, which it tries in their order. Other architectures get `foreign`.
 pub fn assemble(sections: &[Section], bodies: &[Body], foreign: u32) -> Vec<sock_filter> {
     let mut code = Code {
         backward: Vec::new(),
@@ -78,14 +78,14 @@ pub fn assemble(sections: &[Section], bodies: &[Body], foreign: u32) -> Vec<sock
     code.backward
 }
 
-/// A place in the program, counted from its end.
+/// A position in the program, counted from its end.
 type Place = usize;
 
 struct Code {
     backward: Vec<sock_filter>,
-    /// Where each answer was last written.
+    /// The position at which each answer was last written.
     returns: Vec<(u32, Place)>,
-    /// Where each body, or a jump to it, was last written.
+    /// The position at which each body, or a jump to it, was last written.
     bodies: Vec<(usize, Place)>,
 }
 
@@ -100,7 +100,7 @@ impl Code {
         self.backward.len() - 1
     }
 
-    /// Instructions between the next one to be written and `place`.
+    /// The number of instructions between the next one to be written and `place`.
     fn distance(&self, place: Place) -> usize {
         self.backward.len() - place - 1
     }
@@ -113,7 +113,7 @@ impl Code {
         self.push(JUMP, self.distance(place) as u32)
     }
 
-    /// Makes what is written next run on into `place`.
+    /// Makes the instruction that is written next continue at `place`.
     fn continue_at(&mut self, place: Place) {
         if self.distance(place) > 0 {
             self.jump(place);
@@ -142,7 +142,7 @@ impl Code {
         self.backward.len() - 1
     }
 
-    /// A RET with `value`, the last one if it is in reach.
+    /// A RET with `value`: the last one that was written if it is in reach.
     fn answer(&mut self, value: u32) -> Place {
         let known = self.returns.iter().position(|(other, _)| *other == value);
         if let Some(place) = known
@@ -180,8 +180,8 @@ impl Code {
         place
     }
 
-    /// A binary tree over `ranges`, with the number in the accumulator. What it returns is where
-    /// to enter it.
+    /// Writes a binary tree over `ranges`, which expects the number in the accumulator. Returns the
+    /// position at which to enter it.
     fn tree(&mut self, ranges: &[(u32, Verdict)], bodies: &[Body]) -> Place {
         if let [(_, verdict)] = ranges {
             return match *verdict {

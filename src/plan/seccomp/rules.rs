@@ -1,4 +1,4 @@
-//! The profile's rules, sorted by the number of the call on one architecture.
+//! The rules of a profile, sorted by the number of the call on one architecture.
 
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
@@ -7,12 +7,12 @@ use super::encode;
 use crate::config::seccomp::{Action, Arch, Argument, Operator, Seccomp};
 use crate::plan::syscalls::{Syscall, multiplexed};
 
-/// A profile with its names looked up.
+/// A profile whose names have been looked up.
 pub struct Profile<'a> {
     rules: Vec<Rule<'a>>,
-    /// `SECCOMP_RET_*` for everything that no rule answers.
+    /// `SECCOMP_RET_*` for every call that no rule answers.
     pub default: u32,
-    /// The default action lets calls through; a tracer is expected to know new calls.
+    /// Whether the default action lets calls through. A tracer is expected to know new calls.
     pub permissive: bool,
     /// Names that no architecture has.
     pub unknown: Vec<String>,
@@ -22,16 +22,16 @@ pub struct Profile<'a> {
 struct Rule<'a> {
     calls: Vec<(Syscall, &'a str)>,
     action: u32,
-    /// Any of these is enough; each is a list of arguments that must all match. Empty if the
-    /// rule holds for any arguments.
+    /// Any of these is enough. Each is a list of arguments that must all match. Empty if the rule
+    /// applies to any arguments.
     alternatives: Vec<Vec<&'a Argument>>,
 }
 
-/// A rule at one number.
+/// A rule for one number.
 struct Entry<'a> {
     number: u32,
     rule: &'a Rule<'a>,
-    /// The call behind i386's multiplexer, in whose first argument the kernel looks for it.
+    /// The call behind a multiplexer of i386. The first argument of the multiplexer selects it.
     behind: Option<u32>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Profile<'a> {
         }
     }
 
-    /// The newest call below `limit` that the profile names, whatever it says about it.
+    /// The newest call below `limit` that the profile names, with any action.
     pub fn newest(&self, arch: Arch, limit: u32) -> Option<u32> {
         let calls = self.rules.iter().flat_map(|rule| &rule.calls);
         calls
@@ -76,14 +76,15 @@ impl<'a> Profile<'a> {
             .max()
     }
 
-    /// The answer for each number that a rule is about, in ascending order. Adds to `bodies` what
-    /// has to look at arguments.
+    /// The answer for each number that has a rule, in ascending order. Adds to `bodies` the answers
+    /// that depend on arguments.
     pub fn numbers(&self, arch: Arch, bodies: &mut Vec<Body>) -> Vec<(u32, Verdict)> {
         let entries = self.entries(arch);
-        // By number and then by place, so that rules for one number stay in the profile's order.
+        // By number and then by position, so that rules for one number stay in the order of the
+        // profile.
         let keys = (0..).zip(&entries);
         let mut keys: Vec<u64> = keys
-            .map(|(place, entry): (u64, _)| u64::from(entry.number) << 32 | place)
+            .map(|(position, entry): (u64, _)| u64::from(entry.number) << 32 | position)
             .collect();
         keys.sort_unstable();
         let number = |key: u64| (key >> 32) as u32;
@@ -121,7 +122,7 @@ impl<'a> Profile<'a> {
         entries
     }
 
-    /// The answer of all rules for one number.
+    /// The combined answer of all rules for one number.
     fn verdict<'e>(
         &self,
         entries: impl Iterator<Item = &'e Entry<'e>>,
@@ -155,8 +156,8 @@ impl<'a> Profile<'a> {
     }
 }
 
-/// All arguments must match, unless two of them have one index: then each alone is enough. That
-/// is how runc treated lists of arguments at first, and what profiles with such pairs mean.
+/// All arguments must match, unless two of them have the same index: then each alone is enough.
+/// runc treated lists of arguments this way at first, and profiles with such pairs rely on it.
 fn alternatives(arguments: &[Argument]) -> Vec<Vec<&Argument>> {
     let repeated = arguments.iter().enumerate().any(|(at, argument)| {
         arguments[..at]
@@ -173,7 +174,7 @@ fn alternatives(arguments: &[Argument]) -> Vec<Vec<&Argument>> {
 }
 
 impl Entry<'_> {
-    /// The alternatives as conditions for the width of `arch`. An empty one always matches.
+    /// The alternatives as conditions for the register width of `arch`. An empty one always matches.
     fn conditions(&self, arch: Arch) -> Vec<Vec<SeccompCondition>> {
         let Some(call) = self.behind else {
             return self
@@ -231,12 +232,12 @@ fn condition(argument: &Argument, arch: Arch) -> Option<SeccompCondition> {
     Some(condition.expect("indexes are checked when the profile is read"))
 }
 
-/// The conditions as instructions that fall through if all match and otherwise jump over one
-/// instruction more than there are: the RET that follows.
+/// The conditions as instructions. If all conditions match, execution falls through. Otherwise it
+/// continues after the RET that the caller puts behind these instructions.
 pub fn instructions(conditions: &[SeccompCondition]) -> seccompiler::BpfProgram {
     let rule = SeccompRule::new(conditions.to_vec()).expect("an empty list was a verdict");
     let mut program = seccompiler::BpfProgram::from(rule);
-    // The first two only lead into and around the rule.
+    // The first two instructions only jump into and around the rule.
     program.drain(..2);
     program
 }
