@@ -1,4 +1,4 @@
-//! What the running kernel and the caller offer, probed once and then plain data.
+//! Facts about the running kernel and the caller, probed once and then plain data.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::config::seccomp::Arch;
 use crate::error::{Error, Kind, Result};
 use crate::sys::{file, process};
 
-/// Facts about the host that decide how a plan is made.
+/// The facts about the host on which a plan depends.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Kernel version as (major, minor).
@@ -20,15 +20,15 @@ pub struct Host {
     pub euid: u32,
     /// Effective group id of the runtime.
     pub egid: u32,
-    /// The runtime is in a user namespace other than the initial one.
+    /// Whether the runtime is in a user namespace other than the initial one.
     pub in_user_namespace: bool,
     /// The highest capability that the kernel knows.
     pub last_capability: u8,
     /// The cgroup2 hierarchy, if one is mounted.
     pub cgroup: Option<CgroupHost>,
-    /// AppArmor is enabled, and was asked for.
+    /// Whether AppArmor is enabled. False if the probe did not ask.
     pub apparmor: bool,
-    /// SELinux is enabled, and was asked for.
+    /// Whether SELinux is enabled. False if the probe did not ask.
     pub selinux: bool,
     /// The architecture that the runtime was built for.
     pub arch: Arch,
@@ -39,20 +39,21 @@ pub struct Host {
 pub struct CgroupHost {
     /// Where it is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on a hybrid host.
     pub mount: PathBuf,
-    /// Controllers at its root; the others are absent or held by cgroup v1.
+    /// The controllers at its root. The others are absent or used by cgroup v1.
     pub controllers: Vec<String>,
-    /// The runtime's own cgroup, as in /proc/self/cgroup after `0::`.
+    /// The runtime's own cgroup: the text after `0::` in /proc/self/cgroup.
     pub own: String,
 }
 
-/// The floor: cgroup.kill, mount_setattr(2) and the rest of what has no other way here.
+/// The oldest supported kernel: the runtime has no fallback for cgroup.kill, mount_setattr(2) and
+/// other features of this version.
 const OLDEST_KERNEL: (u32, u32) = (5, 14);
 
 const SELINUXFS: FsType = FsType(0xf97c_ff8c);
 
 impl Host {
-    /// Asks the kernel, for security modules only if there are labels for them. A kernel below the
-    /// floor is an error, a missing cgroup2 mount is not yet.
+    /// Probes the host; security modules only if there are labels for them. A kernel that is too
+    /// old is an error. A missing cgroup2 mount is not an error yet.
     pub fn probe(labels: Labels) -> Result<Self> {
         let host = Self::probe_without_cgroups(labels)?;
         Ok(Self {
@@ -61,10 +62,10 @@ impl Host {
         })
     }
 
-    /// [`Host::probe`] for a process that goes where its container is.
+    /// As [`Host::probe`], for a process that joins the cgroup of its container.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Host::probe`].
     pub fn probe_without_cgroups(labels: Labels) -> Result<Self> {
         Ok(Self {
             kernel: kernel()?,
@@ -99,13 +100,13 @@ fn kernel() -> Result<(u32, u32)> {
         let (major, minor) = OLDEST_KERNEL;
         return Err(Error::new(
             Kind::Host,
-            format!("Linux {major}.{minor} or newer is needed and this is {release}"),
+            format!("Linux {major}.{minor} or newer is needed, this is {release}"),
         ));
     }
     Ok(version)
 }
 
-/// `6.1` of `6.1.0-28-amd64`, and of `6.1-rc3` too.
+/// Parses `6.1.0-28-amd64` and `6.1-rc3`, for example: both are 6.1.
 fn parse_release(release: &str) -> Option<(u32, u32)> {
     let (major, rest) = release.split_once('.')?;
     let end = rest
@@ -123,7 +124,7 @@ pub fn in_user_namespace() -> Result<bool> {
         .map_err(|fail| Error::failed("/proc/self/ns/user", fail).kind(Kind::Host))
 }
 
-/// What is mounted at `path`; `None` if there is no such path.
+/// The file system at `path`. `None` if the path does not exist.
 fn file_system(path: &str) -> Result<Option<Statfs>> {
     match statfs(path) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
@@ -133,7 +134,7 @@ fn file_system(path: &str) -> Result<Option<Statfs>> {
     }
 }
 
-/// The one cgroup2 mount, alone or beside those of cgroup v1.
+/// The cgroup2 mount, which may be the only hierarchy or be beside those of cgroup v1.
 fn cgroup() -> Result<Option<CgroupHost>> {
     let mut mount = None;
     for path in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
@@ -161,8 +162,8 @@ fn own_cgroup(text: &str) -> &str {
         .unwrap_or("/")
 }
 
-/// A kernel without the module has no such file; a file that cannot be read does not mean that the
-/// container may go without its profile.
+/// Whether AppArmor is enabled. A kernel without the module does not have the file. Any other
+/// failure to read it is an error: it must not let the container run without its profile.
 fn apparmor() -> Result<bool> {
     match read("/sys/module/apparmor/parameters/enabled") {
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
@@ -170,7 +171,8 @@ fn apparmor() -> Result<bool> {
     }
 }
 
-/// A read-only selinuxfs is the one of somebody else's container: SELinux is then not ours to use.
+/// Whether SELinux is enabled. A read-only selinuxfs means that the runtime is in a container of
+/// another engine, in which it cannot use SELinux.
 fn selinux() -> Result<bool> {
     let found = file_system("/sys/fs/selinux")?;
     Ok(found.is_some_and(|found| {
@@ -197,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn release_of_every_shape() {
+    fn releases_of_every_form() {
         for (release, version) in [
             ("6.18.5", Some((6, 18))),
             ("6.1.0-28-amd64", Some((6, 1))),
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn own_cgroup_among_those_of_v1() {
+    fn own_cgroup_beside_those_of_v1() {
         assert_eq!(
             own_cgroup("5:devices:/x\n0::/user.slice/a:b\n"),
             "/user.slice/a:b"

@@ -1,10 +1,10 @@
-//! Paths as text. Nothing here asks the file system, so a symbolic link is not seen.
+//! Paths as text. Nothing here reads the file system, so symbolic links are not resolved.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// `path` from the root on, without `.`, `..` and repeated or trailing slashes. A relative path is
-/// taken below the root, and `..` above the root stays at the root.
+/// The absolute form of `path`, without `.`, `..` and repeated or trailing slashes. A relative path
+/// starts at the root, and `..` at the root stays there.
 #[must_use]
 pub fn clean(path: &Path) -> PathBuf {
     if is_clean(path) {
@@ -23,7 +23,7 @@ pub fn clean(path: &Path) -> PathBuf {
     out
 }
 
-/// [`clean`], without the root.
+/// As [`clean`], relative to the root.
 #[must_use]
 pub fn below_root(path: &Path) -> PathBuf {
     let clean = clean(path);
@@ -32,7 +32,7 @@ pub fn below_root(path: &Path) -> PathBuf {
         .map_or_else(|_| clean.clone(), Path::to_owned)
 }
 
-/// Most paths are.
+/// Whether `path` is clean already, as most paths are.
 fn is_clean(path: &Path) -> bool {
     let text = path.as_os_str().as_bytes();
     let below = match text {

@@ -1,10 +1,10 @@
 //! The log that engines read.
 //!
-//! Podman parses the whole log file as one JSON object; containerd takes the last object whose
-//! level is `error` and needs its time in RFC 3339. So a command that fails adds exactly one object.
-//! Warnings wait until the command has succeeded, and a failure drops them. `--debug` gives that
-//! up: whoever asks for debug lines gets each at once. The text of a failure also goes to standard
-//! error, because conmon and the shim fall back to that.
+//! Podman parses the whole log file as one JSON object. containerd uses the last object whose level
+//! is `error`, and needs its time in RFC 3339. So a command that fails writes exactly one object:
+//! warnings are written only after the command has succeeded, and a failure drops them. With
+//! `--debug` this does not hold, because debug lines are written at once. The text of a failure
+//! also goes to standard error, because conmon and the shim of containerd fall back to that.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -20,7 +20,7 @@ use crate::timestamp;
 const SYSLOG_SOCKET: &str = "/dev/log";
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
-/// How severe a line is, the most severe first.
+/// The severity of a line, the most severe first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Error,
@@ -29,7 +29,7 @@ pub enum Level {
     Debug,
 }
 
-/// What the command line says of the log.
+/// The settings of the log on the command line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
     /// `--log`; without it the log is standard error.
@@ -56,13 +56,13 @@ enum Sink {
     Journal { socket: UnixDatagram, ident: String },
 }
 
-/// Where the lines of one command go.
+/// The destination of the lines of one command.
 #[derive(Debug)]
 pub struct Log {
     sink: Sink,
     format: Format,
     level: Level,
-    /// Warnings that wait for the command's success.
+    /// Warnings to be written when the command succeeds.
     waiting: RefCell<Vec<String>>,
 }
 
@@ -82,7 +82,7 @@ impl Log {
     /// Opens the log.
     ///
     /// # Errors
-    /// [`Kind::Usage`]: an unknown format, or a target that cannot be opened.
+    /// [`Kind::Usage`]: the format is unknown, or the target cannot be opened.
     pub fn open(options: &Options) -> Result<Self> {
         let format = match options.format {
             None | Some("text") => Format::Text,
@@ -103,7 +103,7 @@ impl Log {
         })
     }
 
-    /// Something that the user should know and that stops nothing.
+    /// Reports a problem that does not stop the command.
     pub fn warn(&self, message: impl Into<String>) {
         match self.sink {
             _ if self.level < Level::Warning => {}
@@ -112,21 +112,22 @@ impl Log {
         }
     }
 
-    /// What `message` returns, if `--debug` asks for it.
+    /// Writes the result of `message` if `--debug` is given.
     pub fn debug(&self, message: impl FnOnce() -> String) {
         if self.level >= Level::Debug {
             self.write(Level::Debug, &message());
         }
     }
 
-    /// The command has succeeded: the warnings may go out.
+    /// Writes the warnings. Called when the command has succeeded.
     pub fn succeed(&self) {
         for message in self.waiting.take() {
             self.write(Level::Warning, &message);
         }
     }
 
-    /// The command has failed: one line in the log, and the text on standard error.
+    /// Writes one line to the log, and the text to standard error. Called when the command has
+    /// failed.
     pub fn fail(&self, error: &Error) {
         self.waiting.take();
         let message = error.to_string();
@@ -137,12 +138,13 @@ impl Log {
         }
     }
 
-    /// A log that cannot be written is no reason to fail a command that has worked.
+    /// Writes one line. Errors are ignored: a command that has worked must not fail because of its
+    /// log.
     fn write(&self, level: Level, message: &str) {
         let line = || self.format.line(level, message, timestamp::now());
         match &self.sink {
             Sink::Stderr => print_error(line().as_bytes()),
-            // One write, so that lines of commands that share the file do not mix.
+            // One write, so that lines of several commands that share the file do not mix.
             Sink::File(file) => drop({ file }.write_all(line().as_bytes())),
             Sink::Syslog { socket, ident } => {
                 drop(socket.send(syslog_message(level, ident, message).as_bytes()));
@@ -154,7 +156,7 @@ impl Log {
     }
 }
 
-/// Unlike `eprintln!`, lives with a closed standard error.
+/// Unlike `eprintln!`, does not panic when standard error is closed.
 fn print_error(text: &[u8]) {
     drop(std::io::stderr().write_all(text));
 }
@@ -214,7 +216,7 @@ impl Level {
 
 impl Format {
     fn line(self, level: Level, message: &str, now: std::time::Duration) -> String {
-        // Whole seconds: every reader of RFC 3339 takes them.
+        // Whole seconds, which every reader of RFC 3339 accepts.
         let time = timestamp::rfc3339(std::time::Duration::from_secs(now.as_secs()));
         let level = level.word();
         match self {
@@ -227,7 +229,8 @@ impl Format {
     }
 }
 
-/// In double quotes on one line; printable characters stay, so that the text can be searched.
+/// Puts `text` in double quotes, on one line. Printable characters do not change, so that the text
+/// can be searched.
 fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for character in text.chars() {
@@ -243,12 +246,13 @@ fn quote(text: &str) -> String {
     out
 }
 
-/// The datagram of /dev/log: syslog(3), RFC 3164 without time and host.
+/// The datagram for /dev/log: RFC 3164 without time and host, as syslog(3) sends it.
 fn syslog_message(level: Level, ident: &str, message: &str) -> String {
     format!("<{}>{ident}: {message}", libc::LOG_USER | level.severity())
 }
 
-/// The journal's native protocol: a value that spans lines has its length in front.
+/// The datagram in the native protocol of the journal. The length precedes a value of several
+/// lines.
 fn journal_message(level: Level, ident: &str, message: &str) -> Vec<u8> {
     let priority = level.severity().to_string();
     let mut out = Vec::new();
@@ -275,7 +279,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    /// A log that writes to a fresh file, and that file.
+    /// A log that writes to a new file, and the path of that file.
     fn to_file(name: &str, change: impl FnOnce(&mut Options)) -> (Log, PathBuf) {
         let path = std::env::temp_dir().join(format!("sampan-log-{}-{name}", std::process::id()));
         drop(std::fs::remove_file(&path));
@@ -295,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_object_without_the_warnings() {
+    fn a_failure_writes_one_object_and_no_warnings() {
         let (log, path) = to_file("fail", |_| {});
         log.warn("unknown capability");
         log.fail(&Error::new(Kind::Config, "a \"bad\"\nfield"));
@@ -327,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_filter() {
+    fn the_level_filters_lines() {
         let (log, path) = to_file("quiet", |options| options.level = Level::Error);
         log.warn("hidden");
         log.debug(|| unreachable!());
@@ -350,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_flags_are_named() {
+    fn errors_name_the_invalid_flag() {
         let options = Options {
             format: Some("xml"),
             ..Options::default()

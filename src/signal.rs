@@ -4,13 +4,13 @@ use nix::sys::signal::Signal;
 
 use crate::error::{Error, Kind, Result};
 
-/// The first real-time signal as kill(1) and signal(7) count; the C library of this binary
-/// reserves one more for itself, which a container need not know.
+/// The first real-time signal as kill(1) and signal(7) count. The C library of this binary reserves
+/// one more for itself, but that does not matter to a container.
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
-/// The number of a signal that is given as a number (0 only checks that the process is there) or
-/// as a name: `KILL`, `SIGKILL`, in any case, `RTMIN+3`, `RTMAX-1`.
+/// The number of a signal. `text` is a number (0 only checks that the process exists) or a name in
+/// upper or lower case: `KILL`, `SIGKILL`, `RTMIN+3`, `RTMAX-1`.
 ///
 /// # Errors
 /// [`Kind::Usage`]: there is no such signal.

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Time since 1970-01-01T00:00:00Z; zero on a clock that is set before that.
+/// Time since 1970-01-01T00:00:00Z. Zero if the clock is set to an earlier time.
 pub fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
 }
 
-/// The moment as in `2024-02-29T23:59:59.25Z`: nanoseconds without trailing zeros, nothing after
-/// the seconds when they are whole.
+/// The time in a form such as `2024-02-29T23:59:59.25Z`. The fraction has no trailing zeros, and is
+/// left out for whole seconds.
 pub fn rfc3339(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (year, month, day) = date(seconds / 86_400);
@@ -24,8 +24,8 @@ pub fn rfc3339(since_epoch: Duration) -> String {
     text
 }
 
-/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. Counts whole years and
-/// months off, from the start of a 400-year cycle.
+/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. Subtracts whole years
+/// and months, from the start of a 400-year cycle.
 fn date(days: u64) -> (u64, u64, u64) {
     let leap =
         |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
@@ -52,7 +52,7 @@ mod tests {
 
     /// Expected values are those of `date -u -d @SECONDS`.
     #[test]
-    fn known_moments() {
+    fn known_times() {
         for (seconds, nanos, expected) in [
             (0, 0, "1970-01-01T00:00:00Z"),
             (951_782_399, 0, "2000-02-28T23:59:59Z"),

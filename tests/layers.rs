@@ -1,4 +1,4 @@
-//! Holds the walls of the design: which file may name which path. Reads the source of `src/`,
+//! Checks the layers of the design: which file may name which path. Reads the source in `src/`,
 //! without comments, strings and test modules.
 
 #[path = "layers/source.rs"]
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use source::{Mention, mentions};
 
-/// A wall: in the files it holds for, a mention it forbids is an error.
+/// A rule: in the files that it applies to, a mention that it forbids is an error.
 struct Rule {
     name: &'static str,
-    holds_for: fn(&str) -> bool,
+    applies_to: fn(&str) -> bool,
     forbids: fn(&Mention) -> bool,
 }
 
@@ -20,59 +20,59 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule {
         name: "plan and config are pure",
-        holds_for: is_pure,
+        applies_to: is_pure,
         forbids: is_impure,
     },
     Rule {
-        name: "plan and config see no executor",
-        holds_for: is_pure,
+        name: "plan and config do not use an executor",
+        applies_to: is_pure,
         forbids: is_executor,
     },
     Rule {
-        name: "init sees only sys, the plan, the sync messages and the hook runner",
-        holds_for: |file| {
+        name: "init uses only sys, the plan, the sync messages and the hook runner",
+        applies_to: |file| {
             ["run/init", "run/sync", "run/hooks"]
                 .iter()
                 .any(|module| in_module(file, module))
         },
         forbids: |mention| {
-            let seen = ["sys", "plan", "run::sync", "run::init", "run::hooks"]
+            let allowed = ["sys", "plan", "run::sync", "run::init", "run::hooks"]
                 .map(|module| format!("crate::{module}"));
-            (mention.is_in("crate") && !seen.iter().any(|path| mention.is_in(path)))
+            (mention.is_in("crate") && !allowed.iter().any(|path| mention.is_in(path)))
                 || ["std::fs", "std::env", "std::process", "serde_json"]
                     .iter()
                     .any(|path| mention.is_in(path))
         },
     },
     Rule {
-        name: "sys knows nothing of the rest",
-        holds_for: |file| in_module(file, "sys"),
+        name: "sys uses nothing of the other modules",
+        applies_to: |file| in_module(file, "sys"),
         forbids: |mention| mention.is_in("crate") && !mention.is_in("crate::sys"),
     },
     Rule {
         name: "unsafe stays in sys",
-        holds_for: |file| !in_module(file, "sys"),
+        applies_to: |file| !in_module(file, "sys"),
         forbids: |mention| mention.path == "unsafe",
     },
     Rule {
         name: "oci_spec stays in spec and config",
-        holds_for: |file| !in_module(file, "spec") && !in_module(file, "config"),
+        applies_to: |file| !in_module(file, "spec") && !in_module(file, "config"),
         forbids: |mention| mention.is_in("oci_spec"),
     },
     Rule {
         name: "clap stays in cli",
-        holds_for: |file| !in_module(file, "cli"),
+        applies_to: |file| !in_module(file, "cli"),
         forbids: |mention| mention.is_in("clap"),
     },
     Rule {
-        name: "cli is given its verbs and does not know them",
-        // Its tests take the real ones.
-        holds_for: |file| in_module(file, "cli") && file != "cli/tests.rs",
+        name: "cli is given its verbs and does not use them by name",
+        // Its tests use the real ones.
+        applies_to: |file| in_module(file, "cli") && file != "cli/tests.rs",
         forbids: |mention| mention.is_in("crate::commands"),
     },
     Rule {
-        name: "the log does not know the command line",
-        holds_for: |file| in_module(file, "log"),
+        name: "log does not use cli",
+        applies_to: |file| in_module(file, "log"),
         forbids: |mention| mention.is_in("crate::cli"),
     },
 ];
@@ -87,7 +87,8 @@ fn is_pure(file: &str) -> bool {
     in_module(file, "plan") || in_module(file, "config")
 }
 
-/// What asks or changes the machine: files, environment, clock, processes, system calls.
+/// Whether a mention reads or changes the machine: files, environment, clock, processes, system
+/// calls.
 fn is_impure(mention: &Mention) -> bool {
     const OUTSIDE: &[&str] = &[
         "std::fs",
@@ -104,8 +105,8 @@ fn is_impure(mention: &Mention) -> bool {
         "std::time::Instant",
         "std::time::SystemTime",
     ];
-    // Methods of Path that ask the filesystem.
-    const ASKING: &[&str] = &[
+    // Methods of Path that read the file system.
+    const METHODS: &[&str] = &[
         ".canonicalize",
         ".exists",
         ".is_dir",
@@ -118,7 +119,7 @@ fn is_impure(mention: &Mention) -> bool {
         ".try_exists",
     ];
     (OUTSIDE.iter().any(|path| mention.is_in(path)) && !mention.is_in("std::env::consts"))
-        || ASKING.contains(&mention.path.as_str())
+        || METHODS.contains(&mention.path.as_str())
         || (mention.is_in("nix") && !mention.is_in("nix::errno"))
         || (mention.is_in("libc") && is_function(mention))
         || (mention.is_in("crate::sys")
@@ -131,7 +132,8 @@ fn is_executor(mention: &Mention) -> bool {
         .any(|module| mention.is_in(&format!("crate::{module}")))
 }
 
-/// Constants and types are data; a name in lower case that is called is not.
+/// Whether a mention is a function: a name in lower case that is called. Constants and types are
+/// data.
 fn is_function(mention: &Mention) -> bool {
     mention.called && mention.ends_in_lower_case()
 }
@@ -139,7 +141,7 @@ fn is_function(mention: &Mention) -> bool {
 /// Every broken rule in one file: `file:line: path: rule`.
 fn violations(file: &str, text: &str) -> Vec<String> {
     let mentions = mentions(file, text);
-    let rules = RULES.iter().filter(|rule| (rule.holds_for)(file));
+    let rules = RULES.iter().filter(|rule| (rule.applies_to)(file));
     rules
         .flat_map(|rule| {
             mentions
@@ -168,13 +170,13 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn the_walls_stand() {
+fn the_source_follows_the_rules() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     rust_files(&src, &mut files);
     assert!(
         files.iter().any(|file| file.ends_with("config/mod.rs")),
-        "the source was found"
+        "the source was not found"
     );
     let broken: Vec<_> = files
         .iter()
@@ -196,7 +198,7 @@ fn the_walls_stand() {
 }
 
 #[test]
-fn bad_code_is_noticed() {
+fn bad_code_is_reported() {
     let bad = [
         ("plan/mounts.rs", "use std::fs;"),
         ("plan/mounts.rs", "use std::{path::Path, fs::{self, File}};"),
@@ -229,13 +231,13 @@ fn bad_code_is_noticed() {
     for (file, text) in bad {
         assert!(
             !violations(file, text).is_empty(),
-            "not noticed in {file}: {text}"
+            "not reported in {file}: {text}"
         );
     }
 }
 
 #[test]
-fn good_code_is_let_through() {
+fn good_code_is_accepted() {
     let good = [
         (
             "plan/mod.rs",

@@ -1,8 +1,8 @@
-//! Holds the manual pages under `man/` to the definitions of the command line.
-//! `BLESS=1 cargo test --test man` renews them.
+//! Compares the manual pages in `man/` with the definitions of the command line.
+//! `BLESS=1 cargo test --test man` writes them again.
 //!
-//! A page is the name, the description and the flags by the definition, and then the hand-written
-//! tail in `man/tails/`: exit status, files, environment, examples and what else to read.
+//! A page begins with the name, the description and the flags from the definition. The hand-written
+//! tail in `man/tails/` follows: exit status, files, environment, examples and references.
 //! `runtime-tests` executes the examples.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
 }
 
-/// Every page: file name and text.
+/// All pages: file name and text.
 fn pages() -> BTreeMap<String, String> {
     let mut root = cli::definition(VERBS);
     root.build();
@@ -54,12 +54,12 @@ fn part(man: &Man, render: impl Fn(&Man, &mut dyn Write) -> std::io::Result<()>)
     String::from_utf8(text).unwrap()
 }
 
-/// The definition of quotes with which every part begins is needed once.
+/// The part without its preamble, the definition of quotes, which a page needs only once.
 fn without_preamble(part: String) -> String {
     part[part.find(".SH").unwrap()..].to_owned()
 }
 
-/// The words of a command line; the flags have a section of their own.
+/// The synopsis without flags, which have their own section.
 fn synopsis(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or(command.get_name());
     let mut line = format!(".SH SYNOPSIS\n\\fB{name}\\fR [\\fIOPTIONS\\fR]");
@@ -104,7 +104,7 @@ fn pages_are_current() {
         let found = std::fs::read_to_string(dir.join(name)).unwrap_or_default();
         assert!(
             found == *text,
-            "man/{name} is not current; BLESS=1 cargo test --test man renews it"
+            "man/{name} is not current; BLESS=1 cargo test --test man writes it again"
         );
     }
     let tails = dir.join("tails");
@@ -116,7 +116,7 @@ fn pages_are_current() {
     );
 }
 
-/// The files of a directory, which all have the ending.
+/// The names of the files in a directory. All must have this ending.
 fn files(directory: &Path, ending: &str) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
     let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
@@ -128,7 +128,7 @@ fn files(directory: &Path, ending: &str) -> Vec<String> {
     names
 }
 
-/// A page answers what else a caller asks.
+/// A page must have the sections that the definition of the command line does not provide.
 #[test]
 fn every_page_has_its_sections() {
     for (name, page) in pages() {
@@ -158,7 +158,7 @@ fn every_page_has_its_sections() {
     }
 }
 
-/// What an annotation may do is told where its reader looks.
+/// The manual page lists the properties, because that is where users look for them.
 #[test]
 fn properties_that_annotations_may_set_are_listed() {
     let page = &pages()["sampan.8"];

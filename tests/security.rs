@@ -1,11 +1,11 @@
-//! Holds SECURITY.md and the tests together: what it says is replayed is there, and each attack that
-//! is replayed stands in it.
+//! Keeps SECURITY.md and the tests consistent: every test that it names exists, and it names every
+//! attack that a test replays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files of cases that hold attacks and nothing else; those called `cve_…` do too.
+/// Files of cases that contain only attacks. Files named `cve_…` do too.
 const ATTACKS: [&str; 8] = [
     "attacks",
     "exchanged",
@@ -17,7 +17,7 @@ const ATTACKS: [&str; 8] = [
     "root_switch",
 ];
 
-/// How the last cell of an advisory begins that no test replays.
+/// The beginning of the last cell of an advisory that no test replays.
 const CANNOT: &str = "Cannot apply: ";
 
 fn root() -> PathBuf {
@@ -28,7 +28,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The rows below the header whose first cell is `title`, of every such table.
+/// The rows of every table whose header begins with the cell `title`.
 fn rows(page: &str, title: &str) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut inside = false;
@@ -59,7 +59,7 @@ fn advisories(page: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// What stands between backticks and names a test.
+/// The names of tests between backticks.
 fn tests_in(text: &str) -> Vec<&str> {
     let quoted = text.split('`').skip(1).step_by(2);
     quoted.filter(|name| name.contains("::")).collect()
@@ -71,7 +71,7 @@ fn tests_of(page: &str) -> BTreeSet<&str> {
     rows.flat_map(tests_in).collect()
 }
 
-/// The cases of the real binary, `area::name`, as the lists of their files have them.
+/// The cases for the real binary, as `area::name`, from the lists in their files.
 fn cases() -> BTreeSet<String> {
     let mut cases = BTreeSet::new();
     for entry in fs::read_dir(root().join("runtime-tests/src/cases")).unwrap() {
@@ -94,8 +94,8 @@ fn cases() -> BTreeSet<String> {
     cases
 }
 
-/// Whether a test is there: a case, or the function of a file in `src/`.
-fn is_there(name: &str, cases: &BTreeSet<String>) -> bool {
+/// Whether a test exists: a case, or a test function in a file in `src/`.
+fn exists(name: &str, cases: &BTreeSet<String>) -> bool {
     match name.split_once(".rs::") {
         None => cases.contains(name),
         Some((file, function)) => {
@@ -107,20 +107,20 @@ fn is_there(name: &str, cases: &BTreeSet<String>) -> bool {
 }
 
 #[test]
-fn every_test_that_is_named_is_there() {
+fn every_named_test_exists() {
     let (page, cases) = (read(&root().join("SECURITY.md")), cases());
     let missing: Vec<_> = tests_of(&page)
         .into_iter()
-        .filter(|name| !is_there(name, &cases))
+        .filter(|name| !exists(name, &cases))
         .collect();
     assert!(
         missing.is_empty(),
-        "SECURITY.md names no test: {missing:#?}"
+        "SECURITY.md names tests that do not exist: {missing:#?}"
     );
 }
 
 #[test]
-fn every_attack_that_is_replayed_is_named() {
+fn every_replayed_attack_is_named() {
     let page = read(&root().join("SECURITY.md"));
     let named = tests_of(&page);
     let is_attack = |case: &str| {
@@ -132,18 +132,21 @@ fn every_attack_that_is_replayed_is_named() {
         .iter()
         .filter(|case| is_attack(case) && !named.contains(case.as_str()))
         .collect();
-    assert!(unnamed.is_empty(), "SECURITY.md has no row: {unnamed:#?}");
+    assert!(
+        unnamed.is_empty(),
+        "SECURITY.md has no row for {unnamed:#?}"
+    );
 }
 
 #[test]
-fn each_advisory_stands_once_and_is_replayed_or_cannot_apply() {
+fn each_advisory_appears_once_and_is_replayed_or_cannot_apply() {
     let page = read(&root().join("SECURITY.md"));
     let mut seen = BTreeSet::new();
     for row in advisories(&page) {
         for id in row[0].split(", ") {
             let known = ["CVE-", "GHSA-"].iter().any(|kind| id.starts_with(kind));
             assert!(known, "{id:?} is not an advisory");
-            assert!(seen.insert(id.to_owned()), "{id} stands twice");
+            assert!(seen.insert(id.to_owned()), "{id} appears twice");
         }
         assert!(!row[1].is_empty(), "{row:?} does not say what happened");
         let names = tests_in(&row[2]);
@@ -162,7 +165,7 @@ fn each_advisory_stands_once_and_is_replayed_or_cannot_apply() {
 }
 
 #[test]
-fn a_case_with_a_number_stands_in_its_row() {
+fn a_case_with_a_cve_number_is_in_its_row() {
     let page = read(&root().join("SECURITY.md"));
     let rows = advisories(&page);
     let mut by_id = BTreeMap::new();
@@ -185,10 +188,10 @@ fn a_case_with_a_number_stands_in_its_row() {
 }
 
 #[test]
-fn every_file_that_is_named_is_there() {
+fn every_named_file_exists() {
     let page = read(&root().join("SECURITY.md"));
     let quoted = page.split('`').skip(1).step_by(2);
     for name in quoted.filter(|name| name.starts_with("src/") && !name.contains("::")) {
-        assert!(root().join(name).exists(), "{name} is not there");
+        assert!(root().join(name).exists(), "{name} does not exist");
     }
 }

@@ -85,7 +85,8 @@ fn status_and_list_follow_the_process() {
     assert_eq!(fixture.status(), "creating");
     std::fs::write(fixture.dir.path_of(START_SOCKET), "").unwrap();
     assert_eq!(fixture.status(), "created");
-    // Not by closing: a process that another test is starting may have a copy for a moment.
+    // Do not unlock by closing: a process that another test starts may have a copy of the
+    // descriptor for a moment.
     let unlock = libc::flock {
         l_type: libc::F_UNLCK as i16,
         l_whence: libc::SEEK_SET as i16,
@@ -128,7 +129,7 @@ fn an_unreadable_container_does_not_stop_the_list() {
 }
 
 #[test]
-fn kill_sends_the_signal_and_refuses_the_dead() {
+fn kill_sends_the_signal_and_refuses_a_stopped_container() {
     let mut fixture = Fixture::new("kill");
     assert!(
         fixture
@@ -158,7 +159,7 @@ fn kill_sends_the_signal_and_refuses_the_dead() {
 }
 
 #[test]
-fn a_pid_that_is_used_again_gets_no_signal() {
+fn a_reused_pid_gets_no_signal() {
     let mut fixture = Fixture::new("reuse");
     let mut state = State::load(&fixture.dir).unwrap();
     state.start_time -= 1;
@@ -172,7 +173,7 @@ fn a_pid_that_is_used_again_gets_no_signal() {
 }
 
 #[test]
-fn a_failure_is_one_object_in_the_log_and_text_on_stderr() {
+fn a_failure_writes_one_object_to_the_log_and_text_to_stderr() {
     let fixture = Fixture::new("log");
     let log = fixture.path.join("log.json");
     let log = log.to_str().unwrap();
@@ -217,14 +218,14 @@ struct WithCgroup {
 }
 
 impl WithCgroup {
-    /// `None`, said aloud, where no cgroup can be made.
+    /// `None`, with a message, if no cgroup can be created.
     fn new(name: &str) -> Option<Self> {
         let host = Host::probe(Labels::default()).unwrap();
         let Some(hierarchy) = host
             .cgroup
             .filter(|_| host.euid == 0 && !host.in_user_namespace)
         else {
-            // Past the capture of the test harness.
+            // Written directly, because the test harness captures eprintln!.
             _ = writeln!(std::io::stderr(), "skipped: needs root and a cgroup2 mount");
             return None;
         };
@@ -266,7 +267,7 @@ impl Drop for WithCgroup {
 }
 
 #[test]
-fn kill_all_signals_every_process_of_the_cgroup() {
+fn kill_all_signals_every_process_in_the_cgroup() {
     let Some(mut with) = WithCgroup::new("all") else {
         return;
     };
@@ -275,7 +276,7 @@ fn kill_all_signals_every_process_of_the_cgroup() {
 }
 
 #[test]
-fn sigkill_takes_the_cgroup_along_without_a_pid_namespace() {
+fn sigkill_kills_the_cgroup_if_there_is_no_pid_namespace() {
     let Some(mut with) = WithCgroup::new("shared") else {
         return;
     };
@@ -286,7 +287,7 @@ fn sigkill_takes_the_cgroup_along_without_a_pid_namespace() {
     );
     assert!(
         with.other.try_wait().unwrap().is_none(),
-        "TERM is for init alone"
+        "only init gets TERM"
     );
     with.fixture.ok(&["kill", "one", "KILL"]);
     assert_eq!(with.other.wait().unwrap().signal(), Some(libc::SIGKILL));

@@ -393,8 +393,8 @@ impl Cpu {
         let Some(Limit::At(quota)) = self.quota else {
             return Ok(());
         };
-        let most = i64::MAX.unsigned_abs();
-        check::within(format_args!("{field}.quota"), quota, 1_000..=most)?;
+        let max = i64::MAX.unsigned_abs();
+        check::within(format_args!("{field}.quota"), quota, 1_000..=max)?;
         match self.burst {
             Some(burst) if burst > quota => {
                 let message = format!("{burst} is above the quota {quota}");

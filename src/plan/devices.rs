@@ -236,7 +236,7 @@ fn order(rules: &[DeviceRule]) -> (Vec<Rule>, bool) {
 const RESULT: u8 = 0;
 const CONTEXT: u8 = 1;
 /// The accesses that no rule has decided yet.
-const OPEN: u8 = 2;
+const UNDECIDED: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
@@ -299,7 +299,7 @@ impl Assembler {
     }
 
     /// Makes the jump at `at` go to the next instruction.
-    fn land(&mut self, at: usize) {
+    fn target_next(&mut self, at: usize) {
         self.insns[at].offset =
             i16::try_from(self.insns.len() - at - 1).expect("Config limits the number of rules");
     }
@@ -311,7 +311,7 @@ impl Assembler {
             .extract_if(.., |jump| jump.1 == verdict)
             .collect();
         for (at, _) in jumps {
-            self.land(at);
+            self.target_next(at);
         }
         self.push(
             MOVE_IMMEDIATE,
@@ -344,7 +344,7 @@ impl Assembler {
                 Some((register, number)) => {
                     let skip = self.push(JUMP_IF_NOT_EQUAL, register, 0, 0, number);
                     self.decide(rule);
-                    self.land(skip);
+                    self.target_next(skip);
                 }
                 None => self.decide(rule),
             }
@@ -356,10 +356,15 @@ impl Assembler {
     /// to compare.
     fn decide(&mut self, rule: &Rule) {
         if rule.allow {
-            self.push(AND, OPEN, 0, 0, u32::from(ALL & !rule.access));
-            self.jump(JUMP_IF_EQUAL, OPEN, 0, Verdict::Allow);
+            self.push(AND, UNDECIDED, 0, 0, u32::from(ALL & !rule.access));
+            self.jump(JUMP_IF_EQUAL, UNDECIDED, 0, Verdict::Allow);
         } else {
-            self.jump(JUMP_IF_ANY_BIT, OPEN, u32::from(rule.access), Verdict::Deny);
+            self.jump(
+                JUMP_IF_ANY_BIT,
+                UNDECIDED,
+                u32::from(rule.access),
+                Verdict::Deny,
+            );
         }
     }
 }
@@ -377,8 +382,8 @@ fn assemble(rules: &[Rule], default_verdict: Verdict) -> Vec<Insn> {
     code.push(LOAD_WORD, KIND, CONTEXT, 0, 0);
     code.push(LOAD_WORD, MAJOR, CONTEXT, 4, 0);
     code.push(LOAD_WORD, MINOR, CONTEXT, 8, 0);
-    code.push(MOVE_REGISTER, OPEN, KIND, 0, 0);
-    code.push(SHIFT_RIGHT, OPEN, 0, 0, 16);
+    code.push(MOVE_REGISTER, UNDECIDED, KIND, 0, 0);
+    code.push(SHIFT_RIGHT, UNDECIDED, 0, 0, 16);
     code.push(AND, KIND, 0, 0, 0xffff);
     code.push(MOVE_REGISTER, DEVICE, MAJOR, 0, 0);
     code.push(SHIFT_LEFT, DEVICE, 0, 0, 20);
@@ -386,7 +391,7 @@ fn assemble(rules: &[Rule], default_verdict: Verdict) -> Vec<Insn> {
     let block = code.push(JUMP_IF_EQUAL, KIND, 0, 0, u32::from(BLOCK));
     let verdict = code.section(rules, CHAR, default_verdict);
     code.jump(JUMP, 0, 0, verdict);
-    code.land(block);
+    code.target_next(block);
     let verdict = code.section(rules, BLOCK, default_verdict);
     code.verdict(verdict);
     // The verifier refuses unreachable code.

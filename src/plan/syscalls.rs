@@ -1,7 +1,8 @@
 //! System call names and their numbers on each architecture that seccomp profiles name.
 //!
 //! The table is generated from the kernel's user-space headers (Linux 7.2) by
-//! `scripts/gen-syscalls`. One row per name, so that one search answers for all architectures.
+//! `scripts/gen-syscalls`. It has one row per name, so one search finds the numbers on all
+//! architectures.
 
 mod table;
 
@@ -11,7 +12,7 @@ use table::{NO, TABLE};
 /// The bit that marks an x32 call among those of x86_64 (`__X32_SYSCALL_BIT`).
 pub const X32_BIT: u32 = 0x4000_0000;
 
-/// Where ARM's private calls begin (`__ARM_NR_BASE`), far above the common ones.
+/// The first private call of ARM (`__ARM_NR_BASE`), far above the common calls.
 pub const ARM_PRIVATE: u32 = 0x000f_0000;
 
 /// A system call that at least one architecture has.
@@ -31,8 +32,8 @@ impl Syscall {
         }
     }
 
-    /// Its number on `arch` as `seccomp_data.nr` shows it (x32 with [`X32_BIT`]), or `None` if
-    /// that architecture lacks it.
+    /// Its number on `arch` as in `seccomp_data.nr` (x32 with [`X32_BIT`]), or `None` if that
+    /// architecture lacks it.
     pub fn number(self, arch: Arch) -> Option<u32> {
         let column = match arch {
             Arch::X86_64 => 0,
@@ -51,11 +52,11 @@ impl Syscall {
     }
 }
 
-/// A row of the table as it is in the program. The table itself exists only while that is
-/// compiled: its strings would each cost a pointer, a length and a relocation at every start.
+/// A row of the table as it is stored in the binary. The table itself exists only at compile time:
+/// each of its strings would cost a pointer, a length and a relocation at every start.
 #[derive(Clone, Copy)]
 struct Row {
-    /// Where the name is in [`NAMES`].
+    /// The position of the name in [`NAMES`].
     start: u16,
     length: u16,
     numbers: [u16; 6],
@@ -64,12 +65,13 @@ struct Row {
 static NAMES: [u8; names_length()] = pack_names();
 static ROWS: [Row; TABLE.len()] = pack_rows();
 
-/// Where each row is, by the hash of its name, or in the next free slot; no row in empty ones.
+/// The hash table of the rows. A row is in the slot of its name's hash or in the next free one;
+/// other slots are [`EMPTY`].
 static INDEX: [u16; SLOTS] = index();
 const SLOTS: usize = 1024;
 const EMPTY: u16 = u16::MAX;
 
-/// Packed form of "no such call"; those above [`PRIVATE`] are ARM's private calls.
+/// The packed form of "no such call". Packed numbers from [`PRIVATE`] on are private calls of ARM.
 const NONE: u16 = u16::MAX;
 const PRIVATE: u16 = 0xf000;
 
@@ -169,7 +171,7 @@ const fn pack_rows() -> [Row; TABLE.len()] {
     rows
 }
 
-/// The number of a call in the `call` argument of i386's multiplexers and the multiplexer's name:
+/// The multiplexer of i386 for a call, and the number of the call in its `call` argument:
 /// `socketcall(2)` from `linux/net.h`, `ipc(2)` from `linux/ipc.h`. `None` for all other calls.
 pub fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
     let (multiplexer, call) = match name {
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn old_private_and_recent_calls_are_known() {
+    fn old_private_and_recent_calls_are_found() {
         assert_eq!(number("recv", Arch::Arm), Some(291));
         assert_eq!(number("pciconfig_iobase", Arch::Arm), Some(271));
         assert_eq!(
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_unknown() {
+    fn unknown_names_are_not_found() {
         for name in ["", "rea", "readx", "zzz", "READ"] {
             assert!(Syscall::named(name).is_none(), "{name:?}");
         }
@@ -281,7 +283,7 @@ mod tests {
                 assert!(number(multiplexer, Arch::X86).is_some(), "{name}");
             }
         }
-        // recv and send exist on i386 only behind socketcall.
+        // On i386, recv and send exist only behind socketcall.
         assert_eq!(number("send", Arch::X86), None);
         assert_eq!(multiplexed("send"), Some(("socketcall", 9)));
     }

@@ -402,13 +402,13 @@ fn io_weight(value: &str) -> Option<Property> {
 fn mask(write: &Write) -> Result<Variant> {
     // More than any kernel is built for. Without a bound, a list of a few bytes could ask for
     // gigabytes.
-    const MOST: usize = 1 << 16;
+    const MAX_BIT: usize = 1 << 16;
     let invalid = || not_expressible(write);
     let number = |text: &str| {
         text.trim()
             .parse::<usize>()
             .ok()
-            .filter(|number| *number < MOST)
+            .filter(|number| *number < MAX_BIT)
     };
     let mut bytes: Vec<u8> = Vec::new();
     for part in write.value.trim().split(',') {

@@ -1,4 +1,5 @@
-//! The paths that a source file names: imports taken apart, `super` and `self` resolved.
+//! The paths that a source file names. Imports are split into single paths, and `super` and `self`
+//! are resolved.
 
 /// One path, method or keyword in the source.
 #[derive(Debug)]
@@ -7,14 +8,15 @@ pub struct Mention {
     pub path: String,
     /// Its line, from 1.
     pub line: usize,
-    /// It is called: a parenthesis follows it, or, for an import, its name somewhere in the file.
+    /// Whether it is called: a parenthesis follows it or, for an import, follows its name somewhere
+    /// in the file.
     pub called: bool,
-    /// It stands in a `use`.
+    /// Whether it is part of a `use`.
     pub imported: bool,
 }
 
 impl Mention {
-    /// Whether its last part begins like a function's or module's name.
+    /// Whether its last part begins like the name of a function or module.
     pub fn ends_in_lower_case(&self) -> bool {
         let last = self.path.rsplit("::").next().unwrap_or_default();
         !last.starts_with(|c: char| c.is_ascii_uppercase())
@@ -72,7 +74,7 @@ fn blank_out(text: &str) -> String {
     out
 }
 
-/// The end of the comment, string or character that begins at `at`; `at` if none does.
+/// The end of the comment, string or character that begins at `at`. `at` if none begins there.
 fn literal_end(chars: &[char], at: usize) -> usize {
     let rest = &chars[at..];
     let after_word = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_');
@@ -127,7 +129,7 @@ fn quoted(rest: &[char], quote: char) -> usize {
     (at + 1).min(rest.len())
 }
 
-/// A word, `::` or a single sign, with its line.
+/// A word, `::` or a single character, with its line.
 type Token = (String, usize);
 
 fn tokens(text: &str) -> Vec<Token> {
@@ -152,7 +154,7 @@ fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// Drops each item behind `#[cfg(test)]`, up to its closing brace or semicolon.
+/// Drops every item after `#[cfg(test)]`, up to its closing brace or semicolon.
 fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
     let marker = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::new();
@@ -234,7 +236,7 @@ impl Reader<'_> {
         self.at = end.max(start + 1);
     }
 
-    /// The tree behind `use`, below `prefix`; ends behind it.
+    /// Reads the tree after `use`, below `prefix`, and moves past it.
     fn read_import(&mut self, prefix: &[String]) {
         let mut path = prefix.to_vec();
         loop {

@@ -1,5 +1,5 @@
-//! Whatever is done to a config: there is a plan or an error, and never a panic; each step says
-//! where it comes from.
+//! Random changes of a config: there must be a plan or an error, and never a panic. Every step must
+//! name its origin.
 
 #[path = "../../src/config/tests/mutator.rs"]
 mod mutator;
@@ -47,6 +47,6 @@ fn mutated_configs_have_a_plan_or_an_error_that_names_a_place() {
             }
         }
     }
-    // Both outcomes are common, else the mutations test nothing.
+    // Both outcomes must be common; otherwise the mutations test nothing.
     assert!(tally[0] > 100 && tally[1] > 300, "{tally:?}");
 }

@@ -1,9 +1,9 @@
-//! A case: what its file says, and the plan or the error that comes of it.
+//! A case: the content of its file, and the resulting plan or error.
 //!
-//! `cases/NAME.json` has `about` (what it shows), `config` or `base` (another config: `minimal`,
-//! `default`, `rootless` or the name of a case), `set`, `remove` and `files` (changes by JSON
-//! pointer; the last takes the value from a file of the repository), `host` and `options`. With
-//! `add` the plan is that of adding these mounts to the container.
+//! `cases/NAME.json` has `about` (what the case shows), `config` or `base` (another config:
+//! `minimal`, `default`, `rootless` or the name of a case), `set`, `remove` and `files` (changes by
+//! JSON pointer; `files` reads the value from a file of the repository), `host` and `options`. With
+//! `add`, the plan is the one for adding these mounts to the container.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub struct Case {
     pub config: Value,
     pub host: Host,
     pub options: Options,
-    /// Mounts that come to the container later.
+    /// Mounts that are added to the existing container.
     add: Option<Value>,
 }
 
@@ -35,7 +35,7 @@ impl Case {
     fn read(name: &str) -> Self {
         let file = read_json(&directory().join(format!("{name}.json")));
         let about = file["about"].as_str().unwrap_or_default();
-        assert!(!about.is_empty(), "{name} does not say what it is about");
+        assert!(!about.is_empty(), "{name} has no \"about\"");
         Self {
             name: name.to_owned(),
             config: config(&file),
@@ -52,7 +52,7 @@ impl Case {
         }
     }
 
-    /// What is kept: the plan as `explain` prints it, or the error.
+    /// The text to compare: the plan as `explain` prints it, or the error.
     pub fn text(&self) -> String {
         match self.plan() {
             Ok(plan) => plan.text(),
@@ -65,13 +65,13 @@ impl Case {
     }
 }
 
-/// From the bytes of a config to its plan, as `create` does it.
+/// Parses a config and plans it, as `create` does.
 pub fn plan(config: &Value, host: &Host, options: &Options) -> Result<Plan> {
     let config = spec::config(config.to_string().as_bytes(), Path::new(BUNDLE))?;
     plan::build(&config, host, options)
 }
 
-/// As `mounts add` does it.
+/// Plans to add mounts, as `mounts add` does.
 fn add_mounts(config: &Value, mounts: &Value, host: &Host) -> Result<Plan> {
     let bundle = Path::new(BUNDLE);
     let config = spec::config(config.to_string().as_bytes(), bundle)?;
@@ -79,7 +79,7 @@ fn add_mounts(config: &Value, mounts: &Value, host: &Host) -> Result<Plan> {
     plan::add_mounts(config, mounts, host)
 }
 
-/// This file also serves a package below the repository's root.
+/// The root of the repository. A package in a directory below the root uses this file too.
 fn repository() -> &'static Path {
     let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let root = above.find(|path| path.join("tests/plans/cases").is_dir());
@@ -102,7 +102,7 @@ fn names(extension: &str) -> Vec<String> {
     names
 }
 
-/// Kept texts whose case is gone.
+/// Golden texts whose case no longer exists.
 pub fn orphans() -> Vec<String> {
     let cases = names("json");
     let mut texts = names("txt");
@@ -142,7 +142,7 @@ fn config(case: &Value) -> Value {
     config
 }
 
-/// Sets what a JSON pointer names; makes the objects on the way.
+/// Sets the value at a JSON pointer. Creates missing objects on the way.
 fn set(config: &mut Value, pointer: &str, value: Value) {
     let keys = pointer.strip_prefix('/').expect("a pointer").split('/');
     *keys.fold(config, |place, key| &mut place[key]) = value;
@@ -165,7 +165,7 @@ fn options(case: &Value) -> Options {
     }
 }
 
-/// A fixed host, so that a plan depends on nothing but the case.
+/// A fixed host, so that a plan depends only on the case.
 pub fn host(name: &str) -> Host {
     let cgroup = |mount: &str, controllers: &[&str], own: &str| {
         Some(CgroupHost {
@@ -212,7 +212,7 @@ pub fn host(name: &str) -> Host {
             ),
             ..unified
         },
-        // Root of a user namespace, as podman without privileges calls its runtime.
+        // Root of a user namespace, as when an unprivileged podman calls its runtime.
         "nested" => Host {
             euid: 0,
             egid: 0,

@@ -1,6 +1,6 @@
-//! From a config to the text of its plan, or to its error, against the texts that are kept beside
-//! this file. `BLESS=1 cargo test --test plans` writes them anew; the difference is to be read
-//! before it is committed.
+//! Compares the text of the plan, or the error, of each config with the golden text beside this
+//! file. `BLESS=1 cargo test --test plans` writes the golden texts again. Read the diff before you
+//! commit it.
 
 mod any;
 mod case;
@@ -8,9 +8,9 @@ mod properties;
 
 use case::Case;
 
-/// A text that nobody has looked at is no test: every case has one, and every text a case.
+/// Every case must have a golden text, and every golden text a case.
 #[test]
-fn plans_are_as_they_were() {
+fn plans_match_their_golden_texts() {
     let bless = std::env::var_os("BLESS").is_some();
     let mut wrong = Vec::new();
     for case in Case::all() {
@@ -29,7 +29,7 @@ fn plans_are_as_they_were() {
     let count = wrong.len();
     assert!(
         wrong.is_empty(),
-        "{count} texts differ (BLESS=1 renews them):\n{}",
+        "{count} texts differ (BLESS=1 writes them again):\n{}",
         wrong.join("\n")
     );
 }
@@ -45,9 +45,9 @@ fn difference(kept: &str, got: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Cases are there for what works and for what does not.
+/// There are cases for valid configs and for errors.
 #[test]
-fn cases_hold_plans_and_errors() {
+fn cases_cover_plans_and_errors() {
     let cases = Case::all();
     let errors = cases
         .iter()
@@ -56,7 +56,7 @@ fn cases_hold_plans_and_errors() {
     assert!(errors >= 20 && cases.len() - errors >= 40, "{errors}");
 }
 
-/// A terminal that shows a plan is not written to by the config.
+/// A config must not control the terminal that shows its plan.
 #[test]
 fn no_text_has_control_characters() {
     for case in Case::all() {

@@ -1,8 +1,8 @@
-//! What holds of every plan, and of every error in place of one.
+//! Properties of every plan, and of every error in place of a plan.
 
 use serde_json::Value;
 
-/// Steps that no property asks for name the rule that does.
+/// The origins of steps that no property asks for.
 const RULES: [&str; 5] = [
     "NOTIFY_SOCKET",
     "default devices",
@@ -27,7 +27,7 @@ fn names_its_origin(field: &str) -> bool {
     PROPERTIES.contains(&top) || RULES.contains(&field)
 }
 
-/// The JSON form must survive its own text and say for each step what it is and where it is from.
+/// The JSON form must survive a round trip as text, and describe every step and its origin.
 pub fn check_json(form: &Value, steps: usize) {
     let text = serde_json::to_string(form).unwrap();
     let form: Value = serde_json::from_str(&text).unwrap();
@@ -44,7 +44,8 @@ pub fn check_json(form: &Value, steps: usize) {
     }
 }
 
-/// An error names the property, unless the text cannot be read or the host has no cgroup v2.
+/// Whether an error names the property. If the text cannot be parsed it names a line, and if the
+/// host has no cgroup v2 it says so.
 pub fn names_a_place(error: &str) -> bool {
     const OTHERS: [&str; 7] = [
         "no cgroup2 ",

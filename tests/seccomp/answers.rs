@@ -1,4 +1,4 @@
-//! One property of the compiler at a time.
+//! Tests of single properties of the compiler.
 
 use sampan::config::seccomp::{Action, Arch, Operator, Rule, Seccomp};
 use sampan::plan::seccomp::{audit_arch, compile};
@@ -137,7 +137,7 @@ fn among_equals_the_first_rule_wins() {
 }
 
 #[test]
-fn a_rule_with_the_default_action_says_nothing() {
+fn a_rule_with_the_default_action_has_no_effect() {
     let profile = deny(vec![
         on(&["kill"], EPERM, &[]),
         on(&["kill"], Action::Allow, &[]),
@@ -211,14 +211,14 @@ fn the_seven_operators_compare_all_64_bits() {
 }
 
 #[test]
-fn a_mask_without_bits_is_no_condition() {
+fn a_mask_without_bits_always_matches() {
     let none = [(0, Operator::MaskedEqual, 0, 5)];
     let profile = deny(vec![on(&["close"], Action::Allow, &none)]);
     assert_eq!(ask_name(&profile, "close", &[77]), ALLOW);
 }
 
 #[test]
-fn registers_of_32_bits_are_compared_as_such() {
+fn only_the_low_halves_are_compared_on_32_bit_architectures() {
     let minus_one = [(0, Operator::Equal, u64::MAX, 0)];
     let profile = seccomp(
         EPERM,
@@ -238,7 +238,7 @@ fn i386_sockets_and_ipc_are_also_found_behind_their_multiplexers() {
             &[(0, Operator::NotEqual, 40, 0)],
         ),
         on(&["shmget", "send"], Action::Allow, &[]),
-        // The first argument is taken by the multiplexer, the second is not.
+        // The multiplexer uses the first argument, but not the second.
         on(&["bind"], Action::Allow, &[(0, Operator::Equal, 7, 0)]),
         on(&["listen"], Action::Allow, &[(1, Operator::Equal, 7, 0)]),
     ];
@@ -266,7 +266,7 @@ fn i386_sockets_and_ipc_are_also_found_behind_their_multiplexers() {
 }
 
 #[test]
-fn calls_newer_than_the_profile_do_not_exist() {
+fn calls_newer_than_the_profile_get_enosys() {
     let rules = vec![on(&["read", "openat2"], Action::Allow, &[])];
     for default in [
         EPERM,
@@ -350,7 +350,7 @@ fn a_filter_too_long_for_the_kernel_is_an_error() {
         .collect();
     let error = compile(&deny(rules), Arch::X86_64).unwrap_err().to_string();
     assert!(
-        error.starts_with("linux.seccomp: the filter takes 45"),
+        error.starts_with("linux.seccomp: the filter needs 45"),
         "{error}"
     );
 }

@@ -1,8 +1,8 @@
-//! Classic BPF as seccomp(2) runs it: the checks of the kernel's verifier, then the machine.
+//! Classic BPF as seccomp(2) runs it: the checks of the kernel's verifier, then an interpreter.
 
 use libc::sock_filter;
 
-/// What a program sees: `struct seccomp_data`.
+/// The input of a program: `struct seccomp_data`.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     pub number: u32,
@@ -16,7 +16,7 @@ impl Call {
         match offset {
             0 => self.number,
             4 => self.arch,
-            // The instruction pointer; no filter here reads it.
+            // The instruction pointer. No filter of these tests reads it.
             8 | 12 => 0,
             16..64 => {
                 let argument = self.args[(offset as usize - 16) / 8];
@@ -31,7 +31,7 @@ impl Call {
     }
 }
 
-/// What the kernel checks before it takes a program: known instructions, jumps inside the
+/// The checks with which the kernel accepts a program: known instructions, jumps inside the
 /// program, a RET at the end.
 pub fn verify(program: &[sock_filter]) {
     assert!(
@@ -42,7 +42,7 @@ pub fn verify(program: &[sock_filter]) {
     assert_eq!(
         program.last().unwrap().code,
         0x06,
-        "the last instruction is no RET"
+        "the last instruction is not a RET"
     );
     for (at, instruction) in program.iter().enumerate() {
         let furthest = match instruction.code {
@@ -68,7 +68,7 @@ pub fn verify(program: &[sock_filter]) {
     }
 }
 
-/// The program's answer to `call`, `SECCOMP_RET_*`. `program` has passed [`verify`].
+/// The program's answer to `call`, `SECCOMP_RET_*`. `program` must have passed [`verify`].
 pub fn run(program: &[sock_filter], call: &Call) -> u32 {
     let mut accumulator = 0;
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Compiled filters in the kernel, each in a process of its own.
+//! Compiled filters in the kernel, each in its own process.
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -15,14 +15,14 @@ use crate::{filter, seccomp};
 type Try = (libc::c_long, [u64; 2], i32);
 
 /// Makes the calls under `filter` and returns how the process ended. Exit status 0: as expected;
-/// n + 1: call number n was answered otherwise; 100: the filter was refused.
+/// n + 1: call number n had another result; 100: the kernel refused the filter.
 fn attempt(filter: &Filter, calls: &[Try]) -> WaitStatus {
-    // SAFETY: the child makes system calls only: it neither allocates nor takes locks.
+    // SAFETY: the child only makes system calls: it neither allocates nor takes locks.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Parent { child } => waitpid(child, None).expect("waitpid"),
         ForkResult::Child => {
             let status = under(filter, calls);
-            // SAFETY: ends the process without running anything of the parent's.
+            // SAFETY: ends the process without running any code of the parent.
             unsafe { libc::_exit(status) }
         }
     }
@@ -30,7 +30,8 @@ fn attempt(filter: &Filter, calls: &[Try]) -> WaitStatus {
 
 fn under(filter: &Filter, calls: &[Try]) -> i32 {
     let (yes, no): (libc::c_ulong, libc::c_ulong) = (1, 0);
-    // SAFETY: take plain numbers. Not dumpable: a process killed by SIGSYS leaves no core file.
+    // SAFETY: both calls take plain numbers. The process is not dumpable, so that SIGSYS leaves no
+    // core file.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no);
         libc::prctl(libc::PR_SET_DUMPABLE, no, no, no, no);

@@ -1,5 +1,5 @@
-//! The seccomp compiler: what a compiled profile answers, rule by rule; against a direct
-//! evaluation of random profiles; against libseccomp; and in the kernel.
+//! Tests of the seccomp compiler: the answers of single rules, random profiles compared with their
+//! direct evaluation, profiles compared with libseccomp, and filters in the kernel.
 
 mod answers;
 mod bpf;
@@ -12,7 +12,7 @@ mod random;
 use sampan::config::seccomp::{Action, Arch, Rule, Seccomp};
 use sampan::plan::seccomp::{Filter, compile};
 
-/// All that the compiler has tables for.
+/// All architectures for which the compiler has tables.
 const ARCHES: [Arch; 6] = [
     Arch::X86_64,
     Arch::X32,
@@ -32,7 +32,7 @@ fn seccomp(default_action: Action, architectures: &[Arch], rules: Vec<Rule>) -> 
     }
 }
 
-/// Compiles and verifies.
+/// Compiles the profile and verifies the program.
 fn filter(profile: &Seccomp, native: Arch) -> Filter {
     let filter = compile(profile, native).expect("the profile compiles");
     bpf::verify(&filter.program);

@@ -1,4 +1,4 @@
-//! What a profile means, said directly: no tables, no ranges, no instructions.
+//! A direct evaluation of a profile, without tables, ranges and instructions.
 
 use sampan::config::seccomp::{Action, Arch, Argument, Operator, Rule, Seccomp};
 use sampan::plan::seccomp::audit_arch;
@@ -59,14 +59,14 @@ fn number(name: &str, arch: Arch) -> Option<u32> {
     Syscall::named(name)?.number(arch)
 }
 
-/// The rule names this call.
+/// Whether the rule names this call.
 fn direct(rule: &Rule, arch: Arch, call: &Call) -> bool {
     rule.names
         .iter()
         .any(|name| number(name, arch) == Some(call.number))
 }
 
-/// The rule names the call that this use of an i386 multiplexer leads to.
+/// Whether the rule names the call behind this use of an i386 multiplexer.
 fn behind(rule: &Rule, arch: Arch, call: &Call) -> bool {
     arch == Arch::X86
         && rule
@@ -78,7 +78,7 @@ fn behind(rule: &Rule, arch: Arch, call: &Call) -> bool {
             })
 }
 
-/// Newer than all that the profile names, and the default is to refuse.
+/// Whether the call is newer than all calls that the profile names, and the default is to refuse.
 fn too_new(profile: &Seccomp, arch: Arch, call: &Call) -> bool {
     let private = |number: u32| arch == Arch::Arm && number >= ARM_PRIVATE;
     let names = profile.rules.iter().flat_map(|rule| &rule.names);
@@ -97,7 +97,7 @@ fn too_new(profile: &Seccomp, arch: Arch, call: &Call) -> bool {
         && newest.is_some_and(|newest| call.number > newest)
 }
 
-/// Any of these lists is enough.
+/// Lists of arguments. It is enough that one list matches.
 fn alternatives(args: &[Argument]) -> Vec<Vec<&Argument>> {
     let mut seen = [0; 6];
     args.iter()
@@ -108,7 +108,7 @@ fn alternatives(args: &[Argument]) -> Vec<Vec<&Argument>> {
     }
 }
 
-/// Holds for any arguments.
+/// Whether the list matches any arguments.
 fn trivial(all: &[&Argument], arch: Arch) -> bool {
     all.iter().all(|argument| {
         argument.operator == Operator::MaskedEqual && argument.value & bits(arch) == 0
@@ -122,7 +122,7 @@ fn bits(arch: Arch) -> u64 {
     }
 }
 
-/// The arguments satisfy the rule; behind a multiplexer the first is taken by it.
+/// Whether the arguments of the call match the rule. A multiplexer uses the first argument itself.
 fn matches(args: &[Argument], arch: Arch, call: &Call, behind: bool) -> bool {
     let one = |argument: &&Argument| {
         (behind && argument.index == 0) || compare(argument, bits(arch), call)

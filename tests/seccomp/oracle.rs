@@ -1,21 +1,23 @@
-//! libseccomp on the same profiles: the answers must be the same.
+//! Compares the answers with those of libseccomp for the same profiles.
 //!
-//! The library is a development tool only: it is opened at run time if the machine has it
-//! (Debian: `libseccomp2`). Where `CI` is set it must be there.
+//! The library is only a development tool. The test opens it at run time if the machine has it
+//! (Debian: `libseccomp2`). If `CI` is set, the library must be there.
 //!
-//! Known differences, kept out of the comparison:
-//! - Architectures that are not listed: libseccomp kills the thread unless told otherwise; here it
-//!   is told to kill the process, as the compiler does.
-//! - ENOSYS for calls newer than the profile is runc's addition; it is made here from the
-//!   library's own numbers. runc takes sockets and System V IPC on i386 for older than all others,
-//!   as the library gives their numbers behind the multiplexers; here their direct numbers count.
-//! - Names that the installed library is too old to know are taken out of the profile.
-//! - Conditional rules for one call with different actions, which libseccomp orders by the shape
-//!   of their conditions and partly refuses. The random profiles have one action besides the
-//!   default, for which no order matters.
-//! - Names that one of several architectures lacks: libseccomp (2.5.4 to 2.6.1) may forget to load
+//! Known differences, which the comparison leaves out:
+//! - Architectures that are not listed: by default libseccomp kills the thread. The test sets it to
+//!   kill the process, as the compiler does.
+//! - ENOSYS for calls newer than the profile is an addition of runc. The test computes it from the
+//!   library's own numbers. runc treats sockets and System V IPC on i386 as older than all other
+//!   calls, because the library returns their numbers behind the multiplexers; the test uses their
+//!   direct numbers.
+//! - Names that the installed library is too old to know are removed from the profile.
+//! - Conditional rules for one call with different actions: libseccomp orders them by the form of
+//!   their conditions, and refuses some. The random profiles have one action besides the default,
+//!   so the order does not matter.
+//! - Names that one of several architectures lacks: libseccomp (2.5.4 to 2.6.1) may omit to load
 //!   the number of the call there, and then answers every call with the default action. The random
-//!   profiles have only names that all their architectures have; Docker's does not meet the fault.
+//!   profiles only have names that all their architectures have. Docker's profile does not trigger
+//!   the fault.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::fs::File;
@@ -45,7 +47,7 @@ struct Comparison {
     b: u64,
 }
 
-/// The functions of seccomp.h that the comparison takes.
+/// The functions of seccomp.h that the comparison needs.
 struct Library {
     init: extern "C" fn(u32) -> *mut c_void,
     release: extern "C" fn(*mut c_void),
@@ -58,7 +60,7 @@ struct Library {
 }
 
 impl Library {
-    /// `None`, and a line that says so, on a machine without it.
+    /// Opens the library. Returns `None`, with a message, if the machine does not have it.
     fn open() -> Option<Self> {
         // SAFETY: libseccomp's constructors have no preconditions.
         let handle = unsafe { libc::dlopen(c"libseccomp.so.2".as_ptr(), libc::RTLD_NOW) };
@@ -67,7 +69,7 @@ impl Library {
                 std::env::var_os("CI").is_none(),
                 "libseccomp.so.2 is missing in CI"
             );
-            // Not by eprintln!, which the test harness keeps to itself when a test passes.
+            // Not with eprintln!, whose output the test harness drops when a test passes.
             let reason = "SKIP: no libseccomp.so.2 here (Debian: libseccomp2) to compare with";
             writeln!(std::io::stderr(), "{reason}").expect("stderr is open");
             return None;
@@ -88,8 +90,8 @@ impl Library {
         }
     }
 
-    /// libseccomp's program, made as runc makes it: the native architecture first, one rule for
-    /// each name.
+    /// libseccomp's program, made as runc makes it: the native architecture comes first, and each
+    /// name has its own rule.
     fn compile(&self, profile: &Seccomp) -> Vec<sock_filter> {
         let context = (self.init)(code(profile.default_action));
         assert!(!context.is_null());
@@ -141,8 +143,8 @@ impl Library {
             .collect()
     }
 
-    /// `profile` without the names that this version of the library does not know, or not on all
-    /// architectures that have them by now.
+    /// `profile` without the names that this version of the library does not know, or does not know
+    /// on all architectures that have the call today.
     fn known(&self, mut profile: Seccomp) -> Seccomp {
         let arches = [Arch::X86_64, Arch::X32, Arch::X86, Arch::Aarch64];
         for rule in &mut profile.rules {
@@ -154,7 +156,7 @@ impl Library {
                     there < 0 && here.is_some_and(|syscall| syscall.number(*arch).is_some())
                 };
                 let known = (self.resolve)(c_name.as_ptr()) != -1;
-                // Calls behind i386's multiplexers have negative numbers of their own there.
+                // The library has special negative numbers for calls behind multiplexers of i386.
                 known && (multiplexed(name).is_some() || !arches.iter().any(missing))
             });
         }
@@ -184,7 +186,7 @@ unsafe fn symbol<F: Copy>(handle: *mut c_void, name: &CStr) -> F {
     // SAFETY: the caller has opened the handle and the name ends with NUL.
     let address = unsafe { libc::dlsym(handle, name.as_ptr()) };
     assert!(!address.is_null(), "libseccomp has no {name:?}");
-    // SAFETY: both are pointers, and the caller answers for the type.
+    // SAFETY: both are pointers, and the caller guarantees the type.
     unsafe { std::mem::transmute_copy(&address) }
 }
 
@@ -208,7 +210,7 @@ fn code(action: Action) -> u32 {
     }
 }
 
-/// `SCMP_ARCH_*`: `AUDIT_ARCH_*`, but x32 has one of its own.
+/// `SCMP_ARCH_*`: the same as `AUDIT_ARCH_*`, except that x32 has its own.
 fn token(arch: Arch) -> u32 {
     match arch {
         Arch::X32 => audit_arch(arch) & !0x8000_0000,
@@ -216,7 +218,7 @@ fn token(arch: Arch) -> u32 {
     }
 }
 
-/// runc's way with two arguments of one index: one rule for each.
+/// If two arguments have the same index, runc makes one rule for each argument.
 fn separate(args: &[Argument]) -> Vec<&[Argument]> {
     let repeated = (0..6).any(|index| args.iter().filter(|arg| arg.index == index).count() > 1);
     if repeated {
@@ -327,7 +329,7 @@ fn random_profiles_have_the_answers_of_libseccomp() {
             &[Arch::X86, Arch::X32, Arch::Aarch64],
         ]);
         let mut rules = Vec::new();
-        // One rule for a name: libseccomp merges several into one tree, not always without loss.
+        // One rule for each name: libseccomp merges several rules into one tree, and may lose some.
         let mut free = names.clone();
         for _ in 0..12 {
             let name = free.swap_remove(random.below(free.len()));

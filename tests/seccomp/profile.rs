@@ -1,4 +1,4 @@
-//! Profiles for tests: Docker's, and a reader for the form that engines write.
+//! Profiles for tests: that of Docker, and a reader for the form that engines write.
 
 use std::path::Path;
 

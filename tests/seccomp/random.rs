@@ -1,4 +1,4 @@
-//! Random profiles: the compiled filter answers as the profile read directly.
+//! Random profiles: the compiled filter must answer as the direct evaluation of the profile does.
 
 use sampan::config::seccomp::{Action, Arch, Argument, Operator, Rule, Seccomp};
 use sampan::plan::seccomp::audit_arch;
@@ -8,7 +8,7 @@ use crate::bpf::{self, Call};
 use crate::profile::docker;
 use crate::{ARCHES, filter, naive, seccomp};
 
-/// Marsaglia's xorshift64: the same numbers in each run.
+/// Marsaglia's xorshift64, which gives the same numbers in every run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -112,7 +112,7 @@ fn rule(random: &mut Random, names: &[String]) -> Rule {
     }
 }
 
-/// From empty to several thousand instructions.
+/// A random profile, from empty to several thousand instructions.
 fn profile(random: &mut Random, names: &[String]) -> Seccomp {
     let few = random.below(names.len());
     let names = if random.below(2) == 0 {
@@ -130,7 +130,7 @@ fn profile(random: &mut Random, names: &[String]) -> Seccomp {
     )
 }
 
-/// Calls near the profile's own numbers, at the borders of the ranges, and anywhere.
+/// A random call: near the numbers of the profile, at the borders of the ranges, or anywhere.
 fn call(random: &mut Random, profile: &Seccomp) -> Call {
     let arch = random.pick(&ARCHES);
     let named = (!profile.rules.is_empty()).then(|| {
@@ -171,7 +171,7 @@ fn call(random: &mut Random, profile: &Seccomp) -> Call {
 }
 
 #[test]
-fn random_profiles_answer_as_they_read() {
+fn random_profiles_agree_with_direct_evaluation() {
     let names = names();
     let mut random = Random(0x5eed_0f5a_3ba7);
     let (mut longest, mut answers) = (0, std::collections::BTreeSet::new());
@@ -194,7 +194,7 @@ fn random_profiles_answer_as_they_read() {
             answers.insert(actual);
         }
     }
-    // The cases reach what they are meant to reach: long jumps and every answer.
+    // The random cases must cover long jumps and every answer.
     assert!(longest > 1500, "{longest}");
     assert_eq!(answers.len(), 9, "{answers:x?}");
 }

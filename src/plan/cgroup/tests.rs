@@ -29,14 +29,14 @@ fn hybrid() -> CgroupHost {
 
 /// The writes as `file=value` lines.
 pub(super) fn lines(resources: &Resources) -> Vec<String> {
-    let writes = writes(resources, &unified()).expect("these values are right");
+    let writes = writes(resources, &unified()).expect("these values are valid");
     writes
         .iter()
         .map(|write| format!("{}={}", write.file, write.value))
         .collect()
 }
 
-/// What a `linux.resources` that holds these values becomes.
+/// The `Resources` of a `linux.resources` with these values.
 pub(super) fn resources(json: &Value) -> Resources {
     let (resources, _) = crate::spec::resources(json.to_string().as_bytes()).expect("valid");
     resources
@@ -51,7 +51,7 @@ pub(super) fn cpu(cpu: &Value) -> Resources {
 }
 
 #[test]
-fn path_is_stable_and_inside() {
+fn path_is_stable_and_stays_below_its_start() {
     for (own, given, wanted) in [
         ("/", Some("/docker/abc"), "docker/abc"),
         ("/user.slice/me", Some("/docker/abc"), "docker/abc"),
@@ -91,7 +91,7 @@ fn path_is_stable_and_inside() {
 }
 
 #[test]
-fn path_that_names_no_cgroup() {
+fn a_path_that_names_no_cgroup_is_refused() {
     let long = format!("/{}", "x".repeat(256));
     for (own, given, part) in [
         ("/", "/", "names no cgroup"),
@@ -124,7 +124,7 @@ pub(super) fn with_unified(file: &str, value: &str) -> Resources {
 }
 
 #[test]
-fn a_limit_without_its_controller() {
+fn a_limit_without_its_controller_is_an_error() {
     for (resources, field, controller) in [
         (memory(&json!({"limit": 1000})), "memory.limit", "memory"),
         (cpu(&json!({"shares": 5})), "cpu.shares", "cpu"),
@@ -227,7 +227,7 @@ fn config() -> Config {
     }
 }
 
-/// Each step as a short word.
+/// Each step as a short text.
 fn words(config: &Config, host: &Host) -> Vec<String> {
     let steps = steps(config, &options("box"), host).expect("this config fits this host");
     for planned in &steps {
@@ -292,7 +292,7 @@ fn steps_on_every_host() {
 }
 
 #[test]
-fn no_device_program_where_the_kernel_denies_it() {
+fn no_device_program_if_the_kernel_would_deny_it() {
     let mut host = machine(Some(hybrid()));
     host.in_user_namespace = true;
     assert_eq!(words(&config(), &host), ["create box [] [] or not"]);

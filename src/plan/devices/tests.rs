@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::resources::DeviceRuleKind::{All, Block, Char};
 
-/// What the list says, read word by word: each access is decided by the last rule that names it.
+/// Evaluates the list directly: the last rule that names an access decides it.
 fn naive(rules: &[DeviceRule], kind: u8, major: u32, minor: u32, access: u8) -> bool {
     [MKNOD, READ, WRITE]
         .into_iter()
@@ -33,8 +33,8 @@ fn naive(rules: &[DeviceRule], kind: u8, major: u32, minor: u32, access: u8) -> 
         })
 }
 
-/// Runs a program as the kernel would, for the instructions that the assembler knows. Panics on
-/// anything else, on a jump out of the program and on a backward jump.
+/// Runs a program as the kernel would, with the instructions that the assembler emits. Panics on
+/// any other instruction, on a jump out of the program and on a backward jump.
 fn interpret(program: &[Insn], kind: u8, major: u32, minor: u32, access: u8) -> bool {
     let context = [u32::from(access) << 16 | u32::from(kind), major, minor];
     let mut registers = [None::<u32>; 11];
@@ -89,7 +89,7 @@ fn interpret(program: &[Insn], kind: u8, major: u32, minor: u32, access: u8) -> 
     }
 }
 
-/// Marks what can be reached, as the verifier does before it looks at any value.
+/// Whether all instructions can be reached. The verifier checks this before it looks at any value.
 fn all_reachable(program: &[Insn]) -> bool {
     let mut reached = vec![false; program.len()];
     let mut todo = vec![0];
@@ -109,7 +109,7 @@ fn all_reachable(program: &[Insn]) -> bool {
     reached.into_iter().all(|it| it)
 }
 
-/// xorshift64: the same lists in every run.
+/// xorshift64, which gives the same lists in every run.
 pub struct Random(u64);
 
 impl Random {
@@ -146,11 +146,11 @@ impl Random {
     }
 }
 
-/// Some are of no device that can exist: those rules must match nothing.
+/// Some of these belong to no device that can exist. Rules with them must match nothing.
 const MAJORS: [Option<u32>; 6] = [None, None, Some(1), Some(8), Some(4097), Some(u32::MAX)];
 const MINORS: [Option<u32>; 5] = [None, None, Some(3), Some(1 << 20 | 3), Some(u32::MAX)];
 
-/// Every request that could tell two lists apart.
+/// Every request that could distinguish two lists.
 fn requests() -> impl Iterator<Item = (u8, u32, u32, u8)> {
     let majors = [0, 1, 5, 8, 10, 136, 4095, 77];
     let minors = [0, 2, 3, 200, (1 << 20) - 1, 77];
@@ -178,7 +178,7 @@ fn agrees(rules: &[DeviceRule]) {
 }
 
 #[test]
-fn random_lists_mean_what_they_say() {
+fn random_lists_agree_with_direct_evaluation() {
     let mut random = Random::new();
     for _ in 0..300 {
         agrees(&random.rules());
@@ -203,7 +203,7 @@ fn rule(text: &str) -> DeviceRule {
     }
 }
 
-fn asked(rules: &[&str], kind: u8, major: u32, minor: u32, access: u8) -> bool {
+fn allowed(rules: &[&str], kind: u8, major: u32, minor: u32, access: u8) -> bool {
     let rules: Vec<_> = rules.iter().map(|text| rule(text)).collect();
     agrees(&rules);
     compile(&rules).is_none_or(|program| interpret(&program.insns, kind, major, minor, access))
@@ -213,7 +213,7 @@ fn asked(rules: &[&str], kind: u8, major: u32, minor: u32, access: u8) -> bool {
 fn rules_in_words() {
     let rw = READ | WRITE;
     for (rules, (kind, major, minor, access), wanted) in [
-        // Nothing is allowed but the defaults, and a node may be made for anything.
+        // Only the defaults are allowed, and mknod for every device.
         (&[][..], (BLOCK, 8, 0, READ), false),
         (&[], (CHAR, 1, 3, rw), true),
         (&[], (CHAR, 136, 7, rw), true),
@@ -234,10 +234,10 @@ fn rules_in_words() {
             (BLOCK, 8, 0, rw),
             false,
         ),
-        // A request passes if all of its parts do, whichever rules allow them.
+        // A request passes if all of its accesses do, even by different rules.
         (&["allow b 8:0 r"], (BLOCK, 8, 0, rw), false),
         (&["allow b 8:0 r", "allow b 8:* w"], (BLOCK, 8, 0, rw), true),
-        // A part of what was allowed is taken away.
+        // A later rule denies a part of what was allowed.
         (
             &["allow a *:* rwm", "deny b 8:0 w"],
             (BLOCK, 8, 0, rw),
@@ -268,20 +268,20 @@ fn rules_in_words() {
             (BLOCK, 8, 1, READ),
             true,
         ),
-        // Block and character devices of one number are two devices.
+        // A block device and a character device with the same number are two devices.
         (&["allow c 8:0 rwm"], (BLOCK, 8, 0, READ), false),
-        // The last number of each.
+        // The largest numbers.
         (
             &["allow b 4095:1048575 r"],
             (BLOCK, 4095, 1_048_575, READ),
             true,
         ),
-        // Type `a` without access is everything; another type without access is nothing.
+        // Type `a` without accesses means everything; another type without accesses means nothing.
         (&["allow a *:* "], (BLOCK, 8, 0, rw), true),
         (&["allow b 8:0 "], (BLOCK, 8, 0, READ), false),
     ] {
         assert_eq!(
-            asked(rules, kind, major, minor, access),
+            allowed(rules, kind, major, minor, access),
             wanted,
             "{rules:?} {access}"
         );
@@ -289,7 +289,7 @@ fn rules_in_words() {
 }
 
 #[test]
-fn a_program_only_where_something_is_denied() {
+fn there_is_a_program_only_if_something_is_denied() {
     assert!(compile(&[rule("allow a *:* rwm")]).is_none());
     assert!(compile(&[rule("deny b 8:0 r"), rule("allow a *:* rwm")]).is_none());
     assert!(compile(&[rule("allow a *:* rwm"), rule("deny b 8:0 r")]).is_some());
@@ -314,7 +314,7 @@ fn summary_is_the_order_of_the_program() {
 
 #[test]
 fn no_jump_is_too_far() {
-    // The longest of programs: each rule takes three instructions for each kind.
+    // The longest possible program: each rule needs three instructions for each kind.
     let wide = |minor| DeviceRule {
         mknod: false,
         ..default(All, Some(300), Some(minor))

@@ -90,8 +90,8 @@ impl<'a> Profile<'a> {
         let number = |key: u64| (key >> 32) as u32;
         keys.chunk_by(|a, b| number(*a) == number(*b))
             .map(|chunk| {
-                let those = chunk.iter().map(|key| &entries[*key as u32 as usize]);
-                (number(chunk[0]), self.verdict(those, arch, bodies))
+                let rules = chunk.iter().map(|key| &entries[*key as u32 as usize]);
+                (number(chunk[0]), self.verdict(rules, arch, bodies))
             })
             .collect()
     }

@@ -1,8 +1,9 @@
-//! Properties of the unit that annotations set: what concerns the container alone.
+//! Properties of the unit that annotations set.
 //!
-//! An annotation may come from a user who may not write configs, and systemd would let it stop the
-//! host's services, power the machine off, or undo the limits. So there is a list of what it may
-//! set, and anything else is an error that names it.
+//! An annotation may come from a user who may not write configs. With a property, systemd would let
+//! that user stop services of the host, power off the machine, or undo the limits. So annotations
+//! may only set properties of a list, all of which concern the container alone. Any other property
+//! is an error that names it.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::plan::annotations::UNIT_PROPERTY;
 use crate::plan::cgroup::Write;
 
-/// What an annotation may set.
+/// A property that an annotation may set.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Allowed {
     pub name: &'static str,
-    /// Of its value, as D-Bus writes types.
+    /// The D-Bus signature of its value.
     signature: &'static str,
-    /// A limit only lowers what the container may use, so it is harmless where the config does not
-    /// set this control file.
+    /// The control file of a limit. A limit only lowers what the container may use, so it is
+    /// harmless unless the config sets this file.
     file: Option<&'static str>,
 }
 
@@ -38,11 +39,11 @@ const fn limit(name: &'static str, signature: &'static str, file: &'static str) 
     }
 }
 
-/// Everything that an annotation may set, sorted.
+/// All properties that an annotation may set, sorted.
 ///
 /// `After` starts and stops nothing, and `DefaultDependencies` is what systemd gives every other
-/// unit: by both the container is stopped in its turn when the host shuts down. CRI-O sets them for
-/// each container, Podman `KillSignal` and `TimeoutStopUSec`.
+/// unit. Both make systemd stop the container in the right order when the host shuts down. CRI-O
+/// sets them for every container; Podman sets `KillSignal` and `TimeoutStopUSec`.
 pub const ALLOWED: &[Allowed] = &[
     plain("After", "as"),
     limit("AllowedCPUs", "ay", "cpuset.cpus"),
@@ -69,10 +70,10 @@ pub const ALLOWED: &[Allowed] = &[
     plain("TimeoutStopUSec", "t"),
 ];
 
-/// Adds the properties that the annotations set to those of the runtime.
+/// Adds the properties of the annotations to those that the runtime sets.
 ///
 /// # Errors
-/// The first annotation that is not a property, or one that an annotation may not set.
+/// Names the first annotation that is not a property, or not one that an annotation may set.
 pub fn annotate(
     properties: &mut Vec<Property>,
     annotations: &BTreeMap<String, String>,
@@ -88,7 +89,7 @@ pub fn annotate(
         let refused = |why: &str, remedy: String| {
             error(format!("{name} cannot be set by an annotation: {why}")).hint(remedy)
         };
-        // What the runtime has set anyway: containerd asks for Delegate.
+        // The runtime has set the same value: containerd asks for Delegate.
         let same = |value: Variant| own.contains(&Property::new(&name, value));
         let Some(allowed) = ALLOWED.iter().find(|allowed| allowed.name == name) else {
             if parse(text).is_ok_and(same) {
@@ -111,7 +112,8 @@ pub fn annotate(
     Ok(())
 }
 
-/// The bus knows times in microseconds only: `FooSec` is `FooUSec` there.
+/// The D-Bus name of a property. Times on the bus are in microseconds only, so `FooSec` becomes
+/// `FooUSec`.
 fn name_on_the_bus(name: &str) -> std::result::Result<String, String> {
     if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(format!("{name:?} is not the name of a property"));
@@ -126,7 +128,8 @@ fn in_seconds(name: &str) -> Option<&str> {
     name.strip_suffix("Sec").filter(|stem| !stem.ends_with('U'))
 }
 
-/// A value in GVariant text; where the text does not say its type, it is that of the property.
+/// Parses a value in GVariant text. If the text does not name its type, it has that of the
+/// property.
 fn value(key: &str, text: &str, signature: &str) -> std::result::Result<Variant, String> {
     if in_seconds(key).is_none() {
         return parse_as(text, signature).map_err(|error| format!("{text:?}: {error}"));
@@ -160,16 +163,19 @@ fn microseconds(value: &Variant) -> Option<u64> {
     u64::try_from(seconds * 1_000_000).ok()
 }
 
-/// Why a property is not in the list, and what there is instead. Source: systemd.unit(5),
+/// Why a property is not in the list, and what to use instead. Source: systemd.unit(5),
 /// systemd.kill(5), systemd.resource-control(5).
 fn reason(name: &str) -> (&'static str, String) {
     const OWN: &str = "the runtime sets it";
     const REMOVE: &str = "remove the annotation";
     let (why, remedy) = match name {
-        "Slice" => (OWN, "linux.cgroupsPath has the slice, as SLICE:PREFIX:NAME"),
+        "Slice" => (
+            OWN,
+            "linux.cgroupsPath names the slice, as SLICE:PREFIX:NAME",
+        ),
         "Delegate" | "DelegateControllers" | "DelegateSubgroup" => (
             OWN,
-            "the annotation run.oci.systemd.subgroup names a cgroup in the unit's",
+            "the annotation run.oci.systemd.subgroup names a cgroup inside that of the unit",
         ),
         "DevicePolicy" | "DeviceAllow" => (OWN, "see linux.resources.devices"),
         name if name.ends_with("Accounting") => (OWN, REMOVE),
@@ -183,7 +189,7 @@ fn reason(name: &str) -> (&'static str, String) {
             "the other unit can name the container's scope in its own file",
         ),
         name if SHARES.iter().any(|part| name.ends_with(part)) => (
-            "it takes from other units",
+            "it takes resources from other units",
             "linux.resources has cpu.shares, blockIO.weight, memory.reservation and unified",
         ),
         _ => {
@@ -195,7 +201,7 @@ fn reason(name: &str) -> (&'static str, String) {
     (why, remedy.to_owned())
 }
 
-/// All but `After`, and what they are called seen from the other unit.
+/// All dependencies except `After`, and their names in the other unit.
 const DEPENDENCIES: &[&str] = &[
     "Before",
     "BindsTo",
@@ -225,5 +231,5 @@ const DEPENDENCIES: &[&str] = &[
     "WantsMountsFor",
 ];
 
-/// How the properties end that decide who has how much of what is scarce.
+/// The last part of the names of properties that divide scarce resources among units.
 const SHARES: &[&str] = &["Weight", "Shares", "MemoryLow", "MemoryMin", "Preference"];

@@ -35,7 +35,7 @@ fn write(file: &str, value: &str) -> Write {
     }
 }
 
-/// `NAME=VALUE` for each property, with `?` behind the name of an optional one.
+/// `NAME=VALUE` for each property, with `?` after the name of an optional one.
 fn words(properties: &[Property]) -> Vec<String> {
     let word = |property: &Property| {
         let mark = if property.optional { "?" } else { "" };
@@ -127,7 +127,7 @@ fn a_path_of_another_form_is_refused() {
 }
 
 #[test]
-fn who_gets_a_cgroup_in_the_unit() {
+fn annotations_decide_on_a_cgroup_in_the_unit() {
     let path = |annotations: &[(&str, &str)]| {
         let annotations = annotations
             .iter()
@@ -138,28 +138,34 @@ fn who_gets_a_cgroup_in_the_unit() {
     };
     let plain = ("system.slice/p-x.scope".to_owned(), None);
     let inside = |name: &str| Ok((format!("{}/{name}", plain.0), Some(name.to_owned())));
-    let (of, asked) = ("io.container.manager", "run.oci.systemd.subgroup");
+    let (manager, subgroup) = ("io.container.manager", "run.oci.systemd.subgroup");
     assert_eq!(path(&[]).unwrap(), plain);
-    assert_eq!(path(&[(of, "containerd")]).unwrap(), plain);
-    assert_eq!(path(&[(of, "libpod")]).map_err(|_| ()), inside("container"));
-    assert_eq!(path(&[(of, "cri-o")]).map_err(|_| ()), inside("container"));
-    assert_eq!(path(&[(of, "libpod"), (asked, "")]).unwrap(), plain);
-    assert_eq!(path(&[(asked, "own")]).map_err(|_| ()), inside("own"));
+    assert_eq!(path(&[(manager, "containerd")]).unwrap(), plain);
+    assert_eq!(
+        path(&[(manager, "libpod")]).map_err(|_| ()),
+        inside("container")
+    );
+    assert_eq!(
+        path(&[(manager, "cri-o")]).map_err(|_| ()),
+        inside("container")
+    );
+    assert_eq!(path(&[(manager, "libpod"), (subgroup, "")]).unwrap(), plain);
+    assert_eq!(path(&[(subgroup, "own")]).map_err(|_| ()), inside("own"));
     for name in ["a/b", "..", ".", "/", "a\nb"] {
-        let error = path(&[(asked, name)]).unwrap_err().to_string();
+        let error = path(&[(subgroup, name)]).unwrap_err().to_string();
         assert!(error.contains("run.oci.systemd.subgroup"), "{error}");
     }
 }
 
 #[test]
-fn whose_manager_it_is() {
+fn the_manager_of_each_caller() {
     let rootless = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod.scope";
     for (host, manager) in [
         (root(), Manager::System),
         (host(1000, false, "/x"), Manager::User { uid: 1000 }),
-        // Root of the user's own namespace, as an engine starts a rootless container.
+        // Root of the user's own namespace, as when an engine starts a rootless container.
         (host(0, true, rootless), Manager::User { uid: 1000 }),
-        // A system container with a user namespace and a systemd of its own.
+        // A system container with its own user namespace and systemd.
         (
             host(0, true, "/system.slice/engine.service"),
             Manager::System,
@@ -199,7 +205,7 @@ fn control_files_as_properties() {
 }
 
 #[test]
-fn what_has_no_property_or_is_empty_is_left_to_the_file() {
+fn values_without_a_property_and_empty_ones_are_only_in_the_file() {
     let files = [
         ("io.max", "8:0 rbps=1000"),
         ("cpu.idle", "0"),
@@ -262,7 +268,7 @@ fn quotas_are_rounded_up_to_a_hundredth_of_a_second() {
         assert_eq!(words(&limits(&writes).unwrap()), expected, "{value}");
         round_quota(&mut writes).unwrap();
         assert_eq!(writes[0].value, rounded);
-        // Once rounded, it stays.
+        // A rounded value does not change again.
         assert_eq!(words(&limits(&writes).unwrap()), expected, "{value}");
     }
 }
@@ -321,7 +327,7 @@ fn annotate(
 }
 
 #[test]
-fn annotations_are_properties() {
+fn annotations_set_properties() {
     for (name, text, expected) in [
         ("CollectMode", "'inactive'", "CollectMode=\"inactive\""),
         ("TimeoutStopUSec", "uint64 5", "TimeoutStopUSec=5"),
@@ -368,7 +374,7 @@ fn annotations_are_properties() {
 }
 
 #[test]
-fn what_is_not_the_container_s_alone_is_refused_by_name() {
+fn properties_that_concern_the_host_are_refused_by_name() {
     for (name, text, part) in [
         ("PIDs", "[uint32 1]", "processes of the host"),
         ("Slice", "'other.slice'", "linux.cgroupsPath"),
@@ -397,7 +403,7 @@ fn what_is_not_the_container_s_alone_is_refused_by_name() {
 }
 
 #[test]
-fn a_limit_of_the_config_is_not_undone() {
+fn an_annotation_cannot_undo_a_limit_of_the_config() {
     let config = [("memory.max", "1048576"), ("io.max", "8:0 rbps=1000")];
     for (name, text) in [
         ("MemoryMax", "uint64 2097152"),
@@ -409,7 +415,7 @@ fn a_limit_of_the_config_is_not_undone() {
         assert!(error.contains("sets it (remove one of the two)"), "{error}");
     }
     assert!(annotate(&config, "MemoryHigh", "uint64 5").is_ok());
-    // What the runtime does anyway is no change.
+    // A value that the runtime sets anyway is accepted.
     for (name, text) in [
         ("MemoryMax", "uint64 1048576"),
         ("Delegate", "true"),
@@ -423,7 +429,7 @@ fn a_limit_of_the_config_is_not_undone() {
     }
 }
 
-/// `features` tells engines so.
+/// `features` reports this list to engines.
 #[test]
 fn each_honoured_annotation_changes_the_unit_and_no_other_does() {
     let with = |key: &str, value: &str| {
@@ -442,12 +448,12 @@ fn each_honoured_annotation_changes_the_unit_and_no_other_does() {
 }
 
 #[test]
-fn what_is_allowed_is_sorted() {
+fn allowed_properties_are_sorted() {
     assert!(properties::ALLOWED.is_sorted_by_key(|allowed| allowed.name));
 }
 
 #[test]
-fn an_annotation_wins_and_each_property_is_there_once() {
+fn an_annotation_takes_precedence_and_each_property_appears_once() {
     let annotations = BTreeMap::from([
         (
             format!("{UNIT_PROPERTY}CollectMode"),

@@ -1,4 +1,4 @@
-//! Values with a D-Bus type, and the GVariant text that annotations give them in.
+//! Values with a D-Bus type, and the GVariant text in which annotations give them.
 //!
 //! Sources: D-Bus specification, "Type System"; GLib, "GVariant Text Format".
 
@@ -17,10 +17,10 @@ pub enum Variant {
     U64(u64),
     F64(f64),
     Text(String),
-    /// The signature of the elements, which an empty array has too, and the elements.
+    /// The signature of the elements, which even an empty array has, and the elements.
     Array(String, Vec<Variant>),
     Tuple(Vec<Variant>),
-    /// A value that carries its type along.
+    /// A value that carries its own type.
     Boxed(Box<Variant>),
 }
 
@@ -38,7 +38,7 @@ impl Variant {
         }
     }
 
-    /// The type in the letters of the specification.
+    /// The D-Bus signature of the type.
     pub fn signature(&self) -> String {
         match self {
             Self::Bool(_) => "b".to_owned(),
@@ -61,7 +61,7 @@ impl Variant {
     }
 }
 
-/// As systemctl(1) shows it: a number that is unlimited is `infinity`.
+/// The form that systemctl(1) shows: an unlimited number is `infinity`.
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,21 +96,21 @@ fn write_list(
     f.write_str(close)
 }
 
-/// Reads one value in GVariant text: `true`, `42`, `uint64 42`, `'word'`, `['a', 'b']`,
+/// Parses one value in GVariant text: `true`, `42`, `uint64 42`, `'word'`, `['a', 'b']`,
 /// `@as []`, `('a', uint32 1)`, `<'any'>`. A number without a type is an int32, or a double if it
 /// has a point or an exponent.
 ///
 /// # Errors
-/// What is wrong with the text. Dictionaries, maybe types, object paths and byte strings are not
-/// read: no property that systemd lets a client set needs them.
+/// Says what is wrong with the text. Dictionaries, maybe types, object paths and byte strings are
+/// not supported: no property that systemd lets a client set needs them.
 pub fn parse(text: &str) -> Result<Variant, String> {
     parse_whole(text, None)
 }
 
-/// [`parse`], where the type of the value is known: the text need not say it.
+/// As [`parse`], for a value of a known type: the text need not name it.
 ///
 /// # Errors
-/// As there, or a value of another type.
+/// As [`parse`], or the value has another type.
 pub fn parse_as(text: &str, signature: &str) -> Result<Variant, String> {
     parse_whole(text, Some(signature))
 }
@@ -128,8 +128,8 @@ fn parse_whole(text: &str, signature: Option<&str>) -> Result<Variant, String> {
     }
 }
 
-/// Deeper nesting has no D-Bus signature: arrays and structs may nest 32 deep each.
-const DEEPEST: u32 = 32;
+/// D-Bus has no signature for deeper nesting: arrays and structs may each nest 32 levels deep.
+const MAX_DEPTH: u32 = 32;
 
 struct Parser<'a> {
     rest: &'a str,
@@ -159,10 +159,10 @@ impl<'a> Parser<'a> {
         word
     }
 
-    /// One value, of the type `expected` if the text around it has said which.
+    /// Parses one value. `expected` is its type if the surrounding text has named it.
     fn value(&mut self, expected: Option<&str>) -> Result<Variant, String> {
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > MAX_DEPTH {
             return Err("nested too deep".to_owned());
         }
         self.skip_space();
@@ -250,8 +250,8 @@ impl<'a> Parser<'a> {
         typed.map_err(|_| bad())
     }
 
-    /// Quoted text; a backslash takes the next character as C does for `abfnrtv` and `uXXXX`, and
-    /// as it is otherwise.
+    /// Parses quoted text. After a backslash, `abfnrtv` and `uXXXX` mean what they mean in C; any
+    /// other character stands for itself.
     fn string(&mut self, quote: char) -> Result<String, String> {
         let mut out = String::new();
         let mut chars = self.rest[1..].chars();
@@ -314,7 +314,7 @@ impl<'a> Parser<'a> {
         while !self.eat(')') {
             if !items.is_empty() {
                 self.close(',')?;
-                // A tuple of one is written with a comma behind it.
+                // A tuple with one element is written with a comma after it.
                 if self.eat(')') {
                     break;
                 }
@@ -328,7 +328,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A decimal, octal (`0…`) or hexadecimal (`0x…`) number with its sign.
+/// Parses a decimal, octal (`0…`) or hexadecimal (`0x…`) number with its sign.
 fn integer(text: &str) -> Option<i128> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -371,7 +371,7 @@ fn escaped(chars: &mut std::str::Chars) -> Result<char, String> {
         .ok_or_else(|| format!("{hex:?} is not a character"))
 }
 
-/// The complete types that follow each other in `signature`, which [`check_signature`] has seen.
+/// The complete types in `signature`, which [`check_signature`] has checked.
 fn elements(mut signature: &str) -> Vec<&str> {
     let mut out = Vec::new();
     while !signature.is_empty() {
@@ -400,13 +400,11 @@ fn complete(signature: &str) -> Option<usize> {
 
 fn check_signature(signature: &str) -> Result<(), String> {
     // The depth bounds the recursion of `complete`.
-    let deep = signature.matches(['a', '(']).count() > DEEPEST as usize;
+    let deep = signature.matches(['a', '(']).count() > MAX_DEPTH as usize;
     let length = if deep { None } else { complete(signature) };
     match length {
         Some(length) if length == signature.len() => Ok(()),
-        _ => Err(format!(
-            "{signature:?} is not a type that is supported here"
-        )),
+        _ => Err(format!("{signature:?} is not a supported type")),
     }
 }
 
@@ -468,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_text_is_told() {
+    fn errors_describe_the_invalid_text() {
         for (given, part) in [
             ("", "missing"),
             ("yes", "neither a value nor a type"),

@@ -9,7 +9,7 @@ use crate::config::resources::{Hugepage, Rdma, WeightDevice};
 
 #[test]
 fn memory_and_swap() {
-    for (asked, wanted) in [
+    for (given, wanted) in [
         (json!({}), &[][..]),
         (json!({"limit": 0, "swap": 0}), &[]),
         (json!({"limit": 1000}), &["memory.max=1000"]),
@@ -35,10 +35,10 @@ fn memory_and_swap() {
             &["memory.swap.max=max", "memory.max=max"],
         ),
     ] {
-        assert_eq!(lines(&memory(&asked)), wanted, "{asked}");
+        assert_eq!(lines(&memory(&given)), wanted, "{given}");
     }
-    let fields = |asked| {
-        let writes = writes(&memory(&asked), &unified()).unwrap();
+    let fields = |given| {
+        let writes = writes(&memory(&given), &unified()).unwrap();
         writes
             .into_iter()
             .map(|write| write.field)
@@ -54,21 +54,21 @@ fn memory_and_swap() {
 
 #[test]
 fn memory_reservation_and_check() {
-    let asked = |reservation, check| {
+    let memory_with = |reservation, check| {
         memory(&json!({
             "limit": 1000, "swap": 1000, "reservation": reservation, "checkBeforeUpdate": check,
         }))
     };
-    assert_eq!(lines(&asked(500, false))[2], "memory.low=500");
-    assert_eq!(lines(&asked(-1, false))[2], "memory.low=max");
+    assert_eq!(lines(&memory_with(500, false))[2], "memory.low=500");
+    assert_eq!(lines(&memory_with(-1, false))[2], "memory.low=max");
 
-    let writes = writes(&asked(-1, true), &unified()).unwrap();
+    let writes = writes(&memory_with(-1, true), &unified()).unwrap();
     let above: Vec<_> = writes.iter().map(|write| write.above).collect();
     assert_eq!(above, [None, Some("memory.current"), None]);
     assert_eq!(
         writes[0].fallback,
         Fallback::SkipIfAbsent,
-        "no swap is no loss without swap"
+        "without swap accounting there is nothing to limit"
     );
     assert_eq!(writes[1].fallback, Fallback::Fail);
 }
@@ -112,7 +112,7 @@ fn idle_excludes_weight() {
 
 #[test]
 fn bandwidth_and_burst() {
-    for (asked, wanted) in [
+    for (given, wanted) in [
         (json!({"quota": 50_000}), &["cpu.max=50000 100000"][..]),
         (
             json!({"quota": 50_000, "period": 20_000}),
@@ -134,7 +134,7 @@ fn bandwidth_and_burst() {
             ],
         ),
     ] {
-        assert_eq!(lines(&cpu(&asked)), wanted, "{asked}");
+        assert_eq!(lines(&cpu(&given)), wanted, "{given}");
     }
     let resources = cpu(&json!({"quota": 50_000, "burst": 10}));
     let writes = writes(&resources, &unified()).unwrap();
@@ -312,12 +312,12 @@ fn unified_files() {
     assert_eq!(
         lines(&resources),
         ["memory.max=5", "memory.max=7"],
-        "unified has the last word"
+        "unified comes last"
     );
 }
 
 #[test]
-fn warnings_name_what_v2_lacks() {
+fn warnings_name_properties_without_counterpart_in_v2() {
     let mut resources = memory(&json!({}));
     assert!(warnings(&resources).is_empty());
     resources.memory.swappiness = Some(60);
