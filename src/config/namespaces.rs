@@ -213,8 +213,8 @@ impl Namespaces {
 /// compares them with those of the namespace when it joins the namespace and can read them.
 ///
 /// # Errors
-/// There are mappings but no user namespace, a new user namespace has no mappings, or the kernel
-/// would refuse a range.
+/// There are mappings but no user namespace, a new user namespace has no mapping for its root, or
+/// the kernel would refuse a range.
 pub(super) fn id_mappings(
     linux: &oci::Linux,
     user: &Namespace,
@@ -232,7 +232,7 @@ pub(super) fn id_mappings(
             )),
             Namespace::New if !maps_root(&mappings) => {
                 let error = Error::config(field, "no mapping for container ID 0");
-                Err(error.hint("the container is set up as root of its user namespace"))
+                Err(error.hint("init sets up the container as root of its user namespace"))
             }
             _ => Ok(mappings),
         }

@@ -482,8 +482,8 @@ mod tests {
             ("()", "empty tuple"),
             ("1 2", "is left"),
             ("@q", "missing"),
-            ("@{sv} {}", "not a type"),
-            ("@a 1", "not a type"),
+            ("@{sv} {}", "not a supported type"),
+            ("@a 1", "not a supported type"),
             ("@as 'a'", "expected"),
             ("@s ['a']", "an array where"),
         ] {
