@@ -61,7 +61,7 @@ pub enum Parsed<T> {
 pub fn parse<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error> {
     let args = normalise::normalise(verbs, args)?;
     match verbs::parse_by_one(verbs, &args) {
-        Some(line) => Ok(Parsed::Run(line)),
+        Some(parsed) => Ok(parsed),
         None => by_all(verbs, args),
     }
 }

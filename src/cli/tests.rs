@@ -92,6 +92,8 @@ fn version_has_one_line_with_the_word() {
         );
         assert!(lines[1].starts_with("commit: "));
         assert_eq!(lines[2], format!("spec: {SPEC_VERSION}"));
+        let args = normalise::normalise(VERBS, split(line)).unwrap();
+        assert!(verbs::parse_by_one(VERBS, &args).is_some(), "{line}");
         assert_eq!(text.matches("version").count(), 1);
     }
 }
@@ -141,7 +143,11 @@ fn one_definition_reads_what_all_of_them_read() {
         let args = split(line);
         let all = verbs::parse_by_all(VERBS, &args).expect(line);
         let one = verbs::parse_by_one(VERBS, &args).expect(line);
-        assert_eq!(format!("{one:?}"), format!("{all:?}"), "{line}");
+        assert_eq!(
+            format!("{one:?}"),
+            format!("{:?}", Parsed::Run(all)),
+            "{line}"
+        );
     }
 }
 
@@ -152,8 +158,6 @@ fn wrong_lines_and_help_are_left_to_the_definition_of_all() {
         "-h",
         "-",
         "- state box",
-        "--version",
-        "-v state box",
         "state",
         "state --help",
         "state one two",

@@ -8,11 +8,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Command, FromArgMatches};
 
 use super::flags::{Define, Field, Flags, define_all, define_named};
 use super::groups::Global;
-use super::{Line, NAME};
+use super::{Line, NAME, Parsed, version_text};
 
 /// What has to be prepared for a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,22 +88,31 @@ pub(super) fn parse_by_all<T>(
     read(verbs, matches)
 }
 
-/// Parses normalised arguments by the definition of their verb; `None` if it takes that of all.
-pub(super) fn parse_by_one<T>(verbs: &[Verb<T>], args: &[OsString]) -> Option<Line<T>> {
+/// Parses normalised arguments by the definition of their verb, or of none for `--version`; `None` if
+/// it takes that of all.
+pub(super) fn parse_by_one<T>(verbs: &[Verb<T>], args: &[OsString]) -> Option<Parsed<T>> {
     let is_verb = |arg: &OsString| !arg.as_bytes().starts_with(b"-");
-    let (before, after) = args.split_at(args.iter().position(is_verb)?);
-    let (name, after) = after.split_first()?;
-    let verb = find(verbs, name)?;
-    let command = Command::new(verb.name).disable_help_flag(true);
-    let command = define_named((verb.define)(command), verb.fields, after);
+    let place = args.iter().position(is_verb).unwrap_or(args.len());
+    let (before, after) = args.split_at(place);
     let root = root().disable_help_flag(true).no_binary_name(true);
-    let root = define_named(root, Global::FIELDS, before).subcommand(command);
-    let matches = root.try_get_matches_from(args).ok()?;
-    read(verbs, matches).ok()
+    let mut root = define_named(root, Global::FIELDS, before);
+    if let Some((name, after)) = after.split_first() {
+        let verb = find(verbs, name)?;
+        let command = Command::new(verb.name).disable_help_flag(true);
+        let command = define_named((verb.define)(command), verb.fields, after);
+        root = root.subcommand(command);
+    }
+    match root.try_get_matches_from(args) {
+        Ok(matches) => read(verbs, matches).ok().map(Parsed::Run),
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => {
+            Some(Parsed::Print(version_text()))
+        }
+        Err(_) => None,
+    }
 }
 
 fn read<T>(verbs: &[Verb<T>], mut matches: ArgMatches) -> Result<Line<T>, clap::Error> {
-    let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+    let missing = || clap::Error::new(ErrorKind::MissingSubcommand);
     let (name, mut of_verb) = matches.remove_subcommand().ok_or_else(missing)?;
     let verb = find(verbs, name.as_ref()).ok_or_else(missing)?;
     Ok(Line {
