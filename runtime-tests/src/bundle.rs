@@ -1,4 +1,4 @@
-//! A bundle: a root filesystem of busybox and a `config.json` to be altered.
+//! A bundle: a root filesystem of busybox and a `config.json` that cases change.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::container::Container;
 use crate::sandbox::Sandbox;
 
-/// A bundle under construction. [`Bundle::container`] or [`Bundle::write`] ends it.
+/// A bundle under construction, until [`Bundle::container`] or [`Bundle::write`].
 pub struct Bundle<'t> {
     sandbox: &'t Sandbox,
     /// The bundle's directory.
     pub path: PathBuf,
-    /// What will be `config.json`.
+    /// The future content of `config.json`.
     pub config: Value,
 }
 
@@ -45,7 +45,7 @@ impl<'t> Bundle<'t> {
         self.args(&["sh", "-c", script])
     }
 
-    /// Sets the value at a JSON pointer, as `/process/user/uid`; makes the objects on the way.
+    /// Sets the value at a JSON pointer, such as `/process/user/uid`. Missing objects are created.
     #[must_use]
     #[track_caller]
     pub fn set(mut self, pointer: &str, value: Value) -> Self {
@@ -53,7 +53,7 @@ impl<'t> Bundle<'t> {
         self
     }
 
-    /// Appends to the array at a JSON pointer; makes the array.
+    /// Appends to the array at a JSON pointer. A missing array is created.
     #[must_use]
     #[track_caller]
     pub fn push(mut self, pointer: &str, value: Value) -> Self {
@@ -68,7 +68,7 @@ impl<'t> Bundle<'t> {
         self
     }
 
-    /// Removes the property at a JSON pointer; it must be there.
+    /// Removes the property at a JSON pointer, which must exist.
     #[must_use]
     #[track_caller]
     pub fn remove(mut self, pointer: &str) -> Self {
@@ -83,7 +83,7 @@ impl<'t> Bundle<'t> {
         self
     }
 
-    /// Alters the config in any way.
+    /// Changes the config in any way.
     #[must_use]
     pub fn patch(mut self, alter: impl FnOnce(&mut Value)) -> Self {
         alter(&mut self.config);
@@ -107,7 +107,7 @@ impl<'t> Bundle<'t> {
         self.push("/mounts", mount)
     }
 
-    /// Writes a file into the root filesystem; makes its directories.
+    /// Writes a file into the root filesystem. Missing directories are created.
     #[must_use]
     #[track_caller]
     pub fn file(self, path: &str, content: &str) -> Self {
@@ -127,7 +127,7 @@ impl<'t> Bundle<'t> {
         bundle
     }
 
-    /// Makes the process one of `crate::probe`'s: this program itself.
+    /// Makes the process a probe of `crate::probe`, which is this program itself.
     #[must_use]
     pub fn probe(self, words: &[&str]) -> Self {
         fs::copy("/proc/self/exe", self.rootfs().join("probe")).expect("copy this program");
@@ -136,7 +136,7 @@ impl<'t> Bundle<'t> {
         self.host_libraries().args(&args)
     }
 
-    /// Binds the directories of the host that hold what a dynamic program of the host needs.
+    /// Bind-mounts the host directories that a dynamically linked program of the host needs.
     #[must_use]
     pub fn host_libraries(self) -> Self {
         let directories = ["/lib", "/lib64", "/usr/lib"].into_iter();
@@ -156,7 +156,7 @@ impl<'t> Bundle<'t> {
         self.path
     }
 
-    /// Writes `config.json` and returns a container, not yet created, with an id of its own.
+    /// Writes `config.json` and returns a container with its own id, which is not created yet.
     #[track_caller]
     pub fn container(self) -> Container<'t> {
         let sandbox = self.sandbox;
@@ -171,10 +171,13 @@ pub fn write_config(bundle: &Path, config: &Value) {
     fs::write(bundle.join("config.json"), text).expect("write config.json");
 }
 
-/// The place that a JSON pointer names, made where missing.
+/// The value that a JSON pointer refers to. Missing objects are created.
 #[track_caller]
 fn slot<'v>(mut value: &'v mut Value, pointer: &str) -> &'v mut Value {
-    assert!(pointer.starts_with('/'), "{pointer:?} is no JSON pointer");
+    assert!(
+        pointer.starts_with('/'),
+        "{pointer:?} is not a JSON pointer"
+    );
     for key in pointer[1..].split('/') {
         let key = key.replace("~1", "/").replace("~0", "~");
         value = match value {
@@ -239,7 +242,7 @@ fn default_config(test_id: &str) -> Value {
     })
 }
 
-/// A root filesystem: busybox with a link for each applet, and the few files of `/etc`.
+/// Creates a root filesystem: busybox with a link for each applet, and a few files in `/etc`.
 fn make_rootfs(rootfs: &Path, template: &Path) {
     for directory in [
         "bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var",
@@ -268,12 +271,12 @@ fn make_rootfs(rootfs: &Path, template: &Path) {
     .expect("/etc/group");
 }
 
-/// Makes what all root filesystems share: a copy of busybox and the list of its applets.
+/// Creates what all root filesystems share: a copy of busybox and the list of its applets.
 pub fn make_template(directory: &Path) -> Result<(), String> {
     let busybox = std::env::var("BUSYBOX").unwrap_or("/bin/busybox".into());
     let bytes = fs::read(&busybox)
         .map_err(|error| format!("{busybox}: {error} (install busybox-static or set BUSYBOX)"))?;
-    // A dynamic executable names its interpreter, which the root filesystem does not have.
+    // The root filesystem has no ELF interpreter for a dynamically linked busybox.
     if bytes
         .windows(10)
         .any(|window| window == b"/ld-linux-" || window == b"/ld-musl-x")

@@ -1,7 +1,7 @@
-//! Calls of programs: output to files, and a watchdog against hangs.
+//! Calls of programs, with output to files and a time limit.
 //!
 //! Output goes to files, never to pipes: a created container inherits the runtime's stdout and
-//! stderr, and reading a pipe to its end would wait for the container.
+//! stderr, so reading a pipe to its end would wait for the container.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -17,8 +17,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-/// How long a command or a condition may take before the case fails. A hang guard,
-/// not an assertion about speed.
+/// The time limit for a command or a condition, after which the case fails. It guards against hangs
+/// and is not an assertion about speed.
 pub fn patience() -> Duration {
     let seconds = std::env::var("RUNTIME_TESTS_PATIENCE")
         .ok()
@@ -26,10 +26,10 @@ pub fn patience() -> Duration {
     Duration::from_secs(seconds.unwrap_or(30))
 }
 
-/// A change to the command, kept until it starts.
+/// A change to the command, applied when it starts.
 type Setting = Box<dyn FnOnce(&mut Command)>;
 
-/// A program about to be called.
+/// A call of a program that has not started yet.
 pub struct Call {
     argv: Vec<OsString>,
     settings: Vec<Setting>,
@@ -38,7 +38,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of `program`; its output files are made in `directory`.
+    /// A call of `program`, with output files in `directory`.
     pub fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
         Self {
             argv: vec![program.as_ref().to_owned()],
@@ -62,7 +62,7 @@ impl Call {
         self.args([arg])
     }
 
-    /// Puts words in front of the program: `sh -c 'exec 3<file; exec "$@"' sh`, `unshare -m`.
+    /// Puts arguments before the program: `sh -c 'exec 3<file; exec "$@"' sh`, `unshare -m`.
     #[must_use]
     pub fn prefix<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         self.argv
@@ -90,7 +90,7 @@ impl Call {
         self
     }
 
-    /// Makes a terminal its three standard streams.
+    /// Uses a terminal for the three standard streams.
     #[must_use]
     pub fn terminal(mut self, slave: std::os::fd::OwnedFd) -> Self {
         self.settings.push(Box::new(move |command| {
@@ -100,19 +100,19 @@ impl Call {
         self
     }
 
-    /// Has it traced by this thread: it stops when it is executed. ptrace(2).
+    /// Lets this thread trace the program, which stops when it is executed. ptrace(2).
     #[must_use]
     pub fn traced(mut self) -> Self {
         self.settings.push(Box::new(|command| {
             let trace = || nix::sys::ptrace::traceme().map_err(std::io::Error::from);
-            // SAFETY: the closure makes one system call and takes no memory.
+            // SAFETY: the closure makes one system call and allocates no memory.
             unsafe { command.pre_exec(trace) };
         }));
         self
     }
 
-    /// Denies it to open `file`, by its path or by its name below a directory's descriptor. The case
-    /// needs strace.
+    /// Makes every open(2) of `file` fail, by its path or by its name relative to a directory
+    /// descriptor. The case needs strace.
     #[must_use]
     pub fn denied(self, file: &Path, error: &str) -> Self {
         let inject = format!("inject=openat:error={error}");
@@ -122,8 +122,8 @@ impl Call {
         self.prefix(strace.into_iter().chain(paths))
     }
 
-    /// Stops the process that is the first to make the system call `call`, with the file `name` if
-    /// one is given, when it has done so. [`Sandbox::stopped`](crate::Sandbox::stopped) waits for it.
+    /// Stops the first process that makes the system call `call`, with the file `name` if given,
+    /// after the call. [`Sandbox::stopped`](crate::Sandbox::stopped) waits for it.
     #[must_use]
     pub fn stopping(self, call: &str, name: Option<&str>) -> Self {
         let trace = self.directory.join("trace");
@@ -134,7 +134,7 @@ impl Call {
         self.prefix(words.chain(file.map(OsStr::new)))
     }
 
-    /// What the program reads from standard input; nothing without this call.
+    /// The content of standard input, which is empty by default.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
@@ -174,20 +174,20 @@ impl Call {
         }
     }
 
-    /// Runs the program to its end.
+    /// Runs the program and waits for its end.
     #[track_caller]
     pub fn run(self) -> Output {
         self.spawn().finish()
     }
 }
 
-/// A program that runs.
+/// A running program.
 pub struct Running {
     child: Child,
     line: String,
-    /// The file that receives its standard output, and that of a container it created.
+    /// The file with its standard output, and with that of a container that it has created.
     pub stdout: PathBuf,
-    /// The file that receives its standard error, and that of a container it created.
+    /// The file with its standard error, and with that of a container that it has created.
     pub stderr: PathBuf,
 }
 
@@ -197,7 +197,7 @@ impl Running {
         self.child.id() as i32
     }
 
-    /// Whether it runs still.
+    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -208,15 +208,15 @@ impl Running {
         kill(Pid::from_raw(self.pid()), signal).expect("signal the program");
     }
 
-    /// Waits for its end; kills its process group and fails the case if it hangs.
+    /// Waits for its end. If it hangs, kills its process group and fails the case.
     #[track_caller]
     pub fn finish(self) -> Output {
         let (output, hung) = self.end();
-        assert!(!hung, "no end after {:?}, killed\n{output}", patience());
+        assert!(!hung, "killed after {:?}\n{output}", patience());
         output
     }
 
-    /// Waits for its end, or kills it; whether it hung comes with the output.
+    /// Waits for its end or kills it. Returns the output and whether it hung.
     pub(crate) fn end(mut self) -> (Output, bool) {
         let pid = self.pid();
         let (sender, receiver) = mpsc::channel();
@@ -235,18 +235,18 @@ impl Running {
         )
     }
 
-    /// What it has left, for a caller that has taken its end by wait(2).
+    /// Its output, for a caller that has reaped it by wait(2).
     pub(crate) fn ended(self, status: WaitStatus) -> Output {
         let status = ExitStatus::from_raw(match status {
             WaitStatus::Exited(_, code) => code << 8,
             WaitStatus::Signaled(_, signal, _) => signal as i32,
-            other => panic!("not an end: {other:?}"),
+            other => panic!("unexpected wait status {other:?}"),
         });
         Output::read(status, &self.stdout, &self.stderr, self.line)
     }
 }
 
-/// How a program ended.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Output {
     /// Its wait status.
@@ -284,7 +284,7 @@ impl Output {
         }
     }
 
-    /// The exit status; 128+n for a death by signal n.
+    /// The exit status; 128+n if signal n ended it.
     pub fn code(&self) -> i32 {
         self.status
             .code()
@@ -298,14 +298,14 @@ impl Output {
         self
     }
 
-    /// Asserts this exit status.
+    /// Asserts the exit status.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code(), code, "expected exit status {code}\n{self}");
         self
     }
 
-    /// Asserts an orderly failure: a nonzero exit status (no signal), and words on stderr.
+    /// Asserts a regular failure: a nonzero exit status (no signal), and text on stderr.
     #[track_caller]
     pub fn fails(self) -> Self {
         let orderly = self.status.code().is_some_and(|code| code != 0);
@@ -317,7 +317,7 @@ impl Output {
         self
     }
 
-    /// Asserts an orderly failure whose message contains `text`.
+    /// Asserts a regular failure whose message contains `text`.
     #[track_caller]
     pub fn fails_with(self, text: &str) -> Self {
         let output = self.fails();
@@ -328,7 +328,7 @@ impl Output {
         output
     }
 
-    /// Asserts what standard output is, white space at its ends aside.
+    /// Asserts standard output, except for white space at both ends.
     #[track_caller]
     pub fn prints(self, text: &str) -> Self {
         assert_eq!(

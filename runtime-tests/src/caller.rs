@@ -1,7 +1,7 @@
-//! A caller of the runtime that passes on what a careful one would not.
+//! A caller of the runtime that passes on process attributes which a careful caller would reset.
 //!
-//! The runtime inherits signals, masks, limits and open files from its caller. Each [`Trait`] is
-//! one that a real caller has: nohup(1), a Python daemon, `su -s`, a service manager, a shell.
+//! The runtime inherits signals, masks, limits and open files from its caller. Real callers have
+//! each [`Trait`]: nohup(1), a Python daemon, `su -s`, a service manager, a shell.
 
 use std::ffi::{CString, OsString};
 use std::io::Error;
@@ -11,41 +11,41 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-/// Something that the runtime inherits.
+/// An inherited attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trait {
     /// SIGCHLD is ignored: the kernel then reaps the children.
     SigchldIgnored,
-    /// Every signal is ignored, real-time signals too.
+    /// Every signal is ignored, including real-time signals.
     SignalsIgnored,
     /// Every signal is blocked.
     SignalsBlocked,
-    /// The mask for new files is 0777.
+    /// The umask is 0777.
     Umask,
     /// The standard streams are closed.
     StreamsClosed,
-    /// The standard streams are /dev/null, opened to read only, as containerd has it.
+    /// The standard streams are /dev/null, open for reading only, as with containerd.
     StreamsReadonly,
-    /// [`FEW`] descriptors, with a hard limit that allows more.
+    /// At most [`FEW`] descriptors, with a higher hard limit.
     FewDescriptors,
-    /// [`FEW`] descriptors, and only CAP_SYS_RESOURCE allows more.
+    /// At most [`FEW`] descriptors; only CAP_SYS_RESOURCE can raise the limit.
     FewDescriptorsAtMost,
-    /// No file may grow.
+    /// RLIMIT_FSIZE is 0.
     NoFileSize,
-    /// Pinned to one CPU.
+    /// The process is pinned to one CPU.
     OneCpu,
-    /// The working directory has been removed.
+    /// The working directory was removed.
     DirectoryRemoved,
-    /// NOTIFY_SOCKET names a socket of a service manager that has gone.
+    /// NOTIFY_SOCKET names a socket of a service manager that has exited.
     StaleNotifySocket,
 }
 
 use Trait::*;
 
-/// As few as the shells of hooks can do with: they save their own descriptors from number 10 on.
+/// The minimum for shells of hooks, which save their own descriptors from number 10 on.
 pub const FEW: u64 = 12;
 
-/// All that are no reason for the runtime to fail.
+/// The traits that must not make the runtime fail.
 pub const HARMLESS: [Trait; 9] = [
     SigchldIgnored,
     SignalsIgnored,
@@ -73,7 +73,7 @@ const ALL: [Trait; 12] = [
     StaleNotifySocket,
 ];
 
-/// The words that make a command the child of such a caller, for [`crate::Call::prefix`].
+/// The arguments that run a command as the child of such a caller, for [`crate::Call::prefix`].
 pub fn with(traits: &[Trait]) -> Vec<OsString> {
     let names: Vec<_> = traits.iter().map(|one| format!("{one:?}")).collect();
     let program = std::env::current_exe().expect("this program");
@@ -93,7 +93,7 @@ pub fn main(traits: &str, command: &[&str]) -> ExitCode {
                 .unwrap_or_else(|error| panic!("{one:?}: {error}"));
         }
     }
-    // Not by the standard library, which gives programs an orderly world.
+    // Uses execv(2) directly: the standard library would reset signals.
     let error = nix::unistd::execv(&strings[0], &strings).expect_err("execv returns errors only");
     eprintln!("{}: {error}", command[0]);
     ExitCode::from(127)
@@ -112,7 +112,7 @@ impl Trait {
                 Ok(())
             }
             StreamsClosed => {
-                // SAFETY: nothing uses the streams between here and execve.
+                // SAFETY: nothing uses the streams before execve(2).
                 (0..3).for_each(|stream| _ = unsafe { libc::close(stream) });
                 Ok(())
             }
@@ -120,7 +120,7 @@ impl Trait {
                 let null = std::fs::File::open("/dev/null")?;
                 for stream in 0..3 {
                     let null = std::os::fd::AsRawFd::as_raw_fd(&null);
-                    // SAFETY: takes no pointers; the stream's old file is given up.
+                    // SAFETY: takes no pointers; closing the stream's old file is intended.
                     check(unsafe { libc::dup2(null, stream) }.into())?;
                 }
                 Ok(())
@@ -137,7 +137,7 @@ impl Trait {
                 std::fs::remove_dir(&directory)
             }
             StaleNotifySocket => {
-                // SAFETY: the program has one thread here.
+                // SAFETY: the program is single-threaded here.
                 unsafe { std::env::set_var("NOTIFY_SOCKET", "/nonexistent/notify") };
                 Ok(())
             }
@@ -152,12 +152,12 @@ fn check(returned: libc::c_long) -> Result<(), Error> {
     }
 }
 
-/// By the raw call: the C library keeps signals 32 and 33 for itself.
+/// The raw system call, because the C library reserves signals 32 and 33 for itself.
 fn ignore(signal: i32) -> Result<(), Error> {
     // The kernel's struct sigaction begins with the handler.
     let ignored = [libc::SIG_IGN as u64, 0, 0, 0];
     let none = std::ptr::null::<u8>();
-    // SAFETY: the kernel reads the action, which has no handler.
+    // SAFETY: the kernel reads the action, which contains no handler.
     check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &ignored, none, 8) })
 }
 

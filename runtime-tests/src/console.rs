@@ -1,4 +1,4 @@
-//! The master's end of a terminal, to read and to type.
+//! The master end of a terminal, for reading and typing.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -9,17 +9,17 @@ use nix::pty::{OpenptyResult, openpty};
 
 use crate::Sandbox;
 
-/// A master without blocking.
+/// A master in non-blocking mode.
 pub struct Master {
     file: File,
-    /// All that the terminal has shown so far, with plain newlines.
+    /// Everything that the terminal has shown so far, with plain newlines.
     pub seen: String,
     /// Whether a slave is still open.
     pub open: bool,
 }
 
 impl Master {
-    /// The master that `fd` is.
+    /// Wraps the master `fd`.
     pub fn new(fd: OwnedFd) -> Self {
         fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("non-blocking");
         Self {
@@ -29,7 +29,7 @@ impl Master {
         }
     }
 
-    /// Adds to [`Master::seen`] what is there.
+    /// Appends available output to [`Master::seen`].
     pub fn read(&mut self) {
         let mut buffer = [0; 4096];
         loop {
@@ -62,7 +62,7 @@ impl Master {
     }
 }
 
-/// A terminal of the caller's, of 24 lines and 80 columns.
+/// A terminal for the caller, with 24 lines and 80 columns.
 pub fn callers() -> (Master, OwnedFd) {
     let size = nix::pty::Winsize {
         ws_row: 24,

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::call::{Call, Output, Running};
 use crate::sandbox::Sandbox;
 
-/// A container's id, bundle and output. Its process is created by [`Container::create`] or
-/// [`Container::run`]. What a case does not delete, the harness deletes by force.
+/// A container's id, bundle and output. [`Container::create`] or [`Container::run`] creates its
+/// process. The harness deletes by force any container that a case leaves.
 pub struct Container<'t> {
     sandbox: &'t Sandbox,
     /// The id given to the runtime.
@@ -34,7 +34,7 @@ impl<'t> Container<'t> {
         }
     }
 
-    /// Another container, not yet created, of the same bundle.
+    /// Another container of the same bundle, which is not created yet.
     pub fn sibling(&self) -> Container<'t> {
         self.sandbox.container(&self.bundle)
     }
@@ -58,21 +58,21 @@ impl<'t> Container<'t> {
         self.run_with(&[])
     }
 
-    /// `run` with flags, as `--detach`.
+    /// `run` with flags such as `--detach`.
     #[track_caller]
     pub fn run_with(&self, flags: &[&str]) -> Output {
         self.spawn_run(flags).finish()
     }
 
-    /// `run`, not waited for.
+    /// `run`, without waiting for it.
     #[track_caller]
     pub fn spawn_run(&self, flags: &[&str]) -> Running {
         let call = self.sandbox.runtime().arg("run").args(flags);
         self.launch(call)
     }
 
-    /// Completes a call of `create` or `run` with bundle and id, and starts it.
-    /// For calls with global flags, a prefix or an environment of their own.
+    /// Completes a call of `create` or `run` with bundle and id, and starts it. For calls with
+    /// global flags, a prefix or their own environment.
     #[track_caller]
     pub fn launch(&self, call: Call) -> Running {
         self.sandbox.forget(&self.id);
@@ -82,7 +82,7 @@ impl<'t> Container<'t> {
         running
     }
 
-    /// The words of `VERB ID ARGS…`, for a case that runs them by itself.
+    /// The arguments of `VERB ID ARGS…`, for a case that runs them itself.
     pub fn command_line(&self, verb: &str, args: &[&str]) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![self.sandbox.runtime.clone().into(), "--root".into()];
         words.extend([self.sandbox.root.clone().into(), verb.into()]);
@@ -97,7 +97,7 @@ impl<'t> Container<'t> {
         words
     }
 
-    /// `VERB ID`: start, pause, resume, state and others that take no more than the id.
+    /// `VERB ID`: start, pause, resume, state and other verbs that take only the id.
     #[track_caller]
     pub fn verb(&self, verb: &str) -> Output {
         self.sandbox.runtime().args([verb, &self.id]).run()
@@ -133,7 +133,7 @@ impl<'t> Container<'t> {
         reap(pid);
     }
 
-    /// `delete`. After a success the harness holds the case to leaving nothing behind.
+    /// `delete`. If it succeeds, the harness checks that nothing is left behind.
     #[track_caller]
     pub fn delete(&self) -> Output {
         let output = self.verb("delete");
@@ -181,7 +181,7 @@ impl<'t> Container<'t> {
         self.verb("state").ok().json()
     }
 
-    /// The status that `state` tells.
+    /// The status that `state` reports.
     #[track_caller]
     pub fn status(&self) -> String {
         self.state()["status"]
@@ -190,13 +190,13 @@ impl<'t> Container<'t> {
             .to_owned()
     }
 
-    /// The process id that `state` tells.
+    /// The process id that `state` reports.
     #[track_caller]
     pub fn pid(&self) -> i32 {
         self.state()["pid"].as_i64().expect("pid is a number") as i32
     }
 
-    /// The directory of init's cgroup v2, which the container must have.
+    /// The directory of init's cgroup v2. The container must have one.
     #[track_caller]
     pub fn cgroup(&self) -> PathBuf {
         let text = fs::read_to_string(format!("/proc/{}/cgroup", self.pid())).expect("cgroup");
@@ -207,7 +207,7 @@ impl<'t> Container<'t> {
         crate::host::cgroup2_mount().expect("cgroup v2").join(path)
     }
 
-    /// The content of a file of that cgroup, as `memory.max`, without the newline.
+    /// The content of a file in that cgroup, such as `memory.max`, without the newline.
     #[track_caller]
     pub fn cgroup_file(&self, name: &str) -> String {
         let path = self.cgroup().join(name);
@@ -217,26 +217,26 @@ impl<'t> Container<'t> {
         }
     }
 
-    /// Waits until `state` tells this status.
+    /// Waits until `state` reports this status.
     #[track_caller]
     pub fn wait_status(&self, status: &str) {
         let what = format!("{} is {status}", self.id);
         self.sandbox.eventually(&what, || self.status() == status);
     }
 
-    /// Waits for init of a created or detached container to end; its exit status, 128+n for a
-    /// signal. The case's process is a subreaper, so init is its child, as it is an engine's.
+    /// Waits until init of a created or detached container ends. Returns its exit status, 128+n for
+    /// a signal. The case's process is a subreaper, so init is its child, as it is an engine's.
     #[track_caller]
     pub fn wait_exit(&self) -> i32 {
         reap(self.pid())
     }
 
-    /// What the container and the runtime call that launched it have written to stdout so far.
+    /// The stdout so far of the container and of the runtime call that launched it.
     pub fn stdout(&self) -> String {
         self.read_output(|(stdout, _)| stdout)
     }
 
-    /// The same of stderr.
+    /// The stderr so far of both.
     pub fn stderr(&self) -> String {
         self.read_output(|(_, stderr)| stderr)
     }
@@ -256,12 +256,12 @@ impl<'t> Container<'t> {
     }
 }
 
-/// Waits for the children that have ended.
+/// Reaps the children that have ended.
 pub fn reap_ended() {
     while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|it| it != WaitStatus::StillAlive) {}
 }
 
-/// Waits for a child, or a process that became one, to end; exit status or 128+signal.
+/// Waits until a child, or a process that became one, ends. Returns its exit status or 128+signal.
 #[track_caller]
 pub fn reap(pid: i32) -> i32 {
     let deadline = std::time::Instant::now() + crate::call::patience();

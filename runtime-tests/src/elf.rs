@@ -1,4 +1,4 @@
-//! What an ELF file asks the kernel for. elf(5); the generic ABI, chapters 4 and 5.
+//! The headers of an ELF file. elf(5); the generic ABI, chapters 4 and 5.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub const DT_RELR: u64 = 36;
 pub const DT_FLAGS_1: u64 = 0x6fff_fffb;
 pub const DF_1_PIE: u64 = 0x0800_0000;
 
-/// The file's type: a program with fixed addresses, and one that can be anywhere.
+/// The type of a file that can be loaded at any address.
 pub const ET_DYN: u16 = 3;
 
 /// A little-endian 64-bit ELF file.
@@ -30,7 +30,7 @@ pub struct Elf {
     bytes: Vec<u8>,
     /// `ET_…`.
     pub kind: u16,
-    /// Where the program headers are in the file.
+    /// The file offset of the program headers.
     pub headers_offset: u64,
     pub segments: Vec<Segment>,
 }
@@ -42,12 +42,12 @@ pub struct Segment {
     pub flags: u32,
     pub offset: u64,
     pub file_size: u64,
-    /// The addresses that it has in memory, from where the program begins.
+    /// Its addresses in memory, relative to the start of the program.
     pub memory: Range<u64>,
 }
 
 impl Elf {
-    /// Reads the headers. Panics where the file is damaged, or of another class or byte order.
+    /// Parses the headers. Panics if the file is damaged, or has another class or byte order.
     #[track_caller]
     pub fn parse(bytes: Vec<u8>) -> Self {
         assert!(
@@ -66,12 +66,12 @@ impl Elf {
         }
     }
 
-    /// The segments of a type.
+    /// The segments of one type.
     pub fn segments_of(&self, kind: u32) -> impl Iterator<Item = &Segment> {
         self.segments.iter().filter(move |one| one.kind == kind)
     }
 
-    /// The values that the dynamic section has for a tag.
+    /// The values of one tag in the dynamic section.
     pub fn dynamic(&self, tag: u64) -> Vec<u64> {
         let Some(section) = self.segments_of(PT_DYNAMIC).next() else {
             return Vec::new();
@@ -85,19 +85,19 @@ impl Elf {
             .collect()
     }
 
-    /// Whether the dynamic section has all of these bits in one entry with the tag.
+    /// Whether an entry of the dynamic section with this tag has all these bits set.
     pub fn has_flags(&self, tag: u64, flags: u64) -> bool {
         self.dynamic(tag).iter().any(|found| found & flags == flags)
     }
 
-    /// Each address where the program's start adds the place at which the kernel has put it.
+    /// The addresses that the program's start relocates.
     pub fn relocated(&self) -> Vec<u64> {
         let mut places: Vec<u64> = self
             .table(DT_RELA, DT_RELASZ)
             .step_by(24)
             .map(|at| number(&self.bytes, at, 8))
             .collect();
-        // An even word is an address; an odd one has a bit for each of the 63 words that follow.
+        // An even word is an address; an odd word has a bit for each of the 63 words that follow.
         let mut next = 0;
         for at in self.table(DT_RELR, DT_RELRSZ).step_by(8) {
             let word = number(&self.bytes, at, 8);
@@ -116,7 +116,7 @@ impl Elf {
         places
     }
 
-    /// Where a table of the dynamic section is in the file.
+    /// The file offsets of a table of the dynamic section.
     fn table(&self, address: u64, size: u64) -> Range<u64> {
         let (Some(address), Some(size)) = (
             self.dynamic(address).first().copied(),
@@ -151,7 +151,7 @@ impl Segment {
 #[track_caller]
 fn number(bytes: &[u8], at: u64, length: usize) -> u64 {
     let bytes = bytes.get(at as usize..).and_then(|rest| rest.get(..length));
-    let bytes = bytes.expect("the file ends before what its headers name");
+    let bytes = bytes.expect("the file is shorter than its headers say");
     bytes
         .iter()
         .rev()

@@ -1,6 +1,6 @@
-//! A place in which a container engine runs beside the host's own: the case's process gets a mount
-//! namespace in which `/run`, `/var/lib` and `/dev/shm` are the case's, and `/etc` has its files on
-//! top. The engine keeps its usual paths, and what it leaves there goes with the case.
+//! A place in which a container engine runs beside the host's own. The case's process gets a mount
+//! namespace with its own `/run`, `/var/lib` and `/dev/shm`, and with its own files over `/etc`.
+//! The engine keeps its usual paths, and everything that it leaves there is removed with the case.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,24 +19,24 @@ use crate::{Call, Output, Sandbox};
 /// The image of [`Place::image`].
 pub const IMAGE: &str = "localhost/busybox:1";
 
-/// The ordinary user of the place: id and name.
+/// The ordinary user in the place: id and name.
 pub const USER: (u32, &str) = (1000, "ordinary");
 
-/// See the module.
+/// See the module's documentation.
 pub struct Place<'t> {
     t: &'t Sandbox,
     /// An OCI archive of [`IMAGE`].
     pub image: PathBuf,
     /// An empty home directory.
     pub home: PathBuf,
-    /// The name of the runtime as an engine's configuration knows it.
+    /// The runtime's name in the engine's configuration.
     pub runtime: String,
-    /// Where an ordinary user has sockets and pid files; `None` for root.
+    /// The directory for an ordinary user's sockets and pid files; `None` for root.
     pub user: Option<PathBuf>,
 }
 
 impl<'t> Place<'t> {
-    /// Moves this process into the place. Skips the case where the host does not allow that.
+    /// Moves this process into the place. Skips the case if the host does not allow it.
     pub fn new(t: &'t Sandbox) -> Self {
         let home = directory(t, "home");
         let place = Self {
@@ -47,7 +47,9 @@ impl<'t> Place<'t> {
             t,
         };
         if let Err(error) = place.enter() {
-            t.skip(&format!("the host has no room for an engine: {error}"));
+            t.skip(&format!(
+                "the host cannot run an engine beside its own: {error}"
+            ));
         }
         place
     }
@@ -79,13 +81,13 @@ impl<'t> Place<'t> {
         mount_at("overlay", "/etc", "overlay", MsFlags::empty(), &layers)
     }
 
-    /// Puts the cgroup v2 hierarchy at `/sys/fs/cgroup`, where engines take it for the only one.
+    /// Mounts the cgroup v2 hierarchy at `/sys/fs/cgroup`, so that engines use it as the only one.
     pub fn unify_cgroups(&self) {
         let done = mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2", MsFlags::empty(), "");
         done.expect("mount cgroup v2");
     }
 
-    /// Makes the calls from here on those of [`USER`].
+    /// Makes all further calls as [`USER`].
     #[must_use]
     pub fn of_user(mut self) -> Self {
         let directory = Path::new("/run/user").join(USER.0.to_string());
@@ -115,7 +117,7 @@ impl<'t> Place<'t> {
         self
     }
 
-    /// A call of a program with an environment that tells it of no session but this one.
+    /// A call of a program, with an environment that contains no session but this one.
     pub fn call(&self, program: &str) -> Call {
         let session = [
             "XDG_RUNTIME_DIR",
@@ -141,7 +143,7 @@ impl<'t> Place<'t> {
             .cwd(&self.home)
     }
 
-    /// Where runtimes keep their state when engines call them.
+    /// The directories in which runtimes keep their state when engines call them.
     fn runtime_roots(&self) -> Vec<PathBuf> {
         let names = ["sampan", "runc", "crun", "youki"];
         let parents = [Path::new("/run")].into_iter().chain(self.user.as_deref());
@@ -152,8 +154,8 @@ impl<'t> Place<'t> {
         roots
     }
 
-    /// Asserts that nothing is left of the containers, and removes what the engine leaves by
-    /// its nature: its own cgroups, whose names are in `engines`, and the parent of them all.
+    /// Asserts that nothing is left of the containers. Removes what an engine always leaves: its
+    /// own cgroups, whose names are in `engines`, and their common parent.
     pub fn nothing_is_left(&self, engines: &[&str]) {
         for root in self.runtime_roots() {
             for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
@@ -184,8 +186,8 @@ fn directories(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Ends the case as skipped, in the engine's own words, unless the call succeeded. Only for calls
-/// by which the engine alone decides, without the runtime, whether the host will do.
+/// Skips the case, with the engine's message as the reason, unless the call succeeded. Only for
+/// calls in which the engine checks the host without calling the runtime.
 pub fn accepted(t: &Sandbox, output: Output) -> Output {
     if output.status.success() {
         return output;
@@ -200,17 +202,17 @@ pub fn accepted(t: &Sandbox, output: Output) -> Output {
     t.skip(&format!("the engine does not accept the host: {words}"));
 }
 
-/// What runs on the terminal of [`type_into_a_shell`].
+/// The script that runs on the terminal of [`type_into_a_shell`].
 pub const TERMINAL_SCRIPT: &str = "tty; read line; echo \"got $line\"; read line; exit 4";
 
-/// Runs an engine's call, which ends in [`TERMINAL_SCRIPT`], on a terminal and types into it.
+/// Runs an engine's call, which ends with [`TERMINAL_SCRIPT`], on a terminal and types into it.
 #[track_caller]
 pub fn type_into_a_shell(t: &Sandbox, call: Call) {
     let (mut master, slave) = callers();
     let running = call.terminal(slave).spawn();
     master.wait(t, "/dev/pts/");
     master.write("words\r");
-    // Not the end of the line: ctr makes more of it than Podman.
+    // Without the end of the line, because ctr prints more there than Podman.
     master.wait(t, "got words");
     master.write("\r");
     running.finish().exits(4);
@@ -233,7 +235,7 @@ fn mount_at(
         .map_err(|error| format!("mount(2) of {source} on {target}: {error}"))
 }
 
-/// Makes an image of busybox as an OCI archive, which Podman and containerd both read.
+/// Creates an image of busybox as an OCI archive, which both Podman and containerd can read.
 fn make_image(t: &Sandbox) -> PathBuf {
     let blobs = directory(t, "image/blobs/sha256");
     let image = t.path("image");
@@ -249,7 +251,8 @@ fn make_image(t: &Sandbox) -> PathBuf {
         call.run().ok();
     };
     let bundle = t.bundle();
-    // A copy: other cases link to the one of all, which changes it while tar reads.
+    // A copy, because other cases link to the shared file, which changes its link count while tar
+    // reads it.
     let busybox = bundle.rootfs().join("bin/busybox");
     fs::remove_file(&busybox)
         .and_then(|()| fs::copy(t.template().join("busybox"), &busybox).map(drop))
@@ -291,7 +294,7 @@ fn make_image(t: &Sandbox) -> PathBuf {
     archive
 }
 
-/// The architecture by the name that images use.
+/// The name of the architecture in images.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -1,20 +1,20 @@
-//! What a case may ask of the host, and how the host is asked.
+//! Requirements that a case can have on the host, and how they are checked.
 
 use std::fmt;
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
-/// A requirement. A host without it skips the case and says so.
+/// A requirement. On a host that does not meet it, the case is skipped with the reason.
 #[derive(Clone, Copy)]
 pub enum Need {
-    /// A controller that the root of the cgroup v2 hierarchy offers, as `memory`.
+    /// A controller at the root of the cgroup v2 hierarchy, such as `memory`.
     Controller(&'static str),
     /// `/sys/fs/cgroup` itself is cgroup v2.
     UnifiedCgroups,
-    /// A security module named in `/sys/kernel/security/lsm`, as `apparmor`.
+    /// A security module in `/sys/kernel/security/lsm`, such as `apparmor`.
     Lsm(&'static str),
-    /// systemd is the host's init.
+    /// systemd is init on the host.
     Systemd,
     /// An effective capability: name and number. See [`CAP_SYS_RESOURCE`].
     Capability(&'static str, u32),
@@ -24,15 +24,15 @@ pub enum Need {
     Program(&'static str),
     /// A file or directory that exists.
     Path(&'static str),
-    /// The runtime is not one of the peers: the case is about something only this one has.
+    /// The runtime is not another project's: the case is about a feature that only this one has.
     NotAPeer,
-    /// The runtime is built as it is shipped: for x86_64, static, stripped.
+    /// The runtime is a release build: for x86_64, static and stripped.
     ReleaseBuild,
-    /// Anything else: a description, and a check that returns what is missing.
+    /// Any other requirement: a description, and a check that returns what is missing.
     Custom(&'static str, fn() -> Result<(), String>),
 }
 
-/// `CAP_SYS_RESOURCE`, which raising a hard limit takes.
+/// `CAP_SYS_RESOURCE`, which is needed to raise a hard limit.
 pub const CAP_SYS_RESOURCE: Need = Need::Capability("CAP_SYS_RESOURCE", 24);
 
 impl fmt::Display for Need {
@@ -54,7 +54,7 @@ impl fmt::Display for Need {
 }
 
 impl Need {
-    /// `Err` says what the host lacks.
+    /// `Err` contains the reason.
     pub fn check(&self, runtime: &Path) -> Result<(), String> {
         let lacks = |missing: bool| {
             if missing {
@@ -89,7 +89,7 @@ impl Need {
             Self::Program(name) => lacks(find_program(name).is_none()),
             Self::Path(path) => lacks(!Path::new(path).exists()),
             Self::NotAPeer => match peer_name(runtime) {
-                Some(peer) => Err(format!("not asked of {peer}")),
+                Some(peer) => Err(format!("does not apply to {peer}")),
                 None => Ok(()),
             },
             Self::ReleaseBuild if is_release_build(runtime) => Ok(()),
@@ -108,7 +108,7 @@ fn is_release_build(runtime: &Path) -> bool {
         && !holds(b"\0.symtab\0")
 }
 
-/// Where cgroup v2 is mounted.
+/// The mount point of cgroup v2.
 pub fn cgroup2_mount() -> Option<PathBuf> {
     cgroup_mounts()
         .into_iter()
@@ -116,7 +116,7 @@ pub fn cgroup2_mount() -> Option<PathBuf> {
         .map(|(_, path)| path)
 }
 
-/// Every cgroup mount: `cgroup` or `cgroup2`, and where.
+/// Every cgroup mount: its type, `cgroup` or `cgroup2`, and its mount point.
 pub fn cgroup_mounts() -> Vec<(String, PathBuf)> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     mounts
@@ -149,7 +149,7 @@ pub fn proc_status_field(name: &str) -> Option<String> {
         .map(|rest| rest.trim().to_owned())
 }
 
-/// Searches `PATH`.
+/// Searches for a program in `PATH`.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
@@ -157,7 +157,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `runc`, `crun` or `youki` if `--version` of the runtime says so.
+/// `runc`, `crun` or `youki`, according to the `--version` of the runtime.
 pub fn peer_name(runtime: &Path) -> Option<String> {
     let output = std::process::Command::new(runtime)
         .arg("--version")
@@ -170,7 +170,8 @@ pub fn peer_name(runtime: &Path) -> Option<String> {
         .then(|| first.to_owned())
 }
 
-/// mount_setattr(2) that gives the read-only attribute to the mount of an open file, or takes it.
+/// Sets or clears the read-only attribute of the mount that contains an open file.
+/// mount_setattr(2).
 pub fn change_readonly(file: &fs::File, readonly: bool) -> nix::Result<()> {
     const MOUNT_ATTR_RDONLY: u64 = 1;
     let change: [u64; 4] = match readonly {

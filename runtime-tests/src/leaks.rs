@@ -1,4 +1,4 @@
-//! Finds and removes what a case left behind.
+//! Finds and removes what a case has left behind.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,11 +12,12 @@ use nix::unistd::Pid;
 use crate::host::cgroup_mounts;
 use crate::sandbox::Sandbox;
 
-/// How long a process that was killed may take to go.
+/// The time that a killed process may take to disappear.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
 
-/// Everything that is left of the case, in words; empty if it was clean. A peer may keep hidden
-/// files of no container in its root, as crun does; the own runtime may not.
+/// Describes everything that the case has left behind; empty if there is nothing. Another project's
+/// runtime may keep hidden files in its root that belong to no container, as crun does; our own may
+/// not.
 pub fn find(sandbox: &Sandbox, is_peer: bool) -> Vec<String> {
     let deadline = Instant::now() + EXIT_GRACE;
     let mut processes = processes(&sandbox.id);
@@ -45,11 +46,12 @@ pub fn find(sandbox: &Sandbox, is_peer: bool) -> Vec<String> {
     leaks
 }
 
-/// Removes what is left, by the runtime if it can and by hand if not, and the case's directory.
+/// Removes what is left, by the runtime if possible and by hand otherwise, and the case's
+/// directory.
 pub fn clean(sandbox: &Sandbox, keep_directory: bool) {
     for entry in fs::read_dir(&sandbox.root).into_iter().flatten().flatten() {
         let id = entry.file_name();
-        // Its result does not matter: what it leaves is removed below.
+        // The result does not matter: the code below removes what is left.
         let _ = sandbox
             .runtime()
             .args(["delete", "--force"])
@@ -57,7 +59,7 @@ pub fn clean(sandbox: &Sandbox, keep_directory: bool) {
             .spawn()
             .end();
     }
-    // Again and again, since an engine's process may start another as it goes.
+    // Repeated, because an engine's process may start another one while it ends.
     let deadline = Instant::now() + EXIT_GRACE;
     while !remove_processes_and_cgroups(&sandbox.id) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
@@ -65,13 +67,13 @@ pub fn clean(sandbox: &Sandbox, keep_directory: bool) {
     for path in mounts(&sandbox.id).into_iter().rev() {
         let _ = umount2(&path, MntFlags::MNT_DETACH);
     }
-    // Only a tree without mounts is removed: a leaked bind mount may show the host's files.
+    // A tree with mounts is not removed: a leaked bind mount may contain the host's files.
     if !keep_directory && mounts(&sandbox.id).is_empty() {
         let _ = fs::remove_dir_all(&sandbox.dir);
     }
 }
 
-/// Whether there were none.
+/// Returns whether there were none.
 fn remove_processes_and_cgroups(id: &str) -> bool {
     let (processes, cgroups) = (processes(id), cgroups(id));
     for (pid, _) in &processes {
@@ -83,7 +85,7 @@ fn remove_processes_and_cgroups(id: &str) -> bool {
     processes.is_empty() && cgroups.is_empty()
 }
 
-/// The mount points of this mount namespace, one string a line of mountinfo without its ids.
+/// The mounts of this mount namespace, as lines of mountinfo without ids.
 pub fn all_mounts() -> Vec<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     text.lines()
@@ -111,7 +113,7 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
 }
 
 fn search_cgroups(directory: &Path, id: &str, depth: usize, found: &mut Vec<PathBuf>) {
-    // Deep enough for a slice in a slice; the machine's own trees end before.
+    // This is deep enough for a slice in a slice, and for the host's own trees.
     if depth > 8 {
         return;
     }
@@ -131,8 +133,8 @@ fn search_cgroups(directory: &Path, id: &str, depth: usize, found: &mut Vec<Path
     }
 }
 
-/// The live processes that belong to the case `id`: by environment, command line, cgroup, or,
-/// in a mount namespace of their own, by a mount that comes from the case's directory.
+/// The live processes of the case `id`, recognised by environment, command line, cgroup, or, in
+/// another mount namespace, by a mount from the case's directory.
 fn processes(id: &str) -> Vec<(i32, String)> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let own = (std::process::id() as i32, namespace("self"));
@@ -158,7 +160,7 @@ fn processes(id: &str) -> Vec<(i32, String)> {
     found
 }
 
-/// Whether a process has ended and only waits for its parent; one that is gone counts too.
+/// Whether a process has ended and waits for its parent to reap it, or does not exist.
 fn is_zombie(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ")
@@ -179,7 +181,7 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = child.id() as i32;
-        // The environment is there a moment after the program has been executed.
+        // The environment is readable only a moment after execve(2).
         while std::fs::read(format!("/proc/{pid}/environ"))
             .unwrap()
             .is_empty()
@@ -188,7 +190,7 @@ mod tests {
         }
         assert_eq!(processes(&id), [(pid, "sleep".to_owned())]);
         child.kill().unwrap();
-        // It is a zombie from here to its wait, and gone after it.
+        // The process is a zombie until it is waited for.
         while !is_zombie(pid) {
             std::thread::yield_now();
         }

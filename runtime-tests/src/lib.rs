@@ -1,7 +1,7 @@
 //! Tests that drive a real OCI runtime binary on real bundles, as root.
 //!
-//! The library is the harness; the cases are in [`cases`], one file by area. `README.md` beside
-//! this crate says how to write and run them. Nothing here depends on the runtime's own code:
+//! The library is the harness; the cases are in [`cases`], one file per area. `README.md` in this
+//! crate describes how to write and run them. Nothing here depends on the runtime's own code, so
 //! `RUNTIME=/usr/sbin/runc` runs the same cases on another runtime.
 
 use std::process::ExitCode;
@@ -29,20 +29,20 @@ pub use container::Container;
 pub use host::Need;
 pub use sandbox::Sandbox;
 
-/// One case: a function, and what it asks of the host.
+/// A case: a function, and its requirements on the host.
 pub struct Test {
     /// `module_path!()` of the file that holds it.
     pub module: &'static str,
     /// The function's name.
     pub name: &'static str,
-    /// The case is skipped, with the reason, on a host that lacks one of these.
+    /// The case is skipped, with the reason, on a host that does not meet all of these.
     pub needs: &'static [Need],
     /// The case itself; it fails by panicking.
     pub body: fn(&Sandbox),
 }
 
 impl Test {
-    /// `area::name`, as shown and as matched by filters.
+    /// `area::name`, as printed and as matched by filters.
     pub fn full_name(&self) -> String {
         let area = self.module.rsplit("::").next().unwrap_or(self.module);
         format!("{area}::{}", self.name)
@@ -51,7 +51,7 @@ impl Test {
 
 /// Lists the cases of a file: `tests![plain, picky [Need::Systemd]]`.
 ///
-/// A case that is written but not listed is dead code, which the compiler reports.
+/// A case that is not listed is dead code, which the compiler reports.
 #[macro_export]
 macro_rules! tests {
     ($($name:ident $([$($need:expr),+ $(,)?])?),* $(,)?) => {
@@ -64,7 +64,7 @@ macro_rules! tests {
     };
 }
 
-/// Runs the program on its command line.
+/// Runs the program with its command line.
 pub fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("--probe", probe)) = args.split_first().map(|(flag, rest)| (flag.as_str(), rest)) {

@@ -1,4 +1,4 @@
-//! The runtime tests as a program of their own.
+//! The runtime tests as a standalone program.
 
 fn main() -> std::process::ExitCode {
     runtime_tests::main()

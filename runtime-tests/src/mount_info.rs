@@ -1,4 +1,4 @@
-//! Mount tables, and mounts of the case's own that the host never sees.
+//! Mount tables, and mounts of a case that the host does not see.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use nix::sched::{CloneFlags, unshare};
 /// One line of `/proc/PID/mountinfo`. proc_pid_mountinfo(5).
 #[derive(Clone, Debug)]
 pub struct MountInfo {
-    /// The directory of the file system that is its root.
+    /// The directory of the file system that is the root of the mount.
     pub root: String,
-    /// Where it is mounted.
+    /// The mount point.
     pub point: String,
     /// The options of this mount.
     pub options: Vec<String>,
-    /// `shared:N`, `master:N`, `unbindable`; nothing for a private mount.
+    /// `shared:N`, `master:N`, `unbindable`; empty for a private mount.
     pub tags: Vec<String>,
     /// The file system type.
     pub fstype: String,
@@ -23,14 +23,14 @@ pub struct MountInfo {
 }
 
 impl MountInfo {
-    /// Whether it has all these options.
+    /// Whether the mount has all these options.
     pub fn has(&self, options: &[&str]) -> bool {
         options
             .iter()
             .all(|option| self.options.iter().any(|one| one == option))
     }
 
-    /// The propagation by its words: `shared`, `slave`, both, `unbindable` or `private`.
+    /// The propagation: `shared`, `slave`, both, `unbindable` or `private`.
     pub fn propagation(&self) -> String {
         let words: Vec<_> = self
             .tags
@@ -75,7 +75,7 @@ fn line(line: &str) -> Option<MountInfo> {
     })
 }
 
-/// The mount on top at `point`.
+/// The topmost mount at `point`.
 #[track_caller]
 pub fn at(text: &str, point: &str) -> MountInfo {
     let found = table(text).into_iter().rfind(|mount| mount.point == point);
@@ -88,29 +88,29 @@ pub fn of_process(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("mountinfo")
 }
 
-/// Gives the case a mount namespace of its own. What it and the runtime mount from here on is
-/// out of the host's sight and goes with the case.
+/// Gives the case its own mount namespace. Mounts that the case and the runtime make from here on
+/// are not visible on the host and disappear with the case.
 #[track_caller]
 pub fn leave_host() {
     unshare(CloneFlags::CLONE_NEWNS).expect("unshare the mount namespace");
     change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE);
 }
 
-/// Mounts a tmpfs at `path`, which is made.
+/// Mounts a tmpfs at `path`, which is created.
 #[track_caller]
 pub fn tmpfs(path: &Path, flags: MsFlags) {
     std::fs::create_dir_all(path).expect("the mount point");
     mount(Some("tmpfs"), path, Some("tmpfs"), flags, None::<&str>).expect("mount a tmpfs");
 }
 
-/// Binds `source` on `target`.
+/// Bind-mounts `source` on `target`.
 #[track_caller]
 pub fn bind(source: &Path, target: &Path, flags: MsFlags) {
     let flags = flags | MsFlags::MS_BIND;
     mount(Some(source), target, None::<&str>, flags, None::<&str>).expect("bind");
 }
 
-/// mount(2) of nothing but flags: propagation, or a remount.
+/// mount(2) with flags only: propagation, or a remount.
 #[track_caller]
 pub fn change(path: &Path, flags: MsFlags) {
     mount(None::<&str>, path, None::<&str>, flags, None::<&str>).expect("change a mount");

@@ -1,4 +1,4 @@
-//! The command line, a subset of the standard test harness's plus what only this one has.
+//! The command line: a subset of the standard test harness's options, and some of our own.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ usage: runtime-tests [OPTION…] [FILTER…]
 Runs every case whose name contains one of the FILTERs (all cases without a filter).
 
   --exact              a FILTER is a case's whole name
-  --skip TEXT          leave out the cases whose name contains TEXT
-  --only-needing[=TEXT]  only the cases that ask something of the host
-                       (whose requirement contains TEXT)
-  --list               list the cases and what each needs; run nothing
+  --skip TEXT          skip the cases whose name contains TEXT
+  --only-needing[=TEXT]  only cases with a requirement on the host
+                       (one that contains TEXT)
+  --list               list the cases and their requirements; run nothing
   --test-threads N     how many cases run at the same time (default: one for each CPU)
-  --runtime PATH       the binary to test (default: $RUNTIME, else the newest build in target/)
-  --keep               keep the directories of failed cases and print where they are
+  --runtime PATH       the binary to test (default: $RUNTIME, otherwise the newest build in target/)
+  --keep               keep the directories of failed cases and print their paths
 
 environment:
   RUNTIME              the binary to test
   RUNTIME_FLAGS        global flags put before the verb, split at blanks
   BUSYBOX              a static busybox (default: /bin/busybox)
-  RUNTIME_TESTS_DIR    where bundles are made (default: $TMPDIR, else /tmp)
+  RUNTIME_TESTS_DIR    the directory for bundles (default: $TMPDIR, otherwise /tmp)
   RUNTIME_TESTS_PATIENCE  seconds before a hanging command is killed (default: 30)
   RUNTIME_TESTS_SWEEP  kill the runtime at each system call of create, not at a sample of them";
 
@@ -32,7 +32,7 @@ pub struct Options {
     pub skip: Vec<String>,
     pub exact: bool,
     pub list: bool,
-    /// `--format terse`: the listing that cargo-nextest reads.
+    /// `--format terse`: the list format that cargo-nextest reads.
     pub terse: bool,
     /// `--ignored`: there are no ignored cases, so nothing is listed or run.
     pub ignored: bool,
@@ -70,7 +70,7 @@ impl Options {
                 "--ignored" => options.ignored = true,
                 "--keep" => options.keep = true,
                 "-h" | "--help" => options.help = true,
-                // The output of a failed case is always shown and of another one never.
+                // The output of a failed case is always shown; that of other cases never is.
                 "--nocapture" | "--no-capture" | "--show-output" | "-q" | "--quiet" => {}
                 "--format" => options.terse = value()? == "terse",
                 "--color" => drop(value()?),
@@ -90,7 +90,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether the case `name` that asks for `needs` is wanted.
+    /// Whether the case `name` with the requirements `needs` is selected.
     pub fn wants(&self, name: &str, needs: &[String]) -> bool {
         let matches = |text: &String| {
             if self.exact {

@@ -1,4 +1,5 @@
-//! What a case runs inside a container where busybox has no applet for it: this same program.
+//! Programs that a case runs inside a container if busybox has no applet for the purpose. They are
+//! part of this program.
 
 mod attacks;
 
@@ -33,19 +34,19 @@ pub fn main(args: &[String]) -> ExitCode {
     }
 }
 
-/// Makes a system call with arguments of 0 and prints the errno, or 0.
+/// Makes a system call with all arguments 0, and prints the errno, or 0.
 fn system_call(number: &str) -> ExitCode {
     let Ok(number) = number.parse::<libc::c_long>() else {
         return ExitCode::from(2);
     };
-    // SAFETY: the cases name numbers that no kernel has, or calls that take no pointers.
+    // SAFETY: the cases pass numbers that no kernel has, or calls without pointers.
     let result = unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) };
     let errno = std::io::Error::last_os_error().raw_os_error();
     println!("{}", if result < 0 { errno.unwrap_or(-1) } else { 0 });
     ExitCode::SUCCESS
 }
 
-/// Says `message` to NOTIFY_SOCKET and stays.
+/// Sends `message` to NOTIFY_SOCKET, and keeps running.
 fn notify(message: &str) -> ExitCode {
     let path = std::env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET is set");
     let socket = std::os::unix::net::UnixDatagram::unbound().expect("socket");
@@ -55,7 +56,7 @@ fn notify(message: &str) -> ExitCode {
     }
 }
 
-/// Makes cgroups below its own, each in the one before, moves a child into the last and stays.
+/// Creates nested cgroups below its own, moves a child into the innermost, and keeps running.
 fn nest_cgroups(count: &str, length: &str) -> ExitCode {
     let number = |text: &str| text.parse().expect("a number");
     let name = "n".repeat(number(length));
@@ -83,7 +84,7 @@ const KEY: &std::ffi::CStr = c"planted";
 
 fn keyctl(operation: libc::c_long, arguments: [libc::c_long; 4]) -> libc::c_long {
     let [second, third, fourth, fifth] = arguments;
-    // SAFETY: callers pass the addresses of strings that live across the call.
+    // SAFETY: the callers pass addresses of strings that live across the call.
     unsafe { libc::syscall(libc::SYS_keyctl, operation, second, third, fourth, fifth) }
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn session_keyring() -> libc::c_long {
     number
 }
 
-/// Makes or joins a session keyring.
+/// Creates or joins a session keyring.
 fn join(name: &str) {
     const JOIN_SESSION_KEYRING: libc::c_long = 1;
     let name = std::ffi::CString::new(name).expect("no NUL byte");
@@ -117,7 +118,7 @@ fn add_key() -> libc::c_long {
     key
 }
 
-/// Adds the key, says which keyring it is in, and stays.
+/// Adds the key, prints the keyring's number, and keeps running.
 fn keep() -> ExitCode {
     add_key();
     println!("keyring {}", session_keyring());
@@ -126,7 +127,8 @@ fn keep() -> ExitCode {
     }
 }
 
-/// Makes a keyring of this name with the key in it, lets everyone use both, and stays.
+/// Creates a keyring with this name and the key in it, gives everyone access to both, and keeps
+/// running.
 fn plant(name: &str) -> ExitCode {
     const SETPERM: libc::c_long = 5;
     const EVERYTHING: libc::c_long = 0x3f3f_3f3f;
@@ -141,14 +143,14 @@ fn plant(name: &str) -> ExitCode {
     }
 }
 
-/// Tries to get hold of another process's keyring by its number, and looks for the key.
+/// Tries to link another process's keyring by its number, and looks for the key.
 fn steal(keyring: &str) -> ExitCode {
     const LINK: libc::c_long = 8;
     keyctl(LINK, [keyring.parse().expect("a number"), SESSION, 0, 0]);
     find()
 }
 
-/// Looks for that key in the session keyring.
+/// Looks for the key in the session keyring.
 fn find() -> ExitCode {
     const SEARCH: libc::c_long = 10;
     let (kind, name) = (c"user".as_ptr(), KEY.as_ptr());
@@ -164,19 +166,19 @@ fn find() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Goes on in another thread.
+/// Continues in another thread after the first one has ended.
 fn first_thread_ends() -> ! {
     std::thread::spawn(|| {
         loop {
             std::thread::park();
         }
     });
-    // SAFETY: ends this thread alone, and nothing that it owns is used by another one.
+    // SAFETY: this ends only the calling thread, and no other thread uses its data.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!("exit(2) does not return");
 }
 
-/// Says which of these signals arrive.
+/// Prints which of these signals arrive.
 fn await_signals(signals: &[&str]) -> ExitCode {
     let numbers = signals.iter().map(|signal| signal.parse::<u32>());
     let set = numbers.fold(0_u64, |set, number| {
@@ -184,12 +186,12 @@ fn await_signals(signals: &[&str]) -> ExitCode {
     });
     let none = std::ptr::null::<u8>();
     let how = libc::SIG_BLOCK;
-    // By the raw calls: the C library keeps signals 32 and 33 for itself.
+    // Raw system calls, because the C library reserves signals 32 and 33 for itself.
     // SAFETY: the kernel reads the mask.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &set, none, 8) };
     println!("ready");
     loop {
-        // SAFETY: the kernel reads the set; nothing else is asked for.
+        // SAFETY: the kernel reads the set; the null pointers request nothing.
         let got = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &set, none, none, 8) };
         println!("got {got}");
     }

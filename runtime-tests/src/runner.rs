@@ -1,4 +1,4 @@
-//! Runs the cases, each in a process of its own, several at a time, and reports.
+//! Runs the cases, each in its own process and several at a time, and prints the results.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -18,17 +18,18 @@ use crate::options::{Options, USAGE};
 use crate::sandbox::{SKIP_REASON, SKIPPED, Sandbox};
 use crate::{Test, bundle, cases, leaks};
 
-/// A case may run several commands, each with its own watchdog; the case's is the last resort.
+/// A case may run several commands, each with its own time limit. This factor gives the limit of
+/// the whole case, as a last resort.
 const CASE_PATIENCE: u32 = 6;
 
-/// What became of a case.
+/// The result of a case.
 enum Outcome {
     Passed,
     Failed(String),
     Skipped(String),
 }
 
-/// Runs what the command line asks for.
+/// Runs the cases that the command line selects.
 pub fn main(options: &Options) -> ExitCode {
     if options.help {
         println!("{USAGE}");
@@ -72,7 +73,7 @@ fn list(tests: &[&Test], terse: bool) {
     }
 }
 
-/// The process of one case: `RUNTIME_TEST_*` in the environment say where it lives.
+/// The process of one case. `RUNTIME_TEST_*` in the environment describe its sandbox.
 fn run_one(name: &str) -> ExitCode {
     let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let test = cases::all()
@@ -84,7 +85,7 @@ fn run_one(name: &str) -> ExitCode {
         &variable("RUNTIME_TEST"),
         Path::new(&variable("RUNTIME_TEST_BINARY")),
     );
-    // Like an engine's shim: the containers become children of this process.
+    // Like an engine's shim, this process becomes the parent of the containers.
     nix::sys::prctl::set_child_subreaper(true).expect("become a subreaper");
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     // A shell without job control starts what is in the background with these ignored.
@@ -102,7 +103,7 @@ struct Run {
     base: PathBuf,
     runtime: PathBuf,
     keep: bool,
-    /// The runtime is another project's.
+    /// Whether the runtime is another project's.
     is_peer: bool,
 }
 
@@ -119,7 +120,7 @@ impl Run {
             nanos & 0xffff_ffff
         );
         let base = parent.join(name);
-        // Unprivileged containers walk through it to their root filesystem.
+        // Unprivileged containers traverse the directory to their root filesystem.
         fs::create_dir_all(&base)
             .and_then(|()| fs::set_permissions(&base, fs::Permissions::from_mode(0o755)))
             .map_err(|error| format!("{}: {error}", base.display()))?;
@@ -133,7 +134,7 @@ impl Run {
         })
     }
 
-    /// Runs the cases and prints a line for each and the totals.
+    /// Runs the cases, and prints a line for each and the totals.
     fn all(&self, tests: &[&Test], options: &Options) -> ExitCode {
         println!("runtime: {}", self.runtime.display());
         let mounts = leaks::all_mounts();
@@ -171,7 +172,7 @@ impl Run {
         ExitCode::from(u8::from(failed > 0))
     }
 
-    /// Hands the cases to threads; reports each as it ends.
+    /// Distributes the cases over threads, and reports each when it ends.
     fn parallel(&self, tests: &[&Test], options: &Options) -> Totals {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or(cpus).min(tests.len().max(1));
@@ -195,7 +196,7 @@ impl Run {
         totals.into_inner().expect("no thread panics")
     }
 
-    /// One case from its requirements to its leak check.
+    /// One case, from its requirements to its leak check.
     fn case(&self, test: &Test, number: usize) -> Outcome {
         if !geteuid().is_root() {
             return Outcome::Skipped("needs root".into());
@@ -218,7 +219,7 @@ impl Run {
             return Outcome::Failed(format!("{}: {error}", sandbox.dir.display()));
         }
         let outcome = self.in_process(test, &sandbox);
-        // A case that failed half-way could not clean up; what it left says nothing.
+        // A case that failed half-way could not clean up, so its leaks are not reported.
         let leaks = match outcome {
             Outcome::Failed(_) => Vec::new(),
             _ => leaks::find(&sandbox, self.is_peer),
@@ -237,8 +238,8 @@ impl Run {
         }
     }
 
-    /// Runs the body in a process of its own, so that a panic, a hang, a changed working
-    /// directory or an orphan concerns this case alone.
+    /// Runs the body in its own process, so that a panic, a hang, a changed working directory or an
+    /// orphan affects this case only.
     fn in_process(&self, test: &Test, sandbox: &Sandbox) -> Outcome {
         let log = sandbox.path("log");
         let (status, hung) = match self.spawn_and_wait(test, sandbox, &log) {
@@ -325,12 +326,12 @@ impl Totals {
     }
 }
 
-/// The binary under test: the one named by `--runtime`, `$RUNTIME`, else the newest of the
+/// The binary under test: the one given by `--runtime` or `$RUNTIME`, otherwise the newest of the
 /// workspace's builds.
 ///
 /// # Errors
 ///
-/// What does not exist, in words.
+/// The text says which file does not exist.
 pub fn find_runtime(named: Option<&Path>) -> Result<PathBuf, String> {
     let named = named
         .map(Path::to_owned)
@@ -338,7 +339,8 @@ pub fn find_runtime(named: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(path) = named {
         let found = match path.components().count() {
             1 => crate::host::find_program(&path.to_string_lossy()),
-            // `cargo test` runs in this package's directory: the caller was one above.
+            // `cargo test` runs in this package's directory, but the path is relative to the
+            // directory above.
             _ => fs::canonicalize(&path)
                 .or_else(|_| fs::canonicalize(Path::new("..").join(&path)))
                 .ok(),

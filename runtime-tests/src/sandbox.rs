@@ -1,4 +1,5 @@
-//! What a case is given: an id, a directory, a runtime root, and makers of bundles and calls.
+//! The environment of a case: an id, a directory, a runtime root, and constructors of bundles and
+//! calls.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -11,15 +12,16 @@ use crate::bundle::Bundle;
 use crate::call::{Call, patience};
 use crate::container::{self, Container};
 
-/// The exit status by which a case's process says that it skipped itself.
+/// The exit status of a case's process that skips itself.
 pub(crate) const SKIPPED: i32 = 77;
 
-/// The file in the sandbox that holds the reason.
+/// The file in the sandbox that contains the reason.
 pub(crate) const SKIP_REASON: &str = "skip-reason";
 
-/// The world of one case.
+/// The environment of one case.
 pub struct Sandbox {
-    /// A word unique to the case; part of its directory, container ids and cgroup names.
+    /// A string unique to the case. It is part of the case's directory, container ids and cgroup
+    /// names.
     pub id: String,
     /// The case's own directory. Everything in it is removed afterwards.
     pub dir: PathBuf,
@@ -47,7 +49,7 @@ impl Sandbox {
         }
     }
 
-    /// Makes its directories.
+    /// Creates its directories.
     ///
     /// # Errors
     ///
@@ -71,13 +73,13 @@ impl Sandbox {
         Bundle::new(self, self.dir.join(format!("bundle{number}")))
     }
 
-    /// A container, not yet created, of an existing bundle.
+    /// A container of an existing bundle, which is not created yet.
     pub fn container(&self, bundle: &Path) -> Container<'_> {
         let number = self.containers.replace(self.containers.get() + 1);
         Container::new(self, format!("{}-{number}", self.id), bundle)
     }
 
-    /// A call of the runtime with this case's `--root`; the verb and its flags are to be added.
+    /// A call of the runtime with this case's `--root`, to which the verb and its flags are added.
     pub fn runtime(&self) -> Call {
         let flags = std::env::var("RUNTIME_FLAGS").unwrap_or_default();
         self.bare_runtime()
@@ -86,7 +88,7 @@ impl Sandbox {
             .args(flags.split_whitespace())
     }
 
-    /// A call of the runtime without any flag.
+    /// A call of the runtime without flags.
     pub fn bare_runtime(&self) -> Call {
         self.call(&self.runtime)
     }
@@ -132,37 +134,37 @@ impl Sandbox {
         nix::unistd::Pid::from_raw(found.expect("the process"))
     }
 
-    /// Ends the case as skipped. For what only the case itself can find out;
-    /// a [`Need`](crate::Need) is better where there is one.
+    /// Ends the case as skipped, for a reason that only the case itself can find out. Otherwise use
+    /// a [`Need`](crate::Need).
     pub fn skip(&self, reason: &str) -> ! {
         self.delete_leftovers();
         fs::write(self.dir.join(SKIP_REASON), reason).expect("write the reason");
         std::process::exit(SKIPPED);
     }
 
-    /// Remembers a container that the case may leave to the harness to delete.
+    /// Records a container that the harness deletes if the case does not.
     pub(crate) fn remember(&self, id: &str) {
         self.to_delete.borrow_mut().push(id.to_owned());
     }
 
-    /// The case has deleted it: from here on nothing of it may be left.
+    /// Records that the case has deleted the container, so nothing of it may be left.
     pub(crate) fn forget(&self, id: &str) {
         self.to_delete.borrow_mut().retain(|other| other != id);
     }
 
-    /// Deletes, by force, the containers that the case created and did not delete, the last one first:
-    /// it may be in namespaces of those before.
+    /// Deletes by force the containers that the case has created and not deleted, the last one
+    /// first, because it may be in namespaces of earlier ones.
     #[track_caller]
     pub(crate) fn delete_leftovers(&self) {
         for id in self.to_delete.take().iter().rev() {
             self.runtime().args(["delete", "--force", id]).run().ok();
-            // The first process of a pid namespace ends after all others have been waited for.
+            // The first process of a pid namespace ends only after all others have been waited for.
             container::reap_ended();
         }
     }
 }
 
-/// The number of a signal by its name, as `TERM`.
+/// The number of a signal from its name, such as `TERM`.
 pub fn signal_number(name: &str) -> i32 {
     format!("SIG{name}")
         .parse::<Signal>()

@@ -1,5 +1,5 @@
-//! A program that is stopped at each of its system calls, by ptrace(2): what others do meanwhile
-//! happens at a known moment, however fast or busy the machine is.
+//! A program that stops at each of its system calls, by ptrace(2). Actions of other processes
+//! happen at a known moment, however fast or busy the machine is.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,19 +11,19 @@ use nix::unistd::Pid;
 
 use crate::call::{Call, Output, Running};
 
-/// The longest path that is looked for in an argument.
+/// The maximum length of a path in an argument.
 const LONGEST: usize = 4096;
 
-/// The program, stopped. The process that began it must go on with it.
+/// The stopped program. Only the thread that started it can continue it.
 pub struct Steps {
     running: Running,
     memory: File,
-    /// It has ended, and its status has been taken.
+    /// The wait status, once the program has ended.
     ended: Option<WaitStatus>,
 }
 
 impl Steps {
-    /// Starts the program; it is stopped before its first instruction. Its children run free.
+    /// Starts the program and stops it before its first instruction. Its children are not traced.
     #[track_caller]
     pub fn begin(call: Call) -> Self {
         let running = call.traced().spawn();
@@ -31,7 +31,7 @@ impl Steps {
         let stopped = waitpid(pid, None).expect("the program is executed");
         assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGTRAP));
         let memory = memory(pid);
-        // What is left of a failed case must not run on.
+        // A program of a failed case must not keep running.
         let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(pid, options).expect("options of ptrace");
         Self {
@@ -45,8 +45,8 @@ impl Steps {
         Pid::from_raw(self.running.pid())
     }
 
-    /// Goes to the entry of the next system call, which is not made yet; `None` if the program has
-    /// ended instead.
+    /// Continues to the entry of the next system call, before the kernel executes it. `None` if the
+    /// program has ended instead.
     #[track_caller]
     pub fn advance(&mut self) -> Option<Entry<'_>> {
         loop {
@@ -58,10 +58,10 @@ impl Steps {
         }
     }
 
-    /// Goes to the first system call behind the one that names `text`.
+    /// Continues to the first system call after one with `text` in an argument.
     ///
     /// # Panics
-    /// The program ends without such a call.
+    /// If the program ends without such a call.
     #[track_caller]
     pub fn pass(&mut self, text: &str) {
         let mut named = false;
@@ -72,7 +72,7 @@ impl Steps {
         self.advance().expect("a system call behind it");
     }
 
-    /// To the next stop at a system call; the arguments if it is an entry.
+    /// Continues to the next stop at a system call. Returns the arguments if it is an entry.
     #[track_caller]
     fn next_stop(&mut self) -> Option<Option<[u64; 6]>> {
         let mut signal = None;
@@ -83,7 +83,7 @@ impl Steps {
             ptrace::syscall(self.pid(), signal.take()).expect("ptrace(PTRACE_SYSCALL)");
             match waitpid(self.pid(), Some(WaitPidFlag::__WALL)).expect("wait for the program") {
                 WaitStatus::PtraceSyscall(pid) => return Some(entry_arguments(pid)),
-                // execve(2): another program has a memory of its own.
+                // After execve(2) the program has another memory.
                 WaitStatus::Stopped(pid, Signal::SIGTRAP) => self.memory = memory(pid),
                 WaitStatus::PtraceEvent(..) => {}
                 WaitStatus::Stopped(_, other) => signal = Some(other),
@@ -92,7 +92,7 @@ impl Steps {
         }
     }
 
-    /// Lets it run to its end.
+    /// Lets the program run to its end.
     #[track_caller]
     pub fn finish(self) -> Output {
         match self.ended {
@@ -110,7 +110,7 @@ fn memory(pid: Pid) -> File {
     File::open(format!("/proc/{pid}/mem")).expect("memory of the program")
 }
 
-/// A system call that is about to be made.
+/// A system call that the kernel is about to execute.
 pub struct Entry<'a> {
     memory: &'a File,
     arguments: [u64; 6],
@@ -135,7 +135,7 @@ fn entry_arguments(pid: Pid) -> Option<[u64; 6]> {
     const PTRACE_GET_SYSCALL_INFO: libc::c_uint = 0x420e;
     const ENTRY: u64 = 1;
     let mut info = [0u64; 11];
-    // SAFETY: the place is as large as is said.
+    // SAFETY: the buffer has the given size.
     let done = unsafe {
         libc::ptrace(
             PTRACE_GET_SYSCALL_INFO as _,
@@ -145,7 +145,7 @@ fn entry_arguments(pid: Pid) -> Option<[u64; 6]> {
         )
     };
     assert!(done > 0, "ptrace(PTRACE_GET_SYSCALL_INFO)");
-    // The kind of the stop is the first byte; behind two addresses come the number and six arguments.
+    // The first byte is the kind of the stop. Two addresses, the number and six arguments follow.
     let arguments = info[4..10].try_into().expect("six");
     (u64::from(info[0].to_ne_bytes()[0]) == ENTRY).then_some(arguments)
 }

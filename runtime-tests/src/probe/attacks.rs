@@ -10,9 +10,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
 
-/// Attacks the executable of the first process whose `argv[0]` is `name`: clears the read-only
+/// Attacks the executable of the first process whose `argv[0]` is `name`. Clears the read-only
 /// attribute of its mount with the rights of a new user and mount namespace, and writes to it when
-/// the process has ended. Prints the errno of either, or 0, and stays.
+/// the process has ended. Prints the errno of each, or 0, and keeps running.
 pub fn take_exe(name: &str) -> ExitCode {
     let held = loop {
         if let Some(file) = executable_of(name) {
@@ -43,9 +43,9 @@ fn executable_of(name: &str) -> Option<File> {
     })
 }
 
-/// mount_setattr(2) by a child that owns a mount namespace; its errno, or 0.
+/// mount_setattr(2) by a child that owns a mount namespace. Returns its errno, or 0.
 fn clear_readonly(file: &File) -> i32 {
-    // SAFETY: the program has one thread, and the child makes system calls only.
+    // SAFETY: the program is single-threaded, and the child makes system calls only.
     match unsafe { nix::unistd::fork() }.expect("fork") {
         ForkResult::Child => {
             let attack = || {
@@ -53,7 +53,7 @@ fn clear_readonly(file: &File) -> i32 {
                 crate::host::change_readonly(file, false)
             };
             let errno = attack().err().unwrap_or(Errno::from_raw(0));
-            // SAFETY: ends the child, with no destructor of the parent.
+            // SAFETY: ends the child without running destructors of the parent.
             unsafe { libc::_exit(errno as i32) }
         }
         ForkResult::Parent { child } => match waitpid(child, None) {
@@ -63,7 +63,7 @@ fn clear_readonly(file: &File) -> i32 {
     }
 }
 
-/// Climbs out of chroot(2) as its manual page tells, and looks for a file of the host there.
+/// Climbs out of chroot(2) as its manual page describes, and looks for a file of the host there.
 pub fn leave_chroot(file: &str) -> ExitCode {
     let root = File::open("/").expect("the root");
     nix::unistd::chroot("/tmp").expect("chroot");
