@@ -1,5 +1,5 @@
-//! The runtime is asked to end by a signal while it sets a process up: nothing is left, and the exit
-//! status says which signal it was.
+//! A signal asks the runtime to end while it sets up a process. Nothing is left behind, and the
+//! exit status reports the signal.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
     while_a_process_joins[Need::NotAPeer],
 ];
 
-/// A container with a hook that says that it runs, by the file, and then waits.
+/// A container with a hook that creates the file when it runs, and then waits.
 fn waiting<'t>(t: &'t Sandbox, moment: &str) -> (Container<'t>, PathBuf) {
     let bundle = t.bundle();
     let (reached, seen) = match moment {
@@ -32,7 +32,7 @@ fn waiting<'t>(t: &'t Sandbox, moment: &str) -> (Container<'t>, PathBuf) {
     (bundle.args(&["echo", "ran"]).container(), reached)
 }
 
-/// Sends the signal when the hook runs; nothing of the container is left then.
+/// Sends the signal while the hook runs, and asserts that nothing of the container is left.
 #[track_caller]
 fn ends(t: &Sandbox, moment: &str, verb: &[&str], signal: Signal) {
     let (container, reached) = waiting(t, moment);
@@ -77,7 +77,7 @@ fn by_a_signal_that_the_caller_ignores(t: &Sandbox) {
     }
 }
 
-/// A process that joins a frozen container waits for that to go on.
+/// A process that joins a frozen container waits until the container is thawed.
 fn while_a_process_joins(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();

@@ -1,5 +1,5 @@
-//! Attacks that have no number: by the image, by a neighbour, by a caller that is careless, and by
-//! the death of the runtime at any moment.
+//! Attacks without an advisory: by the image, by another container, by a careless caller, and by
+//! killing the runtime at any moment.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -38,8 +38,8 @@ fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).expect("stat").permissions().mode() & 0o7777
 }
 
-/// Runs `script` and finds /dev/null of the host unchanged. What the attack changes is put right,
-/// because everybody on the host needs it.
+/// Runs `script` and asserts that the host's /dev/null is unchanged. Repairs what the attack
+/// changes, because every process on the host needs the device.
 #[track_caller]
 fn null_stays(run: impl FnOnce()) {
     let state = || {
@@ -233,14 +233,14 @@ fn runtime_killed_in_a_hook_of_init_leaves_nothing(t: &Sandbox) {
     t.eventually("the hook runs", || reached.exists());
     create.signal(Signal::SIGKILL);
     create.finish().exits(128 + 9);
-    // Init goes on from here, and finds nobody to talk to.
+    // Init continues from here, but the runtime is gone.
     fs::write(&go, "go\n").expect("the hook goes on");
     container.delete_force().ok();
     container.verb("state").fails_with("does not exist");
 }
 
 fn runtime_killed_before_its_terminal_is_taken_leaves_nothing(t: &Sandbox) {
-    // The engine listens and takes nothing; the runtime is killed at the end of its create.
+    // The engine listens but receives nothing. The runtime is killed at the end of its create.
     let path = t.path("console");
     let listener = std::os::unix::net::UnixListener::bind(&path).expect("bind");
     let bundle = t.bundle().set("/process/terminal", json!(true));
@@ -255,7 +255,8 @@ fn runtime_killed_before_its_terminal_is_taken_leaves_nothing(t: &Sandbox) {
 fn runtime_killed_at_any_moment_leaves_nothing(t: &Sandbox) {
     let bundle = t.bundle().args(&["sleep", "1000"]);
     let container = bundle.container();
-    // Later and later, until it was too late. What is asserted holds wherever the end falls.
+    // The kill comes later in each step, until it is too late. The assertions hold wherever it
+    // falls.
     for step in 0..200 {
         let victim = container.sibling();
         let create = victim.launch(t.runtime().arg("create"));
@@ -285,7 +286,8 @@ fn frozen_init_can_be_deleted(t: &Sandbox) {
     }
 }
 
-/// Whatever is made later would be below such a mount, and `exec` above it: without masks.
+/// Everything that is mounted later would be below such a mount, but `exec` would start above it,
+/// without masks.
 fn link_to_the_root_is_not_mounted_on(t: &Sandbox) {
     let volume = t.path("volume");
     fs::create_dir_all(&volume).expect("volume");
@@ -307,7 +309,7 @@ fn link_to_the_root_is_not_mounted_on(t: &Sandbox) {
         let bundle = t.bundle().set(&format!("/linux/{list}"), json!(["/"]));
         bundle.container().create().fails_with(list);
     }
-    // Beside it the same mount is as good as any.
+    // Beside the root the same mount is allowed.
     let bundle = link(t.bundle(), "/link", "/tmp").mount(bind(&volume, "/link"));
     bundle.args(&["true"]).container().run().ok();
 }
@@ -324,7 +326,8 @@ fn mount_on_the_root_is_refused(t: &Sandbox) {
             .create()
             .fails_with("destination");
     }
-    // It could not be seen, and would show what is masked: `/..` crosses to what covers the root.
+    // The mount would not be visible, but it would expose masked files: `/..` crosses into a mount
+    // that covers the root.
     let script = "cat /../proc/keys /../../proc/timer_list | wc -c";
     bundle.shell(script).container().run().ok().prints("0");
 }
@@ -347,7 +350,7 @@ fn copy_up_goes_where_the_mount_is(t: &Sandbox) {
         .container();
     super::cve_paths::while_swapping(&one, &other, || {
         for _ in 0..40 {
-            // A directory that is renamed takes the mount along, so it is always found.
+            // A renamed directory takes its mount along, so the mount is always found.
             let output = container.sibling().run().ok();
             assert!(output.stdout.contains("noexec"), "{output}");
         }
@@ -357,9 +360,9 @@ fn copy_up_goes_where_the_mount_is(t: &Sandbox) {
     }
 }
 
-/// Connects to the socket on which a created container waits.
+/// Connects to the socket on which a created container waits for `start`.
 fn connect_to_start(t: &Sandbox, id: &str) -> std::os::fd::OwnedFd {
-    // The path may be too long for an address.
+    // The path may be too long for a socket address.
     let directory = fs::File::open(t.root.join(id)).expect("the state");
     let address = format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd());
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -373,7 +376,7 @@ fn start_that_dies_does_not_start(t: &Sandbox) {
     let container = t.bundle().shell("echo ran; sleep 1000").container();
     container.create().ok();
     drop(connect_to_start(t, &container.id));
-    // A second one that waits in the queue when the first is taken.
+    // A second connection waits in the queue while the first is served.
     let waiting = connect_to_start(t, &container.id);
     drop(connect_to_start(t, &container.id));
     drop(waiting);

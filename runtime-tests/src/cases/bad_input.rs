@@ -1,4 +1,4 @@
-//! Wrong input is refused with words that name it, and leaves nothing.
+//! Invalid input is refused with an error that names it, and leaves nothing behind.
 
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ fn missing_rootfs_is_refused(t: &Sandbox) {
     container.create().fails_with("no-such-rootfs");
 }
 
-/// One wrong property each; the error must not be a panic or a success.
+/// Each has one wrong property. The result must be an error, not a panic.
 fn wrong_properties_are_refused(t: &Sandbox) {
     let wrong: &[(&str, Value)] = &[
         ("/process/args", json!([])),
@@ -111,7 +111,7 @@ fn wrong_properties_are_refused(t: &Sandbox) {
     for (pointer, value) in wrong {
         let container = t.bundle().set(pointer, value.clone()).container();
         let output = container.create();
-        // 101 is how a panic ends.
+        // A panic exits with status 101.
         let refused = !output.status.success() && output.code() != 101;
         assert!(refused, "{pointer} = {value} is not refused\n{output}");
         output.fails();
@@ -119,7 +119,7 @@ fn wrong_properties_are_refused(t: &Sandbox) {
     }
 }
 
-/// The spec's MUST that runc and crun let pass.
+/// The specification requires this, but runc and crun accept it.
 fn wrong_oci_version_is_refused(t: &Sandbox) {
     let container = t.bundle().set("/ociVersion", json!("nonsense")).container();
     container.create().fails_with("ociVersion");
@@ -152,7 +152,7 @@ fn log_file_holds_one_json_object(t: &Sandbox) {
         .args(["--log-format", "json", "create"]);
     let output = failing.launch(call).finish().fails();
     let text = std::fs::read_to_string(&log).expect("the log");
-    // Podman parses the whole file as one object; a second one makes it drop the message.
+    // Podman parses the whole file as one object and drops the message if there are two.
     let entry: Value = serde_json::from_str(&text).expect("exactly one JSON object");
     assert_eq!(entry["level"], "error", "{text}\n{output}");
     assert!(

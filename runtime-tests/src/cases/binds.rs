@@ -1,4 +1,4 @@
-//! Bind mounts: what is bound, where, and with which flags.
+//! Bind mounts: sources, targets and flags.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -183,7 +183,7 @@ fn dots_in_the_destination_stay_inside(t: &Sandbox) {
         .prints("here");
 }
 
-/// What an earlier mount brings can be bound again by its path in the rootfs.
+/// A directory that an earlier mount provides can be bind-mounted again by its path in the rootfs.
 fn source_made_by_an_earlier_mount(t: &Sandbox) {
     let bundle = t.bundle();
     let inner = bundle.rootfs().join("first/mark");
@@ -210,7 +210,7 @@ fn source_in_the_rootfs(t: &Sandbox) {
         .prints("here");
 }
 
-/// A bind on /link/in, and the container's view of it, where /link is a link to `target`.
+/// A bind mount on /link/in, where /link is a link to `target`, and the container's view of it.
 #[track_caller]
 fn bind_through_link(t: &Sandbox, target: &str, seen: &str) {
     let bind = json!({"destination": "/link/in", "source": source(t), "options": ["bind"]});
@@ -221,7 +221,7 @@ fn bind_through_link(t: &Sandbox, target: &str, seen: &str) {
 }
 
 fn target_through_a_link_stays_inside(t: &Sandbox) {
-    // /etc is there on the host too; the rootfs's own is meant.
+    // /etc exists on the host too, but the link refers to the one in the rootfs.
     bind_through_link(t, "/../../etc", "/etc/in");
     assert!(!std::path::Path::new("/etc/in").exists());
 }

@@ -1,9 +1,9 @@
-//! What each verb may cost, in instructions and system calls: numbers that no busy machine
-//! changes.
+//! The cost of each verb in instructions and system calls, which do not depend on the load of the
+//! machine.
 //!
-//! The budgets are in `data/budget-NAME.json`. A verb that takes more than the headroom above its
-//! number fails; `BLESS=1` writes the numbers of today. They hold for the static release build, of
-//! the Rust release that blessed them.
+//! The budgets are in `data/budget-NAME.json`. A verb that exceeds its budget by more than the
+//! headroom fails; `BLESS=1` writes the current numbers. They apply to the static release build,
+//! made by the Rust release that blessed them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
     instructions_of_the_other_verbs [Need::NotAPeer, Need::ReleaseBuild],
 ];
 
-/// How far above its number a verb may be, in percent.
+/// The percentage by which a verb may exceed its budget.
 const HEADROOM: u64 = 3;
 
 const VERBS: [&str; 6] = ["create", "start", "state", "exec", "kill", "delete"];
@@ -54,7 +54,7 @@ fn instructions_of_create_of_a_docker_bundle(t: &Sandbox) {
     hold("docker", "instructions-of-create", &spent);
 }
 
-/// `run` is `create` and `start` again, and single steps take their time.
+/// `run` would repeat `create` and `start`, and single-stepping is slow.
 fn instructions_of_the_other_verbs(t: &Sandbox) {
     let spent = life(t, What::Instructions, t.bundle(), &VERBS[1..]);
     hold("default", "instructions", &spent);
@@ -62,7 +62,7 @@ fn instructions_of_the_other_verbs(t: &Sandbox) {
 
 type Spent = BTreeMap<&'static str, u64>;
 
-/// As dockerd writes it: its seccomp profile, 20 bind mounts, sysctls.
+/// A config as dockerd writes it, with its seccomp profile, 20 bind mounts and sysctls.
 fn docker(t: &Sandbox) -> Bundle<'_> {
     let profile = include_str!("../../data/docker-seccomp.json");
     let profile = serde_json::from_str(profile).expect("the profile");
@@ -85,7 +85,7 @@ fn docker(t: &Sandbox) -> Bundle<'_> {
     })
 }
 
-/// The life of a container that does nothing; what those of its verbs took that are to be counted.
+/// Runs a container that does nothing through all verbs. Returns the cost of the `counted` ones.
 fn life(t: &Sandbox, what: What, bundle: Bundle<'_>, counted: &[&'static str]) -> Spent {
     let container = bundle.args(&["sleep", "1000"]).container();
     let mut spent = BTreeMap::new();
@@ -151,7 +151,7 @@ fn hold(bundle: &str, what: &str, spent: &Spent) {
     );
 }
 
-/// The sentence about a verb that is above its budget.
+/// The message about a verb that is above its budget.
 fn above(budget: &Value, verb: &str, count: u64) -> Option<String> {
     let Some(allowed) = budget[verb].as_u64() else {
         return Some(format!(

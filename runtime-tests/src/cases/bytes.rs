@@ -1,5 +1,5 @@
-//! Names and values are bytes: what is not UTF-8 reaches the container as it is, and JSON output
-//! shows U+FFFD in its place.
+//! Names and values are bytes. Bytes that are not UTF-8 reach the container unchanged, and JSON
+//! output shows U+FFFD for them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,14 +23,14 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const BYTES: &[u8] = b"\xff\xfe-\xc3\x28";
-/// As od(1) shows them.
+/// The bytes in the format of od(1).
 const HEX: &str = "ff fe 2d c3 28";
 
 fn bytes() -> &'static OsStr {
     OsStr::from_bytes(BYTES)
 }
 
-/// Moves a bundle to a path whose last name is not UTF-8.
+/// Moves a bundle to a path whose last component is not UTF-8.
 fn moved(t: &Sandbox, bundle: Bundle) -> PathBuf {
     let path = t.dir.join(bytes());
     fs::rename(bundle.write(), &path).expect("move the bundle");
@@ -163,7 +163,8 @@ fn the_working_directory_of_exec_keeps_its_bytes(t: &Sandbox) {
     call.args(show).run().ok().prints(HEX);
 }
 
-/// What the kernel or the config takes as text only is refused by its flag and value.
+/// Values that the kernel or the config accepts as text only are refused, and the error names flag
+/// and value.
 fn values_that_must_be_text_are_named(t: &Sandbox) {
     let container = sleeping(t);
     for flag in ["--user", "--cap", "--apparmor", "--process-label"] {

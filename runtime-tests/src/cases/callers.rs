@@ -1,5 +1,6 @@
-//! What a careless caller passes on changes neither what the runtime does nor what the program and
-//! the hooks get. Each trait alone, so that a failure names it, and at last all together.
+//! The attributes that a careless caller passes on change neither what the runtime does nor what
+//! the program and the hooks inherit. Each trait is tested alone, so that a failure names it, and
+//! finally all together.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -33,7 +34,7 @@ fn runtime(t: &Sandbox, traits: &[Trait]) -> Call {
     t.runtime().prefix(caller::with(traits))
 }
 
-/// A line of a process's /proc/PID/status.
+/// A line of /proc/PID/status.
 #[track_caller]
 fn status(pid: i32, field: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status of the process");
@@ -41,7 +42,7 @@ fn status(pid: i32, field: &str) -> String {
     line.expect(field).trim().to_owned()
 }
 
-/// The soft and the hard limit of open files of a process.
+/// The soft and the hard limit on open files of a process.
 #[track_caller]
 fn descriptors(pid: i32) -> Vec<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits of the process");
@@ -52,7 +53,7 @@ fn descriptors(pid: i32) -> Vec<String> {
     words.take(2).map(str::to_owned).collect()
 }
 
-/// What runs in the end, by each verb that makes a process: `look` at its pid, on the host.
+/// Applies `look` to the pid, on the host, of the program that each verb starts.
 #[track_caller]
 fn each_process(t: &Sandbox, traits: &[Trait], look: impl Fn(&str, i32)) {
     let bundle = || t.bundle().args(&["sleep", "1000"]);
@@ -76,7 +77,7 @@ fn each_process(t: &Sandbox, traits: &[Trait], look: impl Fn(&str, i32)) {
     container.delete_force().ok();
 }
 
-/// A process that stays in a running container; its pid.
+/// A process that keeps running in a container. Returns its pid.
 #[track_caller]
 fn exec(t: &Sandbox, traits: &[Trait], container: &Container) -> i32 {
     let file = t.path("exec.pid");
@@ -106,9 +107,9 @@ fn exit_statuses_arrive_though_sigchld_is_ignored(t: &Sandbox) {
     container.delete_force().ok();
 }
 
-/// Ends a process that `exec` has left. A container's init ends only when each process of its PID
-/// namespace has been waited for, and this one is waited for by its parent, the test. Since Linux
-/// 6.19 the cgroup counts as populated until then.
+/// Ends a process that `exec` has left. A container's init ends only when each process of its pid
+/// namespace has been reaped, and the parent of this one is the test. Since Linux 6.19 the cgroup
+/// counts as populated until then.
 #[track_caller]
 fn end(pid: i32) {
     // SAFETY: takes no pointers.
@@ -116,7 +117,7 @@ fn end(pid: i32) {
     reap(pid);
 }
 
-/// A hook on the host that says in the file `hooks.log` that it ran.
+/// A hook on the host that writes to the file `hooks.log` when it runs.
 fn hook(t: &Sandbox, script: &str) -> Value {
     let script = format!("exec >>{}; {script}", t.path("hooks.log").display());
     json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}])
@@ -130,7 +131,7 @@ const HOST_MOMENTS: [&str; 5] = [
     "poststop",
 ];
 
-/// A container with a hook at each moment; that of startContainer writes on /hooks.log.
+/// A container with a hook at each moment. The startContainer hook writes to /hooks.log.
 fn with_hooks<'t>(t: &'t Sandbox, script: &str) -> Container<'t> {
     let bundle = HOST_MOMENTS.iter().fold(t.bundle(), |bundle, moment| {
         bundle.set(&format!("/hooks/{moment}"), hook(t, script))
@@ -143,7 +144,8 @@ fn with_hooks<'t>(t: &'t Sandbox, script: &str) -> Container<'t> {
         .container()
 }
 
-/// Creates, starts and deletes it; what the hooks have written on the host and inside.
+/// Creates, starts and deletes the container. Returns what the hooks have written on the host and
+/// inside.
 #[track_caller]
 fn live(t: &Sandbox, traits: &[Trait], container: &Container) -> (String, String) {
     container
@@ -192,7 +194,7 @@ fn no_signal_is_ignored_or_blocked(t: &Sandbox) {
             assert_eq!(status(pid, field), "0".repeat(16), "{verb} {field}");
         }
     });
-    // No shell, which ignores signals of its own.
+    // The hook is not a shell, because shells ignore some signals themselves.
     let hook =
         |target: String| json!([{"path": "/bin/cp", "args": ["cp", "/proc/self/status", target]}]);
     let on_host = |moment: &str| t.path(moment).display().to_string();
@@ -213,8 +215,8 @@ fn no_signal_is_ignored_or_blocked(t: &Sandbox) {
     }
 }
 
-/// Of the real-time signals the C library keeps the first ones for itself, whose wrappers then
-/// leave them out of every set.
+/// The C library reserves the first real-time signals for itself, and its wrappers remove them from
+/// every set.
 fn every_signal_is_forwarded(t: &Sandbox) {
     let container = t
         .bundle()
@@ -268,7 +270,7 @@ fn umask_leaves_the_owner_its_rights(t: &Sandbox) {
     let pid = exec(t, &[Trait::Umask], &container);
     assert_eq!(status(pid, "Umask:"), "0022");
     end(pid);
-    // 0077 is what the caller asks for beyond the owner.
+    // The caller requests 0077 beyond the owner's bits.
     let hooks = fs::read_to_string(t.path("hooks.log")).expect("the hooks ran");
     assert_eq!(hooks.lines().next(), Some("0077"), "{hooks}");
     container.delete_force().ok();
@@ -281,7 +283,7 @@ fn streams_of_any_kind(t: &Sandbox) {
         assert_eq!(host, "ran\n".repeat(HOST_MOMENTS.len()), "{one:?}");
         assert_eq!(inside, "ran\n", "{one:?}");
         fs::remove_file(t.path("hooks.log")).expect("the log");
-        // The program finds streams that it can read and write.
+        // The program's streams must be readable and writable.
         let script = "echo out && echo err >&2 && cat && echo done >/done";
         let container = t.bundle().shell(script).container();
         container
@@ -293,10 +295,11 @@ fn streams_of_any_kind(t: &Sandbox) {
     }
 }
 
-/// More mounts than a careless caller's limit has descriptors, and more than the usual limit has.
+/// Uses more mounts than a careless caller's limit has descriptors, and more than the usual limit
+/// has.
 #[track_caller]
 fn runs_with(t: &Sandbox, limit: Trait) {
-    // A source below /proc is opened before the container's mount namespace exists, and held.
+    // A source below /proc is opened and held before the container's mount namespace exists.
     let bind = |number| {
         let target = format!("/bind/{number}");
         json!({"destination": target, "source": "/proc/self/status", "options": ["bind"]})
@@ -320,7 +323,7 @@ fn runs_with(t: &Sandbox, limit: Trait) {
     }
     end(execed);
     container.delete_force().ok();
-    // A limit of the config is that of the config.
+    // A limit in the config is applied unchanged.
     let rlimit = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]);
     let bundle = t.bundle().set("/process/rlimits", rlimit);
     let container = bundle.args(&["sleep", "1000"]).container();
@@ -338,11 +341,11 @@ fn few_descriptors_by_a_hard_limit_are_enough(t: &Sandbox) {
     runs_with(t, Trait::FewDescriptorsAtMost);
 }
 
-/// The runtime cannot write its files, and says so instead of being killed by SIGXFSZ.
+/// The runtime cannot write its files, and reports an error instead of being killed by SIGXFSZ.
 fn file_size_limit_is_named(t: &Sandbox) {
     for verb in ["create", "run"] {
         let container = t.bundle().container();
-        // The limit holds for files, and a pipe is none.
+        // The limit applies to files but not to pipes.
         let script = "{ \"$@\"; echo status $?; } 2>&1 | cat";
         let words = ["sh", "-c", script, "sh"].map(Into::into);
         let prefix = words.into_iter().chain(caller::with(&[Trait::NoFileSize]));

@@ -1,4 +1,4 @@
-//! `linux.cgroupsPath` and the life of the cgroup; limits are in `limits`.
+//! `linux.cgroupsPath` and the life cycle of the cgroup. `limits` tests limits.
 
 use std::fs;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = tests![
     no_cgroup_on_request[Need::NotAPeer],
 ];
 
-/// A hierarchy whose limits are elsewhere, as on hosts with both versions.
+/// A cgroup v2 hierarchy without the memory controller, as on hybrid hosts.
 const NO_MEMORY: Need =
     Need::Custom(
         "a cgroup v2 hierarchy without a memory controller",
@@ -71,7 +71,7 @@ fn absolute_path_starts_at_the_root(t: &Sandbox) {
     end(&container);
 }
 
-/// The parent of the cgroup that this process, and so the runtime, is in.
+/// The parent of the cgroup that contains this process, and so the runtime.
 fn parent() -> PathBuf {
     let text = fs::read_to_string("/proc/self/cgroup").expect("cgroup");
     let own = text
@@ -123,7 +123,7 @@ fn dots_stay_inside(t: &Sandbox) {
     end(&container);
 }
 
-/// The caller's own cgroup is two levels deep here, and three times `..` would lead to the root.
+/// The caller's own cgroup is two levels deep, so three times `..` would lead to the root.
 fn dots_of_a_relative_path_stay_below_the_caller_s_parent(t: &Sandbox) {
     let outer = mount().join(&t.id);
     fs::create_dir_all(outer.join("inner/caller")).expect("cgroups");
@@ -140,7 +140,7 @@ fn dots_of_a_relative_path_stay_below_the_caller_s_parent(t: &Sandbox) {
     }
 }
 
-/// They act on processes, also of the host, and on what the runtime itself relies on.
+/// These files act on processes, including the host's, and on what the runtime itself relies on.
 fn files_of_the_cgroup_core_are_no_limits(t: &Sandbox) {
     let mut victim = t.call("sleep").arg("1000").spawn();
     let cgroup = || fs::read_to_string(format!("/proc/{}/cgroup", victim.pid()));
@@ -183,7 +183,7 @@ fn empty_cgroup_may_exist(t: &Sandbox) {
     container.create().ok();
     assert_eq!(container.cgroup(), mount().join(&name));
     container.delete_force().ok();
-    // Whose it is then is the runtime's to decide.
+    // The runtime may keep or remove it.
     let _ = fs::remove_dir(mount().join(&name));
 }
 
@@ -270,8 +270,8 @@ fn every_process_is_in_the_cgroup(t: &Sandbox) {
 }
 
 fn denied_device_cannot_be_opened(t: &Sandbox) {
-    // The nodes of /dev/mem and of /dev/zero under other names: one may be made, not opened. They
-    // are made in /dev, because the rootfs may lie on a mount without devices.
+    // The nodes of /dev/mem and /dev/zero under other names: creating them is allowed, opening the
+    // first is not. They are created in /dev, because the rootfs may be on a nodev mount.
     let script = "cd /dev; mknod one c 1 1 && mknod five c 1 5 && echo made
         head -c 1 one 2>&1 | grep -o 'not permitted'; head -c 1 five >/dev/null && echo opened";
     let rules = json!([
@@ -336,7 +336,7 @@ fn limits_of_every_kind(t: &Sandbox) {
         ("memory.low", "33554432"),
         ("cpu.max", "25000 50000"),
         ("cpu.weight", "100"),
-        // The unified properties come last.
+        // The unified properties are applied last.
         ("pids.max", "30"),
     ] {
         assert_eq!(container.cgroup_file(file), value, "{file}");

@@ -1,5 +1,5 @@
-//! containerd on the runtime, through its shim, on the host as it is. `scripts/engines` asks a
-//! newer one for more, in a VM.
+//! containerd with the runtime, through its shim, on the unmodified host. `scripts/engines` runs
+//! more checks of a newer containerd in a VM.
 
 use std::fs;
 
@@ -20,17 +20,17 @@ pub const TESTS: &[Test] = tests![
     terminals[CONTAINERD, CTR],
 ];
 
-/// What ctr says about a program that is not there; runtimes differ in the capital.
+/// ctr's error about a missing program. Runtimes differ in the capital letter.
 const NOT_FOUND: &str = "o such file or directory";
 
-/// Without the plug-ins that look for hardware, a network or Kubernetes.
+/// Without the plug-ins that need hardware, a network or Kubernetes.
 const CONFIG: &str = r#"
 version = 2
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs",
     "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
 "#;
 
-/// A daemon in a place of its own, with the image.
+/// A daemon in its own place, with the image.
 struct Containerd<'t> {
     t: &'t Sandbox,
     place: Place<'t>,
@@ -57,7 +57,8 @@ impl<'t> Containerd<'t> {
         this
     }
 
-    /// A call of ctr; containerd's namespace, and so the parent of the cgroups, is the case's.
+    /// A call of ctr. containerd's namespace, and so the parent of the cgroups, belongs to the
+    /// case.
     fn call(&self, words: &[&str]) -> Call {
         let call = self
             .place
@@ -66,14 +67,14 @@ impl<'t> Containerd<'t> {
         call.args(words)
     }
 
-    /// Runs ctr on words without a space in them.
+    /// Runs ctr with arguments that contain no spaces.
     fn ctr(&self, line: &str) -> Output {
         self.call(&line.split_whitespace().collect::<Vec<_>>())
             .run()
     }
 
-    /// `ctr run FLAGS IMAGE NAME ARGS…`, without the share of the processor that ctr asks for
-    /// unasked, for which the host may lack the controller.
+    /// `ctr run FLAGS IMAGE NAME ARGS…`, without the CPU share that ctr sets by default, for which
+    /// the host may lack the controller.
     fn run(&self, flags: &[&str], name: &str, args: &[&str]) -> Call {
         let call = self.call(&["run", "--cpu-shares", "0", "--runc-binary"]);
         let environment = format!("RUNTIME_TEST={}", self.t.id);
@@ -81,7 +82,7 @@ impl<'t> Containerd<'t> {
         call.args(flags).args([IMAGE, name]).args(args)
     }
 
-    /// Runs a script and returns what it prints. It waits until all is there before it ends: ctr
+    /// Runs a script and returns its output. The script ends only after its output has arrived: ctr
     /// loses the output of a program that ends before ctr has opened its end of the pipe.
     #[track_caller]
     fn shell(&self, flags: &[&str], script: &str) -> Output {
@@ -104,7 +105,7 @@ impl<'t> Containerd<'t> {
         self.is(name, "RUNNING");
     }
 
-    /// The process id and the status of a task, as `ctr task ls` tells them.
+    /// The pid and the status of a task, as `ctr task ls` prints them.
     fn task(&self, name: &str) -> (String, String) {
         let list = self.ctr("task ls").ok();
         let lines = list
@@ -121,7 +122,7 @@ impl<'t> Containerd<'t> {
         assert_eq!(self.task(name).1, status, "the status of {name}");
     }
 
-    /// Kills every process of a task and deletes it; ctr tells its exit status.
+    /// Kills every process of a task and deletes it; ctr returns its exit status.
     #[track_caller]
     fn kill_and_remove(&self, name: &str) {
         self.ctr(&format!("task kill --all --signal SIGKILL {name}"))
@@ -133,7 +134,7 @@ impl<'t> Containerd<'t> {
         self.ctr(&format!("container rm {name}")).ok();
     }
 
-    /// Asserts that the case has removed its containers, and ends the daemon.
+    /// Asserts that the case has removed its containers, and stops the daemon.
     fn end(self) {
         self.ctr("task ls -q").ok().prints("");
         self.ctr("container ls -q").ok().prints("");
@@ -156,7 +157,7 @@ fn output_and_exit_statuses(t: &Sandbox) {
 fn life(t: &Sandbox) {
     let containerd = Containerd::new(t);
     containerd.start("life");
-    // An exit status, since ctr loses the output of what is as short as this.
+    // Checks an exit status, because ctr loses the output of such a short program.
     let inside = "test $(cat /proc/1/comm) = sleep && exit 9";
     let exec = [
         "task",
@@ -196,7 +197,7 @@ fn two_tasks_with_their_own_processes(t: &Sandbox) {
     containerd.start("b");
     let exec = containerd.ctr("task exec -d --exec-id second a sleep 2000");
     exec.ok();
-    // A line for each process, below a heading.
+    // One line per process, below a heading.
     let list = containerd.ctr("task ps a").ok();
     assert_eq!(list.stdout.lines().count(), 3, "{list}");
     containerd.kill_and_remove("a");

@@ -1,5 +1,5 @@
-//! Published attacks on runtimes, replayed: those by what the image or a volume shows as /dev, as
-//! /proc and as a terminal. See `cve_paths`.
+//! Published attacks on runtimes, replayed: attacks through /dev, /proc and terminals as the image
+//! or a volume provides them. See `cve_paths`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -34,7 +34,7 @@ fn cve_2025_31133_null_of_the_image_masks_nothing(t: &Sandbox) {
             .set("/linux/maskedPaths", masked.clone());
         without_mount(bundle.shell(look), "/dev")
     };
-    // In the image, the node is made or the container refused.
+    // In the image, the node is created or the container is refused.
     for target in ["/proc/sysrq-trigger", "/secret", "zero"] {
         let output = link(bundle(), "/dev/null", target).container().run();
         assert!(
@@ -47,7 +47,7 @@ fn cve_2025_31133_null_of_the_image_masks_nothing(t: &Sandbox) {
         !output.status.success(),
         "the file stands for /dev/null\n{output}"
     );
-    // In a volume as /dev nothing is made, and the mask must not come from there.
+    // In a volume on /dev nothing is created, and the mask must not come from there.
     let volume = t.path("volume");
     for target in [Some("/proc/sysrq-trigger"), None] {
         let _ = fs::remove_dir_all(&volume);
@@ -72,7 +72,7 @@ fn cve_2025_31133_only_a_missing_path_goes_without_mask(t: &Sandbox) {
 fn cve_2025_52565_console_as_a_link(t: &Sandbox) {
     let host = Host::new(t);
     let terminal = |bundle: Bundle<'_>| {
-        // /dev in the image, and a devpts on it.
+        // The image has a /dev, with a devpts mounted on it.
         let bundle = without_mount(bundle, "/dev").mount(json!({"destination": "/dev/pts",
             "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]}));
         bundle
@@ -90,7 +90,7 @@ fn cve_2025_52565_console_as_a_link(t: &Sandbox) {
         terminal(link(t.bundle(), "/dev/console", target)).fails();
         host.is_unchanged();
     }
-    // The major number of a pseudo-terminal: 136.
+    // The major number of pseudo-terminals is 136.
     terminal(t.bundle().file("/dev/console", ""))
         .ok()
         .prints("88");
@@ -100,7 +100,7 @@ fn cve_2025_52565_console_as_a_link(t: &Sandbox) {
 fn cve_2025_52565_terminal_without_a_devpts(t: &Sandbox) {
     let fakes: [fn(&Path); 3] = [
         |ptmx| fs::write(ptmx, "").expect("file"),
-        // An open(2) for reading or writing alone would wait for ever.
+        // An open(2) for reading or for writing only would block forever.
         |ptmx| nix::unistd::mkfifo(ptmx, nix::sys::stat::Mode::S_IRUSR).expect("fifo"),
         |ptmx| symlink("/dev/tty", ptmx).expect("link"),
     ];
@@ -151,7 +151,7 @@ fn cve_2025_52881_sysctl_is_not_written_to_what_the_image_shows(t: &Sandbox) {
     let file = fake.rootfs().join(key.trim_start_matches('/'));
     fake.container().run().ok().prints("1");
     assert_eq!(fs::read_to_string(file).expect("the fake"), "fake");
-    // A user namespace has its own rules of who may mount a procfs.
+    // In a user namespace, other rules decide whether a procfs may be mounted.
     let bundle = in_user_namespace(t.bundle()).set("/linux/sysctl", sysctl.clone());
     bundle
         .args(&["cat", key])
@@ -171,7 +171,7 @@ fn cve_2026_41579_dev_as_a_link_to_the_host(t: &Sandbox) {
             .to_str()
             .expect("UTF-8");
     for target in [host.path.clone(), PathBuf::from(up)] {
-        // Whether the container is refused or gets its devices below its root is the runtime's.
+        // The runtime may either refuse the container or create the devices below its root.
         for terminal in [false, true] {
             let bundle =
                 link(t.bundle(), "/dev", &target).set("/process/terminal", json!(terminal));

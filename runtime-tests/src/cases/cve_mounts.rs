@@ -1,5 +1,5 @@
-//! Published attacks on runtimes, replayed: those on what a runtime does to a mount after it is made.
-//! See `cve_paths`.
+//! Published attacks on runtimes, replayed: attacks on changes of a mount after it was made. See
+//! `cve_paths`.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn cve_2026_115521_descriptors_of_the_image_take_no_flag(t: &Sandbox) {
     }
     let script = "for path in / /ro /decoy; do
         (: >$path/made) 2>/dev/null && echo $path; done; true";
-    // Only the decoy is writable.
+    // Only the decoy may be writable.
     let output = bundle.shell(script).container().run();
     output.ok().prints("/decoy");
 }

@@ -1,6 +1,6 @@
-//! Published attacks on runtimes, replayed: those that lead a path of the config out of the
-//! container, by links, by races and by what the image holds. The others are in `cve_devices` and
-//! `cve_process`.
+//! Published attacks on runtimes, replayed: attacks that lead a path of the config out of the
+//! container, by links, by races and by the content of the image. The others are in `cve_devices`
+//! and `cve_process`.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = tests![
     cve_2025_24965_file_is_not_made_through_a_link,
 ];
 
-/// A directory of the host that must stay as it is.
+/// A directory of the host that must not change.
 pub(super) struct Host {
     pub(super) path: PathBuf,
     before: Vec<String>,
@@ -84,7 +84,7 @@ pub(super) fn link<'t>(bundle: Bundle<'t>, path: &str, target: impl AsRef<Path>)
     bundle
 }
 
-/// Drops the default mount at a destination.
+/// Removes the default mount at a destination.
 pub(super) fn without_mount<'t>(bundle: Bundle<'t>, destination: &str) -> Bundle<'t> {
     bundle.patch(|config| {
         let mounts = config["mounts"].as_array_mut().expect("mounts");
@@ -118,7 +118,7 @@ fn cve_2019_16884_no_mount_over_proc(t: &Sandbox) {
             t.bundle().mount(mount).container().create().fails();
         }
     }
-    // What tells of the machine may be replaced.
+    // Files that describe the machine may be replaced.
     let uptime = t.path("uptime");
     fs::write(&uptime, "1.00 1.00\n").expect("uptime");
     let bundle = t.bundle().mount(bind(&uptime, "/proc/uptime"));
@@ -149,7 +149,7 @@ fn cve_2019_16884_no_mount_over_proc_through_a_link(t: &Sandbox) {
     }
 }
 
-/// `create` must fail, and whatever the link points to stays as it is.
+/// `create` must fail, and the target of the link must not change.
 #[track_caller]
 fn refuses_links(t: &Sandbox, path: &str, targets: &[&Path], volume: Option<&Path>) {
     let host = Host::new(t);
@@ -201,7 +201,7 @@ fn cve_2023_27561_proc_as_a_link_into_a_volume(t: &Sandbox) {
     );
 }
 
-/// renameat2(2) with RENAME_EXCHANGE; musl has no function for it.
+/// renameat2(2) with RENAME_EXCHANGE, for which musl has no function.
 fn exchange(one: &Path, other: &Path) {
     let name = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
     let (one, other) = (name(one), name(other));
@@ -229,7 +229,7 @@ fn cve_2023_28642_sys_as_a_link(t: &Sandbox) {
     );
 }
 
-/// Runs `work` while somebody exchanges `one` and `other` without end.
+/// Runs `work` while another thread keeps exchanging `one` and `other`.
 pub(super) fn while_swapping(one: &Path, other: &Path, work: impl FnOnce()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -238,7 +238,7 @@ pub(super) fn while_swapping(one: &Path, other: &Path, work: impl FnOnce()) {
                 exchange(one, other);
             }
         });
-        // A failure of the work must end the other thread too.
+        // If the work panics, the other thread must end too.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         done.store(true, Ordering::Relaxed);
         if let Err(panic) = outcome {
@@ -247,12 +247,12 @@ pub(super) fn while_swapping(one: &Path, other: &Path, work: impl FnOnce()) {
     });
 }
 
-/// A volume with a directory and a link to a directory of the host, to be swapped.
+/// A volume with a directory, and a link to a directory of the host, to exchange.
 pub(super) fn volume_to_swap(t: &Sandbox, host: &Host) -> (PathBuf, PathBuf, PathBuf) {
     let volume = t.path("volume");
     let (directory, link) = (volume.join("swap"), volume.join("link"));
     fs::create_dir_all(&directory).expect("volume");
-    // Enough of `..` to reach the host's root from wherever the link is followed.
+    // Enough `..` to reach the host's root from any place where the link may be followed.
     let up = "../".repeat(12)
         + host
             .path
@@ -264,7 +264,8 @@ pub(super) fn volume_to_swap(t: &Sandbox, host: &Host) -> (PathBuf, PathBuf, Pat
     (volume, directory, link)
 }
 
-/// Many are started; each mounts where a neighbour swaps a directory for a link meanwhile.
+/// The number of containers. Each mounts at a place where another process exchanges a directory for
+/// a link.
 pub(super) const RACES: usize = 60;
 
 fn cve_2021_30465_mount_target_swapped_for_a_link(t: &Sandbox) {
@@ -287,7 +288,7 @@ fn cve_2021_30465_mount_target_swapped_for_a_link(t: &Sandbox) {
                 output.fails();
                 continue;
             }
-            // A mount outside of the container would be missing in its table.
+            // A mount outside the container would be missing in its mount table.
             assert_eq!(
                 output.stdout.matches(" - tmpfs canary ").count(),
                 2,
@@ -296,7 +297,7 @@ fn cve_2021_30465_mount_target_swapped_for_a_link(t: &Sandbox) {
         }
     });
     host.is_unchanged();
-    // Without the neighbour it works.
+    // Without the other process it works.
     container.sibling().run().ok();
 }
 
@@ -344,7 +345,7 @@ fn cve_2024_45310_nothing_is_made_while_links_are_swapped(t: &Sandbox) {
             if !output.status.success() {
                 output.fails();
             }
-            // What was made in the volume itself is to be made again.
+            // Files in the volume itself must be created again.
             for place in [&directory, &link] {
                 let resolved = fs::symlink_metadata(place).expect("lstat");
                 if resolved.is_dir() {

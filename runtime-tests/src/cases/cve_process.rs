@@ -1,6 +1,6 @@
-//! Published attacks on runtimes, replayed: those on the init process and its descriptors,
-//! capabilities and groups. Those on paths are in `cve_paths`, those on the runtime's own binary in
-//! `own_binary`.
+//! Published attacks on runtimes, replayed: attacks on the init process and its descriptors,
+//! capabilities and groups. Attacks on paths are in `cve_paths`, those on the runtime's own binary
+//! in `own_binary`.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
     cve_2024_9676_passwd_without_an_end[Need::NotAPeer],
 ];
 
-/// A user namespace in which root is an ordinary user of the host.
+/// A user namespace whose root is an ordinary user of the host.
 pub fn in_user_namespace(bundle: Bundle) -> Bundle {
     let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let bundle = bundle.push("/linux/namespaces", json!({"type": "user"}));
@@ -36,7 +36,7 @@ pub fn in_user_namespace(bundle: Bundle) -> Bundle {
         .set("/linux/gidMappings", maps)
 }
 
-/// Puts `container` into the pid namespace of the process `pid`.
+/// Makes `container` join the pid namespace of the process `pid`.
 pub fn join_pid_namespace(bundle: Bundle, pid: i32) -> Bundle {
     bundle.without_namespace("pid").push(
         "/linux/namespaces",
@@ -65,7 +65,8 @@ fn cve_2016_9962_created_init_is_closed_to_its_neighbours(t: &Sandbox) {
     let neighbour = || join_pid_namespace(t.bundle().shell(look), victim.pid()).container();
     neighbour().run().ok().prints("end");
     victim.start().ok();
-    // The same look at the container's own program, which is no secret, shows that it can see.
+    // As a control, the other container can inspect this container's own program, which is not
+    // protected.
     let output = neighbour().run().ok();
     assert!(
         ["link exe\n", "link fd/0\n", "read environ\n"]
@@ -93,7 +94,7 @@ fn cve_2022_27650_inheritable_is_exactly_what_the_config_says(t: &Sandbox) {
     output.prints("CapInh: 0000000000000020\nCapAmb: 0000000000000000");
 }
 
-/// A second container runs; the first looks for it in its cgroup file system.
+/// A second container runs, and the first looks for it in its cgroup file system.
 fn look_for_other_cgroups(t: &Sandbox, bundle: Bundle) {
     let neighbour = t.bundle().args(&["sleep", "1000"]).container();
     neighbour.create().ok();
@@ -107,7 +108,7 @@ fn look_for_other_cgroups(t: &Sandbox, bundle: Bundle) {
     let output = bundle.mount(mount).shell(&script).container().run().ok();
     let (own, refused) = output.stdout.trim().rsplit_once('\n').expect("two lines");
     assert_eq!(refused, "refused", "{output}");
-    // The shell and its cat; no path, which would be another container's.
+    // The shell and its cat, but no path, which would be another container's.
     assert!(
         own.starts_with("1\n") && own.lines().all(|line| line.parse::<u32>().is_ok()),
         "{output}"
@@ -119,11 +120,12 @@ fn cve_2023_25809_only_the_own_cgroup_is_seen(t: &Sandbox) {
 }
 
 fn cve_2023_25809_only_the_own_cgroup_is_seen_in_a_user_namespace(t: &Sandbox) {
-    // Without a cgroup namespace the kernel grants no cgroup mount, and something else is shown.
+    // Without a cgroup namespace the kernel refuses a cgroup mount, and the container sees
+    // something else there.
     look_for_other_cgroups(t, in_user_namespace(t.bundle()).without_namespace("cgroup"));
 }
 
-/// More numbers than any runtime has files open.
+/// More numbers than any runtime has open files.
 const NUMBERS: std::ops::Range<u32> = 3..24;
 
 fn cve_2024_21626_no_working_directory_on_the_host(t: &Sandbox) {
@@ -213,7 +215,7 @@ fn cve_2024_21626_descriptors_of_the_caller_reach_nobody(t: &Sandbox) {
             .prefix(["sh", "-c", "exec 7</ 9</etc/passwd; exec \"$@\"", "sh"]);
     let container = bundle.container();
     let output = container.launch(call).finish().ok();
-    // ls itself has one more open, and takes the lowest free number for it.
+    // ls itself has one more descriptor open, which gets the lowest free number.
     let expected = "0\n1\n2\n3\n";
     assert_eq!(output.stdout, expected, "{output}");
     let read = |path: &Path| fs::read_to_string(path).expect("the hooks ran");
@@ -222,8 +224,8 @@ fn cve_2024_21626_descriptors_of_the_caller_reach_nobody(t: &Sandbox) {
     assert_eq!(read(&inside), expected);
 }
 
-/// The home of the user is read from a file of the image: a pipe, a link to one, an endless device, a
-/// file of many gigabytes. Neither `run` nor `exec` waits for it or keeps it in memory.
+/// The user's home is read from a file of the image, which is a pipe, a link to one, an endless
+/// device, or many gigabytes long. Neither `run` nor `exec` waits for it or keeps it in memory.
 fn cve_2024_9676_passwd_without_an_end(t: &Sandbox) {
     let makes = [
         "mkfifo etc/passwd",
@@ -245,7 +247,7 @@ fn cve_2024_9676_passwd_without_an_end(t: &Sandbox) {
             .status();
         assert!(made.expect("sh").success(), "{make}");
         let container = bundle.container();
-        // What would not fit is refused by the kernel, and the runtime fails.
+        // The kernel refuses memory beyond the limit, so the runtime would fail.
         let little = ["sh", "-c", "ulimit -v 100000; exec \"$@\"", "sh"];
         container
             .launch(t.runtime().arg("create").prefix(little))

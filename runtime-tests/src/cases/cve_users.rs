@@ -1,5 +1,5 @@
-//! Published attacks on runtimes and engines, replayed: those on the user that a process becomes, and
-//! by what the image says of users. See `cve_paths`.
+//! Published attacks on runtimes and engines, replayed: attacks on the user of a process, and
+//! attacks by the image's user database. See `cve_paths`.
 
 use std::fs::{self, File};
 
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
 
 const IDS: &str = "grep -E '^[UG]id:' /proc/self/status | tr -s '\\t ' ' '";
 
-/// What `IDS` prints.
+/// The output of `IDS`.
 fn ids(uid: u32, gid: u32) -> String {
     format!("Uid: {uid} {uid} {uid} {uid}\nGid: {gid} {gid} {gid} {gid}")
 }
@@ -87,7 +87,7 @@ fn cve_2026_47262_passwd_and_group_of_any_size(t: &Sandbox) {
         file.set_len(1 << 36).expect("a file of holes");
     }
     let bundle = bundle.set("/process/env", json!(["PATH=/bin"]));
-    // Less memory than the files have.
+    // Less memory than the size of the files.
     let little = "ulimit -v 1000000; exec \"$@\"";
     let call = t.runtime().arg("run").prefix(["sh", "-c", little, "sh"]);
     let container = bundle.shell("echo $HOME").container();

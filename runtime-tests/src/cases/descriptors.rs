@@ -1,4 +1,4 @@
-//! Open files: what the process has at its start, and what it must not have.
+//! Open files: those that the program has at its start, and those that it must not have.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = tests![
     nothing_of_the_runtime_is_open_in_created_state,
 ];
 
-/// The shell opens these files under these numbers, then runs the call.
+/// Runs the call under a shell that opens these files under these numbers.
 fn with_files(numbers: &[u32], t: &Sandbox) -> [String; 4] {
     let file = |number: &u32| {
         let path = t.path(&format!("file{number}"));
@@ -38,7 +38,7 @@ fn with_files(numbers: &[u32], t: &Sandbox) -> [String; 4] {
     ]
 }
 
-/// A container that lists init's descriptors, 0 to 9, and reads those above 2.
+/// A script that lists init's descriptors from 0 to 9 and reads those above 2.
 const SCRIPT: &str = "for n in 0 1 2 3 4 5 6 7 8 9; do
     [ -e /proc/1/fd/$n ] && echo $n; done; for n in 3 4 5 6; do cat <&$n; done 2>/dev/null; true";
 
@@ -71,7 +71,7 @@ fn gap_in_the_preserved_descriptors_is_refused(t: &Sandbox) {
     output.fails_with("4");
 }
 
-/// Sets LISTEN_PID to the process that becomes the runtime.
+/// Sets LISTEN_PID to the pid of the runtime.
 fn listening(t: &Sandbox, open: &[u32], listen: &str, flags: &[&str], script: &str) -> Output {
     let container = t.bundle().shell(script).container();
     let mut prefix = with_files(open, t);
@@ -96,7 +96,7 @@ fn listening_and_preserved_descriptors_together(t: &Sandbox) {
 }
 
 fn listening_sockets_of_another_process_are_not_passed(t: &Sandbox) {
-    // sd_listen_fds(3): the variables mean the process that LISTEN_PID names and no other.
+    // sd_listen_fds(3): the variables apply only to the process that LISTEN_PID names.
     let script = format!("echo ${{LISTEN_FDS-unset}}; {SCRIPT}");
     let output = listening(t, &[3], "1 LISTEN_PID=1", &[], &script).ok();
     output.prints("unset\n0\n1\n2");
@@ -105,7 +105,7 @@ fn listening_sockets_of_another_process_are_not_passed(t: &Sandbox) {
 fn streams_belong_to_the_user(t: &Sandbox) {
     let user = json!({"uid": 1000, "gid": 1000});
     let bundle = t.bundle().set("/process/user", user);
-    // A user without rights opens its own streams by name.
+    // An unprivileged user opens its own streams by name.
     let script = "stat -L -c %u /proc/self/fd/1; echo again >/dev/stderr";
     let container = bundle.shell(script).container();
     let output = container.run().ok().prints("1000");
@@ -169,7 +169,7 @@ fn hooks_get_no_preserved_descriptors(t: &Sandbox) {
         .finish()
         .ok();
     let text = std::fs::read_to_string(log).expect("the hook ran");
-    // `ls` holds the directory open: one more than the three.
+    // `ls` has the directory open, one more than the three streams.
     assert_eq!(
         text.split_whitespace().collect::<Vec<_>>(),
         ["0", "1", "2", "3"]
@@ -177,7 +177,7 @@ fn hooks_get_no_preserved_descriptors(t: &Sandbox) {
 }
 
 fn nothing_of_the_runtime_is_open_in_created_state(t: &Sandbox) {
-    // Whatever init holds while it waits, of directories it holds the container's root at most.
+    // While init waits, the only directory that it may hold is the container's root.
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.create().ok();
     let rootfs = container.bundle.join("rootfs").metadata().expect("rootfs");

@@ -42,7 +42,8 @@ fn device(path: &str, kind: &str, major: u32, minor: u32) -> Value {
     json!({"path": path, "type": kind, "major": major, "minor": minor})
 }
 
-/// Runs stat in a container with one device more: type, numbers, mode and owner of `path`.
+/// Runs stat in a container with one additional device. Returns type, numbers, mode and owner of
+/// `path`.
 #[track_caller]
 fn stat_of(t: &Sandbox, device: Value, expected: &str) {
     let path = device["path"].as_str().expect("a path").to_owned();
@@ -287,7 +288,7 @@ fn device_path_through_a_link_stays_inside(t: &Sandbox) {
     );
 }
 
-/// An image whose /dev leads elsewhere must not make the runtime work on the host's files.
+/// An image whose /dev is a link must not make the runtime change the host's files.
 fn dev_that_is_a_link_stays_inside(t: &Sandbox) {
     let outside = t.path("outside");
     std::fs::create_dir(&outside).expect("a directory of the host");

@@ -1,4 +1,4 @@
-//! events: statistics, notices of memory that ran out, and when it ends.
+//! events: statistics, out-of-memory notifications, and the end of the output.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn stats(t: &Sandbox, container: &Container) -> Value {
     event["data"].clone()
 }
 
-/// `events`, not waited for.
+/// `events`, without waiting for it.
 fn follow(t: &Sandbox, interval: &str, container: &Container) -> Running {
     let call = t.runtime().args(["events", "--interval", interval]);
     call.arg(&container.id).spawn()
@@ -45,7 +45,7 @@ fn printed(events: &Running) -> String {
 fn stats_are_one_object(t: &Sandbox) {
     let container = t.bundle().shell("while :; do :; done").container();
     container.launch_ok();
-    // Some kernels count by the tick.
+    // Some kernels account CPU time in ticks.
     t.eventually("CPU time is counted", || {
         stats(t, &container)["cpu"]["usage"]["total"].as_u64() > Some(0)
     });
@@ -103,7 +103,8 @@ fn stats_repeat_until_the_container_ends(t: &Sandbox) {
 fn last_process_ends_the_events(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
-    // Whether it watches already or comes too late, it does not stay for the hour.
+    // It may have started to watch already or come too late. Either way it does not wait for the
+    // hour.
     let events = follow(t, "1h", &container);
     container.stop();
     let output = events.finish();
@@ -112,7 +113,7 @@ fn last_process_ends_the_events(t: &Sandbox) {
 
 fn memory_that_runs_out_is_told(t: &Sandbox) {
     let memory = json!({"limit": 16 * MIB, "swap": 16 * MIB});
-    // The shell that takes 64 MiB is killed, the one around it stays.
+    // The shell that allocates 64 MiB is killed; the one around it stays.
     let script = "trap 'go=1' USR1; echo ready
         until [ -n \"$go\" ]; do sleep 0.1; done
         sh -c 'x=$(head -c 67108864 /dev/zero | tr \"\\0\" x); echo $x'

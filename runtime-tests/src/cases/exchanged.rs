@@ -1,5 +1,5 @@
-//! The directories of the rootfs are exchanged while the container is made, as by another container
-//! that has the same files.
+//! Another process, such as a container with the same volume, exchanges directories of the rootfs
+//! while the container is created.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
     remount_follows_its_mount[Need::NotAPeer, Need::Program("strace")],
 ];
 
-/// A hook that runs after the mounts of the config and before the masks.
+/// A hook that runs between the mounts of the config and the masks.
 fn between<'t>(bundle: Bundle<'t>, script: &str) -> Bundle<'t> {
     let script = format!("cd {} && {script}", bundle.rootfs().display());
     let hook: Value = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
@@ -42,7 +42,7 @@ fn procfs_that_is_elsewhere_fails_the_create(t: &Sandbox) {
     }
 }
 
-/// A volume with two directories that have a mount each: `one`, a tmpfs, and `other`.
+/// A volume with two directories, each with a mount on it: `one`, a tmpfs, and `other`.
 fn two_mounts<'t>(t: &'t Sandbox, options: &[&str]) -> Bundle<'t> {
     let (volume, other) = (t.path("volume"), t.path("other"));
     for path in [volume.join("one"), volume.join("other"), other.clone()] {
@@ -79,7 +79,7 @@ fn remount_follows_its_mount(t: &Sandbox) {
     let volume = t.path("volume");
     let mut bundle = two_mounts(t, &[]).mount(json!({"destination": "/vol/one",
         "type": "none", "source": "none", "options": ["remount", "bind", "ro"]}));
-    // They come first: the tmpfs is what mount(2) is called for first.
+    // They come first, so that the first call of mount(2) is for the tmpfs.
     bundle.config["mounts"]
         .as_array_mut()
         .expect("mounts")
@@ -93,8 +93,8 @@ fn remount_follows_its_mount(t: &Sandbox) {
     run.finish().ok().prints("one\nother");
 }
 
-/// Init below strace(1) and the runtime, from when its root is the container's. It goes no further
-/// before it gets SIGCONT.
+/// Init, below strace(1) and the runtime, stopped after it has switched to the container's root,
+/// until it gets SIGCONT.
 fn stopped_init(t: &Sandbox, running: &Running, rootfs: &Path) -> Pid {
     let child = |pid: i32| -> Option<i32> {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -124,7 +124,7 @@ fn masks_and_read_only_paths_follow_their_file_system(t: &Sandbox) {
         .set("/linux/readonlyPaths", json!(["/proc/sys"]))
         .shell("cat /proc/version; ls /sys/kernel; cat /proc/self/mountinfo");
     let rootfs = bundle.rootfs();
-    // The masks are made by then, and all is looked at once more afterwards.
+    // The masks exist by then, and everything is checked once more afterwards.
     let stop = "inject=pivot_root:signal=SIGSTOP";
     let strace = [
         "strace",
@@ -154,8 +154,8 @@ fn masks_and_read_only_paths_follow_their_file_system(t: &Sandbox) {
     assert!(!output.stdout.contains("mm\n"), "{output}");
 }
 
-/// What `tmpcopyup` has looked at is what it copies. The runtime is stopped when it has the file in
-/// hand, and the name stands for something else when it goes on.
+/// `tmpcopyup` copies the file that it has inspected. The runtime is stopped while it holds the
+/// file, and the name refers to another file when it continues.
 fn copied_up_file_that_becomes_a_pipe_or_a_device(t: &Sandbox) {
     let tmpfs = json!({"destination": "/m", "type": "tmpfs", "source": "tmpfs",
         "options": ["tmpcopyup", "size=64k"]});
@@ -175,8 +175,8 @@ fn copied_up_file_that_becomes_a_pipe_or_a_device(t: &Sandbox) {
     }
 }
 
-/// The image has a device under the name of /dev/null, or a pipe. Neither is opened: the one may act,
-/// the other wait.
+/// The image's /dev/null is another device, or a pipe. Neither is opened: the device might act, and
+/// the pipe would block.
 fn no_node_under_the_name_of_dev_null_is_opened(t: &Sandbox) {
     for node in ["p", "c 1 5"] {
         let trace = t.path("trace");

@@ -1,4 +1,4 @@
-//! exec: a further process in a running container.
+//! exec: another process in a running container.
 
 use serde_json::json;
 
@@ -86,7 +86,8 @@ fn exec_detached_writes_a_pid_file(t: &Sandbox) {
     assert_eq!(reap(pid), 5, "the engine waits for the process itself");
 }
 
-/// As with other runtimes: what stands there is the program and its arguments, whatever it looks like.
+/// As with other runtimes, everything after the name is the program and its arguments, whatever it
+/// looks like.
 fn exec_takes_nothing_behind_the_name_for_itself(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();

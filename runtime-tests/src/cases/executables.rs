@@ -1,6 +1,6 @@
-//! `process.args[0]` that cannot be executed: `create` says which file is missing or wrong and
-//! what wanted it, in words that container engines turn into an exit status; what only execve(2)
-//! can find out, `start` says.
+//! `process.args[0]` that cannot be executed. `create` reports which file is missing or wrong and
+//! which file refers to it, with texts that engines turn into an exit status. `start` reports what
+//! only execve(2) can detect.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -44,7 +44,7 @@ pub const TESTS: &[Test] = tests![
     start_tells_that_the_filter_forbids_execve[Need::NotAPeer],
 ];
 
-/// A registered emulator may execute anything.
+/// A registered emulator may be able to execute anything.
 const NO_EMULATOR: Need = Need::Custom("no binfmt_misc format", || {
     let names = fs::read_dir("/proc/sys/fs/binfmt_misc")
         .into_iter()
@@ -58,7 +58,7 @@ const NO_EMULATOR: Need = Need::Custom("no binfmt_misc format", || {
     })
 });
 
-/// `create` must fail with all of these words, and there must be no container.
+/// `create` must fail with all of these texts, and the container must not exist.
 #[track_caller]
 fn refused(bundle: Bundle, words: &[&str]) {
     let container = bundle.container();
@@ -69,7 +69,7 @@ fn refused(bundle: Bundle, words: &[&str]) {
     container.verb("state").fails_with("does not exist");
 }
 
-/// A file in the root filesystem with these bytes and this mode.
+/// A file in the root filesystem with this content and mode.
 #[track_caller]
 fn program<'t>(bundle: Bundle<'t>, path: &str, bytes: &[u8], mode: u32) -> Bundle<'t> {
     let file = bundle.rootfs().join(path.trim_start_matches('/'));
@@ -79,7 +79,7 @@ fn program<'t>(bundle: Bundle<'t>, path: &str, bytes: &[u8], mode: u32) -> Bundl
     bundle
 }
 
-/// The beginning of a 64-bit ELF program for `machine` that asks for `interpreter`. elf(5).
+/// The first bytes of a 64-bit ELF program for `machine` that needs `interpreter`. elf(5).
 fn elf(machine: [u8; 2], interpreter: &str) -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
     bytes.resize(16, 0);
@@ -105,7 +105,7 @@ fn elf(machine: [u8; 2], interpreter: &str) -> Vec<u8> {
     bytes
 }
 
-/// The machine that this program is for.
+/// The machine that this program was built for.
 fn own_machine() -> [u8; 2] {
     let bytes = fs::read("/proc/self/exe").expect("the own program");
     [bytes[18], bytes[19]]
@@ -156,7 +156,8 @@ fn file_that_is_not_executable_is_refused(t: &Sandbox) {
         bundle.args(&["/opt/tool"]),
         &["/opt/tool", "permission denied"],
     );
-    // A file that may not be executed hides none behind it in PATH, and is told if there is none.
+    // A file without execute permission does not hide a later one in PATH, and is reported if there
+    // is none.
     let bundle = program(t.bundle(), "/opt/echo", b"#!/bin/sh\n", 0o644)
         .set("/process/env", json!(["PATH=/opt:/bin"]));
     bundle
@@ -201,7 +202,7 @@ fn special_files_are_refused(t: &Sandbox) {
 }
 
 fn foreign_architecture_is_named(t: &Sandbox) {
-    // s390x is not little-endian, aarch64 is.
+    // s390x is not little-endian, but aarch64 is.
     let foreign = if own_machine() == [183, 0] {
         ([62, 0], "x86_64")
     } else {
@@ -270,7 +271,7 @@ fn interpreter_that_is_not_executable_is_named(t: &Sandbox) {
     refused(bundle.args(&["/opt/tool"]), &["permission denied", "/tmp"]);
 }
 
-/// There are files of the same names in the root directory, which cannot be executed.
+/// The root directory has files of the same names, which cannot be executed.
 fn relative_paths_start_at_the_working_directory(t: &Sandbox) {
     let bundle = program(t.bundle(), "/opt/tool", b"#!./shell\n", 0o755);
     let bundle = program(bundle, "/opt/shell", b"#!/bin/true\n", 0o755);
@@ -290,7 +291,7 @@ fn text_without_interpreter_is_refused(t: &Sandbox) {
     }
 }
 
-/// At a NUL byte too; and not where the kernel has read no further. fs/binfmt_script.c.
+/// It also ends at a NUL byte, but not where the kernel has stopped reading. fs/binfmt_script.c.
 fn name_of_the_interpreter_ends_as_for_the_kernel(t: &Sandbox) {
     for text in [
         b"#!/bin/true\0\xff\n".as_slice(),
@@ -306,7 +307,8 @@ fn name_of_the_interpreter_ends_as_for_the_kernel(t: &Sandbox) {
     refused(bundle.args(&["/opt/tool"]), &words);
 }
 
-/// `count` scripts, each the interpreter of the one before; `end` interprets the last.
+/// `count` scripts, each of which is the interpreter of the previous one; `end` interprets the
+/// last.
 fn chain<'t>(mut bundle: Bundle<'t>, count: usize, end: &str) -> Bundle<'t> {
     for number in 1..=count {
         let next = if number == count {
@@ -409,7 +411,7 @@ fn error_of_run_is_that_of_create(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-/// What the log says of a failed `create`: one object.
+/// The log's message about a failed `create`: a single object.
 #[track_caller]
 fn logged(t: &Sandbox, name: &str, container: &Container) -> String {
     let log = t.path(name);
@@ -421,7 +423,7 @@ fn logged(t: &Sandbox, name: &str, container: &Container) -> String {
     entry["msg"].as_str().expect("msg").to_owned()
 }
 
-/// Engines search the message: Podman and dockerd exit with 127 for the first group of words, and
+/// Engines search the message: Podman and dockerd exit with 127 for the first group of texts, and
 /// with 126 for the second.
 fn log_has_one_object_with_the_words_of_engines(t: &Sandbox) {
     let missing = ["executable file not found in", "no such file or directory"];
@@ -447,7 +449,7 @@ fn log_has_one_object_with_the_words_of_engines(t: &Sandbox) {
     }
 }
 
-/// A created container whose program changes before it is started.
+/// A created container whose program changes before `start`.
 #[track_caller]
 fn start_fails(bundle: Bundle, change: impl FnOnce(&Path), words: &[&str]) {
     let rootfs = bundle.rootfs();

@@ -1,4 +1,4 @@
-//! `run` in the foreground: signals go through, orphans are reaped, the status comes back.
+//! `run` in the foreground: it forwards signals, reaps orphans and returns the exit status.
 
 use nix::sys::signal::Signal;
 
@@ -40,7 +40,7 @@ fn signals_are_forwarded(t: &Sandbox) {
 }
 
 fn what_the_caller_ignores_is_not_ignored(t: &Sandbox) {
-    // As under nohup(1), in the background of a shell, or below a Python program.
+    // nohup(1), a shell's background jobs and Python programs ignore such signals.
     let ignoring = "trap '' HUP INT QUIT USR1 PIPE ALRM TERM TSTP XFSZ; exec \"$@\"";
     let ignoring = || t.runtime().prefix(["sh", "-c", ignoring, "sh"]);
     let show = ["grep", "SigIgn", "/proc/self/status"];
@@ -60,8 +60,9 @@ fn what_the_caller_ignores_is_not_ignored(t: &Sandbox) {
 }
 
 fn status_of_a_program_that_signals_itself(t: &Sandbox) {
-    // A process 1 is safe from its own signals, so the pid namespace is the host's.
-    // The C library has no names for the real-time signals.
+    // A first process of a pid namespace is immune to its own signals, so the container uses the
+    // host's pid namespace.
+    // The C library has no names for real-time signals.
     for (signal, status) in [
         ("KILL", 137),
         ("TERM", 143),
@@ -85,7 +86,7 @@ fn status_of_a_program_that_signals_itself(t: &Sandbox) {
 }
 
 fn orphans_of_the_container_are_reaped(t: &Sandbox) {
-    // In the host's pid namespace an orphan goes to the nearest subreaper: the runtime.
+    // In the host's pid namespace an orphan's new parent is the nearest subreaper, the runtime.
     let script = "(sleep 0 & echo $! >/orphan); while [ -e /proc/$(cat /orphan) ]; do sleep 0.01; done; echo reaped";
     let container = t
         .bundle()
@@ -96,7 +97,7 @@ fn orphans_of_the_container_are_reaped(t: &Sandbox) {
 }
 
 fn run_ends_when_init_ends(t: &Sandbox) {
-    // A process that outlives init holds the output open; run must not wait for it.
+    // A process that outlives init keeps the output open. `run` must not wait for it.
     let script = "setsid sleep 1000 & exit 4";
     let container = t
         .bundle()

@@ -1,5 +1,5 @@
-//! The release binary gives an attacker as little as those of distributions: its addresses are
-//! random, what it relocates is read-only afterwards, and nothing is both writable and executable.
+//! The release binary is as hardened as those of distributions: its addresses are random, relocated
+//! data is read-only after the start, and no memory is both writable and executable.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -70,7 +70,7 @@ fn no_segment_is_writable_and_executable(t: &Sandbox) {
     );
 }
 
-/// "Full RELRO", of which checksec(1) and distributions speak: the segment and immediate binding.
+/// "Full RELRO" as checksec(1) and distributions define it: the segment and immediate binding.
 fn all_relocations_are_done_at_the_start(t: &Sandbox) {
     let elf = binary(t);
     let relro: Vec<_> = elf.segments_of(elf::PT_GNU_RELRO).collect();
@@ -112,8 +112,9 @@ fn relocations_are_among_data(t: &Sandbox) {
     }
 }
 
-/// The kernel copies each page on which something is relocated, at each start of the program. A large
-/// table of texts or functions is better one of offsets, or a `match`: docs/decisions/hardening.md.
+/// At each start of the program the kernel copies each page that contains a relocation. Instead of
+/// a large table of strings or functions use a table of offsets, or a `match`:
+/// docs/decisions/hardening.md.
 fn relocations_are_on_few_pages(t: &Sandbox) {
     const MOST: usize = 12;
     let relocated = binary(t).relocated();
@@ -126,7 +127,7 @@ fn relocations_are_on_few_pages(t: &Sandbox) {
     );
 }
 
-/// A part of a process's memory. proc_pid_maps(5).
+/// A mapping of a process. proc_pid_maps(5).
 struct Mapping {
     addresses: Range<u64>,
     line: String,
@@ -162,7 +163,7 @@ fn mappings(pid: i32) -> Vec<Mapping> {
     text.lines().map(Mapping::parse).collect()
 }
 
-/// Where the kernel has put the program: the address of its headers is in the auxiliary vector.
+/// The load address of the program. The auxiliary vector contains the address of its headers.
 /// getauxval(3), AT_PHDR.
 fn base(pid: i32, elf: &Elf) -> u64 {
     const AT_PHDR: u64 = 3;

@@ -1,5 +1,5 @@
-//! A verb acts on the container that it has looked at: at each of its system calls others delete
-//! that one and make another with the same id.
+//! A verb acts only on the container that it has looked up. At each of its system calls, other
+//! processes delete that container and create another one with the same id.
 
 use std::fs;
 
@@ -25,7 +25,8 @@ pub const TESTS: &[Test] = tests![
     list_passes_over_what_is_deleted_meanwhile[Need::NotAPeer],
 ];
 
-/// Lets the call end, or wait in flock(2) for what another one has locked; whether it has ended.
+/// Continues the call until it ends, or until it waits in flock(2) for another process's lock.
+/// Returns whether it has ended.
 #[track_caller]
 fn ends_or_waits(t: &Sandbox, other: &mut Running) -> bool {
     let system_call = format!("/proc/{}/syscall", other.pid());
@@ -41,7 +42,7 @@ fn ends_or_waits(t: &Sandbox, other: &mut Running) -> bool {
     ended
 }
 
-/// A container of two processes in one cgroup.
+/// A container with two processes in one cgroup.
 fn two_processes(t: &Sandbox) -> Container<'_> {
     let script = "sleep 1001 & echo ready; exec sleep 1000";
     t.bundle().shell(script).container()
@@ -63,8 +64,8 @@ fn is_untouched(container: &Container, pid: i32, step: u32) {
     assert!(container.bundle.exists());
 }
 
-/// Stops a verb at each system call from when it has found the directory on. Others replace the
-/// container there, unless the verb keeps them from it.
+/// Stops a verb at each system call after it has found the directory. Other processes replace the
+/// container there, unless the verb's lock prevents it.
 fn successor_survives(t: &Sandbox, prepare: fn(&Container), words: &[&str]) {
     let (mut step, mut replaced) = (0, 0);
     loop {
@@ -139,7 +140,7 @@ fn late_update_leaves_the_successor_alone(t: &Sandbox) {
     successor_survives(t, |_| {}, &["update", "--resources", &file, "ID"]);
 }
 
-/// The container of a create whose hook waits is deleted by force, and its id is used again.
+/// A create waits for its hook. Its container is deleted by force, and the id is used again.
 fn late_failure_of_create_leaves_the_successor_alone(t: &Sandbox) {
     let (reached, go) = (t.path("reached"), t.path("go"));
     let script = format!(
@@ -173,7 +174,7 @@ fn late_end_of_run_leaves_the_successor_alone(t: &Sandbox) {
         let state = container.verb("state");
         state.status.success() && state.json()["status"] == "running"
     });
-    // It cannot end before the successor is there.
+    // The runtime must not end before the new container exists.
     run.signal(Signal::SIGSTOP);
     container.delete_force().ok();
     launch(&container);
@@ -185,7 +186,7 @@ fn late_end_of_run_leaves_the_successor_alone(t: &Sandbox) {
     assert_eq!(hooks, "x\n", "once for one container");
 }
 
-/// What `second` says at each system call of a delete.
+/// Collects the output of `second` at each system call of a delete.
 fn beside_a_delete(t: &Sandbox, second: impl Fn(&Container) -> Call, words: &[&str]) {
     let mut step = 0;
     loop {

@@ -1,4 +1,5 @@
-//! Hooks beside their order: in which namespaces each runs, what it sees, what its failure undoes.
+//! Hooks, apart from their order: the namespaces in which each runs, what it sees, and what its
+//! failure undoes.
 
 use serde_json::{Value, json};
 
@@ -29,13 +30,13 @@ pub const TESTS: &[Test] = tests![
     poststop_runs_after_a_created_container_is_deleted,
 ];
 
-/// A hook that appends to the log of the case, on the host or where the host's paths are.
+/// A hook that appends to the case's log, on the host or where the host's paths are visible.
 fn hook(t: &Sandbox, script: &str) -> Value {
     let script = format!("exec >>{}; {script}", t.path("hooks.log").display());
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]})
 }
 
-/// A hook that appends to /log of the container.
+/// A hook that appends to the container's /log.
 fn inside(script: &str) -> Value {
     let script = format!("exec >>/log; {script}");
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]})
@@ -53,7 +54,7 @@ fn with<'t>(bundle: Bundle<'t>, moment: &str, hook: Value) -> Bundle<'t> {
     bundle.push(&format!("/hooks/{moment}"), hook)
 }
 
-/// The whole life of a container.
+/// The whole life cycle of a container.
 fn live(container: &Container) {
     container.create().ok();
     let pid = container.pid();
@@ -130,7 +131,7 @@ fn hooks_of_the_container_get_the_state(t: &Sandbox) {
         let state: Value = serde_json::from_str(&text).expect(&text);
         assert_eq!(state["status"], status, "{text}");
         assert_eq!(state["id"], container.id.as_str());
-        // The hook runs in the pid namespace of the container.
+        // The hook runs in the container's pid namespace.
         assert_eq!(state["pid"], 1, "{text}");
         assert_eq!(state["bundle"], container.bundle.to_str().expect("UTF-8"));
         assert!(state["ociVersion"].is_string(), "{text}");
@@ -159,10 +160,11 @@ fn create_container_sees_the_mounts_and_the_host(t: &Sandbox) {
     let script = script.replace("ROOT", bundle.rootfs().to_str().expect("UTF-8"));
     let container = with(bundle, "createContainer", hook(t, &script)).container();
     live(&container);
-    // Of names nothing is promised before start, so only what precedes the last line counts.
+    // The contents of the rootfs are unspecified before start, so only the lines before the last
+    // one count.
     let expected = format!("{}\n1\n", marker.display());
     assert!(log(t).starts_with(&expected), "{}", log(t));
-    // The same question on the host: no mount is there.
+    // The same check on the host: the mount does not exist there.
     let bundle = with(
         t.bundle(),
         "createRuntime",
@@ -189,8 +191,8 @@ fn hooks_start_in_the_bundle(t: &Sandbox) {
     let container = bundle.container();
     live(&container);
     let bundle = format!("{}\n", container.bundle.display());
-    // The specification says nothing of this. runc starts createContainer hooks in the rootfs, and
-    // they look for its files there.
+    // The specification does not define this. runc starts createContainer hooks in the rootfs, and
+    // hooks look for its files there.
     let rootfs = format!("{}\n", container.bundle.join("rootfs").display());
     let expected = [&bundle, &bundle, &rootfs, &bundle, &bundle];
     assert_eq!(log(t), expected.map(String::as_str).concat());
@@ -232,7 +234,7 @@ fn start_container_hooks_run_in_order(t: &Sandbox) {
 }
 
 fn hooks_need_not_read_the_state(t: &Sandbox) {
-    // More than a pipe holds, for hooks that end, or close their input, without a look at it.
+    // More than a pipe holds, for hooks that end or close their input without reading it.
     let annotations = json!({"long": "x".repeat(200_000)});
     let moments = [
         "prestart",
@@ -286,7 +288,7 @@ fn failing_start_container_keeps_the_program_from_running(t: &Sandbox) {
     assert!(output.stderr.contains("startContainer"), "{output}");
     reap(pid);
     assert_eq!(inner_log(&container), "hook\n");
-    // Source: runtime-spec 1.3, lifecycle, step 7: stopped, and on with step 12.
+    // Source: runtime-spec 1.3, lifecycle, step 7: stop the container, and continue with step 12.
     container.verb("state").fails_with("does not exist");
     assert_eq!(log(t), "poststop\n");
     container.delete_force().ok();
@@ -301,7 +303,7 @@ fn failing_poststart_kills_the_container(t: &Sandbox) {
     let pid = container.pid();
     container.start().fails_with("poststart");
     assert_eq!(reap(pid), 128 + 9);
-    // Source: runtime-spec 1.3, lifecycle: stopped, and on with step 12.
+    // Source: runtime-spec 1.3, lifecycle: stop the container, and continue with step 12.
     container.verb("state").fails_with("does not exist");
     assert_eq!(log(t), "poststart\npoststop\n");
     container.delete_force().ok();

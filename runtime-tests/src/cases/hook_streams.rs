@@ -1,4 +1,5 @@
-//! What hooks print: kept from the container's output and the runtime's, and shown where one fails.
+//! The output of hooks: separate from the output of the container and of the runtime, and part of
+//! the error if a hook fails.
 
 use std::fs;
 use std::path::Path;
@@ -38,14 +39,14 @@ fn shell(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]})
 }
 
-/// A hook at each moment, or at one.
+/// A hook at each of these moments.
 fn with<'t>(bundle: Bundle<'t>, moments: &[&str], hook: &Value) -> Bundle<'t> {
     moments.iter().fold(bundle, |bundle, moment| {
         bundle.set(&format!("/hooks/{moment}"), json!([hook]))
     })
 }
 
-/// Creates, starts and deletes the container, as far as that works; the output of all verbs.
+/// Creates, starts and deletes the container as far as possible. Returns the output of all verbs.
 #[track_caller]
 fn live(container: &Container) -> String {
     let told = |output: Output| output.stdout + &output.stderr;
@@ -97,7 +98,7 @@ fn failing_hook_is_told_with_what_it_printed(t: &Sandbox) {
         let container = bundle.args(&["sleep", "1000"]).container();
         let told = live(&container);
         let end = "exit status 3: first\\nlast words\"";
-        // As JSON has a backslash in a string of its own log line.
+        // In a JSON log line, a backslash is escaped.
         let found = told.replace("\\\\", "\\");
         assert!(found.trim_end().ends_with(end), "{moment}: {told}");
         assert!(told.contains(moment), "{told}");
@@ -143,11 +144,11 @@ fn output_cannot_feign_lines_of_a_log(t: &Sandbox) {
     assert!(output.stderr.contains('\u{fffd}'), "{output}");
 }
 
-/// A process that has said its pid in this file.
+/// Ends the process whose pid is in this file.
 fn end(file: &Path) {
     let pid = fs::read_to_string(file).expect("the hook ran");
     let pid = pid.trim().parse().expect("a pid");
-    // It may be gone: its streams are.
+    // The process may be gone, because its streams are.
     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     crate::container::reap_ended();
 }

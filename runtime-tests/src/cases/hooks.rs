@@ -1,4 +1,4 @@
-//! Hooks: when each runs, what it is given, and what its failure does.
+//! Hooks: when each runs, its input, and the effect of a failure.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = tests![
     hanging_hook_is_killed_at_its_timeout,
 ];
 
-/// A hook on the host's side that appends to the file `log` of the case.
+/// A hook on the host that appends to the file `log` of the case.
 fn hook(t: &Sandbox, script: &str) -> Value {
     let script = format!("exec >>{}; {script}", t.path("hooks.log").display());
     json!({"path": "/bin/sh", "args": ["sh", "-c", script]})
@@ -26,7 +26,7 @@ fn log(t: &Sandbox) -> String {
     std::fs::read_to_string(t.path("hooks.log")).unwrap_or_default()
 }
 
-/// A bundle with two hooks for each moment that runs on the host's side.
+/// A bundle with two hooks at each moment at which hooks run on the host.
 fn with_every_hook<'t>(t: &'t Sandbox, script: &str) -> Bundle<'t> {
     let moments = ["prestart", "createRuntime", "poststart", "poststop"];
     moments.iter().fold(t.bundle(), |bundle, moment| {
@@ -94,7 +94,7 @@ fn hooks_get_their_argv_and_environment(t: &Sandbox) {
     assert_eq!(log(t), "zero a b 1 unset\n");
 }
 
-/// The runtime may be in the container's network for a while.
+/// The runtime may be in the container's network namespace for some time.
 fn hooks_of_the_host_see_its_network(t: &Sandbox) {
     let container = with_every_hook(t, "readlink /proc/self/ns/net")
         .args(&["sleep", "1000"])

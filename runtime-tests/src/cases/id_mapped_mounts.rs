@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
     file_system_that_cannot_map_is_named[Need::NotAPeer],
 ];
 
-/// A directory of root with a file, which nobody else can enter.
+/// A directory of root with a file, which no other user can enter.
 fn volume(t: &Sandbox) -> PathBuf {
     let volume = t.path("volume");
     fs::create_dir(&volume).expect("a directory");
@@ -44,7 +44,7 @@ fn with_maps(mut mount: Value, uid: u32, gid: u32) -> Value {
     mount
 }
 
-/// What the script says, and who owns `made` in the volume.
+/// The script's output, and the owner of `made` in the volume.
 fn told(bundle: Bundle, volume: &Path, script: &str) -> (String, (u32, u32)) {
     let output = bundle.shell(script).container().run().ok();
     let made = fs::metadata(volume.join("made")).expect("the container made a file");
@@ -134,7 +134,7 @@ fn mounts_below_are_mapped_if_asked_for(t: &Sandbox) {
     };
     let (top, all) = (owners("idmap"), owners("ridmap"));
     umount2(&below, MntFlags::MNT_DETACH).expect("umount");
-    // 65534 stands for an id that is not mapped.
+    // 65534 stands for an unmapped id.
     top.ok().prints("0\n65534");
     all.ok().prints("0\n0");
 }

@@ -1,5 +1,5 @@
-//! `process.user`, `capabilities`, `rlimits`, `oomScoreAdj` and personality: what the
-//! kernel says of the process.
+//! `process.user`, `capabilities`, `rlimits`, `oomScoreAdj` and personality, as the kernel reports
+//! them for the process.
 
 use serde_json::{Value, json};
 
@@ -38,16 +38,16 @@ pub const TESTS: &[Test] = tests![
 
 const STATUS: &str = "grep -E '^(Cap|Groups|NoNew)' /proc/self/status | tr -s '\\t ' ' '";
 
-/// The lines of the process's status, white space squeezed.
+/// The lines of the process's status, with white space squeezed.
 fn status(bundle: Bundle) -> Vec<String> {
     let output = bundle.shell(STATUS).container().run().ok();
     let lines = output.stdout.lines().map(|line| line.trim().to_owned());
     lines.collect()
 }
 
-/// The five sets as the kernel shows them: inheritable, permitted, effective, bounding, ambient.
+/// The five sets in the kernel's order: inheritable, permitted, effective, bounding, ambient.
 fn capabilities(bundle: Bundle) -> [u64; 5] {
-    // With no_new_privs execve(2) gives root no more than it has.
+    // With no_new_privs, execve(2) does not add capabilities for root.
     let lines = status(bundle.set("/process/noNewPrivileges", json!(false)));
     ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|name| {
         let found = lines.iter().find_map(|line| {
@@ -68,7 +68,7 @@ fn user() -> Value {
 
 fn groups_of_the_caller_are_dropped(t: &Sandbox) {
     let container = t.bundle().shell(STATUS).container();
-    // The caller has groups that the config does not list.
+    // The caller has groups that are not in the config.
     let call = t.runtime().arg("run");
     let call = call.prefix(["setpriv", "--groups", "4,24", "--"]);
     let output = container.launch(call).finish().ok();
@@ -200,7 +200,7 @@ fn capability_that_cannot_be_ambient_only_warns(t: &Sandbox) {
 }
 
 fn no_capability_outlives_the_bounding_set(t: &Sandbox) {
-    // The highest number that the kernel knows, and one that crept in by user id 0.
+    // The highest capability that the kernel knows, and one that user id 0 would add.
     let bundle = sets(
         t,
         json!({"bounding": ["CAP_KILL"], "permitted": ["CAP_CHOWN"],
@@ -209,15 +209,15 @@ fn no_capability_outlives_the_bounding_set(t: &Sandbox) {
     assert_eq!(capabilities(bundle)[1..4], [KILL, KILL, KILL]);
 }
 
-/// A busybox that root owns with the set-user-id bit, called by user 1000.
+/// Runs a set-user-id busybox of root as user 1000.
 fn set_user_id(t: &Sandbox, no_new_privileges: bool) -> Output {
     let bundle = t.bundle().file("/suid/busybox", "");
     let program = bundle.rootfs().join("suid/busybox");
     std::fs::copy(bundle.rootfs().join("bin/busybox"), &program).expect("copy");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
     std::fs::set_permissions(&program, mode).expect("mode");
-    // busybox gives root's rights back for most applets; the file says that `id` shall have them,
-    // and without them it fails.
+    // busybox drops root privileges for most applets. The file tells it to keep them for `id`, which
+    // fails without them.
     let bundle = bundle
         .file("/etc/busybox.conf", "[SUID]\nid = ssx\n")
         .set("/process/user", user())
@@ -268,14 +268,14 @@ fn smallest_rlimits_do_not_hinder_the_start(t: &Sandbox) {
         {"type": "RLIMIT_NPROC", "soft": 1, "hard": 1},
     ]);
     let bundle = t.bundle().set("/process/rlimits", list);
-    // HOME is looked up in a file, which takes a descriptor.
+    // HOME is looked up in a file, which needs a descriptor.
     let script = "echo $HOME; ulimit -n";
     let container = bundle.shell(script).container();
     let output = container.run().ok();
     output.prints("/root\n3");
 }
 
-/// They run where the filter holds already, which need not allow setrlimit(2) afterwards.
+/// The hooks run under the filter, which need not allow setrlimit(2) afterwards.
 fn start_container_hooks_have_the_limits_of_the_process(t: &Sandbox) {
     let list = json!([{"type": "RLIMIT_NOFILE", "soft": 60, "hard": 70}]);
     let bundle = t.bundle().set("/process/rlimits", list);
@@ -292,7 +292,7 @@ fn rlimit_twice_is_refused(t: &Sandbox) {
         .bundle()
         .set("/process/rlimits", json!([one, one]))
         .container();
-    // The spec's MUST that the peers let pass.
+    // The specification requires this, but the other runtimes accept it.
     let output = container.create();
     if crate::host::peer_name(&t.runtime).is_some() && output.status.success() {
         return;
@@ -355,7 +355,7 @@ fn personality_flags_are_refused(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-/// What this runtime cannot do it says by the property's name, instead of starting without it.
+/// The error names the unsupported property; the container does not start without it.
 fn unsupported_properties_are_named(t: &Sandbox) {
     let cases: [(&str, Value, &str); 3] = [
         (

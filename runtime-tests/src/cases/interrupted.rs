@@ -1,5 +1,5 @@
-//! The runtime or init is killed, or denied a system call, in the middle of `create`: what is made by
-//! then is removed by `delete --force`, and until then `state` and `list` give sane answers.
+//! The runtime or init is killed, or denied a system call, during `create`. `delete --force`
+//! removes what exists by then, and until then `state` and `list` give valid answers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,13 +23,13 @@ pub const TESTS: &[Test] = tests![
     nobody_waits_for_a_call_that_always_fails[Need::NotAPeer, Need::Program("strace")],
 ];
 
-/// A hook that says that it runs and then waits, in whichever process it is.
+/// A hook that creates a file when it runs and then waits, in whichever process it is.
 fn blocking_hook(t: &Sandbox) -> Value {
     let script = format!(": >{}; exec sleep 1000", t.path("reached").display());
     json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}])
 }
 
-/// What is left of a create that was killed can be looked at and removed.
+/// The remains of a create that was killed can be inspected and removed.
 #[track_caller]
 fn is_removed(t: &Sandbox, container: &Container) {
     let state = container.verb("state");
@@ -59,7 +59,7 @@ fn kill_when_reached(t: &Sandbox, running: Running) {
     assert!(!hung, "the killed runtime does not end");
 }
 
-/// A hook of the runtime is no process of the container: it ends by itself.
+/// A hook of the runtime is not a process of the container: it ends by itself.
 fn killed_in_a_hook_of_the_runtime(t: &Sandbox) {
     for moment in ["prestart", "createRuntime"] {
         let suicide = format!(": >{}; kill -9 $PPID", t.path("reached").display());
@@ -85,7 +85,7 @@ fn killed_in_a_hook_of_init(t: &Sandbox) {
 fn killed_while_the_console_socket_blocks(t: &Sandbox) {
     let path = t.path("console.sock");
     let listener = UnixListener::bind(&path).expect("a socket");
-    // A second listen(2) sets the backlog anew.
+    // A second listen(2) changes the backlog.
     nix::sys::socket::listen(
         &listener,
         nix::sys::socket::Backlog::new(0).expect("a backlog"),
@@ -96,7 +96,7 @@ fn killed_while_the_console_socket_blocks(t: &Sandbox) {
     let call = t.runtime().arg("create").arg("--console-socket").arg(&path);
     let create = container.launch(call);
     let wchan = format!("/proc/{}/syscall", create.pid());
-    // connect(2) is what it waits in; its number differs by architecture.
+    // It waits in connect(2), whose number differs by architecture.
     let connect = nix::libc::SYS_connect.to_string();
     t.eventually("create waits for the socket", || {
         let text = fs::read_to_string(&wchan).unwrap_or_default();
@@ -107,7 +107,8 @@ fn killed_while_the_console_socket_blocks(t: &Sandbox) {
     is_removed(t, &container);
 }
 
-/// How often a successful `create` makes each system call, in the runtime's own process.
+/// The number of times that a successful `create` makes each system call, in the runtime's own
+/// process.
 #[track_caller]
 fn system_calls(t: &Sandbox) -> BTreeMap<String, usize> {
     let trace = t.path("trace");
@@ -128,7 +129,7 @@ fn system_calls(t: &Sandbox) -> BTreeMap<String, usize> {
     calls
 }
 
-/// A verb under strace(1), which with these arguments makes system calls fail or ends who makes them.
+/// A verb under strace(1), whose arguments make system calls fail or kill the caller.
 #[track_caller]
 fn injected(t: &Sandbox, container: &Container, verb: &str, args: &[&str]) -> Output {
     let strace = ["strace", "-qq", "-o", "/dev/null"];
@@ -137,8 +138,8 @@ fn injected(t: &Sandbox, container: &Container, verb: &str, args: &[&str]) -> Ou
     container.launch(call).finish()
 }
 
-/// The runtime is killed at the n-th call of each kind. A sample by default; with
-/// `RUNTIME_TESTS_SWEEP` set at each call.
+/// The runtime is killed at the n-th call of each kind: at a sample of them by default, at each
+/// call with `RUNTIME_TESTS_SWEEP`.
 fn killed_at_any_system_call(t: &Sandbox) {
     let every = std::env::var_os("RUNTIME_TESTS_SWEEP").is_some();
     let sample = [
@@ -161,7 +162,7 @@ fn killed_at_any_system_call(t: &Sandbox) {
     assert!(killed >= 10, "only {killed} were killed");
 }
 
-/// Init is killed at calls that it alone makes, whatever the runtime has said to it meanwhile.
+/// Init is killed at calls that only init makes, whatever message it has received.
 fn the_end_of_init_is_told(t: &Sandbox) {
     for call in ["setsid", "keyctl", "fsopen", "pivot_root", "capset"] {
         for verb in ["create", "run"] {
@@ -174,7 +175,8 @@ fn the_end_of_init_is_told(t: &Sandbox) {
     }
 }
 
-/// The runtime's first messages to init: nobody waits for what will not come.
+/// The runtime's first messages to init fail. Neither process waits for a message that cannot
+/// arrive.
 fn a_word_that_cannot_be_sent_is_told(t: &Sandbox) {
     for verb in ["create", "run"] {
         for number in 1..=2 {
@@ -187,8 +189,8 @@ fn a_word_that_cannot_be_sent_is_told(t: &Sandbox) {
     }
 }
 
-/// Calls that a kernel or a filter around the runtime may lack. Each is denied throughout a whole
-/// `run`: it works without, or says which call failed.
+/// Calls that a kernel or a filter around the runtime may lack. Each fails throughout a whole
+/// `run`, which works without it or reports which call failed.
 fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
     let calls = [
         "clone3",
@@ -243,15 +245,15 @@ fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
             let name = call.trim_end_matches(char::is_numeric);
             let name = name.trim_end_matches("at");
             assert!(error != "ENOSYS" || told.contains(name), "{call}\n{output}");
-            // What init does before the first step is no step's failure.
+            // A failure before init's first step is not reported as one of a step.
             assert!(!told.contains("create cgroup"), "{call}\n{output}");
             is_removed(t, &container);
         }
     }
 }
 
-/// Calls that no kernel refuses for long, but a filter around the runtime may: a loop that tries
-/// again, or waits for what the call would have brought about, would never end.
+/// Calls that a kernel does not refuse for long, but a filter around the runtime may. A loop that
+/// retries the call, or waits for its effect, would never end.
 fn nobody_waits_for_a_call_that_always_fails(t: &Sandbox) {
     let calls = [
         "close",
@@ -287,7 +289,7 @@ fn nobody_waits_for_a_call_that_always_fails(t: &Sandbox) {
     for call in calls {
         let inject = format!("inject={call}:error=EPERM");
         let (runtime_alone, all) = (["-e", &inject], ["-f", "-e", &inject]);
-        // With `create` strace would wait for the end of init as well.
+        // With `create`, strace would also wait for the end of init.
         for (verb, args) in [
             ("run", &all[..]),
             ("run", &runtime_alone),
@@ -295,7 +297,7 @@ fn nobody_waits_for_a_call_that_always_fails(t: &Sandbox) {
         ] {
             let container = bundle().container();
             let output = injected(t, &container, verb, args);
-            // The container's own program has the failures too.
+            // The container's own program gets the failures too.
             assert!(output.status.code().is_some(), "{call} {verb}\n{output}");
             container.delete_force().ok();
         }

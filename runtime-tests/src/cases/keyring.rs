@@ -1,4 +1,4 @@
-//! The session keyring: the container's own, and out of reach of every other container.
+//! The session keyring: private to the container, and out of reach of every other container.
 
 use crate::container::Container;
 use crate::{Sandbox, Test, probe, tests};
@@ -11,7 +11,7 @@ pub const TESTS: &[Test] = tests![
     keys_of_a_container_are_found_by_no_other,
 ];
 
-/// A number that names the keyring, as the container's process sees its own.
+/// The number of the session keyring of the container's process.
 fn session_keyring(t: &Sandbox, flags: &[&str]) -> String {
     let container = t.bundle().probe(&["keyring", "session"]).container();
     container.run_with(flags).ok().stdout
@@ -29,7 +29,7 @@ fn the_caller_s_session_keyring_is_kept_on_request(t: &Sandbox) {
     assert_eq!(kept.trim(), of_the_caller);
 }
 
-/// A container that has made a keyring, with a key in it that everyone may use, and holds it.
+/// A container that has created a keyring, with a key in it that everyone may use, and keeps it.
 fn planted<'t>(t: &'t Sandbox, name: &str) -> Container<'t> {
     let container = t.bundle().probe(&["keyring", "plant", name]).container();
     container.launch_ok();
@@ -51,7 +51,7 @@ fn exec_has_neither_the_caller_s_keyring_nor_a_shared_one(t: &Sandbox) {
     );
 }
 
-/// The id of a container is no secret, so a keyring that is found by it could be made by others.
+/// Container ids are public, so others could create a keyring that is found by the id.
 fn no_other_container_can_prepare_the_keyring(t: &Sandbox) {
     let victim = t.bundle().probe(&["keyring", "find"]).container();
     let attackers = [
@@ -65,7 +65,7 @@ fn no_other_container_can_prepare_the_keyring(t: &Sandbox) {
     }
 }
 
-/// The number of a keyring is no secret either: /proc/keys shows it to each process of the user.
+/// The number of a keyring is public too: /proc/keys shows it to each process of the user.
 fn keys_of_a_container_are_found_by_no_other(t: &Sandbox) {
     let victim = t.bundle().probe(&["keyring", "keep"]).container();
     victim.launch_ok();

@@ -1,4 +1,4 @@
-//! kill and delete: what they reach, refuse and leave.
+//! kill and delete: which processes they reach, what they refuse, and what they leave.
 
 use serde_json::{Value, json};
 
@@ -106,7 +106,7 @@ fn forced_delete_of_a_missing_container_succeeds(t: &Sandbox) {
 }
 
 fn forced_delete_ends_every_process(t: &Sandbox) {
-    // One child that ignores what can be ignored, and one in a session of its own.
+    // One child ignores signals, the other has its own session.
     let script = "trap '' TERM HUP INT; setsid sleep 1001 & sleep 1002 & echo ready; wait";
     let container = t.bundle().shell(script).container();
     container.launch_ok();
@@ -124,7 +124,7 @@ fn id_is_free_after_delete(t: &Sandbox) {
     container.run().ok();
 }
 
-/// It has no word about hooks and the process, so no verb may take it for one that has none.
+/// The state does not describe hooks and the process, so no verb may assume that there are none.
 fn forced_delete_follows_a_state_of_an_older_version(t: &Sandbox) {
     let script = format!(": >{}", t.path("hook").display());
     let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);

@@ -12,7 +12,7 @@ pub const TESTS: &[Test] = tests![
     a_selinux_label_reaches_the_process [Need::Lsm("selinux"), Need::Path("/sys/fs/selinux/enforce")],
 ];
 
-/// Loads a profile that allows all files but /secret.
+/// Loads a profile that allows all files except /secret.
 fn load_profile(t: &Sandbox, name: &str) {
     let file = t.path("profile");
     let text = format!(
@@ -63,7 +63,7 @@ fn exec_takes_an_apparmor_profile(t: &Sandbox) {
     container.stop();
 }
 
-/// Without a policy the kernel knows its initial contexts only.
+/// Without a policy the kernel knows only its initial contexts.
 fn a_selinux_label_reaches_the_process(t: &Sandbox) {
     let container = t
         .bundle()

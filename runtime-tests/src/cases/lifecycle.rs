@@ -1,4 +1,4 @@
-//! create, start, run: the order of things, pid files and exit statuses.
+//! create, start, run: their order, pid files and exit statuses.
 
 use serde_json::json;
 
@@ -79,7 +79,7 @@ fn run_returns_the_exit_status(t: &Sandbox) {
 }
 
 fn run_returns_128_plus_the_signal(t: &Sandbox) {
-    // Init ignores what it has no handler for, so the signal comes from outside.
+    // Init ignores signals without a handler, so the signal comes from outside.
     let container = t.bundle().shell("echo ready; sleep 1000").container();
     let run = container.spawn_run(&[]);
     container.wait_stdout("ready");
@@ -192,7 +192,7 @@ fn bundle_defaults_to_the_working_directory(t: &Sandbox) {
 
 fn missing_program_fails_at_create(t: &Sandbox) {
     let container = t.bundle().args(&["no-such-program"]).container();
-    // Engines turn these words into exit status 127.
+    // Engines turn this text into exit status 127.
     container
         .create()
         .fails_with("executable file not found in");
@@ -207,6 +207,6 @@ fn program_without_execute_permission_fails(t: &Sandbox) {
         .file("/plain", "text")
         .args(&["/plain"])
         .container();
-    // Engines turn these words into exit status 126.
+    // Engines turn this text into exit status 126.
     container.run().fails_with("permission denied");
 }

@@ -1,4 +1,4 @@
-//! `linux.resources` on cgroup v2: what the kernel is told and what it then enforces.
+//! `linux.resources` on cgroup v2: the values that reach the kernel, and what the kernel enforces.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = tests![
 const MIB: i64 = 1024 * 1024;
 
 fn memory_limits_reach_the_kernel(t: &Sandbox) {
-    // `swap` is memory plus swap, as in cgroup v1.
+    // `swap` is the sum of memory and swap, as in cgroup v1.
     let memory = json!({"limit": 64 * MIB, "reservation": 32 * MIB, "swap": 96 * MIB});
     let bundle = t
         .bundle()
@@ -105,9 +105,9 @@ fn update_changes_limits(t: &Sandbox) {
     assert_eq!(container.cgroup_file("memory.max"), (48 * MIB).to_string());
 }
 
-/// A container that makes /dev/mem's node and a copy of /dev/zero's, and opens both.
+/// A container that creates the node of /dev/mem and a copy of /dev/zero's, and opens both.
 fn opens_devices(t: &Sandbox, rules: Value) -> String {
-    // In /dev, because the rootfs may lie on a mount without devices.
+    // In /dev, because the rootfs may be on a nodev mount.
     let script = "mknod /dev/one c 1 1; mknod /dev/five c 1 5
         head -c 1 /dev/five >/dev/null && echo zero
         head -c 1 /dev/one >/dev/null && echo mem
@@ -120,7 +120,7 @@ fn opens_devices(t: &Sandbox, rules: Value) -> String {
 }
 
 fn devices_are_denied_by_default(t: &Sandbox) {
-    // The default devices of the spec stay allowed, whatever their node is called.
+    // The default devices of the specification stay allowed, whatever their nodes are called.
     let out = opens_devices(t, json!([{"allow": false, "access": "rwm"}]));
     assert!(out.contains("dev\n") && !out.contains("mem"), "{out}");
 }

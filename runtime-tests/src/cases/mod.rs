@@ -1,4 +1,4 @@
-//! The cases, one file by area.
+//! The cases, one file per area.
 
 use crate::Test;
 
@@ -150,7 +150,7 @@ const FILES: &[&[Test]] = &[
     userns_fs::TESTS,
 ];
 
-/// Every case; the cases that must fail only where they are asked for.
+/// Every case; those that must fail are included only on request.
 pub fn all() -> impl Iterator<Item = &'static Test> {
     let selftest = std::env::var_os("RUNTIME_TESTS_SELFTEST").is_some();
     let selftest: &[Test] = if selftest { selftest::TESTS } else { &[] };

@@ -1,4 +1,4 @@
-//! The option words of `mounts`, read back from the mount table.
+//! The options of `mounts`, as they appear in the mount table.
 
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
@@ -37,7 +37,8 @@ pub const TESTS: &[Test] = tests![
     mount_without_type_is_refused[Need::NotAPeer],
 ];
 
-/// Mounts a tmpfs for each list of options in one container; what the mount table says of each.
+/// Mounts a tmpfs for each list of options in one container. Returns the mount table's entry for
+/// each.
 #[track_caller]
 fn tmpfs_with(t: &Sandbox, lists: &[&[&str]]) -> Vec<MountInfo> {
     let mut bundle = t.bundle().args(&["cat", "/proc/self/mountinfo"]);
@@ -51,7 +52,7 @@ fn tmpfs_with(t: &Sandbox, lists: &[&[&str]]) -> Vec<MountInfo> {
         .collect()
 }
 
-/// A directory of the host with another mount below it, `inner`, with these flags.
+/// A directory of the host with another mount, `inner`, below it, with these flags.
 #[track_caller]
 fn tree(t: &Sandbox, top: MsFlags, inner: MsFlags) -> std::path::PathBuf {
     mount_info::leave_host();
@@ -64,7 +65,7 @@ fn tree(t: &Sandbox, top: MsFlags, inner: MsFlags) -> std::path::PathBuf {
     path
 }
 
-/// Binds `tree` on /t; what the mount table says of its top and of `inner`.
+/// Bind-mounts `tree` on /t. Returns the mount table's entries for its top and for `inner`.
 #[track_caller]
 fn bind_with(t: &Sandbox, tree: &std::path::Path, options: Value) -> (MountInfo, MountInfo) {
     let bind = json!({"destination": "/t", "source": tree, "options": options});
@@ -361,7 +362,8 @@ fn file_system_data_is_passed(t: &Sandbox) {
     }
 }
 
-/// A container whose mount 6 is a tmpfs with these options, as the default config has six.
+/// A container with these options for a tmpfs, which is mount 6, because the default config has
+/// six.
 fn refused_tmpfs<'t>(t: &'t Sandbox, options: &[&str]) -> crate::Container<'t> {
     let mount =
         json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options});

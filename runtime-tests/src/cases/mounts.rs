@@ -1,4 +1,4 @@
-//! `mounts`, `root` and the paths that are masked or read-only.
+//! `mounts`, `root`, and masked and read-only paths.
 
 use serde_json::json;
 
@@ -109,8 +109,8 @@ fn later_mounts_cover_earlier_ones(t: &Sandbox) {
 }
 
 fn mountinfo_lists_the_mounts_in_their_order(t: &Sandbox) {
-    // Since Linux 6.8 the list is in the order of their making, and its readers take a later line
-    // for a mount on top of the earlier ones.
+    // Since Linux 6.8 the mount table is in the order of creation, and its readers assume that a
+    // later line is mounted on top of earlier ones.
     let source = t.path("source");
     std::fs::create_dir(&source).expect("the source");
     let mut bundle = t.bundle();
@@ -204,7 +204,7 @@ fn host_files_are_out_of_sight(t: &Sandbox) {
         .run()
         .ok();
     assert!(output.stdout.starts_with("/../../marker\n"), "{output}");
-    // The old root is gone from the mount table, not only covered.
+    // The old root is missing in the mount table, not only covered.
     let mut points = output
         .stdout
         .lines()

@@ -1,5 +1,5 @@
-//! mounts add and mounts remove: what a running container sees, what is refused, and what a
-//! failure leaves.
+//! mounts add and mounts remove: what a running container sees, what is refused, and what a failure
+//! leaves.
 
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
@@ -136,7 +136,7 @@ fn mounts_add_spares_what_confines(t: &Sandbox) {
         mounts(t, &container, "add", json!([tmpfs(place)])).fails_with("mounts[0].destination");
         mounts(t, &container, "remove", json!([tmpfs(place)])).fails_with("mounts[0]");
     }
-    // Through a link the name tells nothing, but the descriptor does.
+    // Through a link the path reveals nothing, but the descriptor does.
     container
         .exec(&["ln", "-s", "/proc/self", "/tmp/link"])
         .ok();
@@ -153,7 +153,7 @@ fn mounts_add_does_not_cover_the_root(t: &Sandbox) {
         let added = mounts(t, &container, "add", json!([mount]));
         added.fails_with("leads to the container's /");
     }
-    // Whoever enters later finds what the container has.
+    // A process that enters later sees the container's mounts.
     container.exec(&["true"]).ok();
 }
 
@@ -187,7 +187,7 @@ fn mounts_of_a_stopped_container_are_refused(t: &Sandbox) {
     mounts(t, &container, "remove", json!([tmpfs("/mnt")])).fails_with("not running");
 }
 
-/// In a user namespace of its own, and in the namespace of `kind` of another container.
+/// Starts a container in its own user namespace, and in the namespace `kind` of another container.
 fn launched_in<'a>(t: &'a Sandbox, kind: &str, holder: &Container) -> Container<'a> {
     let path = format!("/proc/{}/ns/{kind}", holder.pid());
     let container = mapped(t.bundle())
@@ -217,7 +217,7 @@ fn an_added_procfs_is_that_of_a_joined_pid_namespace(t: &Sandbox) {
     told.prints("sleep");
 }
 
-/// As a bind of the config does in a user namespace: see `container_cannot_clear_a_locked_flag`.
+/// Like a bind mount of the config in a user namespace: see `container_cannot_clear_a_locked_flag`.
 fn an_added_bind_keeps_what_the_host_locks(t: &Sandbox) {
     mount_info::leave_host();
     let source = t.path("source");
@@ -246,7 +246,7 @@ fn an_added_bind_keeps_what_the_host_locks(t: &Sandbox) {
     assert_eq!(mount_table(&container), before);
 }
 
-/// The many mounts before the wrong one give the container the time to mount on the first.
+/// The many mounts before the wrong one give the container time to mount on the first.
 fn what_the_container_stacks_saves_no_mount(t: &Sandbox) {
     let script = ": >/tmp/ready; until grep -q ' /mnt/first ' /proc/self/mountinfo; do :; done
         mount -t tmpfs top /mnt/first && : >/tmp/stacked; sleep 1000";

@@ -1,4 +1,4 @@
-//! `linux.namespaces`: new, inherited, joined; `linux.timeOffsets`.
+//! `linux.namespaces`: new, inherited and joined namespaces; `linux.timeOffsets`.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = tests![
     processes_of_the_host_s_pid_namespace_end_with_the_container,
 ];
 
-/// The name of a namespace below /proc/PID/ns by its word in the config.
+/// The file name in /proc/PID/ns for a namespace type of the config.
 fn file(kind: &str) -> &str {
     match kind {
         "network" => "net",
@@ -54,7 +54,7 @@ fn link(pid: &str, kind: &str) -> String {
         .to_string()
 }
 
-/// Makes every namespace of the default config, and leaves the container running.
+/// Starts a container with every namespace of the default config, and leaves it running.
 fn running(bundle: Bundle<'_>) -> Container<'_> {
     let container = bundle.args(&["sleep", "1000"]).container();
     container.launch_ok();
@@ -137,7 +137,7 @@ fn namespaces_are_joined_by_path(t: &Sandbox) {
         if kind == "time" {
             assert_eq!(link(&second, kind), link(&first.to_string(), kind));
         }
-        // Reaped before the holder ends: its pid namespace waits for all who are in it.
+        // Reaped before the holder ends, whose pid namespace waits for every process in it.
         container.stop();
         container.delete().ok();
     }
@@ -154,7 +154,7 @@ fn joined_pid_namespace_shows_its_processes(t: &Sandbox) {
     assert_eq!(holder.status(), "running");
 }
 
-/// The new user namespace has no rights over the pid namespace, which the mount of a procfs takes.
+/// The new user namespace has no rights over the pid namespace, which mounting a procfs needs.
 fn new_user_namespace_sees_the_processes_of_a_joined_pid_namespace(t: &Sandbox) {
     let holder = running(t.bundle());
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
@@ -192,7 +192,7 @@ fn mount_namespace_is_joined(t: &Sandbox) {
         .set("/linux/maskedPaths", json!([]))
         .set("/linux/readonlyPaths", json!([]));
     let container = bundle.args(&["true"]).container();
-    // The bundle's path means nothing in there: an orderly refusal is as good as a start.
+    // The bundle's path does not exist in there. A regular error is as good as a start.
     let output = container.run();
     if !output.status.success() {
         output.fails();
@@ -265,7 +265,7 @@ fn loopback_is_up(t: &Sandbox) {
     let flags = output.stdout.lines().next().unwrap_or_default();
     let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).expect("flags");
     assert_eq!(flags & 1, 1, "IFF_UP: {output}");
-    // sysfs shows the network of whoever mounted it, procfs that of its reader.
+    // sysfs shows the network namespace of the process that mounted it, procfs that of its reader.
     let interfaces: Vec<_> = output.stdout.lines().skip(1).collect();
     let (sysfs, procfs) = interfaces.split_at(interfaces.len() / 2);
     assert_eq!(sysfs, procfs, "{output}");
@@ -288,7 +288,7 @@ fn inherited_cgroup_namespace_shows_the_path(t: &Sandbox) {
     remove_parent(t);
 }
 
-/// The cgroup above the container's is shared by nature: what the runtime made of it may stay.
+/// The cgroup above the container's is shared, so the runtime may leave it.
 fn remove_parent(t: &Sandbox) {
     for (_, mount) in crate::host::cgroup_mounts() {
         let _ = fs::remove_dir(mount.join(&t.id));
@@ -319,7 +319,7 @@ fn user_namespace_maps_ids(t: &Sandbox) {
         status.contains("Uid:\t100000\t100000\t100000\t100000\n"),
         "{status}"
     );
-    // A mapped user of the second range.
+    // A user in the second range.
     let bundle = user_namespace(t.bundle()).set(
         "/process/user",
         json!({"uid": 60_000, "gid": 60_000, "additionalGids": [7]}),
@@ -350,7 +350,7 @@ fn mappings_without_user_namespace_are_refused(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-/// The way podman makes a pod: one holds the namespaces, others join all but pid and mount.
+/// Like a pod of Podman: one container holds the namespaces, the others join all but pid and mount.
 fn second_container_of_a_pod_joins_the_first(t: &Sandbox) {
     let first = running(user_namespace(t.bundle()));
     let pid = first.pid();
@@ -391,10 +391,11 @@ fn second_container_of_a_pod_joins_the_first(t: &Sandbox) {
 }
 
 fn user_namespace_with_joined_network(t: &Sandbox) {
-    // The network namespace belongs to the host's user namespace: to join it takes its rights.
+    // The network namespace belongs to the host's user namespace, and joining it needs rights
+    // there.
     let holder = running(t.bundle());
     let bundle = join_pid(user_namespace(t.bundle()), "network", holder.pid());
-    // sysfs cannot be mounted without a network namespace of one's own.
+    // sysfs cannot be mounted without an own network namespace.
     let container = running(bundle.patch(|config| {
         let mounts = config["mounts"].as_array_mut().expect("mounts");
         mounts.retain(|mount| mount["destination"] != "/sys");

@@ -1,4 +1,4 @@
-//! Cgroups that a container makes below its own: as deep, and with names as long, as it likes.
+//! Cgroups that a container creates below its own, as deep and with names as long as it likes.
 
 use serde_json::json;
 
@@ -14,11 +14,11 @@ pub const TESTS: &[Test] = tests![
 
 /// Ten kilobytes of names are more than a path may have.
 const LONG: [&str; 2] = ["40", "250"];
-/// More levels than the runtime may have descriptors in [`few_descriptors`].
+/// More levels than the runtime has descriptors in [`few_descriptors`].
 const DEEP: [&str; 2] = ["100", "8"];
 
-/// A container with a writable cgroup mount, whose second process is in the innermost of the
-/// cgroups that it has made.
+/// A container with a writable cgroup mount. Its second process is in the innermost of the cgroups
+/// that it has created.
 fn nested<'t>(t: &'t Sandbox, [count, length]: [&str; 2]) -> Container<'t> {
     let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"});
     let bundle = t.bundle().mount(mount);
@@ -28,7 +28,7 @@ fn nested<'t>(t: &'t Sandbox, [count, length]: [&str; 2]) -> Container<'t> {
     container
 }
 
-/// Every verb runs with 24 descriptors at most.
+/// Every verb runs with at most 24 descriptors.
 fn few_descriptors(t: &Sandbox, words: &[&str]) -> crate::Output {
     let limit = ["sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"];
     t.runtime().args(words).prefix(limit).run()
@@ -51,7 +51,7 @@ fn reaches(t: &Sandbox, shape: [&str; 2]) {
     few_descriptors(t, &["resume", id]).ok();
     few_descriptors(t, &["events", "--stats", id]).ok().json();
     few_descriptors(t, &["exec", id, "/bin/true"]).ok();
-    // Init has no handler and is not ended by it.
+    // Init has no handler, so the signal does not end it.
     few_descriptors(t, &["kill", "--all", id, "TERM"]).ok();
     container.wait_stdout("the child has ended");
     assert_eq!(container.cgroup_file("cgroup.freeze"), "0");

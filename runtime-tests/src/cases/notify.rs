@@ -23,9 +23,10 @@ pub const TESTS: &[Test] = tests![
 const RECEIVE: libc::c_ulong = 0xc050_2100;
 const ANSWER: libc::c_ulong = 0xc018_2101;
 
-/// Accepts one listener, answers one call with ENOMEDIUM, and tells the message that came along.
+/// Accepts one listener, answers one call with ENOMEDIUM, and returns the message that came with
+/// the listener.
 fn agent(path: &Path) -> JoinHandle<Value> {
-    // An address holds no long path, and a renamed socket stays what it is.
+    // A socket address cannot hold a long path, and a renamed socket keeps working.
     let short = std::env::temp_dir().join(format!("agent-{}", std::process::id()));
     let listener = UnixListener::bind(&short).unwrap();
     std::fs::rename(&short, path).unwrap();
@@ -53,7 +54,7 @@ fn agent(path: &Path) -> JoinHandle<Value> {
 }
 
 fn answer(listener: &OwnedFd) {
-    // SAFETY: both structures are plain data, and the requests are made for them.
+    // SAFETY: both structures are plain data, and the ioctls expect them.
     unsafe {
         let mut call: libc::seccomp_notif = std::mem::zeroed();
         assert_eq!(
@@ -142,7 +143,8 @@ fn an_agent_answers_for_exec(t: &Sandbox) {
     container.stop();
 }
 
-/// The filter is loaded, and its listener handed over, before the first program of the container.
+/// The filter is loaded, and its listener passed on, before the first program of the container
+/// runs.
 fn an_agent_answers_for_a_hook_of_the_start(t: &Sandbox) {
     let script = "mkdir /tmp/x 2>/tmp/said; true";
     let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);

@@ -1,5 +1,5 @@
-//! Verbs whose container is killed while they work, at each of their system calls: the answer is
-//! what is true of a container that has stopped, or a success from before its end.
+//! The container is killed while a verb works, at each of its system calls. The verb reports that
+//! the container has stopped, or succeeds if it was done before.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -37,8 +37,8 @@ fn create_of_a_container_that_is_deleted_meanwhile(t: &Sandbox) {
     }
 }
 
-/// Stops a verb at each system call after it has read the state, kills the container, and lets the
-/// verb go on. What it answers then is a success or one of `words`.
+/// Stops a verb at each system call after it has read the state, kills the container, and continues
+/// the verb. The result must be a success or one of `words`.
 fn at_each_step(
     t: &Sandbox,
     prepare: fn(&Container),
@@ -58,11 +58,12 @@ fn at_each_step(
         }
         let pid = container.pid();
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill init");
-        // It is a zombie only when the verb has waited for what it began in the container.
+        // The process is a zombie only after the verb has waited for what it started in the
+        // container.
         container.wait_status("stopped");
         let output = verb.finish();
         reap(pid);
-        // Status 137 of exec is that of a process that was killed with its container.
+        // Exec returns 137 if its process was killed with the container.
         if ![0, 128 + 9].contains(&output.code()) {
             let output = output.fails();
             let right = words.iter().any(|words| output.stderr.contains(words));

@@ -1,5 +1,5 @@
-//! The runtime's own binary, attacked through `/proc/PID/exe`: by the container's own program and by
-//! its neighbours (CVE-2019-5736).
+//! Attacks on the runtime's own binary through `/proc/PID/exe`, by the container's own program and
+//! by other containers (CVE-2019-5736).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -33,7 +33,7 @@ pub const TESTS: &[Test] = tests![
     neighbour_cannot_change_the_mount_of_a_hook[Need::NotAPeer, Need::Program("strace")],
 ];
 
-/// A copy of the runtime, so that an attack that works does no harm.
+/// A copy of the runtime, so that a successful attack does no harm.
 fn copy_of_the_runtime(t: &Sandbox) -> std::path::PathBuf {
     let copy = t.path("runtime-copy");
     fs::copy(&t.runtime, &copy).expect("copy the runtime");
@@ -44,8 +44,8 @@ fn call_of(t: &Sandbox, runtime: &Path, verb: &str) -> Call {
     t.call(runtime).arg("--root").arg(&t.root).arg(verb)
 }
 
-/// Tries to write to an open executable as nobody but root of the host can, first through its
-/// mount and then, when `process` has ended, through the descriptor.
+/// Tries to write to an open executable as only the host's root may: first through its mount, then,
+/// after `process` has ended, through the descriptor.
 #[track_caller]
 fn attack_binary(binary: &Path, container: &Container, process: i32) {
     let held = hold_binary(binary, process);
@@ -65,12 +65,12 @@ fn hold_binary(binary: &Path, process: i32) -> File {
         held_bytes == before,
         "the process does not run the runtime's binary"
     );
-    // Whether it works shows when the file is written.
+    // The write shows whether it worked.
     let _ = change_readonly(&held, false);
     held
 }
 
-/// Tries to write through what [`hold_binary`] holds. Nothing runs from it any more.
+/// Tries to write through the descriptor of [`hold_binary`]. No process executes the file any more.
 #[track_caller]
 fn held_binary_is_not_written(binary: &Path, held: &File) {
     let before = fs::read(binary).expect("the binary");
@@ -89,7 +89,7 @@ fn held_binary_is_not_written(binary: &Path, held: &File) {
         fs::read(binary).expect("the binary") == before,
         "the binary has changed"
     );
-    // Nobody had it busy: the host itself can replace and write it.
+    // The file is not busy: the host itself can replace and write it.
     OpenOptions::new()
         .write(true)
         .open(binary)
@@ -120,8 +120,8 @@ fn cve_2019_5736_binary_on_a_mount_that_becomes_writable(t: &Sandbox) {
     umount2(&directory, MntFlags::MNT_DETACH).expect("umount");
 }
 
-/// The process that enters the container to change its mounts runs from the binary while those in the
-/// container can see it.
+/// The process that enters the container to change its mounts executes the binary while processes
+/// of the container can see it.
 fn binary_of_mounts_add_and_remove_cannot_be_written(t: &Sandbox) {
     let copy = copy_of_the_runtime(t);
     let container = t.bundle().args(&["sleep", "1000"]).container();
@@ -197,8 +197,8 @@ fn binary_on_a_mount_of_another_namespace(t: &Sandbox) {
     other.end();
 }
 
-/// A bundle in which the runtime's binary would run: with the host's libraries, and with an inner
-/// bundle whose config never comes, so that it stays.
+/// A bundle in which the runtime's binary can run: with the host's libraries, and with an inner
+/// bundle whose config is a pipe, so that the binary keeps running.
 fn where_the_runtime_runs(t: &Sandbox) -> Bundle<'_> {
     inner_bundle(t.bundle().host_libraries())
 }
@@ -217,13 +217,13 @@ fn attack_from_inside(t: &Sandbox, bundle: Bundle) {
     let container = bundle.container();
     let created = container.launch(call_of(t, &copy, "create")).finish();
     if !created.status.success() {
-        // A runtime may refuse such a program as well.
+        // A runtime may also refuse such a program.
         created.fails();
         return;
     }
     let pid = container.pid();
     container.start().ok();
-    // It sleeps in open(2) of the pipe.
+    // The process sleeps in open(2) of the pipe.
     t.eventually("the program waits for its config", || {
         let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -243,9 +243,9 @@ fn cve_2019_5736_proc_self_exe_as_interpreter(t: &Sandbox) {
     attack_from_inside(t, bundle.args(&["/script", "--bundle", "/b"]));
 }
 
-/// A container whose process does what the probe `take-exe` does: it waits for a process that is
-/// called like the program of a victim, clears the read-only attribute of the mount that the
-/// process was executed from, and writes to the file.
+/// A container that runs the probe `take-exe`: it waits for a process with the name of a victim's
+/// program, clears the read-only attribute of the mount that the process was executed from, and
+/// writes to the file.
 fn attacker(t: &Sandbox) -> Container<'_> {
     let bundle = inner_bundle(t.bundle().probe(&["take-exe", INNER[0]]));
     let bundle = bundle.set("/process/noNewPrivileges", json!(true));
@@ -255,19 +255,19 @@ fn attacker(t: &Sandbox) -> Container<'_> {
     container
 }
 
-/// The runtime's binary as the container's program, by a link to /proc/self/exe. It sleeps in
+/// The runtime's binary as the container's program, through a link to /proc/self/exe. It sleeps in
 /// open(2) of a FIFO.
 const INNER: [&str; 4] = ["/x", "explain", "--bundle", "/b"];
 
-/// A bundle whose program, or hook, is the runtime's binary in the attacker's pid namespace.
+/// A bundle whose program or hook is the runtime's binary, in the attacker's pid namespace.
 fn victim<'t>(t: &'t Sandbox, attacker: &Container) -> Bundle<'t> {
     let bundle = join_pid_namespace(where_the_runtime_runs(t), attacker.pid());
     symlink("/proc/self/exe", bundle.rootfs().join("x")).expect("the link");
     bundle
 }
 
-/// Stops the runtime where it waits for init the second time: init has the word to execute by
-/// then, and executes while the runtime has everything open that it has.
+/// Stops the runtime where it waits for init the second time. Init has received the message to
+/// execute by then, and executes while the runtime has all its files open.
 fn stopped(call: Call) -> Call {
     let stop = "inject=recvmsg:signal=SIGSTOP:when=2";
     call.prefix([
@@ -281,7 +281,7 @@ fn stopped(call: Call) -> Call {
     ])
 }
 
-/// Waits for the attack, lets the runtime of the victim go on and end, and looks at the binary.
+/// Waits for the attack, lets the victim's runtime continue and end, and checks the binary.
 #[track_caller]
 fn attack_fails(attacker: &Container, victim: Option<Running>, inner: &Path, binary: &Path) {
     let before = fs::read(binary).expect("the binary");

@@ -1,5 +1,5 @@
-//! A path in `linux.namespaces` that leads to the runtime's own namespace, or to the host's: what a
-//! container may set in a namespace of its own it must not set there.
+//! A path in `linux.namespaces` that leads to the runtime's own namespace or to the host's. The
+//! container must not change settings there that it may change in a new namespace.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = tests![
     an_own_namespace_in_which_nothing_is_set_may_be_joined,
 ];
 
-/// Each property: the type of its namespace, where it stands, its value, and how errors call it.
+/// Each property: the type of its namespace, its JSON pointer, its value, and its name in errors.
 fn properties() -> [(&'static str, &'static str, Value, &'static str); 7] {
     let sysctl = |key: &str, value: &str| json!({ key: value });
     [
@@ -66,13 +66,13 @@ fn file(kind: &str) -> &str {
     }
 }
 
-/// A bundle whose namespace of this type is the one at `path`, and that sets nothing in one.
+/// A bundle that joins the namespace at `path` and changes nothing in it.
 fn joining<'t>(t: &'t Sandbox, kind: &str, path: &str) -> Bundle<'t> {
     let bundle = t.bundle().remove("/hostname").without_namespace(kind);
     bundle.push("/linux/namespaces", json!({"type": kind, "path": path}))
 }
 
-/// A new namespace is the runtime's own here, so that a failed case changes nothing of the host.
+/// The runtime runs in a new namespace here, so that a failed case does not change the host.
 fn what_would_change_the_runtime_s_own_namespace_is_refused(t: &Sandbox) {
     for (kind, pointer, value, name) in properties() {
         let path = format!("/proc/self/ns/{}", file(kind));
@@ -90,8 +90,8 @@ fn what_would_change_the_runtime_s_own_namespace_is_refused(t: &Sandbox) {
 /// Inodes of the initial namespaces, PROC_UTS_INIT_INO and PROC_IPC_INIT_INO of the kernel.
 const INITIAL: [(&str, u64); 2] = [("uts", 0xEFFF_FFFE), ("ipc", 0xEFFF_FFFF)];
 
-/// A runtime that has namespaces of its own, as in a container, must not be a way past them. The
-/// values are those that the host has.
+/// A runtime in its own namespaces, for example in a container, must refuse them too. The values
+/// are the host's current ones.
 fn what_would_change_the_host_s_namespace_is_refused(t: &Sandbox) {
     for (kind, inode) in INITIAL {
         let path = format!("/proc/{}/ns/{kind}", std::process::id());
@@ -134,7 +134,7 @@ fn the_runtime_s_own_mount_namespace_cannot_be_joined(t: &Sandbox) {
     assert!(output.stderr.contains("root.path"), "{output}");
 }
 
-/// A new mount of the hierarchy would show all of it, and could be written to.
+/// A new mount of the hierarchy would show all of it, writable.
 fn the_runtime_s_own_cgroup_namespace_shows_no_hierarchy(t: &Sandbox) {
     let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"});
     let bundle = joining(t, "cgroup", "/proc/self/ns/cgroup").mount(mount);
@@ -144,7 +144,7 @@ fn the_runtime_s_own_cgroup_namespace_shows_no_hierarchy(t: &Sandbox) {
     assert!(output.stderr.contains("the runtime's own"), "{output}");
 }
 
-/// The same later.
+/// The same for `mounts add`.
 fn no_hierarchy_is_added_to_the_runtime_s_own_cgroup_namespace(t: &Sandbox) {
     let container = joining(t, "cgroup", "/proc/self/ns/cgroup").args(&["sleep", "1000"]);
     let container = container.container();
@@ -173,7 +173,7 @@ fn the_runtime_s_own_user_namespace_cannot_be_joined(t: &Sandbox) {
     assert!(output.stderr.contains("the runtime's own"), "{output}");
 }
 
-/// Pods of Kubernetes with the host's network have its path in each config.
+/// Kubernetes pods with the host's network have its path in each config.
 fn an_own_namespace_in_which_nothing_is_set_may_be_joined(t: &Sandbox) {
     for kind in ["network", "ipc", "uts", "cgroup"] {
         let path = format!("/proc/self/ns/{}", file(kind));

@@ -1,4 +1,5 @@
-//! Directories whose hooks and processes the caller would obey: they are the caller's alone.
+//! Directories from which the caller executes hooks and signals processes must belong to the caller
+//! alone.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -22,7 +23,7 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
 }
 
-/// Its poststop hook shows itself.
+/// The poststop hook leaves a trace.
 fn with_hook(t: &Sandbox) -> Bundle<'_> {
     let script = format!(": >{}", t.path("ran").display());
     let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
@@ -30,7 +31,7 @@ fn with_hook(t: &Sandbox) -> Bundle<'_> {
     bundle.args(&["sleep", "1000"])
 }
 
-/// Every verb that would act on the container, or tell of it.
+/// Every verb that would act on the container or report on it.
 fn all_refuse(t: &Sandbox, container: &Container, words: &str) {
     let id = container.id.as_str();
     let calls: &[&[&str]] = &[

@@ -1,4 +1,4 @@
-//! pause and resume: the status, what they refuse, and what a paused container still does.
+//! pause and resume: the status, what they refuse, and what a paused container can still do.
 
 use crate::container::reap;
 use crate::{Need, Sandbox, Test, tests};
@@ -54,7 +54,7 @@ fn created_container_can_be_paused(t: &Sandbox) {
     assert_eq!(container.status(), "running");
 }
 
-/// One that has never run is not `already running`.
+/// A container that has not been started is not `already running`.
 fn start_of_a_paused_container_is_refused(t: &Sandbox) {
     for launch in [false, true] {
         let container = t.bundle().args(&["sleep", "1000"]).container();

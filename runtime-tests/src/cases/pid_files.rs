@@ -1,4 +1,4 @@
-//! `--pid-file` where something lies already: what is no regular file is written to and stays.
+//! `--pid-file` at an existing path: a file that is not regular is written to and kept.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -25,7 +25,7 @@ fn flag(file: &Path) -> [&str; 2] {
     ["--pid-file", file.to_str().expect("UTF-8")]
 }
 
-/// A file of its own with the numbers of /dev/null.
+/// Another node with the numbers of /dev/null.
 fn null(t: &Sandbox, name: &str) -> PathBuf {
     let file = t.path(name);
     let mode = Mode::from_bits_truncate(0o666);
@@ -38,7 +38,7 @@ fn is_null(file: &Path) -> bool {
     found.file_type().is_char_device() && found.rdev() == makedev(1, 3)
 }
 
-/// A FIFO and its reader, who does not wait.
+/// A FIFO and its reader, which does not block.
 fn fifo(t: &Sandbox, name: &str) -> (PathBuf, File) {
     let file = t.path(name);
     mkfifo(&file, Mode::from_bits_truncate(0o600)).expect("mkfifo");
@@ -75,7 +75,7 @@ fn fifo_is_written_to(t: &Sandbox) {
     assert_eq!(read(reader), container.pid().to_string());
 }
 
-/// As /dev/stdout, whatever standard output is.
+/// Like /dev/stdout, whatever standard output is.
 fn link_to_a_stream_stays_a_link(t: &Sandbox) {
     let link = t.path("stdout");
     symlink("/proc/self/fd/1", &link).expect("symlink");
@@ -97,7 +97,7 @@ fn fifo_without_a_reader_is_refused(t: &Sandbox) {
 fn disk_and_directory_are_refused(t: &Sandbox) {
     let disk = t.path("disk");
     let mode = Mode::from_bits_truncate(0o600);
-    // No driver has this number: nothing is written, whatever happens.
+    // No driver has this number, so nothing can be written.
     mknod(&disk, SFlag::S_IFBLK, mode, makedev(241, 7)).expect("mknod");
     let directory = t.path("directory");
     fs::create_dir(&directory).expect("mkdir");

@@ -1,5 +1,5 @@
-//! Podman and Buildah on the runtime, on the host as it is: as root, and Podman as an ordinary user
-//! too. `scripts/engines` asks a newer one for far more, in a VM.
+//! Podman and Buildah with the runtime, on the unmodified host: as root, and Podman as an ordinary
+//! user too. `scripts/engines` runs many more checks of a newer Podman in a VM.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,7 @@ use crate::{Call, Need, Output, Sandbox, Test, tests};
 
 const PODMAN: Need = Need::Program("podman");
 
-/// What gives an ordinary user ranges of ids.
+/// The program that gives ranges of ids to an ordinary user.
 const NEWUIDMAP: Need = Need::Program("newuidmap");
 
 pub const TESTS: &[Test] = tests![
@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = tests![
     buildah_runs[PODMAN, Need::Program("buildah")],
 ];
 
-/// A host whose cgroup v2 hierarchy is not the only one.
+/// A host that also has other cgroup hierarchies than cgroup v2.
 const HYBRID: Need = Need::Custom("cgroup v1 beside v2", || {
     match cgroup_mounts()
         .iter()
@@ -42,7 +42,7 @@ const HYBRID: Need = Need::Custom("cgroup v1 beside v2", || {
     }
 });
 
-/// Podman in a place of its own, with the image.
+/// Podman in its own place, with the image.
 struct Podman<'t> {
     t: &'t Sandbox,
     place: Place<'t>,
@@ -69,8 +69,8 @@ impl<'t> Podman<'t> {
         Self::ready(t, place, &storage, &run.join("containers"))
     }
 
-    /// Writes the configuration and loads the image. `storage` is where images and containers
-    /// are, and `run` where their mounts.
+    /// Writes the configuration and loads the image. `storage` is the directory of images and
+    /// containers, `run` that of their mounts.
     fn ready(t: &'t Sandbox, place: Place<'t>, storage: &Path, run: &Path) -> Self {
         let config = config(t, &place);
         fs::write(t.path("containers.conf"), config).expect("containers.conf");
@@ -95,7 +95,8 @@ impl<'t> Podman<'t> {
         self.call("podman").args(words).run()
     }
 
-    /// A verb that makes a container, in a cgroup of the case; an ordinary user has none to give.
+    /// A verb that creates a container, in a cgroup of the case if root; an ordinary user cannot
+    /// choose one.
     fn flags(&self, verb: &str) -> Vec<String> {
         let mut words = vec![verb.to_owned()];
         if self.place.user.is_none() {
@@ -123,7 +124,7 @@ impl<'t> Podman<'t> {
         self.is(name, "running");
     }
 
-    /// Asserts a container's state, as `podman inspect` tells it.
+    /// Asserts a container's state, as `podman inspect` reports it.
     #[track_caller]
     fn is(&self, name: &str, state: &str) {
         self.run(&["inspect", "-f", "{{.State.Status}}", name])
@@ -131,13 +132,13 @@ impl<'t> Podman<'t> {
             .prints(state);
     }
 
-    /// Runs a shell on a terminal; asserts that what it does there is done.
+    /// Runs a shell on a terminal, and asserts that it executes what is typed.
     fn on_terminal(&self, words: &[&str]) {
         let call = self.call("podman").args(words);
         type_into_a_shell(self.t, call.args(["sh", "-c", TERMINAL_SCRIPT]));
     }
 
-    /// Asserts that the case has removed its containers and that nothing is left of them.
+    /// Asserts that the case has removed its containers and that nothing of them is left.
     fn end(self) {
         self.run(&["ps", "-aq"]).ok().prints("");
         if self.place.user.is_some() {
@@ -147,7 +148,7 @@ impl<'t> Podman<'t> {
         self.place.nothing_is_left(&["conmon"]);
     }
 
-    /// The life of a container in the background.
+    /// The life cycle of a container in the background.
     fn whole_life(&self, flags: &[&str]) {
         let name = "life";
         self.detached(
@@ -193,10 +194,10 @@ impl<'t> Podman<'t> {
     }
 }
 
-/// containers.conf: the runtime, and limits that every host has room for.
+/// containers.conf: the runtime, and limits that every host supports.
 fn config(t: &Sandbox, place: &Place) -> String {
     let (name, runtime, home) = (&place.runtime, &t.runtime, &place.home);
-    // runc does not know what Podman says to a runtime that can do without cgroups.
+    // runc does not support the options that Podman passes to a runtime with `nocgroup`.
     let nocgroup = if name == "runc" {
         ""
     } else {
@@ -331,7 +332,7 @@ fn without_cgroups(t: &Sandbox) {
     };
     run(&["--rm", IMAGE, "sh", "-c", "exit 7"]).exits(7);
     run(&["-d", "--name", "free", IMAGE, "sleep", "1000"]).ok();
-    // Inside, a cgroup namespace may hide where the process is.
+    // Inside the container, a cgroup namespace may hide the cgroup.
     let pid = podman.run(&["inspect", "-f", "{{.State.Pid}}", "free"]);
     let cgroups = |process: &str| {
         let file = format!("/proc/{process}/cgroup");
@@ -431,7 +432,7 @@ fn buildah_runs(t: &Sandbox) {
     buildah(&[&run[..], &["echo", "hello"]].concat())
         .ok()
         .prints("hello");
-    // Long enough for Buildah to ask for the state in the meantime.
+    // Long enough for Buildah to ask for the state in between.
     let script = ["sh", "-c", "sleep 1; exit 6"];
     buildah(&[&run[..], &script].concat()).exits(6);
     buildah(&["rm", name]).ok();

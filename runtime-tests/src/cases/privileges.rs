@@ -1,6 +1,6 @@
-//! All that the first process of a container has, as a list in `privileges/NAME.txt`. A difference
-//! fails until the list is changed on purpose: `BLESS=1` writes what is found today, which is to be
-//! read like any other change.
+//! All attributes of the first process of a container, as a list in `privileges/NAME.txt`. A
+//! difference fails until the list is changed on purpose: `BLESS=1` writes the current attributes,
+//! which have to be reviewed like any other change.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,7 +30,7 @@ const HEAD: &str = "\
 # the config does not set are compared with the caller's.
 ";
 
-/// A list by its name, as it was when this program was built.
+/// A list by its name, compiled into this program.
 macro_rules! list {
     ($name:literal) => {
         (
@@ -59,7 +59,7 @@ fn of_a_docker_config(t: &Sandbox) {
     remove(&mut config, "hooks");
     remove(&mut config["linux"], "cgroupsPath");
     remove(&mut config["process"], "apparmorProfile");
-    // No higher than any caller's.
+    // Not higher than any caller's limit.
     config["process"]["rlimits"][0]["hard"] = json!(1024);
     let mounts = config["mounts"].as_array_mut().expect("mounts");
     mounts.retain(|mount| mount["type"] != "bind");
@@ -102,7 +102,7 @@ fn with_config(bundle: Bundle<'_>, mut config: Value) -> Bundle<'_> {
     bundle.patch(|own| *own = config)
 }
 
-/// Compares what the process has with the list.
+/// Compares the attributes of the process with the list.
 #[track_caller]
 fn hold(t: &Sandbox, (name, expected): (&str, &str), container: &Container, pid: i32) {
     let config = fs::read_to_string(container.bundle.join("config.json")).expect("the config");
@@ -158,7 +158,7 @@ fn section(name: &str, lines: impl IntoIterator<Item = String>) -> String {
     text
 }
 
-/// Names of the fields of /proc/PID/status that are the same everywhere.
+/// Names of the fields of /proc/PID/status that are the same on all hosts.
 const STATUS: &str = "Name Umask TracerPid Uid Gid Groups CoreDumping Threads SigPnd ShdPnd SigBlk SigIgn \
         SigCgt CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters NSpid \
         NSpgid NSsid";
@@ -172,7 +172,7 @@ fn status(pid: i32) -> String {
         }
         let mut value = value.split_whitespace().collect::<Vec<_>>().join(" ");
         if name.starts_with("NS") {
-            // The first number is the host's.
+            // The first number is the pid on the host.
             value = value.split(' ').skip(1).collect::<Vec<_>>().join(" ");
         } else if name.starts_with("Cap") {
             value = capabilities(&value);
@@ -196,7 +196,7 @@ fn capabilities(hex: &str) -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-/// Each with what it is opened for and whether execve(2) closes it.
+/// Each descriptor with its access mode and whether execve(2) closes it.
 fn descriptors(pid: i32) -> String {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("fd");
     let mut numbers: Vec<u32> = entries
@@ -272,8 +272,8 @@ fn paths(config: &Value, list: &str) -> Vec<String> {
         .collect()
 }
 
-/// In the order of their making, without those over single paths, which [`hidden`] has, and without
-/// those that came along with the host's /sys.
+/// The mounts in the order of their creation, except those on single paths, which [`hidden`] lists,
+/// and those that came with the host's /sys.
 fn mounts(pid: i32, config: &Value) -> String {
     let covered = [paths(config, "maskedPaths"), paths(config, "readonlyPaths")].concat();
     let listed = config["mounts"].as_array().into_iter().flatten();
@@ -299,7 +299,7 @@ fn mounts(pid: i32, config: &Value) -> String {
     section("mounts", shown.map(line))
 }
 
-/// Not every kernel lets an ordinary user mount its cgroups, which an empty directory covers then.
+/// Some kernels do not let an ordinary user mount cgroups; then an empty directory covers them.
 fn shows_little(mount: &MountInfo, cgroup: Option<&str>) -> bool {
     let is_empty = mount
         .fs_options
@@ -335,7 +335,7 @@ fn fs_options(mount: &MountInfo) -> String {
     kept.cloned().collect::<Vec<_>>().join(",")
 }
 
-/// What of the masked and read-only paths the process can read, or write.
+/// The masked and read-only paths that the process can read or write.
 fn hidden(pid: i32, config: &Value) -> String {
     let table = mount_info::table(&of(pid, "mountinfo"));
     let top = |path: &str| table.iter().rfind(|mount| mount.point == path);
@@ -355,7 +355,7 @@ fn hidden(pid: i32, config: &Value) -> String {
     section("paths", masked.chain(readonly))
 }
 
-/// Where the processor has no way to forbid it, all that is writable is executable too, as in User Mode
+/// On a processor that cannot forbid it, all writable memory is executable too, as in User Mode
 /// Linux.
 fn maps(pid: i32) -> String {
     let is_mixed = |rights: &str| rights.contains('w') && rights.contains('x');
@@ -425,8 +425,8 @@ fn numbers(pid: i32, config: &Value) -> String {
     section("numbers", [score, callers("loginuid"), personality])
 }
 
-/// A second container of the same config looks: keys are seen from inside only. Docker's filter does
-/// not even allow to look.
+/// A second container with the same config looks, because keys are visible from inside only.
+/// Docker's filter does not even allow that.
 fn keyring(t: &Sandbox, config: &Value) -> String {
     let own = format!("{}\n", crate::probe::session_keyring());
     let looks = |call: Call, make: for<'a> fn(&'a Sandbox, Bundle<'a>) -> Container<'a>| {

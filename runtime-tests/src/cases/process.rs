@@ -1,4 +1,4 @@
-//! `process`: what the program finds when it starts.
+//! `process`: the environment in which the program starts.
 
 use serde_json::json;
 
@@ -133,7 +133,7 @@ fn rlimits_are_set(t: &Sandbox) {
 }
 
 fn rlimits_of_an_ordinary_user_are_set(t: &Sandbox) {
-    // prlimit(2) on a process of another user takes CAP_SYS_RESOURCE, which the runtime may lack.
+    // prlimit(2) on a process of another user needs CAP_SYS_RESOURCE, which the runtime may lack.
     let bundle = t
         .bundle()
         .set("/process/user", json!({"uid": 1000, "gid": 1000}));
@@ -175,7 +175,7 @@ fn capabilities_are_exactly_those_given(t: &Sandbox) {
         .run()
         .ok();
     let lines: Vec<_> = output.stdout.lines().collect();
-    // execve(2) of an ordinary file by a user who is not root keeps only the ambient set.
+    // When a user other than root executes an ordinary file, execve(2) keeps only the ambient set.
     let set = |name: &str, bits: u64| format!("{name}: {bits:016x}");
     let ambient = 1 << 5;
     let expected = [
@@ -215,7 +215,8 @@ fn init_is_process_one_without_a_parent(t: &Sandbox) {
 }
 
 fn descriptors_are_the_standard_three(t: &Sandbox) {
-    // The shell expands the pattern itself and holds the directory open meanwhile: one more.
+    // The shell expands the pattern itself and has the directory open meanwhile: one descriptor
+    // more.
     let output = t.bundle().shell("echo /proc/1/fd/*").container().run().ok();
     let numbers: Vec<_> = output
         .stdout

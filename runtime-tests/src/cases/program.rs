@@ -1,4 +1,4 @@
-//! `process.args`, `env` and `cwd`: which program starts, with what, and where.
+//! `process.args`, `env` and `cwd`: which program starts, with which arguments, and where.
 
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ fn directory_in_the_path_is_no_program(t: &Sandbox) {
     let bundle = bundle.set("/process/env", path("/first:/second:/bin"));
     let again = bundle.args(&["tool"]).container();
     again.run().ok().prints("second");
-    // Engines turn these words into exit status 126.
+    // Engines turn these texts into exit status 126.
     let output = t.bundle().args(&["/etc"]).container().create().fails();
     let known = ["permission denied", "is a directory"];
     let text = output.stderr.to_lowercase();
@@ -140,7 +140,8 @@ fn last_value_of_a_variable_wins(t: &Sandbox) {
 fn environment_keeps_its_order(t: &Sandbox) {
     let env = json!(["Z=1", "PATH=/bin", "M=2", "HOME=/", "A=3"]);
     let bundle = t.bundle().set("/process/env", env);
-    // The shell hands its environment on in an order of its own, so it is asked for what it got.
+    // The shell exports its environment in another order, so the case reads the one that the shell
+    // got.
     let script = "tr '\\0' '\\n' </proc/1/environ; true";
     bundle
         .shell(script)
@@ -217,7 +218,7 @@ fn cwd_that_is_a_file_is_refused(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-/// A bundle whose directory `/own` only user 1000 may enter, and whose process starts there.
+/// A bundle whose process starts in the directory `/own`, which only user 1000 may enter.
 fn private_cwd(t: &Sandbox) -> Bundle<'_> {
     let bundle = t.bundle().file("/own/inside", "");
     let own = bundle.rootfs().join("own");
@@ -228,7 +229,8 @@ fn private_cwd(t: &Sandbox) -> Bundle<'_> {
 }
 
 fn cwd_that_only_the_user_may_enter(t: &Sandbox) {
-    // Root without CAP_DAC_OVERRIDE may not enter: the user must have become itself before.
+    // Root without CAP_DAC_OVERRIDE may not enter, so the process must have changed its user
+    // before.
     let user = json!({"uid": 1000, "gid": 1000});
     let bundle = private_cwd(t).set("/process/user", user);
     let none = json!({});
@@ -241,7 +243,7 @@ fn cwd_that_the_user_may_not_enter_is_refused(t: &Sandbox) {
     let bundle = private_cwd(t).set("/process/user", user);
     let container = bundle.container();
     let output = container.create();
-    // What root opens for the user is the user's to have, so both answers are the spec's.
+    // The specification allows both results: root may open the directory for the user.
     if output.status.success() {
         container.start().ok();
         return;

@@ -1,4 +1,4 @@
-//! `linux.rootfsPropagation`, and mounts that cross the boundary or do not.
+//! `linux.rootfsPropagation`, and which mounts cross the boundary.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ fn mounts_of_the_host_in_the_rootfs_show_up_in_a_slave_alone(t: &Sandbox) {
     mount_info::leave_host();
     for (word, seen) in [("", false), ("private", false), ("slave", true)] {
         let bundle = t.bundle().set("/linux/rootfsPropagation", json!(word));
-        // The rootfs is a mount with one below, as those of engines may be.
+        // The rootfs is a mount with another mount below it, as an engine's may be.
         let (rootfs, below) = (bundle.rootfs(), bundle.rootfs().join("below"));
         mount_info::bind(&rootfs, &rootfs, MsFlags::empty());
         mount_info::tmpfs(&below, MsFlags::empty());
@@ -101,7 +101,7 @@ fn shared_directory(t: &Sandbox) -> PathBuf {
     path
 }
 
-/// A running container with the directory bound on /m, and CAP_SYS_ADMIN to mount.
+/// A running container with the directory bind-mounted on /m, and CAP_SYS_ADMIN to mount.
 fn running<'t>(bundle: Bundle<'t>, source: &Path, options: &[&str]) -> Container<'t> {
     let capabilities = json!(["CAP_SYS_ADMIN", "CAP_KILL"]);
     let sets =
@@ -116,7 +116,7 @@ fn running<'t>(bundle: Bundle<'t>, source: &Path, options: &[&str]) -> Container
     container
 }
 
-/// Mounts on the host below the shared directory; whether the container sees it.
+/// Mounts on the host below the shared directory. Returns whether the container sees it.
 fn container_sees_host(container: &Container, source: &Path) -> bool {
     mount_info::tmpfs(&source.join("a"), MsFlags::empty());
     let text = mount_info::of_process(container.pid());
@@ -127,7 +127,7 @@ fn container_sees_host(container: &Container, source: &Path) -> bool {
     seen
 }
 
-/// Lets the container mount; whether the host sees it.
+/// Lets the container mount. Returns whether the host sees it.
 fn host_sees_container(container: &Container, source: &Path) -> bool {
     container.kill("USR1").ok();
     container.wait_stdout("done");

@@ -1,4 +1,4 @@
-//! Masked and read-only paths, and mounts that must not be made.
+//! Masked and read-only paths, and mounts that must be refused.
 
 use std::os::unix::fs::symlink;
 

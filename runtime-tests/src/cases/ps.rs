@@ -1,4 +1,4 @@
-//! ps: whose processes are listed, and how.
+//! ps: which processes it lists, and in which format.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
     missing_container_is_refused,
 ];
 
-/// A running container of two processes, which sleep.
+/// A running container with two sleeping processes.
 fn two(t: &Sandbox) -> Container<'_> {
     let script = "sleep 1001 & echo ready; exec sleep 1002";
     let container = t.bundle().shell(script).container();
@@ -37,7 +37,7 @@ fn pids(t: &Sandbox, container: &Container) -> Vec<i64> {
     }
 }
 
-/// The lines after the heading.
+/// The heading and the lines after it.
 fn rows(t: &Sandbox, args: &[&str]) -> (String, Vec<String>) {
     let output = t.runtime().arg("ps").args(args).run().ok();
     let mut lines = output.stdout.lines().map(str::to_owned);

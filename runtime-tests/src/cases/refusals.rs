@@ -1,4 +1,4 @@
-//! Input that cannot work: the error names the property or the flag, and nothing is made: no
+//! Input that cannot work: the error names the property or the flag, and nothing is created: no
 //! directory of the container, no cgroup, no mount, no process.
 
 use std::fs;
@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = tests![
     descriptors_that_are_not_open_are_refused[Need::NotAPeer],
 ];
 
-/// `create` with these flags must fail with all of these words and leave no trace.
+/// `create` with these flags must fail with all of these texts and leave no trace.
 #[track_caller]
 fn refused(t: &Sandbox, container: &Container, flags: &[&str], words: &[&str]) {
     let output = container.create_with(flags).exits(1);
@@ -276,7 +276,7 @@ fn existing_id_keeps_its_container(t: &Sandbox) {
         .run()
         .exits(1)
         .fails_with("container with given ID already exists");
-    // Also where the second has an error of its own, that comes to light later.
+    // Also if the second container has an error of its own, which is found later.
     let mut config: Value = serde_json::from_slice(
         &fs::read(container.bundle.join("config.json")).expect("config.json"),
     )
@@ -306,7 +306,7 @@ fn cgroup_with_processes_is_refused_and_kept(t: &Sandbox) {
     let output = second.create().exits(1);
     assert!(output.stderr.contains("cgroup is not empty"), "{output}");
     second.verb("state").fails_with("does not exist");
-    // The attempt and its clearing away must not touch the other's processes.
+    // The attempt and its cleanup must not touch the other container's processes.
     second.delete_force().ok();
     assert_eq!(first.status(), "running");
     assert!(path.exists());

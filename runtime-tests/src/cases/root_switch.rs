@@ -1,4 +1,4 @@
-//! The way into the container's root: what it hides of the host with `--no-pivot`, which keeps the
+//! The switch to the container's root: what it hides of the host with `--no-pivot`, which keeps the
 //! host's mounts in the container's mount namespace, and for a caller in a chroot(2).
 
 use std::path::{Path, PathBuf};
@@ -34,15 +34,15 @@ fn no_pivot_runs(t: &Sandbox) {
         .prints("here/../mark");
 }
 
-/// The kernel grants a new procfs without masks to a process that has a whole one in its mount
-/// namespace, be it out of sight.
+/// The kernel lets a process mount a new procfs without masks if its mount namespace contains a
+/// procfs without masks, even if that is not reachable.
 const MOUNT_PROC: &str = "unshare -mrpf sh -c 'mount -t proc proc /home && ls -d /home/sys'";
-/// As for a procfs. The network namespace gives the right to mount it.
+/// The same for sysfs. The network namespace gives the right to mount it.
 const MOUNT_SYS: &str = "unshare -mrn sh -c 'mount -t sysfs sysfs /home && ls -d /home/kernel'";
 
-/// A container without the right to mount, which makes a user namespace to get it.
+/// A container without the right to mount, which creates a user namespace to get it.
 fn mounting<'t>(bundle: Bundle<'t>, script: &str) -> Bundle<'t> {
-    // To map root takes this capability. user_namespaces(7).
+    // Mapping root needs this capability. user_namespaces(7).
     let sets = json!({"bounding": ["CAP_SETFCAP"], "effective": ["CAP_SETFCAP"], "permitted": ["CAP_SETFCAP"]});
     bundle.set("/process/capabilities", sets).shell(script)
 }
@@ -54,13 +54,13 @@ fn no_pivot(container: &Container) -> Output {
 fn no_pivot_hides_the_host(t: &Sandbox) {
     let bundle = || mounting(t.bundle(), MOUNT_PROC);
     no_pivot(&bundle().container()).fails_with("permission denied");
-    // The same works where nothing of proc is masked, so it is the masks that hold.
+    // As a control, the mount works if nothing of proc is masked, so the masks prevent it.
     let bundle = bundle().set("/linux/maskedPaths", json!([]));
     let bundle = bundle.set("/linux/readonlyPaths", json!([]));
     no_pivot(&bundle.container()).ok().prints("/home/sys");
 }
 
-/// Mounts a file system of the host's own on a directory, which is made.
+/// Mounts a new file system on a directory, which is created.
 fn mount_on(directory: &Path, fstype: &str) {
     std::fs::create_dir_all(directory).expect("the mount point");
     let none = None::<&str>;
@@ -107,8 +107,8 @@ fn procfs_that_cannot_be_reached_is_refused(t: &Sandbox) {
         .fails_with("leave out --no-pivot");
 }
 
-/// The host's files as the root of the runtime's caller, who is a chroot(2) away from the root of
-/// the mount namespace.
+/// The host's files as the root of the runtime's caller, which a chroot(2) separates from the root
+/// of the mount namespace.
 fn chroot_of_the_host(t: &Sandbox) -> PathBuf {
     mount_info::leave_host();
     let root = t.path("chroot");
@@ -117,12 +117,12 @@ fn chroot_of_the_host(t: &Sandbox) -> PathBuf {
     root
 }
 
-/// The verb of a caller in that chroot.
+/// A call of the verb by a caller in that chroot.
 fn called_in(t: &Sandbox, chroot: &Path, verb: &[&str]) -> Call {
     t.runtime().args(verb).prefix([Path::new("chroot"), chroot])
 }
 
-/// With pivot_root(2) and without.
+/// With and without pivot_root(2).
 const RUNS: [&[&str]; 2] = [&["run"], &["run", "--no-pivot"]];
 
 fn procfs_outside_of_the_callers_chroot_is_hidden(t: &Sandbox) {
@@ -166,7 +166,7 @@ fn shared_mounts_of_the_host_stay(t: &Sandbox) {
     mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
     for propagation in ["", "private", "slave", "shared", "unbindable"] {
         let bundle = mounting(t.bundle(), MOUNT_PROC);
-        // The mount that the rootfs is in becomes private, so it must not be the host's root.
+        // The mount that contains the rootfs becomes private, so it must not be the host's root.
         mount_info::bind(&bundle.path, &bundle.path, MsFlags::empty());
         mount_info::change(&bundle.path, MsFlags::MS_SHARED);
         let before = mount_info::of_process(std::process::id() as i32);

@@ -224,7 +224,7 @@ fn unshared(t: &Sandbox) -> crate::Bundle<'_> {
         .set("/linux/readonlyPaths", json!([]))
 }
 
-/// The mounts on and below the rootfs that this process sees.
+/// The number of mounts on and below the rootfs that this process sees.
 fn mounts_below(rootfs: &std::path::Path) -> usize {
     let table = mount_info::table(&mount_info::of_process(std::process::id() as i32));
     table
@@ -269,7 +269,7 @@ fn read_only_root_without_a_namespace(t: &Sandbox) {
     std::fs::write(rootfs.join("file"), "").expect("the bundle stays writable");
 }
 
-/// Only what the runtime has mounted goes.
+/// Only the runtime's own mounts are removed.
 fn foreign_mount_on_the_rootfs_stays(t: &Sandbox) {
     mount_info::leave_host();
     let bundle = unshared(t).args(&["true"]);

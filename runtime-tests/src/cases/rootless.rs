@@ -1,4 +1,4 @@
-//! The runtime as an ordinary user, without an engine around it.
+//! The runtime as an ordinary user, without an engine.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -64,7 +64,8 @@ fn subordinate(file: &str) -> Option<u32> {
     })
 }
 
-/// A bundle with one's own id as root of a user namespace, and no map of the group of terminals.
+/// A bundle that maps the user's own id to root of a user namespace, and does not map the tty
+/// group.
 fn bundle(t: &Sandbox) -> Bundle<'_> {
     let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
     t.bundle()
@@ -97,7 +98,7 @@ pub fn give(path: &Path) {
     }
 }
 
-/// A call by the user, with no more than it has.
+/// A call by the user, without additional privileges.
 pub fn by_user(call: Call) -> Call {
     let ids = format!("{USER}");
     call.prefix([
@@ -189,7 +190,7 @@ fn default_root_directory_is_below_the_runtime_directory(t: &Sandbox) {
     assert!(!root.join(&container.id).exists());
 }
 
-/// Also where the map is that of the initial user namespace.
+/// Even if the map is that of the initial user namespace.
 fn root_of_any_user_namespace_has_the_users_root_directory(t: &Sandbox) {
     let xdg = t.path("xdg");
     fs::create_dir_all(xdg.join("sampan/half-made")).expect("a runtime directory");
@@ -364,8 +365,8 @@ fn delegated_cgroup_is_used(t: &Sandbox) {
     assert!(!own.exists(), "delete removes the cgroup");
 }
 
-/// The caller is outside of what systemd has delegated to the user, so only systemd can move a
-/// process into the user's unit.
+/// The caller is outside the cgroups that systemd has delegated to the user, so only systemd can
+/// move a process into the user's unit.
 fn exec_from_elsewhere_joins_the_unit(t: &Sandbox) {
     let call = |words: &[&str]| {
         let call = runtime(t).env("XDG_RUNTIME_DIR", "/run/user/1000");
@@ -414,7 +415,8 @@ fn init_is_not_dumpable(t: &Sandbox) {
     verb(t, &["delete", "--force", &container.id]).ok();
 }
 
-/// Until the program executes, init is a copy of the runtime, which nobody may look into.
+/// Until the program is executed, init is a copy of the runtime, which other processes may not
+/// inspect.
 fn exec_before_start_is_refused_and_says_why(t: &Sandbox) {
     let container = own(t, bundle(t).args(&["sleep", "1000"]));
     container.launch(runtime(t).arg("create")).finish().ok();

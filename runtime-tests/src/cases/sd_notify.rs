@@ -1,4 +1,4 @@
-//! NOTIFY_SOCKET: readiness goes from the container to the caller's service manager.
+//! NOTIFY_SOCKET: the container's readiness reaches the caller's service manager.
 
 use std::ffi::OsString;
 use std::fs;
@@ -28,7 +28,7 @@ pub const TESTS: &[Test] = tests![
 
 const MESSAGE: &str = "STATUS=secret\nREADY=1\n";
 
-/// The manager's side: what has come, the barrier's descriptor dropped on the way.
+/// The manager's side: receives messages, and drops the barrier's descriptor.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -158,7 +158,7 @@ fn a_manager_that_does_not_listen_is_a_warning(t: &Sandbox) {
     }
 }
 
-/// It may have stopped to read, or be another program's socket.
+/// The manager may have stopped reading, or the socket may belong to another program.
 fn a_manager_that_reads_nothing_is_not_waited_for_without_end(t: &Sandbox) {
     let path = t.path("manager.sock");
     let _manager = UnixDatagram::bind(&path).unwrap();
@@ -174,7 +174,7 @@ fn a_manager_that_reads_nothing_is_not_waited_for_without_end(t: &Sandbox) {
     container.stop();
 }
 
-/// A directory whose path alone is longer than a socket's address.
+/// A directory whose path alone is longer than a socket address.
 fn long_directory(t: &Sandbox) -> PathBuf {
     let directory = t.dir.join("y".repeat(120));
     fs::create_dir_all(&directory).unwrap();
@@ -200,7 +200,7 @@ fn a_manager_at_a_path_longer_than_an_address_hears(t: &Sandbox) {
     }
 }
 
-/// A container that is created with a manager that listens.
+/// A container that was created with a listening manager.
 fn created<'t>(t: &'t Sandbox, manager: &Path) -> Container<'t> {
     let container = t.bundle().args(&["true"]).container();
     let create = t.runtime().env("NOTIFY_SOCKET", manager).arg("create");
@@ -208,7 +208,7 @@ fn created<'t>(t: &'t Sandbox, manager: &Path) -> Container<'t> {
     container
 }
 
-/// What it would put there would lie on the host.
+/// Files that the container creates there would be on the host.
 fn the_container_cannot_change_the_directory_of_its_socket(t: &Sandbox) {
     let _manager = Manager::listen(t);
     let container = created(t, &t.path("manager.sock"));
@@ -220,8 +220,8 @@ fn the_container_cannot_change_the_directory_of_its_socket(t: &Sandbox) {
     }
 }
 
-/// The runtime is stopped when it has just bound the socket, and a link to another file is put
-/// there: nothing that it does next may reach the file.
+/// The runtime is stopped right after it has bound the socket, and the socket is replaced by a link
+/// to another file. The runtime must not change that file afterwards.
 fn a_link_in_place_of_the_socket_changes_no_mode(t: &Sandbox) {
     let _manager = Manager::listen(t);
     let container = created(t, &t.path("manager.sock"));
@@ -234,7 +234,7 @@ fn a_link_in_place_of_the_socket_changes_no_mode(t: &Sandbox) {
     let call = call.args(["start", &container.id]);
     let call = call.prefix(stop.iter().chain(&["inject=bind:signal=STOP:when=1"]));
     let mut start = call.spawn();
-    // The signal comes before bind(2) returns, so that no other call is made until SIGCONT.
+    // The signal arrives before bind(2) returns, so no other call is made until SIGCONT.
     t.eventually("the socket is bound", || socket.exists());
     fs::remove_file(&socket).unwrap();
     std::os::unix::fs::symlink(&victim, &socket).unwrap();

@@ -1,4 +1,4 @@
-//! `linux.seccomp`: what a filter does to the process, and that it does no more.
+//! `linux.seccomp`: the effects of a filter on the process, and nothing beyond them.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = tests![
     filter_that_leaves_init_no_call_to_tell_is_named[Need::NotAPeer],
 ];
 
-/// A profile that allows everything but these rules.
+/// A profile that allows everything except these rules.
 fn rules(t: &Sandbox, rules: Value) -> Bundle<'_> {
     t.bundle().set("/linux/seccomp", profile(rules))
 }
@@ -62,8 +62,8 @@ fn errno_defaults_to_eperm(t: &Sandbox) {
 }
 
 fn default_action_with_its_errno(t: &Sandbox) {
-    // Everything that a shell and these applets need is not known here, so the default is tried on
-    // the profile of docker, whose rules do not have `mkdir` in this case.
+    // The set of calls that a shell and these applets need is unknown here, so the default action
+    // is tested with Docker's profile, from which this case removes `mkdir`.
     let mut profile = docker();
     profile["defaultErrnoRet"] = json!(28);
     for rule in profile["syscalls"].as_array_mut().expect("rules") {
@@ -134,7 +134,7 @@ fn arguments_are_compared(t: &Sandbox) {
         let condition = json!({"op": op, "value": value});
         assert_eq!(allowed_modes(t, &[condition]), allowed, "{op}");
     }
-    // `value` is the mask: the modes that others may read are refused.
+    // `value` is the mask: modes that are readable for others are refused.
     let masked = json!({"op": "SCMP_CMP_MASKED_EQ", "value": 0o004, "valueTwo": 0o004});
     assert_eq!(allowed_modes(t, &[masked]), "600 640 ");
 }
@@ -151,7 +151,7 @@ fn several_conditions_must_all_hold(t: &Sandbox) {
         allowed_modes(t, &[mode, first("SCMP_CMP_EQ")]),
         "600 640 644 "
     );
-    // On one argument each condition is a rule of its own, as everywhere else.
+    // Several conditions on one argument are separate rules, as in other runtimes.
     let either = [0o600, 0o644].map(|mode| json!({"op": "SCMP_CMP_EQ", "value": mode}));
     assert_eq!(allowed_modes(t, &either), "640 ");
 }
@@ -169,11 +169,12 @@ fn unknown_call_is_ignored(t: &Sandbox) {
     );
 }
 
-/// A number that no kernel has given to a call.
+/// A number that no kernel has assigned to a call.
 const FUTURE: &str = "2000";
 
 fn call_that_no_profile_knows_gives_enosys(t: &Sandbox) {
-    // Whoever wrote the profile could not know the call: C libraries fall back on ENOSYS (38).
+    // The author of the profile could not know the call. C libraries use a fallback for ENOSYS
+    // (38).
     let bundle = t.bundle().set("/linux/seccomp", docker());
     bundle
         .probe(&["syscall", FUTURE])
@@ -189,7 +190,8 @@ fn allowed_default_lets_unknown_calls_through(t: &Sandbox) {
     bundle.container().run().ok().prints("38");
 }
 
-/// A profile kills what the runtime would do behind the filter; the program needs none of it.
+/// The profile kills a process for the calls that a runtime might make after the filter; the
+/// program needs none of them.
 fn the_runtime_needs_no_call_after_the_filter(t: &Sandbox) {
     let names = json!([
         "sendmsg",
@@ -233,7 +235,7 @@ fn docker() -> Value {
     serde_json::from_str(text).expect("the profile")
 }
 
-/// They run in the container, with its rights and no more.
+/// The hooks run in the container, with its rights and no more.
 fn start_container_hooks_are_under_the_filter(t: &Sandbox) {
     let script = format!("cat >/tmp/state; ({STATUS}; unshare -U true || echo denied) >/tmp/hook");
     let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
@@ -353,12 +355,12 @@ fn absent_profile_means_no_filter(t: &Sandbox) {
     assert!(output.stdout.contains("Seccomp: 0"), "{output}");
 }
 
-/// A profile that answers these calls by EPERM.
+/// A profile that refuses these calls with EPERM.
 fn refusing(names: &[&str]) -> Value {
     profile(json!([{"names": names, "action": "SCMP_ACT_ERRNO"}]))
 }
 
-/// By `run`, and by `create` and `start`: the message of the one that fails, in time.
+/// By `run`, and by `create` and `start`: the error of the call that fails, in time.
 #[track_caller]
 fn refused(t: &Sandbox, profile: &Value, privileges: bool, words: &str) {
     let container = || {
@@ -374,7 +376,7 @@ fn refused(t: &Sandbox, profile: &Value, privileges: bool, words: &str) {
         .fails_with(words);
     let created = container();
     created.create().ok();
-    // What has reaped init can no longer be asked how it ended: this process has not.
+    // A process that has reaped init can no longer report how init ended. This one has not.
     created.start().exits(1).fails_with(words);
     created.delete_force().ok();
 }
@@ -384,7 +386,7 @@ const SAY: [&str; 4] = ["sendmsg", "sendto", "write", "writev"];
 const EXIT: [&str; 2] = ["exit", "exit_group"];
 
 fn filter_that_refuses_execve_is_told(t: &Sandbox) {
-    // Whatever else is refused, as long as init has one way to say it.
+    // Other calls may be refused too, as long as init has one way to report the error.
     for rest in [
         &[][..],
         &EXIT,
@@ -414,6 +416,6 @@ fn filter_that_leaves_init_no_call_to_tell_is_named(t: &Sandbox) {
         let words = format!("linux.seccomp: init ended before execve(2): {how}");
         refused(t, &profile, false, &words);
     }
-    // Without noNewPrivileges init still has capabilities to give up.
+    // Without noNewPrivileges init still has capabilities to drop.
     refused(t, &nothing, true, "init ended before execve(2)");
 }

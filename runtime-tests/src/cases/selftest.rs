@@ -1,5 +1,5 @@
-//! Cases that must fail: they show that the harness notices. Listed only with
-//! `RUNTIME_TESTS_SELFTEST` set; `tests/harness.rs` runs them.
+//! Cases that must fail, which show that the harness notices. They are listed only with
+//! `RUNTIME_TESTS_SELFTEST`; `tests/harness.rs` runs them.
 
 use nix::mount::{MsFlags, mount};
 

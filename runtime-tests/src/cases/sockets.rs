@@ -15,10 +15,10 @@ pub const TESTS: &[Test] = tests![
     a_socket_at_a_long_path_that_nobody_serves_is_named[Need::NotAPeer],
 ];
 
-/// A path in the case's directory of this length.
+/// A path of this length in the case's directory.
 fn path_of(t: &Sandbox, name: char, length: usize) -> PathBuf {
     let missing = length - t.dir.as_os_str().len() - 1;
-    // A name has 255 bytes at most.
+    // A name has at most 255 bytes.
     let mut directory = t.dir.clone();
     let mut left = missing;
     while left > 200 {
@@ -38,7 +38,7 @@ fn listen(t: &Sandbox, path: &PathBuf) -> UnixListener {
     listener
 }
 
-/// The descriptor that came over the first connection, and the text with it.
+/// The descriptor that arrived over the first connection, and the text with it.
 #[track_caller]
 fn received(listener: &UnixListener) -> (OwnedFd, String) {
     listener.set_nonblocking(true).unwrap();

@@ -1,5 +1,5 @@
-//! `start`: what becomes of the container when its client ends, and what it says when others come
-//! first.
+//! `start`: the container after its client has ended, and the result of a `start` that another
+//! process has overtaken.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -48,7 +48,7 @@ fn a_started_container_needs_no_client(t: &Sandbox) {
     }
 }
 
-/// Init hears one client.
+/// Init serves one client.
 fn a_second_start_while_the_first_goes_on(t: &Sandbox) {
     let bundle = t.bundle().args(&["sleep", "1000"]);
     let bundle = bundle.set("/hooks/startContainer", waiting_hook());
@@ -64,8 +64,8 @@ fn a_second_start_while_the_first_goes_on(t: &Sandbox) {
     assert_eq!(container.status(), "running");
 }
 
-/// Stops `start` at each system call after it has read the state, until one is behind its end.
-/// `body` is given the container and how to let the stopped `start` go on.
+/// Stops `start` at each system call after it has read the state, until it ends. `body` gets the
+/// container and the stopped `start`.
 fn at_each_step(t: &Sandbox, body: fn(&Sandbox, &Container, Steps)) {
     let mut count = 0;
     loop {
@@ -84,8 +84,8 @@ fn at_each_step(t: &Sandbox, body: fn(&Sandbox, &Container, Steps)) {
     assert!(count > 10, "only {count} steps");
 }
 
-/// Before init is told, start fails for what has happened to the container; afterwards init may
-/// have executed the process before it was killed.
+/// Before init receives the message, start fails because the container has stopped. Afterwards init
+/// may have executed the program before it was killed.
 fn start_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
     at_each_step(t, |_, container, start| {
         let pid = container.pid();
@@ -101,11 +101,11 @@ fn start_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
     });
 }
 
-/// Whichever of the two comes first, one starts the container and the other says that it runs.
+/// Whichever comes first, one starts the container and the other reports that it is running.
 fn start_of_a_container_that_is_started_meanwhile(t: &Sandbox) {
     at_each_step(t, |t, container, first| {
         let mut second = verb(t, container, "start").spawn();
-        // Where init waits for the word of the first one, the second has to wait too.
+        // While init waits for the message of the first, the second has to wait too.
         let syscall = format!("/proc/{}/syscall", second.pid());
         let recvmsg = libc::SYS_recvmsg.to_string();
         t.eventually("the second start waits or ends", || {

@@ -1,4 +1,4 @@
-//! state and list: their shapes, as engines parse them.
+//! state and list: the formats that engines parse.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn state_has_the_keys_that_engines_read(t: &Sandbox) {
     assert_is_rfc3339(&state["created"]);
 }
 
-/// `2026-01-31T12:00:00[.123]Z` or with an offset.
+/// `2026-01-31T12:00:00[.123]Z`, or with an offset.
 fn assert_is_rfc3339(value: &Value) {
     let text = value.as_str().expect("a time is a string");
     let shape: String = text

@@ -148,7 +148,7 @@ fn parameter_that_leads_elsewhere_is_refused(t: &Sandbox) {
     }
 }
 
-/// What lies on /proc in the container does not decide where the value goes.
+/// A mount on the container's /proc does not determine where the value is written.
 fn image_cannot_redirect_the_value(t: &Sandbox) {
     let bundle = t
         .bundle()

@@ -1,4 +1,4 @@
-//! `--systemd-cgroup`: a unit around the container, seen by systemctl.
+//! `--systemd-cgroup`: a unit around the container, as systemctl shows it.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn launch(t: &Sandbox, container: &Container) {
     container.start().ok();
 }
 
-/// A property of a unit as systemctl tells it.
+/// A property of a unit, as systemctl prints it.
 #[track_caller]
 fn property(t: &Sandbox, unit: &str, name: &str) -> String {
     let call = t
@@ -123,7 +123,7 @@ fn an_ended_container_leaves_no_unit(t: &Sandbox) {
 fn exec_joins_the_unit(t: &Sandbox) {
     let container = bundle(t).container();
     launch(t, &container);
-    // Its cgroup namespace begins at the unit.
+    // The cgroup namespace of the process begins at the unit.
     let output = container.exec(&["cat", "/proc/self/cgroup"]).ok();
     assert!(
         output.stdout.lines().any(|line| line == "0::/"),
@@ -154,7 +154,7 @@ fn quota_is_rounded_as_systemd_does(t: &Sandbox) {
     assert_eq!(container.cgroup_file("cpu.max"), "51000 100000");
     let weight = container.cgroup_file("cpu.weight");
     assert_eq!(property(t, &unit(t), "CPUWeight"), weight);
-    // What systemd knows of, it keeps when it is reloaded.
+    // systemd keeps the properties that it knows when it is reloaded.
     t.call("systemctl").arg("daemon-reload").run().ok();
     assert_eq!(container.cgroup_file("cpu.max"), "51000 100000");
 }
@@ -204,7 +204,7 @@ fn annotations_of_engines_become_properties(t: &Sandbox) {
     assert_gone(t, &unit(t));
 }
 
-/// Found in the plan, before systemd is asked: hosts without it refuse them too.
+/// The plan refuses them before systemd is called, so hosts without systemd refuse them too.
 fn annotations_that_reach_beyond_the_container_are_refused(t: &Sandbox) {
     let own = format!("[uint32 {}]", std::process::id());
     for (name, value) in [
@@ -228,7 +228,7 @@ fn annotations_that_reach_beyond_the_container_are_refused(t: &Sandbox) {
         let container = bundle(t).set("/annotations", annotations).container();
         let expected = format!("annotations[\"{key}\"]: {name} cannot be set by an annotation");
         let output = create(t, &container).fails();
-        // In the log the quotes are escaped.
+        // The log escapes the quotes.
         let told = output.stderr.replace('\\', "");
         assert!(told.contains(&expected), "{expected}\n{output}");
         container.verb("state").fails_with("does not exist");
@@ -296,7 +296,7 @@ fn conmon_s_callers_get_a_cgroup_in_the_unit(t: &Sandbox) {
     assert!(container.cgroup().ends_with(format!("{whole}/container")));
     assert_eq!(container.cgroup_file("memory.max"), "67108864");
     assert_eq!(property(t, &unit, "MemoryMax"), "67108864");
-    // Limits hold for what exec starts too: it is where the others are.
+    // Limits apply to processes of exec too: they are in the same cgroup.
     let script = "cat /proc/self/cgroup; sleep 1000 &";
     let output = container.exec(&["sh", "-c", script]).ok();
     output.prints("0::/");
@@ -312,7 +312,7 @@ fn conmon_s_callers_get_a_cgroup_in_the_unit(t: &Sandbox) {
     assert_gone(t, &unit);
 }
 
-/// conmon gives up after an event that is no kill.
+/// conmon stops watching after an event that is not an out-of-memory kill.
 fn the_unit_reaches_its_limit_before_the_cgroup_in_it(t: &Sandbox) {
     let limit = json!({"limit": 16 << 20, "swap": 16 << 20});
     let bundle = of_podman(bundle(t))
@@ -350,7 +350,7 @@ fn cpus_are_those_of_the_unit(t: &Sandbox) {
     assert_eq!(property(t, &unit(t), "AllowedMemoryNodes"), "0");
     assert_eq!(container.cgroup_file("cpuset.cpus"), "0");
     container.delete_force().ok();
-    // A unit that began without the controller gets it from an update.
+    // A unit that started without the controller gets it from an update.
     let container = self::bundle(t).container();
     launch(t, &container);
     let flags = ["update", "--cpuset-cpus", "0"];

@@ -1,4 +1,4 @@
-//! `process.terminal`: over a console socket, and in the foreground under a caller's terminal.
+//! `process.terminal`: over a console socket, and in the foreground on the caller's terminal.
 
 use std::fs;
 use std::io::IoSliceMut;
@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = tests![
     output_without_end_does_not_outlast_the_process[Need::NotAPeer],
 ];
 
-/// Where the master is sent.
+/// The socket that receives the master.
 struct Socket {
     listener: UnixListener,
     path: PathBuf,
@@ -51,7 +51,7 @@ impl Socket {
         Self { listener, path }
     }
 
-    /// All messages of the one connection. The call that sent them has ended.
+    /// All messages of the single connection, whose sender has ended.
     fn messages(&self) -> Vec<(Vec<u8>, Vec<OwnedFd>)> {
         let (stream, _) = self.listener.accept().expect("somebody has connected");
         let mut messages = Vec::new();
@@ -66,7 +66,7 @@ impl Socket {
             let mut fds = Vec::new();
             for control in message.cmsgs().expect("control messages") {
                 if let ControlMessageOwned::ScmRights(raw) = control {
-                    // SAFETY: the kernel has just installed these for this process.
+                    // SAFETY: the kernel has just installed these descriptors for this process.
                     fds.extend(
                         raw.into_iter()
                             .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
@@ -96,7 +96,7 @@ fn terminal<'t>(t: &'t Sandbox, script: &str) -> Bundle<'t> {
         .shell(script)
 }
 
-/// Creates and starts; the master.
+/// Creates and starts the container. Returns the master.
 fn launch(t: &Sandbox, container: &Container) -> Master {
     let socket = Socket::new(t, &format!("{}.sock", container.id));
     let path = socket.path.to_str().expect("UTF-8");
@@ -146,7 +146,7 @@ fn console_has_the_size_of_the_config(t: &Sandbox) {
 }
 
 fn small_and_zero_sizes(t: &Sandbox) {
-    // Engines send 0 by 0 when they do not know.
+    // Engines send 0 by 0 if they do not know the size.
     assert_eq!(size(t, json!({"height": 2, "width": 3})), "2 3");
     let bundle = terminal(t, "echo up; sleep 1000");
     let bundle = bundle.set("/process/consoleSize", json!({"height": 0, "width": 0}));
@@ -179,13 +179,13 @@ fn terminal_hangs_up_with_the_container(t: &Sandbox) {
         master.read();
         !master.open
     });
-    // And the other way round: the program hears that nobody looks any more.
+    // In the other direction, the program gets SIGHUP when the master is closed.
     let container = terminal(t, "trap 'exit 9' HUP; echo ready; sleep 1000 & wait").container();
     let mut master = launch(t, &container);
     master.wait(t, "ready");
     let pid = container.pid();
     drop(master);
-    // The kernel tells the leader of the session.
+    // The kernel sends it to the session leader.
     assert_eq!(reap(pid), 9);
 }
 
@@ -220,7 +220,7 @@ fn socket_without_terminal_is_refused(t: &Sandbox) {
     let path = socket.path.to_str().expect("UTF-8");
     let container = t.bundle().container();
     let output = container.create_with(&["--console-socket", path]);
-    // crun takes it for what it is: unused.
+    // crun ignores the flag.
     if crate::host::peer_name(&t.runtime).is_some() && output.status.success() {
         return;
     }
@@ -248,7 +248,7 @@ fn terminal_without_devpts_is_refused(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-/// What the kernel keeps of a terminal's settings; the C library's structure has more room.
+/// The settings of a terminal that the kernel keeps; the C library's structure has more fields.
 fn modes(terminal: &Termios) -> impl PartialEq + std::fmt::Debug + use<> {
     const KERNEL_NCCS: usize = 19;
     (
@@ -338,7 +338,8 @@ fn foreground_terminal_loses_no_output(t: &Sandbox) {
 }
 
 fn foreground_terminal_with_plain_streams(t: &Sandbox) {
-    // The caller has no terminal: what it gives is typed, what the terminal shows is its output.
+    // The caller has no terminal: its input is typed on the container's, and the terminal's output
+    // is its output.
     let script = "stty -echo; echo ready; read line; echo got $line; exit 4";
     let container = terminal(t, script).container();
     let call = t.runtime().arg("run").stdin("typed\n");
@@ -360,15 +361,15 @@ fn run_detached_with_a_socket(t: &Sandbox) {
     assert_eq!(container.status(), "running");
 }
 
-/// A process that the program leaves behind goes on writing to the terminal, and who reads what `exec`
-/// copies is slower.
+/// A process that the program leaves behind keeps writing to the terminal, faster than the reader
+/// of `exec`'s output reads.
 fn output_without_end_does_not_outlast_the_process(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     let slow = "{ \"$@\"; echo $? >STATUS; } | while [ $(head -c 4096 | wc -c) -gt 0 ]; do sleep 0.01; done";
     let status = t.path("status");
     let slow = slow.replace("STATUS", status.to_str().expect("UTF-8"));
-    // The end of the session closes what is open of the terminal, but does not keep it from being opened.
+    // The end of the session closes the open terminal, but the terminal can be opened again.
     let program = "T=$(tty); L=$(head -c 2000 /dev/zero | tr '\\0' x); trap '' HUP
         while :; do echo $L >$T; done & exit 5";
     let program = ["sh", "-c", program];

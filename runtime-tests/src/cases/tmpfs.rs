@@ -182,7 +182,7 @@ fn copy_up_keeps_special_bits(t: &Sandbox) {
         .prints("4755\n2775");
 }
 
-/// A link in the image must not bring a file of the host into the container.
+/// A link in the image must not copy a file of the host into the container.
 fn copy_up_does_not_follow_links(t: &Sandbox) {
     let secret = t.path("secret");
     fs::write(&secret, "secret").expect("a file of the host");

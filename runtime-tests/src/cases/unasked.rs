@@ -1,5 +1,5 @@
-//! What could not be asked is not absent: a lookup that fails for a reason of its own is an error, and
-//! names the call. Taken for "there is none", it would cost a restriction or choose another program.
+//! A failed lookup does not mean absence: it is an error that names the system call. Otherwise a
+//! restriction would be lost or another program executed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,7 +25,8 @@ pub const TESTS: &[Test] = tests![
     a_hook_that_cannot_be_planned_is_named[Need::NotAPeer, Need::Program("strace")],
 ];
 
-/// strace(1) that lets calls of the runtime and of its children fail, as `mount:error=EPERM:when=2`.
+/// strace(1), which makes calls of the runtime and of its children fail, as in
+/// `mount:error=EPERM:when=2`.
 fn failing<'w>(inject: &'w str, more: &[&'w str]) -> Vec<&'w str> {
     let strace = ["strace", "-f", "-qq", "-o", "/dev/null"];
     let fail = ["-e", "trace=all", "-e", inject];
@@ -38,7 +39,8 @@ fn run(t: &Sandbox, container: &Container, prefix: &[&str]) -> Output {
 }
 
 fn a_capability_that_is_not_known_to_be_absent(t: &Sandbox) {
-    // `run` becomes a subreaper first. Then it asks for one that no kernel has yet, and for the last.
+    // The first prctl(2) of `run` makes it a subreaper. The next ones ask for a capability that no
+    // kernel has yet, and for the last one.
     for when in ["2", "3"] {
         let inject = format!("inject=prctl:error=EIO:when={when}");
         let container = t.bundle().args(&["true"]).container();
@@ -54,7 +56,7 @@ fn a_signal_that_stays_ignored(t: &Sandbox) {
         .args(&["grep", "SigIgn", "/proc/self/status"])
         .container();
     let ignoring = "trap '' HUP USR1 USR2 ALRM VTALRM PROF PIPE; exec \"$@\"";
-    // The first ones are the runtime's own, which executes itself again; init makes more of them.
+    // The first calls are the runtime's own, which executes itself again; init makes more of them.
     for when in ["1", "5+"] {
         let inject = format!("inject=rt_sigaction:error=EPERM:when={when}");
         let strace = failing(&inject, &[]);
@@ -82,7 +84,7 @@ fn a_home_that_could_not_be_looked_up(t: &Sandbox) {
         let run = run(t, &bundle().container(), &strace);
         run.fails_with("/etc/passwd");
     }
-    // What the image itself makes unreadable is as if it were not there.
+    // A file that the image itself makes unreadable counts as missing.
     for inject in ["inject=openat:error=EACCES", "inject=openat:error=ELOOP"] {
         let strace = failing(inject, &passwd);
         run(t, &bundle().container(), &strace).ok().prints("/");
@@ -112,14 +114,14 @@ fn a_program_that_could_not_be_looked_at(t: &Sandbox) {
         assert!(said.contains("exec: \\\"twice\\\""), "{run}");
         assert!(said.contains(words), "{run}");
     }
-    // One that may not be executed is passed by, as execvp(3) does.
+    // A file without execute permission is skipped, as execvp(3) does.
     let strace = failing("inject=faccessat2:error=EACCES:when=1", &[]);
     run(t, &container, &strace).ok().prints("second");
 }
 
 fn a_word_to_init_that_is_not_heard(t: &Sandbox) {
     let container = t.bundle().args(&["true"]).container();
-    // Init has not begun to listen; or does not hear the last word.
+    // Init has not begun to receive, or does not receive the last message.
     for (call, when) in [("close_range", "1"), ("recvmsg", "1"), ("recvmsg", "3+")] {
         let inject = format!("inject={call}:error=EPERM:when={when}");
         let strace = failing(&inject, &[]);
@@ -174,7 +176,7 @@ fn memory_that_is_refused_is_told(t: &Sandbox) {
     output.fails_with("out of memory: mmap: ");
 }
 
-/// Nothing of the runtime's own lies beside the caller's file when it dies.
+/// No temporary file of the runtime is left beside the caller's file when the runtime dies.
 fn a_pid_file_has_no_other_name_on_the_way(t: &Sandbox) {
     let directory = t.path("pids");
     fs::create_dir(&directory).expect("a directory");
@@ -192,7 +194,7 @@ fn a_pid_file_has_no_other_name_on_the_way(t: &Sandbox) {
     assert_eq!(names, 1, "there is more than the pid file");
 }
 
-/// The state says where it is, so that `delete --force` can remove it later.
+/// The state contains its path, so that `delete --force` can remove it later.
 fn a_cgroup_that_cannot_be_removed_stays_known(t: &Sandbox) {
     let mount = crate::host::cgroup2_mount().expect("cgroup v2");
     let only = ["-P", mount.to_str().expect("UTF-8")];

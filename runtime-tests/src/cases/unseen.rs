@@ -1,5 +1,5 @@
-//! What cannot be read is not taken for gone: a verb that could not see changes nothing and says
-//! which file it was.
+//! A file that cannot be read does not count as missing: the verb changes nothing and reports the
+//! file.
 
 use std::path::Path;
 
@@ -24,14 +24,14 @@ pub const TESTS: &[Test] = tests![
     kill_of_all_reaches_an_init_without_its_cgroup[Need::NotAPeer],
 ];
 
-/// Reasons for which a file that is there is not opened.
+/// Errors of open(2) for a file that exists.
 const ERRORS: [&str; 4] = ["EMFILE", "EIO", "ENOMEM", "EACCES"];
 
 fn denied(t: &Sandbox, file: &Path, error: &str, words: &[&str]) -> Output {
     t.runtime().args(words).denied(file, error).run()
 }
 
-/// Verbs that ask for the status, with what they would do to a container that they take for
+/// Verbs that need the status, and that would harm a container if they believed that it has
 /// stopped.
 fn verbs(id: &str) -> [Vec<&str>; 6] {
     [
@@ -64,7 +64,8 @@ fn an_unreadable_lock_or_cgroup_is_told(t: &Sandbox) {
     for file in [&lock, &events] {
         for error in ERRORS {
             for words in verbs(&container.id) {
-                // Neither matters for what ends in any case, nor the freezer for a signal.
+                // These files do not matter to `delete --force`, and the freezer does not matter to
+                // a signal.
                 if words.contains(&"--force") || (words.contains(&"kill") && *file == events) {
                     continue;
                 }
@@ -76,7 +77,8 @@ fn an_unreadable_lock_or_cgroup_is_told(t: &Sandbox) {
     }
 }
 
-/// Without its cgroup a container would have no limits, without its profile no confinement.
+/// Otherwise a container would have no limits without its cgroup, and no confinement without its
+/// profile.
 fn an_unseen_host_is_told(t: &Sandbox) {
     let container = t.bundle().container();
     let strace = [
@@ -99,7 +101,7 @@ fn an_unseen_host_is_told(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-/// An init that ends lets go of its lock before it is a zombie.
+/// An init that ends releases its lock before it becomes a zombie.
 fn a_created_container_that_ends_never_runs(t: &Sandbox) {
     let mut count = 0;
     loop {
@@ -135,7 +137,7 @@ fn delete(container: &Container, pid: i32) {
     container.delete().ok();
 }
 
-/// The first thread is a zombie then, and so /proc calls the process.
+/// The first thread is then a zombie, and /proc reports the process as one.
 fn a_process_lives_as_long_as_its_last_thread(t: &Sandbox) {
     let container = t.bundle().probe(&["first-thread-ends"]).container();
     container.create().ok();
@@ -162,7 +164,7 @@ fn an_unreadable_state_is_no_remains(t: &Sandbox) {
     }
 }
 
-/// The cgroup is where the saved config has it.
+/// The cgroup is at the path in the saved config.
 fn a_broken_state_leaves_no_process(t: &Sandbox) {
     let broken = ["", "{", "{\"id\": 7}", "\u{0}\u{0}\u{0}"];
     for (number, broken) in broken.into_iter().enumerate() {
@@ -218,7 +220,7 @@ fn kill_of_all_reaches_an_init_without_its_cgroup(t: &Sandbox) {
     let pid = container.pid();
     std::fs::remove_dir(move_up(&container)).expect("rmdir");
     let kill = |signal| t.runtime().args(["kill", "--all", &container.id, signal]);
-    // There may be others that cannot be found.
+    // There may be other processes that cannot be found.
     kill("CONT").run().fails_with("cgroup");
     assert_eq!(container.status(), "running");
     kill("KILL").run().ok();

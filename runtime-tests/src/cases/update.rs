@@ -1,4 +1,4 @@
-//! update: what reaches the kernel, what is kept, and what is refused as a whole.
+//! update: which values reach the kernel, which are kept, and what is refused as a whole.
 
 use serde_json::{Value, json};
 

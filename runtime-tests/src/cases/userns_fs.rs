@@ -1,4 +1,4 @@
-//! The file system side of a user namespace: owners, devices, locked flags, reachability.
+//! The file system in a user namespace: owners, devices, locked flags, and access to sources.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -47,10 +47,10 @@ pub const TESTS: &[Test] = tests![
     new_namespace_without_mappings_is_refused[Need::NotAPeer],
 ];
 
-/// The host's id of the container's root.
+/// The host id of the container's root.
 const ROOT: u32 = 100_000;
 
-/// Gives the bundle a user namespace, whose root owns the directories of the root filesystem.
+/// Gives the bundle a user namespace whose root owns the directories of the root filesystem.
 pub(super) fn mapped(bundle: Bundle<'_>) -> Bundle<'_> {
     let map = json!([{"containerID": 0, "hostID": ROOT, "size": 65536}]);
     let rootfs = bundle.rootfs();
@@ -167,7 +167,8 @@ fn sysfs_is_mounted(t: &Sandbox) {
     assert!(mount.has(&["ro", "nosuid", "nodev", "noexec"]), "{mount:?}");
 }
 
-/// Without a network namespace of its own a container may not mount sysfs: the host's is bound.
+/// Without its own network namespace a container may not mount sysfs, so the host's is
+/// bind-mounted.
 fn sysfs_of_the_host_network(t: &Sandbox) {
     let bundle = mapped(t.bundle()).without_namespace("network");
     let bundle = bundle.shell("ls /sys/class/net; cat /proc/self/mountinfo");
@@ -308,7 +309,7 @@ fn bind_of_a_namespace_file(t: &Sandbox) {
     assert_eq!(mount_info::at(&output.stdout, "/m").fstype, "nsfs");
 }
 
-/// A container whose root may do what CAP_SYS_ADMIN in its user namespace allows.
+/// A container whose root has CAP_SYS_ADMIN in its user namespace.
 #[track_caller]
 fn with_sys_admin<'t>(t: &'t Sandbox, source: &Path, script: &str) -> Container<'t> {
     let bind = json!({"destination": "/m", "source": source, "options": ["rbind"]});
