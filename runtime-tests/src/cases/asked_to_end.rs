@@ -45,8 +45,8 @@ fn ends(t: &Sandbox, moment: &str, verb: &[&str], signal: Signal) {
 #[track_caller]
 fn is_undone(t: &Sandbox, container: &Container, running: Running, signal: Signal) {
     let output = running.finish().exits(128 + signal as i32);
-    let told = format!("interrupted by {}", signal.as_str());
-    assert!(output.stderr.contains(&told), "{output}");
+    let expected = format!("interrupted by {}", signal.as_str());
+    assert!(output.stderr.contains(&expected), "{output}");
     assert!(output.stdout.is_empty(), "{output}");
     container.verb("state").fails_with("does not exist");
     assert_eq!(fs::read_dir(&t.root).into_iter().flatten().count(), 0);
@@ -98,8 +98,8 @@ fn while_a_process_joins(t: &Sandbox) {
         t.eventually("the process is there", || processes() == 2);
         running.signal(signal);
         let output = running.finish().exits(128 + signal as i32);
-        let told = format!("interrupted by {}", signal.as_str());
-        assert!(output.stderr.contains(&told), "{output}");
+        let expected = format!("interrupted by {}", signal.as_str());
+        assert!(output.stderr.contains(&expected), "{output}");
         assert_eq!(processes(), 1);
         assert!(!file.exists());
     }

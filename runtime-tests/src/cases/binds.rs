@@ -10,11 +10,11 @@ use serde_json::json;
 use crate::{Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
-    bind_without_words_keeps_the_flags_of_the_source,
-    bind_with_a_word_sets_the_flags_exactly[Need::NotAPeer],
+    bind_without_options_keeps_the_flags_of_the_source,
+    bind_with_an_option_sets_the_flags_exactly[Need::NotAPeer],
     bind_without_r_leaves_submounts_behind,
     rbind_brings_submounts,
-    bind_type_without_the_word,
+    bind_type_without_the_option,
     missing_directory_target_is_made,
     missing_file_target_is_made,
     relative_source_is_below_the_bundle,
@@ -62,7 +62,7 @@ fn options_of_bind(t: &Sandbox, source: &PathBuf, options: &[&str]) -> Vec<Strin
     mount_info::at(&bundle.container().run().ok().stdout, "/mnt").options
 }
 
-fn bind_without_words_keeps_the_flags_of_the_source(t: &Sandbox) {
+fn bind_without_options_keeps_the_flags_of_the_source(t: &Sandbox) {
     let source = flagged_source(t);
     let expected = ["rw", "nosuid", "nodev", "noexec", "relatime"];
     assert_eq!(options_of_bind(t, &source, &["bind"]), expected);
@@ -72,7 +72,7 @@ fn bind_without_words_keeps_the_flags_of_the_source(t: &Sandbox) {
     );
 }
 
-fn bind_with_a_word_sets_the_flags_exactly(t: &Sandbox) {
+fn bind_with_an_option_sets_the_flags_exactly(t: &Sandbox) {
     let source = flagged_source(t);
     assert_eq!(
         options_of_bind(t, &source, &["bind", "ro"]),
@@ -124,7 +124,7 @@ fn rbind_brings_submounts(t: &Sandbox) {
         .prints("deep");
 }
 
-fn bind_type_without_the_word(t: &Sandbox) {
+fn bind_type_without_the_option(t: &Sandbox) {
     let bind = json!({"destination": "/mnt", "type": "bind", "source": source(t)});
     t.bundle()
         .mount(bind)

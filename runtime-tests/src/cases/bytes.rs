@@ -64,9 +64,9 @@ fn a_bundle_at_a_path_of_bytes_lives_its_whole_life(t: &Sandbox) {
     t.runtime().arg("list").run().ok();
     container.stop();
     container.delete().ok();
-    let told = fs::read(t.path("poststop")).expect("the hook ran");
-    let told: serde_json::Value = serde_json::from_slice(&told).expect("strict JSON");
-    assert_eq!(told["id"], json!(container.id));
+    let state = fs::read(t.path("poststop")).expect("the hook ran");
+    let state: serde_json::Value = serde_json::from_slice(&state).expect("strict JSON");
+    assert_eq!(state["id"], json!(container.id));
     let directory = fs::read(t.path("poststop.pwd")).expect("the hook's directory");
     assert_eq!(
         directory.trim_ascii_end(),

@@ -351,10 +351,10 @@ fn file_size_limit_is_named(t: &Sandbox) {
         let prefix = words.into_iter().chain(caller::with(&[Trait::NoFileSize]));
         let call = t.runtime().arg(verb).prefix(prefix);
         let output = container.launch(call).finish().ok();
-        let told = output.stdout.to_lowercase();
-        assert!(told.contains("file too large"), "{output}");
-        assert!(told.contains("ulimit -f"), "{output}");
-        assert!(told.ends_with("status 1\n"), "{output}");
+        let text = output.stdout.to_lowercase();
+        assert!(text.contains("file too large"), "{output}");
+        assert!(text.contains("ulimit -f"), "{output}");
+        assert!(text.ends_with("status 1\n"), "{output}");
         container.verb("state").fails_with("does not exist");
         container.delete_force().ok();
     }

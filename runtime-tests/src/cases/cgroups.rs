@@ -11,16 +11,16 @@ use crate::{Container, Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     absolute_path_starts_at_the_root[Need::NotAPeer],
-    relative_path_is_beside_the_caller_s[Need::NotAPeer],
+    relative_path_is_beside_the_callers[Need::NotAPeer],
     absent_path_is_the_id[Need::NotAPeer],
     deep_path_is_made_and_removed[Need::NotAPeer],
     dots_stay_inside[Need::NotAPeer],
-    dots_of_a_relative_path_stay_below_the_caller_s_parent[Need::NotAPeer],
-    files_of_the_cgroup_core_are_no_limits[Need::NotAPeer],
+    dots_of_a_relative_path_stay_below_the_callers_parent[Need::NotAPeer],
+    files_of_the_cgroup_core_are_refused_as_limits[Need::NotAPeer],
     empty_cgroup_may_exist[Need::NotAPeer],
     cgroup_with_processes_is_refused[Need::NotAPeer],
     path_of_the_root_is_refused[Need::NotAPeer],
-    nested_cgroups_go_with_the_container[Need::NotAPeer],
+    nested_cgroups_are_removed_with_the_container[Need::NotAPeer],
     refused_create_leaves_no_cgroup,
     frozen_container_is_paused[Need::NotAPeer],
     frozen_container_is_deleted_by_force[Need::NotAPeer],
@@ -86,7 +86,7 @@ fn parent() -> PathBuf {
     }
 }
 
-fn relative_path_is_beside_the_caller_s(t: &Sandbox) {
+fn relative_path_is_beside_the_callers(t: &Sandbox) {
     let container = with_path(t, &format!("{}-relative", t.id));
     container.create().ok();
     assert_eq!(
@@ -124,7 +124,7 @@ fn dots_stay_inside(t: &Sandbox) {
 }
 
 /// The caller's own cgroup is two levels deep, so three times `..` would lead to the root.
-fn dots_of_a_relative_path_stay_below_the_caller_s_parent(t: &Sandbox) {
+fn dots_of_a_relative_path_stay_below_the_callers_parent(t: &Sandbox) {
     let outer = mount().join(&t.id);
     fs::create_dir_all(outer.join("inner/caller")).expect("cgroups");
     let procs = outer.join("inner/caller/cgroup.procs");
@@ -141,7 +141,7 @@ fn dots_of_a_relative_path_stay_below_the_caller_s_parent(t: &Sandbox) {
 }
 
 /// These files act on processes, including the host's, and on what the runtime itself relies on.
-fn files_of_the_cgroup_core_are_no_limits(t: &Sandbox) {
+fn files_of_the_cgroup_core_are_refused_as_limits(t: &Sandbox) {
     let mut victim = t.call("sleep").arg("1000").spawn();
     let cgroup = || fs::read_to_string(format!("/proc/{}/cgroup", victim.pid()));
     let before = cgroup().expect("the victim's cgroup");
@@ -210,7 +210,7 @@ fn path_of_the_root_is_refused(t: &Sandbox) {
     }
 }
 
-fn nested_cgroups_go_with_the_container(t: &Sandbox) {
+fn nested_cgroups_are_removed_with_the_container(t: &Sandbox) {
     let container = with_path(t, &format!("/{}-nested", t.id));
     container.launch_ok();
     let cgroup = container.cgroup();

@@ -9,11 +9,11 @@ use super::cve_paths::{Host, RACES, bind, link, volume_to_swap, while_swapping, 
 use crate::{Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
-    cve_2026_115521_descriptors_of_the_image_take_no_flag,
-    cve_2026_133553_nothing_is_copied_up_to_where_a_link_leads,
+    cve_2026_115521_descriptors_of_the_image_divert_no_flag,
+    cve_2026_133553_nothing_is_copied_up_through_a_link,
 ];
 
-fn cve_2026_115521_descriptors_of_the_image_take_no_flag(t: &Sandbox) {
+fn cve_2026_115521_descriptors_of_the_image_divert_no_flag(t: &Sandbox) {
     let tmpfs = |destination: &str, options: &[&str]| {
         json!({"destination": destination,
         "type": "tmpfs", "source": "tmpfs", "options": options})
@@ -36,7 +36,7 @@ fn cve_2026_115521_descriptors_of_the_image_take_no_flag(t: &Sandbox) {
     output.ok().prints("/decoy");
 }
 
-fn cve_2026_133553_nothing_is_copied_up_to_where_a_link_leads(t: &Sandbox) {
+fn cve_2026_133553_nothing_is_copied_up_through_a_link(t: &Sandbox) {
     let host = Host::new(t);
     let (volume, directory, link) = volume_to_swap(t, &host);
     fs::write(directory.join("copied"), "of the image").expect("file");

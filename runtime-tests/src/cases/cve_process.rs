@@ -20,8 +20,8 @@ pub const TESTS: &[Test] = tests![
     cve_2024_21626_no_working_directory_on_the_host,
     cve_2024_21626_no_program_on_the_host,
     cve_2024_21626_exec_finds_no_way_to_the_host,
-    cve_2024_21626_descriptors_of_the_caller_reach_nobody,
-    cve_2024_9676_passwd_without_an_end[Need::NotAPeer],
+    cve_2024_21626_descriptors_of_the_caller_are_not_inherited,
+    cve_2024_9676_endless_passwd[Need::NotAPeer],
 ];
 
 /// A user namespace whose root is an ordinary user of the host.
@@ -193,7 +193,7 @@ fn cve_2024_21626_exec_finds_no_way_to_the_host(t: &Sandbox) {
     }
 }
 
-fn cve_2024_21626_descriptors_of_the_caller_reach_nobody(t: &Sandbox) {
+fn cve_2024_21626_descriptors_of_the_caller_are_not_inherited(t: &Sandbox) {
     let (log, inside) = (t.path("descriptors"), Path::new("/descriptors"));
     let moments = [
         ("prestart", log.as_path()),
@@ -226,7 +226,7 @@ fn cve_2024_21626_descriptors_of_the_caller_reach_nobody(t: &Sandbox) {
 
 /// The user's home is read from a file of the image, which is a pipe, a link to one, an endless
 /// device, or many gigabytes long. Neither `run` nor `exec` waits for it or keeps it in memory.
-fn cve_2024_9676_passwd_without_an_end(t: &Sandbox) {
+fn cve_2024_9676_endless_passwd(t: &Sandbox) {
     let makes = [
         "mkfifo etc/passwd",
         "mkfifo pipe && ln -s /pipe etc/passwd",

@@ -15,9 +15,9 @@ pub const TESTS: &[Test] = tests![
     listening_and_preserved_descriptors_together,
     listening_sockets_of_another_process_are_not_passed,
     streams_belong_to_the_user,
-    null_streams_are_opened_anew,
+    null_streams_are_reopened,
     null_of_the_host_keeps_its_owner,
-    closed_streams_are_no_danger,
+    closed_streams_are_harmless,
     hooks_get_no_preserved_descriptors,
     nothing_of_the_runtime_is_open_in_created_state,
 ];
@@ -112,7 +112,7 @@ fn streams_belong_to_the_user(t: &Sandbox) {
     assert_eq!(output.stderr, "again\n");
 }
 
-fn null_streams_are_opened_anew(t: &Sandbox) {
+fn null_streams_are_reopened(t: &Sandbox) {
     let script =
         "stat -L -c '%t:%T' /proc/1/fd/0; stat -L -c %d /proc/1/fd/0; stat -c %d /dev/null";
     let container = t.bundle().shell(script).container();
@@ -143,7 +143,7 @@ fn null_of_the_host_keeps_its_owner(t: &Sandbox) {
     assert_eq!((before.uid(), before.mode()), (after.uid(), after.mode()));
 }
 
-fn closed_streams_are_no_danger(t: &Sandbox) {
+fn closed_streams_are_harmless(t: &Sandbox) {
     // A file that the runtime opens must not become the container's standard input.
     let script = "readlink /proc/1/fd/0 >&2; exit 0";
     let container = t.bundle().shell(script).container();

@@ -8,10 +8,10 @@ use crate::{Container, Need, Running, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     stats_are_one_object,
-    stats_tell_limits_and_usage [Need::Controller("memory"), Need::Controller("pids")],
+    stats_report_limits_and_usage [Need::Controller("memory"), Need::Controller("pids")],
     stats_repeat_until_the_container_ends,
     last_process_ends_the_events [Need::NotAPeer],
-    memory_that_runs_out_is_told [Need::Controller("memory")],
+    out_of_memory_is_reported [Need::Controller("memory")],
     events_of_a_stopped_container_are_refused,
     interval_of_zero_is_refused,
 ];
@@ -68,7 +68,7 @@ fn stats_are_one_object(t: &Sandbox) {
     }
 }
 
-fn stats_tell_limits_and_usage(t: &Sandbox) {
+fn stats_report_limits_and_usage(t: &Sandbox) {
     let bundle = t
         .bundle()
         .set("/linux/resources/memory", json!({"limit": 64 * MIB}))
@@ -111,7 +111,7 @@ fn last_process_ends_the_events(t: &Sandbox) {
     assert_eq!(output.stdout, "");
 }
 
-fn memory_that_runs_out_is_told(t: &Sandbox) {
+fn out_of_memory_is_reported(t: &Sandbox) {
     let memory = json!({"limit": 16 * MIB, "swap": 16 * MIB});
     // The shell that allocates 64 MiB is killed; the one around it stays.
     let script = "trap 'go=1' USR1; echo ready

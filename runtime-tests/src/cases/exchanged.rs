@@ -18,8 +18,8 @@ pub const TESTS: &[Test] = tests![
     procfs_that_is_elsewhere_fails_the_create,
     masks_and_read_only_paths_follow_their_file_system[Need::NotAPeer, Need::Program("strace")],
     copied_up_file_that_becomes_a_pipe_or_a_device[Need::NotAPeer, Need::Program("strace")],
-    no_node_under_the_name_of_dev_null_is_opened[Need::NotAPeer, Need::Program("strace")],
-    pipe_under_the_name_of_a_namespace[Need::NotAPeer],
+    another_node_at_dev_null_is_not_opened[Need::NotAPeer, Need::Program("strace")],
+    pipe_at_the_path_of_a_namespace[Need::NotAPeer],
     read_only_flag_follows_its_mount,
     remount_follows_its_mount[Need::NotAPeer, Need::Program("strace")],
 ];
@@ -177,7 +177,7 @@ fn copied_up_file_that_becomes_a_pipe_or_a_device(t: &Sandbox) {
 
 /// The image's /dev/null is another device, or a pipe. Neither is opened: the device might act, and
 /// the pipe would block.
-fn no_node_under_the_name_of_dev_null_is_opened(t: &Sandbox) {
+fn another_node_at_dev_null_is_not_opened(t: &Sandbox) {
     for node in ["p", "c 1 5"] {
         let trace = t.path("trace");
         let bundle = t
@@ -220,7 +220,7 @@ fn no_node_under_the_name_of_dev_null_is_opened(t: &Sandbox) {
 }
 
 /// A FIFO without a writer.
-fn pipe_under_the_name_of_a_namespace(t: &Sandbox) {
+fn pipe_at_the_path_of_a_namespace(t: &Sandbox) {
     let fifo = t.path("fifo");
     nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o600)).expect("mkfifo");
     let bundle = t.bundle().without_namespace("ipc");

@@ -11,7 +11,7 @@ pub const TESTS: &[Test] = tests![
     exec_takes_env_cwd_and_user,
     exec_by_process_file,
     exec_detached_writes_a_pid_file,
-    exec_takes_nothing_behind_the_name_for_itself,
+    exec_parses_no_flags_after_the_name,
     exec_in_a_stopped_container_is_refused,
     exec_of_a_missing_program_fails,
 ];
@@ -88,7 +88,7 @@ fn exec_detached_writes_a_pid_file(t: &Sandbox) {
 
 /// As with other runtimes, everything after the name is the program and its arguments, whatever it
 /// looks like.
-fn exec_takes_nothing_behind_the_name_for_itself(t: &Sandbox) {
+fn exec_parses_no_flags_after_the_name(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     for word in ["--help", "-t", "--env=A"] {

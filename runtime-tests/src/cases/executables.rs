@@ -28,20 +28,20 @@ pub const TESTS: &[Test] = tests![
     interpreter_that_is_not_executable_is_named[Need::NotAPeer],
     relative_paths_start_at_the_working_directory,
     text_without_interpreter_is_refused[Need::NotAPeer, NO_EMULATOR],
-    name_of_the_interpreter_ends_as_for_the_kernel[Need::NotAPeer, NO_EMULATOR],
+    interpreter_name_ends_as_in_the_kernel[Need::NotAPeer, NO_EMULATOR],
     scripts_may_interpret_scripts,
-    chain_of_interpreters_has_an_end[Need::NotAPeer],
+    chain_of_interpreters_is_limited[Need::NotAPeer],
     chain_that_ends_nowhere_names_the_last[Need::NotAPeer],
     loop_of_links_is_refused,
     noexec_mount_is_refused,
     permission_is_that_of_the_user,
     unreachable_directory_is_refused,
     error_of_run_is_that_of_create,
-    log_has_one_object_with_the_words_of_engines,
-    start_tells_that_the_program_is_gone[Need::NotAPeer],
-    start_tells_that_the_program_was_replaced[Need::NotAPeer],
-    start_tells_that_the_interpreter_is_gone[Need::NotAPeer],
-    start_tells_that_the_filter_forbids_execve[Need::NotAPeer],
+    log_has_one_object_with_the_texts_that_engines_match,
+    start_reports_a_missing_program[Need::NotAPeer],
+    start_reports_a_replaced_program[Need::NotAPeer],
+    start_reports_a_missing_interpreter[Need::NotAPeer],
+    start_reports_a_filter_that_forbids_execve[Need::NotAPeer],
 ];
 
 /// A registered emulator may be able to execute anything.
@@ -134,8 +134,8 @@ fn missing_by_path_is_refused(t: &Sandbox) {
         let container = t.bundle().args(&[path]).container();
         let output = container.create().exits(1);
         let known = ["no such file or directory", "not a directory"];
-        let told = known.iter().any(|words| output.stderr.contains(words));
-        assert!(told && output.stderr.contains(path), "{output}");
+        let named = known.iter().any(|words| output.stderr.contains(words));
+        assert!(named && output.stderr.contains(path), "{output}");
         container.verb("state").fails_with("does not exist");
     }
 }
@@ -175,9 +175,9 @@ fn file_that_is_not_executable_is_refused(t: &Sandbox) {
 fn directory_is_refused(t: &Sandbox) {
     let container = t.bundle().args(&["/tmp"]).container();
     let output = container.create().exits(1);
-    let told = ["is a directory", "permission denied"];
+    let expected = ["is a directory", "permission denied"];
     assert!(
-        told.iter().any(|words| output.stderr.contains(words)),
+        expected.iter().any(|words| output.stderr.contains(words)),
         "{output}"
     );
     container.verb("state").fails_with("does not exist");
@@ -292,7 +292,7 @@ fn text_without_interpreter_is_refused(t: &Sandbox) {
 }
 
 /// It also ends at a NUL byte, but not where the kernel has stopped reading. fs/binfmt_script.c.
-fn name_of_the_interpreter_ends_as_for_the_kernel(t: &Sandbox) {
+fn interpreter_name_ends_as_in_the_kernel(t: &Sandbox) {
     for text in [
         b"#!/bin/true\0\xff\n".as_slice(),
         b"#! /bin/true \0",
@@ -329,7 +329,7 @@ fn scripts_may_interpret_scripts(t: &Sandbox) {
 }
 
 /// The kernel follows five. fs/exec.c, exec_binprm().
-fn chain_of_interpreters_has_an_end(t: &Sandbox) {
+fn chain_of_interpreters_is_limited(t: &Sandbox) {
     let words = ["too many levels of symbolic links", "/opt/s1"];
     refused(chain(t.bundle(), 6, "/bin/true"), &words);
     refused(chain(t.bundle(), 1, "/opt/s1"), &words);
@@ -425,7 +425,7 @@ fn logged(t: &Sandbox, name: &str, container: &Container) -> String {
 
 /// Engines search the message: Podman and dockerd exit with 127 for the first group of texts, and
 /// with 126 for the second.
-fn log_has_one_object_with_the_words_of_engines(t: &Sandbox) {
+fn log_has_one_object_with_the_texts_that_engines_match(t: &Sandbox) {
     let missing = ["executable file not found in", "no such file or directory"];
     let denied = [
         "permission denied",
@@ -471,13 +471,13 @@ fn tool<'t>(t: &'t Sandbox, text: &str) -> Bundle<'t> {
     program(t.bundle(), "/opt/tool", text.as_bytes(), 0o755).args(&["/opt/tool"])
 }
 
-fn start_tells_that_the_program_is_gone(t: &Sandbox) {
+fn start_reports_a_missing_program(t: &Sandbox) {
     let remove = |rootfs: &Path| fs::remove_file(rootfs.join("opt/tool")).expect("unlink");
     let words = ["/opt/tool", "no such file or directory"];
     start_fails(tool(t, "#!/bin/true\n"), remove, &words);
 }
 
-fn start_tells_that_the_program_was_replaced(t: &Sandbox) {
+fn start_reports_a_replaced_program(t: &Sandbox) {
     let lock = |rootfs: &Path| {
         let mode = Permissions::from_mode(0o644);
         fs::set_permissions(rootfs.join("opt/tool"), mode).expect("chmod");
@@ -495,7 +495,7 @@ fn start_tells_that_the_program_was_replaced(t: &Sandbox) {
     start_fails(tool(t, "#!/bin/true\n"), replace, &words);
 }
 
-fn start_tells_that_the_interpreter_is_gone(t: &Sandbox) {
+fn start_reports_a_missing_interpreter(t: &Sandbox) {
     let bundle = program(t.bundle(), "/opt/shell", b"#!/bin/true\n", 0o755);
     let bundle = program(bundle, "/opt/tool", b"#!/opt/shell\n", 0o755).args(&["/opt/tool"]);
     let remove = |rootfs: &Path| fs::remove_file(rootfs.join("opt/shell")).expect("unlink");
@@ -503,7 +503,7 @@ fn start_tells_that_the_interpreter_is_gone(t: &Sandbox) {
     start_fails(bundle, remove, &words);
 }
 
-fn start_tells_that_the_filter_forbids_execve(t: &Sandbox) {
+fn start_reports_a_filter_that_forbids_execve(t: &Sandbox) {
     let filter = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],

@@ -6,7 +6,7 @@ use crate::{Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     signals_are_forwarded,
-    what_the_caller_ignores_is_not_ignored,
+    signals_that_the_caller_ignores_are_reset,
     status_of_a_program_that_signals_itself,
     orphans_of_the_container_are_reaped,
     run_ends_when_init_ends,
@@ -39,7 +39,7 @@ fn signals_are_forwarded(t: &Sandbox) {
     run.finish().exits(5);
 }
 
-fn what_the_caller_ignores_is_not_ignored(t: &Sandbox) {
+fn signals_that_the_caller_ignores_are_reset(t: &Sandbox) {
     // nohup(1), a shell's background jobs and Python programs ignore such signals.
     let ignoring = "trap '' HUP INT QUIT USR1 PIPE ALRM TERM TSTP XFSZ; exec \"$@\"";
     let ignoring = || t.runtime().prefix(["sh", "-c", ignoring, "sh"]);

@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = tests![
     late_end_of_run_leaves_the_successor_alone[Need::NotAPeer],
     second_delete_finds_no_container[Need::NotAPeer],
     state_during_a_delete_finds_a_container_or_none[Need::NotAPeer],
-    list_passes_over_what_is_deleted_meanwhile[Need::NotAPeer],
+    list_skips_containers_deleted_meanwhile[Need::NotAPeer],
 ];
 
 /// Continues the call until it ends, or until it waits in flock(2) for another process's lock.
@@ -233,7 +233,7 @@ fn state_during_a_delete_finds_a_container_or_none(t: &Sandbox) {
     beside_a_delete(t, state, &["stopped"]);
 }
 
-fn list_passes_over_what_is_deleted_meanwhile(t: &Sandbox) {
+fn list_skips_containers_deleted_meanwhile(t: &Sandbox) {
     let mut step = 0;
     loop {
         let container = t.bundle().args(&["sleep", "1000"]).container();

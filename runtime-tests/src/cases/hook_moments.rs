@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = tests![
     failing_poststart_kills_the_container[Need::NotAPeer],
     failing_poststart_fails_run[Need::NotAPeer],
     hanging_hooks_in_the_container_are_killed,
-    hook_killed_by_a_signal_is_told[Need::NotAPeer],
+    hook_killed_by_a_signal_is_reported[Need::NotAPeer],
     missing_hook_is_named,
     wrong_hooks_are_refused,
     poststop_runs_without_its_bundle[Need::NotAPeer],
@@ -347,7 +347,7 @@ fn hanging_hooks_in_the_container_are_killed(t: &Sandbox) {
     container.delete_force().ok();
 }
 
-fn hook_killed_by_a_signal_is_told(t: &Sandbox) {
+fn hook_killed_by_a_signal_is_reported(t: &Sandbox) {
     for moment in ["createRuntime", "createContainer"] {
         let container = with(t.bundle(), moment, hook(t, "kill -KILL $$")).container();
         let output = container.create().fails_with(moment);

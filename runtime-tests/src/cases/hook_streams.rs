@@ -16,13 +16,13 @@ use crate::{Bundle, Container, Need, Output, Sandbox, Test, tests};
 pub const TESTS: &[Test] = tests![
     hooks_may_print_whatever_the_callers_streams_are[Need::NotAPeer],
     output_of_hooks_is_not_the_containers,
-    failing_hook_is_told_with_what_it_printed[Need::NotAPeer],
-    failing_start_hook_beside_a_terminal_is_told_too[Need::NotAPeer],
-    end_of_a_long_output_is_told[Need::NotAPeer],
-    output_cannot_feign_lines_of_a_log[Need::NotAPeer],
+    failing_hook_is_reported_with_its_output[Need::NotAPeer],
+    failing_start_hook_is_reported_beside_a_terminal[Need::NotAPeer],
+    end_of_a_long_output_is_reported[Need::NotAPeer],
+    output_cannot_forge_log_lines[Need::NotAPeer],
     process_that_a_hook_leaves_behind_is_not_waited_for[Need::NotAPeer],
-    hook_that_prints_without_end_is_killed[Need::NotAPeer],
-    killed_hook_is_told_with_what_it_printed[Need::NotAPeer],
+    hook_with_endless_output_is_killed[Need::NotAPeer],
+    killed_hook_is_reported_with_its_output[Need::NotAPeer],
     start_container_hook_has_the_home_of_the_process,
 ];
 
@@ -49,20 +49,20 @@ fn with<'t>(bundle: Bundle<'t>, moments: &[&str], hook: &Value) -> Bundle<'t> {
 /// Creates, starts and deletes the container as far as possible. Returns the output of all verbs.
 #[track_caller]
 fn live(container: &Container) -> String {
-    let told = |output: Output| output.stdout + &output.stderr;
+    let printed = |output: Output| output.stdout + &output.stderr;
     let created = container.create();
     if !created.status.success() {
-        return told(created);
+        return printed(created);
     }
     let pid = container.pid();
     let started = container.start();
-    let mut all = told(created);
+    let mut all = printed(created);
     if started.status.success() {
         container.kill("KILL").ok();
         reap(pid);
     }
-    all += &told(started);
-    all + &told(container.delete_force().ok())
+    all += &printed(started);
+    all + &printed(container.delete_force().ok())
 }
 
 fn hooks_may_print_whatever_the_callers_streams_are(t: &Sandbox) {
@@ -91,21 +91,21 @@ fn output_of_hooks_is_not_the_containers(t: &Sandbox) {
     assert_eq!(output.stderr, "");
 }
 
-fn failing_hook_is_told_with_what_it_printed(t: &Sandbox) {
+fn failing_hook_is_reported_with_its_output(t: &Sandbox) {
     let hook = shell("echo; echo '  first'; echo 'last words  ' >&2; echo; exit 3");
     for moment in MOMENTS {
         let bundle = with(t.bundle(), &[moment], &hook);
         let container = bundle.args(&["sleep", "1000"]).container();
-        let told = live(&container);
+        let printed = live(&container);
         let end = "exit status 3: first\\nlast words\"";
         // In a JSON log line, a backslash is escaped.
-        let found = told.replace("\\\\", "\\");
-        assert!(found.trim_end().ends_with(end), "{moment}: {told}");
-        assert!(told.contains(moment), "{told}");
+        let found = printed.replace("\\\\", "\\");
+        assert!(found.trim_end().ends_with(end), "{moment}: {printed}");
+        assert!(printed.contains(moment), "{printed}");
     }
 }
 
-fn failing_start_hook_beside_a_terminal_is_told_too(t: &Sandbox) {
+fn failing_start_hook_is_reported_beside_a_terminal(t: &Sandbox) {
     let hook = shell("test -t 1 && echo on a terminal; echo last words; exit 3");
     let bundle = with(t.bundle(), &["startContainer"], &hook);
     let container = bundle.set("/process/terminal", json!(true)).container();
@@ -123,19 +123,19 @@ fn failing_start_hook_beside_a_terminal_is_told_too(t: &Sandbox) {
     assert_eq!(shown.matches("last words").count(), 1, "{shown}");
 }
 
-fn end_of_a_long_output_is_told(t: &Sandbox) {
+fn end_of_a_long_output_is_reported(t: &Sandbox) {
     let script =
         "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo the end; exit 3";
     for moment in ["createRuntime", "createContainer"] {
         let container = with(t.bundle(), &[moment], &shell(script)).container();
-        let told = live(&container);
-        assert!(told.trim_end().ends_with("\\nthe end\""), "{told}");
-        assert!(told.contains("exit status 3: …"), "{told}");
-        assert!(told.len() < 10_000, "{} bytes", told.len());
+        let printed = live(&container);
+        assert!(printed.trim_end().ends_with("\\nthe end\""), "{printed}");
+        assert!(printed.contains("exit status 3: …"), "{printed}");
+        assert!(printed.len() < 10_000, "{} bytes", printed.len());
     }
 }
 
-fn output_cannot_feign_lines_of_a_log(t: &Sandbox) {
+fn output_cannot_forge_log_lines(t: &Sandbox) {
     let script = "printf '\\033[2Jone\\ntime=now level=error msg=\"two\"\\377\\n'; exit 3";
     let container = with(t.bundle(), &["createRuntime"], &shell(script)).container();
     let output = container.create().fails();
@@ -165,7 +165,7 @@ fn process_that_a_hook_leaves_behind_is_not_waited_for(t: &Sandbox) {
     }
 }
 
-fn hook_that_prints_without_end_is_killed(t: &Sandbox) {
+fn hook_with_endless_output_is_killed(t: &Sandbox) {
     let mut hook = shell("exec yes");
     hook["timeout"] = json!(1);
     for moment in ["createRuntime", "createContainer"] {
@@ -175,7 +175,7 @@ fn hook_that_prints_without_end_is_killed(t: &Sandbox) {
     }
 }
 
-fn killed_hook_is_told_with_what_it_printed(t: &Sandbox) {
+fn killed_hook_is_reported_with_its_output(t: &Sandbox) {
     let mut hook = shell("echo half done; exec sleep 1000");
     hook["timeout"] = json!(1);
     for moment in ["createRuntime", "createContainer"] {
@@ -198,9 +198,9 @@ fn start_container_hook_has_the_home_of_the_process(t: &Sandbox) {
             .push("/process/env", json!("A=config"));
         let container = bundle.container();
         container.run().ok();
-        let told = fs::read_to_string(container.bundle.join("rootfs/home-of-the-hook"));
+        let home = fs::read_to_string(container.bundle.join("rootfs/home-of-the-hook"));
         assert_eq!(
-            told.expect("the hook ran"),
+            home.expect("the hook ran"),
             format!("{home}\nconfig\n"),
             "{env}"
         );

@@ -45,7 +45,7 @@ fn with_maps(mut mount: Value, uid: u32, gid: u32) -> Value {
 }
 
 /// The script's output, and the owner of `made` in the volume.
-fn told(bundle: Bundle, volume: &Path, script: &str) -> (String, (u32, u32)) {
+fn output_and_owner(bundle: Bundle, volume: &Path, script: &str) -> (String, (u32, u32)) {
     let output = bundle.shell(script).container().run().ok();
     let made = fs::metadata(volume.join("made")).expect("the container made a file");
     (output.stdout, (made.uid(), made.gid()))
@@ -59,15 +59,15 @@ fn ids_are_mapped_without_a_user_namespace(t: &Sandbox) {
         .bundle()
         .mount(with_maps(bind(&volume, &["bind"]), 5000, 6000))
         .set("/process/user", json!({"uid": 5000, "gid": 6000}));
-    let (said, owner) = told(bundle, &volume, LOOK);
-    assert_eq!((said.as_str(), owner), ("5000 6000\nx", (0, 0)));
+    let (output, owner) = output_and_owner(bundle, &volume, LOOK);
+    assert_eq!((output.as_str(), owner), ("5000 6000\nx", (0, 0)));
 }
 
 fn ids_are_mapped_as_in_the_user_namespace(t: &Sandbox) {
     let volume = volume(t);
     let bundle = mapped(t.bundle()).mount(bind(&volume, &["bind", "idmap"]));
-    let (said, owner) = told(bundle, &volume, LOOK);
-    assert_eq!((said.as_str(), owner), ("0 0\nx", (0, 0)));
+    let (output, owner) = output_and_owner(bundle, &volume, LOOK);
+    assert_eq!((output.as_str(), owner), ("0 0\nx", (0, 0)));
 }
 
 fn mappings_that_are_those_of_the_user_namespace(t: &Sandbox) {
@@ -76,8 +76,8 @@ fn mappings_that_are_those_of_the_user_namespace(t: &Sandbox) {
     let mut mount = bind(&volume, &["rbind", "rprivate"]);
     mount["uidMappings"] = map.clone();
     mount["gidMappings"] = map;
-    let (said, owner) = told(mapped(t.bundle()).mount(mount), &volume, LOOK);
-    assert_eq!((said.as_str(), owner), ("0 0\nx", (0, 0)));
+    let (output, owner) = output_and_owner(mapped(t.bundle()).mount(mount), &volume, LOOK);
+    assert_eq!((output.as_str(), owner), ("0 0\nx", (0, 0)));
 }
 
 fn mappings_of_its_own_in_a_user_namespace(t: &Sandbox) {
@@ -86,8 +86,8 @@ fn mappings_of_its_own_in_a_user_namespace(t: &Sandbox) {
     let bundle = mapped(t.bundle())
         .mount(mount)
         .set("/process/user", json!({"uid": 7, "gid": 8}));
-    let (said, owner) = told(bundle, &volume, LOOK);
-    assert_eq!((said.as_str(), owner), ("7 8\nx", (0, 0)));
+    let (output, owner) = output_and_owner(bundle, &volume, LOOK);
+    assert_eq!((output.as_str(), owner), ("7 8\nx", (0, 0)));
 }
 
 fn a_joined_user_namespace_maps(t: &Sandbox) {
@@ -99,8 +99,8 @@ fn a_joined_user_namespace_maps(t: &Sandbox) {
         .without_namespace("user")
         .push("/linux/namespaces", json!({"type": "user", "path": user}))
         .mount(bind(&volume, &["bind", "idmap"]));
-    let (said, owner) = told(bundle, &volume, LOOK);
-    assert_eq!((said.as_str(), owner), ("0 0\nx", (0, 0)));
+    let (output, owner) = output_and_owner(bundle, &volume, LOOK);
+    assert_eq!((output.as_str(), owner), ("0 0\nx", (0, 0)));
 }
 
 fn a_file_has_mapped_ids(t: &Sandbox) {

@@ -11,7 +11,7 @@ pub const TESTS: &[Test] = tests![
     groups_of_the_caller_are_dropped,
     a_group_listed_twice_is_set_twice,
     umask_defaults_to_0022,
-    ids_that_are_none_are_refused,
+    invalid_ids_are_refused,
     capabilities_of_root,
     no_capabilities_at_all,
     absent_capabilities_are_none,
@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = tests![
     inheritable_without_ambient,
     unknown_capability_only_warns,
     capability_that_cannot_be_ambient_only_warns,
-    no_capability_outlives_the_bounding_set,
+    capabilities_are_limited_to_the_bounding_set,
     set_user_id_program_gains_nothing_with_no_new_privileges,
     set_user_id_program_works_without_no_new_privileges,
     several_rlimits,
@@ -95,7 +95,7 @@ fn umask_defaults_to_0022(t: &Sandbox) {
     container.launch(call).finish().ok().prints("0022\n644");
 }
 
-fn ids_that_are_none_are_refused(t: &Sandbox) {
+fn invalid_ids_are_refused(t: &Sandbox) {
     for field in ["uid", "gid"] {
         let bundle = t
             .bundle()
@@ -199,7 +199,7 @@ fn capability_that_cannot_be_ambient_only_warns(t: &Sandbox) {
     );
 }
 
-fn no_capability_outlives_the_bounding_set(t: &Sandbox) {
+fn capabilities_are_limited_to_the_bounding_set(t: &Sandbox) {
     // The highest capability that the kernel knows, and one that user id 0 would add.
     let bundle = sets(
         t,

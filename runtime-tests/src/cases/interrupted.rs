@@ -17,10 +17,10 @@ pub const TESTS: &[Test] = tests![
     killed_in_a_hook_of_init[Need::NotAPeer],
     killed_while_the_console_socket_blocks[Need::NotAPeer],
     killed_at_any_system_call[Need::NotAPeer, Need::Program("strace")],
-    the_end_of_init_is_told[Need::NotAPeer, Need::Program("strace")],
-    a_word_that_cannot_be_sent_is_told[Need::NotAPeer, Need::Program("strace")],
-    denied_system_calls_are_told_or_replaced[Need::NotAPeer, Need::Program("strace")],
-    nobody_waits_for_a_call_that_always_fails[Need::NotAPeer, Need::Program("strace")],
+    the_end_of_init_is_reported[Need::NotAPeer, Need::Program("strace")],
+    a_message_that_cannot_be_sent_is_reported[Need::NotAPeer, Need::Program("strace")],
+    denied_system_calls_are_reported_or_replaced[Need::NotAPeer, Need::Program("strace")],
+    a_call_that_always_fails_does_not_block[Need::NotAPeer, Need::Program("strace")],
 ];
 
 /// A hook that creates a file when it runs and then waits, in whichever process it is.
@@ -163,7 +163,7 @@ fn killed_at_any_system_call(t: &Sandbox) {
 }
 
 /// Init is killed at calls that only init makes, whatever message it has received.
-fn the_end_of_init_is_told(t: &Sandbox) {
+fn the_end_of_init_is_reported(t: &Sandbox) {
     for call in ["setsid", "keyctl", "fsopen", "pivot_root", "capset"] {
         for verb in ["create", "run"] {
             let container = t.bundle().container();
@@ -177,7 +177,7 @@ fn the_end_of_init_is_told(t: &Sandbox) {
 
 /// The runtime's first messages to init fail. Neither process waits for a message that cannot
 /// arrive.
-fn a_word_that_cannot_be_sent_is_told(t: &Sandbox) {
+fn a_message_that_cannot_be_sent_is_reported(t: &Sandbox) {
     for verb in ["create", "run"] {
         for number in 1..=2 {
             let container = t.bundle().container();
@@ -191,7 +191,7 @@ fn a_word_that_cannot_be_sent_is_told(t: &Sandbox) {
 
 /// Calls that a kernel or a filter around the runtime may lack. Each fails throughout a whole
 /// `run`, which works without it or reports which call failed.
-fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
+fn denied_system_calls_are_reported_or_replaced(t: &Sandbox) {
     let calls = [
         "clone3",
         "openat2",
@@ -240,13 +240,16 @@ fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
                 "ENOSYS" => "not implemented",
                 _ => "not permitted",
             };
-            let told = output.stderr.to_lowercase();
-            assert!(told.contains(words), "{call} {error}\n{output}");
+            let message = output.stderr.to_lowercase();
+            assert!(message.contains(words), "{call} {error}\n{output}");
             let name = call.trim_end_matches(char::is_numeric);
             let name = name.trim_end_matches("at");
-            assert!(error != "ENOSYS" || told.contains(name), "{call}\n{output}");
+            assert!(
+                error != "ENOSYS" || message.contains(name),
+                "{call}\n{output}"
+            );
             // A failure before init's first step is not reported as one of a step.
-            assert!(!told.contains("create cgroup"), "{call}\n{output}");
+            assert!(!message.contains("create cgroup"), "{call}\n{output}");
             is_removed(t, &container);
         }
     }
@@ -254,7 +257,7 @@ fn denied_system_calls_are_told_or_replaced(t: &Sandbox) {
 
 /// Calls that a kernel does not refuse for long, but a filter around the runtime may. A loop that
 /// retries the call, or waits for its effect, would never end.
-fn nobody_waits_for_a_call_that_always_fails(t: &Sandbox) {
+fn a_call_that_always_fails_does_not_block(t: &Sandbox) {
     let calls = [
         "close",
         "wait4",

@@ -5,10 +5,10 @@ use crate::{Sandbox, Test, probe, tests};
 
 pub const TESTS: &[Test] = tests![
     a_container_has_a_session_keyring_of_its_own,
-    the_caller_s_session_keyring_is_kept_on_request,
-    exec_has_neither_the_caller_s_keyring_nor_a_shared_one,
+    the_callers_session_keyring_is_kept_on_request,
+    exec_has_neither_the_callers_keyring_nor_a_shared_one,
     no_other_container_can_prepare_the_keyring,
-    keys_of_a_container_are_found_by_no_other,
+    no_other_container_finds_the_keys,
 ];
 
 /// The number of the session keyring of the container's process.
@@ -23,7 +23,7 @@ fn a_container_has_a_session_keyring_of_its_own(t: &Sandbox) {
     assert!(first != second && first.trim() != of_the_caller, "{first}");
 }
 
-fn the_caller_s_session_keyring_is_kept_on_request(t: &Sandbox) {
+fn the_callers_session_keyring_is_kept_on_request(t: &Sandbox) {
     let of_the_caller = probe::session_keyring().to_string();
     let kept = session_keyring(t, &["--no-new-keyring"]);
     assert_eq!(kept.trim(), of_the_caller);
@@ -37,7 +37,7 @@ fn planted<'t>(t: &'t Sandbox, name: &str) -> Container<'t> {
     container
 }
 
-fn exec_has_neither_the_caller_s_keyring_nor_a_shared_one(t: &Sandbox) {
+fn exec_has_neither_the_callers_keyring_nor_a_shared_one(t: &Sandbox) {
     let container = t.bundle().probe(&["keyring", "keep"]).container();
     container.launch_ok();
     container.wait_stdout("keyring");
@@ -66,7 +66,7 @@ fn no_other_container_can_prepare_the_keyring(t: &Sandbox) {
 }
 
 /// The number of a keyring is public too: /proc/keys shows it to each process of the user.
-fn keys_of_a_container_are_found_by_no_other(t: &Sandbox) {
+fn no_other_container_finds_the_keys(t: &Sandbox) {
     let victim = t.bundle().probe(&["keyring", "keep"]).container();
     victim.launch_ok();
     victim.wait_stdout("keyring");

@@ -7,33 +7,33 @@ use crate::mount_info::{self, MountInfo};
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
-    plain_words_set_flags,
-    words_clear_what_came_before,
-    access_time_words,
-    superblock_words,
+    plain_options_set_flags,
+    options_clear_earlier_ones,
+    access_time_options,
+    superblock_options,
     defaults_changes_nothing,
-    nosymfollow_word,
-    propagation_words_of_a_file_system,
-    propagation_words_of_a_bind,
+    nosymfollow_option,
+    propagation_options_of_a_file_system,
+    propagation_options_of_a_bind,
     recursive_propagation_reaches_submounts,
     rro_reaches_submounts,
-    rro_holds_beside_plain_words,
+    rro_applies_beside_plain_options,
     rnosuid_rnodev_rnoexec_reach_submounts,
-    recursive_words_clear,
-    recursive_access_time_words,
+    recursive_options_clear,
+    recursive_access_time_options,
     rnosymfollow_reaches_submounts,
     plain_ro_of_an_rbind_leaves_submounts,
     rro_on_a_file_system,
-    words_of_a_cgroup_mount_of_the_host,
+    options_of_a_cgroup_mount_of_the_host,
     remount_changes_flags,
     remount_of_a_bind_changes_only_the_bind,
     file_system_data_is_passed,
     unknown_option_names_the_mount,
-    unknown_option_says_the_reason_of_the_kernel[Need::NotAPeer],
-    bad_value_says_the_reason_of_the_kernel[Need::NotAPeer],
+    unknown_option_gives_the_reason_of_the_kernel[Need::NotAPeer],
+    bad_value_gives_the_reason_of_the_kernel[Need::NotAPeer],
     unknown_file_system_type_names_the_mount,
     file_system_data_on_a_bind_is_ignored[Need::NotAPeer],
-    unknown_word_on_a_bind_is_refused[Need::NotAPeer],
+    unknown_option_on_a_bind_is_refused[Need::NotAPeer],
     mount_without_type_is_refused[Need::NotAPeer],
 ];
 
@@ -80,7 +80,7 @@ fn bind_with(t: &Sandbox, tree: &std::path::Path, options: Value) -> (MountInfo,
     )
 }
 
-fn plain_words_set_flags(t: &Sandbox) {
+fn plain_options_set_flags(t: &Sandbox) {
     let words = ["ro", "nosuid", "nodev", "noexec"];
     let mounts = tmpfs_with(
         t,
@@ -97,7 +97,7 @@ fn plain_words_set_flags(t: &Sandbox) {
     assert!(mounts[5].has(&["rw"]), "{mounts:?}");
 }
 
-fn words_clear_what_came_before(t: &Sandbox) {
+fn options_clear_earlier_ones(t: &Sandbox) {
     let mounts = tmpfs_with(
         t,
         &[
@@ -116,7 +116,7 @@ fn words_clear_what_came_before(t: &Sandbox) {
     );
 }
 
-fn access_time_words(t: &Sandbox) {
+fn access_time_options(t: &Sandbox) {
     let lists: [(&[&str], &[&str]); 8] = [
         (&[], &["rw", "relatime"]),
         (&["noatime"], &["rw", "noatime"]),
@@ -137,7 +137,7 @@ fn access_time_words(t: &Sandbox) {
     }
 }
 
-fn superblock_words(t: &Sandbox) {
+fn superblock_options(t: &Sandbox) {
     let mounts = tmpfs_with(
         t,
         &[
@@ -168,13 +168,13 @@ fn defaults_changes_nothing(t: &Sandbox) {
     assert_eq!(mounts[1].options, ["rw", "nodev", "relatime"]);
 }
 
-fn nosymfollow_word(t: &Sandbox) {
+fn nosymfollow_option(t: &Sandbox) {
     let mounts = tmpfs_with(t, &[&["nosymfollow"], &["nosymfollow", "symfollow"]]);
     assert!(mounts[0].has(&["nosymfollow"]), "{mounts:?}");
     assert!(!mounts[1].has(&["nosymfollow"]), "{mounts:?}");
 }
 
-fn propagation_words_of_a_file_system(t: &Sandbox) {
+fn propagation_options_of_a_file_system(t: &Sandbox) {
     let words = [
         "private",
         "shared",
@@ -200,7 +200,7 @@ fn propagation_words_of_a_file_system(t: &Sandbox) {
     }
 }
 
-fn propagation_words_of_a_bind(t: &Sandbox) {
+fn propagation_options_of_a_bind(t: &Sandbox) {
     let tree = tree(t, MsFlags::empty(), MsFlags::empty());
     mount_info::change(&tree, MsFlags::MS_SHARED);
     for (word, expected) in [
@@ -233,7 +233,7 @@ fn rro_reaches_submounts(t: &Sandbox) {
     std::fs::write(tree.join("inner/file"), "").expect("the host's mounts stay writable");
 }
 
-fn rro_holds_beside_plain_words(t: &Sandbox) {
+fn rro_applies_beside_plain_options(t: &Sandbox) {
     let tree = tree(t, MsFlags::empty(), MsFlags::empty());
     for words in [["rro", "nosuid"], ["rw", "rro"], ["rro", "noatime"]] {
         let (top, inner) = bind_with(t, &tree, json!(["rbind", words[0], words[1]]));
@@ -253,7 +253,7 @@ fn rnosuid_rnodev_rnoexec_reach_submounts(t: &Sandbox) {
     }
 }
 
-fn recursive_words_clear(t: &Sandbox) {
+fn recursive_options_clear(t: &Sandbox) {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let tree = tree(t, MsFlags::empty(), flags);
     let (_, inner) = bind_with(t, &tree, json!(["rbind"]));
@@ -262,7 +262,7 @@ fn recursive_words_clear(t: &Sandbox) {
     assert_eq!(inner.options, ["rw", "relatime"]);
 }
 
-fn recursive_access_time_words(t: &Sandbox) {
+fn recursive_access_time_options(t: &Sandbox) {
     let tree = tree(t, MsFlags::empty(), MsFlags::empty());
     for (word, has, lacks) in [
         ("rnoatime", "noatime", "relatime"),
@@ -300,7 +300,7 @@ fn rro_on_a_file_system(t: &Sandbox) {
     assert!(mounts[0].has(&["ro", "noexec"]), "{mounts:?}");
 }
 
-fn words_of_a_cgroup_mount_of_the_host(t: &Sandbox) {
+fn options_of_a_cgroup_mount_of_the_host(t: &Sandbox) {
     let mount = json!({"destination": "/groups", "type": "cgroup", "source": "cgroup",
         "options": ["rro", "noatime", "nosuid"]});
     let bundle = t
@@ -375,7 +375,7 @@ fn unknown_option_names_the_mount(t: &Sandbox) {
     assert!(output.stderr.contains("/mnt"), "{output}");
 }
 
-fn unknown_option_says_the_reason_of_the_kernel(t: &Sandbox) {
+fn unknown_option_gives_the_reason_of_the_kernel(t: &Sandbox) {
     let output = refused_tmpfs(t, &["size=1m", "huhu=3"])
         .create()
         .fails_with("mounts[6]");
@@ -385,7 +385,7 @@ fn unknown_option_says_the_reason_of_the_kernel(t: &Sandbox) {
     );
 }
 
-fn bad_value_says_the_reason_of_the_kernel(t: &Sandbox) {
+fn bad_value_gives_the_reason_of_the_kernel(t: &Sandbox) {
     let output = refused_tmpfs(t, &["size=much"])
         .create()
         .fails_with("mounts[6]");
@@ -408,7 +408,7 @@ fn file_system_data_on_a_bind_is_ignored(t: &Sandbox) {
     assert!(output.stderr.contains("mounts[6].options"), "{output}");
 }
 
-fn unknown_word_on_a_bind_is_refused(t: &Sandbox) {
+fn unknown_option_on_a_bind_is_refused(t: &Sandbox) {
     let mount = json!({"destination": "/mnt", "source": "/etc", "options": ["bind", "nosiud"]});
     t.bundle()
         .mount(mount)

@@ -9,7 +9,7 @@ pub const TESTS: &[Test] = tests![
     read_only_bind_mount_refuses_writes,
     bind_mount_of_a_file,
     missing_bind_source_is_refused,
-    tmpfs_takes_its_options,
+    tmpfs_has_its_options,
     later_mounts_cover_earlier_ones,
     mountinfo_lists_the_mounts_in_their_order,
     read_only_root_refuses_writes,
@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = tests![
     default_devices_work,
     device_links_are_there,
     sysctl_is_set,
-    host_files_are_out_of_sight,
+    host_files_are_not_visible,
 ];
 
 fn bind_mount_shows_the_source(t: &Sandbox) {
@@ -74,7 +74,7 @@ fn missing_bind_source_is_refused(t: &Sandbox) {
     bundle.container().create().fails_with("/no/such/source");
 }
 
-fn tmpfs_takes_its_options(t: &Sandbox) {
+fn tmpfs_has_its_options(t: &Sandbox) {
     let bundle = t
         .bundle()
         .mount(json!({"destination": "/mnt", "type": "tmpfs",
@@ -194,7 +194,7 @@ fn sysctl_is_set(t: &Sandbox) {
     bundle.container().run().ok().prints("1\n1");
 }
 
-fn host_files_are_out_of_sight(t: &Sandbox) {
+fn host_files_are_not_visible(t: &Sandbox) {
     let script = "ls -d /../../marker; cat /proc/1/mountinfo";
     let output = t
         .bundle()

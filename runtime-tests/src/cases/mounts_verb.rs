@@ -13,17 +13,17 @@ pub const TESTS: &[Test] = tests![
     added_mounts_are_seen_and_removed[Need::NotAPeer],
     an_added_file_is_seen_and_removed_by_its_place[Need::NotAPeer],
     mounts_of_a_created_container_are_changed[Need::NotAPeer],
-    mounts_add_makes_all_or_none[Need::NotAPeer],
+    mounts_add_is_all_or_nothing[Need::NotAPeer],
     mounts_add_names_a_missing_source[Need::NotAPeer],
-    mounts_add_spares_what_confines[Need::NotAPeer],
+    mounts_add_refuses_to_cover_what_confines[Need::NotAPeer],
     mounts_add_does_not_cover_the_root[Need::NotAPeer],
-    mounts_remove_wants_a_mount[Need::NotAPeer],
+    mounts_remove_needs_a_mount[Need::NotAPeer],
     mounts_remove_follows_no_link[Need::NotAPeer],
     mounts_of_a_stopped_container_are_refused[Need::NotAPeer],
-    an_added_mqueue_is_never_that_of_the_host[Need::NotAPeer],
+    an_added_mqueue_is_never_the_hosts[Need::NotAPeer],
     an_added_procfs_is_that_of_a_joined_pid_namespace[Need::NotAPeer],
     an_added_bind_keeps_what_the_host_locks[Need::NotAPeer],
-    what_the_container_stacks_saves_no_mount[Need::NotAPeer],
+    mounts_on_top_do_not_save_a_failed_mount[Need::NotAPeer],
 ];
 
 fn mounts(t: &Sandbox, container: &Container, action: &str, list: Value) -> Output {
@@ -102,7 +102,7 @@ fn mounts_of_a_created_container_are_changed(t: &Sandbox) {
     container.wait_stdout("early");
 }
 
-fn mounts_add_makes_all_or_none(t: &Sandbox) {
+fn mounts_add_is_all_or_nothing(t: &Sandbox) {
     let source = t.path("word");
     std::fs::write(&source, "a file").unwrap();
     let container = launched(t);
@@ -122,7 +122,7 @@ fn mounts_add_names_a_missing_source(t: &Sandbox) {
     assert_eq!(mount_table(&container), before);
 }
 
-fn mounts_add_spares_what_confines(t: &Sandbox) {
+fn mounts_add_refuses_to_cover_what_confines(t: &Sandbox) {
     let container = launched(t);
     let before = mount_table(&container);
     for place in [
@@ -157,7 +157,7 @@ fn mounts_add_does_not_cover_the_root(t: &Sandbox) {
     container.exec(&["true"]).ok();
 }
 
-fn mounts_remove_wants_a_mount(t: &Sandbox) {
+fn mounts_remove_needs_a_mount(t: &Sandbox) {
     let container = launched(t);
     let before = mount_table(&container);
     mounts(t, &container, "remove", json!([tmpfs("/tmp/.")])).fails_with("nothing is mounted");
@@ -199,7 +199,7 @@ fn launched_in<'a>(t: &'a Sandbox, kind: &str, holder: &Container) -> Container<
     container
 }
 
-fn an_added_mqueue_is_never_that_of_the_host(t: &Sandbox) {
+fn an_added_mqueue_is_never_the_hosts(t: &Sandbox) {
     let holder = launched(t);
     let container = launched_in(t, "ipc", &holder);
     let before = mount_table(&container);
@@ -213,8 +213,8 @@ fn an_added_procfs_is_that_of_a_joined_pid_namespace(t: &Sandbox) {
     let container = launched_in(t, "pid", &holder);
     let proc = json!([{"type": "proc", "source": "proc", "destination": "/mnt/proc"}]);
     mounts(t, &container, "add", proc).ok();
-    let told = container.exec(&["cat", "/mnt/proc/1/comm"]).ok();
-    told.prints("sleep");
+    let shown = container.exec(&["cat", "/mnt/proc/1/comm"]).ok();
+    shown.prints("sleep");
 }
 
 /// Like a bind mount of the config in a user namespace: see `container_cannot_clear_a_locked_flag`.
@@ -239,15 +239,15 @@ fn an_added_bind_keeps_what_the_host_locks(t: &Sandbox) {
         "mount -o remount,bind,rw /mnt; grep -q '/mnt rw' /proc/self/mountinfo && echo cleared",
         "umount /mnt/sub; ls -A /mnt/sub",
     ] {
-        let told = container.exec(&["sh", "-c", script]);
-        assert_eq!(told.stdout, "", "{told}");
+        let shown = container.exec(&["sh", "-c", script]);
+        assert_eq!(shown.stdout, "", "{shown}");
     }
     mounts(t, &container, "remove", list).ok();
     assert_eq!(mount_table(&container), before);
 }
 
 /// The many mounts before the wrong one give the container time to mount on the first.
-fn what_the_container_stacks_saves_no_mount(t: &Sandbox) {
+fn mounts_on_top_do_not_save_a_failed_mount(t: &Sandbox) {
     let script = ": >/tmp/ready; until grep -q ' /mnt/first ' /proc/self/mountinfo; do :; done
         mount -t tmpfs top /mnt/first && : >/tmp/stacked; sleep 1000";
     let all = json!(["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);

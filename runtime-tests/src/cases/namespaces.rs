@@ -11,7 +11,7 @@ use crate::{Container, Sandbox, Test, tests};
 pub const TESTS: &[Test] = tests![
     listed_namespaces_are_new,
     other_namespaces_are_inherited,
-    mount_namespace_may_be_the_host_s,
+    mount_namespace_may_be_the_hosts,
     namespaces_are_joined_by_path,
     joined_pid_namespace_shows_its_processes,
     new_user_namespace_sees_the_processes_of_a_joined_pid_namespace,
@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = tests![
     time_offsets_without_time_namespace_are_refused,
     time_namespace_without_offsets,
     joined_time_namespace,
-    processes_of_the_host_s_pid_namespace_end_with_the_container,
+    processes_in_the_hosts_pid_namespace_end_with_the_container,
 ];
 
 /// The file name in /proc/PID/ns for a namespace type of the config.
@@ -91,7 +91,7 @@ fn other_namespaces_are_inherited(t: &Sandbox) {
     }
 }
 
-fn mount_namespace_may_be_the_host_s(t: &Sandbox) {
+fn mount_namespace_may_be_the_hosts(t: &Sandbox) {
     let bundle = t
         .bundle()
         .without_namespace("mount")
@@ -178,9 +178,9 @@ fn new_user_namespace_sees_the_processes_of_a_joined_pid_namespace(t: &Sandbox) 
         cat /proc/sys/net/ipv4/ip_unprivileged_port_start; grep -o 'dev/mqueue .* - mqueue' /proc/self/mountinfo | cut -d' ' -f2";
     let output = bundle.shell(script).container().run().ok();
     let flags = "nosuid,nodev,noexec,relatime";
-    let told = format!("sleep 1000\nrw,{flags}\ndenied\n0\nro,{flags}\n80\nrw,{flags}");
+    let expected = format!("sleep 1000\nrw,{flags}\ndenied\n0\nro,{flags}\n80\nrw,{flags}");
     let lines: Vec<_> = output.stdout.lines().map(str::trim).collect();
-    assert_eq!(lines.join("\n"), told, "{output}");
+    assert_eq!(lines.join("\n"), expected, "{output}");
     assert_eq!(holder.status(), "running");
 }
 
@@ -472,7 +472,7 @@ fn joined_time_namespace(t: &Sandbox) {
     bundle.container().create().fails_with("timeOffsets");
 }
 
-fn processes_of_the_host_s_pid_namespace_end_with_the_container(t: &Sandbox) {
+fn processes_in_the_hosts_pid_namespace_end_with_the_container(t: &Sandbox) {
     let script = "setsid sleep 1001 & sleep 1002 & echo ready; wait";
     for forced in [false, true] {
         let container = t

@@ -9,7 +9,7 @@ pub const TESTS: &[Test] = tests![
     verbs_reach_a_process_below_long_names,
     verbs_reach_a_process_below_many_levels,
     forced_delete_below_long_names,
-    a_failed_freeze_is_taken_back[Need::NotAPeer, Need::Program("strace")],
+    a_failed_freeze_is_undone[Need::NotAPeer, Need::Program("strace")],
 ];
 
 /// Ten kilobytes of names are more than a path may have.
@@ -77,7 +77,7 @@ fn forced_delete_below_long_names(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-fn a_failed_freeze_is_taken_back(t: &Sandbox) {
+fn a_failed_freeze_is_undone(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     let events = container.cgroup().join("cgroup.events");

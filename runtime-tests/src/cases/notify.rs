@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = tests![
     an_agent_answers_for_exec,
     an_agent_answers_for_a_hook_of_the_start,
     an_agent_at_a_path_longer_than_an_address_answers,
-    a_listener_that_nobody_serves_fails_the_start,
+    a_listener_without_an_agent_fails_the_start,
     a_rule_for_write_cannot_ask,
 ];
 
@@ -164,7 +164,7 @@ fn an_agent_answers_for_a_hook_of_the_start(t: &Sandbox) {
     }
 }
 
-fn a_listener_that_nobody_serves_fails_the_start(t: &Sandbox) {
+fn a_listener_without_an_agent_fails_the_start(t: &Sandbox) {
     let socket = t.path("nobody.sock");
     let container = t
         .bundle()

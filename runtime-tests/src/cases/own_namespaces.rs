@@ -10,13 +10,13 @@ use crate::bundle::Bundle;
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
-    what_would_change_the_runtime_s_own_namespace_is_refused[Need::NotAPeer],
-    what_would_change_the_host_s_namespace_is_refused[Need::NotAPeer],
-    the_runtime_s_own_mount_namespace_cannot_be_joined[Need::NotAPeer],
-    the_runtime_s_own_cgroup_namespace_shows_no_hierarchy[Need::NotAPeer],
-    no_hierarchy_is_added_to_the_runtime_s_own_cgroup_namespace[Need::NotAPeer],
-    the_runtime_s_own_user_namespace_cannot_be_joined[Need::NotAPeer],
-    an_own_namespace_in_which_nothing_is_set_may_be_joined,
+    changes_of_the_runtimes_own_namespace_are_refused[Need::NotAPeer],
+    changes_of_the_hosts_namespace_are_refused[Need::NotAPeer],
+    the_runtimes_own_mount_namespace_cannot_be_joined[Need::NotAPeer],
+    the_runtimes_own_cgroup_namespace_shows_no_hierarchy[Need::NotAPeer],
+    no_hierarchy_is_added_to_the_runtimes_own_cgroup_namespace[Need::NotAPeer],
+    the_runtimes_own_user_namespace_cannot_be_joined[Need::NotAPeer],
+    an_unchanged_own_namespace_may_be_joined,
 ];
 
 /// Each property: the type of its namespace, its JSON pointer, its value, and its name in errors.
@@ -73,16 +73,16 @@ fn joining<'t>(t: &'t Sandbox, kind: &str, path: &str) -> Bundle<'t> {
 }
 
 /// The runtime runs in a new namespace here, so that a failed case does not change the host.
-fn what_would_change_the_runtime_s_own_namespace_is_refused(t: &Sandbox) {
+fn changes_of_the_runtimes_own_namespace_are_refused(t: &Sandbox) {
     for (kind, pointer, value, name) in properties() {
         let path = format!("/proc/self/ns/{}", file(kind));
         let container = joining(t, kind, &path).set(pointer, value).container();
         let flag = format!("--{}", if kind == "network" { "net" } else { kind });
         let call = t.runtime().arg("create").prefix(["unshare", &flag]);
         let output = container.launch(call).finish().fails_with(&path);
-        let told = output.stderr.replace('\\', "");
-        assert!(told.contains("the runtime's own"), "{output}");
-        assert!(told.contains(name), "{name}\n{output}");
+        let message = output.stderr.replace('\\', "");
+        assert!(message.contains("the runtime's own"), "{output}");
+        assert!(message.contains(name), "{name}\n{output}");
         container.verb("state").fails_with("does not exist");
     }
 }
@@ -92,7 +92,7 @@ const INITIAL: [(&str, u64); 2] = [("uts", 0xEFFF_FFFE), ("ipc", 0xEFFF_FFFF)];
 
 /// A runtime in its own namespaces, for example in a container, must refuse them too. The values
 /// are the host's current ones.
-fn what_would_change_the_host_s_namespace_is_refused(t: &Sandbox) {
+fn changes_of_the_hosts_namespace_are_refused(t: &Sandbox) {
     for (kind, inode) in INITIAL {
         let path = format!("/proc/{}/ns/{kind}", std::process::id());
         if fs::metadata(&path).expect("the own namespace").ino() != inode {
@@ -116,7 +116,7 @@ fn what_would_change_the_host_s_namespace_is_refused(t: &Sandbox) {
 }
 
 /// Its root would become the container's, for every process in it.
-fn the_runtime_s_own_mount_namespace_cannot_be_joined(t: &Sandbox) {
+fn the_runtimes_own_mount_namespace_cannot_be_joined(t: &Sandbox) {
     let bundle = joining(t, "mount", "/proc/self/ns/mnt")
         .set("/mounts", json!([]))
         .set("/linux/maskedPaths", json!([]))
@@ -135,7 +135,7 @@ fn the_runtime_s_own_mount_namespace_cannot_be_joined(t: &Sandbox) {
 }
 
 /// A new mount of the hierarchy would show all of it, writable.
-fn the_runtime_s_own_cgroup_namespace_shows_no_hierarchy(t: &Sandbox) {
+fn the_runtimes_own_cgroup_namespace_shows_no_hierarchy(t: &Sandbox) {
     let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"});
     let bundle = joining(t, "cgroup", "/proc/self/ns/cgroup").mount(mount);
     let container = bundle.container();
@@ -145,7 +145,7 @@ fn the_runtime_s_own_cgroup_namespace_shows_no_hierarchy(t: &Sandbox) {
 }
 
 /// The same for `mounts add`.
-fn no_hierarchy_is_added_to_the_runtime_s_own_cgroup_namespace(t: &Sandbox) {
+fn no_hierarchy_is_added_to_the_runtimes_own_cgroup_namespace(t: &Sandbox) {
     let container = joining(t, "cgroup", "/proc/self/ns/cgroup").args(&["sleep", "1000"]);
     let container = container.container();
     container.launch_ok();
@@ -167,14 +167,14 @@ fn no_hierarchy_is_added_to_the_runtime_s_own_cgroup_namespace(t: &Sandbox) {
     call.run().ok();
 }
 
-fn the_runtime_s_own_user_namespace_cannot_be_joined(t: &Sandbox) {
+fn the_runtimes_own_user_namespace_cannot_be_joined(t: &Sandbox) {
     let container = joining(t, "user", "/proc/self/ns/user").container();
     let output = container.create().fails_with("linux.namespaces[6].path");
     assert!(output.stderr.contains("the runtime's own"), "{output}");
 }
 
 /// Kubernetes pods with the host's network have its path in each config.
-fn an_own_namespace_in_which_nothing_is_set_may_be_joined(t: &Sandbox) {
+fn an_unchanged_own_namespace_may_be_joined(t: &Sandbox) {
     for kind in ["network", "ipc", "uts", "cgroup"] {
         let path = format!("/proc/self/ns/{}", file(kind));
         let script = format!("readlink {path}");

@@ -286,12 +286,12 @@ fn created_and_started(t: &Sandbox) {
         .run(&["start", "-a", "one"])
         .exits(3)
         .prints("attached");
-    let told = podman.run(&["inspect", "one"]).ok().json();
-    assert_eq!(told[0]["State"]["ExitCode"], 3, "{told}");
+    let inspected = podman.run(&["inspect", "one"]).ok().json();
+    assert_eq!(inspected[0]["State"]["ExitCode"], 3, "{inspected}");
     assert_eq!(
-        told[0]["OCIRuntime"],
+        inspected[0]["OCIRuntime"],
         podman.place.runtime.as_str(),
-        "{told}"
+        "{inspected}"
     );
     podman.run(&["rm", "one"]).ok();
     podman.end();

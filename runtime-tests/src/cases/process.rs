@@ -7,7 +7,7 @@ use crate::{Sandbox, Test, host, tests};
 pub const TESTS: &[Test] = tests![
     hostname_is_set,
     arguments_arrive_unchanged,
-    environment_is_the_config_s,
+    environment_is_that_of_the_config,
     home_comes_from_passwd,
     cwd_is_set,
     user_and_groups_are_set,
@@ -38,7 +38,7 @@ fn arguments_arrive_unchanged(t: &Sandbox) {
     bundle.container().run().ok().prints("[a b][][--][$x][ä\n]");
 }
 
-fn environment_is_the_config_s(t: &Sandbox) {
+fn environment_is_that_of_the_config(t: &Sandbox) {
     let env = json!([
         "PATH=/bin",
         "HOME=/nowhere",

@@ -10,8 +10,8 @@ pub const TESTS: &[Test] = tests![
     program_is_found_without_a_path,
     program_by_path_needs_no_search,
     relative_program_starts_at_cwd,
-    directory_in_the_path_is_no_program,
-    plain_file_in_the_path_is_told,
+    directory_in_the_path_is_not_a_program,
+    plain_file_in_the_path_is_reported,
     script_without_interpreter_line_fails_at_start,
     last_value_of_a_variable_wins,
     environment_keeps_its_order,
@@ -81,7 +81,7 @@ fn relative_program_starts_at_cwd(t: &Sandbox) {
         .fails_with("no such file or directory");
 }
 
-fn directory_in_the_path_is_no_program(t: &Sandbox) {
+fn directory_in_the_path_is_not_a_program(t: &Sandbox) {
     let bundle = t
         .bundle()
         .file("/first/tool/x", "")
@@ -96,7 +96,7 @@ fn directory_in_the_path_is_no_program(t: &Sandbox) {
     assert!(known.iter().any(|words| text.contains(words)), "{output}");
 }
 
-fn plain_file_in_the_path_is_told(t: &Sandbox) {
+fn plain_file_in_the_path_is_reported(t: &Sandbox) {
     let bundle = t.bundle().file("/first/tool", "text");
     let bundle = bundle.set("/process/env", path("/first:/second"));
     let output = bundle.args(&["tool"]).container().create().fails();

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::{Bundle, Container, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
-    root_propagation_of_each_word,
-    nothing_of_the_runtimes_own_is_a_slave,
+    each_root_propagation,
+    mounts_of_the_runtime_are_private,
     unknown_root_propagation_is_refused,
     mounts_of_the_host_in_the_rootfs_show_up_in_a_slave_alone,
     mounts_of_the_host_show_up_in_a_slave,
@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = tests![
     shared_root_stays_out_of_the_rootfs_on_the_host,
 ];
 
-fn root_propagation_of_each_word(t: &Sandbox) {
+fn each_root_propagation(t: &Sandbox) {
     mount_info::leave_host();
     mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
     for (word, expected) in [
@@ -48,7 +48,7 @@ fn root_propagation_of_each_word(t: &Sandbox) {
     }
 }
 
-fn nothing_of_the_runtimes_own_is_a_slave(t: &Sandbox) {
+fn mounts_of_the_runtime_are_private(t: &Sandbox) {
     mount_info::leave_host();
     mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
     let bundle = t.bundle().args(&["cat", "/proc/self/mountinfo"]);

@@ -11,7 +11,7 @@ pub const TESTS: &[Test] = tests![
     masked_directory_is_an_empty_read_only_tmpfs,
     masked_directories_share_one_tmpfs[Need::NotAPeer],
     masked_path_twice,
-    masked_path_that_is_missing,
+    missing_masked_path_is_ignored,
     masked_link_masks_its_target,
     masked_link_that_dangles,
     masked_path_below_a_file,
@@ -105,7 +105,7 @@ fn masked_path_twice(t: &Sandbox) {
     );
 }
 
-fn masked_path_that_is_missing(t: &Sandbox) {
+fn missing_masked_path_is_ignored(t: &Sandbox) {
     let bundle = masked(t.bundle(), json!(["/no/such", "/etc/nothing"]));
     let rootfs = bundle.rootfs();
     bundle.container().run().ok();

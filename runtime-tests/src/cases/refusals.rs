@@ -11,7 +11,7 @@ use crate::container::Container;
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
-    text_that_is_no_config_is_refused[Need::NotAPeer],
+    text_that_is_not_a_config_is_refused[Need::NotAPeer],
     wrong_types_are_named[Need::NotAPeer],
     wrong_values_are_named[Need::NotAPeer],
     paths_that_do_not_exist_are_named[Need::NotAPeer],
@@ -59,7 +59,7 @@ fn bundle_refused(t: &Sandbox, bundle: Bundle, words: &[&str]) {
     refused(t, &bundle.container(), &[], words);
 }
 
-fn text_that_is_no_config_is_refused(t: &Sandbox) {
+fn text_that_is_not_a_config_is_refused(t: &Sandbox) {
     let container = t.bundle().container();
     for (text, word) in [
         ("", "line 1"),

@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = tests![
     delegated_cgroup_is_used [SETPRIV],
     exec_from_elsewhere_joins_the_unit [SETPRIV, Need::Systemd, Need::Path("/run/user/1000/bus"), Need::NotAPeer],
     init_is_not_dumpable [SETPRIV],
-    exec_before_start_is_refused_and_says_why [SETPRIV, Need::NotAPeer],
+    exec_before_start_is_refused_with_a_reason [SETPRIV, Need::NotAPeer],
     failure_leaves_nothing [SETPRIV],
     ranges_by_newuidmap [SETPRIV, Need::Program("newuidmap"), SUBORDINATE_IDS],
 ];
@@ -143,8 +143,8 @@ fn every_verb_works_without_a_cgroup(t: &Sandbox) {
     container.launch(runtime(t).arg("create")).finish().ok();
     assert_eq!(state(t, &container)["status"], "created");
     verb(t, &["start", &container.id]).ok();
-    let told = state(t, &container);
-    assert_eq!(told["status"], "running");
+    let reported = state(t, &container);
+    assert_eq!(reported["status"], "running");
     verb(t, &["exec", &container.id, "id", "-u"])
         .ok()
         .prints("0");
@@ -152,7 +152,7 @@ fn every_verb_works_without_a_cgroup(t: &Sandbox) {
         .ok()
         .prints("testbox");
     verb(t, &["kill", &container.id, "KILL"]).ok();
-    reap(told["pid"].as_i64().expect("pid") as i32);
+    reap(reported["pid"].as_i64().expect("pid") as i32);
     assert_eq!(state(t, &container)["status"], "stopped");
     verb(t, &["delete", &container.id]).ok();
     verb(t, &["state", &container.id]).fails_with("does not exist");
@@ -417,7 +417,7 @@ fn init_is_not_dumpable(t: &Sandbox) {
 
 /// Until the program is executed, init is a copy of the runtime, which other processes may not
 /// inspect.
-fn exec_before_start_is_refused_and_says_why(t: &Sandbox) {
+fn exec_before_start_is_refused_with_a_reason(t: &Sandbox) {
     let container = own(t, bundle(t).args(&["sleep", "1000"]));
     container.launch(runtime(t).arg("create")).finish().ok();
     verb(t, &["exec", &container.id, "true"]).fails_with("has not started");

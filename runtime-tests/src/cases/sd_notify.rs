@@ -16,11 +16,11 @@ pub const TESTS: &[Test] = tests![
     start_returns_when_the_container_is_ready,
     run_in_the_background_returns_when_the_container_is_ready,
     run_in_the_foreground_passes_readiness_on,
-    start_returns_when_the_container_ends_without_a_word,
+    start_returns_when_the_container_ends_without_a_message,
     nothing_is_set_up_without_a_manager,
     a_manager_that_does_not_listen_is_a_warning [Need::NotAPeer],
-    a_manager_that_reads_nothing_is_not_waited_for_without_end [Need::NotAPeer],
-    a_manager_at_a_path_longer_than_an_address_hears [Need::NotAPeer],
+    a_manager_that_reads_nothing_does_not_block [Need::NotAPeer],
+    a_manager_at_a_path_longer_than_an_address_is_reached [Need::NotAPeer],
     the_container_cannot_change_the_directory_of_its_socket [Need::NotAPeer],
     a_link_in_place_of_the_socket_changes_no_mode [Need::NotAPeer, Need::Program("strace")],
     a_directory_in_place_of_the_socket_is_a_warning [Need::NotAPeer],
@@ -97,7 +97,7 @@ fn run_in_the_foreground_passes_readiness_on(t: &Sandbox) {
     running.finish().exits(128 + 9);
 }
 
-fn start_returns_when_the_container_ends_without_a_word(t: &Sandbox) {
+fn start_returns_when_the_container_ends_without_a_message(t: &Sandbox) {
     let manager = Manager::listen(t);
     let container = t.bundle().args(&["true"]).container();
     let call = t.runtime().env("NOTIFY_SOCKET", t.path("manager.sock"));
@@ -159,7 +159,7 @@ fn a_manager_that_does_not_listen_is_a_warning(t: &Sandbox) {
 }
 
 /// The manager may have stopped reading, or the socket may belong to another program.
-fn a_manager_that_reads_nothing_is_not_waited_for_without_end(t: &Sandbox) {
+fn a_manager_that_reads_nothing_does_not_block(t: &Sandbox) {
     let path = t.path("manager.sock");
     let _manager = UnixDatagram::bind(&path).unwrap();
     let filler = UnixDatagram::unbound().unwrap();
@@ -181,7 +181,7 @@ fn long_directory(t: &Sandbox) -> PathBuf {
     directory
 }
 
-fn a_manager_at_a_path_longer_than_an_address_hears(t: &Sandbox) {
+fn a_manager_at_a_path_longer_than_an_address_is_reached(t: &Sandbox) {
     for name in ["manager.sock".to_owned(), "z".repeat(200)] {
         let path = long_directory(t).join(name);
         let short = t.path("s");

@@ -21,12 +21,12 @@ pub const TESTS: &[Test] = tests![
     home_is_found_before_the_filter,
     default_profile_of_docker,
     start_container_hooks_are_under_the_filter,
-    filter_that_refuses_hooks_is_told[Need::NotAPeer],
+    filter_that_refuses_hooks_is_reported[Need::NotAPeer],
     flags_are_accepted,
     wrong_profiles_are_refused,
     absent_profile_means_no_filter,
-    filter_that_refuses_execve_is_told[Need::NotAPeer],
-    filter_that_leaves_init_no_call_to_tell_is_named[Need::NotAPeer],
+    filter_that_refuses_execve_is_reported[Need::NotAPeer],
+    filter_that_leaves_init_no_way_to_report_is_named[Need::NotAPeer],
 ];
 
 /// A profile that allows everything except these rules.
@@ -257,7 +257,7 @@ fn start_container_hooks_are_under_the_filter(t: &Sandbox) {
     }
 }
 
-fn filter_that_refuses_hooks_is_told(t: &Sandbox) {
+fn filter_that_refuses_hooks_is_reported(t: &Sandbox) {
     let hook = json!([{"path": "/bin/true"}]);
     for (call, action) in [
         ("clone", "SCMP_ACT_ERRNO"),
@@ -268,11 +268,14 @@ fn filter_that_refuses_hooks_is_told(t: &Sandbox) {
         let bundle = rules(t, rule).set("/hooks/startContainer", hook.clone());
         let container = bundle.args(&["echo", "ran"]).container();
         let output = container.run().fails();
-        let told = match action {
+        let expected = match action {
             "SCMP_ACT_ERRNO" => "hooks.startContainer[0]",
             _ => "linux.seccomp: init ended before execve(2): killed by signal 31",
         };
-        assert!(output.stderr.contains(told), "{call} {action}: {output}");
+        assert!(
+            output.stderr.contains(expected),
+            "{call} {action}: {output}"
+        );
         assert!(output.stdout.is_empty(), "{call} {action}: {output}");
     }
 }
@@ -385,7 +388,7 @@ const EXECUTE: [&str; 2] = ["execve", "execveat"];
 const SAY: [&str; 4] = ["sendmsg", "sendto", "write", "writev"];
 const EXIT: [&str; 2] = ["exit", "exit_group"];
 
-fn filter_that_refuses_execve_is_told(t: &Sandbox) {
+fn filter_that_refuses_execve_is_reported(t: &Sandbox) {
     // Other calls may be refused too, as long as init has one way to report the error.
     for rest in [
         &[][..],
@@ -398,7 +401,7 @@ fn filter_that_refuses_execve_is_told(t: &Sandbox) {
     }
 }
 
-fn filter_that_leaves_init_no_call_to_tell_is_named(t: &Sandbox) {
+fn filter_that_leaves_init_no_way_to_report_is_named(t: &Sandbox) {
     let silent = refusing(&[&EXECUTE[..], &SAY].concat());
     let nothing = json!({"defaultAction": "SCMP_ACT_ERRNO"});
     let only = |names: &[&str]| {

@@ -12,7 +12,7 @@ use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     sockets_at_paths_of_every_length_get_the_terminal_and_the_pidfd[Need::NotAPeer],
-    a_socket_at_a_long_path_that_nobody_serves_is_named[Need::NotAPeer],
+    a_socket_at_a_long_path_without_a_listener_is_named[Need::NotAPeer],
 ];
 
 /// A path of this length in the case's directory.
@@ -79,7 +79,7 @@ fn sockets_at_paths_of_every_length_get_the_terminal_and_the_pidfd(t: &Sandbox) 
     }
 }
 
-fn a_socket_at_a_long_path_that_nobody_serves_is_named(t: &Sandbox) {
+fn a_socket_at_a_long_path_without_a_listener_is_named(t: &Sandbox) {
     let path = path_of(t, 'd', 300);
     let call = || t.runtime().args(["create", "--pidfd-socket"]).arg(&path);
     let start = format!("--pidfd-socket {}: ", path.display());

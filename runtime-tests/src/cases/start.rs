@@ -12,7 +12,7 @@ use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     a_started_container_needs_no_client[Need::NotAPeer],
-    a_second_start_while_the_first_goes_on[Need::NotAPeer],
+    a_second_start_during_the_first[Need::NotAPeer],
     start_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     start_of_a_container_that_is_started_meanwhile[Need::NotAPeer],
 ];
@@ -49,7 +49,7 @@ fn a_started_container_needs_no_client(t: &Sandbox) {
 }
 
 /// Init serves one client.
-fn a_second_start_while_the_first_goes_on(t: &Sandbox) {
+fn a_second_start_during_the_first(t: &Sandbox) {
     let bundle = t.bundle().args(&["sleep", "1000"]);
     let bundle = bundle.set("/hooks/startContainer", waiting_hook());
     let (reached, go) = (bundle.rootfs().join("reached"), bundle.rootfs().join("go"));

@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = tests![
     a_taken_name_is_refused [Need::Systemd, Need::NotAPeer],
     the_default_is_a_scope_of_the_id [Need::Systemd, Need::NotAPeer],
     the_cgroup_namespace_begins_at_the_unit [Need::Systemd],
-    conmon_s_callers_get_a_cgroup_in_the_unit [Need::Systemd, Need::Controller("memory"), Need::NotAPeer],
+    callers_of_conmon_get_a_cgroup_in_the_unit [Need::Systemd, Need::Controller("memory"), Need::NotAPeer],
     the_unit_reaches_its_limit_before_the_cgroup_in_it [Need::Systemd, Need::Controller("memory"), Need::NotAPeer],
     an_annotation_decides_on_the_cgroup_in_the_unit [Need::Systemd, Need::NotAPeer],
     cpus_are_those_of_the_unit [Need::Systemd, Need::Controller("cpuset")],
@@ -229,8 +229,8 @@ fn annotations_that_reach_beyond_the_container_are_refused(t: &Sandbox) {
         let expected = format!("annotations[\"{key}\"]: {name} cannot be set by an annotation");
         let output = create(t, &container).fails();
         // The log escapes the quotes.
-        let told = output.stderr.replace('\\', "");
-        assert!(told.contains(&expected), "{expected}\n{output}");
+        let message = output.stderr.replace('\\', "");
+        assert!(message.contains(&expected), "{expected}\n{output}");
         container.verb("state").fails_with("does not exist");
     }
 }
@@ -287,7 +287,7 @@ fn of_podman(bundle: Bundle<'_>) -> Bundle<'_> {
     bundle.set("/annotations/io.container.manager", json!("libpod"))
 }
 
-fn conmon_s_callers_get_a_cgroup_in_the_unit(t: &Sandbox) {
+fn callers_of_conmon_get_a_cgroup_in_the_unit(t: &Sandbox) {
     let bundle = of_podman(bundle(t)).set("/linux/resources/memory/limit", json!(67_108_864));
     let container = bundle.container();
     launch(t, &container);

@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = tests![
     foreground_terminal_loses_no_output,
     foreground_terminal_with_plain_streams,
     run_detached_with_a_socket,
-    output_without_end_does_not_outlast_the_process[Need::NotAPeer],
+    endless_output_does_not_outlast_the_process[Need::NotAPeer],
 ];
 
 /// The socket that receives the master.
@@ -363,7 +363,7 @@ fn run_detached_with_a_socket(t: &Sandbox) {
 
 /// A process that the program leaves behind keeps writing to the terminal, faster than the reader
 /// of `exec`'s output reads.
-fn output_without_end_does_not_outlast_the_process(t: &Sandbox) {
+fn endless_output_does_not_outlast_the_process(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     let slow = "{ \"$@\"; echo $? >STATUS; } | while [ $(head -c 4096 | wc -c) -gt 0 ]; do sleep 0.01; done";

@@ -12,15 +12,15 @@ use crate::container::Container;
 use crate::{Bundle, Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
-    a_capability_that_is_not_known_to_be_absent[Need::NotAPeer, Need::Program("strace")],
+    a_capability_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
     a_signal_that_stays_ignored[Need::NotAPeer, Need::Program("strace")],
-    a_home_that_could_not_be_looked_up[Need::NotAPeer, Need::Program("strace")],
-    a_program_that_could_not_be_looked_at[Need::NotAPeer, Need::Program("strace")],
-    a_word_to_init_that_is_not_heard[Need::NotAPeer, Need::Program("strace")],
+    a_home_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
+    a_program_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
+    a_message_that_init_does_not_receive[Need::NotAPeer, Need::Program("strace")],
     a_hook_that_is_not_executed_names_the_call[Need::NotAPeer, Need::Program("strace")],
-    an_own_binary_that_could_not_be_looked_at[Need::NotAPeer, Need::Program("strace")],
-    memory_that_is_refused_is_told[Need::NotAPeer],
-    a_pid_file_has_no_other_name_on_the_way[Need::NotAPeer, Need::Program("strace")],
+    an_own_binary_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
+    refused_memory_is_reported[Need::NotAPeer],
+    a_pid_file_has_no_temporary_name[Need::NotAPeer, Need::Program("strace")],
     a_cgroup_that_cannot_be_removed_stays_known[Need::NotAPeer, Need::Program("strace")],
     a_hook_that_cannot_be_planned_is_named[Need::NotAPeer, Need::Program("strace")],
 ];
@@ -38,7 +38,7 @@ fn run(t: &Sandbox, container: &Container, prefix: &[&str]) -> Output {
     container.launch(call).finish()
 }
 
-fn a_capability_that_is_not_known_to_be_absent(t: &Sandbox) {
+fn a_capability_whose_lookup_fails(t: &Sandbox) {
     // The first prctl(2) of `run` makes it a subreaper. The next ones ask for a capability that no
     // kernel has yet, and for the last one.
     for when in ["2", "3"] {
@@ -67,7 +67,7 @@ fn a_signal_that_stays_ignored(t: &Sandbox) {
     }
 }
 
-fn a_home_that_could_not_be_looked_up(t: &Sandbox) {
+fn a_home_whose_lookup_fails(t: &Sandbox) {
     let bundle = || {
         t.bundle()
             .file("/etc/passwd", "root:x:0:0::/somewhere:/bin/sh\n")
@@ -104,7 +104,7 @@ fn twice<'t>(t: &'t Sandbox) -> Bundle<'t> {
     bundle.set("/process/env", json!(["PATH=/first:/second:/bin"]))
 }
 
-fn a_program_that_could_not_be_looked_at(t: &Sandbox) {
+fn a_program_whose_lookup_fails(t: &Sandbox) {
     let container = twice(t).container();
     for (error, words) in [("EIO", "i/o error"), ("EMFILE", "too many open files")] {
         let inject = format!("inject=faccessat2:error={error}:when=1");
@@ -119,7 +119,7 @@ fn a_program_that_could_not_be_looked_at(t: &Sandbox) {
     run(t, &container, &strace).ok().prints("second");
 }
 
-fn a_word_to_init_that_is_not_heard(t: &Sandbox) {
+fn a_message_that_init_does_not_receive(t: &Sandbox) {
     let container = t.bundle().args(&["true"]).container();
     // Init has not begun to receive, or does not receive the last message.
     for (call, when) in [("close_range", "1"), ("recvmsg", "1"), ("recvmsg", "3+")] {
@@ -155,13 +155,13 @@ fn a_hook_that_is_not_executed_names_the_call(t: &Sandbox) {
     }
 }
 
-fn an_own_binary_that_could_not_be_looked_at(t: &Sandbox) {
+fn an_own_binary_whose_lookup_fails(t: &Sandbox) {
     let container = t.bundle().args(&["true"]).container();
     let strace = failing("inject=readlink,readlinkat:error=EIO", &[]);
     run(t, &container, &strace).fails_with("own binary: readlink");
 }
 
-fn memory_that_is_refused_is_told(t: &Sandbox) {
+fn refused_memory_is_reported(t: &Sandbox) {
     let bundle = t
         .bundle()
         .set("/annotations", json!({"much": "x".repeat(8 << 20)}));
@@ -177,7 +177,7 @@ fn memory_that_is_refused_is_told(t: &Sandbox) {
 }
 
 /// No temporary file of the runtime is left beside the caller's file when the runtime dies.
-fn a_pid_file_has_no_other_name_on_the_way(t: &Sandbox) {
+fn a_pid_file_has_no_temporary_name(t: &Sandbox) {
     let directory = t.path("pids");
     fs::create_dir(&directory).expect("a directory");
     let file = directory.join("pid");

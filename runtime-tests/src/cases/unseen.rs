@@ -14,11 +14,11 @@ use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     an_unreadable_process_is_not_gone[Need::NotAPeer, Need::Program("strace")],
-    an_unreadable_lock_or_cgroup_is_told[Need::NotAPeer, Need::Program("strace")],
-    an_unseen_host_is_told[Need::NotAPeer, Need::Program("strace")],
+    an_unreadable_lock_or_cgroup_is_reported[Need::NotAPeer, Need::Program("strace")],
+    an_unreadable_host_is_reported[Need::NotAPeer, Need::Program("strace")],
     a_created_container_that_ends_never_runs[Need::NotAPeer],
     a_process_lives_as_long_as_its_last_thread,
-    an_unreadable_state_is_no_remains[Need::NotAPeer, Need::Program("strace")],
+    an_unreadable_state_is_not_a_leftover[Need::NotAPeer, Need::Program("strace")],
     a_broken_state_leaves_no_process[Need::NotAPeer],
     kill_of_all_reaches_an_init_outside_its_cgroup[Need::NotAPeer],
     kill_of_all_reaches_an_init_without_its_cgroup[Need::NotAPeer],
@@ -56,7 +56,7 @@ fn an_unreadable_process_is_not_gone(t: &Sandbox) {
     }
 }
 
-fn an_unreadable_lock_or_cgroup_is_told(t: &Sandbox) {
+fn an_unreadable_lock_or_cgroup_is_reported(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     let lock = t.root.join(&container.id).join("init.lock");
@@ -79,7 +79,7 @@ fn an_unreadable_lock_or_cgroup_is_told(t: &Sandbox) {
 
 /// Otherwise a container would have no limits without its cgroup, and no confinement without its
 /// profile.
-fn an_unseen_host_is_told(t: &Sandbox) {
+fn an_unreadable_host_is_reported(t: &Sandbox) {
     let container = t.bundle().container();
     let strace = [
         "strace",
@@ -149,7 +149,7 @@ fn a_process_lives_as_long_as_its_last_thread(t: &Sandbox) {
     assert_eq!(container.status(), "running");
 }
 
-fn an_unreadable_state_is_no_remains(t: &Sandbox) {
+fn an_unreadable_state_is_not_a_leftover(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     let directory = t.root.join(&container.id);

@@ -15,8 +15,8 @@ pub const TESTS: &[Test] = tests![
     limit_above_the_saved_swap_is_refused [Need::Controller("memory"), Need::NotAPeer],
     check_before_update_refuses_a_limit_below_usage [Need::Controller("memory"), Need::NotAPeer],
     unified_properties_are_written [Need::NotAPeer],
-    refused_value_takes_the_others_back [Need::NotAPeer],
-    missing_device_takes_the_limits_back [
+    refused_value_undoes_the_others [Need::NotAPeer],
+    missing_device_undoes_the_limits [
         Need::Controller("memory"),
         Need::Controller("cpu"),
         Need::Controller("io"),
@@ -153,7 +153,7 @@ fn unified_properties_are_written(t: &Sandbox) {
     assert_eq!(container.cgroup_file("cgroup.max.depth"), "3");
 }
 
-fn refused_value_takes_the_others_back(t: &Sandbox) {
+fn refused_value_undoes_the_others(t: &Sandbox) {
     let container = running(t, &[]);
     // Files are written in the order of their names.
     let unified = json!({"cgroup.max.depth": "3", "cgroup.max.descendants": "many"});
@@ -167,7 +167,7 @@ fn refused_value_takes_the_others_back(t: &Sandbox) {
     );
 }
 
-fn missing_device_takes_the_limits_back(t: &Sandbox) {
+fn missing_device_undoes_the_limits(t: &Sandbox) {
     let container = running(t, &[("memory", json!({"limit": 64 * MIB}))]);
     let device = json!({"major": 250, "minor": 250, "rate": 1_000_000});
     let resources = json!({
