@@ -1,5 +1,5 @@
-//! The bundles: everything that a config can ask for on any host, so that each step of the runtime
-//! is there to be disturbed.
+//! The bundles. They use every property that works on any host, so that each step of the runtime
+//! can be disturbed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::world::{BASE, World};
 
-/// What is special about a container.
+/// The special property of a container.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape {
-    /// It has no user namespace, and its hooks run at all moments.
+    /// It has no user namespace, and hooks at all moments.
     Plain,
     /// It has a user namespace.
     Userns,
@@ -30,12 +30,12 @@ impl Shape {
     }
 }
 
-/// The bundles of a shape.
+/// The bundles of one shape.
 pub struct Bundles {
     pub shape: Shape,
-    /// Its process prints what it sees, and ends.
+    /// Its process prints what it sees, and exits.
     pub probe: PathBuf,
-    /// Its process stays.
+    /// Its process keeps running.
     pub long: PathBuf,
 }
 
@@ -50,11 +50,11 @@ impl Bundles {
     }
 }
 
-/// The container's root on the host, with [`Shape::Userns`].
+/// The host id of the container's root, with [`Shape::Userns`].
 const ROOT: u32 = 100_000;
 
-/// Prints what a container's process can see of its restrictions. What differs from run to run,
-/// such as the numbers of namespaces, is left out or compared with the host's.
+/// Prints the restrictions that a container's process can observe. Values that differ between runs,
+/// such as the numbers of namespaces, are left out or compared with the host's.
 const PROBE: &str = r#"
 exec 2>&1
 grep -E '^(Umask|Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|SigBlk|SigIgn|Cpus_allowed_list)' /proc/self/status
@@ -103,7 +103,7 @@ fn fill(shape: Shape, bundle: Bundle<'_>) -> Bundle<'_> {
     }
     let bundle = bundle.set("/linux/resources", resources);
     match shape {
-        // What the cgroup is called is seen without a namespace for it.
+        // The name of the cgroup is visible without a cgroup namespace.
         Shape::Plain => bundle.without_namespace("cgroup"),
         Shape::Systemd => bundle,
         Shape::Userns => {
@@ -117,7 +117,7 @@ fn fill(shape: Shape, bundle: Bundle<'_>) -> Bundle<'_> {
     }
 }
 
-/// Limits for the controllers that the host's cgroup v2 has.
+/// Limits for the controllers of the host's cgroup v2.
 fn limits() -> Value {
     let mount = runtime_tests::host::cgroup2_mount().unwrap_or_default();
     let text = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
@@ -133,7 +133,7 @@ fn limits() -> Value {
     limits
 }
 
-/// Each hook leaves its moment's name.
+/// Adds hooks that record the name of their moment.
 fn hooks(mut bundle: Bundle<'_>) -> Bundle<'_> {
     for moment in [
         "prestart",
@@ -154,7 +154,7 @@ fn hooks(mut bundle: Bundle<'_>) -> Bundle<'_> {
     bundle
 }
 
-/// Where the hooks outside of the container leave their names.
+/// The file in which hooks outside the container record their names.
 pub const HOOKED: &str = "/tmp/chaos/hooked";
 
 fn host_namespaces() -> String {

@@ -1,4 +1,4 @@
-//! A call of the runtime under a tracer, which harms it at one point.
+//! A call of the runtime under a tracer, which disturbs it at one point.
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsString};
@@ -16,29 +16,29 @@ use bench::trace::{self, Call, Ended, Stop, Then, Tracer};
 use crate::names;
 use crate::world::BASE;
 
-/// How long a call may take before it counts as hanging.
+/// The time after which a call counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a call returns EINTR that returns it for ever: to try again is right, and no signal
-/// comes without end.
+/// The number of times that a call returns EINTR when it does so forever. A retry is correct,
+/// because real signals do not come endlessly.
 const INTERRUPTIONS: usize = 1000;
 
-/// How many system calls of a process that does the same again and again make it hang.
+/// A process that repeats the same system calls this many times hangs.
 const ENDLESS: usize = 20_000;
 
-/// How many of the failed calls are looked at for what they are about.
+/// The maximum number of failed calls whose objects are recorded.
 const OBJECTS: usize = 50;
 
-/// How many system calls before a hang are told.
+/// The number of system calls before a hang that are reported.
 const LAST: usize = 12;
 
-/// A system call among those that a verb makes: the n-th with this number by this process.
+/// One of the system calls that a verb makes: the n-th with this number by this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
-    /// 0 for the runtime, then its children in the order in which they began.
+    /// 0 for the runtime, then its children in the order of their creation.
     pub process: usize,
     pub number: i64,
-    /// From 1.
+    /// Starts at 1.
     pub nth: usize,
 }
 
@@ -57,53 +57,54 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// What is done to the process at the point.
+/// The disturbance at the point.
 #[derive(Clone, Copy, Debug)]
 pub enum Harm {
-    /// It is killed before the system call is made.
+    /// The process is killed before the system call.
     Kill,
-    /// The system call returns this errno, once, or with each call from there on by any process.
+    /// The system call returns this errno once, or every such call does from there on, in any
+    /// process.
     Fail { errno: i32, for_ever: bool },
 }
 
-/// What came of a call.
+/// The result of a call.
 pub struct Disturbed {
     pub ended: Ended,
-    /// The system calls that were made, in their order.
+    /// The system calls in their order.
     pub points: Vec<Point>,
-    /// Whether the point was reached; if so, the strings and files that the failed calls name.
+    /// If the point was reached, the strings and files in the arguments of the failed calls.
     pub reached: Option<Vec<String>>,
-    /// Where the output goes, also that of a container which is left running.
+    /// The file with the output, including that of a container that keeps running.
     pub stdout: PathBuf,
     pub stderr: String,
-    /// A process made system calls without end.
+    /// Whether a process made system calls endlessly.
     pub endless: bool,
 }
 
 impl Disturbed {
-    /// The exit status; nothing if a signal has ended the runtime.
+    /// The exit status. `None` if a signal ended the runtime.
     pub fn code(&self) -> Option<i32> {
         libc::WIFEXITED(self.ended.status).then(|| libc::WEXITSTATUS(self.ended.status))
     }
 
-    /// The last system calls that were made.
+    /// The last system calls.
     pub fn last_calls(&self) -> String {
         let last = self.points.iter().rev().take(LAST).rev();
         last.map(|point| format!("{point}\n")).collect()
     }
 
-    /// What the runtime, and by now its container, has written.
+    /// The output so far of the runtime and of its container.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stdout).unwrap_or_default()).into_owned()
     }
 }
 
-/// Runs a command line, with the `harm` at the point. `attached` is a process, the init of a
-/// created container, that is to be followed like a child.
+/// Runs a command line, with `harm` at the point. `attached` is a process, the init of a created
+/// container, that is traced like a child.
 ///
 /// # Errors
 ///
-/// ptrace(2) or a file for the output fails.
+/// ptrace(2) or a file for the output failed.
 pub fn call(
     words: &[OsString],
     attached: Option<i32>,
@@ -132,7 +133,7 @@ pub fn call(
     })
 }
 
-/// A file of its own, also when a container of before still writes to the last one.
+/// Creates a new file, because a container of an earlier call may still write to the old one.
 fn new_file(path: &Path) -> Result<File> {
     let _ = fs::remove_file(path);
     File::options().create_new(true).append(true).open(path)
@@ -146,8 +147,9 @@ fn start(words: &[OsString], streams: [RawFd; 3]) -> Result<i32> {
     let mut argv: Vec<_> = strings.iter().map(|word| word.as_ptr()).collect();
     argv.push(null());
     let environment = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin".as_ptr(), null()];
-    // SAFETY: makes only calls that are safe after fork(2); the pointers are to C strings and end
-    // with null. The streams are above 2, since this program has its own.
+    // SAFETY: the closure makes only calls that are safe after fork(2). The pointers are to C
+    // strings, and the arrays end with null. The streams' numbers are above 2, because this program
+    // has its own streams.
     trace::start(|| unsafe {
         for (stream, fd) in streams.into_iter().enumerate() {
             libc::dup2(fd, stream as RawFd);
@@ -158,7 +160,7 @@ fn start(words: &[OsString], streams: [RawFd; 3]) -> Result<i32> {
     })
 }
 
-/// Sees each system call and decides about it.
+/// Decides about each system call.
 struct Watch {
     harm: Option<(Point, Harm)>,
     counts: HashMap<(usize, i64), usize>,
@@ -222,15 +224,15 @@ impl Watch {
         }
         match errno {
             libc::EINTR if self.injected > INTERRUPTIONS => Then::GoOn,
-            // Linux closes the descriptor whatever it returns. close(2).
+            // Linux closes the descriptor whatever close(2) returns.
             _ if call.number == libc::SYS_close => Then::MakeAndFail(errno),
             _ => Then::Fail(errno),
         }
     }
 }
 
-/// What a system call is about: the strings that its arguments point to, and the files behind
-/// those that are descriptors.
+/// The objects of a system call: the strings that its arguments point to, and the files of its
+/// descriptors.
 fn objects(call: &Call) -> Vec<String> {
     let strings = call.args[..4]
         .iter()

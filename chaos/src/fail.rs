@@ -1,5 +1,5 @@
-//! `chaos fail`: a system call of a verb fails, once or for ever. The verb then either does what it
-//! is for, all of it, or says what failed and leaves nothing behind.
+//! `chaos fail`: a system call of a verb fails, once or forever. The verb then either does all of
+//! its work, or reports what failed and leaves nothing behind.
 
 use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
@@ -16,16 +16,16 @@ use crate::world::{World, run};
 
 pub const USAGE: &str = "\
 usage: scripts/chaos fail [OPTION...]
-Makes system calls fail by ptrace(2): each one of each verb, of the runtime and of its children
+Makes system calls fail by ptrace(2): each call of each verb, by the runtime and by its children
 until they execute a program, with EPERM, ENOSYS, ENOMEM, EINTR, EMFILE, EIO and ENOSPC, once and with
-every call of that name from there on (EINTR: the next 1,000). Whatever happens the verb has to end,
-and not by a signal. When it reports success, its effect, and all that the container's process sees of
-its restrictions, has to be as without the failure. When it reports a failure, its message has to name
-the errno and the system call or its object, and nothing may be left behind.
+every call of that name from there on (EINTR: the next 1,000). The verb must always end, and not by a
+signal. If it reports success, its effect and the restrictions of the container's process must be the
+same as without the failure. If it reports a failure, its message must name the errno and the system
+call or its object, and nothing may be left behind.
 --long fails every one of them.
 ";
 
-/// A verb with a bundle, as it is when nothing disturbs it.
+/// A verb with a bundle, and its undisturbed behaviour.
 struct Case<'b> {
     bundles: &'b Bundles,
     verb: &'static Verb,
@@ -33,7 +33,7 @@ struct Case<'b> {
 }
 
 impl Case<'_> {
-    /// The names of a place and of what is tried there.
+    /// The names of a point and of an attempt there.
     fn names(&self, one: Try) -> (String, String) {
         let often = if one.for_ever { " for ever" } else { "" };
         let place = format!("{} {}", self.verb.with(self.bundles), one.point);
@@ -41,7 +41,7 @@ impl Case<'_> {
     }
 }
 
-/// What is tried at a point.
+/// An attempt at a point.
 #[derive(Clone, Copy)]
 struct Try {
     case: usize,
@@ -84,8 +84,8 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
     }
 }
 
-/// In a random order that comes to each point once before it comes to one twice, so that a sample
-/// sees as many of them as it can.
+/// Orders the attempts randomly, but with each point once before any point twice, so that a sample
+/// covers as many points as possible.
 fn by_turns(mut tries: Vec<Try>, random: &mut Random) -> Vec<Try> {
     random.shuffle(&mut tries);
     let mut turns: HashMap<_, usize> = HashMap::new();
@@ -101,7 +101,7 @@ fn by_turns(mut tries: Vec<Try>, random: &mut Random) -> Vec<Try> {
     in_turns.into_iter().map(|(_, one)| one).collect()
 }
 
-/// What a verb does undisturbed, which is the same twice, and its system calls.
+/// The behaviour of an undisturbed verb, which must be the same twice, and its system calls.
 fn undisturbed<'b>(
     world: &World,
     bundles: &'b Bundles,
@@ -132,8 +132,8 @@ fn undisturbed<'b>(
     (case, points)
 }
 
-/// The system calls that are left alone: exit(2) does not return, arch_prctl(2) is made by the C
-/// library before the program begins, and the others cannot fail.
+/// System calls that are not disturbed: exit(2) does not return, the C library makes arch_prctl(2)
+/// before the program starts, and the others cannot fail.
 const LEFT_ALONE: &[libc::c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -152,8 +152,8 @@ fn all_tries(case: usize, points: &[Point]) -> Vec<Try> {
         .iter()
         .filter(|point| !LEFT_ALONE.contains(&point.number));
     let can_fail = |point: &Point, errno: &Errno| {
-        // The standard library asks it for the seeds of its tables, and takes no other for possible.
-        // getrandom(2) knows none of the others for a request as small as that.
+        // The standard library calls getrandom(2) for the seeds of its tables and expects no other
+        // error. For such a small request the kernel returns no other.
         point.number != libc::SYS_getrandom || [libc::EPERM, libc::ENOSYS].contains(&errno.value)
     };
     points
@@ -170,8 +170,8 @@ fn all_tries(case: usize, points: &[Point]) -> Vec<Try> {
         .collect()
 }
 
-/// What std panics with. A descriptor of a directory has nothing to flush, so close(2) has no reason
-/// to fail.
+/// The text of a panic in std. A directory has nothing to flush, so close(2) of its descriptor has
+/// no reason to fail.
 const CLOSEDIR: &str = "unexpected error during closedir";
 
 fn attempt(world: &World, case: &Case<'_>, one: Try, figures: &mut Figures) {
@@ -210,16 +210,16 @@ fn attempt(world: &World, case: &Case<'_>, one: Try, figures: &mut Figures) {
     remove(&ready, &mut place);
 }
 
-/// A hook of the last two moments that fails is a warning and no failure of the verb, as
-/// runtime-spec has it (runtime.md, Lifecycle). What cannot be asked is not among the features. What
-/// the plan names as the way out when a sysfs is denied is taken.
+/// Failures that are allowed. A failed hook of the last two moments is a warning and not a failure
+/// of the verb, according to runtime-spec (runtime.md, Lifecycle). `features` leaves out what it
+/// cannot find out. The plan's fallback for a refused sysfs may be taken.
 fn is_allowed(verb: &Verb, one: Try, difference: &str, said: &str) -> bool {
     let call = one.point.number;
-    // Nothing can be said when writing itself fails.
+    // Nothing can be reported if write(2) itself fails.
     let is_silent = one.for_ever && [libc::SYS_write, libc::SYS_writev].contains(&call);
     let denies_sysfs = call == libc::SYS_mount && one.errno.value == libc::EPERM;
     let is_of_sysfs = |line: &str| line.contains(" /sys") || !line[2..].contains([' ', ':']);
-    // What cannot be read is told, and the list goes on without it.
+    // `list` reports what it cannot read, and continues without it.
     let is_told = verb.name == "list" && said.contains("load container ");
     verb.name == "features"
         || is_told
@@ -231,23 +231,24 @@ fn is_allowed(verb: &Verb, one: Try, difference: &str, said: &str) -> bool {
         })
 }
 
-/// Init fails when nobody waits for it any more: when it accepts the connection of `start`, which
-/// then finds a container that has stopped.
+/// Init fails without a process that waits for it: when it accepts the connection of `start`, which
+/// then finds that the container has stopped.
 fn is_about_start(verb: &Verb, call: i64, difference: &str) -> bool {
     verb.name == "create" && call == libc::SYS_accept4 && difference.contains("\n+ stopped\n")
 }
 
-/// A verb that has failed says why, and has changed nothing.
+/// A verb that has failed reports why, and has changed nothing.
 fn failed(ready: &Ready<'_>, disturbed: &Disturbed, one: Try, place: &mut Place<'_>) {
     let said = disturbed.stderr.to_lowercase();
     let objects = disturbed.reached.as_deref().unwrap_or_default();
-    // Nothing can be said when writing itself fails.
+    // Nothing can be reported if write(2) itself fails.
     let is_silent = [libc::SYS_write, libc::SYS_writev].contains(&one.point.number);
     let is_memory = [libc::SYS_mmap, libc::SYS_brk].contains(&one.point.number);
     if is_memory && said.contains("out of memory") {
-        // The C library has its own word for whatever comes from there.
+        // The C library has its own message for these errors.
     } else if one.point.number == libc::SYS_fcntl && said.contains("bad file ") {
-        // So opendir(3) calls a descriptor whose flags it cannot see, whatever the reason is.
+        // This is opendir(3)'s message if it cannot read the descriptor's flags, whatever the
+        // reason.
     } else if !is_silent && disturbed.reached.is_some() {
         if !one.errno.words.iter().any(|words| said.contains(words)) {
             place.found("the message lacks the errno", &*disturbed.stderr);
@@ -276,7 +277,7 @@ fn failed(ready: &Ready<'_>, disturbed: &Disturbed, one: Try, place: &mut Place<
     }
 }
 
-/// Whether a message in small letters names the system call, or one of the objects.
+/// Whether a message in lower case names the system call, or one of the objects.
 fn names_it(said: &str, number: i64, objects: &[String]) -> bool {
     let name = names::call(number);
     let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
@@ -294,7 +295,7 @@ fn names_it(said: &str, number: i64, objects: &[String]) -> bool {
     };
     said.contains(stem)
         || said.contains(other)
-        // By the name that the config has for the program.
+        // The name of the program in the config.
         || said.contains("exec: \\\"")
         || files.any(|file| file.len() > 1 && said.contains(&file.to_lowercase()))
 }

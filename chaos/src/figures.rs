@@ -1,12 +1,12 @@
-//! What a command has counted and found.
+//! The counters and findings of a command.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-/// Counters by name, and what should not have happened: by its kind and by the place where it was
-/// provoked, with the ways in which it was provoked there and what came of the first.
+/// Counters by name, and findings: by their kind and by the place where they were provoked, with
+/// the ways in which they were provoked there and the result of the first.
 #[derive(Debug, Default)]
 pub struct Figures {
     counts: BTreeMap<String, u64>,
@@ -19,7 +19,7 @@ impl Figures {
         *self.counts.entry(name.to_owned()).or_default() += count;
     }
 
-    /// Something that should not have happened: its kind, and all that is needed to repeat it.
+    /// Records a finding: its kind, and everything that is needed to repeat it.
     pub fn found(&mut self, kind: &str, text: String) {
         self.found_at(kind, &text, "", String::new());
     }
@@ -41,7 +41,7 @@ impl Figures {
         ways.push(way.to_owned());
     }
 
-    /// Takes over what a worker has sent.
+    /// Adds the figures that a worker has sent.
     pub fn merge(&mut self, sent: &Value) {
         for (name, count) in members(&sent["counts"]) {
             self.add(name, count.as_u64().unwrap_or_default());
@@ -56,13 +56,13 @@ impl Figures {
         }
     }
 
-    /// What a worker sends.
+    /// The figures in the form that a worker sends.
     pub fn to_json(&self) -> Value {
         json!({"counts": self.counts, "findings": self.findings})
     }
 
-    /// Prints the counters and, in full, so many places of each kind of finding; the exit status
-    /// says whether there were any.
+    /// Prints the counters, and `show` places of each kind of finding in full. The exit status
+    /// tells whether there were findings.
     pub fn report(&self, command: &str, show: usize) -> ExitCode {
         let mut findings = 0;
         for (kind, places) in &self.findings {
@@ -93,7 +93,7 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// Where something is provoked. See [`Figures::at`].
+/// A place where findings are provoked. See [`Figures::at`].
 pub struct Place<'f> {
     figures: &'f mut Figures,
     place: String,
@@ -106,7 +106,7 @@ impl Place<'_> {
         self.figures.add(name, 1);
     }
 
-    /// Something that should not have happened here. The text is kept for the first way only.
+    /// Records a finding at this place. The text is kept for the first way only.
     pub fn found(&mut self, kind: &str, text: impl Into<String>) {
         let (place, way) = (&self.place, &self.way);
         self.figures.found_at(kind, place, way, text.into());

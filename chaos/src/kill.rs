@@ -1,5 +1,6 @@
-//! `chaos kill`: the runtime, or init before it executes the program, ends by SIGKILL in the middle
-//! of a verb. Afterwards `state` and `list` give sane answers, and `delete --force` removes all.
+//! `chaos kill`: SIGKILL ends the runtime, or init before it executes the program, in the middle of
+//! a verb. Afterwards `state` and `list` give valid answers, and `delete --force` removes
+//! everything.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -15,13 +16,13 @@ use crate::world::{World, run};
 pub const USAGE: &str = "\
 usage: scripts/chaos kill [OPTION...]
 Kills the runtime, or a child of it before it executes a program, in the middle of each verb that
-changes something: at each of its system calls (by ptrace(2)) and at random moments. Then `state` and
-`list` have to give sane answers, and `delete --force` has to remove everything: processes, mounts,
-cgroups of every hierarchy, files in --root, /run and /tmp.
+changes something: at each of its system calls (by ptrace(2)) and at random moments. Afterwards
+`state` and `list` must give valid answers, and `delete --force` must remove everything: processes,
+mounts, cgroups of every hierarchy, files in --root, /run and /tmp.
 --long kills once at every system call and 8000 times at random.
 ";
 
-/// The verbs that change something, and those of which engines call most.
+/// The verbs that change something, and those that engines call most.
 const KILLED: &[&str] = &[
     "create",
     "run",
@@ -39,10 +40,10 @@ const KILLED: &[&str] = &[
     "mounts-remove",
 ];
 
-/// How many random kills there are with `--long`.
+/// The number of random kills with `--long`.
 const RANDOM: u64 = 8000;
 
-/// Until when a random kill comes, in microseconds.
+/// The latest moment of a random kill, in microseconds.
 const LATEST: u64 = 8000;
 
 pub fn main(options: &Options) -> ExitCode {
@@ -73,7 +74,7 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
             break;
         }
         kill_at(world, bundles, verb, point, figures);
-        // A sample has both kinds.
+        // A sample contains both kinds.
         if !options.long && count % 2 == 0 {
             random_kill(world, &cases, &mut random, figures);
         }
@@ -85,7 +86,7 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
     }
 }
 
-/// The system calls of a verb that nothing disturbs.
+/// The system calls of an undisturbed verb.
 fn undisturbed(
     world: &World,
     bundles: &Bundles,
@@ -123,7 +124,7 @@ fn kill_at(
     remove(&ready, &mut place);
 }
 
-/// The runtime ends, and by no other signal than the one it was sent.
+/// Checks that the runtime ended, by the signal that was sent and no other.
 fn judge(disturbed: &Disturbed, point: Point, place: &mut Place<'_>) {
     if disturbed.ended.hung || disturbed.endless {
         place.found("hangs", disturbed.stderr.clone() + &disturbed.last_calls());
@@ -162,7 +163,7 @@ fn random_kill(
     remove(&ready, &mut place);
 }
 
-/// What is left can be looked at.
+/// Checks that the remains can be inspected.
 fn is_sane(ready: &Ready<'_>, place: &mut Place<'_>) {
     let status = ready.status();
     let sane = ["creating", "created", "running", "paused", "stopped"];
@@ -176,7 +177,7 @@ fn is_sane(ready: &Ready<'_>, place: &mut Place<'_>) {
     }
 }
 
-/// `delete --force` removes everything.
+/// Checks that `delete --force` removes everything.
 pub fn remove(ready: &Ready<'_>, place: &mut Place<'_>) {
     ready.world.reap_as_they_end();
     let output = ready.container.delete_force();

@@ -1,5 +1,5 @@
-//! `chaos COMMAND [OPTION…]` disturbs the runtime on real bundles and looks at what comes of it.
-//! One file for each command; what they share is [`world`] (a place of its own, and what is left
+//! `chaos COMMAND [OPTION…]` disturbs the runtime on real bundles and checks the results. Each
+//! command is a file. They share [`world`] (a separate environment, and the search for what is left
 //! in it), [`options`], [`figures`] and [`random`].
 
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ const COMMANDS: &[Command] = &[
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    // What this program is inside a container, and as a hook.
+    // The roles of this program inside a container and as a hook.
     match words[..] {
         ["inside"] => return swap::inside::main(false),
         ["inside", "stay"] => return swap::inside::main(true),

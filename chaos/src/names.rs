@@ -1,4 +1,4 @@
-//! Names of system calls and of errors, for messages.
+//! Names of system calls and errors, for messages.
 
 macro_rules! numbers {
     ($($name:ident)*) => {
@@ -6,7 +6,7 @@ macro_rules! numbers {
     };
 }
 
-/// The calls that the runtime makes or may come to make.
+/// The system calls that the runtime may make.
 const CALLS: &[(libc::c_long, &str)] = numbers![
     SYS_accept4 SYS_access SYS_arch_prctl SYS_bind SYS_bpf SYS_brk SYS_capget SYS_capset SYS_chdir
     SYS_chmod SYS_chown SYS_chroot SYS_clock_gettime SYS_clone SYS_clone3 SYS_close SYS_close_range
@@ -35,7 +35,7 @@ const CALLS: &[(libc::c_long, &str)] = numbers![
     SYS_writev
 ];
 
-/// The name of a system call, or its number where the table lacks it.
+/// The name of a system call, or its number if the table lacks it.
 pub fn call(number: i64) -> String {
     let row = CALLS.iter().find(|(other, _)| *other == number);
     row.map_or(number.to_string(), |(_, name)| {
@@ -43,7 +43,7 @@ pub fn call(number: i64) -> String {
     })
 }
 
-/// An errno: its value, its name, and the words that libraries have for it.
+/// An errno: its value, its name, and the texts that libraries have for it.
 pub struct Errno {
     pub value: i32,
     pub name: &'static str,

@@ -1,17 +1,17 @@
-//! The options, which are the same for all commands.
+//! The options, which all commands share.
 
 use std::path::PathBuf;
 
-/// What `--help` prints below a command's own text.
+/// The part of `--help` below a command's own text.
 pub const USAGE: &str = "\
 options:
-  --long           everything once, instead of a sample that ends after --seconds
-  --seconds N      how long the sample may take (default: 30)
+  --long           try everything once, instead of a sample that ends after --seconds
+  --seconds N      the duration of the sample (default: 30)
   --seed N         choose the sample by this number (default: the time; it is printed)
-  --jobs N         how many workers, each in namespaces of its own (default: one for each CPU)
-  --only TEXT      only what has TEXT in its name; may be given several times
+  --jobs N         the number of workers, each in its own namespaces (default: one for each CPU)
+  --only TEXT      only items with TEXT in their name; may be repeated
   --systemd        let systemd manage the cgroups, on a host where it is init
-  --show N         how many findings of each kind to print in full (default: 10)
+  --show N         the number of findings of each kind to print in full (default: 10)
   --runtime PATH   the binary to disturb (default: $RUNTIME, otherwise the newest build in target/)
 ";
 
@@ -62,14 +62,14 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether something of what has this name is wanted. `--only` may name all of a place, as
-    /// `plain/create write number 2 of child 1`, whose first word is the name.
+    /// Whether any part of the named item is selected. `--only` may give a whole place, such as
+    /// `plain/create write number 2 of child 1`, whose first part is the item's name.
     pub fn wants_some(&self, name: &str) -> bool {
         let first = |text: &String| text.split(' ').next().unwrap_or_default().to_owned();
         self.only.is_empty() || self.only.iter().any(|text| name.contains(&first(text)))
     }
 
-    /// Whether what has this name is wanted.
+    /// Whether the named item is selected.
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| name.contains(text.as_str()))
     }

@@ -31,24 +31,25 @@ use crate::world::{World, run};
 
 pub const USAGE: &str = "\
 usage: scripts/chaos race [OPTION...]
-16 callers at a time create, start, exec, kill, look at and delete containers of the same few ids.
-Each answer must be one that some order of the overlapping calls allows, in the words for it, and
-nothing may be left. Some calls have few descriptors, and some calls of start are killed.
-With --long until 10,000 containers have been created, then 1,000 live at once: state and exec must
-make as many system calls as with one, and list no more for each.
+16 concurrent callers create, start, exec, kill, inspect and delete containers with the same few ids.
+Some order of the overlapping calls must allow each answer, with the right error text, and nothing may
+be left. Some calls have few descriptors, and some calls of start are killed.
+With --long until 10,000 containers have been created. Then 1,000 live at once: state and exec must
+make as many system calls as with a single container, and list no more for each.
 ";
 
-/// How many calls run at a time.
+/// The number of concurrent calls.
 const CALLERS: usize = 16;
-/// How many calls each of them makes in a round.
+/// The number of calls of each caller in a round.
 const CALLS: usize = 30;
-/// How many containers are created.
+/// The number of containers that are created.
 const LONG: u64 = 10_000;
-/// How many live at once, in the long form and in the sample.
+/// The number of containers that live at once, in the long form and in the sample.
 const CROWD: (usize, usize) = (1000, 100);
-/// A call that needs longer hangs.
+/// The time after which a call counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the program of a paused container may be waited for before somebody resumes it.
+/// The time for which a call may wait for a paused container's program before the container is
+/// resumed.
 const BLOCKED: Duration = Duration::from_millis(500);
 
 pub fn main(options: &Options) -> ExitCode {
@@ -85,7 +86,7 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
             .unwrap_or_default();
         figures.merge(&sent);
         round.number += 1;
-        // What the kernel makes once and keeps is there after the first round.
+        // Objects that the kernel creates once and keeps exist after the first round.
         before.get_or_insert_with(kernel::Objects::now);
     }
     figures.add("rounds", round.number);
@@ -96,7 +97,7 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
     }
 }
 
-/// A number of calls on ids that nobody has used before.
+/// A number of calls on new ids.
 struct Round<'w> {
     world: &'w World,
     /// The root filesystem and the config of all containers.
@@ -106,11 +107,11 @@ struct Round<'w> {
 }
 
 impl Round<'_> {
-    /// Runs the callers in a process of their own, because this one, the first of its namespace,
-    /// waits for all that have lost their parent; then looks for what is left.
+    /// Runs the callers in a separate process, because this one, the first of its namespace, reaps
+    /// all orphans; then checks what is left.
     fn run(&mut self, seed: u64) -> serde_json::Value {
         let (mut file, mut sender) = calls::memory_file();
-        // SAFETY: this process has one thread; the child goes on as its copy.
+        // SAFETY: this process is single-threaded; the child continues as its copy.
         let child = match unsafe { fork() }.expect("fork") {
             ForkResult::Child => {
                 let mut figures = Figures::default();
@@ -204,7 +205,7 @@ impl Round<'_> {
     }
 }
 
-/// Resumes what others wait for, and kills what hangs.
+/// Resumes containers that calls wait for, and kills calls that hang.
 fn help<'a>(arena: &Arena, mut caller: Caller<'a>, over: &AtomicBool) -> Vec<Record> {
     while !over.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
@@ -231,7 +232,7 @@ fn help<'a>(arena: &Arena, mut caller: Caller<'a>, over: &AtomicBool) -> Vec<Rec
     caller.records
 }
 
-/// Checks what was answered, id by id.
+/// Checks the answers, id by id.
 fn judge(round: u64, arena: &Arena, records: Vec<Record>, figures: &mut Figures) {
     let mut of_ids: BTreeMap<usize, Vec<Record>> = BTreeMap::new();
     for record in records {
@@ -276,10 +277,10 @@ fn judge(round: u64, arena: &Arena, records: Vec<Record>, figures: &mut Figures)
     }
 }
 
-/// How many calls before the one that is not allowed are shown.
+/// The number of calls shown before the one that is not allowed.
 const SHOWN: usize = 14;
 
-/// The calls that ended last before a call, and those that overlapped with it.
+/// The last calls that ended before a call, and those that overlapped with it.
 fn extract(records: &[Record], index: usize) -> String {
     let at = &records[index].timed;
     let mut near: Vec<&Record> = records

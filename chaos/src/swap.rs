@@ -1,4 +1,4 @@
-//! `chaos swap`: the directories of a root filesystem are exchanged while the runtime works in it.
+//! `chaos swap`: directories of a root filesystem are exchanged while the runtime works in it.
 
 pub mod attack;
 pub mod inside;
@@ -22,24 +22,24 @@ use crate::world::{World, run};
 
 pub const USAGE: &str = "\
 usage: scripts/chaos swap [OPTION...]
-Exchanges directories of the root filesystem for links, files and other directories while a
-container is created in it, executed in, and given mounts: without end, once at a random moment, or
-in a hook. A directory of the host stays as it is, no mount appears there, and a container that
-starts has its mounts, masks, read-only paths and devices.
+Exchanges directories of the root filesystem for links, files and other directories during create,
+exec and mounts: repeatedly, once at a random moment, or in a hook. A directory of the host must not
+change, no mount may appear there, and a container that starts must have its mounts, masks, read-only
+paths and devices.
 With --long 5,000 rounds.
 ";
 
-/// How many rounds the long form has.
+/// The number of rounds of the long form.
 const LONG: u64 = 5000;
 
-/// A file of the host's directory that no container may see.
+/// A file in the host's directory that no container may see.
 pub const CANARY_FILE: &str = "of-the-host";
 
-/// What is exchanged, below the root filesystem.
+/// The directories that are exchanged, below the root filesystem.
 const TARGETS: &[&str] = &[
     "proc", "sys", "dev", "etc", "data", "mnt", "mnt/a", "work", "hidden", "frozen",
 ];
-/// Those that are worth it only where /dev is a directory of the root filesystem.
+/// Directories that matter only if /dev is a directory of the root filesystem.
 const IN_DEV: &[&str] = &["dev/pts", "dev/shm"];
 
 pub fn main(options: &Options) -> ExitCode {
@@ -77,7 +77,7 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
     figures.add("rounds", number);
 }
 
-/// The mount tables of a container that nobody has disturbed.
+/// The mount tables of an undisturbed container.
 struct Right {
     created: Table,
     added: Table,
@@ -98,13 +98,13 @@ fn reference(world: &World, place: &Place) -> Right {
     Right { created, added }
 }
 
-/// One container and what is done to it.
+/// One container and the attack on it.
 struct Round<'w> {
     world: &'w World,
     place: &'w Place,
     right: &'w Right,
     figures: &'w mut Figures,
-    /// What this round has tried, in words.
+    /// A description of this round's attack.
     what: String,
 }
 
@@ -146,7 +146,7 @@ impl Round<'_> {
         self.after(&container);
     }
 
-    /// Directories to be exchanged, each once, with a decoy for each.
+    /// Directories to exchange, without duplicates, with a decoy for each.
     fn pairs(&self, random: &mut Random, count: u64) -> Vec<Pair> {
         let mut targets = TARGETS.to_vec();
         if self.place.dev_is_a_directory() {
@@ -163,7 +163,8 @@ impl Round<'_> {
             .collect()
     }
 
-    /// Counts how a verb has ended; whether it was a success. A failure must be one in words.
+    /// Counts the result of a verb. Returns whether it succeeded. A failure must come with a
+    /// message.
     fn outcome(&mut self, verb: &str, output: &Output) -> bool {
         let ok = output.status.success();
         self.figures.add(
@@ -261,7 +262,7 @@ impl Round<'_> {
         }
     }
 
-    /// The host is as it was.
+    /// Checks that the host has not changed.
     fn after(&mut self, container: &Container<'_>) {
         let deleted = container.delete_force();
         if !deleted.status.success() {
@@ -278,12 +279,12 @@ impl Round<'_> {
     }
 }
 
-/// The words before the first colon, as the kind of a finding.
+/// The text before the first colon, as the kind of a finding.
 fn kind_of(wrong: &str) -> String {
     wrong.split(": ").next().unwrap_or_default().to_owned()
 }
 
-/// `mounts add` of a tmpfs and a bind.
+/// `mounts add` of a tmpfs and a bind mount.
 fn add(world: &World, place: &Place, container: &Container<'_>) -> Output {
     let call = world
         .sandbox
@@ -292,14 +293,14 @@ fn add(world: &World, place: &Place, container: &Container<'_>) -> Output {
     call.arg(&place.more_mounts).run()
 }
 
-/// The mount table of the first process, as the kernel has it and not as the container shows it.
+/// The mount table of the first process, from the kernel and not through the container.
 fn mountinfo(container: &Container<'_>) -> Option<String> {
     let state = container.verb("state");
     let pid = serde_json::from_str::<Value>(&state.stdout).ok()?["pid"].as_i64()?;
     std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()
 }
 
-/// What the first process has found.
+/// The observations of the first process.
 fn looked(container: &Container<'_>) -> Option<Value> {
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end {

@@ -1,5 +1,5 @@
-//! The verbs that are disturbed: what has to be there before, the words of the call, and what
-//! shows afterwards that it did what it says.
+//! The verbs that are disturbed: their preconditions, their arguments, and the evidence that they
+//! did what they report.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::bundles::{Bundles, HOOKED, Shape};
 use crate::disturbed::{self, Disturbed, Harm, Point};
 use crate::world::World;
 
-/// What a verb finds.
+/// The precondition of a verb.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Before {
     Nothing,
@@ -26,7 +26,7 @@ pub enum Before {
 }
 
 impl Before {
-    /// The status that the container has then.
+    /// The status of the container in this state.
     pub fn status(self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
@@ -38,23 +38,23 @@ impl Before {
     }
 }
 
-/// What shows that the verb has done what it is for.
+/// The evidence that the verb has done its work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum After {
-    /// What it prints; numbers in it, which are measured, aside for `events`.
+    /// Its output; for `events` without the measured numbers.
     Prints,
     PrintsMeasured,
-    /// What the container's process prints once it is started.
+    /// The output of the container's process after start.
     Starts,
-    /// What the container's process prints.
+    /// The output of the container's process.
     Runs,
-    /// The status.
+    /// The status of the container.
     Status,
     /// The mounts that a new process in the container sees.
     Mounts,
-    /// The limit of processes.
+    /// The limit on processes.
     Limit,
-    /// The container is not there any more.
+    /// The container no longer exists.
     Gone,
     /// The file that it has written.
     Config,
@@ -66,9 +66,9 @@ pub struct Verb {
     pub name: &'static str,
     pub before: Before,
     pub after: After,
-    /// The words of the call; `{…}` stands for what differs from call to call.
+    /// The arguments; `{…}` is replaced by values that differ from call to call.
     words: &'static str,
-    /// Whether it leaves the container, if there is one, as it is when it fails.
+    /// Whether a failure leaves an existing container unchanged.
     pub harmless: bool,
 }
 
@@ -88,7 +88,7 @@ const fn verb(
     }
 }
 
-/// The program's verbs.
+/// The runtime's verbs.
 #[rustfmt::skip]
 pub const VERBS: &[Verb] = &[
     verb("create", Before::Nothing, After::Starts, "create --bundle {probe} --pid-file {files}/pid {id}", false),
@@ -115,13 +115,13 @@ pub const VERBS: &[Verb] = &[
     verb("explain", Before::Nothing, After::Prints, "explain --bundle {probe}", true),
 ];
 
-/// Where verbs write files, and where nothing else is.
+/// The directory for files that verbs write, which contains nothing else.
 const FILES: &str = "/tmp/chaos/files";
 
-/// What `mounts` is given.
+/// The input of `mounts`.
 const MOUNTS: &str = "/tmp/chaos/mounts.json";
 
-/// A verb that is about to be called on a container.
+/// A verb that is ready to be called on a container.
 pub struct Ready<'w> {
     pub verb: &'static Verb,
     pub world: &'w World,
@@ -133,13 +133,13 @@ pub struct Ready<'w> {
 }
 
 impl Verb {
-    /// Whether the host has what the verb needs.
+    /// Whether the host meets the verb's requirements.
     pub fn is_possible(&self) -> bool {
         let pids = runtime_tests::Need::Controller("pids");
         self.name != "update" || pids.check(Path::new("")).is_ok()
     }
 
-    /// The name of the verb with a bundle, as `plain/create`.
+    /// The name of the verb with a bundle, such as `plain/create`.
     pub fn with(&self, bundles: &Bundles) -> String {
         format!("{}/{}", bundles.shape.name(), self.name)
     }
@@ -169,7 +169,7 @@ impl Verb {
     }
 }
 
-/// An empty file that hooks in a user namespace can write to.
+/// Creates an empty file that hooks in a user namespace can write to.
 fn write_hooked() {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(HOOKED, "").expect("write a file");
@@ -201,7 +201,7 @@ impl Ready<'_> {
         }
     }
 
-    /// The runtime with the flags that the shape needs.
+    /// A call of the runtime with the flags that the shape needs.
     fn flagged(&self) -> Call {
         let call = self.world.sandbox.runtime();
         match self.shape {
@@ -216,7 +216,7 @@ impl Ready<'_> {
             .run()
     }
 
-    /// The words of the call.
+    /// The arguments of the call.
     pub fn words(&self) -> Vec<OsString> {
         let sandbox = &self.world.sandbox;
         let mut words: Vec<OsString> = vec![sandbox.runtime.clone().into()];
@@ -235,12 +235,12 @@ impl Ready<'_> {
         words
     }
 
-    /// Calls the verb, with a harm at a point.
+    /// Calls the verb, with a disturbance at a point.
     pub fn call(&self, harm: Option<(Point, Harm)>) -> Disturbed {
         disturbed::call(&self.words(), self.init, harm).expect("follow the runtime")
     }
 
-    /// What shows that the verb has succeeded: the same text whenever it has.
+    /// The evidence of success: the same text whenever the verb has succeeded.
     pub fn outcome(&self, disturbed: &Disturbed) -> String {
         let text = match self.verb.after {
             After::Prints => disturbed.stdout(),
@@ -279,7 +279,7 @@ impl Ready<'_> {
         self.without_numbers(&(text + &hooked))
     }
 
-    /// Without what differs from container to container.
+    /// Removes text that differs between containers.
     fn without_numbers(&self, text: &str) -> String {
         let text = text.replace(&self.container.id, "ID");
         match self.verb.name {
@@ -296,7 +296,7 @@ impl Ready<'_> {
         }
     }
 
-    /// What the container's process prints, up to its end or, if that does not come, up to now.
+    /// The output of the container's process up to its end or, if that does not come, up to now.
     fn printed(&self, read: impl Fn() -> String) -> String {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -308,7 +308,7 @@ impl Ready<'_> {
         }
     }
 
-    /// The status or, without a container, what is said about it.
+    /// The status or, without a container, the error about it.
     pub fn status(&self) -> String {
         let output = self.container.verb("state");
         match output.status.success() {
@@ -324,7 +324,7 @@ impl Ready<'_> {
         }
     }
 
-    /// The status once a signal that was sent has had its effect.
+    /// The status after a signal has had its effect.
     fn settled_status(&self) -> String {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.verb.name.starts_with("kill")
@@ -336,7 +336,7 @@ impl Ready<'_> {
         self.status()
     }
 
-    /// Files that a call has left beside the one that it was told to write.
+    /// Files that a call has left beside the one that it was asked to write.
     pub fn stray_files(&self) -> Vec<String> {
         let entries = fs::read_dir(FILES).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());

@@ -1,5 +1,5 @@
-//! Where a command works: a pid and a mount namespace of its own with an empty /tmp and /run. What
-//! is in there afterwards and was not before has been left behind, whatever its name is.
+//! The environment of a command: its own pid and mount namespace with an empty /tmp and /run.
+//! Anything that is new there afterwards has been left behind, whatever its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,21 +22,21 @@ use crate::figures::Figures;
 use crate::options::Options;
 use crate::random::Random;
 
-/// How long a process that was killed, and what holds its namespaces, may need to be gone.
+/// The time that killed processes and their namespaces may need to disappear.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Where the bundles and the output of calls are.
+/// The directory for bundles and the output of calls.
 pub const BASE: &str = "/tmp/chaos";
 
 /// A worker's namespaces. The worker is the first process there, so orphans become its children.
 pub struct World {
-    /// Makes bundles, containers and calls of the runtime.
+    /// Creates bundles, containers and calls of the runtime.
     pub sandbox: Sandbox,
-    /// The number of this worker, from 0.
+    /// The number of this worker, starting at 0.
     pub worker: usize,
     jobs: usize,
     end: Option<Instant>,
-    /// What is there from the beginning.
+    /// The mounts at the beginning.
     mounts: BTreeSet<String>,
     files: BTreeSet<PathBuf>,
 }
@@ -77,7 +77,7 @@ impl World {
         Ok(world)
     }
 
-    /// The bundles of each shape that is wanted.
+    /// The bundles of each selected shape.
     pub fn bundles(&self, options: &Options) -> Vec<Bundles> {
         let shapes: &[Shape] = match options.systemd {
             true => &[Shape::Systemd],
@@ -89,26 +89,26 @@ impl World {
             .collect()
     }
 
-    /// What of the items is this worker's, in a random order.
+    /// This worker's share of the items, in a random order.
     pub fn share<T: Clone>(&self, items: &[T], random: &mut Random) -> Vec<T> {
         let mut items = items.to_vec();
         random.shuffle(&mut items);
         self.part(&items)
     }
 
-    /// What of the items is this worker's, in their order.
+    /// This worker's share of the items, in their order.
     pub fn part<T: Clone>(&self, items: &[T]) -> Vec<T> {
         let own = items.iter().skip(self.worker).step_by(self.jobs);
         own.cloned().collect()
     }
 
-    /// Whether a sample has taken its time.
+    /// Whether the time for a sample is over.
     pub fn is_over(&self) -> bool {
         self.end.is_some_and(|end| Instant::now() > end)
     }
 
-    /// What has been left behind, in words; empty if all is as it was. Processes that are just
-    /// ending get some time.
+    /// Descriptions of what was left behind; empty if there is nothing. Exiting processes get some
+    /// time.
     pub fn leftovers(&self) -> Vec<String> {
         let deadline = Instant::now() + GRACE;
         loop {
@@ -120,15 +120,16 @@ impl World {
         }
     }
 
-    /// Waits for the processes of `exec` that have become children of this one, each as it ends: the
-    /// first process of a pid namespace is gone only when all others have been waited for.
+    /// Reaps the processes of `exec` that have become children of this one, in the order in which
+    /// they end: the first process of a pid namespace disappears only after all others have been
+    /// reaped.
     pub fn reap_as_they_end(&self) {
         let own = getpid().as_raw();
         let children = processes()
             .into_iter()
             .filter(|(pid, _)| parent_and_name(*pid).is_some_and(|(parent, _)| parent == own));
         for (pid, _) in children {
-            // The thread ends with the process; no program of this one's own runs at this moment.
+            // The thread ends with the process, which runs no program of its own at this moment.
             std::thread::spawn(move || waitpid(Pid::from_raw(pid), None));
         }
     }
@@ -142,7 +143,7 @@ impl World {
     }
 
     /// Removes what was left behind, so that it is not found again: processes and their cgroups,
-    /// mounts, and files where none should be.
+    /// mounts, and files in directories that should be empty.
     pub fn remove(&self) {
         let deadline = Instant::now() + GRACE;
         while !processes().is_empty() && Instant::now() < deadline {
@@ -192,7 +193,7 @@ impl World {
         left
     }
 
-    /// The entries of directories where none should be.
+    /// The entries of directories that should be empty.
     fn stray_files(&self) -> Vec<PathBuf> {
         let directories = [Path::new("/run"), Path::new("/tmp"), &self.sandbox.root];
         let entries = directories
@@ -203,8 +204,8 @@ impl World {
     }
 }
 
-/// The processes that this one has to answer for: all others of its pid namespace or, when it is
-/// not the first one there, those that descend from it.
+/// The processes that belong to this one: all others of its pid namespace, or its descendants if it
+/// is not the first process there.
 fn processes() -> Vec<(i32, String)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -220,7 +221,7 @@ fn processes() -> Vec<(i32, String)> {
     ours.map(|(pid, (_, name))| (*pid, name.clone())).collect()
 }
 
-/// From a line like `7 (name) S 1 …`.
+/// Parses a line such as `7 (name) S 1 …`.
 fn parent_and_name(pid: i32) -> Option<(i32, String)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (name, rest) = stat.split_once(" (")?.1.rsplit_once(") ")?;
@@ -233,8 +234,8 @@ fn write_program(path: &PathBuf, bytes: &[u8]) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// Runs `work` in `jobs` workers, each a process in a world of its own, and reports what they have
-/// counted and found. A worker that ends before it has reported is a finding.
+/// Runs `work` in `jobs` workers, each a process with its own environment, and reports their
+/// counters and findings. A worker that ends before it has reported is a finding.
 pub fn run(command: &str, options: &Options, work: fn(&World, &Options, &mut Figures)) -> ExitCode {
     if !geteuid().is_root() {
         eprintln!("chaos: run as root: containers are made for real");
@@ -266,7 +267,7 @@ pub fn run(command: &str, options: &Options, work: fn(&World, &Options, &mut Fig
     figures.report(command, options.show)
 }
 
-/// Forks a worker; what is read from the pipe are its figures.
+/// Forks a worker, which sends its figures through the pipe.
 fn start(
     worker: usize,
     options: &Options,
@@ -276,14 +277,14 @@ fn start(
     let id = format!("chaos{}w{worker}", std::process::id());
     let (answer, mut teller) = std::io::pipe().expect("a pipe");
     let fork = || {
-        // SAFETY: this program has one thread here; the child goes on as its copy.
+        // SAFETY: this program is single-threaded here; the child continues as its copy.
         unsafe { fork() }.expect("fork")
     };
     if let ForkResult::Child = fork() {
-        // The first child of unshare(2) is the first process of the new pid namespace; its parent
-        // only waits for it.
+        // The first child after unshare(2) is the first process of the new pid namespace. Its
+        // parent only waits for it.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("prctl");
-        // systemd is told process ids as this process sees them, so these have to be the host's.
+        // systemd receives pids as this process sees them, so they have to be the host's.
         let mut namespaces = CloneFlags::CLONE_NEWNS;
         namespaces.set(CloneFlags::CLONE_NEWPID, !options.systemd);
         unshare(namespaces).expect("unshare");

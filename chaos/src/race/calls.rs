@@ -1,4 +1,4 @@
-//! The calls of the runtime: which are made, and what their answers are.
+//! The calls of the runtime: their choice and their answers.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
@@ -17,27 +17,28 @@ use super::model::{Answer, Op, Status, Verb};
 use super::words::{self, Meaning};
 use crate::random::Random;
 
-/// What the program of `exec` prints: the host name, the variable, and its open descriptors. The
-/// last one is the directory that it reads.
+/// The program of `exec`. It prints the host name, the variable, and its open descriptors, the last
+/// of which is the directory that it reads.
 const LOOK: &str = "read name </proc/sys/kernel/hostname; echo $name $GENERATION /proc/self/fd/*";
 const DESCRIPTORS: &str = "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3";
 
-/// What all callers of a round share.
+/// The data that all callers of a round share.
 pub struct Arena {
     pub runtime: PathBuf,
     pub root: PathBuf,
-    /// The ids that are fought for.
+    /// The ids that the callers compete for.
     pub ids: Vec<String>,
-    /// The config, without what makes a generation.
+    /// The config, without the generation.
     pub config: Value,
     /// The number of the next container.
     pub generation: AtomicU32,
     pub start: Instant,
-    /// The calls that run: who is to be killed if it hangs, and since when.
+    /// The running calls, each with its process and its start time, so that a hanging one can be
+    /// killed.
     pub running: Mutex<Vec<Running>>,
 }
 
-/// A call that runs.
+/// A running call.
 #[derive(Clone, Debug)]
 pub struct Running {
     pub caller: usize,
@@ -51,27 +52,27 @@ pub struct Running {
 /// A call that has ended.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Index of the id.
+    /// The index of the id.
     pub id: usize,
     pub caller: usize,
     pub timed: Timed,
-    /// What was printed, on one line.
+    /// The output, on one line.
     pub text: String,
-    /// Something besides the answer that should not be: kind and words.
+    /// Anything else that is wrong with the answer: a kind and a text.
     pub oddity: Option<String>,
 }
 
-/// How the harness disturbs a call.
+/// The disturbance of a call.
 #[derive(Clone, Copy, PartialEq)]
 enum Disturbed {
     No,
-    /// It may have only so many descriptors.
+    /// The call has only this many descriptors.
     Descriptors(u64),
-    /// It is killed after some time.
+    /// The call is killed after this time.
     Killed(Duration),
 }
 
-/// Weights of the verbs.
+/// The weights of the verbs.
 const WEIGHTS: &[(u64, Verb)] = &[
     (22, Verb::Create(0)),
     (16, Verb::Start),
@@ -93,13 +94,13 @@ pub struct Caller<'a> {
     pub arena: &'a Arena,
     pub number: usize,
     pub random: Random,
-    /// A bundle of its own: the config names the generation.
+    /// The caller's own bundle, because the config contains the generation.
     pub bundle: PathBuf,
     pub records: Vec<Record>,
 }
 
 impl Caller<'_> {
-    /// One call, chosen at random.
+    /// Makes one call, chosen at random.
     pub fn call_any(&mut self) {
         let id = self.random.below(self.arena.ids.len() as u64) as usize;
         let total: u64 = WEIGHTS.iter().map(|(weight, _)| weight).sum();
@@ -122,7 +123,7 @@ impl Caller<'_> {
         self.call_disturbed(id, verb, disturbed);
     }
 
-    /// One call of a verb.
+    /// Makes one call of a verb.
     pub fn call(&mut self, id: usize, verb: Verb) {
         self.call_disturbed(id, verb, Disturbed::No);
     }
@@ -141,7 +142,7 @@ impl Caller<'_> {
             .stderr(Stdio::from(err_end));
         let begun = self.now();
         let mut child = command.spawn().expect("start the runtime");
-        // Its copies of the descriptors are the container's then.
+        // The command's copies of the descriptors belong to the container now.
         drop(command);
         self.enter(Running {
             caller: self.number,
@@ -173,7 +174,7 @@ impl Caller<'_> {
         let mut record = |id, verb, meaning: Meaning| {
             let mut ended = ended;
             if killed && verb == Verb::Start {
-                // The process goes on without the call: it may begin a little later.
+                // The process may take effect a little after the call was killed.
                 ended += 1_000_000_000;
             }
             let (op, text) = (
@@ -217,14 +218,15 @@ impl Caller<'_> {
         list.push(running);
     }
 
-    /// Whether the call has been killed because it did not end.
+    /// Whether the call was killed because it hung.
     fn leave(&self) -> bool {
         let mut list = self.arena.running.lock().expect("no caller panics");
         let place = list.iter().position(|one| one.caller == self.number);
         place.is_some_and(|place| list.swap_remove(place).hung)
     }
 
-    /// Writes the config of a container that can be told from all others, from outside and inside.
+    /// Writes the config of a container that can be distinguished from all others, from outside and
+    /// from inside.
     fn new_generation(&self) -> Verb {
         let generation = self.arena.generation.fetch_add(1, Ordering::Relaxed);
         let mut config = self.arena.config.clone();
@@ -233,7 +235,7 @@ impl Caller<'_> {
         let variables = config["process"]["env"].as_array_mut().expect("env");
         variables.push(json!(format!("GENERATION={generation}")));
         if generation.is_multiple_of(2) {
-            // A network namespace costs the kernel more than all others.
+            // A network namespace is more expensive than all others.
             let namespaces = config["linux"]["namespaces"].as_array_mut();
             let namespaces = namespaces.expect("namespaces");
             namespaces.retain(|one| one["type"] != "network");
@@ -274,12 +276,13 @@ impl Caller<'_> {
     }
 }
 
-/// Whether what `exec` printed says that the program had the descriptors that it is to have.
+/// Whether the output of `exec` shows exactly the descriptors that the program should have.
 pub fn has_right_descriptors(printed: &str) -> bool {
     printed.trim().ends_with(DESCRIPTORS)
 }
 
-/// A file in memory, twice: what a container holds open costs no disk and goes with it.
+/// A file in memory, open twice. A container that holds it uses no disk space, and it disappears
+/// with the container.
 pub fn memory_file() -> (File, File) {
     let fd = memfd_create(c"output", MFdFlags::MFD_CLOEXEC).expect("memfd_create");
     let file = File::from(fd);
@@ -295,14 +298,14 @@ fn text_of(mut file: File) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A directory with a config that each `create` writes anew.
+/// A directory with a config that each `create` replaces.
 pub fn own_bundle(dir: &Path, number: usize) -> PathBuf {
     let bundle = dir.join(format!("caller{number}"));
     fs::create_dir_all(&bundle).expect("a bundle");
     bundle
 }
 
-/// The status of a word of `state` and `list`.
+/// Parses a status as `state` and `list` print it.
 pub fn status(word: &str) -> Option<Status> {
     Some(match word {
         "creating" => Status::Creating,

@@ -1,15 +1,15 @@
-//! Is there an order of the overlapping calls that allows all answers?
+//! Checks whether some order of the overlapping calls allows all answers.
 //!
-//! The calls' beginnings and ends are gone through in the order of time with every container that is
-//! possible then, as of Wing and Gong (Testing and verifying concurrent objects, 1993): at its end a
-//! call must be done, so calls that have begun are let go on, in every order, until it is. Where
-//! nothing is possible any more, no order allows the answer.
+//! The starts and ends of the calls are processed in the order of time, together with the set of
+//! all containers that are possible at each moment (Wing and Gong, Testing and verifying concurrent
+//! objects, 1993). At its end a call must be done, so the calls that have started are continued, in
+//! every order, until it is. If no possibility is left, no order allows the answer.
 
 use std::collections::HashSet;
 
 use super::model::{Container, Op, Progress};
 
-/// A call with the time from its beginning to its end, in nanoseconds of the monotonic clock.
+/// A call with its start and end, in nanoseconds of the monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Timed {
     pub op: Op,
@@ -17,31 +17,32 @@ pub struct Timed {
     pub ended: u64,
 }
 
-/// What the search has come to.
+/// The result of the search.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
     Allowed,
-    /// The answer of this call; the containers that were possible at its end otherwise.
+    /// The answer of this call is not allowed; with the containers that were possible at its end
+    /// otherwise.
     NotAllowed(usize, Vec<Container>),
-    /// More possibilities than are looked at, at the end of this call.
+    /// At the end of this call there are too many possibilities.
     TooMany(usize),
 }
 
-/// More than this are not looked at.
+/// The maximum number of possibilities.
 const LIMIT: usize = 300_000;
 
-/// What is possible at a moment: the container, and how far each call has come that has begun.
+/// A possibility: the container, and the progress of each call that has started.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Possible {
     container: Container,
     progress: Vec<Progress>,
 }
 
-/// Goes through the calls about one id, which is free at the beginning.
+/// Checks the calls about one id, which is free at the start.
 pub fn check(calls: &[Timed]) -> Verdict {
     let mut moments: Vec<(u64, bool, usize)> = Vec::new();
     for (index, call) in calls.iter().enumerate() {
-        // Of two at the same time the beginning comes first: then they overlap.
+        // If two have the same time, the start comes first, so that the calls overlap.
         moments.push((call.begun, false, index));
         moments.push((call.ended, true, index));
     }
@@ -87,7 +88,7 @@ pub fn check(calls: &[Timed]) -> Verdict {
     Verdict::Allowed
 }
 
-/// Lets the calls that only look do so. `None` if there are too many possibilities.
+/// Lets read-only calls take place. `None` if there are too many possibilities.
 fn look(one: &mut Possible, calls: &[Timed], pending: &[usize]) {
     for (place, index) in pending.iter().enumerate() {
         let op = &calls[*index].op;
@@ -99,8 +100,7 @@ fn look(one: &mut Possible, calls: &[Timed], pending: &[usize]) {
     }
 }
 
-/// Every possibility in which the call at `place` is done, and no step more was taken than that
-/// needs.
+/// Every possibility in which the call at `place` is done, with no more steps than that needs.
 fn until_done(
     possible: &HashSet<Possible>,
     calls: &[Timed],
@@ -128,7 +128,7 @@ fn until_done(
     Some(done)
 }
 
-/// Adds what one more step leads to.
+/// Adds the results of one more step.
 fn grow(
     one: &Possible,
     calls: &[Timed],
@@ -166,7 +166,7 @@ mod tests {
 
     const NOT_THERE: Answer = Answer::Refused(Refusal::NotThere);
 
-    /// Calls by what they are, what they answer, and their beginnings and ends.
+    /// Calls by verb and answer, with their starts and ends.
     fn history(calls: &[(Verb, Answer, u64, u64)]) -> Vec<Timed> {
         calls
             .iter()
@@ -178,7 +178,7 @@ mod tests {
             .collect()
     }
 
-    /// A container of generation 1 that has been created from 0 to 9, and then these calls.
+    /// A container of generation 1 that was created from 0 to 9, followed by these calls.
     fn after_create(calls: &[(Verb, Answer, u64, u64)]) -> Verdict {
         let mut all = vec![(Verb::Create(1), Answer::Done, 0, 9)];
         all.extend(calls);
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(verdict, Verdict::Allowed);
     }
 
-    /// The answer of the call at this place after the create is the one that is not allowed.
+    /// Asserts that the answer of the call at this place after the create is not allowed.
     #[track_caller]
     fn refused(verdict: Verdict, place: usize) {
         assert!(
@@ -265,7 +265,7 @@ mod tests {
         refused(after_create(&[delete, delete]), 1);
         let missing = (Verb::Delete, NOT_THERE, 10, 20);
         allowed(after_create(&[delete, missing]));
-        // By force what is gone may be deleted again.
+        // With --force, a container that does not exist may be deleted again.
         let force = (Verb::DeleteForce, Answer::Done, 10, 20);
         allowed(after_create(&[delete, force, force]));
     }
@@ -292,7 +292,7 @@ mod tests {
         let stopped = (Verb::State, Answer::Status(Status::Stopped, 1), 20, 21);
         refused(after_create(&[stopped]), 0);
         allowed(after_create(&[(Verb::Kill, Answer::Done, 10, 30), stopped]));
-        // A start that was killed has begun the program, or has not.
+        // A start that was killed may or may not have started the program.
         let cut = (Verb::Start, Answer::Cut, 10, 11);
         refused(after_create(&[cut, stopped]), 1);
         for status in [Status::Created, Status::Running] {

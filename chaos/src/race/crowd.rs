@@ -1,4 +1,5 @@
-//! Many containers alive at once: a verb about one of them costs what it costs with one.
+//! Many containers alive at once: a verb about one of them costs the same as with a single
+//! container.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,16 +10,16 @@ use runtime_tests::Container;
 use crate::figures::Figures;
 use crate::world::World;
 
-/// In how many of a hundred system calls a verb may differ: `state` reads more where a number in a
-/// file is longer.
+/// The percentage by which the number of system calls may differ: `state` reads more if a number in
+/// a file is longer.
 const TOLERANCE: u64 = 5;
 
-/// The verbs that are about one container, and the one about all.
+/// The verbs about one container, and the one about all.
 const ONE: &[&str] = &["state", "exec", "ps"];
 const ALL: &str = "list";
 
-/// Creates and starts `size` containers and compares the system calls of some verbs with those that
-/// they make with one and with two containers.
+/// Creates and starts `size` containers, and compares the system calls of some verbs with those
+/// that they make with one and with two containers.
 pub fn crowd(world: &World, bundle: &Path, size: usize, figures: &mut Figures) {
     let first = new(world, bundle);
     let alone: Vec<u64> = ONE.iter().map(|verb| calls(world, &first, verb)).collect();
@@ -74,11 +75,11 @@ fn compare(verb: &str, size: usize, crowded: u64, expected: u64, figures: &mut F
     }
 }
 
-/// The words of a call about a container, or about all.
+/// The arguments of a call about a container, or about all.
 fn words(world: &World, container: &Container<'_>, verb: &str) -> Vec<std::ffi::OsString> {
     match verb {
         "exec" => container.command_line("exec", &["true"]),
-        // What is behind the id is for ps(1).
+        // Arguments after the id are for ps(1).
         "ps" => words_of(world, &["ps", "--format", "json", &container.id]),
         ALL => words_of(world, &[ALL]),
         _ => container.command_line(verb, &[]),
@@ -104,7 +105,7 @@ fn calls(world: &World, container: &Container<'_>, verb: &str) -> u64 {
     counted.count
 }
 
-/// The times are shown and not judged: they say as much about the machine as about the runtime.
+/// The times are printed but not judged: they depend on the machine as much as on the runtime.
 fn times(world: &World, container: &Container<'_>, size: usize, figures: &mut Figures) {
     for verb in ONE.iter().chain([&ALL]) {
         let words = words(world, container, verb);

@@ -1,4 +1,4 @@
-//! Objects of the kernel that a leak would leave more of.
+//! Kernel objects that a leak would accumulate.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::figures::Figures;
 
-/// Slab caches whose objects belong to a process or a namespace and go with it. Caches that the
-/// kernel keeps until it needs the memory, as those of inodes and dentries, say nothing.
+/// Slab caches whose objects belong to a process or a namespace and are freed with it. Caches that
+/// the kernel keeps until it needs the memory, such as those of inodes and dentries, are useless
+/// here.
 const CACHES: &[&str] = &[
     "files_cache",
     "filp",
@@ -21,14 +22,14 @@ const CACHES: &[&str] = &[
     "uts_namespace",
 ];
 
-/// How long the kernel may need to free what is freed after a grace period or by a worker thread.
+/// The time that the kernel may need for what it frees after a grace period or in a worker thread.
 const SETTLING: Duration = Duration::from_secs(60);
 
-/// How many objects others on the machine may make meanwhile. A slab is counted as a whole, for
-/// each processor, and a build beside makes some hundred processes.
+/// The number of objects that other processes on the machine may create meanwhile. A slab counts as
+/// a whole, for each processor, and a concurrent build starts some hundred processes.
 const OTHERS: u64 = 300;
 
-/// A leak in one of so many containers is seen.
+/// A leak in one of this many containers is detected.
 const ONE_IN: u64 = 50;
 
 /// Counts by name.
@@ -53,7 +54,7 @@ impl Objects {
         Self(counts)
     }
 
-    /// Finds what has grown by more than others may have made, and does not shrink.
+    /// Finds counts that have grown by more than other processes may cause, and that do not shrink.
     pub fn compare(&self, containers: u64, figures: &mut Figures) {
         let allowed = OTHERS + containers / ONE_IN;
         let deadline = Instant::now() + SETTLING;

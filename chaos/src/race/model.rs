@@ -1,41 +1,41 @@
-//! What a container is to its callers, which answers it allows, and what calls do to it.
+//! A model of a container: the answers that its state allows, and the effects of calls.
 //!
 //! ```text
 //! Absent -> Creating -> Created -> Running
-//!   ^          |           |          |     a killed one, whenever it pleases the kernel
+//!   ^          |           |          |     a killed one, at a moment that the kernel chooses
 //!   |          |           v          v
 //!   +------ Removing <-- Stopped <----+
 //! ```
-//! A created or running container may be paused besides. Each container has a number of its own,
-//! its generation, so that an answer about the one before it is not taken for one about it.
+//! A created or running container may also be paused. Each container has its own number, its
+//! generation, so that an answer about a previous container is not attributed to it.
 
 use std::fmt;
 
-/// How far a container has come.
+/// The phase of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     Absent,
-    /// Its id is taken. For readers it is not there yet, or `creating`.
+    /// The id is in use. For readers the container does not exist yet, or it is `creating`.
     Creating,
     Created,
     Running,
     Stopped,
-    /// Its id is still taken, but for readers it is gone.
+    /// The id is still in use, but for readers the container no longer exists.
     Removing,
 }
 
-/// All that callers can find out about an id.
+/// Everything that callers can observe about an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Container {
     pub phase: Phase,
     pub paused: bool,
-    /// SIGKILL has been sent: it stops at a moment that only the kernel knows.
+    /// SIGKILL has been sent. The container stops at a moment that only the kernel knows.
     pub killed: bool,
-    /// 0 for an id that nobody has taken.
+    /// 0 for an id that was never used.
     pub generation: u32,
 }
 
-/// The words of `state` and `list`.
+/// The status as `state` and `list` print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     Creating,
@@ -48,16 +48,16 @@ pub enum Status {
 /// A verb, as the harness calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// With the generation that the new container would have.
+    /// With the generation of the new container.
     Create(u32),
     Start,
     Exec,
     /// `kill ID KILL`.
     Kill,
-    /// `kill ID URG`, which does nothing to the program.
+    /// `kill ID URG`, which has no effect on the program.
     Signal,
     State,
-    /// What `list` says about one id.
+    /// The answer of `list` about one id.
     List,
     Delete,
     DeleteForce,
@@ -67,28 +67,28 @@ pub enum Verb {
     Ps,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// Success, with nothing to be read.
+    /// Success, without output to check.
     Done,
-    /// The status, and whose.
+    /// The status, and the generation that has it.
     Status(Status, u32),
     /// `list` has no line for the id.
     NotListed,
-    /// `ps` has found processes, or none.
+    /// Whether `ps` has found processes.
     Processes(bool),
     /// `exec` has run a program in the container of this generation.
     Ran(u32),
-    /// The process of `exec`, or the one to be started, has been killed.
+    /// The process of `exec`, or the one to be started, was killed.
     Died,
     Refused(Refusal),
-    /// The harness has killed the call, or has left it too few descriptors to see anything, or it
-    /// has failed in words that are no answer: it may have done a part of its work.
+    /// The harness has killed the call or has left it too few descriptors, or the call failed with a
+    /// text that is not an answer. It may have done a part of its work.
     Cut,
 }
 
-/// Why a call was refused: the classes of messages that engines know.
+/// The reason why a call was refused: the classes of messages that engines match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// `container does not exist`.
@@ -120,7 +120,7 @@ pub struct Op {
     pub answer: Answer,
 }
 
-/// How far a call has come, in its own steps, and which container it is about.
+/// The progress of a call, in its own steps, and the container that it is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Progress {
     pub step: u8,
@@ -134,7 +134,7 @@ const DONE: Progress = Progress {
 };
 
 impl Container {
-    /// An id that nobody has taken yet.
+    /// An id that was never used.
     pub const NONE: Self = Self {
         phase: Phase::Absent,
         paused: false,
@@ -142,7 +142,7 @@ impl Container {
         generation: 0,
     };
 
-    /// The id is free again. The generation stays, so that the next one is told from it.
+    /// The id is free again. The generation stays, so that the next container can be distinguished.
     fn gone(self) -> Self {
         Self {
             generation: self.generation,
@@ -154,7 +154,7 @@ impl Container {
         matches!(self.phase, Phase::Created | Phase::Running)
     }
 
-    /// Whether `state` may say this. A process that has been killed leaves the freezer to end.
+    /// Whether `state` may print this status. A killed process leaves the freezer to end.
     fn shows(self, status: Status) -> bool {
         match self.phase {
             Phase::Absent | Phase::Removing => false,
@@ -167,7 +167,7 @@ impl Container {
         }
     }
 
-    /// Whether `container does not exist` is true.
+    /// Whether `container does not exist` is a correct answer.
     fn is_out_of_sight(self) -> bool {
         matches!(
             self.phase,
@@ -187,8 +187,8 @@ impl Container {
 }
 
 impl Op {
-    /// Whether the call only looks. It may look as soon as what it sees is there: waiting changes
-    /// nothing for the others.
+    /// Whether the call is read-only. It may read as soon as the state that it sees exists: waiting
+    /// does not affect other calls.
     pub fn only_looks(&self) -> bool {
         match (self.verb, self.answer) {
             (_, Answer::Refused(_) | Answer::Died) => {
@@ -210,7 +210,7 @@ impl Op {
         }
     }
 
-    /// Whether a call that only looks can have seen this container.
+    /// Whether a read-only call can have seen this container.
     pub fn can_see(&self, it: Container) -> bool {
         match self.answer {
             Answer::Status(status, generation) => it.shows(status) && it.generation == generation,
@@ -251,7 +251,7 @@ impl Op {
         progress == DONE || (self.answer == Answer::Cut && progress.step == 0)
     }
 
-    /// The next steps that the call may take, each with what the container is then.
+    /// The next steps that the call may take, each with the resulting container.
     pub fn next(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
         if progress == DONE {
             return Vec::new();
@@ -266,16 +266,16 @@ impl Op {
         }
     }
 
-    /// The verbs that change something at one moment.
+    /// The verbs that change something at a single moment.
     fn change(&self, it: Container) -> Option<Container> {
         match self.verb {
-            // What has been killed begins nothing any more.
+            // A killed container cannot be started any more.
             Verb::Start if it.phase == Phase::Created && !it.paused && !it.killed => {
                 let phase = Phase::Running;
                 Some(Container { phase, ..it })
             }
             Verb::Kill if it.lives() => Some(Container { killed: true, ..it }),
-            // What has been killed leaves the freezer, and may be frozen again.
+            // A killed container leaves the freezer, and may be frozen again.
             Verb::Pause if it.lives() && (!it.paused || it.killed) => {
                 Some(Container { paused: true, ..it })
             }
@@ -287,8 +287,8 @@ impl Op {
         }
     }
 
-    /// Takes the id, then the container is complete; or it fails because its id has been deleted by
-    /// force meanwhile.
+    /// Takes the id, then completes the container; or fails because the id was deleted by force
+    /// meanwhile.
     fn create(
         &self,
         it: Container,
@@ -312,7 +312,7 @@ impl Op {
                     vec![(Container { phase, ..it }, DONE)]
                 }
                 Answer::Done => vec![],
-                // It takes back what it has made.
+                // It undoes what it has made.
                 _ if own
                     && it.phase == Phase::Creating
                     && (it.killed || self.answer == Answer::Cut) =>
@@ -326,7 +326,7 @@ impl Op {
         }
     }
 
-    /// Kills what lives, waits until it has stopped, and removes it. All steps are about the
+    /// Kills a live container, waits until it has stopped, and removes it. All steps are about the
     /// container that the first one has found.
     fn delete(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
         let force = self.verb == Verb::DeleteForce;

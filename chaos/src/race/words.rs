@@ -1,12 +1,12 @@
-//! What the words of an answer mean. Words that are not known here are an oddity: engines match
-//! messages, so each must be one of a known class, and the right one.
+//! The meaning of the texts of an answer. An unknown text is an oddity: engines match messages, so
+//! each must belong to a known class, and to the right one.
 
 use serde_json::Value;
 
 use super::calls::{has_right_descriptors, status};
 use super::model::{Answer, Refusal, Verb};
 
-/// An answer, and what is wrong with its words.
+/// An answer, and what is wrong with its text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meaning {
     pub answer: Answer,
@@ -39,13 +39,13 @@ pub fn name(verb: Verb) -> &'static str {
     }
 }
 
-/// Whether a call that has few descriptors says that these are the reason.
+/// Whether a call with few descriptors reports them as the reason.
 pub fn is_starved(out: &str, err: &str) -> bool {
     let text = format!("{out}{err}").to_lowercase();
     text.contains("too many open files") || text.contains("emfile")
 }
 
-/// The meaning of any answer but that of `list`.
+/// The meaning of any answer except that of `list`.
 pub fn meaning(verb: Verb, exit: i32, out: &str, err: &str) -> Meaning {
     if exit == 0 {
         return success(verb, out, err);
@@ -100,7 +100,8 @@ fn success(verb: Verb, out: &str, err: &str) -> Meaning {
     meaning
 }
 
-/// The host name is the namespace's, the variable the saved config's: both are of one container.
+/// The host name comes from the namespace, the variable from the saved config: both belong to one
+/// container.
 fn ran(out: &str) -> Option<Answer> {
     let mut words = out.split_whitespace();
     let (name, variable) = (words.next()?, words.next()?);
@@ -115,7 +116,7 @@ fn of_state(value: &Value) -> Option<Answer> {
     ))
 }
 
-/// What `list` says about each of the ids.
+/// The answer of `list` about each of the ids.
 pub fn listed(ids: &[String], exit: i32, out: &str, err: &str) -> Vec<(usize, Meaning)> {
     let rows: Option<Vec<Value>> = match serde_json::from_str::<Value>(out) {
         Ok(Value::Null) => Some(Vec::new()),
@@ -134,8 +135,8 @@ pub fn listed(ids: &[String], exit: i32, out: &str, err: &str) -> Vec<(usize, Me
                 Some(answer) => answer,
             };
             let mut meaning = answer.map_or_else(|| unknown(Verb::List, out), Meaning::from);
-            // A warning is about a container that could not be read, which is not said of one that
-            // others have just removed or only begun to make.
+            // A warning is about a container that cannot be read. `list` must not print one about a
+            // container that another process has just removed or only begun to create.
             let warning = err.lines().find(|line| line.contains(id.as_str()));
             if let Some(warning) = warning {
                 meaning.oddity = Some(format!("list: a warning: {}", plain(warning)));
@@ -188,7 +189,7 @@ fn refusal(verb: Verb, text: &str) -> Option<Answer> {
         .and_then(|(_, why)| refused(why))
 }
 
-/// The message of a line in the log, without its time.
+/// The message of a log line, without its time.
 pub fn message(text: &str) -> &str {
     match text.split_once("msg=\"") {
         Some((_, message)) => message,
@@ -196,7 +197,7 @@ pub fn message(text: &str) -> &str {
     }
 }
 
-/// Without numbers, so that what differs in nothing else is counted as one kind.
+/// The text without numbers, so that texts that differ only in numbers count as one kind.
 pub fn plain(text: &str) -> String {
     let line = message(text).trim().replace('\n', " | ");
     let mut plain = String::new();

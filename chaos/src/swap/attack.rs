@@ -1,4 +1,4 @@
-//! The attacker: exchanges directories of a root filesystem for what it has put beside them.
+//! The attacker: exchanges directories of a root filesystem for decoys.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -11,32 +11,32 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Uid, chown};
 
-/// Where the attacker keeps what it exchanges for: below the root filesystem, because rename(2)
-/// knows no other file systems.
+/// The directory of the decoys. It is below the root filesystem, because rename(2) cannot cross
+/// file systems.
 pub const STORE: &str = ".store";
 
-/// What a directory is exchanged for.
+/// The kind of a decoy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decoy {
     /// A link to `/`.
     Root,
     /// A link to a directory of the host, by its absolute path.
     Absolute,
-    /// The same by as many `..` as lead to the host's root from anywhere.
+    /// The same, by enough `..` to reach the host's root from anywhere.
     Upwards,
-    /// The same through the root of another process.
+    /// The same, through the root of another process.
     Magic,
-    /// A link to what a descriptor of the caller may be.
+    /// A link to what may be a descriptor of the caller.
     Descriptor,
     /// A link to another directory of the root filesystem.
     Inside,
     /// A link to the container's procfs.
     Proc,
-    /// Another directory, with what the first one has.
+    /// Another directory with the same content.
     Directory,
     /// A file.
     File,
-    /// A link to nothing.
+    /// A dangling link.
     Dangling,
 }
 
@@ -54,7 +54,7 @@ impl Decoy {
         Self::Dangling,
     ];
 
-    /// Makes it at `path`. `canary` is the directory of the host.
+    /// Creates the decoy at `path`. `canary` is the directory of the host.
     fn make(self, path: &Path, target: &str, canary: &Path) {
         let below = canary.strip_prefix("/").expect("absolute");
         let link = match self {
@@ -76,7 +76,7 @@ impl Decoy {
     }
 }
 
-/// What a directory of the root filesystem has in it, and the one that it is exchanged for.
+/// Fills a directory of the root filesystem, or its decoy.
 pub fn fill(directory: &Path, target: &str) {
     let (directories, files): (&[&str], &[&str]) = match target {
         "proc" => (
@@ -105,9 +105,10 @@ pub fn fill(directory: &Path, target: &str) {
     }
 }
 
-/// A directory of the root filesystem and its decoy, as names in two directories that are held.
+/// A directory of the root filesystem and its decoy, as names in two directories that are held
+/// open.
 pub struct Pair {
-    /// Below the root filesystem, without a slash at the beginning.
+    /// Below the root filesystem, without a leading slash.
     pub target: &'static str,
     pub decoy: Decoy,
     parent: File,
@@ -118,7 +119,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Makes the decoy.
+    /// Creates the decoy.
     pub fn new(
         rootfs: &Path,
         canary: &Path,
@@ -162,7 +163,7 @@ impl Pair {
         self.exchanged ^= done == 0;
     }
 
-    /// Brings it back.
+    /// Restores the directory.
     pub fn straighten(&mut self) {
         if self.exchanged {
             self.exchange();
@@ -179,7 +180,7 @@ fn directory(path: &Path) -> File {
         .expect("a directory")
 }
 
-/// Gives a tree to a user.
+/// Changes the owner of a tree.
 pub fn own(path: &Path, owner: u32) {
     let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
     let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
@@ -195,16 +196,16 @@ pub fn own(path: &Path, owner: u32) {
     }
 }
 
-/// When the exchanges happen.
+/// The moment of the exchanges.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Moment {
-    /// Again and again.
+    /// Repeatedly.
     Always,
-    /// Once, so long after the call has begun.
+    /// Once, this long after the start of the call.
     Once(Duration),
 }
 
-/// Exchanges the pairs while `work` runs; afterwards all are where they were.
+/// Exchanges the pairs while `work` runs, and restores them afterwards.
 pub fn during<T>(pairs: &mut [Pair], moment: Moment, work: impl FnOnce() -> T) -> (T, u64) {
     let over = AtomicBool::new(false);
     let (result, count) = std::thread::scope(|scope| {
@@ -214,7 +215,7 @@ pub fn during<T>(pairs: &mut [Pair], moment: Moment, work: impl FnOnce() -> T) -
         let count = attacker.join().expect("the attacker does not panic");
         match result {
             Ok(result) => (result, count),
-            // A failure of the work must end the other thread first.
+            // If the work panics, the other thread must end first.
             Err(panic) => std::panic::resume_unwind(panic),
         }
     });
@@ -260,7 +261,7 @@ pub fn exchange_paths(one: &str, other: &str) -> std::process::ExitCode {
     std::process::ExitCode::from(u8::from(done != 0))
 }
 
-/// Where the decoy of a target is.
+/// The path of a target's decoy.
 pub fn stored(rootfs: &Path, target: &str) -> PathBuf {
     rootfs.join(STORE).join(target.replace('/', "-"))
 }

@@ -1,4 +1,4 @@
-//! The container's first process, which looks at where it is: `chaos inside`.
+//! The container's first process, which inspects its environment: `chaos inside`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use nix::sys::statfs::statfs;
 use serde_json::{Value, json};
 
-/// Whose word stands at the end of what is printed.
+/// The string at the end of the complete output.
 pub const END: &str = "looked";
 
-/// What must not be written to. Nothing is written: the kernel's answer to open(2) is enough.
+/// Files that must not be writable. Nothing is written: the result of open(2) is enough.
 pub const CLOSED: &[&str] = &[
     "/proc/sys/kernel/core_pattern",
     "/proc/sys/vm/drop_caches",
@@ -24,7 +24,7 @@ pub const CLOSED: &[&str] = &[
     "/../sys/kernel/uevent_helper",
 ];
 
-/// What must be empty, or a file of the image.
+/// Files that must be empty, or belong to the image.
 pub const MASKED: &[&str] = &[
     "/proc/kcore",
     "/proc/keys",
@@ -34,7 +34,7 @@ pub const MASKED: &[&str] = &[
     "/../proc/timer_list",
 ];
 
-/// The devices that every container has.
+/// The devices of every container.
 pub const DEVICES: &[(&str, u64, u64)] = &[
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
@@ -44,10 +44,10 @@ pub const DEVICES: &[(&str, u64, u64)] = &[
     ("/dev/tty", 5, 0),
 ];
 
-/// Where a new file must not be made.
+/// Directories in which no file can be created.
 pub const READONLY: &[&str] = &["/data", "/frozen"];
 
-/// Prints one line of JSON, and the word that says that it is whole.
+/// Prints one line of JSON, and the string that shows that it is complete.
 pub fn main(stay: bool) -> ExitCode {
     let found = json!({
         "magic": of(&["/proc", "/sys", "/dev"], magic),
@@ -78,7 +78,7 @@ fn of(paths: &[&str], look: impl Fn(&str) -> Value) -> Value {
         .into()
 }
 
-/// The kind of the file system, as a number.
+/// The type of the file system, as a number.
 fn magic(path: &str) -> Value {
     statfs(path).map_or(Value::Null, |stat| json!(stat.filesystem_type().0))
 }
@@ -94,12 +94,12 @@ fn makes_file(directory: &str) -> Value {
     json!(errno(made))
 }
 
-/// 0 for a success.
+/// The errno, or 0 for a success.
 fn errno<T>(result: std::io::Result<T>) -> i32 {
     result.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0)
 }
 
-/// How many bytes can be read, up to a few; -1 if it cannot be opened.
+/// The number of bytes that can be read, up to a few; -1 if the file cannot be opened.
 fn length(path: &str) -> i64 {
     let Ok(mut file) = File::open(path) else {
         return -1;
@@ -117,7 +117,7 @@ fn device(path: &str) -> Value {
     }
 }
 
-/// Whether any of the directories shows the host's.
+/// Whether any of the directories shows the host's directory.
 fn sees_canary() -> bool {
     let directories = [
         "/", "/proc", "/sys", "/dev", "/etc", "/data", "/mnt", "/mnt/a", "/work", "/hidden",

@@ -1,5 +1,6 @@
-//! Is the container what its config says? Its mount table is compared with that of a container
-//! whose root filesystem nobody has touched; what it has seen from inside with what it may see.
+//! Checks whether the container matches its config. Its mount table is compared with that of a
+//! container with an undisturbed root filesystem, and the observations from inside with what is
+//! allowed.
 
 use std::path::Path;
 
@@ -12,11 +13,11 @@ use super::inside;
 const PROC_MAGIC: i64 = 0x9fa0;
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 
-/// What of a procfs must be covered, and what must be read-only.
+/// Files of a procfs that must be masked, and those that must be read-only.
 const PROC_MASKS: &[&str] = &["kcore", "keys", "timer_list"];
 const PROC_READONLY: &[&str] = &["bus", "fs", "irq", "sys"];
 
-/// A container's mount table, with who is mounted on whom.
+/// A container's mount table, with the order of mounts on top of each other.
 pub struct Table {
     mounts: Vec<Mount>,
 }
@@ -28,8 +29,8 @@ struct Mount {
 }
 
 impl Mount {
-    /// All but where it is. A directory keeps its mount when it is exchanged, and a mount shows the
-    /// directory that it is of under its name of now.
+    /// All attributes except the path. A directory keeps its mount when it is exchanged, and the
+    /// mount table shows a bind mount's source under its current name.
     fn identity(&self) -> String {
         let mut options = self.info.options.clone();
         options.sort_unstable();
@@ -43,7 +44,7 @@ impl Mount {
 }
 
 impl Table {
-    /// Of the text of `/proc/PID/mountinfo`.
+    /// Parses the text of `/proc/PID/mountinfo`.
     pub fn new(text: &str) -> Self {
         let ids = text.lines().map(|line| {
             let mut words = line.split(' ').map(str::to_owned);
@@ -59,9 +60,9 @@ impl Table {
         }
     }
 
-    /// What differs from `right`. A mount whose point is below one of the `attacked` directories may
-    /// be wherever these led; a cover of the image's own files there may be missing, since its path
-    /// may have led to nothing.
+    /// The differences from `right`. A mount whose mount point is below one of the `attacked`
+    /// directories may be wherever these led. A mask of the image's own files there may be missing,
+    /// because its path may have led to nothing.
     pub fn differs(&self, right: &Self, attacked: &[&str]) -> Vec<String> {
         let mut rest: Vec<&Mount> = self.mounts.iter().collect();
         let mut wrong = Vec::new();
@@ -91,7 +92,7 @@ impl Table {
         if attacked.contains(&"frozen") {
             rest.retain(|mount| !self.is_readonly_copy(mount));
         }
-        // The path of a cover may have led to anything, and that is covered now.
+        // The path of a mask may have led to any file, which is now covered.
         for _ in 0..covers {
             if let Some(place) = rest.iter().position(|one| one.info.has(&["ro"])) {
                 rest.swap_remove(place);
@@ -104,8 +105,8 @@ impl Table {
         wrong
     }
 
-    /// A read-only path is made so with all that is mounted below it: where its directory has led to
-    /// another mount, the copy lies on that.
+    /// A read-only path is made read-only together with all mounts below it. If its directory has
+    /// led to another mount, the read-only copy is mounted on that.
     fn is_readonly_copy(&self, mount: &Mount) -> bool {
         let file_system = |it: &Mount| (it.info.fstype.clone(), it.info.root.clone());
         let is_origin = |one: &Mount| {
@@ -116,7 +117,7 @@ impl Table {
         mount.info.has(&["ro"]) && self.mounts.iter().any(is_origin)
     }
 
-    /// Whatever became of the paths: no procfs may be without its masks, and no sysfs writable.
+    /// Whatever happened to the paths, no procfs may be without its masks, and no sysfs writable.
     pub fn uncovered(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for mount in &self.mounts {
@@ -135,7 +136,7 @@ impl Table {
                         && one.info.has(&["ro"])
                 })
             };
-            // What this kernel does not have needs no cover.
+            // Files that this kernel lacks need no mask.
             let names = PROC_MASKS.iter().chain(PROC_READONLY);
             let names = names.filter(|name| Path::new("/proc").join(name).exists());
             let missing = names.filter(|name| !covers(name));
@@ -156,7 +157,7 @@ fn is_below(point: &str, directory: &str) -> bool {
     Path::new(point.trim_start_matches('/')).starts_with(directory)
 }
 
-/// Masks and read-only paths of the image's own files: it protects nobody but itself.
+/// Masks and read-only paths of the image's own files, which protect only the image itself.
 fn is_of_the_image(point: &str) -> bool {
     ["hidden", "frozen", "etc/secret"]
         .iter()
@@ -167,14 +168,14 @@ fn is_of_the_image(point: &str) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub struct Attacked {
     pub target: &'static str,
-    /// It was there again afterwards and never another directory: what had to be mounted on a real
-    /// directory is where it belongs.
+    /// The directory was restored and never replaced by another directory, so everything that is
+    /// mounted on real directories is where it belongs.
     pub comes_back: bool,
-    /// It was exchanged for good after the mounts and before what covers them.
+    /// It was exchanged permanently after the mounts and before the masks.
     pub for_good: bool,
 }
 
-/// What is wrong with what the first process has seen.
+/// What is wrong in the observations of the first process.
 pub fn seen(found: &Value, attacked: &[Attacked]) -> Vec<String> {
     let mut wrong = wrong_places(found, attacked);
     let untouched = |name: &str| attacked.iter().all(|one| !is_below(name, one.target));
@@ -226,11 +227,11 @@ pub fn seen(found: &Value, attacked: &[Attacked]) -> Vec<String> {
     wrong
 }
 
-/// Whether /proc and /sys are what they must be. A /proc that was exchanged for good must be found
-/// out, because security modules are told through it what a program may do; with another directory
-/// this is no difference to an image whose owner renames them later.
+/// Checks /proc and /sys. A /proc that was exchanged permanently must be detected, because security
+/// modules read through it what a program may do. If it was exchanged for another directory, the
+/// effect is the same as for an image whose owner renames directories later.
 fn wrong_places(found: &Value, attacked: &[Attacked]) -> Vec<String> {
-    // Where the path of a mask led elsewhere, it may have led there.
+    // If the path of a mask led elsewhere, it may have led there.
     let is_cover = |one: &Attacked| ["hidden", "frozen", "etc"].contains(&one.target);
     let places = [("/proc", PROC_MAGIC), ("/sys", SYSFS_MAGIC)];
     let asked = places.iter().filter(|(path, _)| {

@@ -12,33 +12,33 @@ use super::CANARY_FILE;
 use super::attack::{self, Decoy, Pair, STORE, fill, own, stored};
 use crate::world::World;
 
-/// What the containers of a place are.
+/// The kind of a place's containers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Variant {
     /// /dev is a tmpfs.
     Usual,
     /// /dev is a directory of the root filesystem, and the root is read-only.
     PlainDev,
-    /// In a user namespace, where devices are bound.
+    /// A user namespace, in which devices are bind-mounted.
     UserNamespace,
 }
 
 pub const VARIANTS: [Variant; 3] = [Variant::Usual, Variant::PlainDev, Variant::UserNamespace];
 
-/// The user on the host that is root in the user namespace.
+/// The host user that is root in the user namespace.
 const MAPPED: u32 = 100_000;
 
-/// What is made anew for each round.
+/// The directories that are created again for each round.
 const DIRECTORIES: &[&str] = &[
     "proc", "sys", "dev", "etc", "data", "mnt", "work", "hidden", "frozen", "other", "tmp",
     "nothing",
 ];
 
-/// A bundle and all around it.
+/// A bundle and its surroundings.
 pub struct Place {
     pub variant: Variant,
     pub bundle: PathBuf,
-    /// What `mounts add` reads.
+    /// The input of `mounts add`.
     pub more_mounts: PathBuf,
     rootfs: PathBuf,
     config: Value,
@@ -87,7 +87,7 @@ impl Place {
         (self.variant == Variant::UserNamespace).then_some(MAPPED)
     }
 
-    /// Makes the directories of the root filesystem as they were.
+    /// Creates the directories of the root filesystem in their original state.
     pub fn reset(&self) {
         let _ = fs::remove_dir_all(self.rootfs.join(STORE));
         for name in DIRECTORIES {
@@ -100,7 +100,7 @@ impl Place {
             fs::create_dir(&path).expect("a directory of the root filesystem");
             fill(&path, name);
             if self.dev_is_a_directory() && ["mnt", "other"].contains(name) {
-                // Its root is read-only: nothing can be made later.
+                // The root is read-only, so nothing can be created later.
                 fs::create_dir(path.join("new")).expect("a mount point");
             }
             if let Some(owner) = self.owner() {
@@ -113,7 +113,7 @@ impl Place {
         Pair::new(&self.rootfs, &self.canary, target, decoy, self.owner())
     }
 
-    /// The runtime's hook exchanges: after the mounts have been made, before they are covered.
+    /// Exchanges in a hook of the runtime: after the mounts and before the masks.
     pub fn exchange_in_hook(&self, target: &str) {
         let path = |path: PathBuf| path.display().to_string();
         let args = [
@@ -131,7 +131,7 @@ impl Place {
         write_config(&self.bundle, &self.config);
     }
 
-    /// What differs, in words.
+    /// A description of the differences.
     pub fn canary_has_changed(&self) -> Option<String> {
         let now = listing(&self.canary);
         (now != self.before)
@@ -139,7 +139,7 @@ impl Place {
     }
 }
 
-/// A directory of the host that must stay as it is, and a volume.
+/// A directory of the host that must not change, and a volume.
 fn make_host(canary: &Path, volume: &Path) {
     for name in ["pts", "shm", "sys/kernel", "a/b", "new", "dir"] {
         fs::create_dir_all(canary.join(name)).expect("a directory of the host");
@@ -162,7 +162,7 @@ fn make_host(canary: &Path, volume: &Path) {
     fs::write(volume.join("file"), "in the volume").expect("a file in the volume");
 }
 
-/// Names, types, modes, owners and contents below a directory, and of itself.
+/// Names, types, modes, owners and contents of a directory and below it.
 fn listing(directory: &Path) -> Vec<String> {
     let mut lines = vec![line(directory)];
     for entry in fs::read_dir(directory).expect("read a directory").flatten() {

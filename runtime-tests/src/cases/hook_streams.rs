@@ -198,9 +198,9 @@ fn start_container_hook_has_the_home_of_the_process(t: &Sandbox) {
             .push("/process/env", json!("A=config"));
         let container = bundle.container();
         container.run().ok();
-        let home = fs::read_to_string(container.bundle.join("rootfs/home-of-the-hook"));
+        let written = fs::read_to_string(container.bundle.join("rootfs/home-of-the-hook"));
         assert_eq!(
-            home.expect("the hook ran"),
+            written.expect("the hook ran"),
             format!("{home}\nconfig\n"),
             "{env}"
         );
