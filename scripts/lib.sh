@@ -7,7 +7,7 @@ export DEBIAN_FRONTEND=noninteractive CARGO_TERM_COLOR=never
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Installs the Debian packages that are missing. Removes none, and starts no service.
+# Installs the missing Debian packages. Removes none, and starts no service.
 install_packages() {
   local missing=() package
   for package; do
@@ -26,8 +26,8 @@ install_packages() {
   )
 }
 
-# Installs the engines that are missing, to be run by the tests alone: their services stay off at the next boot too.
-# What stands there already may come from elsewhere, and stays as it is.
+# Installs the missing engines. Only the tests run them: their services stay disabled at the next boot too.
+# Engines that are installed already may come from elsewhere, and are left unchanged.
 install_engines() {
   local -A units=([containerd]=containerd.service [conmon]='' [buildah]='' [uidmap]=''
     [podman]='podman.socket podman.service podman-restart.service podman-auto-update.service podman-auto-update.timer')

@@ -1,10 +1,11 @@
-//! Counts what a runtime does, not how long it takes: its instructions or its system calls, and
-//! those of its children until each executes a program. Nothing the machine does beside changes
-//! the numbers.
+//! Counts the work of a runtime instead of its time: instructions or system calls, including those
+//! of its children until each executes a program. The numbers do not depend on the load of the
+//! machine.
 //!
-//! ptrace(2) counts, since callgrind ends a program at system calls that it does not know and
-//! virtual machines often have no counter of instructions. What follows execve(2) in a child is the
-//! container's own program and not counted; when the runtime replaces itself it is.
+//! They are counted by ptrace(2), because callgrind ends a program at system calls that it does not
+//! know, and virtual machines often lack an instruction counter. In a child, everything after
+//! execve(2) is the container's own program and is not counted. When the runtime executes itself
+//! again, counting continues.
 
 use std::ffi::{CString, OsStr, c_char, c_int, c_uint};
 use std::io::{Error, Read as _, Result, Write as _};
@@ -13,16 +14,16 @@ use std::ptr::{null, null_mut};
 
 use crate::trace::{self, Then, Tracer};
 
-/// What is counted.
+/// The unit of counting.
 #[derive(Clone, Copy, PartialEq)]
 pub enum What {
-    /// Instructions in user space, by single steps: a thousand times slower than free running.
+    /// Instructions in user space, by single-stepping: a thousand times slower than running freely.
     Instructions,
     /// Entries into system calls.
     Syscalls,
 }
 
-/// What has been counted.
+/// The result of counting.
 #[derive(Debug, Default)]
 pub struct Counted {
     pub count: u64,
@@ -30,12 +31,12 @@ pub struct Counted {
     pub status: i32,
 }
 
-/// Runs the program, without input and output and with PATH as its only variable, until it ends.
-/// What it leaves behind runs on, untraced.
+/// Runs the program until it ends, without input and output and with PATH as its only variable.
+/// Processes that it leaves behind continue untraced.
 ///
 /// # Errors
 ///
-/// fork(2), ptrace(2) or wait4(2) fails, or the program cannot be executed.
+/// fork(2), ptrace(2) or wait4(2) failed, or the program cannot be executed.
 pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<Counted> {
     let strings: Vec<CString> = argv
         .iter()
@@ -44,8 +45,8 @@ pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<Counted> {
     let mut pointers: Vec<_> = strings.iter().map(|arg| arg.as_ptr()).collect();
     pointers.push(null());
     let (mut answer, mut teller) = std::io::pipe()?;
-    // A tracer of its own: the end of a tracer sets free what it traces.
-    // SAFETY: callers have one thread; the child ends by _exit(2).
+    // A separate process traces: when it ends, the traced processes are released.
+    // SAFETY: callers are single-threaded, and the child ends by _exit(2).
     match unsafe { libc::fork() } {
         -1 => Err(Error::last_os_error()),
         0 => {
@@ -60,7 +61,7 @@ pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<Counted> {
             drop(teller);
             let mut bytes = Vec::new();
             let told = answer.read_to_end(&mut bytes);
-            // SAFETY: waits for a child of ours.
+            // SAFETY: waits for a child of this process.
             unsafe { libc::waitpid(tracer, null_mut(), 0) };
             told?;
             decode(&bytes).ok_or_else(|| Error::other("the tracer has failed"))
@@ -84,21 +85,21 @@ fn decode(bytes: &[u8]) -> Option<Counted> {
 
 fn trace(what: What, argv: &[*const c_char]) -> Result<Counted> {
     let environment = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin".as_ptr(), null()];
-    // On one processor tracer and traced take turns faster than on two.
+    // On a single processor the tracer and the traced process alternate faster than on two.
     let mut here = [0u64; 16];
-    // SAFETY: the mask is as large as is said.
+    // SAFETY: the mask has the given size.
     unsafe {
         let processor = libc::sched_getcpu().max(0) as usize;
         here[processor / 64] = 1 << (processor % 64);
         libc::sched_setaffinity(0, size_of_val(&here), here.as_ptr().cast());
     }
-    // SAFETY: makes only calls that are safe after fork(2); its pointers are to C strings and end
-    // with null.
+    // SAFETY: the closure makes only calls that are safe after fork(2). Its pointers are to C
+    // strings, and the arrays end with null.
     let root = trace::start(|| unsafe {
         let null_device = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         libc::dup2(null_device, 0);
         libc::dup2(null_device, 1);
-        // The same addresses every time, so that the same instructions run.
+        // The same addresses every time, so that the same instructions are executed.
         libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong);
         libc::syscall(libc::SYS_close_range, 3, c_uint::MAX, 0);
         libc::execve(argv[0], argv.as_ptr(), environment.as_ptr());

@@ -1,5 +1,5 @@
-//! `bench-count instructions|syscalls FILE PROGRAM ARG…` runs the program and writes the count
-//! into FILE; its exit status is the program's. See [`bench::count`].
+//! `bench-count instructions|syscalls FILE PROGRAM ARG…` runs the program and writes the count to
+//! FILE. Its exit status is the program's. See [`bench::count`].
 
 use std::process::ExitCode;
 

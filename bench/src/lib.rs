@@ -1,4 +1,4 @@
-//! What `scripts/bench` and the runtime tests measure with, and `scripts/chaos` disturbs with.
+//! The measuring tools of `scripts/bench` and the runtime tests, and the tracer of `scripts/chaos`.
 
 pub mod count;
 pub mod trace;

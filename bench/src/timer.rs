@@ -1,17 +1,19 @@
-//! Starts programs and says how long they took, with as little of its own in between as it can:
+//! Starts programs and reports how long they took, with as little overhead as possible:
 //! posix_spawn(3), which shares the address space until execve(2), then wait4(2).
 //!
-//! It reads a command a line from standard input, its words parted by tabs, and answers each with
-//! a line on standard output. Programs run with standard input and output on /dev/null and
-//! standard error in the file that is this program's one argument.
+//! It reads one command per line from standard input, with values separated by tabs, and answers
+//! each with a line on standard output. Programs run with standard input and output on /dev/null,
+//! and with standard error in the file that is this program's only argument.
 //!
 //! ```text
 //! run ARG…              ns status user_us system_us maxrss_kb minor_faults switches
-//! together N ARG…       the same of N at a time; a "%" in an ARG is the number of each, from 0;
-//!                       status is the first that is not 0, the rest are sums
-//! reap                  waits until no child is left: containers' first processes come here,
-//!                       for this program is a subreaper; how many there were
-//! mounts N DIRECTORY    a mount namespace of its own with N more mounts below DIRECTORY
+//! together N ARG…       the same for N at a time; a "%" in an ARG is replaced by the number of
+//! each,
+//!                       from 0; status is the first that is not 0, the rest are sums
+//! reap                  waits until no child is left, including containers' first processes,
+//! because
+//!                       this program is a subreaper; returns their number
+//! mounts N DIRECTORY    a new mount namespace with N more mounts below DIRECTORY
 //! ```
 
 use std::ffi::{CString, c_char};
@@ -20,7 +22,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::ptr::{null, null_mut};
 use std::time::Instant;
 
-/// Seconds before a program that hangs is killed.
+/// The number of seconds after which a hanging program is killed.
 const PATIENCE: u32 = 20;
 
 extern "C" fn on_alarm(_: i32) {}
@@ -30,17 +32,17 @@ fn main() -> std::io::Result<()> {
     let (commands, answers) = (duplicate(0), duplicate(1));
     open_as(c"/dev/null", 0);
     open_as(c"/dev/null", 1);
-    // What else the machine does must not delay the programs: they inherit the realtime class.
+    // Other processes of the machine must not delay the programs, which inherit the realtime class.
     let priority: i32 = 1;
-    // SAFETY: calls with numbers, and with a struct of one number that outlives its call. Rust's start ignores SIGPIPE,
-    // which the programs would inherit.
+    // SAFETY: calls with numbers, and with a struct of one number that outlives its call. Rust's
+    // start ignores SIGPIPE, which the programs would inherit.
     unsafe {
         if libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_RR, &priority) != 0 {
             eprintln!("no realtime class: times depend on what else the machine does");
         }
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        // Without SA_RESTART, so that the signal ends a wait.
+        // Without SA_RESTART, so that the signal interrupts a wait.
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_alarm as *const () as usize;
         libc::sigaction(libc::SIGALRM, &action, null_mut());
@@ -69,14 +71,14 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// A close-on-exec copy of a descriptor, out of the way of the standard ones.
+/// A close-on-exec copy of a descriptor, with a number above the standard ones.
 fn duplicate(fd: i32) -> OwnedFd {
     // SAFETY: fcntl(2) makes a new descriptor, which nothing else owns.
     unsafe { OwnedFd::from_raw_fd(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10)) }
 }
 
 fn open_as(path: &std::ffi::CStr, fd: i32) {
-    // SAFETY: the path is a C string; dup2 replaces one of the standard descriptors on purpose.
+    // SAFETY: the path is a C string; dup2 replaces a standard descriptor on purpose.
     unsafe {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
         let file = libc::open(path.as_ptr(), flags, 0o600);
@@ -92,7 +94,7 @@ fn strings(args: &[&str], number: usize) -> Vec<CString> {
         .collect()
 }
 
-/// Starts all, waits for all.
+/// Starts all programs and waits for all.
 fn measure(programs: &[Vec<CString>]) -> String {
     let argvs: Vec<Vec<*const c_char>> = programs
         .iter()
@@ -104,14 +106,14 @@ fn measure(programs: &[Vec<CString>]) -> String {
         })
         .collect();
     let mut pids = vec![0; argvs.len()];
-    // SAFETY: rusage is plain numbers; all zeros is one of its values.
+    // SAFETY: rusage is plain numbers, for which all-zero is a valid value.
     let mut usages: Vec<libc::rusage> = vec![unsafe { std::mem::zeroed() }; argvs.len()];
     let mut statuses = vec![0; argvs.len()];
     // SAFETY: no other thread touches the environment.
     let environment = unsafe { environ };
     let begin = Instant::now();
     for (pid, argv) in pids.iter_mut().zip(&argvs) {
-        // SAFETY: argv is an array of C strings that ends with null; so is the environment.
+        // SAFETY: argv and the environment are arrays of C strings that end with null.
         let error = unsafe {
             libc::posix_spawn(
                 pid,
@@ -126,7 +128,7 @@ fn measure(programs: &[Vec<CString>]) -> String {
             return format!("posix_spawn: errno {error}");
         }
     }
-    // SAFETY: status and usage are places for the result; what hangs is killed.
+    // SAFETY: status and usage are writable; a hanging program is killed.
     unsafe {
         libc::alarm(PATIENCE);
         for (number, (usage, status)) in usages.iter_mut().zip(&mut statuses).enumerate() {
@@ -165,10 +167,10 @@ fn exit_status(status: i32) -> i32 {
     }
 }
 
-/// Waits for every child, those of others that have come to this process too. What hangs is killed.
+/// Waits for every child, including orphans that this process has adopted. Kills hanging ones.
 fn reap() -> String {
     let mut count = 0;
-    // SAFETY: wait4(2) without places for results; kill(2) of children that were not waited for.
+    // SAFETY: wait4(2) with null for its results; kill(2) of children that were not waited for.
     unsafe {
         libc::alarm(PATIENCE);
         loop {
@@ -185,7 +187,7 @@ fn reap() -> String {
     count.to_string()
 }
 
-/// The children of this process, which has one thread. proc(5), /proc/PID/task/TID/children.
+/// The children of this process, which is single-threaded. proc(5), /proc/PID/task/TID/children.
 fn children() -> Vec<i32> {
     let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
     text.split_whitespace()

@@ -1,8 +1,8 @@
-//! Follows a program and its children by ptrace(2) and stops each at its system calls, where they
-//! can be counted, made to fail or made the last.
+//! Traces a program and its children by ptrace(2) and stops each at its system calls, where they
+//! can be counted, made to fail, or used to kill the process.
 //!
-//! A child is followed until it executes a program, which is the container's own or a hook's; when
-//! the program itself executes another one, that is followed too.
+//! A child is traced until it executes a program, which is the container's own or a hook's. If the
+//! program itself executes another one, that is traced too.
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_uint, c_void};
@@ -10,7 +10,7 @@ use std::io::{Error, Result};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
-// A tracer that ends takes those with it that it traces, so that nothing runs on by itself.
+// When the tracer ends, the traced processes are killed, so that none keeps running.
 const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
     | libc::PTRACE_O_TRACEFORK
     | libc::PTRACE_O_TRACEVFORK
@@ -18,11 +18,11 @@ const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
     | libc::PTRACE_O_TRACEEXEC
     | libc::PTRACE_O_EXITKILL;
 
-/// A system call's stop, under PTRACE_O_TRACESYSGOOD.
+/// The stop of a system call, with PTRACE_O_TRACESYSGOOD.
 const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
 
-/// The signals of a program that has gone wrong. The first process of a pid namespace does not end by
-/// them while it is traced, so it is killed.
+/// The signals of a crash. They do not end the first process of a pid namespace while it is traced,
+/// so the tracer kills it.
 const CRASHES: [c_int; 6] = [
     libc::SIGABRT,
     libc::SIGBUS,
@@ -32,55 +32,55 @@ const CRASHES: [c_int; 6] = [
     libc::SIGSYS,
 ];
 
-/// The events at which a process has a new child.
+/// The events at which a process gets a child.
 const BIRTHS: [c_int; 3] = [
     libc::PTRACE_EVENT_FORK,
     libc::PTRACE_EVENT_VFORK,
     libc::PTRACE_EVENT_CLONE,
 ];
 
-/// Where a process has stopped.
+/// The place where a process has stopped.
 pub enum Stop {
     /// Before an instruction.
     Instruction,
-    /// Before a system call is made.
+    /// Before a system call.
     Call(Call),
 }
 
-/// A system call that is about to be made.
+/// A system call that the kernel is about to execute.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// 0 for the program, then its children in the order in which they began.
+    /// 0 for the program, then its children in the order of their creation.
     pub process: usize,
     pub pid: i32,
     pub number: i64,
     pub args: [u64; 6],
 }
 
-/// How a process goes on.
+/// The way in which a process continues.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Then {
     GoOn,
-    /// The system call is not made and returns this errno.
+    /// The system call is skipped and returns this errno.
     Fail(c_int),
-    /// The system call is made and returns this errno all the same.
+    /// The system call is executed, but returns this errno.
     MakeAndFail(c_int),
     /// The process is killed instead.
     Kill,
 }
 
-/// How following has ended.
+/// The result of tracing.
 #[derive(Debug, Default)]
 pub struct Ended {
     /// The program's wait status.
     pub status: c_int,
-    /// It did not end in time and was killed.
+    /// Whether the program did not end in time and was killed.
     pub hung: bool,
-    /// The processes that a signal has ended, also by their own fault, and the signals.
+    /// The processes that a signal has ended, including by their own fault, and the signals.
     pub signals: Vec<(usize, c_int)>,
 }
 
-/// Forks. The child waits until it is traced, then does `execute`, which should end by execve(2).
+/// Forks. The child waits until it is traced, then runs `execute`, which should end by execve(2).
 ///
 /// # Errors
 ///
@@ -108,22 +108,22 @@ pub fn start(execute: impl FnOnce()) -> Result<i32> {
         ..0 => Err(Error::last_os_error()),
         _ => request(libc::PTRACE_SEIZE, root, OPTIONS),
     };
-    // SAFETY: the end of the pipe lets the child go on.
+    // SAFETY: closing this end of the pipe lets the child continue.
     unsafe { libc::close(gate[1]) };
     seized.map(|()| root)
 }
 
-/// Follows a process from [`start`].
+/// Traces a process from [`start`].
 pub struct Tracer<F> {
     root: i32,
     single_steps: bool,
-    /// Until when the program has to end.
+    /// The time by which the program has to end.
     deadline: Option<Instant>,
     /// Whether the program itself has been executed.
     begun: bool,
-    /// Their numbers; those who have been let go too.
+    /// The numbers of the processes, including those that were released.
     processes: HashMap<i32, usize>,
-    /// The traced ones, and the errno that the system call in which each is has to return.
+    /// The traced processes, with the errno that the current system call of each has to return.
     traced: HashMap<i32, Option<c_int>>,
     ended: Ended,
     at: F,
@@ -144,7 +144,8 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         }
     }
 
-    /// Stops before each instruction instead of at each system call: a thousand times slower.
+    /// Stops before each instruction instead of at each system call, which is a thousand times
+    /// slower.
     #[must_use]
     pub fn single_steps(self, single_steps: bool) -> Self {
         Self {
@@ -153,7 +154,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         }
     }
 
-    /// Kills everything that is followed after this time.
+    /// Kills every traced process after this time.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self {
@@ -162,7 +163,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         }
     }
 
-    /// Follows a process that runs already, as the next child.
+    /// Traces a running process, as the next child.
     ///
     /// # Errors
     ///
@@ -175,7 +176,8 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         Ok(self)
     }
 
-    /// Until the program has ended and whoever it has left waits for something. Those run on.
+    /// Traces until the program has ended and the processes that it has left wait for something.
+    /// Those continue.
     ///
     /// # Errors
     ///
@@ -185,7 +187,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         let mut over = false;
         loop {
             let mut status = 0;
-            // SAFETY: the status is a place for the result.
+            // SAFETY: the status is writable.
             let pid = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::WNOHANG) };
             match pid {
                 ..0 if over => return Ok(self.ended),
@@ -229,7 +231,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         }
     }
 
-    /// Whoever has a number has been seen, and may be let go already.
+    /// A process with a number has been seen before, and may have been released.
     fn born(&mut self, pid: i32) {
         if pid != 0 && !self.processes.contains_key(&pid) {
             self.number(pid);
@@ -242,7 +244,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         *self.processes.entry(pid).or_insert(next)
     }
 
-    /// Handles a stop and lets the process go on.
+    /// Handles a stop and continues the process.
     fn stopped(&mut self, pid: i32, signal: c_int, event: c_int) -> Result<()> {
         self.traced.entry(pid).or_default();
         let process = self.number(pid);
@@ -302,7 +304,7 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
     }
 }
 
-/// SIGCHLD, which says that a process has stopped or ended, kept until it is waited for.
+/// Blocks SIGCHLD, which reports that a process has stopped or ended, until it is waited for.
 struct Blocked {
     child: libc::sigset_t,
     before: libc::sigset_t,
@@ -320,26 +322,26 @@ impl Blocked {
         }
     }
 
-    /// Nothing says that a process has fallen asleep.
+    /// Polls if `poll`, because there is no event for a process that falls asleep.
     fn wait(&self, poll: bool) {
         let milliseconds = if poll { 1 } else { 200 };
         let timeout = libc::timespec {
             tv_sec: 0,
             tv_nsec: milliseconds * 1_000_000,
         };
-        // SAFETY: reads what it is given.
+        // SAFETY: the call reads its arguments.
         unsafe { libc::sigtimedwait(&self.child, null_mut(), &timeout) };
     }
 }
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        // SAFETY: the set was filled when this was made.
+        // SAFETY: the set was initialised when this value was created.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, null_mut()) };
     }
 }
 
-/// A process that was killed meanwhile is no error: waitpid(2) will report it.
+/// A process that was killed meanwhile is not an error: waitpid(2) will report it.
 fn alive(result: Result<()>) -> Result<()> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
@@ -348,12 +350,12 @@ fn alive(result: Result<()>) -> Result<()> {
 }
 
 fn kill(pid: i32) {
-    // SAFETY: has no pointers. The process is traced by this one, so its id is not another's.
+    // SAFETY: takes no pointers. This process traces the process, so the pid has not been reused.
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
 fn request(request: impl Into<i64>, pid: i32, data: c_int) -> Result<()> {
-    // SAFETY: the requests used here need a number as their data.
+    // SAFETY: the requests used here take a number as their data.
     let result = unsafe {
         libc::ptrace(
             request.into() as _,
@@ -369,11 +371,11 @@ fn request(request: impl Into<i64>, pid: i32, data: c_int) -> Result<()> {
     }
 }
 
-/// The child's process id at one of [`BIRTHS`]; 0 if the process has been killed meanwhile.
+/// The child's pid at one of [`BIRTHS`]; 0 if the process has been killed meanwhile.
 fn event_message(pid: i32) -> Result<i32> {
     let mut message: libc::c_ulong = 0;
     let place = (&raw mut message).cast::<c_void>();
-    // SAFETY: the place is as large as the message.
+    // SAFETY: the buffer is as large as the message.
     let result =
         unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, pid, null_mut::<c_void>(), place) };
     alive(if result < 0 {
@@ -384,26 +386,26 @@ fn event_message(pid: i32) -> Result<i32> {
     Ok(message as i32)
 }
 
-/// Places among the registers.
+/// Offsets of registers.
 const NUMBER: usize = std::mem::offset_of!(libc::user_regs_struct, orig_rax);
 const RESULT: usize = std::mem::offset_of!(libc::user_regs_struct, rax);
 
 fn poke(pid: i32, place: usize, value: i64) -> Result<()> {
-    // SAFETY: the place is an offset into the registers, not a pointer.
+    // SAFETY: the address is an offset into the registers, not a pointer.
     match unsafe { libc::ptrace(libc::PTRACE_POKEUSER, pid, place, value) } {
         ..0 => Err(Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
-/// The system call before which a stopped process is; nothing if it is behind one.
+/// The system call at whose entry a process has stopped. `None` if it has stopped at the exit.
 fn entry(pid: i32) -> Result<Option<(i64, [u64; 6])>> {
     const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
     const PTRACE_SYSCALL_INFO_ENTRY: u64 = 1;
-    // struct ptrace_syscall_info: the kind of stop in the first byte, three words, and for an entry
-    // the number and the arguments.
+    // struct ptrace_syscall_info: the first byte is the kind of stop. Three words follow and, for
+    // an entry, the number and the arguments.
     let mut info = [0u64; 11];
-    // SAFETY: the place is as large as is said.
+    // SAFETY: the buffer has the given size.
     let result = unsafe {
         libc::ptrace(
             PTRACE_GET_SYSCALL_INFO as _,
@@ -420,15 +422,16 @@ fn entry(pid: i32) -> Result<Option<(i64, [u64; 6])>> {
     Ok((kind & 0xff == PTRACE_SYSCALL_INFO_ENTRY).then_some((number as i64, args)))
 }
 
-/// Detaches. A tracer that just ended would leave the flag that makes the next instruction a signal.
+/// Detaches. If the tracer just ended, the single-step flag would stay set and turn the next
+/// instruction into a signal.
 fn set_free(pid: i32) -> Result<()> {
     request(libc::PTRACE_INTERRUPT, pid, 0)?;
-    // SAFETY: waits for the stop that was asked for.
+    // SAFETY: waits for the stop that was requested.
     unsafe { libc::waitpid(pid, null_mut(), libc::__WALL) };
     alive(request(libc::PTRACE_DETACH, pid, 0))
 }
 
-/// Whether a process sleeps in a system call, and not at a stop of ours.
+/// Whether a process sleeps in a system call, and is not stopped by the tracer.
 fn is_asleep(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ")

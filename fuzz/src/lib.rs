@@ -1,15 +1,14 @@
-//! What sampan reads, fed with input that nobody would write.
+//! Feeds malformed and unusual input to everything that sampan parses.
 //!
-//! A [`Target`] is a function of bytes that panics when a property does not hold: what is read must
-//! never panic, end in time, and answer with an error that names a place; and where there is a
-//! second way to the same answer (a naive evaluator, the whole definition of the command line, the
-//! kernel), both must agree.
+//! A [`Target`] is a function that takes bytes and panics if a property does not hold. Code that
+//! reads the input must not panic, must end in time, and must answer with an error that names a
+//! place. If there is a second way to the same result (a naive evaluator, the complete definition
+//! of the command line, the kernel), both must agree.
 //!
-//! The same functions run in two ways. `fuzz-replay` (this package's binary) needs no more than the
-//! stable toolchain: it feeds each target with its seeds and its corpus and then with a fixed number
-//! of random changes of these, the same ones at each run. libFuzzer (`fuzz_targets/`) is guided by
-//! the branches that an input reaches, and finds what goes into the corpora. `scripts/fuzz` builds
-//! and runs both.
+//! The same functions run in two ways. `fuzz-replay` (this package's binary) needs only the stable
+//! toolchain: it runs each target on its seeds, its corpus and a fixed number of random changes of
+//! these, the same ones at each run. libFuzzer (`fuzz_targets/`) is guided by the branches that an
+//! input reaches, and finds the inputs of the corpora. `scripts/fuzz` builds and runs both.
 
 #[path = "../../tests/seccomp/bpf.rs"]
 mod bpf;
@@ -33,24 +32,24 @@ use sampan::error::Error;
 pub use mutate::Mutator;
 pub use mutator::Random;
 
-/// Something that reads input.
+/// A part of sampan that reads input.
 pub struct Target {
-    /// As on the command line, and in `corpus/NAME`.
+    /// The name on the command line, and in `corpus/NAME`.
     pub name: &'static str,
-    /// Feeds it. Panics when a property does not hold.
+    /// Runs the target. Panics if a property does not hold.
     pub run: fn(&[u8]),
-    /// Input as it is meant to be, made from what the tests have.
+    /// Valid input, made from the tests' data.
     pub seeds: fn() -> Vec<Vec<u8>>,
     pub form: Form,
-    /// Words that input may have, with blanks between.
+    /// Strings that input may contain, separated by blanks.
     pub words: &'static str,
-    /// The longest input, in bytes.
+    /// The maximum length of an input, in bytes.
     pub longest: usize,
-    /// How many random changes `fuzz-replay` tries.
+    /// The number of random changes that `fuzz-replay` tries.
     pub changes: u32,
 }
 
-/// What input looks like, so that most changes of it are not refused at once.
+/// The format of the input, so that most changes of it are not refused at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Json,
@@ -59,7 +58,8 @@ pub enum Form {
     Bytes,
 }
 
-/// The error of a wrong config names the property; no error writes to a terminal.
+/// The error of an invalid config must name the property, and no error may write control
+/// characters.
 fn check_config_error(error: &Error) {
     let text = error.to_string();
     assert!(
@@ -69,7 +69,7 @@ fn check_config_error(error: &Error) {
     check_error(error);
 }
 
-/// An error is one line of text.
+/// An error must be one line of text.
 fn check_error(error: &Error) {
     let text = error.to_string();
     assert!(!text.is_empty(), "an empty error");

@@ -1,10 +1,10 @@
-//! A target as a program of libFuzzer.
+//! A target as a libFuzzer program.
 
 use std::sync::OnceLock;
 
 use crate::{Mutator, Random, Target};
 
-/// Defines the program of a target: what it runs, and how its input is changed.
+/// Defines a target's program: the function that it runs, and how its input is changed.
 #[macro_export]
 macro_rules! libfuzzer {
     ($target:path) => {
@@ -15,8 +15,8 @@ macro_rules! libfuzzer {
     };
 }
 
-/// Changes the first `size` bytes of `data`: half of the time by the rules of the target's form, and
-/// otherwise as libFuzzer does it.
+/// Changes the first `size` bytes of `data`: half of the time according to the target's format, and
+/// otherwise as libFuzzer does.
 pub fn mutate(
     target: &'static Target,
     data: &mut [u8],

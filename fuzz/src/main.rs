@@ -1,13 +1,13 @@
-//! `fuzz-replay`: each target on its seeds, its corpus and a fixed number of random changes of them.
+//! `fuzz-replay`: runs each target on its seeds, its corpus and a fixed number of random changes.
 //!
 //! ```text
-//! fuzz-replay [--times N] [--seed N] [TARGET...]   replay; N times as many changes
-//! fuzz-replay --input TARGET FILE...               feed these files, and say what is wrong
-//! fuzz-replay --list                               print each target and its longest input
+//! fuzz-replay [--times N] [--seed N] [TARGET...]   replay, with N times as many changes
+//! fuzz-replay --input TARGET FILE...               run on these files, and print what fails
+//! fuzz-replay --list                               print each target and its maximum length
 //! fuzz-replay --seeds DIR                          write the seeds below DIR, for libFuzzer
 //! ```
 //!
-//! Ends with `N passed, N failed, 0 skipped`, a target counting as one.
+//! The output ends with `N passed, N failed, 0 skipped`, where a target counts as one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,9 +21,9 @@ use std::time::Duration;
 use sampan_fuzz::targets::ALL;
 use sampan_fuzz::{Mutator, Random, Target};
 
-/// Seconds after which an input counts as one that never ends: SIGALRM ends the program.
+/// The number of seconds after which an input counts as endless: SIGALRM ends the program.
 const PATIENCE: u32 = 60;
-/// How many smaller inputs are tried in place of one that shows a fault.
+/// The number of smaller inputs that are tried in place of one that fails.
 const SMALLER: usize = 3_000;
 
 fn main() -> ExitCode {
@@ -99,7 +99,7 @@ fn corpus(target: &Target) -> Vec<Vec<u8>> {
     let directory = package().join("corpus").join(target.name);
     let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    // The order of a directory is none.
+    // The order of directory entries is unspecified.
     files.sort();
     files
         .iter()
@@ -160,22 +160,22 @@ fn replay(options: &Options) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// What this process has had of a processor: others may run beside it.
+/// The processor time of this process; others may run concurrently.
 fn processor_time() -> Duration {
     let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
     let time = nix::time::clock_gettime(clock).expect("a clock that is always there");
     time.into()
 }
 
-/// What a panic said and where.
+/// The message and the place of the last panic.
 static LAST_PANIC: Mutex<Option<(String, String)>> = Mutex::new(None);
 
-/// Feeds a target and keeps what it finds: the smallest input for each place that panics.
+/// Runs a target and keeps its findings: the smallest input for each place that panics.
 struct Runner {
     target: &'static Target,
     executions: u32,
     found: BTreeMap<String, (Vec<u8>, String)>,
-    /// Has the input that is being run, for when the program ends in the midst of it.
+    /// Contains the current input, in case the program ends while it runs.
     last: File,
     findings: PathBuf,
 }
@@ -215,7 +215,7 @@ impl Runner {
         }
     }
 
-    /// Where the target panics on `input`, and what it says there.
+    /// The place and the message if the target panics on `input`.
     fn panics(&self, input: &[u8]) -> Option<(String, String)> {
         // SAFETY: no handler is installed; the signal ends the program.
         unsafe { libc::alarm(PATIENCE) };
@@ -226,8 +226,8 @@ impl Runner {
         }
     }
 
-    /// The smallest input found that panics at the same place: without one part after another, ever
-    /// smaller parts.
+    /// The smallest input found that panics at the same place. Removes one part after another, in
+    /// decreasing sizes.
     fn smaller(&self, mut input: Vec<u8>, place: &str) -> Vec<u8> {
         let mut tries = 0;
         let mut part = input.len().div_ceil(2);
@@ -248,7 +248,7 @@ impl Runner {
     }
 
     fn report(&self) {
-        // SAFETY: this takes the alarm back.
+        // SAFETY: this cancels the alarm.
         unsafe { libc::alarm(0) };
         for (number, (input, said)) in self.found.values().enumerate() {
             let file = self.findings.join(format!("finding-{number}"));

@@ -8,14 +8,14 @@ use crate::{Form, Target};
 /// Changes the input of one target.
 pub struct Mutator {
     target: &'static Target,
-    /// The seeds, whose parts are put into other input.
+    /// The seeds, whose parts are inserted into other input.
     seeds: Vec<Vec<u8>>,
-    /// Those of them that are JSON.
+    /// The seeds that are JSON.
     donors: Vec<Value>,
     words: Vec<&'static str>,
 }
 
-/// Numbers at the borders of what a field or a loop can take.
+/// Numbers at the limits of fields and loops.
 const NUMBERS: [u64; 16] = [
     0,
     1,
@@ -35,7 +35,7 @@ const NUMBERS: [u64; 16] = [
     u64::MAX,
 ];
 
-/// Characters that mean something to a parser.
+/// Characters with a meaning for parsers.
 const CHARACTERS: &str = "/.:,=-_+@%*\\\"' \t\n\0\u{7f}\u{e9}\u{2028}0aZ";
 
 impl Mutator {
@@ -50,11 +50,11 @@ impl Mutator {
         }
     }
 
-    /// `input` with one change or a few.
+    /// `input` with one or a few changes.
     pub fn change(&self, input: &[u8], random: &mut Random) -> Vec<u8> {
         let mut out = input.to_vec();
         for _ in 0..=random.below(4) {
-            // One time in eight the form is broken.
+            // One change in eight ignores the format.
             let form = match random.below(8) {
                 0 => Form::Bytes,
                 _ => self.target.form,
@@ -160,7 +160,7 @@ impl Mutator {
         serde_json::to_vec(&value).ok()
     }
 
-    /// Puts a part of a seed where the seed has it.
+    /// Copies a part of a seed to the same place.
     fn graft(&self, value: &mut Value, random: &mut Random) {
         if self.donors.is_empty() {
             return;
@@ -173,7 +173,7 @@ impl Mutator {
         }
         let wanted = &all[random.below(all.len())];
         let mut at = String::new();
-        // As deep as the value goes; what it lacks below comes with the part.
+        // Follows the path as far as the value has it. The part brings what is missing below.
         for key in wanted.split('/').skip(1) {
             let Some(parent) = value.pointer_mut(&at) else {
                 return;
@@ -202,7 +202,7 @@ impl Mutator {
         }
     }
 
-    /// Changes one value a little.
+    /// Changes one value slightly.
     fn adjust(&self, value: &mut Value, random: &mut Random) {
         let mut all = Vec::new();
         pointers(value, "", &mut all);

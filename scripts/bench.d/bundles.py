@@ -1,4 +1,4 @@
-"""The bundles that are measured. Each has a config.json for every runtime and floor's scripts beside it."""
+"""The bundles for the measurements. Each has a config.json for every runtime, and the floor's scripts."""
 
 import copy
 import json
@@ -34,7 +34,7 @@ class Bundle:
             open(target, "w", encoding="utf-8").close()
 
     def script(self, cgroup, name="floor", wait=False):
-        """Writes floor's script for a container in this cgroup."""
+        """Writes the floor's script for a container in this cgroup."""
         path = os.path.join(self.path, f"{name}{'.create' if wait else '.run'}")
         text = floor.container(self.config, self.path, cgroup, wait)
         with open(path, "w", encoding="utf-8") as file:
@@ -61,7 +61,7 @@ def make_rootfs(rootfs):
 
 
 def default(world):
-    """What `spec` writes, without a terminal, running `true`."""
+    """The output of `spec`, without a terminal, running `true`."""
     scratch = os.path.join(world.directory, "spec")
     if not os.path.exists(scratch):
         os.makedirs(scratch)
@@ -75,7 +75,7 @@ def default(world):
 
 
 def docker(world):
-    """What dockerd writes: 20 bind mounts, masks, sysctls, its seccomp profile; no limits, which take controllers."""
+    """As dockerd writes it: 20 bind mounts, masks, sysctls, its seccomp profile; no limits, which need controllers."""
     with open(world.repo + "/tests/plans/cases/engine-docker.json", encoding="utf-8") as file:
         config = json.load(file)["config"]
     with open(world.repo + "/runtime-tests/data/docker-seccomp.json", encoding="utf-8") as file:
@@ -95,7 +95,7 @@ def docker(world):
     import resource  # not in the lab's guest
 
     for limit in config["process"]["rlimits"]:
-        # Raising a hard limit takes CAP_SYS_RESOURCE, which not every root has.
+        # Raising a hard limit needs CAP_SYS_RESOURCE, which not every root has.
         limit["hard"] = min(limit["hard"], resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         limit["soft"] = min(limit["soft"], limit["hard"])
     config["ociVersion"] = "1.0.2"
@@ -105,7 +105,7 @@ def docker(world):
 
 
 def with_mounts(world, config, count):
-    """The config with this many bind mounts more."""
+    """The config with this many additional bind mounts."""
     config, sources = copy.deepcopy(config), os.path.join(world.directory, "sources")
     for number in range(count):
         source = os.path.join(sources, str(number))

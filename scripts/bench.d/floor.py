@@ -1,4 +1,4 @@
-"""Writes the floor's script of a config.json: see bench/src/floor/main.rs and script.rs.
+"""Writes the floor's script for a config.json: see bench/src/floor/main.rs and script.rs.
 
 Not a runtime: it knows the properties that the bundles of scripts/bench use, trusts them, and
 raises KeyError at others.
@@ -47,7 +47,7 @@ def joined(config, bundle, cgroup, args):
     """The script of `floor exec`."""
     linux = config["linux"]
     flags = namespace_flags([namespace["type"] for namespace in linux["namespaces"]])
-    # From within a cgroup namespace clone3 could not put a process into it, where the hierarchy has nsdelegate.
+    # Joined last: within a cgroup namespace clone3 cannot use the cgroup if the hierarchy has nsdelegate.
     ops = [("cgroup-of", cgroup), ("join", hex(flags)), ("clone", 0), ("join", "0x2000000"), ("keyring",)]
     return lines(ops + ending(dict(config["process"], args=args), linux, bundle, False))
 
@@ -61,7 +61,7 @@ def namespace_flags(kinds):
 
 
 def lines(ops):
-    # A lone "-" is the empty word; a tab before the newline marks the end of the line.
+    # A lone "-" is the empty value; a tab before the newline marks the end of the line.
     return "".join("".join(f"{'-' if word == '' else word}\t" for word in op) + "\n" for op in ops)
 
 
@@ -102,9 +102,9 @@ def ending(process, linux, bundle, wait):
     if process.get("noNewPrivileges"):
         privileges = [("no-new-privileges",)]
     filters = [("seccomp", programs.seccomp(linux["seccomp"], bundle))] if "seccomp" in linux else []
-    # Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to be dropped.
+    # Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to be dropped.
     ops += credentials + privileges + filters if privileges else filters + credentials
     ops += [("wait-for-start",)] * wait + [("close-range",)]
-    # Everyone adds HOME.
+    # Every runtime adds HOME.
     ops += [("env", pair) for pair in process["env"] + ["HOME=/root"]]
     return ops + [("exec", *process["args"])]

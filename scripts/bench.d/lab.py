@@ -13,7 +13,7 @@ scripts/bench --json "$1/results.json" "${@:2}"
 
 
 def run(repo, target, options, sections, results):
-    """Runs them and copies what they found to the file `results`, if there is one; the exit status.
+    """Runs the sections and copies their results to the file `results`, if given. Returns the exit status.
 
     In the VM all is copied to its own disk first: see scripts/lab/run.
     """

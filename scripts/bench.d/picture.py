@@ -1,4 +1,4 @@
-"""Pictures of results, as SVG that is written by hand and readable on light and on dark."""
+"""Charts of results, as hand-written SVG that is readable on light and on dark backgrounds."""
 
 from math import log10
 
@@ -32,7 +32,7 @@ def legend(columns, y):
 
 
 def dots(rows):
-    """Times the floor, on a logarithmic axis: a row each, a dot for each runtime."""
+    """Multiples of the floor on a logarithmic axis: a row for each measurement, a dot for each runtime."""
     rows = [row for row in rows if row["unit"] == "ms" and row["values"].get("floor")]
     columns = [name for name in report.names(rows) if name != "floor"]
     most = max([2] + [report.ratio(row, name) or 1 for row in rows for name in columns])
@@ -59,7 +59,7 @@ def dots(rows):
 
 
 def curves(found):
-    """A panel for each axis, a line for each runtime, milliseconds by number."""
+    """A panel for each axis, a line for each runtime, milliseconds over the number."""
     columns = [name for name in report.ORDER if any(name in lines for lines in found.values())]
     parts, wide, high = legend(columns, 16), WIDTH // max(1, len(found)), 180
     for number, (axis, lines) in enumerate(found.items()):

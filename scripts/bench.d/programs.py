@@ -1,15 +1,15 @@
-"""The programs that floor loads ready made: eBPF for devices, BPF for system calls."""
+"""The compiled programs that the floor loads: eBPF for devices, BPF for system calls."""
 
 import os
 import struct
 
-# What every container may use, besides what its config allows: nodes may be made of any kind.
+# Devices that every container may use in addition to those of its config. Nodes of any kind may be created.
 ALWAYS_ALLOWED = [(None, None, None, "m"), *((("c", major, minor, "rwm")) for major, minor in
                   [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 2), (136, None), (10, 200)])]
 
 
 def device(linux, bundle):
-    """Writes the device program as instructions of eBPF; the file's path. Later rules win."""
+    """Writes the device program as eBPF instructions. Returns the file's path. Later rules win."""
     rules = [(r.get("type"), r.get("major"), r.get("minor"), r.get("access") or "rwm", r["allow"])
              for r in linux["resources"]["devices"]] + [(*rule, True) for rule in ALWAYS_ALLOWED]
 
@@ -38,7 +38,7 @@ def device(linux, bundle):
 
 
 def seccomp(profile, bundle):
-    """Writes the filter that libseccomp makes of the profile, as a binary tree; the file's path."""
+    """Writes the filter that libseccomp generates from the profile, as a binary tree. Returns the file's path."""
     import ctypes  # not in the lab's guest, which needs no filters
 
     class Comparison(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""Tables of results, and where they go."""
+"""Tables of results, and their output."""
 
 import json
 import os
@@ -13,13 +13,13 @@ BEGIN, END = "<!-- scripts/bench --readme writes from here -->\n", "<!-- to here
 
 
 def median(values):
-    """The middle one, or the mean of the middle two."""
+    """The median."""
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def about(world):
-    """Results without rows yet."""
+    """Empty results."""
     versions = {subject.name: version(subject) for subject in world.subjects}
     return {"kernel": platform.release(), "processors": os.cpu_count(), "versions": versions, "rows": []}
 
@@ -39,31 +39,31 @@ def save(results, path):
 
 
 def load(paths):
-    """The results of several files as one: later rows replace earlier ones of the same name."""
+    """Merges the results of several files: later rows replace earlier ones of the same name."""
     rows, results = {}, {}
     for path in paths:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        # What is said of the host is the first file's.
+        # The description of the host is that of the first file.
         results = results or found
         rows.update({(row["section"], row["what"]): row for row in found["rows"]})
     return dict(results, rows=list(rows.values()))
 
 
 def names(rows):
-    """The columns: those with a value, in order."""
+    """The columns that have a value, in order."""
     found = {name for row in rows for name in row["values"]}
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
 
 
 def ratio(row, name):
-    """How many times the floor's median; None without one."""
+    """The median as a multiple of the floor's; None without one."""
     values, floor = row["values"].get(name), row["values"].get("floor")
     return median(values) / median(floor) if values and floor and median(floor) else None
 
 
 def cell(row, name):
-    """The median, and how many times the floor's it is."""
+    """The median, and its multiple of the floor's."""
     if not row["values"].get(name):
         return "–"
     value = median(row["values"][name])
@@ -73,7 +73,7 @@ def cell(row, name):
 
 
 def row(result):
-    """Prints a row as soon as there is one."""
+    """Prints a row as soon as it is complete."""
     cells = "  ".join(f"{name} {cell(result, name)}" for name in names([result]))
     print(f"{result['what'] + ', ' + result['unit']:<40} {cells}", flush=True)
 
@@ -91,7 +91,7 @@ def table(results):
 
 
 def show(results, options, repo):
-    """Prints the table; draws and writes what the options ask for."""
+    """Prints the table, and writes charts and files according to the options."""
     curves, plain = split(results)
     if plain["rows"]:
         print("\n" + table(plain))
@@ -116,14 +116,14 @@ def split(results):
 
 
 def slope(points):
-    """Milliseconds for one more, by least squares."""
+    """Milliseconds for each additional one, by least squares."""
     count, sum_x, sum_y = len(points), sum(x for x, _ in points), sum(y for _, y in points)
     spread = count * sum(x * x for x, _ in points) - sum_x ** 2
     return (count * sum(x * y for x, y in points) - sum_x * sum_y) / spread if spread else 0
 
 
 def slopes(curves):
-    """As Markdown: what one more costs."""
+    """As Markdown: the cost of each additional one."""
     columns = [name for name in ORDER if any(name in lines for lines in curves.values())]
     lines = ["| one more of these costs, µs | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
     for axis, found in curves.items():
@@ -133,7 +133,7 @@ def slopes(curves):
 
 
 def readme(plain, curves, repo):
-    """Writes tables and pictures between the markers of README.md."""
+    """Writes tables and charts between the markers of README.md."""
     path = os.path.join(repo, "README.md")
     with open(path, encoding="utf-8") as file:
         text = file.read()
@@ -150,7 +150,7 @@ def readme(plain, curves, repo):
 
 
 def write(path, text):
-    """Writes a file, and the directory it is in."""
+    """Writes a file, and creates its directory."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)

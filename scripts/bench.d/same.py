@@ -1,11 +1,11 @@
-"""Holds the floor to its word: what a container of floor's sees is what the same container of sampan's sees."""
+"""Checks that a container of the floor has the same environment as the same container of sampan."""
 
 import difflib
 import re
 
 import bundles
 
-# Printed from inside. Numbers of mounts, devices and namespaces differ from container to container.
+# Printed from inside. The numbers of mounts, devices and namespaces differ between containers.
 LOOK = r"""
 sed -E 's/^[0-9]+ [0-9]+ [0-9]+:[0-9]+ //; s/(master|shared):[0-9]+/\1/g' /proc/self/mountinfo
 grep -E '^(Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups|Umask|SigBlk|SigIgn)' /proc/self/status
@@ -18,7 +18,7 @@ cut -d' ' -f5- /proc/keys 2>/dev/null
 
 
 def check(world, timer):
-    """Compares all bundles; the exit status."""
+    """Compares all bundles. Returns the exit status."""
     configs = {"default": bundles.default(world), "docker": bundles.docker(world)}
     configs["mounts"] = bundles.with_mounts(world, configs["default"], 20)
     configs["rules"] = bundles.with_rules(configs["default"], 20)
@@ -35,7 +35,7 @@ def check(world, timer):
 
 
 def look(world, timer, subject, name, config, how):
-    """What the process of a container of `run`, or one that `exec` starts, sees; without what names this container."""
+    """The environment of a process of `run` or of `exec`, without the container's name."""
     config = dict(config, process=dict(config["process"]))
     mount = {"destination": "/out", "type": "bind", "source": f"{world.directory}/out", "options": ["bind"]}
     config["mounts"] = config["mounts"] + [mount]
@@ -60,7 +60,7 @@ def look(world, timer, subject, name, config, how):
 
 
 def namespaces(text):
-    """Says of each namespace whether it is the host's, in place of its number."""
+    """Replaces the number of each namespace by whether it is the host's."""
     import os
     def kind(match):
         mine = os.readlink(f"/proc/self/ns/{match[1]}") == match[2]

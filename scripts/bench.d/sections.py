@@ -1,4 +1,4 @@
-"""What is measured. A section is a function that yields (what, unit, {subject: [value of each round]})."""
+"""The measurements. A section is a function that yields (what, unit, {subject: [value of each round]})."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ VERBS = ["create", "start", "state", "exec", "kill", "delete"]
 
 
 class Columns:
-    """Values by subject. A failure's round is not counted; the third one ends the subject's part."""
+    """Values by subject. A failed round is not counted; after the third failure the subject is left out."""
 
     def __init__(self, world):
         self.world, self.values, self.failures = world, {}, {}
@@ -44,8 +44,8 @@ class Columns:
 
 
 def interleaved(world, rounds, step):
-    """step(subject, columns) of each subject, round after round; one round goes before, uncounted. The order differs
-    from round to round: the kernel still clears away after what ran before, and that is to hit all."""
+    """Calls step(subject, columns) for each subject, round after round, after a first round that is not counted. The
+    order changes from round to round: the kernel still cleans up after the previous program, which must affect all."""
     step_columns, order = Columns(world), random.Random(0)
     for number in range(rounds + 1):
         subjects = step_columns.subjects()
@@ -77,7 +77,7 @@ def docker(world, timer, rounds):
 
 
 def mounts(world, timer, rounds):
-    """`run` of the default config with 200 bind mounts more."""
+    """`run` of the default config with 200 additional bind mounts."""
     bundle = bundles.Bundle(world, "mounts200", bundles.with_mounts(world, bundles.default(world), 200))
     yield "run, 200 mounts", "ms", timed_runs(world, timer, rounds, bundle)
 
@@ -91,7 +91,7 @@ def hostmounts(world, timer, rounds):
 
 @contextlib.contextmanager
 def crowded(world, count):
-    """A timer in a mount namespace with this many mounts more."""
+    """A timer in a mount namespace with this many additional mounts."""
     timer = Timer(world)
     directory = os.path.join(world.state, "crowd")
     os.makedirs(directory, exist_ok=True)
@@ -104,7 +104,7 @@ def crowded(world, count):
 
 
 def verbs(world, timer, rounds):
-    """`create`, `start`, `state`, `exec true`, `kill`, `delete`, each alone, one container after the other."""
+    """`create`, `start`, `state`, `exec true`, `kill`, `delete`, each measured alone, one container after the other."""
     config = bundles.default(world)
     config["process"]["args"] = LONG
     bundle = bundles.Bundle(world, "long", config)
@@ -114,7 +114,7 @@ def verbs(world, timer, rounds):
         for verb, argv in life(subject, bundle, ident):
             columns.add(subject, verb, timer.run(argv)["ns"] / 1e6)
             if verb == "kill":
-                # Its end is the kernel's work and nobody's verb.
+                # The end of the process is the kernel's work and not part of a verb.
                 timer.ask("reap")
     columns = interleaved(world, rounds, step)
     for verb in VERBS:
@@ -130,7 +130,7 @@ def life(subject, bundle, ident):
 
 
 def parallel(world, timer, rounds):
-    """`run` of the default config, 8 at a time; the time until the last has ended."""
+    """`run` of the default config, 8 at a time: the time until the last has ended."""
     bundle = bundles.Bundle(world, "default", bundles.default(world))
 
     def step(subject, columns):
@@ -147,8 +147,8 @@ def parallel(world, timer, rounds):
 
 
 def memory(world, timer, rounds):
-    """The most memory that `create` held: the runtime and those it waited for (ru_maxrss), and, by itself, the
-    process that is left waiting for `start` (VmHWM)."""
+    """The maximum memory of `create`: of the runtime and the children that it waited for (ru_maxrss), and separately
+    of the process that waits for `start` (VmHWM)."""
     bundle = bundles.Bundle(world, "default", bundles.default(world))
 
     def step(subject, columns):
@@ -164,7 +164,7 @@ def memory(world, timer, rounds):
 
 
 def first_process_peak(timer):
-    """VmHWM in kB of the timer's one child."""
+    """VmHWM in kB of the timer's only child."""
     with open(f"/proc/{children(timer)[-1]}/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
@@ -176,7 +176,7 @@ def children(timer):
 
 
 def size(world, timer, rounds):
-    """The size of the executable; of dynamic ones with the libraries that ldd(1) names."""
+    """The size of the executable, including the libraries that ldd(1) prints."""
     columns = Columns(world)
     for subject in world.subjects:
         if subject.name != "floor":
@@ -185,19 +185,19 @@ def size(world, timer, rounds):
 
 
 def executable_size(path):
-    # ldd fails for a static executable; the C library itself is everywhere and not counted.
+    # ldd fails for a static executable. The C library itself is on every host and not counted.
     listing = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
     libraries = [word for line in listing.splitlines() for word in line.split() if word.startswith("/")]
     return sum(os.path.getsize(file) for file in [path, *libraries] if "libc.so" not in file and "ld-linux" not in file)
 
 
 def syscalls(world, timer, rounds):
-    """System calls by verb: the runtime's and those of its children until each executes a program."""
+    """System calls by verb, of the runtime and of its children until each executes a program."""
     yield from counted(world, timer, "syscalls")
 
 
 def instructions(world, timer, rounds):
-    """Instructions by verb, counted the same way, of floor and sampan; by single steps, so it takes minutes."""
+    """Instructions by verb, counted the same way, for the floor and sampan; by single-stepping, which takes minutes."""
     subjects, world.subjects = world.subjects, world.subjects[:2]
     yield from counted(world, timer, "instructions")
     world.subjects = subjects
@@ -228,8 +228,8 @@ def counted(world, timer, what):
 
 
 def waits(world, timer, rounds):
-    """How often a call sleeps until the kernel has waited for an RCU grace period, which takes milliseconds on a busy
-    machine: counted by ftrace, in the runtime and its children until the container has ended."""
+    """The number of calls that sleep until an RCU grace period is over, which takes milliseconds on a busy machine:
+    counted by ftrace, in the runtime and its children until the container has ended."""
     config = bundles.default(world)
     config["process"]["args"] = LONG
     once, bundle = bundles.Bundle(world, "default", bundles.default(world)), bundles.Bundle(world, "long", config)
@@ -252,7 +252,7 @@ def waits(world, timer, rounds):
 
 @contextlib.contextmanager
 def memory_controller():
-    """The root cgroup gives it to its children meanwhile."""
+    """Enables the controller for the children of the root cgroup meanwhile."""
     path = "/sys/fs/cgroup/cgroup.subtree_control"
     with open(path, encoding="utf-8") as file:
         given = "memory" in file.read().split()
@@ -273,8 +273,8 @@ def switch(path, word):
 
 
 def charged(world, timer, rounds):
-    """Takes the memory controller (--lab): what `create` has charged to the container's cgroup at most (memory.peak),
-    and the smallest memory.max with which `true` still runs; the medians of five searches."""
+    """Needs the memory controller (--lab): the maximum that `create` has charged to the container's cgroup
+    (memory.peak), and the smallest memory.max with which `true` still runs; the medians of five searches."""
     default = bundles.default(world)
     columns = Columns(world)
 
@@ -293,11 +293,11 @@ def charged(world, timer, rounds):
         columns.add(subject, "smallest", smallest(lambda kb: runs(world, timer, subject, limited(kb << 10))))
 
     with memory_controller():
-        # The smallest differs by a page from search to search.
+        # The result differs by a page between searches.
         for subject in world.subjects * 5:
             with columns.tries(subject):
                 measure(subject)
-    # The kernel charges 256 kB at a time, of which memory.peak shows no part.
+    # The kernel charges 256 kB at a time, and memory.peak shows only whole charges.
     yield "create, charged to the container (VM)", "kB", columns.of("peak")
     yield "run, smallest memory.max (VM)", "kB", columns.of("smallest")
 
@@ -320,7 +320,7 @@ def runs(world, timer, subject, bundle):
 
 
 def smallest(works, low=0, high=64 << 10, step=4):
-    """The smallest number of kB, to a step, with which it works three times of three."""
+    """The smallest number of kB, in steps, with which it succeeds three times out of three."""
     while high - low > step:
         middle = (low + high) // 2 // step * step
         if all(works(middle) for _ in range(3)):
@@ -331,7 +331,7 @@ def smallest(works, low=0, high=64 << 10, step=4):
 
 
 def curves(world, timer, rounds):
-    """`run` by the number of the config's bind mounts, of the host's mounts, of seccomp rules."""
+    """`run` by the number of the config's bind mounts, of the host's mounts, and of seccomp rules."""
     default = bundles.default(world)
     rounds = max(10, rounds // 3)
     for count in (0, 50, 100, 200):
@@ -349,6 +349,6 @@ def curves(world, timer, rounds):
 SECTIONS = {section.__name__: section for section in
             (run, docker, mounts, hostmounts, verbs, parallel, memory, size, syscalls, instructions, waits, charged, curves)}
 DEFAULT = ["run", "docker", "mounts", "hostmounts", "verbs", "parallel", "memory", "size", "syscalls"]
-# What the README shows from the lab, and in which VM: in this one nobody hurries the grace periods, as on hosts that must
-# answer in time, and a kernel that runs out of memory in execve(2) goes on, which UML's does not.
+# The README's figures from the lab, and the VM for them: in this one nothing expedites the grace periods, as on hosts
+# that must answer in time, and its kernel survives running out of memory in execve(2), which UML's does not.
 LAB, LAB_MACHINE = ["charged", "waits"], "--vm qemu --append rcupdate.rcu_normal=1"

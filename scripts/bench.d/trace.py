@@ -1,4 +1,4 @@
-"""ftrace, in an instance of its own: where calls sleep in the kernel."""
+"""ftrace, in a separate instance: the places where calls sleep in the kernel."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ GRACE_PERIOD = ("synchronize_rcu", "synchronize_srcu", "rcu_barrier", "wait_rcu_
 
 
 class Sleeps:
-    """Within a `with`, records each time that the timer's programs sleep uninterruptibly, with the kernel's stack."""
+    """In a `with` block, records the kernel's stack whenever one of the timer's programs sleeps uninterruptibly."""
 
     def __init__(self, world, timer):
         self.mount = os.path.join(world.directory, "tracing")
@@ -38,7 +38,7 @@ class Sleeps:
         os.rmdir(self.instance)
 
     def grace_periods(self):
-        """How many of the stacks wait for one."""
+        """The number of stacks that wait for a grace period."""
         stacks = self.text.split("<stack trace>")[1:]
         return sum(any(line.strip().removeprefix("=> ").startswith(GRACE_PERIOD) for line in stack.split("\n"))
                    for stack in stacks)

@@ -1,4 +1,4 @@
-"""What is measured and with what: the runtimes, the floor, the timer, a place of their own."""
+"""The environment of the measurements: the runtimes, the floor, the timer, and their directories."""
 
 import os
 import shutil
@@ -12,11 +12,11 @@ KNOWN = ["sampan", "crun", "runc", "youki"]
 
 
 class World:
-    """A directory for bundles, a tmpfs for the runtimes' state, and the names of what was made."""
+    """A directory for bundles, a tmpfs for the runtimes' state, and the names of everything created."""
 
     def __init__(self, repo, built, runtimes):
         self.repo, self.built = repo, built
-        # Beside the root filesystems of engines, not on a tmpfs.
+        # On the file system that engines use, not on a tmpfs.
         self.directory = tempfile.mkdtemp(prefix="bench.", dir=os.environ.get("BENCH_DIR", "/var/tmp"))
         self.state = os.path.join(self.directory, "state")
         self.programs = os.path.join(self.directory, "programs")
@@ -36,18 +36,18 @@ class World:
         self.subjects = [Floor(self)] + [Runtime(self, name, self.install(name, path)) for name, path in runtimes.items()]
 
     def install(self, name, path):
-        """A copy, written as a package is unpacked. A linker leaves its output in the page cache in small pieces, which
-        are mapped more slowly than what is written from one end to the other."""
+        """A copy, written like a file of a package. A linker's output is in the page cache in small pieces, which
+        the kernel maps more slowly than a file that was written from end to end."""
         installed = os.path.join(self.programs, name)
         return installed if os.path.exists(installed) else shutil.copy2(path, installed)
 
     def new_id(self):
-        """A container id that was not used before."""
+        """A container id that was never used."""
         self.count += 1
         return f"bench{os.getpid()}-{self.count}"
 
     def close(self):
-        """Removes everything, and what failed programs have left."""
+        """Removes everything, including the remains of failed programs."""
         for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
             if f"bench{os.getpid()}-" in os.path.basename(directory):
                 remove_cgroup(directory)
@@ -58,7 +58,7 @@ class World:
 
 
 def remove_cgroup(directory):
-    """Kills what is in it and removes it, if that is done within a second."""
+    """Kills the cgroup's processes and removes it, if that takes less than a second."""
     try:
         with open(os.path.join(directory, "cgroup.kill"), "w", encoding="utf-8") as file:
             file.write("1")
@@ -73,7 +73,7 @@ def remove_cgroup(directory):
 
 
 def cgroup(name):
-    """The cgroup of floor's container of this name."""
+    """The cgroup of the floor's container with this name."""
     return "/sys/fs/cgroup/" + name
 
 
@@ -144,7 +144,7 @@ class Timer:
         return self.process.stdout.readline().strip()
 
     def measured(self, *words):
-        """Runs; the numbers by name. A failure ends the benchmark: its time would mean nothing."""
+        """Runs the programs. Returns the numbers by name. A failure ends the benchmark."""
         answer = self.ask(*words)
         fields = answer.split()
         if len(fields) != len(self.FIELDS) or not all(field.isdigit() for field in fields):
@@ -174,7 +174,7 @@ class Failed(Exception):
 
 
 def enter_namespaces():
-    """Comes back in a mount namespace of its own, with cgroup2 alone at /sys/fs/cgroup, as every runtime can use it."""
+    """Enters a new mount namespace with only cgroup2 at /sys/fs/cgroup, which every runtime supports."""
     if os.environ.get("BENCH_INSIDE") != "1":
         if os.geteuid() != 0:
             sys.exit("bench: run as root: containers are made for real")
@@ -187,7 +187,7 @@ def enter_namespaces():
 
 
 def find_runtimes(arguments, built):
-    """name=path arguments, or what there is."""
+    """The name=path arguments, or the runtimes that are installed."""
     given = dict(argument.split("=", 1) for argument in arguments)
     if given:
         return {name: shutil.which(path) or os.path.abspath(path) for name, path in given.items()}

@@ -1,7 +1,7 @@
 # Buildah, which calls the runtime itself: create, start, state, kill, delete.
 # shellcheck shell=bash disable=SC2154
 prepare_buildah() { :; }
-# An image of nothing but busybox; the container's name is on standard output.
+# An image with only busybox. Prints the container's name.
 from_scratch() {
   local container; container=$(buildah from scratch)
   buildah copy -q "$container" "$work/root/bin" /bin >&2

@@ -12,7 +12,7 @@ version = 3
   BinaryName = "$binary"
   SystemdCgroup = $([ "$cgroups" = systemd ] && echo true || echo false)
 CONF
-  # A pod wants a network: one of nothing but an address.
+  # A pod needs a network: one with only an address.
   mkdir -p /etc/cni/net.d /opt/cni/bin
   printf '#!/bin/sh\ncase $CNI_COMMAND in\n  VERSION) echo %s ;;\n  ADD) echo %s ;;\nesac\n' \
     "'{\"cniVersion\":\"1.0.0\",\"supportedVersions\":[\"1.0.0\"]}'" "'{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.99.0.2/24\"}]}'" >/opt/cni/bin/nothing
@@ -20,7 +20,7 @@ CONF
   echo '{"cniVersion":"1.0.0","name":"nothing","plugins":[{"type":"nothing"}]}' >/etc/cni/net.d/nothing.conflist
   setsid containerd >"$work/containerd.log" 2>&1 &
   until_true ctr version
-  # ctr wants the image of a registry's form.
+  # ctr needs an image name with a registry.
   podman save -q --format docker-archive -o "$work/docker.tar" "$image" || { podman import -q "$work/image.tar" "$image"; podman save -q --format docker-archive -o "$work/docker.tar" "$image"; }
   ctr image import "$work/docker.tar"
   ctr -n k8s.io image import "$work/docker.tar"
@@ -66,15 +66,15 @@ full_kill_all() {
 full_two_at_once() { start a; start b; remove a; remove b; }
 full_features_are_read() { ctr plugin ls | grep -E 'cri.*runtime.*ok' || skip "this containerd has no CRI plug-in"; fails grep -i 'failed to.*features' "$work/containerd.log"; }
 
-# Pods, by the interface that the kubelet uses; the numbers are those of its fields.
+# Pods, through the kubelet's interface; the numbers are field numbers.
 cri() { python3 "$here/cri.py" "$@"; }
-# The configuration of the sandbox $name as field $1; more fields of its security context follow.
+# The configuration of the sandbox $name as field $1, followed by more fields of its security context.
 pod() {
   local parent=/kubepods field; [ "$cgroups" = cgroupfs ] || parent=kubepods.slice
   printf '%s\n' "$1.1.1=$name" "$1.1.2=uid" "$1.1.3=default" "$1.2=podhost" "$1.3=$work/pods" "$1.8.1=$parent"
   for field in "${@:2}"; do echo "$1.8.2.$field"; done
 }
-# Makes a container of the pod $1, whose configuration the function $2 tells, and says its id; fields of its own follow.
+# Creates a container of the pod $1, with the configuration of the function $2 and additional fields. Prints its id.
 in_pod() {
   local config; mapfile -t config < <("$2" 3)
   cri CreateContainer 1="$1" 2.1.1=c 2.2.1="$image" "${@:3}" "${config[@]}" | sed -n 's/^1=//p'
@@ -102,7 +102,7 @@ full_container_of_a_pod_that_fails() {
   sandbox=$(cri RunPodSandbox "${config[@]}" 2="$runtime" | sed -n 's/^1=//p')
   container=$(in_pod "$sandbox" pod 2.3=/nowhere)
   fails cri StartContainer 1="$container" 2>"$work/said"; grep 'no such file or directory' "$work/said"
-  # Kubernetes restarts what ended: 128 is its word for what never began.
+  # Kubernetes restarts containers that ended. Status 128 means that a container never started.
   cri ContainerStatus 1="$container" | grep -x 1.7=128
   cri StopPodSandbox 1="$sandbox"; cri RemovePodSandbox 1="$sandbox"
 }

@@ -59,7 +59,7 @@ def read_varint(data, at):
 
 
 def decode(data, path=""):
-    """The fields of a message. What is well-formed as a message is taken for one too."""
+    """The fields of a message. A value that is a well-formed message is parsed as one too."""
     lines, at = [], 0
     while at < len(data):
         tag, at = read_varint(data, at)

@@ -9,9 +9,9 @@ start() { local name=$1; shift; podman run -d --network none --name "$name" "$@"
 remove() { podman rm -f -t 0 "$1"; }
 state() { podman inspect -f '{{.State.Status}}' "$1"; }
 is_state() { [ "$(state "$1")" = "$2" ]; }
-# The limits of a container as it sees them itself.
+# The limits of a container, as seen from inside.
 limit() { run "${@:2}" "$image" cat "/sys/fs/cgroup/$1"; }
-# An ordinary user gets limits from systemd's delegation only.
+# An ordinary user can set limits only where systemd delegates cgroups.
 needs_limits() { is_root || [ "$cgroups" = systemd ] || skip "without systemd's delegation an ordinary user has no limits"; }
 
 quick_runtime_is_chosen() { [ "$(podman info -f '{{.Host.OCIRuntime.Name}} {{.Host.CgroupManager}}')" = "$runtime $cgroups" ]; }
@@ -99,7 +99,7 @@ full_cpu_limit() { needs_limits; [ "$(limit cpu.max --cpus 0.5)" = '50000 100000
 full_pids_limit() { needs_limits; [ "$(limit pids.max --pids-limit 50)" = 50 ]; }
 full_out_of_memory() {
   needs_limits
-  # The shell outlives it: conmon has to see the event while the cgroup is there.
+  # The shell outlives the killed process: conmon has to see the event while the cgroup exists.
   start greedy --memory 16m --memory-swap 16m "$image" sh -c 'head -c 64m /dev/zero | tail; sleep 2'
   podman wait greedy
   podman inspect -f '{{.State.OOMKilled}}' greedy | grep true

@@ -1,4 +1,4 @@
-//! Init's side: from clone3(2) to execve(2).
+//! Init's side, from clone3(2) to execve(2).
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{null, null_mut};
@@ -12,19 +12,19 @@ const MOVE_MOUNT_T_EMPTY_PATH: c_int = 0x40;
 const AT_RECURSIVE: c_int = 0x8000;
 const READ_ONLY: u64 = 1;
 
-/// What init holds on its way.
+/// The descriptors and values of init.
 struct Init<'r> {
     ready: &'r Ready,
-    /// The pidfd of a container that is joined.
+    /// The pidfd of the container to join.
     container: c_int,
     rootfs: c_int,
-    /// What masks directories and files: a read-only tmpfs and `/dev/null`, made for the first.
+    /// The masks for directories and files: a read-only tmpfs and `/dev/null`, created on first use.
     empty: c_int,
     null: c_int,
     env: Vec<*const c_char>,
 }
 
-/// Carries out the rest of the script.
+/// Executes the rest of the script.
 pub fn main(ops: impl Iterator<Item = Op>, ready: &Ready, container: c_int) -> ! {
     let mut init = Init {
         ready,
@@ -34,7 +34,7 @@ pub fn main(ops: impl Iterator<Item = Op>, ready: &Ready, container: c_int) -> !
         null: -1,
         env: Vec::with_capacity(16),
     };
-    // SAFETY: changes only this process's mask.
+    // SAFETY: changes only this process's umask.
     unsafe { libc::umask(0) };
     check(call!(libc::SYS_setsid), "setsid");
     for op in ops {
@@ -178,7 +178,7 @@ impl Init<'_> {
                 self.ready.tell();
                 let start: u64 = 1 << (libc::SIGUSR1 - 1);
                 let (info, timeout) = (null_mut::<u8>(), null::<u8>());
-                // Only a tracer interrupts it.
+                // Only a tracer interrupts the call.
                 while call!(libc::SYS_rt_sigtimedwait, &start, info, timeout, 8) < 0 {}
                 set_mask(0);
             }
@@ -195,13 +195,13 @@ impl Init<'_> {
         }
     }
 
-    /// A directory gets an empty tmpfs, a file `/dev/null`; what is missing is left.
+    /// Masks a directory by an empty tmpfs, and a file by `/dev/null`. A missing path is skipped.
     fn mask(&mut self, path: &'static CStr) {
         let fd = open(path, libc::O_PATH);
         if fd < 0 {
             return;
         }
-        // SAFETY: an all-zero stat is a valid one, and fstat fills it.
+        // SAFETY: an all-zero stat is valid, and fstat fills it in.
         let mut status: libc::stat = unsafe { std::mem::zeroed() };
         check(call!(libc::SYS_fstat, fd, &mut status), "fstat");
         let directory = status.st_mode & libc::S_IFMT == libc::S_IFDIR;
@@ -225,7 +225,7 @@ impl Init<'_> {
         close(fd);
     }
 
-    /// execve(2) of the first place in PATH that has it.
+    /// execve(2) in the first directory in PATH that contains the program.
     fn exec(&mut self, args: &[&'static CStr]) -> ! {
         let mut argv: Vec<*const c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
         argv.push(null());
@@ -240,7 +240,7 @@ impl Init<'_> {
             );
         }
         let path = self.env.iter().take(self.env.len() - 1).find_map(|pair| {
-            // SAFETY: the words of the script are C strings.
+            // SAFETY: the script's values are C strings.
             unsafe { CStr::from_ptr(*pair) }
                 .to_bytes()
                 .strip_prefix(b"PATH=")
@@ -396,7 +396,7 @@ fn loopback_up() {
     close(socket);
 }
 
-/// Root with these capabilities: bounding, effective, permitted, inheritable, ambient.
+/// Sets root's capabilities: bounding, effective, permitted, inheritable, ambient.
 fn credentials([bounding, effective, permitted, inheritable, ambient]: [u64; 5]) {
     const VERSION_3: u32 = 0x2008_0522;
     for capability in (0..=40).filter(|bit| bounding >> bit & 1 == 0) {
@@ -408,7 +408,7 @@ fn credentials([bounding, effective, permitted, inheritable, ambient]: [u64; 5])
     check(call!(libc::SYS_setgroups, 0, null::<u32>()), "setgroups");
     check(call!(libc::SYS_setresgid, 0, 0, 0), "setresgid");
     check(call!(libc::SYS_setresuid, 0, 0, 0), "setresuid");
-    // SAFETY: changes only this process's mask.
+    // SAFETY: changes only this process's umask.
     unsafe { libc::umask(0o022) };
     let header = [VERSION_3, 0];
     let words = |shift: u32| [effective, permitted, inheritable].map(|set| (set >> shift) as u32);

@@ -1,9 +1,9 @@
-//! The system calls, and those helpers of the runtime's side that need several.
+//! The system calls, and helpers of the runtime's side that need several of them.
 
 use std::ffi::{CStr, c_int, c_long};
 use std::mem::size_of;
 
-/// What failed, and errno.
+/// The operation that failed, and errno.
 pub struct Died(pub &'static str, pub c_int);
 
 /// Ends the process with a line on standard error.
@@ -25,11 +25,11 @@ pub fn check(result: c_long, what: &'static str) -> c_int {
     result as c_int
 }
 
-/// syscall(2) as the C library has it: -1, and errno, for a failure.
+/// syscall(2) of the C library, which returns -1 and sets errno on failure.
 macro_rules! call {
     ($number:expr $(, $arg:expr)* $(,)?) => {{
-        // SAFETY: each call site passes what its system call's manual page asks for; strings and
-        // structs outlive the call.
+        // SAFETY: each call site passes what the manual page of its system call requires; strings
+        // and structs outlive the call.
         unsafe { libc::syscall($number $(, $arg)*) }
     }};
 }
@@ -116,7 +116,7 @@ pub fn open_cgroup(path: &CStr) -> c_int {
     )
 }
 
-/// Removes the cgroup, which a process that was just reaped may occupy a little longer.
+/// Removes the cgroup, which a process that was just reaped may still occupy for a moment.
 pub fn remove_cgroup(path: &CStr) {
     while call!(
         libc::SYS_unlinkat,
@@ -188,7 +188,7 @@ pub fn join(pidfd: c_int, flags: u64) {
     check(call!(libc::SYS_setns, pidfd, flags as c_int), "setns");
 }
 
-/// clone3(2), into a cgroup if there is one; 0 in the child.
+/// clone3(2), into a cgroup if one is given. Returns 0 in the child.
 pub fn clone(flags: u64, cgroup: c_int) -> i32 {
     #[repr(C)]
     #[derive(Default)]
@@ -216,7 +216,7 @@ pub fn clone(flags: u64, cgroup: c_int) -> i32 {
     check(call!(libc::SYS_clone3, &args, size_of::<Args>()), "clone3")
 }
 
-/// Waits for a child; its exit status, 128 and the signal if it was killed.
+/// Waits for a child. Returns its exit status, or 128 and the signal that killed it.
 pub fn wait(pid: i32) -> c_int {
     let mut status = 0;
     check(call!(libc::SYS_wait4, pid, &mut status, 0, 0), "wait4");
@@ -227,7 +227,7 @@ pub fn wait(pid: i32) -> c_int {
     }
 }
 
-/// How init tells the runtime that only execve(2) is left.
+/// The way in which init reports that only execve(2) is left.
 pub struct Ready {
     pipe: Option<[c_int; 2]>,
 }
@@ -240,7 +240,7 @@ impl Ready {
                 call!(libc::SYS_pipe2, pipe.as_mut_ptr(), libc::O_CLOEXEC),
                 "pipe2",
             );
-            // Start's signal must not come before init waits for it.
+            // The signal of `start` must not arrive before init waits for it.
             set_mask(1 << (libc::SIGUSR1 - 1));
             pipe
         });
@@ -253,7 +253,7 @@ impl Ready {
         }
     }
 
-    /// Waits for init, or for its end.
+    /// Waits until init is ready or has ended.
     pub fn wait(&mut self) {
         if let Some([read, write]) = self.pipe.take() {
             close(write);

@@ -1,23 +1,23 @@
-//! The floor: what the kernel must be asked to do for a container, and nothing else.
+//! The floor: the system calls that a container requires, and nothing else.
 //!
-//! It carries out a list of operations that `scripts/bench` wrote beforehand from a `config.json`:
-//! the same namespaces, mounts, masks, devices, capabilities and programs that a runtime makes of
+//! It executes a list of operations that `scripts/bench` has prepared from a `config.json`: the
+//! same namespaces, mounts, masks, devices, capabilities and programs that a runtime creates for
 //! that config. It parses no JSON, checks nothing, keeps no state but one pid, undoes nothing and
-//! has no words for a failure. No runtime that does this work can be faster; how much slower it is
-//! is what it can still save.
+//! prints no error texts. No runtime that does this work can be faster, so the difference to the
+//! floor is the time that a runtime can still save.
 //!
 //! ```text
 //! floor nothing                        the start and end of a static program
-//! floor run SCRIPT                     to the end of the process; its exit status
-//! floor create SCRIPT PIDFILE          until all but execve(2) is done
+//! floor run SCRIPT                     until the process ends; its exit status
+//! floor create SCRIPT PIDFILE          until only execve(2) is left
 //! floor start PIDFILE
 //! floor kill PIDFILE SIGNAL
 //! floor delete PIDFILE CGROUP
 //! floor exec SCRIPT PIDFILE            joins, runs, waits; its exit status
 //! ```
 //!
-//! A script has an operation a line, its words parted by tabs. Numbers are decimal, or
-//! hexadecimal after `0x`. What stands before `clone` is the runtime's, the rest is init's.
+//! A script has one operation per line, with values separated by tabs. Numbers are decimal, or
+//! hexadecimal after `0x`. The operations before `clone` are the runtime's, the rest is init's.
 #![no_main]
 
 mod init;
@@ -29,7 +29,7 @@ use std::ffi::{CStr, c_char, c_int};
 use kernel::{Died, check, die};
 use script::{Op, Script};
 
-/// The entry point: the standard library's start is no work of a runtime.
+/// The entry point. The start of the standard library is not part of a runtime's work.
 ///
 /// # Safety
 ///
@@ -78,7 +78,7 @@ fn exec(path: &CStr, pid_file: &CStr) -> c_int {
     kernel::wait(pid)
 }
 
-/// Init is left waiting for SIGUSR1, its pid in the file.
+/// Leaves init waiting for SIGUSR1, and its pid in the file.
 fn create(path: &CStr, pid_file: &CStr) -> c_int {
     let script = Script::load(path);
     let (pid, mut ready) = clone(&script, -1);
@@ -96,8 +96,8 @@ fn signal(pid_file: &CStr, number: c_int) -> c_int {
     0
 }
 
-/// Does the runtime's part and clones init, which does the rest and never returns.
-/// `container` is the pidfd of one that is joined.
+/// Executes the runtime's part and clones init, which executes the rest and never returns.
+/// `container` is the pidfd of the container to join.
 fn clone(script: &Script, container: c_int) -> (i32, kernel::Ready) {
     let mut cgroup = -1;
     let ready = kernel::Ready::new(script.waits());

@@ -1,10 +1,10 @@
-//! The list of operations, parsed in place: words are C strings within the file's bytes.
+//! The list of operations, parsed in place: values are C strings within the file's bytes.
 
 use std::ffi::CStr;
 
 use crate::kernel::{Died, die, read_file};
 
-/// An operation; the names are those of `scripts/bench.d/floor.py`, which writes them.
+/// An operation. The names are those of `scripts/bench.d/floor.py`, which writes them.
 pub enum Op {
     Cgroup(&'static CStr),
     CgroupFile(&'static CStr, &'static CStr),
@@ -44,7 +44,7 @@ pub enum Op {
     Exec(Vec<&'static CStr>),
 }
 
-/// A script that was read.
+/// A parsed script.
 pub struct Script {
     lines: Vec<Vec<&'static CStr>>,
     seccomp: &'static [u8],
@@ -58,7 +58,7 @@ impl Script {
             .iter_mut()
             .filter(|byte| matches!(byte, b'\t' | b'\n'))
         {
-            // A line's end is marked by an empty word: the writer ends each line with a tab.
+            // An empty value marks the end of a line: the writer ends each line with a tab.
             *byte = 0;
         }
         let mut lines = vec![Vec::with_capacity(8)];
@@ -89,7 +89,7 @@ impl Script {
 
 fn parse(line: &[&'static CStr], seccomp: &'static [u8]) -> Op {
     let text = |at: usize| line.get(at).copied().unwrap_or_default();
-    // A lone "-" is the empty word.
+    // A lone "-" is the empty value.
     let word = |at: usize| {
         if text(at).to_bytes() == b"-" {
             c""

@@ -1,6 +1,6 @@
-//! Command lines: the definition of one verb reads them as the definition of all does.
+//! Command lines: the parser of a single verb must give the same result as the parser of all verbs.
 //!
-//! Input is lines, one argument each.
+//! Input has one argument per line.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -83,9 +83,9 @@ fn run(data: &[u8]) {
     assert_eq!(text(&parsed), text(&whole), "{args:?}");
     match parsed {
         Ok(Parsed::Run(line)) => {
-            // A correct line needs no more than the definition of its verb, and is never slow.
+            // A valid line is parsed by the definition of its verb alone, without the slow way.
             assert!(fuzzing::is_read_by_one(VERBS, args.clone()), "{args:?}");
-            // Where a failure is reported does not depend on whether the line is correct.
+            // The log of a failure must not depend on whether the line is valid.
             let (log, found) = (&line.global.log, cli::log_flags(VERBS, &args));
             assert_eq!(log.log, found.log, "--log of {args:?}");
             assert_eq!(log.log_format, found.log_format, "--log-format of {args:?}");

@@ -22,7 +22,7 @@ pub const TARGET: Target = Target {
     changes: 8_000,
 };
 
-/// Words of the values of a config.
+/// Strings that values of a config may contain.
 pub const WORDS: &str = "
     / /proc /proc/self/ns/net /dev/null /dev/console /dev/ptmx /sys/fs/cgroup .. bind rbind
     tmpfs proc sysfs cgroup cgroup2 mqueue devpts overlay ro rro idmap ridmap remount tmpcopyup
@@ -68,7 +68,7 @@ fn run(data: &[u8]) {
     }
 }
 
-/// Both forms of the plan can be printed, and say where each step comes from.
+/// Both forms of the plan can be printed, and name the origin of each step.
 pub fn check(plan: &Plan) {
     check_json(&plan.json(), plan.steps.len());
     let text = plan.text();
@@ -77,7 +77,7 @@ pub fn check(plan: &Plan) {
     assert_eq!(odd, None, "a control character in {text:?}");
 }
 
-/// What keeps the process in is in the plan, and at its place.
+/// The steps that confine the process are in the plan, at the right place.
 fn check_confines(config: &Config, plan: &Plan) {
     let init = |planned: &Planned| planned.phase <= Phase::Start;
     let steps: Vec<_> = plan.steps.iter().filter(|planned| init(planned)).collect();

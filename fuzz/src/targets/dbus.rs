@@ -1,6 +1,6 @@
-//! What a peer answers that claims to be systemd or a message bus.
+//! Replies of a peer that claims to be systemd or a message bus.
 //!
-//! The first byte chooses between the two; the rest is all that the peer says.
+//! The first byte chooses between the two; the rest is the peer's output.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -22,7 +22,7 @@ pub const TARGET: Target = Target {
 };
 
 const GREETING: &[u8] = b"OK 1234deadbeef\r\n";
-/// The answer to the call `serial` with an object path.
+/// The reply to the call `serial`, with an object path.
 fn reply(serial: u8) -> Vec<u8> {
     let mut bytes = b"l\x02\0\x01\x08\0\0\0\x01\0\0\0\x0f\0\0\0\x05\x01u\0".to_vec();
     bytes.extend([serial, 0, 0, 0]);
@@ -30,14 +30,14 @@ fn reply(serial: u8) -> Vec<u8> {
     bytes
 }
 
-/// The end of that job, as a signal.
+/// The signal at the end of that job.
 fn removed() -> Vec<u8> {
     let text = |text: &str| Variant::Text(text.to_owned());
     let arguments = [Variant::U32(1), text("/j1"), text("a.scope"), text("done")];
     let mut bytes = call(&arguments);
     let at = bytes.windows(8).position(|eight| eight == b"StopUnit");
     let at = at.expect("the name of the call");
-    // A name of another length: its size, and NUL bytes where the old one ended.
+    // A name of another length: its size, and NUL bytes after its end.
     let name = b"JobRemoved\0";
     bytes[at - 4] = 10;
     bytes.splice(at..at + 11, *name);
@@ -73,7 +73,7 @@ fn run(data: &[u8]) {
         return;
     };
     let (ours, mut peer) = UnixStream::pair().expect("a pair of sockets");
-    // All of it fits into the socket's buffer, and the peer stays to hear what is asked.
+    // All of it fits into the socket's buffer, and the peer stays open for the calls.
     peer.write_all(said).expect("a socket with room");
     peer.shutdown(Shutdown::Write).expect("a connected socket");
     if let Err(error) = talk(ours, bus % 2 == 1) {
@@ -82,7 +82,7 @@ fn run(data: &[u8]) {
     check_written(said);
 }
 
-/// What is written is read again, whatever the texts are.
+/// An encoded message must decode to the same values, whatever the strings.
 fn check_written(said: &[u8]) {
     let text = String::from_utf8_lossy(said);
     let texts: Vec<String> = text.split('\n').take(4).map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! The allocator of the program: blocks are aligned, do not overlap and keep what is in them.
+//! The program's allocator: blocks are aligned, do not overlap and keep their content.
 //!
 //! Input is a list of operations of four bytes.
 
@@ -18,7 +18,7 @@ pub const TARGET: Target = Target {
     changes: 8_000,
 };
 
-/// One for all inputs, as the program has one: what an input leaves free, the next one gets.
+/// One heap for all inputs, as in the program: blocks that one input frees are reused by the next.
 static HEAP: Heap = Heap::new();
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -32,14 +32,14 @@ fn seeds() -> Vec<Vec<u8>> {
 struct Block {
     start: *mut u8,
     layout: Layout,
-    /// What each byte of it is.
+    /// The value of each byte of the block.
     fill: u8,
 }
 
 impl Block {
     fn new(start: *mut u8, layout: Layout, fill: u8) -> Self {
         assert!(start.addr().is_multiple_of(layout.align()), "{layout:?}");
-        // SAFETY: the block is the caller's, and as large as its layout.
+        // SAFETY: the caller owns the block, which is as large as its layout.
         unsafe { start.write_bytes(fill, layout.size()) };
         Self {
             start,
@@ -49,10 +49,10 @@ impl Block {
     }
 
     fn check(&self, length: usize) {
-        // SAFETY: the block was written from end to end, and nothing else holds it.
+        // SAFETY: the block was written from end to end, and nothing else uses it.
         let bytes = unsafe { std::slice::from_raw_parts(self.start, length) };
-        // The first byte is right, and each other one is as the one before: two long comparisons, and
-        // no branch for each byte.
+        // The first byte must be right, and each other byte equal to the previous one. That is one
+        // long comparison without a branch for each byte.
         let same = bytes[..length - 1] == bytes[1..];
         let whole = same && bytes[0] == self.fill;
         assert!(whole, "{:?} was written to by another", self.layout);
@@ -60,12 +60,12 @@ impl Block {
 
     fn free(self) {
         self.check(self.layout.size());
-        // SAFETY: the block has this layout and is forgotten.
+        // SAFETY: the block has this layout, and nothing uses it afterwards.
         unsafe { HEAP.dealloc(self.start, self.layout) };
     }
 }
 
-/// Sizes around the borders of the heap's lists, and above all of them.
+/// Sizes around the limits of the heap's lists, and above all of them.
 fn size(kind: u8, more: u8) -> usize {
     let base = [0, 16, 256, 1 << 10, 2 << 10, 8 << 10, 32 << 10, 33 << 10];
     let size = base[usize::from(kind % 8)] + usize::from(more);
@@ -105,7 +105,7 @@ fn run(data: &[u8]) {
                 let block = blocks.swap_remove(at);
                 block.check(block.layout.size());
                 let new = size(kind, more);
-                // SAFETY: the block has this layout and is replaced by what comes back.
+                // SAFETY: the block has this layout and is replaced by the result.
                 let start = unsafe { HEAP.realloc(block.start, block.layout, new) };
                 assert!(!start.is_null(), "{:?} to {new}", block.layout);
                 let kept = block.layout.size().min(new);

@@ -1,7 +1,7 @@
-//! What a process says that claims to be init, and what one says that claims to be the runtime.
+//! Messages of a process that claims to be init, and of one that claims to be the runtime.
 //!
-//! The first byte chooses the listener. Then come messages: a byte for the descriptor that comes
-//! along, a byte for the length, and so many bytes.
+//! The first byte chooses the receiver. Then come messages: a byte for the descriptor that is sent
+//! along, a byte for the length, and that many bytes.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -30,7 +30,7 @@ pub const TARGET: Target = Target {
     changes: 50_000,
 };
 
-/// Descriptors of several kinds, of which one comes along with a message.
+/// Descriptors of several kinds, one of which is sent along with a message.
 struct World {
     descriptors: Vec<OwnedFd>,
     plans: Vec<Plan>,
@@ -59,7 +59,7 @@ fn world() -> &'static World {
     })
 }
 
-/// Without ids to map for mounts: that makes processes.
+/// Mounts without mapped ids, because those start processes.
 fn plan(name: &str) -> Plan {
     let case = Case::all().into_iter().find(|case| case.name == name);
     let config = case.expect("a case of this name").config;
@@ -105,7 +105,7 @@ fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Sends what there is room for, and hangs up.
+/// Sends as much as fits, and closes the connection.
 fn say(mut said: &[u8], to: &OwnedFd) {
     let world = world();
     while let [fd, length, rest @ ..] = said {
@@ -139,12 +139,12 @@ fn run(data: &[u8]) {
 fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
     let heard = match listener {
         0..4 => {
-            // Nobody reads there: a pair that served for every input would be full once.
+            // A new pair for each input: nothing reads from it, so a shared one would fill up.
             let (console, _engine) = socket::pair().expect("a pair of sockets");
             let console = (listener & 1 != 0).then_some(console);
             let hooks = || Ok(b"{}".to_vec());
             let death = || Error::new(Kind::Setup, "init died");
-            // Nobody has this pid.
+            // No process has this pid.
             attend(plan, connection, i32::MAX, console.as_ref(), hooks, death)
                 .and_then(|ready| ready.check_executable(plan))
         }
@@ -164,7 +164,7 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
     }
 }
 
-/// The number that the next descriptor gets: larger than before if one was left open.
+/// The number of the next descriptor. It is larger than before if a descriptor has leaked.
 fn lowest_free() -> i32 {
     let null: BorrowedFd = world().descriptors[2].as_fd();
     let next = null.try_clone_to_owned().expect("one more descriptor");

@@ -20,7 +20,7 @@ use sampan::plan::{Options, ProcessOptions};
 use crate::Target;
 use crate::case;
 
-/// All of them.
+/// All targets.
 pub const ALL: [&Target; 11] = [
     &config::TARGET,
     &process::TARGET,
@@ -35,16 +35,16 @@ pub const ALL: [&Target; 11] = [
     &heap::TARGET,
 ];
 
-/// The absolute path that configs are read for.
+/// The absolute path of the bundle for which configs are read.
 const BUNDLE: &str = "/bundle";
 
-/// A host and what the command line adds.
+/// A host, and additions by the command line.
 struct Scenario {
     host: Host,
     options: Options,
 }
 
-/// Every kind of host that planning tells apart, each with flags of its own.
+/// Every kind of host that planning distinguishes, each with its own flags.
 fn scenarios() -> &'static [Scenario] {
     static ALL: OnceLock<Vec<Scenario>> = OnceLock::new();
     ALL.get_or_init(|| {

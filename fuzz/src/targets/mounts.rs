@@ -1,7 +1,7 @@
-//! Mount options: from words to plans, and against what each word means by itself.
+//! Mount options: from strings to plans, compared with the meaning of each option.
 //!
-//! Input is lines. The first of a mount is its type, then its source, its destination and one option
-//! a line; an empty line ends the mount.
+//! Input is lines. A mount consists of its type, its source, its destination and one option per
+//! line; an empty line ends the mount.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -58,7 +58,7 @@ fn lines(mounts: &[Value]) -> Vec<u8> {
     out.join("\n").into_bytes()
 }
 
-/// The mounts as in a config.
+/// The mounts in the form of a config.
 fn document(text: &str) -> Value {
     let mut lines = text.split('\n').peekable();
     let mut mounts = Vec::new();
@@ -77,7 +77,7 @@ fn document(text: &str) -> Value {
     Value::Array(mounts)
 }
 
-/// What the mounts come to: a config without any, and the host.
+/// The containers that the mounts are added to: a config without mounts, and the host.
 fn containers() -> &'static [(Value, &'static Scenario)] {
     static ALL: OnceLock<Vec<(Value, &'static Scenario)>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -142,7 +142,7 @@ fn add(config: &Config, mounts: &Value, scenario: &Scenario) {
     }
 }
 
-/// A flag with the words that set and clear it. mount(8).
+/// A flag with the options that set and clear it. mount(8).
 const FLAGS: [(u64, &str, &str); 6] = [
     (libc::MOUNT_ATTR_RDONLY, "ro", "rw"),
     (libc::MOUNT_ATTR_NOSUID, "nosuid", "suid"),
@@ -152,8 +152,8 @@ const FLAGS: [(u64, &str, &str); 6] = [
     (libc::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow", "symfollow"),
 ];
 
-/// The last word about a flag holds, for the mount and for the tree below it; propagation is done in
-/// the order of its words; and what is no word of these goes to the file system.
+/// The last option about a flag must win, for the mount and for the tree below it. Propagation must
+/// follow the order of its options, and an unknown option must go to the file system.
 fn check_meaning(mount: &Mount) {
     let words = &mount.options;
     for (flag, on, off) in FLAGS {

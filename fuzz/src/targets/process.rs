@@ -33,7 +33,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Containers that differ in what joining them takes.
+/// Containers that differ in what joining them needs.
 fn containers() -> &'static [Config] {
     static ALL: OnceLock<Vec<Config>> = OnceLock::new();
     ALL.get_or_init(|| {

@@ -1,6 +1,8 @@
-//! The program of a container: what `create` refuses, the kernel refuses with the same words.
+//! The program of a container: if `create` refuses it, the kernel must refuse it with the same
+//! errno.
 //!
-//! Input is the content of `/program` in a root directory that has interpreters of several kinds.
+//! Input is the content of `/program` in a root directory that contains interpreters of several
+//! kinds.
 
 use std::ffi::CString;
 use std::fs::{self, File, Permissions};
@@ -32,7 +34,7 @@ pub const TARGET: Target = Target {
     changes: 4_000,
 };
 
-/// An ELF file for `machine`: a header of 64 or 32 bits and, with a loader, its one PT_INTERP.
+/// An ELF file for `machine`: a 64-bit or 32-bit header and, with a loader, a PT_INTERP.
 fn elf(wide: bool, machine: u8, loader: Option<&str>) -> Vec<u8> {
     let (header, entry) = if wide { (64, 56) } else { (52, 32) };
     let mut out = b"\x7fELF\x02\x01\x01".to_vec();
@@ -44,7 +46,7 @@ fn elf(wide: bool, machine: u8, loader: Option<&str>) -> Vec<u8> {
         out.extend((value as u64).to_le_bytes());
         out.truncate(out.len() - if wide { 0 } else { 4 });
     };
-    // The entry point, the tables of programs and sections.
+    // The entry point, and the tables of programs and sections.
     word(&mut out, 0x40_0000);
     word(&mut out, header);
     word(&mut out, 0);

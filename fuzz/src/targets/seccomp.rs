@@ -1,4 +1,4 @@
-//! `linux.seccomp`: the compiled filter answers as the profile read directly.
+//! `linux.seccomp`: the compiled filter must decide like a direct interpretation of the profile.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ const ARCHES: [Arch; 6] = [
     Arch::Riscv64,
 ];
 
-/// s390x, which no profile here has a table for.
+/// s390x, for which no profile here has a table.
 const FOREIGN: u32 = 0x8000_0016;
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -98,7 +98,7 @@ fn run(data: &[u8]) {
     let Some(profile) = config.linux.seccomp else {
         return;
     };
-    // The calls depend on nothing but the profile.
+    // The calls depend only on the profile.
     let mut random = Random(hash(data) | 1);
     for native in [Arch::X86_64, Arch::Aarch64, Arch::Riscv64] {
         match compile(&profile, native) {
@@ -120,7 +120,7 @@ fn hash(data: &[u8]) -> u64 {
 
 fn compare(profile: &Seccomp, native: Arch, program: &[libc::sock_filter], random: &mut Random) {
     let names: usize = profile.rules.iter().map(|rule| rule.names.len()).sum();
-    // The evaluator looks every name up for every call.
+    // The evaluator looks up every name for every call.
     let calls = (4_000 / (names + 10)).clamp(12, 120);
     for _ in 0..calls {
         let call = call(profile, random);
@@ -130,8 +130,8 @@ fn compare(profile: &Seccomp, native: Arch, program: &[libc::sock_filter], rando
     }
 }
 
-/// A call that the profile names, or one beside it, or any; its arguments are those of the rules,
-/// or beside them, or any.
+/// A call that the profile names, or one close to it, or any; its arguments are those of the rules,
+/// or close to them, or any.
 fn call(profile: &Seccomp, random: &mut Random) -> Call {
     let arch = ARCHES[random.below(ARCHES.len())];
     let rule = match profile.rules.len() {

@@ -1,4 +1,4 @@
-//! `state.json`: what is loaded is saved the same; what is refused can still be deleted.
+//! `state.json`: a loaded state is saved unchanged; a refused one can still be deleted.
 
 use std::fs;
 use std::path::PathBuf;
@@ -77,12 +77,12 @@ fn run(data: &[u8]) {
         "what is sound is salvaged as it is"
     );
     look(&state);
-    // A path that is not text cannot come from JSON, so that each state can be saved.
+    // A path that is not text cannot come from JSON, so each state can be saved.
     state.save(dir).expect("save what was loaded");
     assert_eq!(State::load(dir).expect("load what was saved"), state);
 }
 
-/// What later verbs ask of a state without touching the container.
+/// Calls the functions that later verbs use and that do not touch the container.
 fn look(state: &State) {
     for status in [Status::Running, Status::Stopped] {
         let view = state.view(status, "root".to_owned());

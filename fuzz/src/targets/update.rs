@@ -1,4 +1,4 @@
-//! The file of `update --resources`: the config that is kept with the container stays readable.
+//! The file of `update --resources`: the config that is stored with the container stays readable.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -34,7 +34,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Configs with limits and without.
+/// Configs with and without limits.
 fn saved() -> &'static [String] {
     static ALL: OnceLock<Vec<String>> = OnceLock::new();
     ALL.get_or_init(|| {

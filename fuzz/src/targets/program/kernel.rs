@@ -1,5 +1,5 @@
-//! The kernel's own word on a program: execve(2) in a child that is stopped before the first
-//! instruction of what it has become, and killed there.
+//! The kernel's decision about a program: execve(2) in a child, which is stopped before the first
+//! instruction of the program, and killed.
 
 use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 pub enum Answer {
     Executes,
     Refuses(Errno),
-    /// To change the root directory needs CAP_SYS_CHROOT.
+    /// Changing the root directory needs CAP_SYS_CHROOT.
     Unasked,
 }
 
@@ -27,10 +27,10 @@ pub fn execve(root: &Path, program: &CStr) -> Answer {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // SAFETY: between fork(2) and execve(2) the child makes system calls alone.
+    // SAFETY: between fork(2) and execve(2) the child makes only system calls.
     unsafe {
         command.pre_exec(move || {
-            // What a hostile header asks for comes out of the child's share.
+            // The limit bounds the memory that a hostile header requests.
             let limit = 1 << 30;
             nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_AS, limit, limit)?;
             nix::unistd::chroot(&root)?;
@@ -40,7 +40,8 @@ pub fn execve(root: &Path, program: &CStr) -> Answer {
     }
     match command.spawn() {
         Ok(mut child) => {
-            // The tracer's wait; the stop by SIGTRAP comes first, or the kernel has killed it.
+            // Waits as the tracer: for the stop by SIGTRAP, or because the kernel has killed the
+            // child.
             let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child.id() as i32), None);
             let _ = child.kill();
             let _ = child.wait();
