@@ -44,26 +44,26 @@ pub fn run(what: What, argv: &[impl AsRef<OsStr>]) -> Result<Counted> {
         .collect::<std::result::Result<_, _>>()?;
     let mut pointers: Vec<_> = strings.iter().map(|arg| arg.as_ptr()).collect();
     pointers.push(null());
-    let (mut answer, mut teller) = std::io::pipe()?;
+    let (mut reader, mut writer) = std::io::pipe()?;
     // A separate process traces: when it ends, the traced processes are released.
     // SAFETY: callers are single-threaded, and the child ends by _exit(2).
     match unsafe { libc::fork() } {
         -1 => Err(Error::last_os_error()),
         0 => {
             match trace(what, &pointers) {
-                Ok(counted) => drop(teller.write_all(&encode(&counted))),
+                Ok(counted) => drop(writer.write_all(&encode(&counted))),
                 Err(error) => eprintln!("count: {error}"),
             }
             // SAFETY: ends the process.
             unsafe { libc::_exit(0) }
         }
         tracer => {
-            drop(teller);
+            drop(writer);
             let mut bytes = Vec::new();
-            let told = answer.read_to_end(&mut bytes);
+            let result = reader.read_to_end(&mut bytes);
             // SAFETY: waits for a child of this process.
             unsafe { libc::waitpid(tracer, null_mut(), 0) };
-            told?;
+            result?;
             decode(&bytes).ok_or_else(|| Error::other("the tracer has failed"))
         }
     }

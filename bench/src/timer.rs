@@ -38,7 +38,7 @@ fn main() -> std::io::Result<()> {
     // start ignores SIGPIPE, which the programs would inherit.
     unsafe {
         if libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_RR, &priority) != 0 {
-            eprintln!("no realtime class: times depend on what else the machine does");
+            eprintln!("no realtime class: times depend on the load of the machine");
         }
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);

@@ -213,20 +213,20 @@ fn attempt(world: &World, case: &Case<'_>, one: Try, figures: &mut Figures) {
 /// Failures that are allowed. A failed hook of the last two moments is a warning and not a failure
 /// of the verb, according to runtime-spec (runtime.md, Lifecycle). `features` leaves out what it
 /// cannot find out. The plan's fallback for a refused sysfs may be taken.
-fn is_allowed(verb: &Verb, one: Try, difference: &str, said: &str) -> bool {
+fn is_allowed(verb: &Verb, one: Try, difference: &str, message: &str) -> bool {
     let call = one.point.number;
     // Nothing can be reported if write(2) itself fails.
     let is_silent = one.for_ever && [libc::SYS_write, libc::SYS_writev].contains(&call);
     let denies_sysfs = call == libc::SYS_mount && one.errno.value == libc::EPERM;
     let is_of_sysfs = |line: &str| line.contains(" /sys") || !line[2..].contains([' ', ':']);
     // `list` reports what it cannot read, and continues without it.
-    let is_told = verb.name == "list" && said.contains("load container ");
+    let is_reported = verb.name == "list" && message.contains("load container ");
     verb.name == "features"
-        || is_told
+        || is_reported
         || is_about_start(verb, call, difference)
         || difference.lines().all(|line| match line {
-            "- poststart" => said.contains("hooks.poststart"),
-            "- poststop" => is_silent || said.contains("hooks.poststop"),
+            "- poststart" => message.contains("hooks.poststart"),
+            "- poststop" => is_silent || message.contains("hooks.poststop"),
             line => denies_sysfs && is_of_sysfs(line),
         })
 }
@@ -239,20 +239,20 @@ fn is_about_start(verb: &Verb, call: i64, difference: &str) -> bool {
 
 /// A verb that has failed reports why, and has changed nothing.
 fn failed(ready: &Ready<'_>, disturbed: &Disturbed, one: Try, place: &mut Place<'_>) {
-    let said = disturbed.stderr.to_lowercase();
+    let message = disturbed.stderr.to_lowercase();
     let objects = disturbed.reached.as_deref().unwrap_or_default();
     // Nothing can be reported if write(2) itself fails.
     let is_silent = [libc::SYS_write, libc::SYS_writev].contains(&one.point.number);
     let is_memory = [libc::SYS_mmap, libc::SYS_brk].contains(&one.point.number);
-    if is_memory && said.contains("out of memory") {
+    if is_memory && message.contains("out of memory") {
         // The C library has its own message for these errors.
-    } else if one.point.number == libc::SYS_fcntl && said.contains("bad file ") {
+    } else if one.point.number == libc::SYS_fcntl && message.contains("bad file ") {
         // This is opendir(3)'s message if it cannot read the descriptor's flags, whatever the
         // reason.
     } else if !is_silent && disturbed.reached.is_some() {
-        if !one.errno.words.iter().any(|words| said.contains(words)) {
+        if !one.errno.words.iter().any(|words| message.contains(words)) {
             place.found("the message lacks the errno", &*disturbed.stderr);
-        } else if !is_memory && !names_it(&said, one.point.number, objects) {
+        } else if !is_memory && !names_it(&message, one.point.number, objects) {
             let text = format!("{}\n{objects:?}", disturbed.stderr);
             place.found("the message names neither the call nor its object", text);
         }
@@ -260,7 +260,7 @@ fn failed(ready: &Ready<'_>, disturbed: &Disturbed, one: Try, place: &mut Place<
     match ready.verb.before {
         Before::Nothing => {
             let left = ready.world.leftovers();
-            // A container that has run and could not be deleted is told, and stays for delete.
+            // `run` reports a container that it could not delete, which stays for `delete`.
             let is_kept = ready.verb.name == "run" && ready.status() == "stopped";
             if !left.is_empty() && !one.for_ever && !is_kept {
                 place.found("a failed verb leaves something", left.join("\n"));
@@ -278,7 +278,7 @@ fn failed(ready: &Ready<'_>, disturbed: &Disturbed, one: Try, place: &mut Place<
 }
 
 /// Whether a message in lower case names the system call, or one of the objects.
-fn names_it(said: &str, number: i64, objects: &[String]) -> bool {
+fn names_it(message: &str, number: i64, objects: &[String]) -> bool {
     let name = names::call(number);
     let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let stem = stem
@@ -293,11 +293,11 @@ fn names_it(said: &str, number: i64, objects: &[String]) -> bool {
         "cntl" | "dup" => "dup",
         other => other,
     };
-    said.contains(stem)
-        || said.contains(other)
+    message.contains(stem)
+        || message.contains(other)
         // The name of the program in the config.
-        || said.contains("exec: \\\"")
-        || files.any(|file| file.len() > 1 && said.contains(&file.to_lowercase()))
+        || message.contains("exec: \\\"")
+        || files.any(|file| file.len() > 1 && message.contains(&file.to_lowercase()))
 }
 
 /// The lines that differ.

@@ -177,7 +177,10 @@ impl Round<'_> {
         }
         let in_words = output.status.code().is_some() && !output.stderr.trim().is_empty();
         if !ok && !in_words {
-            self.found(&format!("{verb} fails without words"), &output.to_string());
+            self.found(
+                &format!("{verb} fails without a message"),
+                &output.to_string(),
+            );
         }
         ok
     }

@@ -275,7 +275,7 @@ fn start(
     work: fn(&World, &Options, &mut Figures),
 ) -> std::io::PipeReader {
     let id = format!("chaos{}w{worker}", std::process::id());
-    let (answer, mut teller) = std::io::pipe().expect("a pipe");
+    let (answer, mut writer) = std::io::pipe().expect("a pipe");
     let fork = || {
         // SAFETY: this program is single-threaded here; the child continues as its copy.
         unsafe { fork() }.expect("fork")
@@ -289,7 +289,7 @@ fn start(
         namespaces.set(CloneFlags::CLONE_NEWPID, !options.systemd);
         unshare(namespaces).expect("unshare");
         if let ForkResult::Parent { child } = fork() {
-            drop(teller);
+            drop(writer);
             let _ = waitpid(child, None);
             std::process::exit(0);
         }
@@ -300,7 +300,7 @@ fn start(
             Ok(world) => work(&world, options, &mut figures),
             Err(message) => figures.found("no world could be made", message),
         }
-        let sent = teller.write_all(figures.to_json().to_string().as_bytes());
+        let sent = writer.write_all(figures.to_json().to_string().as_bytes());
         sent.expect("send the figures");
         std::process::exit(0);
     }

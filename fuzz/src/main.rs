@@ -184,8 +184,8 @@ impl Runner {
     fn new(target: &'static Target) -> Self {
         panic::set_hook(Box::new(|info| {
             let place = info.location().map(ToString::to_string);
-            let said = (place.unwrap_or_default(), info.to_string());
-            *LAST_PANIC.lock().expect("one thread") = Some(said);
+            let message = (place.unwrap_or_default(), info.to_string());
+            *LAST_PANIC.lock().expect("one thread") = Some(message);
         }));
         let findings = package()
             .join("../target/fuzzing/findings")
@@ -207,11 +207,11 @@ impl Runner {
             .set_len(input.len() as u64)
             .expect("cut the input");
         self.executions += 1;
-        if let Some((place, said)) = self.panics(input)
+        if let Some((place, message)) = self.panics(input)
             && !self.found.contains_key(&place)
         {
             let smallest = self.smaller(input.to_vec(), &place);
-            self.found.insert(place, (smallest, said));
+            self.found.insert(place, (smallest, message));
         }
     }
 
@@ -250,11 +250,11 @@ impl Runner {
     fn report(&self) {
         // SAFETY: this cancels the alarm.
         unsafe { libc::alarm(0) };
-        for (number, (input, said)) in self.found.values().enumerate() {
+        for (number, (input, message)) in self.found.values().enumerate() {
             let file = self.findings.join(format!("finding-{number}"));
             fs::write(&file, input).expect("write a finding");
             let name = self.target.name;
-            println!("\n{name}: {said}\n  input in {}", file.display());
+            println!("\n{name}: {message}\n  input in {}", file.display());
             println!(
                 "  {:?}\n",
                 String::from_utf8_lossy(&input[..input.len().min(600)])

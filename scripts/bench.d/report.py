@@ -145,7 +145,7 @@ def readme(plain, curves, repo):
         write(os.path.join(repo, "docs/speed-curves.svg"), picture.curves(curves))
         block += ["", "![run by the number of mounts and rules](docs/speed-curves.svg)", "", slopes(curves)]
     block += ["", f"Linux {plain['kernel']}, {plain['processors']} processors. Times are medians of runs in turns. VM: in the lab,",
-              "with its newer runc, and with RCU grace periods that nobody expedites."]
+              "with its newer runc, and with RCU grace periods that are not expedited."]
     write(path, before + BEGIN + "\n" + "\n".join(block) + "\n\n" + END + after)
 
 

@@ -169,8 +169,8 @@ impl Caller<'_> {
             Disturbed::Descriptors(count) => format!("with {count} descriptors "),
             Disturbed::Killed(after) => format!("killed after {after:?} "),
         };
-        let said = format!("{how}{exit}: {} {}", out.trim(), words::message(err.trim()));
-        let said = said.replace('\n', " | ");
+        let text = format!("{how}{exit}: {} {}", out.trim(), words::message(err.trim()));
+        let text = text.replace('\n', " | ");
         let mut record = |id, verb, meaning: Meaning| {
             let mut ended = ended;
             if killed && verb == Verb::Start {
@@ -182,7 +182,7 @@ impl Caller<'_> {
                     verb,
                     answer: meaning.answer,
                 },
-                said.clone(),
+                text.clone(),
             );
             self.records.push(Record {
                 id,

@@ -92,7 +92,7 @@ fn success(verb: Verb, out: &str, err: &str) -> Meaning {
     }
     if !err.is_empty() {
         meaning.oddity = Some(format!(
-            "{}: success with words on stderr: {}",
+            "{}: success with text on stderr: {}",
             name(verb),
             plain(err)
         ));

@@ -69,22 +69,22 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn run(data: &[u8]) {
-    let Some((bus, said)) = data.split_first() else {
+    let Some((bus, bytes)) = data.split_first() else {
         return;
     };
     let (ours, mut peer) = UnixStream::pair().expect("a pair of sockets");
     // All of it fits into the socket's buffer, and the peer stays open for the calls.
-    peer.write_all(said).expect("a socket with room");
+    peer.write_all(bytes).expect("a socket with room");
     peer.shutdown(Shutdown::Write).expect("a connected socket");
     if let Err(error) = talk(ours, bus % 2 == 1) {
         check_error(&error);
     }
-    check_written(said);
+    check_written(bytes);
 }
 
 /// An encoded message must decode to the same values, whatever the strings.
-fn check_written(said: &[u8]) {
-    let text = String::from_utf8_lossy(said);
+fn check_written(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
     let texts: Vec<String> = text.split('\n').take(4).map(str::to_owned).collect();
     let numbered = |text: &String| [Variant::U32(7), Variant::Text(text.clone())];
     let arguments: Vec<_> = texts.iter().flat_map(numbered).collect();

@@ -106,21 +106,21 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// Sends as much as fits, and closes the connection.
-fn say(mut said: &[u8], to: &OwnedFd) {
+fn say(mut bytes: &[u8], to: &OwnedFd) {
     let world = world();
-    while let [fd, length, rest @ ..] = said {
+    while let [fd, length, rest @ ..] = bytes {
         let (message, after) = rest.split_at(rest.len().min(usize::from(*length)));
         let fd = usize::from(*fd).checked_sub(1);
         let fd = fd.map(|fd| world.descriptors[fd % world.descriptors.len()].as_fd());
         if socket::send(to.as_fd(), message, fd).is_err() {
             return;
         }
-        said = after;
+        bytes = after;
     }
 }
 
 fn run(data: &[u8]) {
-    let Some((listener, said)) = data.split_first() else {
+    let Some((listener, bytes)) = data.split_first() else {
         return;
     };
     let world = world();
@@ -128,7 +128,7 @@ fn run(data: &[u8]) {
     {
         let (ours, theirs) = socket::pair().expect("a pair of sockets");
         fcntl(&theirs, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a socket's flags");
-        say(said, &theirs);
+        say(bytes, &theirs);
         drop(theirs);
         let plan = &world.plans[usize::from(*listener) % world.plans.len()];
         listen(listener % 8, plan, &ours);

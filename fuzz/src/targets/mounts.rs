@@ -158,11 +158,11 @@ fn check_meaning(mount: &Mount) {
     let words = &mount.options;
     for (flag, on, off) in FLAGS {
         for (attrs, prefix) in [(&mount.attrs, ""), (&mount.recursive_attrs, "r")] {
-            let said = |word: &String| {
+            let value = |word: &String| {
                 let word = word.strip_prefix(prefix)?;
                 (word == on || word == off).then_some(word == on)
             };
-            let last = words.iter().rev().find_map(said);
+            let last = words.iter().rev().find_map(value);
             let (set, clear) = (attrs.set & flag != 0, attrs.clear & flag != 0);
             let expected = (last == Some(true), last == Some(false));
             assert_eq!((set, clear), expected, "{prefix}{on} in {words:?}");
