@@ -325,7 +325,8 @@ impl Cgroup {
     }
 
     /// Gives the directory and the files that the kernel lists as safe to `uid`, which can then
-    /// manage cgroups below this one but not this one's limits. Source: cgroup-v2.rst, "Delegation".
+    /// manage cgroups below this one but not this one's limits. Source: cgroup-v2.rst,
+    /// "Delegation".
     pub fn delegate(&self, uid: u32) -> Result<()> {
         const LIST: &str = "/sys/kernel/cgroup/delegate";
         let listed = match crate::sys::file::read_text(LIST.as_ref()) {
