@@ -35,7 +35,7 @@ struct Case<'b> {
 impl Case<'_> {
     /// The names of a point and of an attempt there.
     fn names(&self, one: Try) -> (String, String) {
-        let often = if one.for_ever { " for ever" } else { "" };
+        let often = if one.for_ever { " forever" } else { "" };
         let place = format!("{} {}", self.verb.with(self.bundles), one.point);
         (place, format!("{}{often}", one.errno.name))
     }

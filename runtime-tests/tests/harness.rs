@@ -1,8 +1,8 @@
-//! The harness itself: it must go red for a failure, a hang and every kind of leak.
+//! The harness itself: it must report a failure, a hang and every kind of leak.
 
 use std::process::Command;
 
-/// The report of the cases that must fail, and the exit status.
+/// The report about the cases that must fail, and the exit status.
 fn selftest() -> (String, Option<i32>) {
     let output = Command::new(env!("CARGO_BIN_EXE_runtime-tests"))
         .args(["--runtime", "/bin/true", "selftest::"])
@@ -23,7 +23,7 @@ fn every_kind_of_failure_is_noticed() {
         return;
     }
     let (report, status) = selftest();
-    // What follows a case's name in the report, up to the next case.
+    // The part of the report between a case's name and the next case.
     let part = |start: &str| {
         let at = report
             .find(start)

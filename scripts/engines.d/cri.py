@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """usage: cri.py METHOD [FIELD=VALUE...]
 
-Calls one method of containerd's CRI (v1): gRPC over curl's HTTP/2. Prints the answer, one line a
-field, as in `1.2=text` or `3=7`; what is no text is hexadecimal.
+Calls one method of containerd's CRI (v1): gRPC over curl's HTTP/2. Prints the reply, one line
+per field, as in `1.2=text` or `3=7`; bytes that are not text are hexadecimal.
 
 A FIELD is the path of field numbers of k8s.io/cri-api's api.proto, as in `1.1.2=name`. VALUE is a
-number if it is `int:N` and text otherwise. A path that is given twice is a list; neighbours that begin
-with the same numbers are one message.
+number if it is `int:N` and text otherwise. A path that is given twice is a list; adjacent
+fields with the same leading numbers are one message.
 """
 import subprocess
 import sys

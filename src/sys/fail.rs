@@ -1,4 +1,4 @@
-//! A failed system call: which, with which errno, and what is known besides.
+//! A failed system call: its name, its errno, and what else is known about the failure.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use nix::errno::Errno;
 /// A failed system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed<'a> {
-    /// Its name as in the man page.
+    /// The name of the call, as in its man page.
     pub op: &'a str,
     pub errno: Errno,
-    /// What the caller of the call knew.
+    /// Additional information from the caller of the system call.
     pub note: Option<Note>,
 }
 
@@ -21,20 +21,20 @@ pub type Fail = Failed<'static>;
 pub type Sys<T> = Result<T, Fail>;
 
 impl<'a> Failed<'a> {
-    /// A failure of `op`.
+    /// A failure of the call `op`.
     pub fn new(op: &'a str, errno: Errno) -> Self {
         let note = None;
         Self { op, errno, note }
     }
 
-    /// With what is known besides. The first note is the one that was closest to the call.
+    /// Adds a note. The first note is kept, because it comes from closest to the call.
     #[must_use]
     pub fn note(mut self, note: Note) -> Self {
         self.note = self.note.or(Some(note));
         self
     }
 
-    /// What failed, without the errno.
+    /// A description of the failure without the errno.
     pub fn call(&self) -> String {
         match self.note.map_or(Says::Nothing, Note::says) {
             Says::Nothing => self.op.to_owned(),
@@ -45,7 +45,7 @@ impl<'a> Failed<'a> {
         }
     }
 
-    /// The errno, unless the note says it all.
+    /// The errno, unless the note makes it redundant.
     pub fn told_errno(&self) -> Option<Errno> {
         match self.note {
             Some(Note::Ended(_) | Note::TimedOut) => None,
@@ -66,7 +66,7 @@ impl fmt::Display for Failed<'_> {
 
 impl std::error::Error for Failed<'_> {}
 
-/// The errno's sentence as strerror(3) has it, lower case as engines match it:
+/// The text of an errno as strerror(3) has it, in lower case as engines match it:
 /// `no such file or directory`, `permission denied`, `operation not permitted`.
 pub fn errno_text(errno: Errno) -> String {
     let text = match errno {
@@ -82,25 +82,25 @@ pub fn errno_text(errno: Errno) -> String {
     }
 }
 
-/// What a note adds to the name of the call.
+/// The text of a note, and its place beside the name of the call.
 enum Says {
     Nothing,
-    /// The object, behind the name.
+    /// The object, after the name.
     Behind(&'static str),
-    /// A text in place of the name: the call succeeded, and what it said was not right.
+    /// A text instead of the name: the call succeeded, but its result was not the expected one.
     Instead(&'static str),
-    /// How a process ended.
+    /// The way in which a process ended.
     Ended(i32),
 }
 
-/// Defines [`Note`] with the number of each note in a message, and what it says.
+/// Defines [`Note`] with each note's number in a message, and its text.
 macro_rules! notes {
     ($($(#[$doc:meta])* $code:literal $name:ident => $says:expr,)*) => {
-        /// What is known about a failure besides the call and the errno.
+        /// Information about a failure beyond the call and the errno.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Note {
             $($(#[$doc])* $name,)*
-            /// A child ended with this status: 128 + signal where a signal ended it.
+            /// A child ended with this status: 128 + signal if a signal ended it.
             Ended(i32),
         }
 
@@ -112,7 +112,7 @@ macro_rules! notes {
                 }
             }
 
-            /// The number, and a value with it.
+            /// The number, and a value that belongs to it.
             fn code(self) -> (u32, i32) {
                 match self {
                     $(Self::$name => ($code, 0),)*
@@ -120,7 +120,7 @@ macro_rules! notes {
                 }
             }
 
-            /// `None` for a number that a later version of the program may know.
+            /// `None` for a number of a later version of the program.
             fn from_code(code: u32, value: i32) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$name),)*
@@ -135,18 +135,19 @@ macro_rules! notes {
 /// The number of [`Note::Ended`].
 const ENDED: u32 = 1;
 
-// The init of a container may be of an older version than the runtime that starts it, so a number
+// A container's init may be of an older version than the runtime that starts it, so a number never
+// changes its meaning.
 // keeps its meaning.
 notes! {
     /// A child ran too long and was killed.
     2 TimedOut => Says::Instead("timed out and was killed"),
     /// The flag to clear is locked in a user namespace. mount_namespaces(7).
     3 LockedFlag => Says::Instead("clear a locked mount flag"),
-    /// The attributes or the propagation that the config wants for a mount were to be set.
+    /// Setting the attributes or the propagation of a mount failed.
     4 Attributes => Says::Nothing,
-    /// A mount was to be copied.
+    /// Copying a mount failed.
     5 CopiedMount => Says::Nothing,
-    /// A mount was to be attached on its target.
+    /// Attaching a mount to its target failed.
     6 Attached => Says::Nothing,
     /// The target is in the container's procfs.
     7 InsideProcfs => Says::Behind("inside procfs"),
@@ -154,36 +155,36 @@ notes! {
     8 OnRoot => Says::Behind("on the root"),
     /// Nothing is mounted on the path.
     9 NotAMountPoint => Says::Instead("find a mount point"),
-    /// A procfs or sysfs of the host stays within reach.
+    /// A procfs or sysfs of the host would stay within reach.
     10 HostView => Says::Instead("hide a procfs or sysfs of the host"),
-    /// The table of mounts is not what proc_pid_mountinfo(5) says.
+    /// The mount table does not have the format of proc_pid_mountinfo(5).
     11 MountInfo => Says::Instead("parse mountinfo"),
-    /// /proc shows something else than the procfs that was mounted there.
+    /// /proc is not the procfs that was mounted there.
     12 OtherProcfs => Says::Instead("find the procfs on /proc"),
-    /// The user namespace to join has another map.
+    /// The user namespace to join has another id map.
     13 OtherMap => Says::Instead("compare with the map"),
-    /// The call was one of a child in the namespaces to join.
+    /// A child made the call in the namespaces to join.
     14 InJoinedNamespaces => Says::Behind("in the joined namespaces"),
-    /// The additional groups were to be set.
+    /// Setting the additional groups failed.
     15 Groups => Says::Nothing,
-    /// The container's.
+    /// The container's /dev/null.
     16 DevNull => Says::Behind("/dev/null"),
     17 HostDevNull => Says::Behind("/dev/null of the host"),
-    /// The directory is no devpts, or its ptmx is something else.
+    /// The directory is not a devpts, or its ptmx is another file.
     18 Ptmx => Says::Behind("/dev/pts/ptmx of a devpts"),
     19 DevConsole => Says::Behind("/dev/console"),
-    /// The directory to copy is deeper than any that is copied.
+    /// The directory tree exceeds the depth limit of tmpcopyup.
     20 CopyUp => Says::Instead("tmpcopyup"),
-    /// The processes of a cgroup were to stop.
+    /// Freezing the processes of a cgroup failed.
     21 Freeze => Says::Instead("freeze"),
-    /// The processes of a cgroup were to go on.
+    /// Thawing the processes of a cgroup failed.
     22 Thaw => Says::Instead("thaw"),
 }
 
-/// The longest name of a call that is reported as a whole.
+/// The maximum length of a call's name; longer names are cut off.
 const OP_LENGTH: usize = 32;
 
-/// A failure of another process of this program, as it came in a message.
+/// A failure of another process of this program, in the form of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reported {
     /// NUL-padded.
@@ -196,7 +197,7 @@ impl Reported {
     /// The length of the message.
     pub const LENGTH: usize = 12 + OP_LENGTH;
 
-    /// The failure.
+    /// The failure in the message.
     pub fn fail(&self) -> Failed<'_> {
         let name = self.op.split(|byte| *byte == 0).next().unwrap_or_default();
         Failed {
@@ -216,7 +217,7 @@ impl Reported {
         bytes
     }
 
-    /// `None` for what is too short.
+    /// `None` if the bytes are too short.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(i32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
         let (code, value) = (number(4 + OP_LENGTH)?, number(8 + OP_LENGTH)?);

@@ -1,4 +1,4 @@
-//! The examples of the manual pages do what they say, as they stand there.
+//! Executes the examples of the manual pages as they are printed.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub const TESTS: &[Test] = tests![
     examples_of_update [Need::NotAPeer, Need::Controller("pids")],
 ];
 
-/// Where the examples have their bundle.
+/// The directory of the bundle in the examples.
 const DIRECTORY: &str = "/srv";
 
 fn examples_that_make_containers(t: &Sandbox) {
@@ -42,9 +42,9 @@ fn examples_of_update(t: &Sandbox) {
 
 const RUNNING: &str = "sampan run --detach --bundle /srv/web web";
 
-/// Executes the examples of a page in one shell, after `before`. `sampan` is the runtime with the
-/// case's root directory, `/srv` a directory of the case that has the bundle, and `web` a name that
-/// no other case has.
+/// Executes the examples of a page in one shell, after `before`. `sampan` becomes the runtime with
+/// the case's root directory, `/srv` a directory of the case that contains the bundle, and `web` a
+/// name that is unique to the case.
 fn execute(t: &Sandbox, page: &str, before: &str) {
     let directory = t.path(page);
     let container = t.bundle().args(&["sleep", "1000"]).container();
@@ -68,7 +68,7 @@ fn execute(t: &Sandbox, page: &str, before: &str) {
     container.delete_force().ok();
 }
 
-/// The lines of the page that a shell is to execute.
+/// The lines of the page that are shell commands.
 fn examples(page: &str) -> Vec<String> {
     let tails = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man/tails");
     let path = tails.join(format!("{page}.roff"));

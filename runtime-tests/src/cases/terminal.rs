@@ -53,7 +53,7 @@ impl Socket {
 
     /// All messages of the single connection, whose sender has ended.
     fn messages(&self) -> Vec<(Vec<u8>, Vec<OwnedFd>)> {
-        let (stream, _) = self.listener.accept().expect("somebody has connected");
+        let (stream, _) = self.listener.accept().expect("a connection");
         let mut messages = Vec::new();
         loop {
             let mut buffer = [0; 256];
