@@ -53,7 +53,7 @@ struct Attach {
     replace_bpf_fd: u32,
 }
 
-/// The members for BPF_PROG_QUERY, including the last one: some kernels (Linux 6.17) write
+/// The members for BPF_PROG_QUERY, including the last one: since Linux 6.17 some kernels write
 /// `revision` without checking the size.
 #[repr(C)]
 #[derive(Default)]

@@ -81,7 +81,7 @@ pub struct Aim {
     before: i32,
 }
 
-/// Makes a process that the runtime waits for the target. There is no other target.
+/// Makes a process that the runtime waits for the target. Afterwards there is no target.
 pub fn aim(pidfd: &Rc<OwnedFd>) -> Aim {
     Aim::at(pidfd.clone(), -1)
 }

@@ -160,8 +160,7 @@ fn create_container_sees_the_mounts_and_the_host(t: &Sandbox) {
     let script = script.replace("ROOT", bundle.rootfs().to_str().expect("UTF-8"));
     let container = with(bundle, "createContainer", hook(t, &script)).container();
     live(&container);
-    // The contents of the rootfs are unspecified before start, so only the lines before the last
-    // one count.
+    // The host name need not be set before start, so only the lines before the last one count.
     let expected = format!("{}\n1\n", marker.display());
     assert!(log(t).starts_with(&expected), "{}", log(t));
     // The same check on the host: the mount does not exist there.

@@ -379,7 +379,7 @@ fn refused(t: &Sandbox, profile: &Value, privileges: bool, words: &str) {
         .fails_with(words);
     let created = container();
     created.create().ok();
-    // A process that has reaped init can no longer report how init ended. This one has not.
+    // This process has not reaped init, so `start` can still find out how init ended.
     created.start().exits(1).fails_with(words);
     created.delete_force().ok();
 }
