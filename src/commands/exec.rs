@@ -130,6 +130,7 @@ impl Verb for Exec {
             state: &state,
             init: &init,
             plan: &plan,
+            host: &host,
             cgroup: self.changes.cgroup.as_deref(),
             console_socket: self.caller.console_socket.as_deref(),
             pidfd_socket: self.caller.pidfd_socket.as_deref(),

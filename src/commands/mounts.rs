@@ -68,7 +68,7 @@ impl Verb for Mounts {
         for warning in warnings.iter().chain(&plan.warnings) {
             context.log.warn(warning.as_str());
         }
-        run::change_mounts(&state, &plan, &host)
+        run::change_mounts(&state, &plan)
             .map_err(|error| unless_stopped(error, &dir, &state, check))?;
         Ok(DONE)
     }

@@ -6,7 +6,6 @@ use super::{Context, DONE, Verb};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Setup;
 use crate::error::{Error, Result};
-use crate::plan::Phase;
 use crate::run::{self, Created, relay};
 use crate::state::Status;
 use crate::sys::interrupt;
@@ -57,7 +56,7 @@ impl Verb for Run {
         let notify = context.notify(&created.dir);
         let started = run::interrupt::instead(run::start_created(&created, &plan))
             .and_then(|()| signals.as_ref().map_or(Ok(()), relay::Signals::block_all))
-            .and_then(|()| run::run_hooks(&plan, Phase::Started, &created.state, Status::Running));
+            .and_then(|()| run::run_hooks(&plan.after_start, &created.state, Status::Running));
         let Created {
             dir,
             state,

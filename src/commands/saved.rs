@@ -85,7 +85,7 @@ pub fn destroy(
         Some(Ok(plan)) => {
             // Others that delete the container need not wait for its hooks.
             locked.release();
-            run_poststop_hooks(&plan, state)
+            run_poststop_hooks(&plan.after_delete, state)
         }
         Some(Err(error)) => vec![error.context("hooks.poststop: not run")],
         None => Vec::new(),

@@ -5,7 +5,7 @@ use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Phase, Plan};
+use crate::plan::Plan;
 use crate::run;
 use crate::state::{Dir, State, Status};
 
@@ -33,7 +33,7 @@ impl Verb for Start {
             if !state.later.poststart_hooks {
                 return Ok(());
             }
-            run::run_hooks(&plan()?, Phase::Started, &state, Status::Running)
+            run::run_hooks(&plan()?.after_start, &state, Status::Running)
         });
         if started
             .as_ref()

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Phase, Plan, RootSwitch, Step, cgroup, hooks, labels, mounts, namespaces, network, process,
-    rootfs,
+    InitStep, Plan, RootSwitch, cgroup, hooks, labels, mounts, namespaces, network, process, rootfs,
 };
 use crate::config::{Config, Namespace};
 use crate::error::Result;
@@ -47,18 +46,17 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
         warnings: config.warnings.clone(),
         ..Plan::default()
     };
-    plan.steps.reserve(expected(config));
+    plan.init.reserve(expected(config));
     if !options.no_cgroup {
         plan.warnings
             .extend(cgroup::warnings(&config.linux.resources));
-        plan.steps.extend(cgroup::steps(config, options, host)?);
+        cgroup::steps(&mut plan, config, options, host)?;
     }
     plan.mount_label = labels::mount(&mut plan, config, host);
     namespaces::steps(&mut plan, config, host, options);
-    plan.reach_for_init = reach_for_init(config, host);
-    rootfs::before_mounts(&mut plan, config);
+    rootfs::before_mounts(&mut plan, config, host);
     mounts::steps(&mut plan, config, host);
-    mounts::notify(&mut plan, config, options);
+    mounts::notify(&mut plan, config, host, options);
     rootfs::devices(&mut plan, config, host);
     process::make_cwd(&mut plan, config);
     hooks::create(&mut plan, config);
@@ -69,7 +67,8 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     mounts::mark_changed(&mut plan);
     let shared = rootfs::root_is_shared(config);
     let kind = root_switch(config, options);
-    plan.push(Phase::Init, "root.path", Step::SwitchRoot { kind, shared });
+    plan.init
+        .add("root.path", InitStep::SwitchRoot { kind, shared });
     rootfs::after_switch(&mut plan, config);
     process::settings(&mut plan, config);
     process::create(&mut plan, config, host, options)?;
@@ -78,18 +77,11 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     Ok(plan)
 }
 
-/// About as many steps as the plan will have, so that its list is not copied while it grows.
+/// About as many steps as init will have, so that its list is not copied while it grows.
 fn expected(config: &Config) -> usize {
     let linux = &config.linux;
     let paths = linux.masked_paths.len() + linux.readonly_paths.len();
     40 + config.mounts.len() + linux.devices.len() + linux.sysctl.len() + paths
-}
-
-/// In somebody else's mount namespace the paths are not the host's. Root of a user namespace, as
-/// engines without privileges are, has the rights over those that it makes.
-fn reach_for_init(config: &Config, host: &Host) -> bool {
-    let namespaces = &config.linux.namespaces;
-    host.euid == 0 && namespaces.user != Namespace::Inherit && namespaces.mount == Namespace::New
 }
 
 fn root_switch(config: &Config, options: &Options) -> RootSwitch {

@@ -9,7 +9,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use super::{Options, Phase, Planned, Step, devices, mounts, systemd};
+use super::{NewCgroup, Options, Plan, RuntimeStep, devices, mounts, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupHost, Host};
@@ -151,47 +151,52 @@ pub fn controllers(writes: &[Write]) -> Vec<String> {
     names
 }
 
-/// The steps that create, limit and delegate the container's cgroup. The runtime executes them
-/// before any process exists. If systemd creates the cgroup, the runtime executes them when init
-/// exists, because systemd accepts no unit without a process.
-pub fn steps(config: &Config, options: &Options, host: &Host) -> Result<Vec<Planned>> {
+/// Adds the steps that create, limit and delegate the container's cgroup. The runtime executes them
+/// before any process exists. If systemd creates the cgroup, the runtime executes them when the
+/// first process exists, because systemd accepts no unit without a process.
+pub fn steps(plan: &mut Plan, config: &Config, options: &Options, host: &Host) -> Result<()> {
     let cgroup = hierarchy(host)?;
     let linux = &config.linux;
     let mut writes = writes(&linux.resources, cgroup)?;
-    let (phase, make) = if options.systemd {
+    let (list, make) = if options.systemd {
         systemd::round_quota(&mut writes)?;
         let path = linux.cgroups_path.as_deref();
         let unit = systemd::unit(path, &options.id, &config.annotations, &writes, host)?;
-        (Phase::Parent, Step::SystemdUnit(Box::new(unit)))
+        let step = RuntimeStep::SystemdUnit(Box::new(unit));
+        (&mut plan.beside_first, step)
     } else {
-        let make = create(config, &options.id, host, cgroup, &writes)?;
-        (Phase::Prepare, make)
+        let new = create(config, &options.id, host, cgroup, &writes)?;
+        (&mut plan.prepare, RuntimeStep::CreateCgroup(new))
     };
-    let planned = |phase, field: &str, step| Planned {
-        phase,
-        field: field.to_owned(),
-        step,
-    };
-    let mut steps = vec![planned(phase, "linux.cgroupsPath", make)];
-    steps.extend(writes.into_iter().map(|write| {
-        planned(
-            phase,
-            &write.field.clone(),
-            Step::CgroupWrite(Box::new(write)),
-        )
-    }));
+    list.add("linux.cgroupsPath", make);
+    for write in writes {
+        let field = write.field.clone();
+        list.add(field, RuntimeStep::CgroupWrite(Box::new(write)));
+    }
+    if let Some((uid, field)) = delegation(config) {
+        list.add(field, RuntimeStep::DelegateCgroup { uid });
+    }
     if is_privileged(host)
         && let Some(program) = devices::compile(&linux.resources.devices)
     {
         // The kernel needs a long time to verify the program, so the runtime loads it while init is
         // busy with other steps. The container uses devices only later.
-        let step = Step::DeviceProgram(program);
-        steps.push(planned(Phase::Parent, "linux.resources.devices", step));
+        let step = RuntimeStep::DeviceProgram(program);
+        plan.meanwhile.add("linux.resources.devices", step);
     }
-    if let Some((uid, field)) = delegation(config) {
-        steps.push(planned(phase, &field, Step::DelegateCgroup { uid }));
+    Ok(())
+}
+
+impl Plan {
+    /// The container's cgroup below the mount of the hierarchy, and the unit that is made for it.
+    pub fn cgroup(&self) -> Option<(&Path, Option<&systemd::Unit>)> {
+        let mut steps = self.prepare.iter().chain(self.beside_first.iter());
+        steps.find_map(|planned| match &planned.step {
+            RuntimeStep::CreateCgroup(new) => Some((new.path.as_path(), None)),
+            RuntimeStep::SystemdUnit(unit) => Some((unit.path.as_path(), Some(unit.as_ref()))),
+            _ => None,
+        })
     }
-    Ok(steps)
 }
 
 /// The step in which the runtime creates the directory itself.
@@ -201,14 +206,14 @@ fn create(
     host: &Host,
     cgroup: &CgroupHost,
     writes: &[Write],
-) -> Result<Step> {
+) -> Result<NewCgroup> {
     let controllers = controllers(writes);
     let optional = STATISTICS
         .iter()
         .map(|name| (*name).to_owned())
         .filter(|name| cgroup.controllers.contains(name) && !controllers.contains(name))
         .collect();
-    Ok(Step::CreateCgroup {
+    Ok(NewCgroup {
         path: path(config.linux.cgroups_path.as_deref(), id, cgroup)?,
         // Engines ask for a cgroup for every container. An unprivileged caller needs it only for
         // limits, and cannot create it in a session without delegation.

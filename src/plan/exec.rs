@@ -1,6 +1,6 @@
 //! One more process in a container that runs.
 
-use super::{Phase, Plan, ProcessOptions, Step, namespaces, process};
+use super::{Entry, EntryStep, InitStep, Plan, ProcessOptions, namespaces, process};
 use crate::config::{Config, Namespace, NamespaceKind, Process};
 use crate::error::Result;
 use crate::host::Host;
@@ -36,11 +36,7 @@ fn inherit_oom_score(plan: &mut Plan, host: &Host) {
     if host.euid == 0 {
         return;
     }
-    for planned in &mut plan.steps {
-        if matches!(planned.step, Step::OomScoreAdj(_)) {
-            planned.phase = Phase::Prepare;
-        }
-    }
+    plan.prepare = std::mem::take(plan.for_init());
 }
 
 /// One setns(2) with a pidfd for all. A pid namespace is entered by children only, so it comes
@@ -53,25 +49,26 @@ pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host) {
         .collect();
     let user = all.contains(&NamespaceKind::User);
     let leaves = all.contains(&NamespaceKind::Pid) && namespaces::cannot_come_back(host);
-    plan.intermediate = leaves || (user && (host.euid != 0 || host.in_user_namespace));
-    let (first, second): (Vec<_>, Vec<_>) = all
-        .into_iter()
-        .partition(|&kind| plan.intermediate || kind == NamespaceKind::Pid);
-    for (phase, kinds) in [(Phase::Clone, first), (Phase::Init, second)] {
-        let enters_user = kinds.contains(&NamespaceKind::User);
-        if !kinds.is_empty() {
-            plan.push(
-                phase,
-                FIELD,
-                Step::EnterContainer {
-                    kinds,
-                    not_own: None,
-                },
-            );
-        }
-        if enters_user {
-            plan.push(phase, FIELD, Step::BecomeRoot { setgroups: true });
-        }
+    if leaves || (user && (host.euid != 0 || host.in_user_namespace)) {
+        plan.entry = Entry::ThroughUserNamespace;
+        enter_all(all, |step| plan.between.add(FIELD, step));
+    } else {
+        let (pid, others) = all
+            .into_iter()
+            .partition(|&kind| kind == NamespaceKind::Pid);
+        enter_all(pid, |step| plan.leave.add(FIELD, step));
+        enter_all(others, |step| plan.init.add(FIELD, InitStep::Enter(step)));
     }
-    plan.push(Phase::Init, "root.path", Step::ContainerRoot);
+    plan.init.add("root.path", InitStep::ContainerRoot);
+}
+
+fn enter_all(kinds: Vec<NamespaceKind>, mut add: impl FnMut(EntryStep)) {
+    let enters_user = kinds.contains(&NamespaceKind::User);
+    if !kinds.is_empty() {
+        let not_own = None;
+        add(EntryStep::EnterContainer { kinds, not_own });
+    }
+    if enters_user {
+        add(EntryStep::BecomeRoot);
+    }
 }

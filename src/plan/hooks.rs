@@ -1,6 +1,6 @@
 //! `hooks`, each at its point in the lifecycle.
 
-use super::{HookMoment, HookStep, Phase, Plan, Step, c_string};
+use super::{HookMoment, HookStep, InitStep, Plan, Steps, c_string};
 use crate::config::{Config, Hook};
 
 impl HookMoment {
@@ -20,55 +20,60 @@ impl HookMoment {
 /// The hooks of `create`.
 pub(super) fn create(plan: &mut Plan, config: &Config) {
     let hooks = &config.hooks;
-    push(plan, Phase::Hooks, HookMoment::Prestart, &hooks.prestart);
-    push(
-        plan,
-        Phase::Hooks,
+    add(&mut plan.hooks, HookMoment::Prestart, &hooks.prestart);
+    add(
+        &mut plan.hooks,
         HookMoment::CreateRuntime,
         &hooks.create_runtime,
     );
     // In the same step, the runtime sends init the state for the hooks of the container.
-    if plan.has(Phase::Hooks) || !hooks.create_container.is_empty() {
-        plan.push(Phase::Init, "hooks", Step::RuntimeHooks);
+    if !plan.hooks.is_empty() || !hooks.create_container.is_empty() {
+        plan.init.add("hooks", InitStep::RuntimeHooks);
     }
-    push(
-        plan,
-        Phase::Init,
-        HookMoment::CreateContainer,
-        &hooks.create_container,
-    );
+    for (field, hook) in steps(HookMoment::CreateContainer, &hooks.create_container) {
+        plan.init.add(field, InitStep::Hook(Box::new(hook)));
+    }
 }
 
 /// The hooks that run after the start of the user process and after `delete`.
 pub(super) fn later(plan: &mut Plan, config: &Config) {
     let hooks = &config.hooks;
-    push(
-        plan,
-        Phase::Started,
+    add(
+        &mut plan.after_start,
         HookMoment::Poststart,
         &hooks.poststart,
     );
-    push(plan, Phase::Deleted, HookMoment::Poststop, &hooks.poststop);
+    add(
+        &mut plan.after_delete,
+        HookMoment::Poststop,
+        &hooks.poststop,
+    );
 }
 
 /// The hooks that run where the user process will run, by default with its environment.
 pub(super) fn start(plan: &mut Plan, config: &Config) {
-    let hooks = &config.hooks.start_container;
-    push(plan, Phase::Start, HookMoment::StartContainer, hooks);
+    for (field, hook) in steps(HookMoment::StartContainer, &config.hooks.start_container) {
+        plan.start.add(field, InitStep::Hook(Box::new(hook)));
+    }
 }
 
-fn push(plan: &mut Plan, phase: Phase, moment: HookMoment, hooks: &[Hook]) {
-    for hook in hooks {
+fn add(list: &mut Steps<HookStep>, moment: HookMoment, hooks: &[Hook]) {
+    for (field, hook) in steps(moment, hooks) {
+        list.add(field, hook);
+    }
+}
+
+/// The hooks of a moment, each with its property.
+fn steps(moment: HookMoment, hooks: &[Hook]) -> impl Iterator<Item = (&str, HookStep)> {
+    hooks.iter().map(move |hook| {
+        let env = hook.env.as_ref();
         let step = HookStep {
             path: c_string(&hook.path),
             args: hook.args.iter().map(c_string).collect(),
-            env: hook
-                .env
-                .as_ref()
-                .map(|env| env.iter().map(c_string).collect()),
+            env: env.map(|env| env.iter().map(c_string).collect()),
             timeout: hook.timeout,
             moment,
         };
-        plan.push(phase, &hook.field, Step::Hook(Box::new(step)));
-    }
+        (hook.field.as_str(), step)
+    })
 }

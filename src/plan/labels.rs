@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use super::{Phase, Plan, Step, c_string};
+use super::{InitStep, Plan, c_string};
 use crate::config::{Config, Process};
 use crate::host::Host;
 
@@ -58,8 +58,8 @@ pub(super) fn exec(plan: &mut Plan, process: &Process, host: &Host) {
     ];
     for (field, module, reader, label) in labels {
         if let Some(label) = read_by(plan, field, reader, label.as_ref()) {
-            let step = Step::ExecLabel(ExecLabel { module, label });
-            plan.push(Phase::Init, field, step);
+            let step = InitStep::ExecLabel(ExecLabel { module, label });
+            plan.init.add(field, step);
         }
     }
 }

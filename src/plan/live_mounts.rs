@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{IfDenied, Phase, Plan, Step, c_string, exec, labels, mounts, namespaces};
+use super::{
+    BindSource, EntryStep, IfDenied, InitStep, Plan, Planned, c_string, exec, labels, mounts,
+    namespaces,
+};
 use crate::config::{Config, Mount, MountPoint, Namespace, NamespaceKind};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -15,7 +18,6 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     let mut plan = enter(&config, host)?;
     plan.mount_label = labels::mount(&mut plan, &config, host);
     plan.all_mounts_or_none = true;
-    plan.reach_for_init = host.euid == 0 && config.linux.namespaces.user != Namespace::Inherit;
     for mount in &mounts {
         refuse_own(&config, &mount.field, &mount.destination)?;
         if mount.remount {
@@ -27,9 +29,10 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     let config = config.with_mounts(mounts)?;
     refuse_own_cgroups(&mut plan, &config);
     mounts::steps(&mut plan, &config, host);
-    let pid_entered_early = !plan.intermediate;
-    for planned in &mut plan.steps {
-        if let Step::Filesystem(fs) = &mut planned.step {
+    copy_sources(&mut plan, &config, host)?;
+    let pid_entered_early = !plan.has_process_between();
+    for planned in plan.init.iter_mut() {
+        if let InitStep::Filesystem(fs) = &mut planned.step {
             // The fallbacks are paths of the host, which the container's mount namespace hides.
             fs.if_denied = IfDenied::Fail;
             // If it were made early, any other file system would show a namespace of the runtime.
@@ -40,21 +43,49 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     }
     for mount in config.mounts.iter().filter(|m| mounts::readonly_later(m)) {
         let path = c_string(&mount.destination);
-        plan.push(Phase::Init, &mount.field, Step::MountReadonly { path });
+        plan.init
+            .add(&mount.field, InitStep::MountReadonly { path });
     }
-    plan.push(Phase::Init, "mounts", Step::WaitForStart);
+    plan.init.add("mounts", InitStep::WaitForStart);
     Ok(plan)
 }
 
-/// A cgroup namespace that the container has joined may be the runtime's own. A mount that `create`
-/// would refuse in that case must not be added later either.
+/// Decides again which process copies the sources: inside, their paths mean something else.
+fn copy_sources(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
+    for planned in plan.init.iter_mut() {
+        if let InitStep::Bind(bind) = &mut planned.step {
+            let source = mounts::live_source(bind.source.clone(), config, host);
+            bind.source = source.ok_or_else(|| unbindable(&planned.field, &bind.source))?;
+        }
+    }
+    Ok(())
+}
+
+/// The source of a bind that no process can copy for the container that it is meant for.
+pub fn unbindable(field: &str, source: &BindSource) -> Error {
+    let source = source.path().to_string_lossy();
+    let message = format!("{source} cannot be bound into another mount namespace");
+    Error::config(format!("{field}.source"), message)
+        .hint("that takes root on the host, and a mount that is not unbindable")
+}
+
+/// A cgroup namespace that the container has joined may be the runtime's: what `create` refuses to
+/// show of it must not come later either.
 fn refuse_own_cgroups(plan: &mut Plan, config: &Config) {
     let kind = NamespaceKind::Cgroup;
     if !matches!(config.linux.namespaces.cgroup, Namespace::Join { .. }) {
         return;
     }
-    for planned in &mut plan.steps {
-        if let Step::EnterContainer { kinds, not_own } = &mut planned.step
+    let around_clone = plan.leave.iter_mut().chain(plan.between.iter_mut());
+    let by_init = plan.init.iter_mut().filter_map(|planned| match planned {
+        Planned {
+            step: InitStep::Enter(step),
+            ..
+        } => Some(step),
+        _ => None,
+    });
+    for step in around_clone.map(|planned| &mut planned.step).chain(by_init) {
+        if let EntryStep::EnterContainer { kinds, not_own } = step
             && kinds.contains(&kind)
         {
             *not_own = namespaces::not_own(kind, config);
@@ -71,9 +102,9 @@ pub fn remove_mounts(config: &Config, points: &[MountPoint], host: &Host) -> Res
     for point in points {
         refuse_own(config, &point.field, &point.destination)?;
         let target = c_string(&point.destination);
-        plan.push(Phase::Init, &point.field, Step::Unmount { target });
+        plan.init.add(&point.field, InitStep::Unmount { target });
     }
-    plan.push(Phase::Init, "mounts", Step::WaitForStart);
+    plan.init.add("mounts", InitStep::WaitForStart);
     Ok(plan)
 }
 

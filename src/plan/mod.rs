@@ -1,8 +1,9 @@
 //! From a validated config to an explicit ordered list of steps. Pure.
 //!
-//! A [`Step`] is an intention with its fallback as data, named by its man page. Each step says
-//! which property of the config it comes from, so that a failure in the init process, reported as
-//! an index and an errno, becomes a sentence.
+//! A step is an intention with its fallback as data, named by its man page. Its type says who
+//! executes it: a [`RuntimeStep`], an [`EntryStep`] or an [`InitStep`]. Each step says which property
+//! of the config it comes from, so that a failure in the init process, reported as a [`Position`]
+//! and an errno, becomes a sentence.
 
 pub mod annotations;
 mod build;
@@ -15,6 +16,7 @@ mod live_mounts;
 mod mounts;
 mod namespaces;
 mod network;
+mod position;
 mod process;
 mod rootfs;
 pub mod seccomp;
@@ -26,12 +28,14 @@ mod text;
 pub use build::{Options, ProcessOptions, build};
 pub use exec::exec;
 pub use labels::{ExecLabel, Module};
-pub use live_mounts::{add_mounts, remove_mounts};
+pub use live_mounts::{add_mounts, remove_mounts, unbindable};
 pub use mounts::types::{
     Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, Remount,
 };
+pub use position::{AnyStep, Found, List, Position};
 pub use step::{
-    Credentials, Exec, HookMoment, HookStep, IfMapDenied, Node, RootSwitch, Step, Symlink,
+    Credentials, EntryStep, Exec, HookMoment, HookStep, IfMapDenied, InitStep, NewCgroup, Node,
+    Opener, Planned, Rlimit, RootSwitch, RuntimeStep, Steps, Symlink,
 };
 
 use std::ffi::{CString, OsStr};
@@ -40,63 +44,41 @@ use std::os::unix::ffi::OsStrExt;
 pub use crate::config::seccomp::Listener;
 pub use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
 
-/// When and where a step runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// In the runtime, before any process exists.
-    Prepare,
-    /// Around clone3(2): in the runtime, undone afterwards, or in an intermediate process.
-    Clone,
-    /// In the runtime, as soon as init exists.
-    Parent,
-    /// In the init process, until it waits for `start`.
-    Init,
-    /// In the runtime, when the mounts are there and `/` is still the host's.
-    Hooks,
-    /// In the runtime, when init is ready to wait for `start`.
-    Ready,
-    /// In the init process, after `start` and before execve(2) returns.
-    Start,
-    /// In the runtime, after the user process has executed.
-    Started,
-    /// In the runtime, when the container is gone.
-    Deleted,
-}
-
-/// A step with its moment and its origin.
-#[derive(Clone, Debug)]
-pub struct Planned {
-    pub phase: Phase,
-    /// The property that asks for it, as in `linux.maskedPaths[3]`; or the rule that does, as in
-    /// `default devices`.
-    pub field: String,
-    pub step: Step,
-}
-
-/// Everything that will be done, in order.
+/// Everything that will be done: a list of steps for each executor and moment, in the order of the
+/// fields. The lists of the runtime and those of the other processes have types of their own.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    pub steps: Vec<Planned>,
+    /// The runtime, before it makes a process.
+    pub prepare: Steps<RuntimeStep>,
+    /// The runtime, around clone3(2): what it enters here it leaves again.
+    pub leave: Steps<EntryStep>,
+    /// The runtime, while the first process waits for it.
+    pub beside_first: Steps<RuntimeStep>,
+    /// The process between the runtime and init, if there is one.
+    pub between: Steps<EntryStep>,
+    /// The runtime, while the init that the process between has made waits for it.
+    pub beside_init: Steps<RuntimeStep>,
+    /// The runtime, while init is at work.
+    pub meanwhile: Steps<RuntimeStep>,
+    /// The init process, until it waits for `start`.
+    pub init: Steps<InitStep>,
+    /// The runtime, at [`InitStep::RuntimeHooks`]: the mounts are there and `/` is still the host's.
+    pub hooks: Steps<HookStep>,
+    /// The runtime, for init, at [`InitStep::WaitForStart`].
+    pub ready: Steps<Rlimit>,
+    /// The init process, after `start` and before execve(2) returns.
+    pub start: Steps<InitStep>,
+    /// The runtime, after the user process has executed.
+    pub after_start: Steps<HookStep>,
+    /// The runtime, when the container is gone.
+    pub after_delete: Steps<HookStep>,
     /// `CLONE_NEW*` flags for clone3(2).
     pub clone_flags: u64,
-    /// The container gets a user namespace of its own, whose maps the runtime writes.
-    pub new_user_namespace: bool,
-    /// The steps of [`Phase::Clone`] run in a process between the runtime and init, because only
-    /// the container's user namespace gives the rights for them, or because the runtime, itself in
-    /// a user namespace, could not come back.
-    pub intermediate: bool,
-    /// The intermediate process enters with the rights of the runtime, and init alone is in the
-    /// new user namespace; otherwise both are.
-    pub enters_before_user: bool,
+    /// Which process makes init.
+    pub entry: Entry,
     /// The runtime is not root: init stays dumpable until the runtime has written to its /proc
     /// files, which otherwise belong to root. proc_pid(5).
     pub dumpable_at_first: bool,
-    /// The runtime opens the host's paths for init, in init's mount namespace: the root of the
-    /// container's user namespace may lack the reach, and a tree copied in the runtime's own
-    /// namespace would lack the locks that keep the container from clearing the flags of its
-    /// mounts or uncovering what they hide. mount_namespaces(7). For mounts that come to a container
-    /// later another process takes init's part.
-    pub reach_for_init: bool,
     /// Init's procfs for its own use is made early too, for the reason of
     /// [`Filesystem::made_early`].
     pub early_procfs: bool,
@@ -108,73 +90,100 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+/// Which process makes init, and takes the steps of [`Plan::between`] before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// The runtime itself.
+    #[default]
+    Direct,
+    /// One between the runtime and init that is in the container's user namespace, because only that
+    /// gives the rights for the steps.
+    ThroughUserNamespace,
+    /// One between the runtime and init with the rights of the runtime, which itself is in a user
+    /// namespace and could not come back; init alone is in the new one.
+    ThroughRuntime,
+}
+
 impl Plan {
-    /// Adds a step.
-    pub fn push(&mut self, phase: Phase, field: impl Into<String>, step: Step) {
-        self.steps.push(Planned {
-            phase,
-            field: field.into(),
-            step,
-        });
+    /// How many steps there are.
+    pub fn count(&self) -> usize {
+        let lists = [
+            self.prepare.len(),
+            self.leave.len(),
+            self.beside_first.len(),
+            self.between.len(),
+            self.beside_init.len(),
+            self.meanwhile.len(),
+            self.init.len(),
+            self.hooks.len(),
+            self.ready.len(),
+            self.start.len(),
+            self.after_start.len(),
+            self.after_delete.len(),
+        ];
+        lists.into_iter().sum()
     }
 
-    /// The steps of a phase with their positions in the plan.
-    pub fn phase(&self, phase: Phase) -> impl Iterator<Item = (usize, &Planned)> {
-        self.steps
-            .iter()
-            .enumerate()
-            .filter(move |(_, planned)| planned.phase == phase)
+    /// A process between the runtime and init makes init.
+    pub fn has_process_between(&self) -> bool {
+        self.entry != Entry::Direct
+    }
+
+    /// Whether clone3(2) makes a user namespace.
+    pub const fn makes_user_namespace(&self) -> bool {
+        self.clone_flags & NamespaceKind::User.flag() as u64 != 0
+    }
+
+    /// Whether the first process is in the new user namespace, and not only a later one.
+    pub fn first_has_maps(&self) -> bool {
+        self.makes_user_namespace() && self.entry != Entry::ThroughRuntime
+    }
+
+    /// Whether the first process waits for the runtime.
+    pub fn first_waits(&self) -> bool {
+        !self.beside_first.is_empty()
+    }
+
+    /// Where the runtime does for init what init must not overtake, or may do meanwhile.
+    fn for_init(&mut self) -> &mut Steps<RuntimeStep> {
+        match self.entry {
+            Entry::Direct if self.first_has_maps() => &mut self.beside_first,
+            Entry::Direct => &mut self.meanwhile,
+            Entry::ThroughUserNamespace | Entry::ThroughRuntime => &mut self.beside_init,
+        }
     }
 
     /// Whether init is in another mount namespace than the runtime.
     pub fn has_mount_namespace(&self) -> bool {
-        let chroot = |planned: &Planned| {
+        let chroot = |planned: &Planned<InitStep>| {
             matches!(
                 planned.step,
-                Step::SwitchRoot {
+                InitStep::SwitchRoot {
                     kind: RootSwitch::Chroot,
                     ..
                 }
             )
         };
-        !self.steps.iter().any(chroot)
-    }
-
-    /// Whether the process of clone3(2) waits for the runtime: for its id maps, or for a cgroup that
-    /// is made only around a process.
-    pub fn first_waits(&self) -> bool {
-        let unit = |planned: &Planned| matches!(planned.step, Step::SystemdUnit(_));
-        self.first_has_maps() || self.steps.iter().any(unit)
-    }
-
-    /// Whether the runtime makes a network namespace for init.
-    pub fn makes_network(&self) -> bool {
-        let made = |planned: &Planned| matches!(planned.step, Step::MakeNetwork);
-        self.steps.iter().any(made)
+        !self.init.iter().any(chroot)
     }
 
     /// Whether the config limits this resource. getrlimit(2).
-    pub fn limits(&self, wanted: u32) -> bool {
-        let limits =
-            |step: &Step| matches!(step, Step::Rlimit { resource, .. } if *resource == wanted);
-        self.steps.iter().any(|planned| limits(&planned.step))
+    pub fn limits(&self, resource: u32) -> bool {
+        self.ready.iter().any(|it| it.step.resource == resource)
     }
 
     /// Whether hooks run between `start` and execve(2).
     pub fn has_start_hooks(&self) -> bool {
-        let start = HookMoment::StartContainer;
-        let is = |step: &Step| matches!(step, Step::Hook(hook) if hook.moment == start);
-        self.steps.iter().any(|planned| is(&planned.step))
+        let is_hook = |step: &InitStep| matches!(step, InitStep::Hook(_));
+        self.start.iter().any(|planned| is_hook(&planned.step))
     }
 
-    /// Whether the process of clone3(2) is in the new user namespace, and not only a later one.
-    pub fn first_has_maps(&self) -> bool {
-        self.new_user_namespace && !self.enters_before_user
-    }
-
-    /// Whether a phase has any step.
-    pub fn has(&self, phase: Phase) -> bool {
-        self.steps.iter().any(|planned| planned.phase == phase)
+    /// What will be executed; `None` if the config has no process.
+    pub fn exec(&self) -> Option<&Exec> {
+        match self.start.last().map(|planned| &planned.step) {
+            Some(InitStep::Exec(exec)) => Some(exec),
+            _ => None,
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::ffi::CString;
 use std::path::Path;
 
 use super::{
-    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, Options, Phase, Plan,
-    Remount, Step, c_string, labels, namespaces, rootfs,
+    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, InitStep, Options, Plan,
+    Remount, c_string, labels, namespaces, rootfs,
 };
 use crate::config::{Config, Mount, Namespace, Propagation};
 use crate::host::Host;
@@ -19,41 +19,41 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) {
     for mount in &config.mounts {
         let step = match mount.bind {
             _ if mount.remount => remount(mount),
-            Some(recursive) => Step::Bind(Box::new(bind(mount, recursive, config, host))),
+            Some(recursive) => InitStep::Bind(Box::new(bind(mount, recursive, config, host))),
             None => match host_cgroups(mount, config, host) {
-                Some(bind) => Step::Bind(Box::new(bind)),
+                Some(bind) => InitStep::Bind(Box::new(bind)),
                 None => {
                     let mut filesystem = filesystem(mount, plan, host);
                     filesystem.made_early = made_early(mount, config);
                     let label = plan.mount_label.as_ref();
-                    Step::Filesystem(Box::new(labelled(filesystem, mount, label)))
+                    InitStep::Filesystem(Box::new(labelled(filesystem, mount, label)))
                 }
             },
         };
-        plan.push(Phase::Init, &mount.field, step);
+        plan.init.add(&mount.field, step);
     }
 }
 
 /// Marks the mounts that later steps change, so that their path is not asked again: by then it may
 /// lead to another mount, which would be changed instead.
 pub(super) fn mark_changed(plan: &mut Plan) {
-    let changed = |step: &Step| match step {
-        Step::MountReadonly { path } => Some(path.clone()),
-        Step::Remount(remount) => Some(remount.target.clone()),
+    let changed = |step: &InitStep| match step {
+        InitStep::MountReadonly { path } => Some(path.clone()),
+        InitStep::Remount(remount) => Some(remount.target.clone()),
         _ => None,
     };
-    let targets: Vec<CString> = plan.steps.iter().filter_map(|p| changed(&p.step)).collect();
-    for planned in &mut plan.steps {
+    let targets: Vec<CString> = plan.init.iter().filter_map(|p| changed(&p.step)).collect();
+    for planned in plan.init.iter_mut() {
         match &mut planned.step {
-            Step::Filesystem(fs) => fs.changed_later = targets.contains(&fs.target),
-            Step::Bind(bind) => bind.changed_later = targets.contains(&bind.target),
+            InitStep::Filesystem(fs) => fs.changed_later = targets.contains(&fs.target),
+            InitStep::Bind(bind) => bind.changed_later = targets.contains(&bind.target),
             _ => {}
         }
     }
 }
 
 /// The directory with the socket on which the container says that it is ready.
-pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) {
+pub(super) fn notify(plan: &mut Plan, config: &Config, host: &Host, options: &Options) {
     let Some(directory) = &options.notify else {
         return;
     };
@@ -62,9 +62,10 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, options: &Options) {
         ..BindAttrs::default()
     };
     let propagation = severing(config).into_iter().collect();
-    let source = c_string(directory);
+    let source = host_source(c_string(directory), false, config, host);
     let bind = host_bind(source, c"/run/notify".into(), attrs, propagation);
-    plan.push(Phase::Init, "NOTIFY_SOCKET", Step::Bind(Box::new(bind)));
+    plan.init
+        .add("NOTIFY_SOCKET", InitStep::Bind(Box::new(bind)));
 }
 
 /// A tmpfs and /dev are filled before they become read-only.
@@ -101,7 +102,7 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Bind {
     let source = match source.strip_prefix(&config.root.path) {
         // The path is resolved below the rootfs, where absolute means the container's root.
         Ok(below) => BindSource::Rootfs(c_string(Path::new("/").join(below))),
-        Err(_) => BindSource::Host(c_string(source)),
+        Err(_) => host_source(c_string(source), keep_source, config, host),
     };
     Bind {
         source,
@@ -112,6 +113,55 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Bind {
         id_map: id_map(mount, config),
         on_proc: mount.destination.starts_with("/proc"),
         changed_later: false,
+    }
+}
+
+/// Whether init may lack the way to the host's paths that the config names, because it is root of
+/// another user namespace. In somebody else's mount namespace the paths are not the host's. Root of
+/// a user namespace, as engines without privileges are, has the rights over those that it makes.
+pub(super) fn needs_reach(config: &Config, host: &Host) -> bool {
+    let namespaces = &config.linux.namespaces;
+    host.euid == 0 && namespaces.user != Namespace::Inherit && namespaces.mount == Namespace::New
+}
+
+/// Copying a mount takes privilege over the mount namespace that it is in. The runtime has that over
+/// its own as root of the host only; otherwise init copies in its own namespace.
+///
+/// Where either can, init does, unless its path means something else: in a joined mount namespace,
+/// and below /proc, where it could name a descriptor or a property of the runtime itself.
+fn host_source(path: CString, keep_source: bool, config: &Config, host: &Host) -> BindSource {
+    let is_root = host.euid == 0 && !host.in_user_namespace;
+    let of_process = |directory: &&[u8]| path.to_bytes().starts_with(directory);
+    let elsewhere = config.linux.namespaces.mount != Namespace::New
+        || [b"/proc/".as_slice(), b"/dev/fd/"].iter().any(of_process);
+    match () {
+        () if needs_reach(config, host) => BindSource::OpenedByRuntime(path),
+        () if is_root && (elsewhere || keep_source) => BindSource::CopiedByRuntime {
+            path,
+            or_by_init: true,
+        },
+        () => BindSource::CopiedByInit {
+            path,
+            looked_up: is_root,
+        },
+    }
+}
+
+/// The same for a mount that comes to a container later: in there the path means something else.
+pub(super) fn live_source(source: BindSource, config: &Config, host: &Host) -> Option<BindSource> {
+    if matches!(source, BindSource::Rootfs(_)) {
+        return Some(source);
+    }
+    let path = source.path().clone();
+    match config.linux.namespaces.user {
+        Namespace::Inherit if host.euid == 0 && !host.in_user_namespace => {
+            let or_by_init = false;
+            Some(BindSource::CopiedByRuntime { path, or_by_init })
+        }
+        Namespace::New | Namespace::Join { .. } if host.euid == 0 => {
+            Some(BindSource::CopiedInUserNamespace(path))
+        }
+        _ => None,
     }
 }
 
@@ -151,10 +201,10 @@ fn severing(config: &Config) -> Option<Propagation> {
     })
 }
 
-fn remount(mount: &Mount) -> Step {
+fn remount(mount: &Mount) -> InitStep {
     let mut attrs = bind_attrs(mount, false);
     attrs.clear &= !libc::MOUNT_ATTR__ATIME | mount.attrs.clear;
-    Step::Remount(Box::new(Remount {
+    InitStep::Remount(Box::new(Remount {
         target: c_string(&mount.destination),
         bind: mount.bind.is_some(),
         attrs,
@@ -256,12 +306,10 @@ fn labelled(mut fs: Filesystem, mount: &Mount, label: Option<&CString>) -> Files
 /// denied. A container without a cgroup of its own is in its caller's.
 fn own_cgroup(plan: &Plan, host: &Host) -> Option<CString> {
     let cgroups = host.cgroup.as_ref()?;
-    let made = plan.steps.iter().find_map(|planned| match &planned.step {
-        Step::CreateCgroup { path, .. } => Some(path.as_path()),
-        Step::SystemdUnit(unit) => Some(unit.path.as_path()),
-        _ => None,
-    });
-    let below = made.unwrap_or(Path::new(&cgroups.own));
+    let below = match plan.cgroup() {
+        Some((path, _)) => path,
+        None => Path::new(&cgroups.own),
+    };
     let below = below.strip_prefix("/").unwrap_or(below);
     Some(c_string(cgroups.mount.join(below)))
 }
@@ -284,7 +332,7 @@ fn shows_host_cgroups(mount: &Mount, config: &Config, host: &Host) -> bool {
 fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Option<Bind> {
     match &host.cgroup {
         Some(cgroups) if shows_host_cgroups(mount, config, host) => {
-            let source = c_string(&cgroups.mount);
+            let source = host_source(c_string(&cgroups.mount), false, config, host);
             let target = c_string(&mount.destination);
             let propagation = bind_propagation(mount, config);
             let attrs = bind_attrs(mount, false);
@@ -296,13 +344,13 @@ fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Option<Bind> {
 
 /// A bind of one mount of the host that is no bind in `mounts`.
 fn host_bind(
-    source: CString,
+    source: BindSource,
     target: CString,
     attrs: BindAttrs,
     propagation: Vec<Propagation>,
 ) -> Bind {
     Bind {
-        source: BindSource::Host(source),
+        source,
         target,
         recursive: false,
         attrs,

@@ -1,8 +1,8 @@
 //! `linux.namespaces`: which ones clone3(2) creates, which ones are joined, and by which process.
 
 use super::{
-    IfMapDenied, Options, Phase, Plan, ProcessOptions, Step, c_string, labels, mounts, network,
-    process,
+    Entry, EntryStep, IfMapDenied, InitStep, Options, Plan, ProcessOptions, RuntimeStep, c_string,
+    labels, mounts, network, process,
 };
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Kind, Result};
@@ -14,60 +14,63 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     let namespaces = &config.linux.namespaces;
     let new_user = namespaces.user == Namespace::New;
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
-    plan.new_user_namespace = new_user;
     let offsets = !config.linux.time_offsets.is_empty();
     let leaves = offsets
         || NamespaceKind::ALL.into_iter().any(|kind| {
             matches!(namespaces.get(kind), Namespace::Join { .. })
                 && is_entered_early(kind, new_user)
         });
-    plan.enters_before_user = cannot_come_back(host) && !joined_user && leaves;
-    plan.dumpable_at_first = host.euid != 0 && new_user && !plan.enters_before_user;
-    plan.intermediate = joined_user || (new_user && offsets) || plan.enters_before_user;
+    plan.entry = match () {
+        () if cannot_come_back(host) && !joined_user && leaves => Entry::ThroughRuntime,
+        () if joined_user || (new_user && offsets) => Entry::ThroughUserNamespace,
+        () => Entry::Direct,
+    };
+    plan.dumpable_at_first = host.euid != 0 && new_user && plan.entry != Entry::ThroughRuntime;
     plan.early_procfs = new_user && matches!(namespaces.pid, Namespace::Join { .. });
     plan.clone_flags = clone_flags(namespaces, offsets);
     network::make(plan, namespaces, host);
     if new_user {
-        id_maps(plan, config, host, Phase::Parent);
+        id_maps(plan, config, host);
     }
-    let become_root = if plan.intermediate && !plan.enters_before_user {
-        Phase::Clone
-    } else {
-        Phase::Init
-    };
     for kind in NamespaceKind::ALL {
         if let Namespace::Join { field, path } = namespaces.get(kind) {
             let path = c_string(path);
-            let phase = match is_entered_early(kind, new_user) {
-                true => Phase::Clone,
-                false => Phase::Init,
-            };
             let not_own = not_own(kind, config);
-            let step = Step::JoinNamespace {
+            let step = EntryStep::JoinNamespace {
                 kind,
                 path,
                 not_own,
             };
-            plan.push(phase, field, step);
+            match (is_entered_early(kind, new_user), plan.entry) {
+                (false, _) => plan.init.add(field, InitStep::Enter(step)),
+                (true, Entry::Direct) => plan.leave.add(field, step),
+                // The new user namespace lacks the rights for it.
+                (true, Entry::ThroughUserNamespace) if new_user => plan.leave.add(field, step),
+                (true, _) => plan.between.add(field, step),
+            }
         }
         if kind == NamespaceKind::User {
             if joined_user {
-                id_maps(plan, config, host, Phase::Clone);
+                check_id_maps(plan, config);
             }
             // The file of the offsets belongs to the caller, so it is written before the process
             // changes its user.
             time_offsets(plan, config);
             if new_user || joined_user {
-                plan.push(become_root, FIELD, Step::BecomeRoot { setgroups: true });
+                let step = EntryStep::BecomeRoot;
+                match plan.entry {
+                    Entry::ThroughUserNamespace => plan.between.add(FIELD, step),
+                    _ => plan.init.add(FIELD, InitStep::Enter(step)),
+                }
             }
         }
     }
     if namespaces.cgroup == Namespace::New {
-        plan.push(Phase::Init, FIELD, Step::UnshareCgroup);
+        plan.init.add(FIELD, InitStep::UnshareCgroup);
     }
     session_keyring(plan, config.process.as_ref(), host, &options.process);
     if plan.clone_flags & NamespaceKind::Network.flag() as u64 != 0 {
-        plan.push(Phase::Init, FIELD, Step::LoopbackUp);
+        plan.init.add(FIELD, InitStep::LoopbackUp);
     }
 }
 
@@ -128,8 +131,8 @@ pub(super) fn session_keyring(
 ) {
     if !options.no_new_keyring {
         let label = labels::keyring(process, host);
-        let step = Step::SessionKeyring { label };
-        plan.push(Phase::Init, "session keyring", step);
+        let step = InitStep::SessionKeyring { label };
+        plan.init.add("session keyring", step);
     }
 }
 
@@ -162,29 +165,41 @@ fn clone_flags(namespaces: &Namespaces, offsets: bool) -> u64 {
         .fold(0, |flags, flag| flags | flag)
 }
 
-/// The runtime writes the maps of a new namespace. Some engines also send maps for a joined one;
-/// these are compared with its own after it is entered.
-fn id_maps(plan: &mut Plan, config: &Config, host: &Host, phase: Phase) {
-    let maps = [
-        ("linux.gidMappings", true, &config.linux.gid_mappings),
-        ("linux.uidMappings", false, &config.linux.uid_mappings),
-    ];
-    for (field, group, mappings) in maps {
-        let map = map_text(mappings);
-        let step = match phase {
-            Phase::Parent => {
-                let if_denied = if_denied(group, mappings, host);
-                Step::IdMap {
-                    group,
-                    map,
-                    if_denied,
-                }
-            }
-            _ if mappings.is_empty() => continue,
-            _ => Step::CheckIdMap { group, map },
+/// The runtime writes the maps of a new namespace.
+fn id_maps(plan: &mut Plan, config: &Config, host: &Host) {
+    let list = match plan.first_has_maps() {
+        true => &mut plan.beside_first,
+        false => &mut plan.beside_init,
+    };
+    for (field, group, mappings) in maps(config) {
+        let step = RuntimeStep::IdMap {
+            group,
+            map: map_text(mappings),
+            if_denied: if_denied(group, mappings, host),
         };
-        plan.push(phase, field, step);
+        list.add(field, step);
     }
+}
+
+/// Some engines also send maps for a joined namespace; these are compared with its own after it is
+/// entered.
+fn check_id_maps(plan: &mut Plan, config: &Config) {
+    for (field, group, mappings) in maps(config) {
+        if !mappings.is_empty() {
+            let map = map_text(mappings);
+            plan.between
+                .add(field, EntryStep::CheckIdMap { group, map });
+        }
+    }
+}
+
+/// In the order in which they are written, with whether it is that of the groups.
+fn maps(config: &Config) -> [(&'static str, bool, &[IdMapping]); 2] {
+    let linux = &config.linux;
+    [
+        ("linux.gidMappings", true, &linux.gid_mappings),
+        ("linux.uidMappings", false, &linux.uid_mappings),
+    ]
 }
 
 fn if_denied(group: bool, mappings: &[IdMapping], host: &Host) -> IfMapDenied {
@@ -217,9 +232,9 @@ fn time_offsets(plan: &mut Plan, config: &Config) {
         .iter()
         .map(|offset| format!("{} {} {}\n", offset.clock, offset.secs, offset.nanosecs))
         .collect();
-    plan.push(
-        Phase::Clone,
-        "linux.timeOffsets",
-        Step::TimeOffsets { offsets },
-    );
+    let list = match plan.entry {
+        Entry::Direct => &mut plan.leave,
+        _ => &mut plan.between,
+    };
+    list.add("linux.timeOffsets", EntryStep::TimeOffsets { offsets });
 }

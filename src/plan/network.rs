@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 
 use super::namespaces::{FIELD, cannot_come_back};
-use super::{Phase, Plan, Planned, Step};
+use super::{InitStep, Plan, Planned, RuntimeStep};
 use crate::config::{Namespace, NamespaceKind, Namespaces};
 use crate::host::Host;
 
@@ -20,37 +20,37 @@ pub(super) fn make(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
     let is_new = namespaces.network == Namespace::New;
     if is_new && namespaces.user == Namespace::Inherit && !cannot_come_back(host) {
         plan.clone_flags &= !(NamespaceKind::Network.flag() as u64);
-        plan.push(Phase::Parent, FIELD, Step::MakeNetwork);
+        let field = FIELD.to_owned();
+        let step = RuntimeStep::MakeNetwork;
+        // Init will wait for it.
+        plan.meanwhile.insert(0, Planned { field, step });
     }
 }
 
 /// Inserts the step in which init enters the namespace. It goes before the first step that may
 /// depend on the network, or for which init asks the busy runtime for something.
 pub(super) fn enter(plan: &mut Plan) {
-    let depends =
-        |planned: &Planned| planned.phase == Phase::Init && depends_on_network(&planned.step);
-    if !plan.makes_network() {
+    let mut made = plan.meanwhile.iter();
+    if !made.any(|planned| matches!(planned.step, RuntimeStep::MakeNetwork)) {
         return;
     }
-    let end = plan.steps.len();
-    let position = plan.steps.iter().position(depends).unwrap_or(end);
-    let planned = Planned {
-        phase: Phase::Init,
-        field: FIELD.to_owned(),
-        step: Step::EnterNetwork,
-    };
-    plan.steps.insert(position, planned);
+    let depends = |planned: &Planned<InitStep>| depends_on_network(&planned.step);
+    let end = plan.init.len();
+    let position = plan.init.iter().position(depends).unwrap_or(end);
+    let field = FIELD.to_owned();
+    let step = InitStep::EnterNetwork;
+    plan.init.insert(position, Planned { field, step });
 }
 
 /// A file system that shows a network namespace, such as sysfs(5), shows that of the process that
 /// mounts it.
-fn depends_on_network(step: &Step) -> bool {
+fn depends_on_network(step: &InitStep) -> bool {
     match step {
-        Step::UnshareCgroup
-        | Step::SessionKeyring { .. }
-        | Step::RootPropagation { .. }
-        | Step::BindRootfs { .. } => false,
-        Step::Filesystem(fs) => !NETWORKLESS.contains(&fs.fstype.as_c_str()),
+        InitStep::UnshareCgroup
+        | InitStep::SessionKeyring { .. }
+        | InitStep::RootPropagation { .. }
+        | InitStep::BindRootfs { .. } => false,
+        InitStep::Filesystem(fs) => !NETWORKLESS.contains(&fs.fstype.as_c_str()),
         _ => true,
     }
 }

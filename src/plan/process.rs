@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{
-    Credentials, Exec, Options, Phase, Plan, ProcessOptions, Step, c_string, hooks, labels,
+    Credentials, Exec, InitStep, Options, Plan, ProcessOptions, Rlimit, RuntimeStep, c_string,
+    hooks, labels,
 };
 use crate::config::{Config, Personality, Process};
 use crate::error::Result;
@@ -24,7 +25,7 @@ pub(super) fn make_cwd(plan: &mut Plan, config: &Config) {
         && process.cwd != Path::new("/")
     {
         let path = c_string(&process.cwd);
-        plan.push(Phase::Init, "process.cwd", Step::MakeCwd { path });
+        plan.init.add("process.cwd", InitStep::MakeCwd { path });
     }
 }
 
@@ -33,10 +34,10 @@ pub(super) fn streams(plan: &mut Plan, process: &Process, bind: bool) {
     let uid = process.user.uid;
     if process.terminal {
         let size = process.console_size;
-        let step = Step::Console { size, uid, bind };
-        plan.push(Phase::Init, "process.terminal", step);
+        let step = InitStep::Console { size, uid, bind };
+        plan.init.add("process.terminal", step);
     } else {
-        plan.push(Phase::Init, "process.user", Step::Stdio { uid });
+        plan.init.add("process.user", InitStep::Stdio { uid });
     }
 }
 
@@ -44,17 +45,17 @@ pub(super) fn streams(plan: &mut Plan, process: &Process, bind: bool) {
 pub(super) fn settings(plan: &mut Plan, config: &Config) {
     if let Some(name) = &config.hostname {
         let name = c_string(name.as_str());
-        plan.push(Phase::Init, "hostname", Step::Hostname(name));
+        plan.init.add("hostname", InitStep::Hostname(name));
     }
     if let Some(name) = &config.domainname {
         let name = c_string(name.as_str());
-        plan.push(Phase::Init, "domainname", Step::Domainname(name));
+        plan.init.add("domainname", InitStep::Domainname(name));
     }
     for (path, value) in &config.linux.sysctl {
         let field = sysctl_field(path);
         let path = c_string(path.as_str());
         let value = c_string(value.as_str());
-        plan.push(Phase::Init, field, Step::Sysctl { path, value });
+        plan.init.add(field, InitStep::Sysctl { path, value });
     }
     personality(plan, config);
 }
@@ -70,8 +71,8 @@ pub(super) fn personality(plan: &mut Plan, config: &Config) {
             Personality::Linux => 0,
             Personality::Linux32 => PER_LINUX32,
         };
-        let step = Step::Personality(persona);
-        plan.push(Phase::Init, "linux.personality", step);
+        let step = InitStep::Personality(persona);
+        plan.init.add("linux.personality", step);
     }
 }
 
@@ -83,7 +84,7 @@ pub(super) fn create(
     options: &Options,
 ) -> Result<()> {
     let Some(process) = &config.process else {
-        plan.push(Phase::Init, "process", Step::WaitForStart);
+        plan.init.add("process", InitStep::WaitForStart);
         return Ok(());
     };
     let mut exec = become_user(plan, config, process, host, &options.process);
@@ -105,36 +106,38 @@ pub(super) fn become_user(
     options: &ProcessOptions,
 ) -> Exec {
     if let Some(score) = process.oom_score_adj {
-        let step = Step::OomScoreAdj(score);
-        plan.push(Phase::Parent, "process.oomScoreAdj", step);
+        let step = RuntimeStep::OomScoreAdj(score);
+        plan.for_init().add("process.oomScoreAdj", step);
     }
     let cwd = c_string(&process.cwd);
-    plan.push(Phase::Init, "process.cwd", Step::Cwd { path: cwd.clone() });
+    plan.init
+        .add("process.cwd", InitStep::Cwd { path: cwd.clone() });
     labels::exec(plan, process, host);
-    let credentials = Step::Credentials(Box::new(Credentials {
+    let credentials = InitStep::Credentials(Box::new(Credentials {
         uid: process.user.uid,
         gid: process.user.gid,
-        groups: Some(process.user.additional_gids.clone()),
+        groups: process.user.additional_gids.clone(),
         umask: process.user.umask,
         capabilities: process.capabilities,
         last_capability: host.last_capability,
         keep_sys_admin: filter_needs_admin(config, process),
     }));
-    plan.push(Phase::Init, "process.user", credentials);
+    plan.init.add("process.user", credentials);
     if process.no_new_privileges {
-        let step = Step::NoNewPrivileges;
-        plan.push(Phase::Init, "process.noNewPrivileges", step);
+        let step = InitStep::NoNewPrivileges;
+        plan.init.add("process.noNewPrivileges", step);
     }
-    plan.push(Phase::Init, "process.cwd", Step::CheckCwd { path: cwd });
+    plan.init
+        .add("process.cwd", InitStep::CheckCwd { path: cwd });
     let exec = exec(process, options);
     let candidates = exec.candidates.clone();
-    let step = Step::FindExecutable { candidates };
-    plan.push(Phase::Init, "process.args[0]", step);
+    let step = InitStep::FindExecutable { candidates };
+    plan.init.add("process.args[0]", step);
     if variable(process, b"HOME=").is_none() {
         let uid = process.user.uid;
-        plan.push(Phase::Init, "process.env", Step::FindHome { uid });
+        plan.init.add("process.env", InitStep::FindHome { uid });
     }
-    plan.push(Phase::Init, "process", Step::WaitForStart);
+    plan.init.add("process", InitStep::WaitForStart);
     exec
 }
 
@@ -156,45 +159,46 @@ pub(super) fn confine(
     options: &ProcessOptions,
 ) -> Result<()> {
     let first = 3 + options.preserved_fds;
-    plan.push(Phase::Start, "open descriptors", Step::CloseRange { first });
+    plan.start
+        .add("open descriptors", InitStep::CloseRange { first });
     rlimits(plan, process);
     seccomp(plan, config, host)?;
     if filter_needs_admin(config, process) {
-        plan.push(Phase::Start, "process.capabilities", Step::DropSysAdmin);
+        plan.start
+            .add("process.capabilities", InitStep::DropSysAdmin);
     }
     Ok(())
 }
 
 /// The last step.
 pub(super) fn execute(plan: &mut Plan, exec: Exec) {
-    plan.push(Phase::Start, "process.args", Step::Exec(exec));
+    plan.start.add("process.args", InitStep::Exec(exec));
 }
 
 /// The runtime raises hard limits, which takes privilege; init sets its own limits, which takes
 /// none, and only when nothing that they could hinder is left to do.
 fn rlimits(plan: &mut Plan, process: &Process) {
-    for phase in [Phase::Ready, Phase::Start] {
-        for rlimit in &process.rlimits {
-            let step = Step::Rlimit {
-                resource: rlimit.resource,
-                name: rlimit.name.clone(),
-                soft: rlimit.soft,
-                hard: rlimit.hard,
-            };
-            plan.push(phase, &rlimit.field, step);
-        }
+    for rlimit in &process.rlimits {
+        let limit = Rlimit {
+            resource: rlimit.resource,
+            name: rlimit.name.clone(),
+            soft: rlimit.soft,
+            hard: rlimit.hard,
+        };
+        plan.ready.add(&rlimit.field, limit.clone());
+        plan.start.add(&rlimit.field, InitStep::Rlimit(limit));
     }
 }
 
 fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     if let Some(profile) = &config.linux.seccomp {
         let filter = super::seccomp::compile(profile, host.arch)?;
-        let step = Step::Seccomp {
+        let step = InitStep::Seccomp {
             program: filter.program,
             flags: filter.flags,
             listener: profile.listener.clone().filter(|_| filter.listener),
         };
-        plan.push(Phase::Start, "linux.seccomp", step);
+        plan.start.add("linux.seccomp", step);
     }
     Ok(())
 }

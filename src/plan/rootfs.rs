@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Node, Phase, Plan, Step, Symlink, c_string};
+use super::{InitStep, Node, Opener, Plan, Symlink, c_string};
 use crate::config::{Config, DeviceKind, Namespace, Propagation, RootPropagation};
 use crate::host::Host;
 
@@ -51,22 +51,25 @@ pub(super) fn root_is_shared(config: &Config) -> bool {
 
 /// Sets the propagation of the mount namespace and makes the rootfs a mount. All mounts of the
 /// config need both.
-pub(super) fn before_mounts(plan: &mut Plan, config: &Config) {
+pub(super) fn before_mounts(plan: &mut Plan, config: &Config, host: &Host) {
     let path = c_string(&config.root.path);
     if has_mount_namespace(config) {
-        let step = Step::RootPropagation {
+        let step = InitStep::RootPropagation {
             flag: propagation_flag(config),
-            recursive: true,
         };
-        plan.push(Phase::Init, "linux.rootfsPropagation", step);
+        plan.init.add("linux.rootfsPropagation", step);
     }
     let private = has_mount_namespace(config) && config.linux.rootfs_propagation.is_none();
     let private_parent = root_is_shared(config);
-    plan.push(
-        Phase::Init,
+    let opener = match super::mounts::needs_reach(config, host) {
+        true => Opener::Runtime,
+        false => Opener::Init,
+    };
+    plan.init.add(
         "root.path",
-        Step::BindRootfs {
+        InitStep::BindRootfs {
             path,
+            opener,
             private,
             private_parent,
         },
@@ -107,7 +110,7 @@ pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) {
             gid: 0,
             bind,
         };
-        plan.push(Phase::Init, "default devices", Step::Node(node));
+        plan.init.add("default devices", InitStep::Node(node));
     }
     for device in &config.linux.devices {
         // The pseudo-terminal multiplexer is a link into the container's own devpts.
@@ -124,7 +127,7 @@ pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) {
             gid: device.gid,
             bind: bind && device.kind != DeviceKind::Fifo,
         };
-        plan.push(Phase::Init, &device.field, Step::Node(node));
+        plan.init.add(&device.field, InitStep::Node(node));
     }
     for (target, path) in LINKS {
         let link = Symlink {
@@ -133,7 +136,7 @@ pub(super) fn devices(plan: &mut Plan, config: &Config, host: &Host) {
             if_target_exists: path == c"/dev/core",
             replace: path == c"/dev/ptmx",
         };
-        plan.push(Phase::Init, "default links", Step::Symlink(link));
+        plan.init.add("default links", InitStep::Symlink(link));
     }
 }
 
@@ -144,22 +147,24 @@ pub(super) fn protect(plan: &mut Plan, config: &Config) {
     for (index, path) in paths {
         let field = format!("linux.readonlyPaths[{index}]");
         let path = c_string(path);
-        plan.push(Phase::Init, field, Step::ReadonlyPath { path });
+        plan.init.add(field, InitStep::ReadonlyPath { path });
     }
     for (index, path) in config.linux.masked_paths.iter().enumerate() {
         let field = format!("linux.maskedPaths[{index}]");
         let path = c_string(path);
-        plan.push(Phase::Init, field, Step::MaskPath { path });
+        plan.init.add(field, InitStep::MaskPath { path });
     }
     for mount in &config.mounts {
         if super::mounts::readonly_later(mount) {
             let path = c_string(&mount.destination);
-            plan.push(Phase::Init, &mount.field, Step::MountReadonly { path });
+            plan.init
+                .add(&mount.field, InitStep::MountReadonly { path });
         }
     }
     if config.root.readonly {
         let path = c"/".into();
-        plan.push(Phase::Init, "root.readonly", Step::MountReadonly { path });
+        plan.init
+            .add("root.readonly", InitStep::MountReadonly { path });
     }
 }
 
@@ -171,10 +176,9 @@ pub(super) fn after_switch(plan: &mut Plan, config: &Config) {
             flag: propagation.flag(),
             recursive: false,
         };
-        plan.push(
-            Phase::Init,
+        plan.init.add(
             "linux.rootfsPropagation",
-            Step::Propagate { propagation },
+            InitStep::Propagate { propagation },
         );
     }
 }

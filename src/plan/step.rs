@@ -1,6 +1,7 @@
 //! The steps of a plan.
 
 use std::ffi::CString;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,51 +9,91 @@ use super::{Bind, Filesystem, Remount, cgroup, devices, labels, systemd};
 use crate::config::seccomp::Listener;
 use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
 
-/// One thing to do. What is large is boxed: a plan has dozens of steps, and most are small.
+/// Steps of one executor at one moment, in their order.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub struct Steps<S>(Vec<Planned<S>>);
+
+/// A step with its origin.
+#[derive(Clone, Debug)]
+pub struct Planned<S> {
+    /// The property that asks for it, as in `linux.maskedPaths[3]`; or the rule that does, as in
+    /// `default devices`.
+    pub field: String,
+    pub step: S,
+}
+
+impl<S> Steps<S> {
+    /// Adds a step.
+    pub fn add(&mut self, field: impl Into<String>, step: S) {
+        let field = field.into();
+        self.0.push(Planned { field, step });
+    }
+}
+
+impl<S> Default for Steps<S> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<S> Deref for Steps<S> {
+    type Target = Vec<Planned<S>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<S> DerefMut for Steps<S> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+/// What the runtime does for a process: for itself before it makes one, then for the first process
+/// or for init.
+#[derive(Clone, Debug)]
+pub enum RuntimeStep {
     /// mkdir below the cgroup2 mount; each parent gets the controllers in `cgroup.subtree_control`.
-    CreateCgroup {
-        path: PathBuf,
-        /// Needed by a limit.
-        controllers: Vec<String>,
-        /// Wanted for their statistics, and left out where the hierarchy refuses them.
-        optional: Vec<String>,
-        /// If not, a caller without the right to make it goes on without a cgroup.
-        required: bool,
-    },
-    /// A transient unit around the new process, and with it its cgroup: StartTransientUnit.
+    CreateCgroup(NewCgroup),
+    /// A transient unit around the process, and with it its cgroup: StartTransientUnit.
     SystemdUnit(Box<systemd::Unit>),
     /// One control file of the container's cgroup.
     CgroupWrite(Box<cgroup::Write>),
     /// BPF_PROG_ATTACH of a BPF_CGROUP_DEVICE program.
     DeviceProgram(devices::Program),
     /// chown of the delegated files to the container's root.
-    DelegateCgroup {
-        uid: u32,
-    },
+    DelegateCgroup { uid: u32 },
     /// /proc/PID/uid_map or gid_map, one mapping a line.
     IdMap {
         group: bool,
         map: String,
         if_denied: IfMapDenied,
     },
-    /// /proc/self/uid_map or gid_map of a joined user namespace must say this.
-    CheckIdMap {
-        group: bool,
-        map: String,
-    },
     /// /proc/PID/oom_score_adj.
     OomScoreAdj(i32),
-    /// prlimit(2).
-    Rlimit {
-        resource: u32,
-        name: String,
-        soft: u64,
-        hard: u64,
-    },
-    /// A hook of the runtime or of init, as its phase says.
-    Hook(Box<HookStep>),
+    /// unshare(CLONE_NEWNET) by the runtime, which goes back then; the new loopback interface goes
+    /// up. Init waits for it in [`InitStep::EnterNetwork`].
+    MakeNetwork,
+}
+
+/// A cgroup that the runtime makes.
+#[derive(Clone, Debug)]
+pub struct NewCgroup {
+    /// Below the mount of the hierarchy.
+    pub path: PathBuf,
+    /// Needed by a limit.
+    pub controllers: Vec<String>,
+    /// Wanted for their statistics, and left out where the hierarchy refuses them.
+    pub optional: Vec<String>,
+    /// If not, a caller without the right to make it goes on without a cgroup.
+    pub required: bool,
+}
+
+/// What leads into other namespaces: around clone3(2) by the runtime, which comes back, or by a
+/// process between the runtime and init; or by init itself.
+#[derive(Clone, Debug)]
+pub enum EntryStep {
     /// setns(2).
     JoinNamespace {
         kind: NamespaceKind,
@@ -66,16 +107,21 @@ pub enum Step {
         /// Why its cgroup namespace must be another one than the runtime's.
         not_own: Option<String>,
     },
+    /// /proc/self/uid_map or gid_map of a joined user namespace must say this.
+    CheckIdMap { group: bool, map: String },
+    /// unshare(2) of a time namespace and its offsets, for the child to enter.
+    TimeOffsets { offsets: String },
+    /// setgroups(2) where that is allowed, setresuid(2) and setresgid(2) to the user namespace's
+    /// root.
+    BecomeRoot,
+}
+
+/// What init does. What is large is boxed: a plan has dozens of steps, and most are small.
+#[derive(Clone, Debug)]
+pub enum InitStep {
+    Enter(EntryStep),
     /// The root directory of the container that was entered.
     ContainerRoot,
-    /// unshare(2) of a time namespace and its offsets, for the child to enter.
-    TimeOffsets {
-        offsets: String,
-    },
-    /// setresuid(2) and setresgid(2) to the user namespace's root.
-    BecomeRoot {
-        setgroups: bool,
-    },
     /// unshare(CLONE_NEWCGROUP): after init has arrived in its cgroup, which becomes the root.
     UnshareCgroup,
     /// keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name: a new one.
@@ -87,19 +133,16 @@ pub enum Step {
     ExecLabel(labels::ExecLabel),
     /// The loopback interface of a new network namespace goes up.
     LoopbackUp,
-    /// unshare(CLONE_NEWNET) by the runtime, which goes back then; the new loopback interface goes
-    /// up.
-    MakeNetwork,
     /// setns(2) into the network namespace that the runtime makes meanwhile.
     EnterNetwork,
     /// The propagation of every mount of the new mount namespace.
     RootPropagation {
         flag: u64,
-        recursive: bool,
     },
     /// The rootfs becomes a mount of its own.
     BindRootfs {
         path: CString,
+        opener: Opener,
         /// What the host mounts in the rootfs later does not show up in the container.
         private: bool,
         /// pivot_root(2) refuses a parent mount that is shared.
@@ -151,6 +194,10 @@ pub enum Step {
     Stdio {
         uid: u32,
     },
+    /// A hook that runs in the container.
+    Hook(Box<HookStep>),
+    /// setrlimit(2), of init itself.
+    Rlimit(Rlimit),
     Hostname(CString),
     Domainname(CString),
     /// A file below /proc/sys.
@@ -198,6 +245,15 @@ pub enum Step {
         first: u32,
     },
     Exec(Exec),
+}
+
+/// A resource limit: prlimit(2).
+#[derive(Clone, Debug)]
+pub struct Rlimit {
+    pub resource: u32,
+    pub name: String,
+    pub soft: u64,
+    pub hard: u64,
 }
 
 /// What to do when the kernel says EPERM to an id map. user_namespaces(7).
@@ -262,8 +318,7 @@ pub enum HookMoment {
 pub struct Credentials {
     pub uid: u32,
     pub gid: u32,
-    /// `None` leaves the groups alone, because setgroups(2) is denied in this user namespace.
-    pub groups: Option<Vec<u32>>,
+    pub groups: Vec<u32>,
     pub umask: u32,
     pub capabilities: Capabilities,
     /// Highest capability number to drop from the bounding set.
@@ -280,6 +335,14 @@ pub struct Exec {
     pub candidates: Vec<CString>,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
+}
+
+/// Which process opens a path of the host, in init's mount namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    Init,
+    /// For init, which may lack the reach as root of another user namespace.
+    Runtime,
 }
 
 /// How the container's root becomes `/`.

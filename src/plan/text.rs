@@ -1,28 +1,50 @@
 //! The plan in words: for `explain`, and for the sentence that names a failed step.
 
+mod entry;
+mod init;
 mod parts;
-mod step;
+mod runtime;
 mod words;
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Write};
 
-use super::{Phase, Plan, Planned, Step};
+use super::{AnyStep, Found, InitStep, Plan, Planned, Steps};
 use crate::config::NamespaceKind;
 use crate::error::printable;
 
-impl Phase {
-    /// The phase in one word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Prepare => "prepare",
-            Self::Clone => "clone",
-            Self::Parent => "parent",
-            Self::Init => "init",
-            Self::Hooks => "hooks",
-            Self::Ready => "ready",
-            Self::Start => "start",
-            Self::Started => "started",
-            Self::Deleted => "deleted",
+/// One line of the text.
+struct Line<'a> {
+    /// The executor and the moment in one word.
+    phase: &'static str,
+    found: Found<'a>,
+}
+
+/// Lines in the order in which their steps happen.
+#[derive(Default)]
+struct Lines<'a>(Vec<Line<'a>>);
+
+impl<'a> Lines<'a> {
+    fn add<S>(&mut self, phase: &'static str, steps: &'a Steps<S>)
+    where
+        AnyStep<'a>: From<&'a S>,
+    {
+        for planned in steps.iter() {
+            let found = planned.found();
+            self.0.push(Line { phase, found });
+        }
+    }
+
+    /// Init's steps, with what the runtime does while init waits for it.
+    fn add_init(&mut self, plan: &'a Plan) {
+        for planned in plan.init.iter() {
+            match planned.step {
+                InitStep::RuntimeHooks => self.add("hooks", &plan.hooks),
+                InitStep::WaitForStart => self.add("ready", &plan.ready),
+                _ => {}
+            }
+            let found = planned.found();
+            let phase = "init";
+            self.0.push(Line { phase, found });
         }
     }
 }
@@ -35,71 +57,58 @@ impl Plan {
         for warning in &self.warnings {
             let _ = writeln!(text, "warning  {}", printable(warning));
         }
-        let (before, after): (Vec<_>, _) = self
-            .in_order()
-            .into_iter()
-            .partition(|planned| self.precedes_clone(planned));
-        for planned in before {
-            write_step(&mut text, planned);
+        for line in self.before_clone().0 {
+            let _ = writeln!(text, "{line}");
         }
         let _ = writeln!(text, "{}", self.clone_line());
-        for planned in after {
-            write_step(&mut text, planned);
+        for line in self.after_clone().0 {
+            let _ = writeln!(text, "{line}");
         }
         text
     }
 
     /// The same as a JSON object: `warnings`, `clone` and `steps`.
     pub fn json(&self) -> serde_json::Value {
-        let steps: Vec<_> = self
-            .in_order()
-            .into_iter()
-            .map(|planned| {
+        let lines = self.before_clone().0.into_iter();
+        let steps: Vec<_> = lines
+            .chain(self.after_clone().0)
+            .map(|line| {
                 serde_json::json!({
-                    "phase": planned.phase.name(),
-                    "step": planned.step.name(),
-                    "what": what(planned),
-                    "config": planned.field,
+                    "phase": line.phase,
+                    "step": line.found.step.name(),
+                    "what": line.found.step.what(),
+                    "config": line.found.field,
                 })
             })
             .collect();
         serde_json::json!({
             "warnings": self.warnings,
-            "clone": { "namespaces": self.new_namespaces(), "intermediate": self.intermediate },
+            "clone": {
+                "namespaces": self.new_namespaces(),
+                "intermediate": self.has_process_between(),
+            },
             "steps": steps,
         })
     }
 
-    /// The steps as they follow each other in time; the plan has them by phase.
-    fn in_order(&self) -> Vec<&Planned> {
-        let moment = |planned: &Planned| match (planned.phase, &planned.step) {
-            (Phase::Prepare, _) => 0,
-            // The intermediate process waits for its id maps.
-            (Phase::Parent, Step::IdMap { .. }) if !self.enters_before_user => 1,
-            // And so does the first process, for a cgroup that is made around it.
-            (Phase::Parent, step) if step.is_cgroup() && self.first_waits() => 1,
-            (Phase::Clone, _) => 2,
-            // Init waits for it.
-            (Phase::Parent, Step::MakeNetwork) => 3,
-            (Phase::Parent, _) => 4,
-            (Phase::Init, Step::WaitForStart) => 7,
-            (Phase::Init | Phase::Hooks, _) => 5,
-            (Phase::Ready, _) => 6,
-            (Phase::Start, _) => 8,
-            (Phase::Started, _) => 9,
-            (Phase::Deleted, _) => 10,
-        };
-        let at = |wanted| self.steps.iter().filter(move |step| moment(step) == wanted);
-        (0..11).flat_map(at).collect()
+    fn before_clone(&self) -> Lines<'_> {
+        let mut lines = Lines::default();
+        lines.add("prepare", &self.prepare);
+        lines.add("clone", &self.leave);
+        lines
     }
 
-    /// Without an intermediate process the runtime itself takes the steps around clone3(2) first.
-    fn precedes_clone(&self, planned: &Planned) -> bool {
-        match planned.phase {
-            Phase::Prepare => true,
-            Phase::Clone => !self.intermediate,
-            _ => false,
-        }
+    fn after_clone(&self) -> Lines<'_> {
+        let mut lines = Lines::default();
+        lines.add("parent", &self.beside_first);
+        lines.add("clone", &self.between);
+        lines.add("parent", &self.beside_init);
+        lines.add("parent", &self.meanwhile);
+        lines.add_init(self);
+        lines.add("start", &self.start);
+        lines.add("started", &self.after_start);
+        lines.add("deleted", &self.after_delete);
+        lines
     }
 
     /// The namespaces that clone3(2) makes, by their names in the specification.
@@ -118,7 +127,7 @@ impl Plan {
         } else {
             new.join(" ")
         };
-        let via = if self.intermediate {
+        let via = if self.has_process_between() {
             ", in an intermediate process that enters the others and makes init"
         } else {
             ""
@@ -127,103 +136,78 @@ impl Plan {
     }
 }
 
-fn write_step(text: &mut String, planned: &Planned) {
-    let (phase, field) = (planned.phase.name(), printable(&planned.field));
-    let _ = writeln!(text, "{phase:<8} {}  <- {field}", what(planned));
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (phase, step) = (self.phase, self.found.step);
+        let field = printable(self.found.field);
+        write!(f, "{phase:<8} {}  <- {field}", step.what())
+    }
 }
 
-/// The step in whole. Some of its values are the config's own words.
-fn what(planned: &Planned) -> String {
-    printable(&format!("{:#}", planned.step))
-}
-
-impl Step {
-    /// It makes or changes the container's cgroup.
-    pub const fn is_cgroup(&self) -> bool {
-        matches!(
-            self,
-            Self::CreateCgroup { .. }
-                | Self::SystemdUnit(_)
-                | Self::CgroupWrite(_)
-                | Self::DeviceProgram(_)
-                | Self::DelegateCgroup { .. }
-        )
+impl AnyStep<'_> {
+    /// The step in one word, for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Runtime(step) => step.name(),
+            Self::Entry(step) => step.name(),
+            Self::Init(step) => step.name(),
+            Self::Hook(_) => "hook",
+            Self::Rlimit(_) => "rlimit",
+        }
     }
 
-    /// The step in one word, for machines.
-    pub const fn name(&self) -> &'static str {
+    /// The step in whole. Some of its values are the config's own words.
+    fn what(self) -> String {
+        printable(&format!("{self:#}"))
+    }
+}
+
+/// In short with `{}`, and with `{:#}` what it falls back to as well.
+impl Display for AnyStep<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateCgroup { .. } => "create-cgroup",
-            Self::SystemdUnit(_) => "systemd-unit",
-            Self::CgroupWrite(_) => "cgroup-write",
-            Self::DeviceProgram(_) => "device-program",
-            Self::DelegateCgroup { .. } => "delegate-cgroup",
-            Self::IdMap { .. } => "id-map",
-            Self::CheckIdMap { .. } => "check-id-map",
-            Self::OomScoreAdj(_) => "oom-score-adj",
-            Self::Rlimit { .. } => "rlimit",
-            Self::Hook(_) => "hook",
-            Self::JoinNamespace { .. } => "join-namespace",
-            Self::EnterContainer { .. } => "enter-container",
-            Self::ContainerRoot => "container-root",
-            Self::TimeOffsets { .. } => "time-offsets",
-            Self::BecomeRoot { .. } => "become-root",
-            Self::UnshareCgroup => "unshare-cgroup",
-            Self::SessionKeyring { .. } => "session-keyring",
-            Self::ExecLabel(_) => "exec-label",
-            Self::LoopbackUp => "loopback-up",
-            Self::MakeNetwork => "make-network",
-            Self::EnterNetwork => "enter-network",
-            Self::RootPropagation { .. } => "root-propagation",
-            Self::BindRootfs { .. } => "bind-rootfs",
-            Self::Filesystem(_) => "mount",
-            Self::Bind(_) => "bind",
-            Self::Remount(_) => "remount",
-            Self::Unmount { .. } => "unmount",
-            Self::Node(_) => "node",
-            Self::Symlink(_) => "symlink",
-            Self::MaskPath { .. } => "mask-path",
-            Self::ReadonlyPath { .. } => "readonly-path",
-            Self::SwitchRoot { .. } => "switch-root",
-            Self::Propagate { .. } => "propagate",
-            Self::MountReadonly { .. } => "mount-readonly",
-            Self::MakeCwd { .. } => "make-cwd",
-            Self::RuntimeHooks => "runtime-hooks",
-            Self::Console { .. } => "console",
-            Self::Stdio { .. } => "stdio",
-            Self::Hostname(_) => "hostname",
-            Self::Domainname(_) => "domainname",
-            Self::Sysctl { .. } => "sysctl",
-            Self::Personality(_) => "personality",
-            Self::Cwd { .. } => "cwd",
-            Self::CheckCwd { .. } => "check-cwd",
-            Self::Credentials(_) => "credentials",
-            Self::NoNewPrivileges => "no-new-privileges",
-            Self::DropSysAdmin => "drop-sys-admin",
-            Self::Seccomp { .. } => "seccomp",
-            Self::FindExecutable { .. } => "find-executable",
-            Self::FindHome { .. } => "find-home",
-            Self::WaitForStart => "wait-for-start",
-            Self::CloseRange { .. } => "close-range",
-            Self::Exec(_) => "exec",
+            Self::Runtime(step) => step.fmt(f),
+            Self::Entry(step) => step.fmt(f),
+            Self::Init(step) => step.fmt(f),
+            Self::Hook(hook) => parts::write_hook(f, hook),
+            Self::Rlimit(limit) => parts::write_rlimit(f, limit),
         }
+    }
+}
+
+/// The property that asks for the step, and the step.
+impl Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.step)
+    }
+}
+
+/// The same.
+impl<S> Display for Planned<S>
+where
+    for<'a> AnyStep<'a>: From<&'a S>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.found().fmt(f)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{NewCgroup, RuntimeStep};
 
     #[test]
     fn a_value_of_the_config_writes_to_no_terminal() {
         let mut plan = Plan::default();
-        let step = Step::CreateCgroup {
+        let new = NewCgroup {
             path: "a\u{7f}\u{9b}2J\n".into(),
             controllers: Vec::new(),
             optional: Vec::new(),
             required: true,
         };
-        plan.push(Phase::Prepare, "linux.cgroupsPath", step);
+        let step = RuntimeStep::CreateCgroup(new);
+        plan.prepare.add("linux.cgroupsPath", step);
         let line = "prepare  create cgroup a\\u{7f}\\u{9b}2J\\n  <- linux.cgroupsPath\n";
         assert!(plan.text().starts_with(line), "{}", plan.text());
         let what = plan.json()["steps"][0]["what"].clone();

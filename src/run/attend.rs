@@ -7,8 +7,8 @@ use std::path::Path;
 use super::sync::{self, Received, Report};
 use super::{executable, id_map, reach, relay, unexecuted, words};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Phase, Plan, Planned, Step};
-use crate::sys::{Fail, Sys, file, process, socket};
+use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
+use crate::sys::{Fail, Sys, process, socket};
 
 /// The engine's sockets, connected before anything is made.
 pub struct Sockets {
@@ -56,36 +56,26 @@ pub fn connection_lost(fail: Fail) -> Error {
     Error::failed("connection to init", fail)
 }
 
-/// Applies the steps of the runtime that need nothing but the process.
+/// Raises the hard limits of the process `pid`, which init lacks the right to.
 ///
 /// # Errors
 /// The step that failed.
-pub fn apply(plan: &Plan, phase: Phase, pid: i32) -> Result<()> {
-    for (_, planned) in plan.phase(phase) {
-        match &planned.step {
-            Step::OomScoreAdj(score) => {
-                file::write_proc(pid, "oom_score_adj", &score.to_string())
-                    .map_err(|fail| words::step_failed(planned, fail))?;
-            }
-            Step::Rlimit {
-                resource,
-                soft,
-                hard,
-                ..
-            } if is_above(planned, *resource, *hard)? => {
-                process::set_rlimit(pid, *resource, *soft, *hard)
-                    .map_err(|fail| words::step_failed(planned, fail))?;
-            }
-            _ => {}
+pub fn raise_limits(plan: &Plan, pid: i32) -> Result<()> {
+    for planned in plan.ready.iter() {
+        let limit = &planned.step;
+        if is_above(planned)? {
+            process::set_rlimit(pid, limit.resource, limit.soft, limit.hard)
+                .map_err(|fail| words::step_failed(planned, fail))?;
         }
     }
     Ok(())
 }
 
 /// Whether the hard limit is above the runtime's own, and with it above that of its children.
-fn is_above(planned: &Planned, resource: u32, hard: u64) -> Result<bool> {
-    process::limit(resource)
-        .map(|(_, own)| hard > own)
+fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
+    let limit = &planned.step;
+    process::limit(limit.resource)
+        .map(|(_, own)| limit.hard > own)
         .map_err(|fail| words::step_failed(planned, fail))
 }
 
@@ -95,19 +85,23 @@ fn is_above(planned: &Planned, resource: u32, hard: u64) -> Result<bool> {
 /// # Errors
 /// getrlimit(2), with the step.
 pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
-    if plan.reach_for_init {
+    let asks = |step: &InitStep| {
+        matches!(
+            step,
+            InitStep::Console { .. }
+                | InitStep::RuntimeHooks
+                | InitStep::Bind(_)
+                | InitStep::BindRootfs {
+                    opener: Opener::Runtime,
+                    ..
+                }
+        )
+    };
+    if plan.init.iter().any(|planned| asks(&planned.step)) {
         return Ok(false);
     }
-    for planned in &plan.steps {
-        let (phase, step) = (planned.phase, &planned.step);
-        let waited_for = match step {
-            Step::Console { .. } | Step::RuntimeHooks | Step::Bind(_) => true,
-            Step::Rlimit { resource, hard, .. } if phase == Phase::Ready => {
-                is_above(planned, *resource, *hard)?
-            }
-            _ => false,
-        };
-        if waited_for {
+    for planned in plan.ready.iter() {
+        if is_above(planned)? {
             return Ok(false);
         }
     }

@@ -3,18 +3,20 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::slice;
 
 use nix::errno::Errno;
 
 use super::init::{self, Inherited};
 use super::sync::{self, Report};
-use super::{attend, id_map};
 use crate::config::NamespaceKind;
-use crate::error::{Error, Result};
-use crate::plan::{Phase, Plan, Step};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Entry, EntryStep, InitStep, List, Plan, Position};
 use crate::sys::interrupt::{self, Aim};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Note, Sys, file, mount, path, pidfd, socket};
+
+const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
 
 /// A new process, and the runtime's end of the connection to it.
 pub struct Spawned {
@@ -41,17 +43,16 @@ pub fn spawn(
     plan: &Plan,
     mut inherited: Inherited,
     cgroup: Option<BorrowedFd>,
-) -> std::result::Result<Spawned, (Option<usize>, Fail)> {
-    let new_user = libc::CLONE_NEWUSER as u64;
-    let flags = match (plan.intermediate, plan.enters_before_user) {
-        (false, _) => plan.clone_flags,
-        (true, false) => plan.clone_flags & new_user,
-        (true, true) => 0,
+) -> std::result::Result<Spawned, (Option<Position>, Fail)> {
+    let flags = match plan.entry {
+        Entry::Direct => plan.clone_flags,
+        Entry::ThroughUserNamespace => plan.clone_flags & NEW_USER,
+        Entry::ThroughRuntime => 0,
     };
     let own = Own::leave(plan, &mut inherited)?;
     let cloned = process::clone3(flags, cgroup, false);
     if let Ok(Cloned::Child) = cloned {
-        if plan.intermediate {
+        if plan.has_process_between() {
             intermediate(plan, inherited)
         }
         init::run(plan, inherited, plan.first_waits())
@@ -71,6 +72,29 @@ pub fn spawn(
     }
 }
 
+/// The sentence for what [`spawn`] says.
+pub fn failed(plan: &Plan, position: Option<Position>, fail: Fail) -> Error {
+    match position.and_then(|position| plan.at(position)) {
+        Some(found) => super::words::found_failed(found, fail),
+        None => error(fail),
+    }
+}
+
+/// The sentence for a clone3(2) or unshare(2) that failed.
+pub fn error(fail: Fail) -> Error {
+    let error = Error::failed("linux.namespaces", fail).kind(Kind::Host);
+    match fail.errno {
+        Errno::ENOSPC | Errno::EUSERS => {
+            error.hint("a limit below /proc/sys/user or a nesting limit of namespaces is reached")
+        }
+        Errno::ENOSYS => {
+            error.hint("the kernel or a seccomp filter around the runtime lacks clone3")
+        }
+        Errno::EPERM => error.hint("new namespaces take root, or a user namespace in the config"),
+        _ => error,
+    }
+}
+
 /// The runtime's own namespaces for children, while they are others.
 struct Own(Vec<(NamespaceKind, OwnedFd)>);
 
@@ -80,34 +104,42 @@ impl Own {
     fn leave(
         plan: &Plan,
         inherited: &mut Inherited,
-    ) -> std::result::Result<Self, (Option<usize>, Fail)> {
+    ) -> std::result::Result<Self, (Option<Position>, Fail)> {
         let mut own = Self(Vec::new());
-        for (position, planned) in plan.phase(Phase::Clone) {
-            if !is_runtimes(plan, &planned.step) {
-                continue;
-            }
-            let kind = match planned.step {
-                Step::TimeOffsets { .. } => NamespaceKind::Time,
-                Step::JoinNamespace { kind, .. } => kind,
-                _ => NamespaceKind::Pid,
-            };
-            let entered = path::open(own_file(kind), libc::O_RDONLY).and_then(|namespace| {
-                own.0.push((kind, namespace));
-                enter(&planned.step, inherited.opened[position].as_ref())
-            });
+        for (index, planned) in plan.leave.iter().enumerate() {
+            let list = List::Leave;
+            let position = Position { list, index };
+            let entered = own
+                .keep(&planned.step)
+                .and_then(|()| init::enter(&planned.step, inherited.opened.get(position)));
             if let Err(fail) = entered {
                 // The failure that led here is the one to report.
                 let _ = own.come_back();
                 return Err((Some(position), fail));
             }
         }
-        if !plan.enters_before_user
+        if plan.entry != Entry::ThroughRuntime
             && let Err((position, fail)) = make_early(plan, inherited)
         {
             let _ = own.come_back();
-            return Err((Some(position), fail));
+            return Err((position, fail));
         }
         Ok(own)
+    }
+
+    /// Opens what a step leads out of.
+    fn keep(&mut self, step: &EntryStep) -> Sys<()> {
+        let kinds = match step {
+            EntryStep::JoinNamespace { kind, .. } => slice::from_ref(kind),
+            EntryStep::EnterContainer { kinds, .. } => kinds,
+            EntryStep::TimeOffsets { .. } => &[NamespaceKind::Time],
+            EntryStep::CheckIdMap { .. } | EntryStep::BecomeRoot => &[],
+        };
+        for &kind in kinds {
+            let own = path::open(own_file(kind), libc::O_RDONLY)?;
+            self.0.push((kind, own));
+        }
+        Ok(())
     }
 
     fn come_back(self) -> Sys<()> {
@@ -115,12 +147,6 @@ impl Own {
             .iter()
             .try_for_each(|(kind, own)| process::setns(own.as_fd(), kind.flag()))
     }
-}
-
-/// Whether the runtime does this step of [`Phase::Clone`] and not the intermediate process.
-fn is_runtimes(plan: &Plan, step: &Step) -> bool {
-    let in_new_user = plan.first_has_maps();
-    !plan.intermediate || (in_new_user && matches!(step, Step::JoinNamespace { .. }))
 }
 
 /// namespaces(7), the /proc/PID/ns directory.
@@ -137,42 +163,26 @@ pub(super) fn own_file(kind: NamespaceKind) -> &'static CStr {
     }
 }
 
-/// One step of [`Phase::Clone`].
-fn enter(step: &Step, opened: Option<&OwnedFd>) -> Sys<()> {
-    match step {
-        Step::JoinNamespace { kind, .. } => {
-            let namespace = opened.ok_or(Fail::new("setns", Errno::EBADF))?;
-            process::setns(namespace.as_fd(), kind.flag())
-        }
-        Step::EnterContainer { kinds, .. } => init::enter_container(opened, kinds),
-        Step::BecomeRoot { setgroups } => init::become_root(*setgroups),
-        Step::CheckIdMap { group, map } => check_id_map(*group, map),
-        Step::TimeOffsets { offsets } => {
-            process::unshare(NamespaceKind::Time.flag())?;
-            let file = path::open(c"/proc/self/timens_offsets", libc::O_WRONLY)?;
-            path::write_all(file.as_fd(), offsets.as_bytes())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Makes what the plan has early, each in a child: it alone is in the pid namespace that its
 /// parent has entered.
-fn make_early(plan: &Plan, inherited: &mut Inherited) -> std::result::Result<(), (usize, Fail)> {
-    let mut any = 0;
-    for (position, planned) in plan.phase(Phase::Init) {
-        let Step::Filesystem(fs) = &planned.step else {
+fn make_early(
+    plan: &Plan,
+    inherited: &mut Inherited,
+) -> std::result::Result<(), (Option<Position>, Fail)> {
+    for (index, planned) in plan.init.iter().enumerate() {
+        let InitStep::Filesystem(fs) = &planned.step else {
             continue;
         };
         if let Some(attrs) = fs.made_early {
-            let made = made_by_child(&fs.fstype, &fs.source, &fs.data, attrs);
-            inherited.opened[position] = Some(made.map_err(|fail| (position, fail))?);
-            any = position;
+            let position = Position::init(index);
+            let made = made_by_child(&fs.fstype, &fs.source, &fs.data, attrs)
+                .map_err(|fail| (Some(position), fail))?;
+            inherited.opened.put(position, made);
         }
     }
     if plan.early_procfs {
         let made = made_by_child(c"proc", c"proc", c"", 0);
-        inherited.procfs = Some(made.map_err(|fail| (any, fail))?);
+        inherited.procfs = Some(made.map_err(|fail| (None, fail))?);
     }
     Ok(())
 }
@@ -202,100 +212,74 @@ fn made_by_child(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<O
     }
 }
 
-/// The kernel aligns its columns and keeps the order in which the lines were written.
-fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
-    let name = if group {
-        c"/proc/self/gid_map"
-    } else {
-        c"/proc/self/uid_map"
-    };
-    let file = path::open(name, libc::O_RDONLY)?;
-    // 340 lines of three columns, each of ten digits and a blank, fit. user_namespaces(7).
-    let mut text = vec![0; 16 * 1024];
-    let length = path::read(file.as_fd(), &mut text)?;
-    let found = String::from_utf8_lossy(&text[..length]);
-    if sorted_map(&found) == sorted_map(wanted) {
-        Ok(())
-    } else {
-        Err(Fail::new("read", Errno::EINVAL).note(Note::OtherMap))
-    }
-}
-
-fn sorted_map(text: &str) -> Vec<Vec<&str>> {
-    let mut lines: Vec<Vec<&str>> = text
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    lines.sort_unstable();
-    lines
-}
-
 /// Enters the user namespace and gets its rights, unless only init shall be in it; enters the
 /// others, makes init as the runtime's own child and is done.
 fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
-    if let Err(fail) = inherited.keep_only(plan) {
-        init::tell(&inherited.runtime, 0, fail);
-        process::exit(1)
-    }
-    if plan.first_waits() {
-        match sync::receive_go(&inherited.runtime, false) {
-            Ok(Some(_)) => {}
-            Ok(None) => process::exit(1),
-            Err(fail) => {
-                init::tell(&inherited.runtime, init::NO_STEP, fail);
-                process::exit(1)
-            }
-        }
-    }
-    let steps = plan.phase(Phase::Clone);
-    for (position, planned) in steps.filter(|(_, planned)| !is_runtimes(plan, &planned.step)) {
-        if let Err(fail) = enter(&planned.step, inherited.opened[position].as_ref()) {
-            init::tell(&inherited.runtime, position, fail);
-            process::exit(1);
-        }
-    }
-    if plan.enters_before_user
-        && let Err((position, fail)) = make_early(plan, &mut inherited)
-    {
-        init::tell(&inherited.runtime, position, fail);
-        process::exit(1);
-    }
-    let flags = match plan.enters_before_user {
-        true => plan.clone_flags,
-        false => plan.clone_flags & !(libc::CLONE_NEWUSER as u64),
-    };
-    match process::clone3(flags, None, true) {
-        // Else init could speak before this process has named it.
+    match make_init(plan, &mut inherited) {
+        // Otherwise init could speak before this process has named it.
         Ok(Cloned::Child) => init::run(plan, inherited, true),
         Ok(Cloned::Parent { pid, .. }) => {
             let sent = Report::Pid(pid).send(inherited.runtime.as_fd(), None);
             process::exit(i32::from(sent.is_err()))
         }
-        Err(fail) => {
-            let position = plan
-                .phase(Phase::Clone)
-                .next()
-                .map_or(0, |(position, _)| position);
+        Err((position, fail)) => {
             init::tell(&inherited.runtime, position, fail);
             process::exit(1)
         }
     }
 }
 
-/// Waits for the intermediate process to hand over init, and lets that begin.
+fn make_init(
+    plan: &Plan,
+    inherited: &mut Inherited,
+) -> std::result::Result<Cloned, (Option<Position>, Fail)> {
+    let no_step = |fail| (None, fail);
+    inherited.keep_only(plan).map_err(no_step)?;
+    if plan.first_waits()
+        && sync::receive_go(&inherited.runtime, false)
+            .map_err(no_step)?
+            .is_none()
+    {
+        process::exit(1)
+    }
+    for (index, planned) in plan.between.iter().enumerate() {
+        let list = List::Between;
+        let position = Position { list, index };
+        init::enter(&planned.step, inherited.opened.get(position))
+            .map_err(|fail| (Some(position), fail))?;
+    }
+    if plan.entry == Entry::ThroughRuntime {
+        make_early(plan, inherited)?;
+    }
+    let flags = match plan.entry {
+        Entry::ThroughRuntime => plan.clone_flags,
+        Entry::Direct | Entry::ThroughUserNamespace => plan.clone_flags & !NEW_USER,
+    };
+    let list = List::Between;
+    let position = Position { list, index: 0 };
+    process::clone3(flags, None, true).map_err(|fail| (Some(position), fail))
+}
+
+/// Waits until init is there and may begin: the first process, or the one that a process between
+/// hands over. `beside` carries out [`Plan::beside_init`] for it.
 ///
 /// # Errors
-/// It died, or reported a failure.
-pub fn hand_over(plan: &Plan, first: &Spawned, connection: &OwnedFd) -> Result<Spawned> {
+/// The process between died, or reported a failure; a step failed.
+pub fn hand_over(
+    plan: &Plan,
+    first: Spawned,
+    connection: &OwnedFd,
+    beside: impl FnOnce(i32) -> Result<()>,
+) -> Result<Spawned> {
+    if !plan.has_process_between() {
+        return Ok(first);
+    }
     let lost = |fail: Fail| Error::failed("intermediate process", fail);
     match Report::receive(connection.as_fd()).map_err(lost)? {
         Some((Report::Pid(pid), _)) => {
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
             let spawned = Spawned::new(pid, pidfd::open(pid).map_err(lost)?);
-            if plan.enters_before_user {
-                id_map::write_all(plan, pid)?;
-            }
-            attend::apply(plan, Phase::Parent, pid)?;
+            beside(pid)?;
             sync::unless_gone(sync::send_go(connection.as_fd(), &[])).map_err(lost)?;
             Ok(spawned)
         }

@@ -6,17 +6,18 @@ use std::rc::Rc;
 
 use super::attend::{self, Ready, Sockets, connection_lost};
 use super::clone::{self, Spawned};
-use super::init::Inherited;
+use super::init::{Inherited, Opened};
 use super::pid_file::PidFile;
+use super::runtime::Runtime;
 use super::teardown::Undo;
-use super::{host_mount, id_map, network, place, prepare, runtime_hooks, sd_notify, start, words};
-use crate::cgroup::{Cgroup, systemd};
+use super::{host_mount, prepare, runtime_hooks, sd_notify, start};
+use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::plan::{self, Phase, Plan, Step};
+use crate::plan::{self, Plan};
 use crate::state::{self, Dir, Prepared, Root, State, Status};
-use crate::sys::{Fail, interrupt, process, socket};
+use crate::sys::{interrupt, process, socket};
 use crate::timestamp;
 
 /// What a container is made of.
@@ -71,7 +72,7 @@ pub fn create(request: &Request) -> Result<Created> {
     if request.options.notify.is_some() {
         sd_notify::make_directory(&dir)?;
     }
-    let opened = prepare::open(request.plan, request.host)?;
+    let opened = prepare::open(request.plan)?;
     let mut state = first_state(request);
     refuse_used_cgroup(&state)?;
     let made = make(
@@ -115,7 +116,7 @@ pub fn create(request: &Request) -> Result<Created> {
             drop((undo, dir));
             if began {
                 // The failure that led here is the one to report.
-                let _ = runtime_hooks::run_poststop_hooks(request.plan, &state);
+                let _ = runtime_hooks::run_poststop_hooks(&request.plan.after_delete, &state);
             }
             Err(error)
         }
@@ -159,11 +160,8 @@ pub fn planned_cgroup(plan: &Plan, host: &Host) -> Option<state::Cgroup> {
             unit,
         })
     };
-    plan.steps.iter().find_map(|planned| match &planned.step {
-        Step::CreateCgroup { path, .. } => place(path, None),
-        Step::SystemdUnit(unit) => place(&unit.path, Some(unit.as_ref().into())),
-        _ => None,
-    })
+    let (path, unit) = plan.cgroup()?;
+    place(path, unit.map(Into::into))
 }
 
 /// A process that waits in a container that others cannot see yet.
@@ -180,20 +178,21 @@ fn make<'d>(
     dir: &'d Dir,
     undo: &mut Undo,
     state: &mut State,
-    opened: Vec<Option<OwnedFd>>,
+    opened: Opened,
     console: Option<&OwnedFd>,
 ) -> Result<(Made, Option<Prepared<'d>>)> {
     state.save(dir)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
     let inherited = inherited(request, dir, runtime, opened)?;
-    make_cgroup(request, undo, Phase::Prepare, None)?;
+    let own = process::own_pid();
+    executor(request, undo, &connection).run(&request.plan.prepare, own)?;
     mount_on_host(request, dir, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;
     // An init that has ended says why when it is attended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
     let hooks = || {
-        runtime_hooks::run_hooks(request.plan, Phase::Hooks, state, Status::Creating)?;
+        runtime_hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
         runtime_hooks::state_text_inside(state, Status::Creating)
             .map_err(|fail| Error::failed(format!("/proc/{}/status", state.pid), fail))
     };
@@ -221,12 +220,7 @@ fn make<'d>(
 }
 
 /// What init is given.
-fn inherited(
-    request: &Request,
-    dir: &Dir,
-    runtime: OwnedFd,
-    opened: Vec<Option<OwnedFd>>,
-) -> Result<Inherited> {
+fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> Result<Inherited> {
     let listener = match request.runs {
         true => None,
         false => Some(start::listen(dir)?),
@@ -251,36 +245,34 @@ fn spawn(
 ) -> Result<Spawned> {
     let plan = request.plan;
     process::set_dumpable(plan.dumpable_at_first).map_err(connection_lost)?;
-    let cgroup = undo.cgroup.as_ref().map(Cgroup::fd);
+    let cgroup = undo.made.cgroup.as_ref().map(Cgroup::fd);
     let first = clone::spawn(plan, inherited, cgroup)
-        .map_err(|(position, fail)| clone_error(plan, position, fail))?;
+        .map_err(|(position, fail)| clone::failed(plan, position, fail))?;
     if plan.dumpable_at_first {
         process::set_dumpable(false).map_err(connection_lost)?;
     }
     undo.process = Some(first.pidfd.clone());
-    let network =
-        || network::make(plan, connection.as_fd()).map_err(|fail| clone_error(plan, None, fail));
-    if !plan.first_waits() {
-        network()?;
-    }
-    make_cgroup(request, undo, Phase::Parent, Some(&first))?;
-    remember_cgroup(state, undo);
-    if plan.first_has_maps() {
-        id_map::write_all(plan, first.pid)?;
-    }
-    if !plan.intermediate {
-        attend::apply(plan, Phase::Parent, first.pid)?;
-    }
+    let mut runtime = executor(request, undo, connection);
+    runtime.run(&plan.beside_first, first.pid)?;
     if plan.first_waits() {
         attend::go_ahead(connection.as_fd())?;
-        network()?;
     }
-    if !plan.intermediate {
-        return Ok(first);
-    }
-    let init = clone::hand_over(plan, &first, connection)?;
+    let beside = |pid| runtime.run(&plan.beside_init, pid);
+    let init = clone::hand_over(plan, first, connection, beside)?;
     undo.process = Some(init.pidfd.clone());
+    executor(request, undo, connection).run(&plan.meanwhile, init.pid)?;
+    remember_cgroup(state, undo);
     Ok(init)
+}
+
+/// The executor of the runtime's steps.
+fn executor<'a>(request: &Request<'a>, undo: &'a mut Undo, connection: &'a OwnedFd) -> Runtime<'a> {
+    Runtime {
+        plan: request.plan,
+        host: request.host,
+        connection: connection.as_fd(),
+        made: &mut undo.made,
+    }
 }
 
 /// Whether init can have the last word before it is ready. It is spared a sleep then.
@@ -304,69 +296,10 @@ fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut Stat
     host_mount::attach(&tree, &state.rootfs)
 }
 
-pub(super) fn clone_error(plan: &Plan, position: Option<usize>, fail: Fail) -> Error {
-    match position.and_then(|position| plan.steps.get(position)) {
-        Some(planned) => words::step_failed(planned, fail),
-        None => {
-            let error = Error::failed("linux.namespaces", fail).kind(Kind::Host);
-            match fail.errno {
-                nix::errno::Errno::ENOSPC | nix::errno::Errno::EUSERS => error.hint(
-                    "a limit below /proc/sys/user or a nesting limit of namespaces is reached",
-                ),
-                nix::errno::Errno::ENOSYS => {
-                    error.hint("the kernel or a seccomp filter around the runtime lacks clone3")
-                }
-                nix::errno::Errno::EPERM => {
-                    error.hint("new namespaces take root, or a user namespace in the config")
-                }
-                _ => error,
-            }
-        }
-    }
-}
-
-/// Carries out the steps of a phase for the container's cgroup. `first` is the process that waits
-/// for it, if there is one yet.
-fn make_cgroup(
-    request: &Request,
-    undo: &mut Undo,
-    phase: Phase,
-    first: Option<&Spawned>,
-) -> Result<()> {
-    let Some(hierarchy) = &request.host.cgroup else {
-        return Ok(());
-    };
-    let mount = &hierarchy.mount;
-    for (_, planned) in request.plan.phase(phase) {
-        match (&planned.step, &undo.cgroup) {
-            (Step::CreateCgroup { .. }, _) => {
-                undo.cgroup = place::make(request.plan, planned, request.host, hierarchy)?;
-            }
-            (Step::SystemdUnit(unit), _) => {
-                let pid = first.map_or(0, |first| first.pid);
-                systemd::start(unit, pid)?;
-                undo.unit = Some(unit.as_ref().into());
-                let whole = Cgroup::open_unit(mount, &unit.name, pid)?;
-                undo.cgroup = Some(match &unit.subgroup {
-                    Some(name) => whole.descend(name, pid)?,
-                    None => whole,
-                });
-            }
-            (Step::CgroupWrite(write), Some(cgroup)) => cgroup.write(write)?,
-            (Step::DeviceProgram(program), Some(cgroup)) => {
-                cgroup.attach_device_program(&program.insns)?;
-            }
-            (Step::DelegateCgroup { uid }, Some(cgroup)) => cgroup.delegate(*uid)?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// Says where systemd has made the cgroup; or that there is none, because the caller may not make
 /// one.
 fn remember_cgroup(state: &mut State, undo: &Undo) {
-    let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.cgroup) else {
+    let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.made.cgroup) else {
         state.cgroup = None;
         return;
     };
@@ -386,7 +319,7 @@ fn finish(
     if !request.runs {
         made.ready.check_executable(request.plan)?;
     }
-    attend::apply(request.plan, Phase::Ready, made.spawned.pid)?;
+    attend::raise_limits(request.plan, made.spawned.pid)?;
     state.put()?;
     sockets.send_pidfd("standard", made.spawned.pidfd.as_fd())?;
     if let Some(file) = pid_file {

@@ -8,13 +8,14 @@ use nix::errno::Errno;
 
 use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
-use super::create::clone_error;
-use super::init::Inherited;
+use super::init::{Inherited, Opened};
 use super::pid_file::PidFile;
+use super::runtime::{Made, Runtime};
 use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Phase, Plan};
+use crate::host::Host;
+use crate::plan::Plan;
 use crate::state::{self, Dir, State, Status};
 use crate::sys::{interrupt, process};
 
@@ -25,6 +26,7 @@ pub struct ExecRequest<'a> {
     /// A pidfd of the container's first process.
     pub init: &'a OwnedFd,
     pub plan: &'a Plan,
+    pub host: &'a Host,
     /// `--cgroup`: a cgroup below the container's.
     pub cgroup: Option<&'a Path>,
     pub console_socket: Option<&'a Path>,
@@ -52,7 +54,6 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     // Their paths may be those of another container's by now.
     request.dir.check_current()?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    attend::apply(request.plan, Phase::Prepare, process::own_pid())?;
     let (connection, spawned, placed) =
         spawn(request, &places).map_err(super::interrupt::reason)?;
     let set_up = match (placed, unit(request)) {
@@ -83,9 +84,8 @@ fn set_up(
     connection: &OwnedFd,
     spawned: &Spawned,
 ) -> Result<Option<OwnedFd>> {
-    if !request.plan.intermediate {
-        attend::apply(request.plan, Phase::Parent, spawned.pid)?;
-    }
+    executor(request, connection, &mut Made::default())
+        .run(&request.plan.meanwhile, spawned.pid)?;
     let death = || {
         Error::new(Kind::Setup, "the process died while it was set up")
             .hint("possibly OOM-killed, or the container has ended")
@@ -105,7 +105,7 @@ fn set_up(
         death,
     )?;
     if !ahead {
-        attend::apply(request.plan, Phase::Ready, spawned.pid)?;
+        attend::raise_limits(request.plan, spawned.pid)?;
         attend::go_ahead(connection.as_fd())?;
     }
     let listener = |number| {
@@ -204,6 +204,7 @@ fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
 
 /// The process, the connection to it, and whether it is in the container's cgroup.
 fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, bool)> {
+    prepare_oneself(request)?;
     // Nothing of the runtime may be looked at from inside while the process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
     let mut places: Vec<_> = found
@@ -216,14 +217,17 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, boo
     }
     let mut last = None;
     for place in places {
-        let (connection, runtime) = crate::sys::socket::pair().map_err(connection_lost)?;
-        let inherited = inherited(request, runtime)?;
+        let (connection, runtimes) = crate::sys::socket::pair().map_err(connection_lost)?;
+        let inherited = inherited(request, runtimes)?;
         match clone::spawn(request.plan, inherited, place) {
-            Ok(first) if request.plan.intermediate => {
-                let spawned = clone::hand_over(request.plan, &first, &connection)?;
+            Ok(first) => {
+                let mut made = Made::default();
+                let beside = |pid| {
+                    executor(request, &connection, &mut made).run(&request.plan.beside_init, pid)
+                };
+                let spawned = clone::hand_over(request.plan, first, &connection, beside)?;
                 return Ok((connection, spawned, place.is_some()));
             }
-            Ok(spawned) => return Ok((connection, spawned, place.is_some())),
             // The cgroup has children with controllers, or is gone, or may not be entered.
             Err((None, fail))
                 if [
@@ -243,15 +247,40 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, boo
         }
     }
     let (position, fail) = last.unwrap_or((None, crate::sys::Fail::new("clone3", Errno::EINVAL)));
-    let error = clone_error(request.plan, position, fail).context("exec");
+    let error = clone::failed(request.plan, position, fail).context("exec");
     Err(match &found.unseen {
         Some(unseen) => error.hint(format!("the cgroup of init is not known: {unseen}")),
         None => error,
     })
 }
 
+/// What the process will inherit. The runtime's own files in /proc are its own while it is dumpable.
+fn prepare_oneself(request: &ExecRequest) -> Result<()> {
+    if request.plan.prepare.is_empty() {
+        return Ok(());
+    }
+    // There is no process at the other end yet.
+    let (connection, _) = crate::sys::socket::pair().map_err(connection_lost)?;
+    let own = process::own_pid();
+    executor(request, &connection, &mut Made::default()).run(&request.plan.prepare, own)
+}
+
+/// The executor of the runtime's steps.
+fn executor<'a>(
+    request: &ExecRequest<'a>,
+    connection: &'a OwnedFd,
+    made: &'a mut Made,
+) -> Runtime<'a> {
+    Runtime {
+        plan: request.plan,
+        host: request.host,
+        connection: connection.as_fd(),
+        made,
+    }
+}
+
 fn inherited(request: &ExecRequest, runtime: OwnedFd) -> Result<Inherited> {
-    let mut opened: Vec<_> = request.plan.steps.iter().map(|_| None).collect();
+    let mut opened = Opened::none(request.plan);
     prepare::enter(request.plan, request.init, &mut opened)?;
     let bundle = super::c_path("bundle", &request.state.bundle)?;
     Ok(Inherited::joining(runtime, opened, bundle))

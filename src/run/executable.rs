@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind, Result, errno_text};
-use crate::plan::{Exec, Plan, Step};
+use crate::plan::{Exec, InitStep, Plan};
 use crate::sys::path::Stat;
 use crate::sys::{Fail, Sys, path};
 
@@ -29,24 +29,13 @@ const NATIVE: &[(u16, &str, bool)] = if cfg!(target_arch = "x86_64") {
     &[]
 };
 
-/// The process that the plan executes.
-fn exec(plan: &Plan) -> Option<&Exec> {
-    plan.steps
-        .iter()
-        .rev()
-        .find_map(|planned| match &planned.step {
-            Step::Exec(exec) => Some(exec),
-            _ => None,
-        })
-}
-
 fn error(name: &str, reason: impl std::fmt::Display) -> Error {
     Error::new(Kind::Config, format!("exec: {name:?}: {reason}"))
 }
 
 /// The sentence for a lookup or an execve(2) that failed with `errno`.
 pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
-    let Some(exec) = exec(plan) else {
+    let Some(exec) = plan.exec() else {
         return error("", errno_text(errno));
     };
     let name = exec
@@ -113,8 +102,8 @@ fn denied(candidate: &CStr, stat: Stat) -> String {
 }
 
 fn has_filter(plan: &Plan) -> bool {
-    let mut steps = plan.steps.iter();
-    steps.any(|planned| matches!(planned.step, Step::Seccomp { .. }))
+    let mut steps = plan.start.iter();
+    steps.any(|planned| matches!(planned.step, InitStep::Seccomp { .. }))
 }
 
 fn list(exec: &Exec) -> String {
@@ -131,7 +120,10 @@ fn list(exec: &Exec) -> String {
 /// # Errors
 /// It is of another architecture, no program at all, or lacks its interpreter.
 pub fn check_found(plan: &Plan, candidate: u32, root: BorrowedFd) -> Result<()> {
-    match exec(plan).and_then(|exec| exec.candidates.get(candidate as usize)) {
+    match plan
+        .exec()
+        .and_then(|exec| exec.candidates.get(candidate as usize))
+    {
         Some(candidate) => check(plan, candidate, root).map_err(|wrong| wrong.error),
         None => Ok(()),
     }
@@ -153,7 +145,8 @@ impl Wrong {
 }
 
 fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result<(), Wrong> {
-    let name = exec(plan)
+    let name = plan
+        .exec()
         .and_then(|exec| exec.args.first())
         .map_or_else(String::new, |name| name.to_string_lossy().into());
     let mut file = from_cwd(plan, candidate);
@@ -198,9 +191,9 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result
 
 /// What a path means to the kernel, which takes a relative one from the working directory.
 fn from_cwd(plan: &Plan, path: &CStr) -> CString {
-    let mut steps = plan.steps.iter();
+    let mut steps = plan.init.iter();
     let cwd = steps.find_map(|planned| match &planned.step {
-        Step::Cwd { path } => Some(path),
+        InitStep::Cwd { path } => Some(path),
         _ => None,
     });
     match cwd {

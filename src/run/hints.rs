@@ -5,24 +5,53 @@ use std::borrow::Cow;
 use nix::errno::Errno;
 
 use super::reason;
-use crate::plan::{Filesystem, Module, RootSwitch, Step};
+use crate::plan::{AnyStep, EntryStep, Filesystem, InitStep, Module, RootSwitch, RuntimeStep};
 use crate::sys::{Failed, Note};
 
 type Hint = Option<Cow<'static, str>>;
 
 /// The hint for a step that failed, if there is one.
-pub fn hint(step: &Step, fail: Failed) -> Hint {
+pub fn hint(step: AnyStep, fail: Failed) -> Hint {
     if fail.errno == Errno::ENOSYS {
         return missing_call(fail);
     }
+    match step {
+        AnyStep::Init(step) => init_hint(step, fail),
+        AnyStep::Entry(step) => entry_hint(step, fail).map(Cow::Borrowed),
+        AnyStep::Runtime(RuntimeStep::OomScoreAdj(_))
+            if matches!(fail.errno, Errno::EACCES | Errno::EPERM) =>
+        {
+            Some("a score below that of the caller takes CAP_SYS_RESOURCE".into())
+        }
+        AnyStep::Rlimit(_) if fail.errno == Errno::EPERM => Some(
+            "the hard limit is above that of the caller, and to raise it takes CAP_SYS_RESOURCE"
+                .into(),
+        ),
+        AnyStep::Runtime(_) | AnyStep::Rlimit(_) | AnyStep::Hook(_) => None,
+    }
+}
+
+fn init_hint(step: &InitStep, fail: Failed) -> Hint {
     by_note(step, fail)
         .or_else(|| in_root(step, fail.errno))
         .or_else(|| about_process(step, fail.errno))
         .map(Cow::Borrowed)
         .or_else(|| match step {
-            Step::Filesystem(fs) => file_system(fs, fail.errno),
+            InitStep::Filesystem(fs) => file_system(fs, fail.errno),
             _ => None,
         })
+}
+
+fn entry_hint(step: &EntryStep, fail: Failed) -> Option<&'static str> {
+    match (step, fail.note, fail.errno) {
+        (_, Some(Note::OtherMap), _) => {
+            Some("the user namespace to join has other mappings; drop those of the config")
+        }
+        (EntryStep::EnterContainer { .. }, _, Errno::EPERM) => Some(
+            "the kernel lets only root enter a container that has not started, and only its owner or root one that has",
+        ),
+        _ => None,
+    }
 }
 
 fn missing_call(fail: Failed) -> Hint {
@@ -32,7 +61,7 @@ fn missing_call(fail: Failed) -> Hint {
 }
 
 /// Where the errno alone could have several reasons.
-fn by_note(step: &Step, fail: Failed) -> Option<&'static str> {
+fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
     Some(match (fail.note?, step, fail.errno) {
         (Note::InsideProcfs, ..) => {
             "the target leads into the container's /proc, where nothing may be mounted"
@@ -41,25 +70,20 @@ fn by_note(step: &Step, fail: Failed) -> Option<&'static str> {
             "a link of the rootfs leads to the container's /, on which nothing may be mounted"
         }
         (Note::LockedFlag, ..)
-        | (Note::Attributes, Step::Bind(_) | Step::Remount(_), Errno::EPERM) => {
+        | (Note::Attributes, InitStep::Bind(_) | InitStep::Remount(_), Errno::EPERM) => {
             "in a user namespace the flags of the source's mount are locked; drop the option that clears one"
         }
-        (Note::CopiedMount, Step::Bind(bind), Errno::EINVAL) if !bind.recursive => {
+        (Note::CopiedMount, InitStep::Bind(bind), Errno::EINVAL) if !bind.recursive => {
             "in a user namespace a bind without rbind cannot leave submounts behind; an unbindable mount cannot be bound at all"
         }
-        (Note::Attached, Step::Bind(_), Errno::EINVAL | Errno::ENOTDIR) => {
+        (Note::Attached, InitStep::Bind(_), Errno::EINVAL | Errno::ENOTDIR) => {
             "a directory is mounted on a directory only, and a file on a file"
         }
         (Note::NotAMountPoint, ..) => "nothing is mounted there",
-        (Note::OtherMap, ..) => {
-            "the user namespace to join has other mappings; drop those of the config"
-        }
         (Note::HostView, ..) => {
             "a procfs or sysfs there is out of reach: unmount it on the host, or leave out --no-pivot"
         }
-        (Note::Groups, Step::Credentials(user), Errno::EPERM)
-            if user.groups.as_ref().is_some_and(|all| !all.is_empty()) =>
-        {
+        (Note::Groups, InitStep::Credentials(user), Errno::EPERM) if !user.groups.is_empty() => {
             "setgroups is denied in this user namespace: drop additionalGids"
         }
         _ => return None,
@@ -84,58 +108,51 @@ fn file_system(fs: &Filesystem, errno: Errno) -> Hint {
 }
 
 /// What is made, mounted or found in the rootfs, and the way into it.
-fn in_root(step: &Step, errno: Errno) -> Option<&'static str> {
+fn in_root(step: &InitStep, errno: Errno) -> Option<&'static str> {
     Some(match (step, errno) {
-        (Step::Unmount { .. }, Errno::ELOOP) => "name the destination without symbolic links",
-        (Step::Node(_), Errno::EEXIST) => {
+        (InitStep::Unmount { .. }, Errno::ELOOP) => "name the destination without symbolic links",
+        (InitStep::Node(_), Errno::EEXIST) => {
             "the path exists and is not this device; remove it from the rootfs"
         }
-        (Step::Console { .. }, Errno::ENOENT | Errno::ENODEV) => {
+        (InitStep::Console { .. }, Errno::ENOENT | Errno::ENODEV) => {
             "a terminal needs a devpts mounted on /dev/pts"
         }
-        (Step::CheckCwd { .. }, Errno::ENOENT) => {
+        (InitStep::CheckCwd { .. }, Errno::ENOENT) => {
             "process.cwd must be a directory inside the container"
         }
-        (Step::BindRootfs { .. }, Errno::EACCES) => {
+        (InitStep::BindRootfs { .. }, Errno::EACCES) => {
             "the root of the user namespace needs search permission on each directory above the rootfs"
         }
-        (Step::SwitchRoot { .. }, Errno::ESTALE) => {
+        (InitStep::SwitchRoot { .. }, Errno::ESTALE) => {
             "the rootfs was changed meanwhile: let no other container have the same files"
         }
-        (Step::SwitchRoot { kind, .. }, Errno::EINVAL) if *kind == RootSwitch::Pivot => {
+        (InitStep::SwitchRoot { kind, .. }, Errno::EINVAL) if *kind == RootSwitch::Pivot => {
             "pivot_root does not work on an initramfs: use --no-pivot"
         }
-        (Step::Sysctl { .. }, Errno::ENOENT) => "the kernel has no such setting",
+        (InitStep::Sysctl { .. }, Errno::ENOENT) => "the kernel has no such setting",
         _ => return None,
     })
 }
 
 /// What a process is, may and has.
-fn about_process(step: &Step, errno: Errno) -> Option<&'static str> {
+fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
     Some(match (step, errno) {
-        (Step::ExecLabel(exec), Errno::ENOENT) if exec.module == Module::AppArmor => {
+        (InitStep::ExecLabel(exec), Errno::ENOENT) if exec.module == Module::AppArmor => {
             "the profile is not loaded: apparmor_parser loads profiles"
         }
-        (Step::ExecLabel(_), Errno::EINVAL) => "the policy of the host does not know the label",
-        (Step::EnterContainer { .. }, Errno::EPERM) => {
-            "the kernel lets only root enter a container that has not started, and only its owner or root one that has"
-        }
-        (Step::SessionKeyring { .. }, Errno::EDQUOT) => {
+        (InitStep::ExecLabel(_), Errno::EINVAL) => "the policy of the host does not know the label",
+        (InitStep::SessionKeyring { .. }, Errno::EDQUOT) => {
             "the user may have no more keys (kernel.keys.maxkeys): --no-new-keyring does without"
         }
-        (Step::Rlimit { .. }, Errno::EPERM) => {
-            "the hard limit is above that of the caller, and to raise it takes CAP_SYS_RESOURCE"
-        }
-        (Step::OomScoreAdj(_), Errno::EACCES | Errno::EPERM) => {
-            "a score below that of the caller takes CAP_SYS_RESOURCE"
-        }
-        (Step::Credentials(_), Errno::EINVAL) => {
+        (InitStep::Credentials(_), Errno::EINVAL) => {
             "the user namespace does not map the user, its group or one of its groups"
         }
-        (Step::Seccomp { .. }, Errno::EACCES) => {
+        (InitStep::Seccomp { .. }, Errno::EACCES) => {
             "without noNewPrivileges a filter takes CAP_SYS_ADMIN"
         }
-        (Step::DropSysAdmin, _) => "without noNewPrivileges the seccomp profile must allow capset",
+        (InitStep::DropSysAdmin, _) => {
+            "without noNewPrivileges the seccomp profile must allow capset"
+        }
         _ => return None,
     })
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
-use crate::plan::{Plan, Step};
+use crate::plan::{InitStep, Plan};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path};
 
@@ -20,13 +20,13 @@ use crate::sys::{Fail, Sys, path};
 /// # Errors
 /// open_tree(2) or mount_setattr(2) failed.
 pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
-    let mounts = |step: &Step| {
+    let mounts = |step: &InitStep| {
         matches!(
             step,
-            Step::Filesystem(_) | Step::Bind(_) | Step::MountReadonly { .. }
+            InitStep::Filesystem(_) | InitStep::Bind(_) | InitStep::MountReadonly { .. }
         )
     };
-    if plan.has_mount_namespace() || !plan.steps.iter().any(|planned| mounts(&planned.step)) {
+    if plan.has_mount_namespace() || !plan.init.iter().any(|planned| mounts(&planned.step)) {
         return Ok(None);
     }
     let rootfs = path::c_string(rootfs).map_err(words)?;

@@ -13,45 +13,27 @@ use nix::errno::Errno;
 
 use super::words;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{IfMapDenied, Phase, Plan, Planned, Step};
+use crate::plan::{AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep};
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, socket};
-
-/// Writes the id maps of the process's user namespace.
-///
-/// # Errors
-/// The step that failed; the helper is missing or refuses.
-pub fn write_all(plan: &Plan, pid: i32) -> Result<()> {
-    for (_, planned) in plan.phase(Phase::Parent) {
-        if let Step::IdMap {
-            group,
-            map,
-            if_denied,
-        } = &planned.step
-        {
-            write_one(planned, pid, *group, map, *if_denied)?;
-        }
-    }
-    Ok(())
-}
 
 /// Maps the ids of `tree`, the mount of the step at `position`: as in the user namespace of the
 /// process `pid`, or as in one that is made for the map and lasts as long as the mount.
 ///
 /// # Errors
 /// mount_setattr(2), or the namespace cannot be made.
-pub fn map_mount(plan: &Plan, position: u32, pid: i32, tree: BorrowedFd) -> Result<()> {
-    let planned = plan.steps.get(position as usize);
-    let Some((planned, map)) = planned.and_then(|planned| match &planned.step {
-        Step::Bind(bind) => Some((planned, bind.id_map.as_ref()?)),
+pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) -> Result<()> {
+    let found = plan.at(position);
+    let Some((planned, map)) = found.and_then(|found| match found.step {
+        AnyStep::Init(InitStep::Bind(bind)) => Some((found, bind.id_map.as_ref()?)),
         _ => None,
     }) else {
         return Err(Error::new(Kind::Setup, "init asks for a map of no step"));
     };
     let failed =
         |fail: Fail| {
-            let error = words::step_failed(planned, fail);
+            let error = words::found_failed(planned, fail);
             match fail.errno {
                 Errno::EINVAL => error
                     .hint("the file system cannot map ids, or the source has mapped ids already"),
@@ -78,8 +60,8 @@ fn user_namespace(pid: i32) -> Sys<OwnedFd> {
 }
 
 /// A user namespace with these maps, of a process that ends at once.
-fn made_for(planned: &Planned, uids: &str, gids: &str) -> Result<OwnedFd> {
-    let failed = |fail: Fail| words::step_failed(planned, fail);
+fn made_for(planned: Found, uids: &str, gids: &str) -> Result<OwnedFd> {
+    let failed = |fail: Fail| words::found_failed(planned, fail);
     let (connection, childs) = socket::pair().map_err(failed)?;
     match process::clone3(libc::CLONE_NEWUSER as u64, None, false).map_err(failed)? {
         Cloned::Child => {
@@ -99,8 +81,12 @@ fn made_for(planned: &Planned, uids: &str, gids: &str) -> Result<OwnedFd> {
     }
 }
 
-fn write_one(
-    planned: &Planned,
+/// Writes an id map of the process's user namespace.
+///
+/// # Errors
+/// write(2) failed; the helper is missing or refuses.
+pub fn write(
+    planned: &Planned<RuntimeStep>,
     pid: i32,
     group: bool,
     map: &str,
@@ -123,18 +109,14 @@ fn write_one(
     }
 }
 
-fn what(planned: &Planned) -> String {
-    format!("{}: {}", planned.field, planned.step)
-}
-
 /// Lets newuidmap or newgidmap write the map. Nothing of the caller's environment reaches it.
-fn helper(planned: &Planned, pid: i32, group: bool, map: &str) -> Result<()> {
+fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> Result<()> {
     let (name, grants) = match group {
         true => ("newgidmap", "/etc/subgid"),
         false => ("newuidmap", "/etc/subuid"),
     };
     let program = find(name)?.ok_or_else(|| {
-        let message = format!("{}: {name} is not in PATH", what(planned));
+        let message = format!("{planned}: {name} is not in PATH");
         Error::new(Kind::Host, message).hint(
             "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
         )
@@ -145,12 +127,12 @@ fn helper(planned: &Planned, pid: i32, group: bool, map: &str) -> Result<()> {
         .env_clear()
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| Error::io(what(planned), name, &error))?;
+        .map_err(|error| Error::io(planned.to_string(), name, &error))?;
     if ended.status.success() {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&ended.stderr);
-    let message = format!("{}: {name}: {}", what(planned), words.trim());
+    let message = format!("{planned}: {name}: {}", words.trim());
     let hint = format!("{grants} must grant these ids to the user");
     Err(Error::new(Kind::Host, message).hint(hint))
 }

@@ -4,13 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::attend::{self, connection_lost};
 use super::clone;
-use super::create::clone_error;
-use super::init::Inherited;
+use super::init::{Inherited, Opened};
 use super::{locked, prepare};
 use crate::config::NamespaceKind;
 use crate::error::{Error, Kind, Result};
-use crate::host::Host;
-use crate::plan::{BindSource, Plan, Step};
+use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::state::{self, State};
 use crate::sys::{Fail, file, pidfd, process, socket};
 
@@ -18,22 +16,20 @@ use crate::sys::{Fail, file, pidfd, process, socket};
 ///
 /// # Errors
 /// The container is gone, or the step that failed, by its place in the list.
-pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
+pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
     let init = state::open_process(state.pid, state.start_time)?
         .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
     refuse_own_cgroups(plan, state.pid, &init)?;
     // Nothing of the runtime may be looked at from inside while a process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
-    let opened = open(plan, host, &init)?;
+    let opened = open(plan, &init)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
     let bundle = super::c_path("bundle", &state.bundle)?;
     let inherited = Inherited::joining(runtime, opened, bundle);
     let first = clone::spawn(plan, inherited, None)
-        .map_err(|(position, fail)| clone_error(plan, position, fail).context("mounts"))?;
-    let spawned = match plan.intermediate {
-        true => clone::hand_over(plan, &first, &connection)?,
-        false => first,
-    };
+        .map_err(|(position, fail)| clone::failed(plan, position, fail).context("mounts"))?;
+    let nothing_beside = |_| Ok(());
+    let spawned = clone::hand_over(plan, first, &connection, nothing_beside)?;
     let no_hooks = || Ok(Vec::new());
     let death = || {
         Error::new(Kind::Setup, "the process in the container died")
@@ -47,10 +43,10 @@ pub fn change_mounts(state: &State, plan: &Plan, host: &Host) -> Result<()> {
 
 /// Compares the cgroup namespace of the container, where the plan says so, with the runtime's own.
 fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
-    for planned in &plan.steps {
-        let Step::EnterContainer {
+    for (_, found) in plan.entry_steps() {
+        let AnyStep::Entry(EntryStep::EnterContainer {
             not_own: Some(why), ..
-        } = &planned.step
+        }) = found.step
         else {
             continue;
         };
@@ -65,21 +61,9 @@ fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
 }
 
 /// The sources as the host has them: inside, the same paths mean something else.
-fn open(plan: &Plan, host: &Host, init: &OwnedFd) -> Result<Vec<Option<OwnedFd>>> {
-    let mut opened = prepare::open(plan, host)?;
-    if plan.reach_for_init {
-        locked::copy(plan, init, &mut opened)?;
-    }
+fn open(plan: &Plan, init: &OwnedFd) -> Result<Opened> {
+    let mut opened = prepare::open(plan)?;
+    locked::copy(plan, init, &mut opened)?;
     prepare::enter(plan, init, &mut opened)?;
-    for (planned, opened) in plan.steps.iter().zip(&opened) {
-        if let (Step::Bind(bind), None) = (&planned.step, opened)
-            && let BindSource::Host(source) = &bind.source
-        {
-            let source = source.to_string_lossy();
-            let message = format!("{source} cannot be bound into another mount namespace");
-            return Err(Error::config(format!("{}.source", planned.field), message)
-                .hint("that takes root on the host, and a mount that is not unbindable"));
-        }
-    }
     Ok(opened)
 }

@@ -10,12 +10,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::init;
+use super::init::{self, Opened};
 use super::sync::{self, Report};
 use super::{attend::connection_lost, reach, words};
 use crate::config::NamespaceKind;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bind, BindSource, Plan, Step};
+use crate::plan::{Bind, BindSource, InitStep, Plan, Position};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, mount, path, socket};
 
@@ -24,7 +24,7 @@ use crate::sys::{Fail, Sys, file, mount, path, socket};
 ///
 /// # Errors
 /// The step whose source cannot be opened, copied or changed.
-pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut [Option<OwnedFd>]) -> Result<()> {
+pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Result<()> {
     if sources(plan).next().is_none() {
         return Ok(());
     }
@@ -48,11 +48,11 @@ pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut [Option<OwnedFd>]) ->
 }
 
 /// The binds of the host's trees, with their positions.
-fn sources(plan: &Plan) -> impl Iterator<Item = (usize, &Bind)> {
-    let steps = plan.steps.iter().enumerate();
-    steps.filter_map(|(position, planned)| match &planned.step {
-        Step::Bind(bind) if matches!(bind.source, BindSource::Host(_)) => {
-            Some((position, bind.as_ref()))
+fn sources(plan: &Plan) -> impl Iterator<Item = (Position, &Bind)> {
+    let steps = plan.init.iter().enumerate();
+    steps.filter_map(|(index, planned)| match &planned.step {
+        InitStep::Bind(bind) if matches!(bind.source, BindSource::CopiedInUserNamespace(_)) => {
+            Some((Position::init(index), bind.as_ref()))
         }
         _ => None,
     })
@@ -63,11 +63,11 @@ fn send_all(
     plan: &Plan,
     container: &OwnedFd,
     connection: &OwnedFd,
-) -> std::result::Result<(), (usize, Fail)> {
-    let first = sources(plan).next().map_or(0, |(position, _)| position);
+) -> std::result::Result<(), (Option<Position>, Fail)> {
+    let first = sources(plan).next().map(|(position, _)| position);
     let root = leave(container).map_err(|fail| (first, fail))?;
     for (position, bind) in sources(plan) {
-        send_one(position, bind, &root, connection).map_err(|fail| (position, fail))?;
+        send_one(position, bind, &root, connection).map_err(|fail| (Some(position), fail))?;
     }
     Ok(())
 }
@@ -79,17 +79,17 @@ fn leave(container: &OwnedFd) -> Sys<OwnedFd> {
     path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)
 }
 
-fn send_one(position: usize, bind: &Bind, root: &OwnedFd, connection: &OwnedFd) -> Sys<()> {
+fn send_one(position: Position, bind: &Bind, root: &OwnedFd, connection: &OwnedFd) -> Sys<()> {
     let connection = connection.as_fd();
-    Report::Reach(position as u32).send(connection, Some(root.as_fd()))?;
+    Report::Reach(position).send(connection, Some(root.as_fd()))?;
     let source = sync::receive_opened(connection)?;
     let tree = mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)?;
     init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)?;
-    Report::Tree(position as u32).send(connection, Some(tree.as_fd()))
+    Report::Tree(position).send(connection, Some(tree.as_fd()))
 }
 
 /// The runtime's part: it has the reach that the container's root may lack.
-fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut [Option<OwnedFd>]) -> Result<()> {
+fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut Opened) -> Result<()> {
     let connection = connection.as_fd();
     let mut missing = sources(plan).count();
     while missing > 0 {
@@ -99,9 +99,7 @@ fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut [Option<OwnedFd>]
                 sync::send_opened(connection, source.as_fd()).map_err(connection_lost)?;
             }
             Some((Report::Tree(position), Some(tree))) => {
-                if let Some(place) = opened.get_mut(position as usize) {
-                    *place = Some(tree);
-                }
+                opened.put(position, tree);
                 missing -= 1;
             }
             Some((Report::Failure(failure), _)) => return Err(words::failure(plan, &failure)),

@@ -21,6 +21,7 @@ mod prepare;
 mod reach;
 mod reason;
 pub mod relay;
+mod runtime;
 mod runtime_hooks;
 pub mod sd_notify;
 mod start;

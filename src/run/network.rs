@@ -3,20 +3,17 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{clone, sync};
-use crate::plan::{NamespaceKind, Plan};
+use crate::plan::NamespaceKind;
 use crate::sys::{Sys, net, path, process};
 
 const FLAG: i32 = NamespaceKind::Network.flag();
 
-/// Makes the namespace where the plan asks for one, and hands it to init, which waits for it when it
+/// Makes the namespace, and hands it to init, which waits for it when it
 /// needs it. The runtime is in it for so long; nothing that it has open belongs to one.
 ///
 /// # Errors
 /// What clone3(2) would say of the namespace; the runtime cannot go back.
-pub fn make(plan: &Plan, init: BorrowedFd) -> Sys<()> {
-    if !plan.makes_network() {
-        return Ok(());
-    }
+pub fn make(init: BorrowedFd) -> Sys<()> {
     let own = current()?;
     // Where a filter keeps the runtime from coming back, it does not leave.
     process::setns(own.as_fd(), FLAG)?;

@@ -7,14 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::runtime_hooks;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Listener, Plan, Step};
+use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
 use crate::sys::{process, socket};
 
 /// The agent's socket and what it is told.
 fn listener(plan: &Plan) -> Option<&Listener> {
-    plan.steps.iter().find_map(|planned| match &planned.step {
-        Step::Seccomp { listener, .. } => listener.as_ref(),
+    plan.start.iter().find_map(|planned| match &planned.step {
+        InitStep::Seccomp { listener, .. } => listener.as_ref(),
         _ => None,
     })
 }

@@ -7,31 +7,29 @@ use nix::errno::Errno;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::host::{CgroupHost, Host};
-use crate::plan::{Phase, Plan, Planned, Step};
+use crate::plan::{NewCgroup, Plan, RuntimeStep};
 
-/// Carries out [`Step::CreateCgroup`]; `None` where the container can do without and the caller
+/// Carries out [`RuntimeStep::CreateCgroup`]; `None` where the container can do without and the caller
 /// may not make it, or not put processes into it.
 ///
 /// # Errors
 /// The cgroup is needed for a limit, or it is in use.
 pub fn make(
     plan: &Plan,
-    planned: &Planned,
+    field: &str,
+    new: &NewCgroup,
     host: &Host,
     hierarchy: &CgroupHost,
 ) -> Result<Option<Cgroup>> {
-    let Step::CreateCgroup {
+    let NewCgroup {
         path,
         controllers,
         optional,
         required,
-    } = &planned.step
-    else {
-        return Ok(None);
-    };
+    } = new;
     let mount = &hierarchy.mount;
     let made = match (out_of_reach(host, hierarchy, path), *required) {
-        (Some(file), true) => Err(unreachable(planned, &file)),
+        (Some(file), true) => Err(unreachable(field, &file)),
         (Some(_), false) => Ok(None),
         (None, true) => Cgroup::create(mount, path, controllers, optional).map(Some),
         (None, false) => Cgroup::create_if_permitted(mount, path, controllers, optional),
@@ -55,8 +53,8 @@ fn out_of_reach(host: &Host, hierarchy: &CgroupHost, path: &Path) -> Option<Path
     Cgroup::denied_move(&hierarchy.mount, own, path)
 }
 
-fn unreachable(planned: &Planned, file: &Path) -> Error {
-    let what = format!("{}: {}", planned.field, file.display());
+fn unreachable(field: &str, file: &Path) -> Error {
+    let what = format!("{field}: {}", file.display());
     Error::sys(what, "access", Errno::EACCES).hint(
         "a limit takes a cgroup that is delegated to the caller, who must be in it too: \
          systemd-run --user --scope -p Delegate=yes starts the runtime in one",
@@ -65,7 +63,9 @@ fn unreachable(planned: &Planned, file: &Path) -> Error {
 
 /// What a cgroup is needed for.
 fn first_limit(plan: &Plan) -> Option<&str> {
-    plan.phase(Phase::Prepare)
-        .find(|(_, planned)| matches!(planned.step, Step::CgroupWrite(_)))
-        .map(|(_, planned)| planned.field.as_str())
+    let is_limit = |step: &RuntimeStep| matches!(step, RuntimeStep::CgroupWrite(_));
+    let mut steps = plan.prepare.iter();
+    steps
+        .find(|planned| is_limit(&planned.step))
+        .map(|planned| planned.field.as_str())
 }

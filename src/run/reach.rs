@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::words;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{BindSource, Plan, Step};
+use crate::plan::{AnyStep, BindSource, InitStep, Plan, Position};
 use crate::sys::{Fail, Sys, path};
 
 /// Opens the path of a step with the runtime's rights, in the mounts of the namespace that `root`
@@ -15,19 +15,25 @@ use crate::sys::{Fail, Sys, path};
 ///
 /// # Errors
 /// The path cannot be opened, or the step at `position` has none.
-pub fn open(plan: &Plan, position: u32, root: BorrowedFd) -> Result<OwnedFd> {
-    let planned = plan.steps.get(position as usize);
+pub fn open(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd> {
+    let found = plan.at(position);
     let none = || Err(Fail::new("openat2", Errno::EPROTO));
-    let opened = planned.map(|planned| match &planned.step {
-        Step::BindRootfs { path, .. } => open_below(root, path, libc::O_DIRECTORY),
-        Step::Bind(bind) => match &bind.source {
-            BindSource::Host(path) => open_below(root, path, 0),
-            BindSource::Rootfs(_) => none(),
+    let opened = found.map(|found| match found.step {
+        AnyStep::Init(InitStep::BindRootfs { path, .. }) => {
+            open_below(root, path, libc::O_DIRECTORY)
+        }
+        AnyStep::Init(InitStep::Bind(bind)) => match &bind.source {
+            BindSource::OpenedByRuntime(path) | BindSource::CopiedInUserNamespace(path) => {
+                open_below(root, path, 0)
+            }
+            BindSource::CopiedByInit { .. }
+            | BindSource::CopiedByRuntime { .. }
+            | BindSource::Rootfs(_) => none(),
         },
         _ => none(),
     });
-    match (planned, opened) {
-        (Some(planned), Some(opened)) => opened.map_err(|fail| words::step_failed(planned, fail)),
+    match (found, opened) {
+        (Some(found), Some(opened)) => opened.map_err(|fail| words::found_failed(found, fail)),
         _ => Err(Error::new(Kind::Setup, "init asks for a path of no step")),
     }
 }

@@ -3,45 +3,42 @@
 use super::hooks::{self, Directory, Surroundings};
 use super::words;
 use crate::error::{Error, Result};
-use crate::plan::{HookMoment, Phase, Plan, Step};
+use crate::plan::{HookMoment, HookStep, Steps};
 use crate::state::{State, Status, View};
 use crate::sys::{Sys, file, process};
 
-/// Runs the hooks of a phase in the runtime, in their order, up to the first that fails. They read
+/// Runs hooks in the runtime, in their order, up to the first that fails. They read
 /// the container's `status` in its state.
 ///
 /// # Errors
 /// The hook that failed, by its path in the config.
-pub fn run_hooks(plan: &Plan, phase: Phase, state: &State, status: Status) -> Result<()> {
-    each_hook(plan, phase, state, status).collect()
+pub fn run_hooks(hooks: &Steps<HookStep>, state: &State, status: Status) -> Result<()> {
+    each_hook(hooks, state, status).collect()
 }
 
 /// Runs the poststop hooks; the failure of one does not stop the next. Source: runtime-spec 1.3,
 /// runtime.md, lifecycle, step 13.
-pub fn run_poststop_hooks(plan: &Plan, state: &State) -> Vec<Error> {
-    each_hook(plan, Phase::Deleted, state, Status::Stopped)
+pub fn run_poststop_hooks(hooks: &Steps<HookStep>, state: &State) -> Vec<Error> {
+    each_hook(hooks, state, Status::Stopped)
         .filter_map(Result::err)
         .collect()
 }
 
 /// Each element runs one hook when it is asked for.
 fn each_hook(
-    plan: &Plan,
-    phase: Phase,
+    hooks: &Steps<HookStep>,
     state: &State,
     status: Status,
 ) -> impl Iterator<Item = Result<()>> {
-    plan.phase(phase).filter_map(move |(_, planned)| {
-        let Step::Hook(hook) = &planned.step else {
-            return None;
-        };
+    hooks.iter().map(move |planned| {
+        let hook = &planned.step;
         // runtime-spec 1.0 ran the prestart hooks in `start`, and hooks of that age look for the
         // status of that time.
         let status = match hook.moment {
             HookMoment::Prestart => Status::Created,
             _ => status,
         };
-        let result = super::c_path("bundle", &state.bundle).and_then(|bundle| {
+        super::c_path("bundle", &state.bundle).and_then(|bundle| {
             let around = Surroundings {
                 directory: Directory::Path(&bundle),
                 environment: &process::environment(),
@@ -50,8 +47,7 @@ fn each_hook(
                 let error = words::step_failed(planned, failed.told.fail());
                 words::with_output(error, &failed.output)
             })
-        });
-        Some(result)
+        })
     })
 }
 

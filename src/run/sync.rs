@@ -39,6 +39,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::plan::Position;
 use crate::sys::{Fail, Reported, Sys, path, socket};
 
 /// The part of a hook's state that goes into one message: far below the default socket buffer. The
@@ -68,11 +69,11 @@ pub enum Report {
     /// The intermediate process has made init, with this pid.
     Pid(i32),
     /// Open the host's path of this step below the root that comes along, init's own.
-    Reach(u32),
+    Reach(Position),
     /// The source of this step comes along, copied by a process that does nothing else.
-    Tree(u32),
+    Tree(Position),
     /// Map the ids of the mount that comes along, that of this step.
-    MapIds(u32),
+    MapIds(Position),
     /// A step failed.
     Failure(Failure),
 }
@@ -80,19 +81,23 @@ pub enum Report {
 /// Where init failed. The runtime has the plan and finds the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Position in the plan.
-    pub step: u32,
+    /// Which step; `None` is what init does for itself.
+    pub step: Option<Position>,
     /// How.
     pub told: Reported,
 }
 
 impl Failure {
     /// A failed step.
-    pub fn new(step: usize, told: impl Into<Reported>) -> Self {
+    pub fn new(step: Option<Position>, told: impl Into<Reported>) -> Self {
         Self {
-            step: step as u32,
+            step,
             told: told.into(),
         }
+    }
+
+    fn number(&self) -> u32 {
+        self.step.map_or(u32::MAX, Position::number)
     }
 }
 
@@ -104,11 +109,11 @@ impl Report {
             Self::Ready(candidate) => (3, candidate),
             Self::Executing { filtered } => (4, filtered.into()),
             Self::Pid(pid) => (5, pid as u32),
-            Self::Failure(failure) => (6, failure.step),
-            Self::Reach(step) => (7, step),
+            Self::Failure(failure) => (6, failure.number()),
+            Self::Reach(step) => (7, step.number()),
             Self::Listener(fd) => (8, fd as u32),
-            Self::MapIds(step) => (9, step),
-            Self::Tree(step) => (10, step),
+            Self::MapIds(step) => (9, step.number()),
+            Self::Tree(step) => (10, step.number()),
         };
         let mut bytes = [0; REPORT_LENGTH];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -132,13 +137,13 @@ impl Report {
             },
             5 => Self::Pid(value as i32),
             6 => Self::Failure(Failure {
-                step: value,
+                step: Position::from_number(value),
                 told: Reported::decode(bytes.get(8..)?)?,
             }),
-            7 => Self::Reach(value),
+            7 => Self::Reach(Position::from_number(value)?),
             8 => Self::Listener(value as i32),
-            9 => Self::MapIds(value),
-            10 => Self::Tree(value),
+            9 => Self::MapIds(Position::from_number(value)?),
+            10 => Self::Tree(Position::from_number(value)?),
             _ => return None,
         })
     }
@@ -236,7 +241,10 @@ mod tests {
     #[test]
     fn reports_survive_the_socket() {
         let (one, other) = socket::pair().unwrap();
-        let failure = Failure::new(7, Fail::new("mount_setattr", Errno::EPERM));
+        let failure = Failure::new(
+            Some(Position::init(7)),
+            Fail::new("mount_setattr", Errno::EPERM),
+        );
         let reports = [
             Report::Hooks,
             Report::Console,
@@ -244,8 +252,8 @@ mod tests {
             Report::Executing { filtered: false },
             Report::Executing { filtered: true },
             Report::Pid(1234),
-            Report::Reach(9),
-            Report::MapIds(3),
+            Report::Reach(Position::init(9)),
+            Report::MapIds(Position::init(3)),
             Report::Listener(5),
             Report::Failure(failure),
         ];
@@ -262,7 +270,10 @@ mod tests {
     #[test]
     fn last_words_are_heard_though_others_were_not() {
         let (one, other) = socket::pair().unwrap();
-        let failure = Report::Failure(Failure::new(7, Fail::new("mount", Errno::EPERM)));
+        let failure = Report::Failure(Failure::new(
+            Some(Position::init(7)),
+            Fail::new("mount", Errno::EPERM),
+        ));
         send_go(one.as_fd(), &[]).unwrap();
         failure.send(other.as_fd(), None).unwrap();
         drop(other);

@@ -8,9 +8,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::host_mount;
+use super::runtime::Made;
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, Kind, Result};
-use crate::state::{self, Claim, Dir, Locked, State, Unit};
+use crate::state::{self, Claim, Dir, Locked, State};
 use crate::sys::{pidfd, process};
 
 /// The time that killed processes get to leave their cgroup. The kernel frees their memory first,
@@ -20,9 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Takes back a container that was not finished, unless it is disarmed.
 pub struct Undo {
     claim: Option<Claim>,
-    pub cgroup: Option<Cgroup>,
-    /// The systemd unit of the cgroup.
-    pub unit: Option<Unit>,
+    pub made: Made,
     pub process: Option<Rc<OwnedFd>>,
     /// What `host_mount` has put on a rootfs.
     pub mount: Option<(PathBuf, u64)>,
@@ -33,8 +32,7 @@ impl Undo {
     pub fn new(claim: Claim) -> Self {
         Self {
             claim: Some(claim),
-            cgroup: None,
-            unit: None,
+            made: Made::default(),
             process: None,
             mount: None,
         }
@@ -51,9 +49,8 @@ impl Undo {
     /// The guard was disarmed before.
     pub fn disarm(mut self) -> Rc<Dir> {
         self.process = None;
-        self.cgroup = None;
+        self.made = Made::default();
         self.mount = None;
-        self.unit = None;
         self.claim.take().expect("the guard is armed").keep()
     }
 
@@ -71,7 +68,7 @@ impl Undo {
             };
         }
         let error = Error::new(Kind::Setup, text);
-        let kills = self.cgroup.as_ref().map(Cgroup::memory_kills);
+        let kills = self.made.cgroup.as_ref().map(Cgroup::memory_kills);
         if matches!(kills, Some(Ok(1..))) {
             return error.hint("possibly OOM-killed: raise linux.resources.memory.limit");
         }
@@ -85,14 +82,14 @@ impl Drop for Undo {
             process::end(pidfd.as_fd());
         }
         let mut cgroup_stays = false;
-        if let Some(cgroup) = self.cgroup.take() {
+        if let Some(cgroup) = self.made.cgroup.take() {
             // Hooks may have left processes in it. What cannot be undone here stays for `delete
             // --force`; the failure that led here is the one to report.
             let _ = cgroup.kill();
             let _ = cgroup.wait_empty(PATIENCE);
             cgroup_stays = cgroup.undo().is_err();
         }
-        if let Some(unit) = self.unit.take()
+        if let Some(unit) = self.made.unit.take()
             && let Some(claim) = &self.claim
             && let Ok(Some(_)) = claim.dir().lock()
         {

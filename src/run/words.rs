@@ -8,14 +8,14 @@ use super::hints::hint;
 use super::sync::Failure;
 use super::{executable, hooks};
 use crate::error::{Error, Kind};
-use crate::plan::{Plan, Planned, Step};
+use crate::plan::{AnyStep, Found, InitStep, Plan, Planned};
 use crate::sys::{Failed, Note};
 
 /// The sentence for a failed step.
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
     let fail = failure.told.fail();
-    match plan.steps.get(failure.step as usize) {
-        Some(planned) => step_failed(planned, fail),
+    match failure.step.and_then(|position| plan.at(position)) {
+        Some(found) => found_failed(found, fail),
         None => Error::failed("init", fail),
     }
 }
@@ -24,32 +24,47 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
 /// otherwise the container's root.
 pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -> Error {
     let fail = failed.told.fail();
-    let planned = plan.steps.get(failed.step as usize);
-    let (Some(planned), Some(shown)) = (planned, shown) else {
+    let found = failed.step.and_then(|position| plan.at(position));
+    let (Some(found), Some(shown)) = (found, shown) else {
         return failure(plan, failed);
     };
-    match (&planned.step, fail.note) {
-        (Step::Hook(_), _) => with_output(step_failed(planned, fail), &hooks::printed(shown)),
+    match (found.step, fail.note) {
+        (AnyStep::Hook(_), _) => with_output(found_failed(found, fail), &hooks::printed(shown)),
         // A call that is missing says nothing about the file.
-        (Step::FindExecutable { .. } | Step::Exec(_), _) if fail.errno != Errno::ENOSYS => {
+        (AnyStep::Init(InitStep::FindExecutable { .. } | InitStep::Exec(_)), _)
+            if fail.errno != Errno::ENOSYS =>
+        {
             executable::explain(plan, fail.errno, shown)
         }
-        (Step::SwitchRoot { .. }, Some(Note::HostView)) => {
+        (AnyStep::Init(InitStep::SwitchRoot { .. }), Some(Note::HostView)) => {
             let point = hooks::printed(shown);
             let call = format!("hide {} of the host", String::from_utf8_lossy(&point));
-            with_hint(Error::sys(what(planned), &call, fail.errno), planned, fail)
+            with_hint(
+                Error::sys(found.to_string(), &call, fail.errno),
+                found,
+                fail,
+            )
         }
-        _ => step_failed(planned, fail),
+        _ => found_failed(found, fail),
     }
 }
 
 /// The sentence for one step and the system call that failed in it.
-pub fn step_failed(planned: &Planned, fail: Failed) -> Error {
-    let error = match &planned.step {
-        Step::Hook(_) => Error::failed(what(planned), fail).kind(Kind::Hook),
-        _ => Error::failed(what(planned), fail),
+pub fn step_failed<'a, S>(planned: &'a Planned<S>, fail: Failed) -> Error
+where
+    AnyStep<'a>: From<&'a S>,
+{
+    found_failed(planned.found(), fail)
+}
+
+/// The same, for a step of any list.
+pub fn found_failed(found: Found, fail: Failed) -> Error {
+    let error = Error::failed(found.to_string(), fail);
+    let error = match found.step {
+        AnyStep::Hook(_) => error.kind(Kind::Hook),
+        _ => error,
     };
-    with_hint(error, planned, fail)
+    with_hint(error, found, fail)
 }
 
 /// The error of a hook ends with what the hook has printed.
@@ -60,13 +75,9 @@ pub fn with_output(error: Error, printed: &[u8]) -> Error {
     }
 }
 
-fn with_hint(error: Error, planned: &Planned, fail: Failed) -> Error {
-    match hint(&planned.step, fail) {
+fn with_hint(error: Error, found: Found, fail: Failed) -> Error {
+    match hint(found.step, fail) {
         Some(hint) => error.hint(hint),
         None => error,
     }
-}
-
-fn what(planned: &Planned) -> String {
-    format!("{}: {}", planned.field, planned.step)
 }

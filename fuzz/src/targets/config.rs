@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sampan::config::Config;
 use sampan::config::default::default_config;
-use sampan::plan::{self, Phase, Plan, Planned, Step};
+use sampan::plan::{self, InitStep, Plan, Planned};
 use sampan::spec;
 
 use super::{BUNDLE, scenarios};
@@ -70,7 +70,7 @@ fn run(data: &[u8]) {
 
 /// Both forms of the plan can be printed, and name the origin of each step.
 pub fn check(plan: &Plan) {
-    check_json(&plan.json(), plan.steps.len());
+    check_json(&plan.json(), plan.count());
     let text = plan.text();
     assert!(text.ends_with('\n'));
     let odd = text.chars().find(|&c| c.is_control() && c != '\n');
@@ -79,34 +79,33 @@ pub fn check(plan: &Plan) {
 
 /// The steps that confine the process are in the plan, at the right place.
 fn check_confines(config: &Config, plan: &Plan) {
-    let init = |planned: &Planned| planned.phase <= Phase::Start;
-    let steps: Vec<_> = plan.steps.iter().filter(|planned| init(planned)).collect();
-    let last = |is: fn(&Step) -> bool| steps.iter().rposition(|planned| is(&planned.step));
+    let steps: Vec<_> = plan.init.iter().chain(plan.start.iter()).collect();
+    let last = |is: fn(&InitStep) -> bool| steps.iter().rposition(|planned| is(&planned.step));
     let mounted = last(|step| {
         matches!(
             step,
-            Step::Filesystem(_) | Step::Bind(_) | Step::Remount(_) | Step::Node(_)
+            InitStep::Filesystem(_) | InitStep::Bind(_) | InitStep::Remount(_) | InitStep::Node(_)
         )
     });
     for path in &config.linux.masked_paths {
-        let is_mask = |planned: &&Planned| match &planned.step {
-            Step::MaskPath { path: masked } => masked.to_bytes() == bytes(path),
+        let is_mask = |planned: &&Planned<InitStep>| match &planned.step {
+            InitStep::MaskPath { path: masked } => masked.to_bytes() == bytes(path),
             _ => false,
         };
         let at = steps.iter().position(is_mask);
         assert!(at > mounted, "{} is not masked last", path.display());
     }
     for path in &config.linux.readonly_paths {
-        let is_readonly = |planned: &&Planned| match &planned.step {
-            Step::ReadonlyPath { path: readonly } => readonly.to_bytes() == bytes(path),
+        let is_readonly = |planned: &&Planned<InitStep>| match &planned.step {
+            InitStep::ReadonlyPath { path: readonly } => readonly.to_bytes() == bytes(path),
             _ => false,
         };
         let at = steps.iter().position(is_readonly);
         assert!(at > mounted, "{} is not read-only last", path.display());
     }
-    let switched = last(|step| matches!(step, Step::SwitchRoot { .. }));
+    let switched = last(|step| matches!(step, InitStep::SwitchRoot { .. }));
     assert!(switched > mounted, "a mount after the root's switch");
-    let executed = last(|step| matches!(step, Step::Exec(_)));
+    let executed = last(|step| matches!(step, InitStep::Exec(_)));
     let Some(process) = &config.process else {
         assert_eq!(executed, None, "nothing is to be executed");
         return;
@@ -116,11 +115,11 @@ fn check_confines(config: &Config, plan: &Plan) {
         Some(steps.len() - 1),
         "execve is not the last step"
     );
-    let user = last(|step| matches!(step, Step::Credentials(_)));
+    let user = last(|step| matches!(step, InitStep::Credentials(_)));
     assert!(user > switched, "the user comes before the root's switch");
-    let no_new = last(|step| matches!(step, Step::NoNewPrivileges));
+    let no_new = last(|step| matches!(step, InitStep::NoNewPrivileges));
     assert_eq!(no_new.is_some(), process.no_new_privileges);
-    let filter = last(|step| matches!(step, Step::Seccomp { .. }));
+    let filter = last(|step| matches!(step, InitStep::Seccomp { .. }));
     assert_eq!(filter.is_some(), config.linux.seccomp.is_some());
     assert!(filter.is_none() || filter > no_new && filter > switched);
 }

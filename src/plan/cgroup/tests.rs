@@ -6,6 +6,7 @@ use super::*;
 use crate::config::resources::Limit;
 use crate::config::seccomp::Arch;
 use crate::config::{Attrs, Hooks, IdMapping, Linux, Process, Root, User};
+use crate::plan::Planned;
 
 const ALL: [&str; 8] = [
     "cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma",
@@ -229,33 +230,34 @@ fn config() -> Config {
 
 /// Each step as a short text.
 fn words(config: &Config, host: &Host) -> Vec<String> {
-    let steps = steps(config, &options("box"), host).expect("this config fits this host");
-    for planned in &steps {
-        let phase = match planned.step {
-            Step::DeviceProgram(_) => Phase::Parent,
-            _ => Phase::Prepare,
-        };
-        assert_eq!(planned.phase, phase, "{}", planned.field);
-    }
-    let word = |step: &Planned| match &step.step {
-        Step::CreateCgroup {
+    let mut plan = Plan::default();
+    steps(&mut plan, config, &options("box"), host).expect("this config fits this host");
+    let word = |step: &Planned<RuntimeStep>| match &step.step {
+        RuntimeStep::CreateCgroup(NewCgroup {
             path,
             controllers,
             optional,
             required,
-        } => {
+        }) => {
             let or_not = if *required { "" } else { " or not" };
             format!(
                 "create {} {controllers:?} {optional:?}{or_not}",
                 path.display()
             )
         }
-        Step::CgroupWrite(write) => format!("write {}", write.file),
-        Step::DeviceProgram(_) => "devices".into(),
-        Step::DelegateCgroup { uid } => format!("delegate {uid} {}", step.field),
+        RuntimeStep::CgroupWrite(write) => format!("write {}", write.file),
+        RuntimeStep::DeviceProgram(_) => "devices".into(),
+        RuntimeStep::DelegateCgroup { uid } => format!("delegate {uid} {}", step.field),
         other => panic!("{other:?}"),
     };
-    steps.iter().map(word).collect()
+    for planned in plan.meanwhile.iter() {
+        assert!(matches!(planned.step, RuntimeStep::DeviceProgram(_)));
+    }
+    plan.prepare
+        .iter()
+        .chain(plan.meanwhile.iter())
+        .map(word)
+        .collect()
 }
 
 #[test]
@@ -282,7 +284,13 @@ fn steps_on_every_host() {
             "devices"
         ]
     );
-    let error = steps(&config, &options("box"), &machine(None)).unwrap_err();
+    let error = steps(
+        &mut Plan::default(),
+        &config,
+        &options("box"),
+        &machine(None),
+    )
+    .unwrap_err();
     assert!(
         error
             .to_string()

@@ -10,15 +10,48 @@ pub const INERT: u64 = libc::MOUNT_ATTR_RDONLY
     | libc::MOUNT_ATTR_NODEV
     | libc::MOUNT_ATTR_NOEXEC;
 
-/// Where a bind mount's tree comes from.
+/// Where a bind mount's tree comes from, and which process copies it: open_tree(2). All paths but
+/// the last are the host's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindSource {
-    /// Opened by the runtime: before clone3(2), or when its turn comes with
-    /// [`crate::plan::Plan::reach_for_init`].
-    Host(CString),
+    /// Copied by init when its turn comes: mountinfo lists mounts in the order of their making (since
+    /// Linux 6.8), and its readers expect those of the config in the order of the config.
+    CopiedByInit {
+        path: CString,
+        /// The runtime, which has the same rights, looks first whether it is there.
+        looked_up: bool,
+    },
+    /// Copied and changed by the runtime before there is any process.
+    CopiedByRuntime {
+        path: CString,
+        /// A mount that may not be bound there (unbindable, or in another namespace) may be bindable
+        /// in init's own namespace.
+        or_by_init: bool,
+    },
+    /// Opened by the runtime in init's mount namespace, and copied by init, when its turn comes: the
+    /// root of the container's user namespace may lack the reach, and a tree copied in the runtime's
+    /// own namespace would lack the locks that keep the container from clearing the flags of its
+    /// mounts or uncovering what they hide. mount_namespaces(7).
+    OpenedByRuntime(CString),
+    /// The same for a mount that comes to a container later: a process that does nothing else takes
+    /// init's part, in a copy of the host's mounts that the container's user namespace owns.
+    CopiedInUserNamespace(CString),
     /// Opened by init when its turn comes: it lies below the rootfs, where an earlier mount may
     /// change what the path means.
     Rootfs(CString),
+}
+
+impl BindSource {
+    /// What is bound.
+    pub const fn path(&self) -> &CString {
+        match self {
+            Self::CopiedByInit { path, .. }
+            | Self::CopiedByRuntime { path, .. }
+            | Self::OpenedByRuntime(path)
+            | Self::CopiedInUserNamespace(path)
+            | Self::Rootfs(path) => path,
+        }
+    }
 }
 
 /// One bind mount: open_tree(2), mount_setattr(2), move_mount(2).

@@ -3,26 +3,24 @@
 use std::fmt;
 
 use super::words::{
-    attr_words, capability_words, lossy, mount_words, propagation_words, quoted, write_words,
+    attr_words, capability_words, limit, lossy, mount_words, propagation_words, quoted, write_words,
 };
 use crate::config::DeviceKind;
 use crate::plan::{
     Bind, BindAttrs, BindSource, Credentials, ExecLabel, Filesystem, HookMoment, HookStep,
-    IfDenied, Module, Node, Remount, RootSwitch, Symlink, systemd,
+    IfDenied, Module, NewCgroup, Node, Remount, Rlimit, RootSwitch, Symlink, systemd,
 };
 
-/// The controllers that a cgroup needs, and those that it is wanted to have.
-pub(super) fn write_controllers(
-    f: &mut fmt::Formatter<'_>,
-    needed: &[String],
-    optional: &[String],
-) -> fmt::Result {
+/// A cgroup with the controllers that it needs, and those that it is wanted to have.
+pub(super) fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result {
+    write!(f, "create cgroup {}", new.path.display())?;
+    let (needed, optional) = (&new.controllers, &new.optional);
     for (names, before) in [(needed, " with"), (optional, ", if possible with")] {
         if !names.is_empty() {
             write!(f, "{before} {}", names.join(" "))?;
         }
     }
-    Ok(())
+    f.write_str(if new.required { "" } else { ", if permitted" })
 }
 
 pub(super) const fn map_file(group: bool) -> &'static str {
@@ -136,9 +134,10 @@ pub(super) fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -
 }
 
 pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
-    let (source, place) = match &bind.source {
-        BindSource::Host(path) => (path, ""),
-        BindSource::Rootfs(path) => (path, " from the rootfs"),
+    let source = bind.source.path();
+    let place = match &bind.source {
+        BindSource::Rootfs(_) => " from the rootfs",
+        _ => "",
     };
     let word = if bind.recursive { "rbind" } else { "bind" };
     write!(
@@ -154,6 +153,7 @@ pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result
     if bind.attrs.keep_source {
         detail(f, format_args!(", the source's other flags stay"))?;
     }
+    detail(f, format_args!("{}", copier(&bind.source)))?;
     let Some(map) = &bind.id_map else {
         return Ok(());
     };
@@ -171,6 +171,23 @@ pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result
         }
     }
     Ok(())
+}
+
+/// Which process copies the source, if it is not init alone.
+const fn copier(source: &BindSource) -> &'static str {
+    match source {
+        BindSource::CopiedByInit { .. } | BindSource::Rootfs(_) => "",
+        BindSource::CopiedByRuntime {
+            or_by_init: true, ..
+        } => ", copied by the runtime beforehand, or by init if the mount is unbindable there",
+        BindSource::CopiedByRuntime {
+            or_by_init: false, ..
+        } => ", copied by the runtime beforehand",
+        BindSource::OpenedByRuntime(_) => ", its source opened by the runtime",
+        BindSource::CopiedInUserNamespace(_) => {
+            ", copied beforehand in the container's user namespace, its source opened by the runtime"
+        }
+    }
 }
 
 pub(super) fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
@@ -208,15 +225,16 @@ pub(super) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Re
     }
 }
 
+pub(super) fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result {
+    let (soft, hard) = (limit(rlimit.soft), limit(rlimit.hard));
+    write!(f, "prlimit {} {soft} {hard}", rlimit.name)
+}
+
 pub(super) fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
     write!(f, "become user {}:{}", user.uid, user.gid)?;
-    match user.groups.as_deref() {
-        None => f.write_str(" and keep the groups")?,
-        Some([]) => {}
-        Some(groups) => {
-            let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
-            write!(f, " groups {}", groups.join(","))?;
-        }
+    if !user.groups.is_empty() {
+        let groups: Vec<_> = user.groups.iter().map(u32::to_string).collect();
+        write!(f, " groups {}", groups.join(","))?;
     }
     let capabilities = capability_words(&user.capabilities);
     let umask = user.umask;

@@ -5,15 +5,19 @@
 
 mod console;
 mod copy_up;
+mod entry;
 mod files;
 mod kernel_views;
 mod labels;
 mod mounts;
 mod move_root;
-pub use mounts::change;
-pub use user::become_root;
+mod opened;
 mod root;
 mod user;
+
+pub use entry::enter;
+pub use mounts::change;
+pub use opened::Opened;
 
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
@@ -26,11 +30,8 @@ use kernel_views::KernelViews;
 
 use super::hooks::{self, Directory, HookFail, Surroundings};
 use super::sync::{self, Failure, Report};
-use crate::plan::{Exec, HookMoment, HookStep, NamespaceKind, Phase, Plan, Step};
+use crate::plan::{Exec, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position};
 use crate::sys::{self, Fail, Reported, Sys, path, process, signals, socket};
-
-/// The position of what init does for itself.
-pub(super) const NO_STEP: usize = u32::MAX as usize;
 
 /// What init is given besides the plan.
 pub struct Inherited {
@@ -41,8 +42,8 @@ pub struct Inherited {
     /// A file that is locked until nothing but execve(2) is left to do: the container counts as
     /// created so long.
     pub lock: Option<OwnedFd>,
-    /// What the runtime has opened for the steps, by position in the plan.
-    pub opened: Vec<Option<OwnedFd>>,
+    /// What the runtime has opened for the steps.
+    pub opened: Opened,
     /// A procfs for init's own use that it could not make itself.
     pub procfs: Option<OwnedFd>,
     /// The bundle, as working directory of hooks that still see the host's paths.
@@ -51,7 +52,7 @@ pub struct Inherited {
 
 impl Inherited {
     /// What a process is given that joins a container: it is started by the runtime that makes it.
-    pub fn joining(runtime: OwnedFd, opened: Vec<Option<OwnedFd>>, bundle: CString) -> Self {
+    pub fn joining(runtime: OwnedFd, opened: Opened, bundle: CString) -> Self {
         Self {
             runtime,
             listener: None,
@@ -72,15 +73,15 @@ impl Inherited {
             self.lock.as_ref(),
             self.procfs.as_ref(),
         ];
-        let opened = self.opened.iter().flatten();
+        let opened = self.opened.iter();
         let mut keep: Vec<_> = own
             .into_iter()
             .flatten()
             .chain(opened)
             .map(AsRawFd::as_raw_fd)
             .collect();
-        let preserved = plan.steps.iter().find_map(|planned| match planned.step {
-            Step::CloseRange { first } => Some(first),
+        let preserved = plan.start.iter().find_map(|planned| match planned.step {
+            InitStep::CloseRange { first } => Some(first),
             _ => None,
         });
         process::close_all_but(preserved.unwrap_or(3), &mut keep)
@@ -135,7 +136,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
     let umask = match umask {
         Ok(mask) => mask,
         Err(fail) => {
-            tell(&inherited.runtime, NO_STEP, fail);
+            tell(&inherited.runtime, None, fail);
             process::exit(1)
         }
     };
@@ -161,7 +162,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         state: Vec::new(),
         shown: Vec::new(),
     };
-    let begun = init.begin(wait).map_err(|fail| Failure::new(NO_STEP, fail));
+    let begun = init.begin(wait).map_err(|fail| Failure::new(None, fail));
     if let Err(failure) = begun.and_then(|()| init.walk()) {
         init.take_off_attached();
         let shown = init.shown_with_failure();
@@ -176,7 +177,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
 }
 
 /// Says which step failed.
-pub fn tell(connection: &OwnedFd, position: usize, fail: Fail) -> bool {
+pub fn tell(connection: &OwnedFd, position: Option<Position>, fail: Fail) -> bool {
     report(connection, Failure::new(position, fail), None)
 }
 
@@ -191,13 +192,6 @@ fn report(connection: &OwnedFd, failure: Failure, shown: Option<BorrowedFd>) -> 
         // The container's seccomp filter may let write(2) through, which every program needs.
         Err(_) => failure.write(connection.as_fd()).is_ok(),
     }
-}
-
-/// setns(2) with a pidfd: all namespaces at once. Linux 5.8.
-pub fn enter_container(container: Option<&OwnedFd>, kinds: &[NamespaceKind]) -> Sys<()> {
-    let container = container.ok_or(Fail::new("setns", Errno::EBADF))?;
-    let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
-    process::setns(container.as_fd(), flags)
 }
 
 /// Whether the search goes on behind a file in `PATH` with this errno, as that of execvp(3) does.
@@ -224,11 +218,12 @@ impl Init<'_> {
 
     fn walk(&mut self) -> Result<(), Failure> {
         let plan = self.plan;
-        process::setsid().map_err(|fail| Failure::new(NO_STEP, fail))?;
-        for phase in [Phase::Init, Phase::Start] {
-            for (position, planned) in plan.phase(phase) {
+        process::setsid().map_err(|fail| Failure::new(None, fail))?;
+        for (list, steps) in [(List::Init, &plan.init), (List::Start, &plan.start)] {
+            for (index, planned) in steps.iter().enumerate() {
+                let position = Position { list, index };
                 self.step(position, &planned.step)
-                    .map_err(|told| Failure::new(position, told))?;
+                    .map_err(|told| Failure::new(Some(position), told))?;
             }
         }
         Ok(())
@@ -249,109 +244,91 @@ impl Init<'_> {
         self.start.as_ref().unwrap_or(&self.inherited.runtime)
     }
 
-    fn step(&mut self, position: usize, step: &Step) -> Result<(), Reported> {
-        if !matches!(step, Step::Node(_) | Step::Symlink(_)) {
+    fn step(&mut self, position: Position, step: &InitStep) -> Result<(), Reported> {
+        if !matches!(step, InitStep::Node(_) | InitStep::Symlink(_)) {
             self.parent = None;
         }
         let done = match step {
-            Step::BecomeRoot { setgroups } => user::become_root(*setgroups),
-            Step::JoinNamespace { kind, .. } => self.join(position, *kind),
-            Step::EnterContainer { kinds, .. } => {
-                let container = self.take(position);
-                enter_container(container.as_ref(), kinds)
+            InitStep::Enter(step) => {
+                let opened = self.take(position);
+                enter(step, opened.as_ref())
             }
-            Step::ContainerRoot => {
+            InitStep::ContainerRoot => {
                 self.root = Some(path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?);
                 Ok(())
             }
-            Step::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP),
-            Step::SessionKeyring { label } => self.session_keyring(label.as_deref()),
-            Step::ExecLabel(exec) => self.exec_label(exec),
-            Step::LoopbackUp => sys::net::loopback_up(),
-            Step::EnterNetwork => self.enter_network(),
-            Step::RootPropagation { flag, .. } => root::propagate_all(*flag),
-            Step::BindRootfs {
+            InitStep::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP),
+            InitStep::SessionKeyring { label } => self.session_keyring(label.as_deref()),
+            InitStep::ExecLabel(exec) => self.exec_label(exec),
+            InitStep::LoopbackUp => sys::net::loopback_up(),
+            InitStep::EnterNetwork => self.enter_network(),
+            InitStep::RootPropagation { flag } => root::propagate_all(*flag),
+            InitStep::BindRootfs {
                 path,
+                opener,
                 private,
                 private_parent,
-            } => self.bind_rootfs(position, path, *private, *private_parent),
-            Step::Filesystem(filesystem) => self.filesystem(position, filesystem),
-            Step::Bind(bind) => self.bind(position, bind),
-            Step::Unmount { target } => self.unmount(target),
-            Step::Remount(remount) => self.remount(remount),
-            Step::Node(node) => self.node(node),
-            Step::Symlink(symlink) => self.symlink(symlink),
-            Step::MaskPath { path } => self.mask(path),
-            Step::ReadonlyPath { path } => self.make_readonly(path),
-            Step::MountReadonly { path } => self.mount_readonly(path),
-            Step::SwitchRoot { kind, shared } => self.switch_root(*kind, *shared),
-            Step::Propagate { propagation } => self.propagate(*propagation),
-            Step::MakeCwd { path } => self.make_cwd(path),
-            Step::RuntimeHooks => self.runtime_hooks(),
-            Step::Hook(hook) => return self.hook(hook),
-            Step::Console { size, uid, bind } => self.console(*size, *uid, *bind),
-            Step::Stdio { uid } => self.stdio(*uid),
-            Step::Hostname(name) => process::set_hostname(name),
-            Step::Domainname(name) => process::set_domainname(name),
-            Step::Sysctl { path, value } => self.sysctl(path, value),
-            Step::Personality(persona) => process::personality(*persona),
-            Step::Cwd { path } => self.cwd(path),
-            Step::CheckCwd { path } => self.check_cwd(path),
-            Step::Credentials(credentials) => {
+            } => self.bind_rootfs(position, (path, *opener), *private, *private_parent),
+            InitStep::Filesystem(filesystem) => self.filesystem(position, filesystem),
+            InitStep::Bind(bind) => self.bind(position, bind),
+            InitStep::Unmount { target } => self.unmount(target),
+            InitStep::Remount(remount) => self.remount(remount),
+            InitStep::Node(node) => self.node(node),
+            InitStep::Symlink(symlink) => self.symlink(symlink),
+            InitStep::MaskPath { path } => self.mask(path),
+            InitStep::ReadonlyPath { path } => self.make_readonly(path),
+            InitStep::MountReadonly { path } => self.mount_readonly(path),
+            InitStep::SwitchRoot { kind, shared } => self.switch_root(*kind, *shared),
+            InitStep::Propagate { propagation } => self.propagate(*propagation),
+            InitStep::MakeCwd { path } => self.make_cwd(path),
+            InitStep::RuntimeHooks => self.runtime_hooks(),
+            InitStep::Hook(hook) => return self.hook(hook),
+            InitStep::Console { size, uid, bind } => self.console(*size, *uid, *bind),
+            InitStep::Stdio { uid } => self.stdio(*uid),
+            InitStep::Hostname(name) => process::set_hostname(name),
+            InitStep::Domainname(name) => process::set_domainname(name),
+            InitStep::Sysctl { path, value } => self.sysctl(path, value),
+            InitStep::Personality(persona) => process::personality(*persona),
+            InitStep::Cwd { path } => self.cwd(path),
+            InitStep::CheckCwd { path } => self.check_cwd(path),
+            InitStep::Credentials(credentials) => {
                 self.granted = user::become_user(credentials)?;
                 Ok(())
             }
-            Step::NoNewPrivileges => process::no_new_privileges(),
-            Step::FindExecutable { candidates } => self.find_executable(candidates),
-            Step::FindHome { uid } => {
+            InitStep::NoNewPrivileges => process::no_new_privileges(),
+            InitStep::FindExecutable { candidates } => self.find_executable(candidates),
+            InitStep::FindHome { uid } => {
                 self.home = Some(user::home(*uid)?);
                 Ok(())
             }
-            Step::Rlimit {
-                resource,
-                soft,
-                hard,
-                ..
-            } => process::set_rlimit(0, *resource, *soft, *hard),
-            Step::WaitForStart => self.wait_for_start(),
-            Step::CloseRange { first } => process::close_on_exec_from(*first),
-            Step::Seccomp { program, flags, .. } => self.seccomp(program, *flags),
-            Step::DropSysAdmin => self.granted.set(),
-            Step::Exec(exec) => Err(self.exec(exec)),
-            // What the runtime does is not in init's phases.
-            Step::CreateCgroup { .. }
-            | Step::SystemdUnit(_)
-            | Step::CgroupWrite(_)
-            | Step::MakeNetwork
-            | Step::DeviceProgram(_)
-            | Step::DelegateCgroup { .. }
-            | Step::IdMap { .. }
-            | Step::CheckIdMap { .. }
-            | Step::OomScoreAdj(_)
-            | Step::TimeOffsets { .. } => Err(Fail::new("init", Errno::ENOSYS)),
+            InitStep::Rlimit(limit) => {
+                process::set_rlimit(0, limit.resource, limit.soft, limit.hard)
+            }
+            InitStep::WaitForStart => self.wait_for_start(),
+            InitStep::CloseRange { first } => process::close_on_exec_from(*first),
+            InitStep::Seccomp { program, flags, .. } => self.seccomp(program, *flags),
+            InitStep::DropSysAdmin => self.granted.set(),
+            InitStep::Exec(exec) => Err(self.exec(exec)),
         };
         Ok(done?)
     }
 
     /// What the runtime opened for a step.
-    fn take(&mut self, position: usize) -> Option<OwnedFd> {
-        self.inherited
-            .opened
-            .get_mut(position)
-            .and_then(Option::take)
+    fn take(&mut self, position: Position) -> Option<OwnedFd> {
+        self.inherited.opened.take(position)
     }
 
     /// Asks the runtime for the host's path of a step, as init's own mount namespace has it.
-    fn reach(&self, position: usize) -> Sys<OwnedFd> {
+    fn reach(&self, position: Position) -> Sys<OwnedFd> {
         let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
         let connection = self.connection().as_fd();
-        Report::Reach(position as u32).send(connection, Some(root.as_fd()))?;
+        Report::Reach(position).send(connection, Some(root.as_fd()))?;
         sync::receive_opened(connection)
     }
 
     /// Lets the runtime map the ids of a mount that is attached nowhere yet.
-    fn map_ids(&mut self, position: usize, tree: BorrowedFd) -> Sys<()> {
-        Report::MapIds(position as u32).send(self.connection().as_fd(), Some(tree))?;
+    fn map_ids(&mut self, position: Position, tree: BorrowedFd) -> Sys<()> {
+        Report::MapIds(position).send(self.connection().as_fd(), Some(tree))?;
         self.await_go(false)
     }
 
@@ -360,13 +337,6 @@ impl Init<'_> {
             .as_ref()
             .map(AsFd::as_fd)
             .ok_or(Fail::new("rootfs", Errno::EBADF))
-    }
-
-    fn join(&mut self, position: usize, kind: NamespaceKind) -> Sys<()> {
-        let namespace = self
-            .take(position)
-            .ok_or(Fail::new("setns", Errno::EBADF))?;
-        process::setns(namespace.as_fd(), kind.flag())
     }
 
     /// Waits for what the runtime makes meanwhile.
@@ -397,17 +367,9 @@ impl Init<'_> {
 
     /// Beside the process, with what that will have.
     fn start_hook(&self, hook: &HookStep) -> Result<(), HookFail> {
-        let exec = self
-            .plan
-            .steps
-            .iter()
-            .find_map(|planned| match &planned.step {
-                Step::Exec(exec) => Some(exec),
-                _ => None,
-            });
         let around = Surroundings {
             directory: Directory::Own,
-            environment: &self.environment(exec),
+            environment: &self.environment(self.plan.exec()),
         };
         hooks::run(hook, &around, &self.state)
     }

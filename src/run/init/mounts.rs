@@ -8,7 +8,9 @@ use nix::errno::Errno;
 
 use super::kernel_views::PROC_MAGIC;
 use super::{Init, copy_up};
-use crate::plan::{Bind, BindAttrs, BindSource, Filesystem, INERT, IfDenied, Propagation, Remount};
+use crate::plan::{
+    Bind, BindAttrs, BindSource, Filesystem, INERT, IfDenied, Position, Propagation, Remount,
+};
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
 use crate::sys::{Fail, Note, Sys};
@@ -23,7 +25,7 @@ const NO_CHANGE: Change = Change {
 };
 
 impl Init<'_> {
-    pub(super) fn filesystem(&mut self, position: usize, fs: &Filesystem) -> Sys<()> {
+    pub(super) fn filesystem(&mut self, position: Position, fs: &Filesystem) -> Sys<()> {
         let target = self.directory(fs)?;
         if fs.target.as_c_str() != c"/proc" {
             refuse_proc(target.as_fd())?;
@@ -112,7 +114,7 @@ impl Init<'_> {
         }
     }
 
-    pub(super) fn bind(&mut self, position: usize, bind: &Bind) -> Sys<()> {
+    pub(super) fn bind(&mut self, position: Position, bind: &Bind) -> Sys<()> {
         let tree = match self.take(position) {
             Some(tree) => tree,
             None => {
@@ -210,13 +212,17 @@ impl Init<'_> {
         take_off(parent.as_fd(), &name, top)
     }
 
-    fn source(&self, position: usize, bind: &Bind) -> Sys<OwnedFd> {
+    fn source(&self, position: Position, bind: &Bind) -> Sys<OwnedFd> {
         match &bind.source {
-            BindSource::Host(_) if self.plan.reach_for_init => {
+            BindSource::OpenedByRuntime(_) => {
                 let source = self.reach(position)?;
                 mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)
             }
-            BindSource::Host(source) => mount::clone_tree(None, source, bind.recursive),
+            BindSource::CopiedByInit { path, .. } | BindSource::CopiedByRuntime { path, .. } => {
+                mount::clone_tree(None, path, bind.recursive)
+            }
+            // The path would be the container's.
+            BindSource::CopiedInUserNamespace(_) => Err(Fail::new("open_tree", Errno::EBADF)),
             BindSource::Rootfs(below) => {
                 let source = path::open_in_root(self.root()?, below, libc::O_PATH)?;
                 mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)

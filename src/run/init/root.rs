@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::Init;
-use crate::plan::{Propagation, RootSwitch};
+use crate::plan::{Opener, Position, Propagation, RootSwitch};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path, pidfd, process};
 
@@ -26,15 +26,14 @@ pub fn propagate_all(flag: u64) -> Sys<()> {
 impl Init<'_> {
     pub(super) fn bind_rootfs(
         &mut self,
-        position: usize,
-        rootfs: &CStr,
+        position: Position,
+        (rootfs, opener): (&CStr, Opener),
         private: bool,
         private_parent: bool,
     ) -> Sys<()> {
-        let below = if self.plan.reach_for_init {
-            self.reach(position)?
-        } else {
-            path::open(rootfs, libc::O_PATH | libc::O_DIRECTORY)?
+        let below = match opener {
+            Opener::Runtime => self.reach(position)?,
+            Opener::Init => path::open(rootfs, libc::O_PATH | libc::O_DIRECTORY)?,
         };
         if private_parent {
             change_propagation(below.as_fd(), libc::MS_PRIVATE)?;

@@ -11,20 +11,22 @@ use crate::sys::{Fail, Sys, path, process};
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Root of the user namespace, with no groups of the caller.
-pub fn become_root(setgroups: bool) -> Sys<()> {
-    if setgroups {
-        match process::set_groups(&[]) {
-            // The namespace denies setgroups(2) to everybody: user_namespaces(7).
-            Ok(())
-            | Err(Fail {
-                errno: Errno::EPERM,
-                ..
-            }) => {}
-            Err(fail) => return Err(fail),
-        }
-    }
+pub fn become_root() -> Sys<()> {
+    set_groups(&[])?;
     process::set_gid(0)?;
     process::set_uid(0)
+}
+
+/// Where no groups are wanted, a user namespace that denies setgroups(2) has none to give.
+/// user_namespaces(7).
+fn set_groups(groups: &[u32]) -> Sys<()> {
+    match process::set_groups(groups) {
+        Err(Fail {
+            errno: Errno::EPERM,
+            ..
+        }) if groups.is_empty() => Ok(()),
+        other => other,
+    }
 }
 
 /// A session keyring of our own, so that the container does not see the caller's keys.
@@ -48,16 +50,7 @@ pub fn become_user(user: &Credentials) -> Sys<Granted> {
         }
     }
     process::keep_capabilities(true)?;
-    if let Some(groups) = &user.groups {
-        match process::set_groups(groups) {
-            // No groups are wanted, and a user namespace that denies setgroups(2) has none to give.
-            Err(Fail {
-                errno: Errno::EPERM,
-                ..
-            }) if groups.is_empty() => {}
-            other => other?,
-        }
-    }
+    set_groups(&user.groups)?;
     process::set_gid(user.gid)?;
     process::set_uid(user.uid)?;
     process::umask(user.umask)?;

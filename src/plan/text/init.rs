@@ -1,97 +1,93 @@
-//! A step in words: in short with `{}`, and with `{:#}` what it falls back to as well.
+//! The steps of init in words.
 
 use std::fmt::{self, Display};
 
 use super::parts::{
-    detail, detail_if, map_file, one_line, write_bind, write_controllers, write_credentials,
-    write_exec_label, write_filesystem, write_hook, write_node, write_remount, write_switch,
-    write_symlink, write_unit,
+    detail, detail_if, write_bind, write_credentials, write_exec_label, write_filesystem,
+    write_hook, write_node, write_remount, write_rlimit, write_switch, write_symlink,
 };
 use super::words::{
-    filter_flag_words, join, limit, lossy, personality_word, propagation_word, quoted, write_words,
+    filter_flag_words, join, lossy, personality_word, propagation_word, quoted, write_words,
 };
 use crate::config::Propagation;
-use crate::plan::Step;
+use crate::plan::{InitStep, Opener};
 
-impl Display for Step {
+impl InitStep {
+    /// The step in one word, for machines.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Enter(step) => step.name(),
+            Self::Rlimit(_) => "rlimit",
+            Self::Hook(_) => "hook",
+            Self::ContainerRoot => "container-root",
+            Self::UnshareCgroup => "unshare-cgroup",
+            Self::SessionKeyring { .. } => "session-keyring",
+            Self::ExecLabel(_) => "exec-label",
+            Self::LoopbackUp => "loopback-up",
+            Self::EnterNetwork => "enter-network",
+            Self::RootPropagation { .. } => "root-propagation",
+            Self::BindRootfs { .. } => "bind-rootfs",
+            Self::Filesystem(_) => "mount",
+            Self::Bind(_) => "bind",
+            Self::Remount(_) => "remount",
+            Self::Unmount { .. } => "unmount",
+            Self::Node(_) => "node",
+            Self::Symlink(_) => "symlink",
+            Self::MaskPath { .. } => "mask-path",
+            Self::ReadonlyPath { .. } => "readonly-path",
+            Self::SwitchRoot { .. } => "switch-root",
+            Self::Propagate { .. } => "propagate",
+            Self::MountReadonly { .. } => "mount-readonly",
+            Self::MakeCwd { .. } => "make-cwd",
+            Self::RuntimeHooks => "runtime-hooks",
+            Self::Console { .. } => "console",
+            Self::Stdio { .. } => "stdio",
+            Self::Hostname(_) => "hostname",
+            Self::Domainname(_) => "domainname",
+            Self::Sysctl { .. } => "sysctl",
+            Self::Personality(_) => "personality",
+            Self::Cwd { .. } => "cwd",
+            Self::CheckCwd { .. } => "check-cwd",
+            Self::Credentials(_) => "credentials",
+            Self::NoNewPrivileges => "no-new-privileges",
+            Self::DropSysAdmin => "drop-sys-admin",
+            Self::Seccomp { .. } => "seccomp",
+            Self::FindExecutable { .. } => "find-executable",
+            Self::FindHome { .. } => "find-home",
+            Self::WaitForStart => "wait-for-start",
+            Self::CloseRange { .. } => "close-range",
+            Self::Exec(_) => "exec",
+        }
+    }
+}
+
+impl Display for InitStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateCgroup {
-                path,
-                controllers,
-                optional,
-                required,
-            } => {
-                write!(f, "create cgroup {}", path.display())?;
-                write_controllers(f, controllers, optional)?;
-                f.write_str(if *required { "" } else { ", if permitted" })
-            }
-            Self::SystemdUnit(unit) => write_unit(f, unit),
-            Self::CgroupWrite(write) => write!(f, "write {} to {}", write.value, write.file),
-            Self::DeviceProgram(program) => {
-                f.write_str("attach a device program")?;
-                detail(f, format_args!(", first match wins: {}", program.summary()))
-            }
-            Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
-            Self::IdMap { group, map, .. } => {
-                write!(f, "write {} {}", map_file(*group), one_line(map))
-            }
-            Self::CheckIdMap { group, map } => {
-                write!(f, "compare {} with {}", map_file(*group), one_line(map))
-            }
-            Self::OomScoreAdj(score) => write!(f, "write oom_score_adj {score}"),
-            Self::Rlimit {
-                name, soft, hard, ..
-            } => {
-                write!(f, "prlimit {name} {} {}", limit(*soft), limit(*hard))
-            }
-            Self::Hook(hook) => write_hook(f, hook),
-            Self::JoinNamespace {
-                kind,
-                path,
-                not_own,
-            } => {
-                write!(f, "join {} namespace {}", kind.name(), lossy(path))?;
-                detail_if(f, not_own.is_some(), ", if it is not the runtime's own")
-            }
-            Self::EnterContainer { kinds, not_own } => {
-                let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-                write!(f, "enter the container's namespaces: {}", names.join(" "))?;
-                let detail = ", if that of cgroups is not the runtime's own";
-                detail_if(f, not_own.is_some(), detail)
-            }
+            Self::Enter(step) => step.fmt(f),
             Self::ContainerRoot => f.write_str("open the container's root"),
-            Self::TimeOffsets { offsets } => {
-                write!(f, "new time namespace with offsets {}", one_line(offsets))
-            }
-            Self::BecomeRoot { setgroups } => {
-                f.write_str("become root of the user namespace")?;
-                let without = ", without groups if setgroups is allowed";
-                detail_if(f, *setgroups, without)
-            }
             Self::UnshareCgroup => f.write_str("unshare the cgroup namespace"),
             Self::SessionKeyring { .. } => f.write_str("make a session keyring"),
             Self::ExecLabel(exec) => write_exec_label(f, exec),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
-            Self::MakeNetwork => {
-                f.write_str("make a network namespace with its loopback interface up")?;
-                detail(f, format_args!(", while init is at work"))
-            }
             Self::EnterNetwork => f.write_str("enter the network namespace"),
-            Self::RootPropagation { flag, recursive } => {
+            Self::RootPropagation { flag } => {
                 let propagation = Propagation {
                     flag: *flag,
-                    recursive: *recursive,
+                    recursive: true,
                 };
                 write!(f, "make all mounts {}", propagation_word(propagation))
             }
             Self::BindRootfs {
                 path,
+                opener,
                 private,
                 private_parent,
             } => {
                 write!(f, "bind rootfs {} on itself", lossy(path))?;
                 f.write_str(if *private { ", rprivate" } else { "" })?;
+                let by_runtime = *opener == Opener::Runtime;
+                detail_if(f, by_runtime, ", opened by the runtime")?;
                 let made = ", its parent mount made private";
                 detail_if(f, *private_parent, made)
             }
@@ -123,6 +119,8 @@ impl Display for Step {
             }
             Self::Console { size: None, .. } => f.write_str("open a console"),
             Self::Stdio { uid } => write!(f, "give the standard streams to user {uid}"),
+            Self::Hook(hook) => write_hook(f, hook),
+            Self::Rlimit(limit) => write_rlimit(f, limit),
             Self::Hostname(name) => write!(f, "sethostname {}", lossy(name)),
             Self::Domainname(name) => write!(f, "setdomainname {}", lossy(name)),
             Self::Sysctl { path, value } => {

@@ -1,0 +1,159 @@
+//! Where a step stands, so that a process can say which one it is at, and another finds the words.
+
+use super::{EntryStep, HookStep, InitStep, Plan, Planned, Rlimit, RuntimeStep, Steps};
+
+/// The lists of a plan whose steps other processes than the runtime carry out, and
+/// [`Plan::leave`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    Leave,
+    Between,
+    Init,
+    Start,
+}
+
+/// A step of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub list: List,
+    pub index: usize,
+}
+
+const LISTS: [List; 4] = [List::Leave, List::Between, List::Init, List::Start];
+/// The index has the lower bits of a number.
+const INDEX_BITS: u32 = 28;
+
+impl Position {
+    /// A step of [`Plan::init`].
+    pub const fn init(index: usize) -> Self {
+        let list = List::Init;
+        Self { list, index }
+    }
+
+    /// As one number.
+    pub const fn number(self) -> u32 {
+        (self.list as u32) << INDEX_BITS | self.index as u32
+    }
+
+    /// The position with this number.
+    pub fn from_number(number: u32) -> Option<Self> {
+        let list = *LISTS.get((number >> INDEX_BITS) as usize)?;
+        let index = (number & ((1 << INDEX_BITS) - 1)) as usize;
+        Some(Self { list, index })
+    }
+}
+
+/// A step of any list, for which words are needed.
+#[derive(Clone, Copy)]
+pub enum AnyStep<'a> {
+    Runtime(&'a RuntimeStep),
+    Entry(&'a EntryStep),
+    Init(&'a InitStep),
+    Hook(&'a HookStep),
+    Rlimit(&'a Rlimit),
+}
+
+impl<'a> From<&'a RuntimeStep> for AnyStep<'a> {
+    fn from(step: &'a RuntimeStep) -> Self {
+        Self::Runtime(step)
+    }
+}
+
+impl<'a> From<&'a EntryStep> for AnyStep<'a> {
+    fn from(step: &'a EntryStep) -> Self {
+        Self::Entry(step)
+    }
+}
+
+impl<'a> From<&'a InitStep> for AnyStep<'a> {
+    fn from(step: &'a InitStep) -> Self {
+        match step {
+            InitStep::Enter(step) => Self::Entry(step),
+            InitStep::Hook(hook) => Self::Hook(hook),
+            InitStep::Rlimit(limit) => Self::Rlimit(limit),
+            step => Self::Init(step),
+        }
+    }
+}
+
+impl<'a> From<&'a HookStep> for AnyStep<'a> {
+    fn from(hook: &'a HookStep) -> Self {
+        Self::Hook(hook)
+    }
+}
+
+impl<'a> From<&'a Rlimit> for AnyStep<'a> {
+    fn from(limit: &'a Rlimit) -> Self {
+        Self::Rlimit(limit)
+    }
+}
+
+/// A step of any list, with its origin.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    pub field: &'a str,
+    pub step: AnyStep<'a>,
+}
+
+impl<S> Planned<S> {
+    /// The step with its origin, for words.
+    pub fn found<'a>(&'a self) -> Found<'a>
+    where
+        AnyStep<'a>: From<&'a S>,
+    {
+        Found {
+            field: &self.field,
+            step: AnyStep::from(&self.step),
+        }
+    }
+}
+
+impl Plan {
+    /// The steps into other namespaces, of whichever process.
+    pub fn entry_steps(&self) -> impl Iterator<Item = (Position, Found<'_>)> {
+        fn list<S>(steps: &Steps<S>, list: List) -> impl Iterator<Item = (Position, Found<'_>)>
+        where
+            for<'a> AnyStep<'a>: From<&'a S>,
+        {
+            let steps = steps.iter().enumerate();
+            steps.map(move |(index, planned)| (Position { list, index }, planned.found()))
+        }
+        list(&self.leave, List::Leave)
+            .chain(list(&self.between, List::Between))
+            .chain(list(&self.init, List::Init))
+            .filter(|(_, found)| matches!(found.step, AnyStep::Entry(_)))
+    }
+
+    /// The step at a position, which another process may have made up.
+    pub fn at(&self, position: Position) -> Option<Found<'_>> {
+        fn get<'a, S>(steps: &'a Steps<S>, index: usize) -> Option<Found<'a>>
+        where
+            AnyStep<'a>: From<&'a S>,
+        {
+            steps.get(index).map(Planned::found)
+        }
+        let index = position.index;
+        match position.list {
+            List::Leave => get(&self.leave, index),
+            List::Between => get(&self.between, index),
+            List::Init => get(&self.init, index),
+            List::Start => get(&self.start, index),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_its_number() {
+        for list in LISTS {
+            for index in [0, 7, (1 << INDEX_BITS) - 1] {
+                let position = Position { list, index };
+                assert_eq!(Position::from_number(position.number()), Some(position));
+            }
+        }
+        assert_eq!(Position::from_number(u32::MAX), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! The way into other namespaces, in init or in the processes around clone3(2).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::user;
+use crate::plan::{EntryStep, NamespaceKind};
+use crate::sys::{Fail, Note, Sys, path, process};
+
+/// One step. `opened` is the namespace, or a pidfd of the container that is entered.
+pub fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
+    let into = |flags| {
+        let namespace = opened.ok_or(Fail::new("setns", Errno::EBADF))?;
+        process::setns(namespace.as_fd(), flags)
+    };
+    match step {
+        EntryStep::JoinNamespace { kind, .. } => into(kind.flag()),
+        // All namespaces at once. Linux 5.8.
+        EntryStep::EnterContainer { kinds, .. } => {
+            into(kinds.iter().fold(0, |flags, kind| flags | kind.flag()))
+        }
+        EntryStep::CheckIdMap { group, map } => check_id_map(*group, map),
+        EntryStep::TimeOffsets { offsets } => {
+            process::unshare(NamespaceKind::Time.flag())?;
+            let file = path::open(c"/proc/self/timens_offsets", libc::O_WRONLY)?;
+            path::write_all(file.as_fd(), offsets.as_bytes())
+        }
+        EntryStep::BecomeRoot => user::become_root(),
+    }
+}
+
+/// The kernel aligns its columns and keeps the order in which the lines were written.
+fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
+    let name = if group {
+        c"/proc/self/gid_map"
+    } else {
+        c"/proc/self/uid_map"
+    };
+    let file = path::open(name, libc::O_RDONLY)?;
+    // 340 lines of three columns, each of ten digits and a blank, fit. user_namespaces(7).
+    let mut text = vec![0; 16 * 1024];
+    let length = path::read(file.as_fd(), &mut text)?;
+    let found = String::from_utf8_lossy(&text[..length]);
+    if sorted_map(&found) == sorted_map(wanted) {
+        Ok(())
+    } else {
+        Err(Fail::new("read", Errno::EINVAL).note(Note::OtherMap))
+    }
+}
+
+fn sorted_map(text: &str) -> Vec<Vec<&str>> {
+    let mut lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    lines.sort_unstable();
+    lines
+}

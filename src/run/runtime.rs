@@ -1,0 +1,87 @@
+//! The runtime's own steps, one arm each.
+
+use std::os::fd::BorrowedFd;
+
+use super::{clone, id_map, network, place, words};
+use crate::cgroup::{Cgroup, systemd};
+use crate::error::Result;
+use crate::host::Host;
+use crate::plan::systemd::Unit;
+use crate::plan::{NewCgroup, Plan, Planned, RuntimeStep, Steps};
+use crate::state;
+use crate::sys::file;
+
+/// The container's cgroup, as far as it has been made.
+#[derive(Default)]
+pub struct Made {
+    pub cgroup: Option<Cgroup>,
+    /// The systemd unit of the cgroup.
+    pub unit: Option<state::Unit>,
+}
+
+/// What the steps need.
+pub struct Runtime<'a> {
+    pub plan: &'a Plan,
+    pub host: &'a Host,
+    /// To the process that waits for the network namespace.
+    pub connection: BorrowedFd<'a>,
+    pub made: &'a mut Made,
+}
+
+impl Runtime<'_> {
+    /// Carries out steps in their order, for the process `pid`.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn run(&mut self, steps: &Steps<RuntimeStep>, pid: i32) -> Result<()> {
+        steps.iter().try_for_each(|planned| self.step(planned, pid))
+    }
+
+    fn step(&mut self, planned: &Planned<RuntimeStep>, pid: i32) -> Result<()> {
+        match &planned.step {
+            RuntimeStep::CreateCgroup(new) => self.create_cgroup(&planned.field, new),
+            RuntimeStep::SystemdUnit(unit) => self.start_unit(unit, pid),
+            RuntimeStep::CgroupWrite(write) => self.in_cgroup(|cgroup| cgroup.write(write)),
+            RuntimeStep::DeviceProgram(program) => {
+                self.in_cgroup(|cgroup| cgroup.attach_device_program(&program.insns))
+            }
+            RuntimeStep::DelegateCgroup { uid } => self.in_cgroup(|cgroup| cgroup.delegate(*uid)),
+            RuntimeStep::IdMap {
+                group,
+                map,
+                if_denied,
+            } => id_map::write(planned, pid, *group, map, *if_denied),
+            RuntimeStep::OomScoreAdj(score) => {
+                file::write_proc(pid, "oom_score_adj", &score.to_string())
+                    .map_err(|fail| words::step_failed(planned, fail))
+            }
+            RuntimeStep::MakeNetwork => network::make(self.connection).map_err(clone::error),
+        }
+    }
+
+    fn create_cgroup(&mut self, field: &str, new: &NewCgroup) -> Result<()> {
+        if let Some(hierarchy) = &self.host.cgroup {
+            self.made.cgroup = place::make(self.plan, field, new, self.host, hierarchy)?;
+        }
+        Ok(())
+    }
+
+    fn start_unit(&mut self, unit: &Unit, pid: i32) -> Result<()> {
+        let Some(hierarchy) = &self.host.cgroup else {
+            return Ok(());
+        };
+        systemd::start(unit, pid)?;
+        self.made.unit = Some(unit.into());
+        let whole = Cgroup::open_unit(&hierarchy.mount, &unit.name, pid)?;
+        self.made.cgroup = Some(match &unit.subgroup {
+            Some(name) => whole.descend(name, pid)?,
+            None => whole,
+        });
+        Ok(())
+    }
+
+    /// What is done in the container's cgroup, if the caller may make one.
+    fn in_cgroup(&self, act: impl FnOnce(&Cgroup) -> Result<()>) -> Result<()> {
+        self.made.cgroup.as_ref().map_or(Ok(()), act)
+    }
+}
