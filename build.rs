@@ -1,4 +1,4 @@
-//! Links the release binary by the project's own rules, which are in `release/`.
+//! Links the release binary with the linker script in `release/`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -7,7 +7,7 @@ fn main() {
     if is("CARGO_CFG_TARGET_ENV", "musl") && is("PROFILE", "release") {
         let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/release/layout.ld,--no-eh-frame-hdr");
-        // A bit for a pointer to be relocated, not 24 bytes: docs/decisions/hardening.md.
+        // One bit instead of 24 bytes for each relocated pointer: docs/decisions/hardening.md.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }
