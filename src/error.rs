@@ -7,37 +7,30 @@ use nix::errno::Errno;
 use crate::sys::Failed;
 pub use crate::sys::errno_text;
 
-/// The class of a failure. It decides the exit status and, for a few classes,
-/// words that container engines match literally.
+/// The class of a failure, where the runtime acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A flag or argument of the command line.
-    Usage,
-    /// A property of `config.json` or of the bundle.
-    Config,
-    /// The host lacks something: a kernel feature, a controller, a privilege.
-    Host,
-    /// `container does not exist`.
+    /// `container does not exist`: nothing to do for `delete --force`, and nothing to list.
     NotFound,
-    /// `container with given ID already exists`.
-    Exists,
     /// `container not running`, `cannot start …`: the status forbids the verb.
     Status,
     /// A hook failed: the specification ends the container then.
     Hook,
     /// A signal, by its number, asked the runtime to end.
     Interrupted(i32),
-    /// A system call failed while a container was being set up or torn down.
-    Setup,
+    /// Everything else.
+    Other,
 }
 
-/// A failure, told once, at the top.
+/// A failure, reported once, at the top.
 #[derive(Clone, Debug)]
 pub struct Error {
     /// The class.
     pub kind: Kind,
     /// Outermost context first; joined with `: `.
     context: Vec<String>,
+    /// The path of a property in the config.
+    field: Option<String>,
     errno: Option<Errno>,
     /// What a program printed about the failure.
     detail: Option<String>,
@@ -48,11 +41,17 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// A failure described by `message`.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self::of(Kind::Other, message)
+    }
+
     /// A failure of `kind` described by `message`.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn of(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
             context: vec![message.into()],
+            field: None,
             errno: None,
             detail: None,
             hint: None,
@@ -61,12 +60,13 @@ impl Error {
 
     /// A wrong property: `field` is its path in the config, as in `linux.devices[2].type`.
     pub fn config(field: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self::new(Kind::Config, format!("{field}: {message}"))
+        let field = field.to_string();
+        Self::new(format!("{field}: {message}")).about(field)
     }
 
     /// A failed system call `op` on the object that `what` names.
     pub fn sys(what: impl Into<String>, op: &str, errno: Errno) -> Self {
-        let mut error = Self::new(Kind::Setup, what);
+        let mut error = Self::new(what);
         error.context.push(op.to_owned());
         error.errno = Some(errno);
         match errno {
@@ -81,7 +81,7 @@ impl Error {
     pub fn failed(what: impl Into<String>, fail: Failed) -> Self {
         match fail.told_errno() {
             Some(errno) => Self::sys(what, &fail.call(), errno),
-            None => Self::new(Kind::Setup, format!("{}: {}", what.into(), fail.call())),
+            None => Self::new(format!("{}: {}", what.into(), fail.call())),
         }
     }
 
@@ -89,7 +89,7 @@ impl Error {
     pub fn io(what: impl Into<String>, op: &str, error: &std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(errno) => Self::sys(what, op, Errno::from_raw(errno)),
-            None => Self::new(Kind::Setup, format!("{}: {op}: {error}", what.into())),
+            None => Self::new(format!("{}: {op}: {error}", what.into())),
         }
     }
 
@@ -114,11 +114,23 @@ impl Error {
         self
     }
 
+    /// Names the property of the config that is to blame, which the text names already.
+    #[must_use]
+    pub fn about(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
     /// Changes the class.
     #[must_use]
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
+    }
+
+    /// The path of the wrong property in the config, if one is to blame.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// The errno of the system call behind the failure, if there is one.

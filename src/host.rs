@@ -8,7 +8,7 @@ use nix::sys::statvfs::FsFlags;
 
 use crate::config::Labels;
 use crate::config::seccomp::Arch;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::sys::{file, process};
 
 /// The facts about the host on which a plan depends.
@@ -73,7 +73,7 @@ impl Host {
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace()?,
             last_capability: process::last_capability()
-                .map_err(|fail| Error::failed("capabilities", fail).kind(Kind::Host))?,
+                .map_err(|fail| Error::failed("capabilities", fail))?,
             cgroup: None,
             apparmor: labels.apparmor && apparmor()?,
             selinux: labels.selinux && selinux()?,
@@ -83,25 +83,20 @@ impl Host {
 }
 
 fn read(path: &str) -> Result<String> {
-    file::read_text(Path::new(path)).map_err(|fail| Error::failed(path, fail).kind(Kind::Host))
+    file::read_text(Path::new(path)).map_err(|fail| Error::failed(path, fail))
 }
 
 fn kernel() -> Result<(u32, u32)> {
-    let name = nix::sys::utsname::uname()
-        .map_err(|errno| Error::sys("kernel version", "uname", errno).kind(Kind::Host))?;
+    let name =
+        nix::sys::utsname::uname().map_err(|errno| Error::sys("kernel version", "uname", errno))?;
     let release = name.release().to_string_lossy();
-    let version = parse_release(&release).ok_or_else(|| {
-        Error::new(
-            Kind::Host,
-            format!("kernel version {release:?} is not MAJOR.MINOR"),
-        )
-    })?;
+    let version = parse_release(&release)
+        .ok_or_else(|| Error::new(format!("kernel version {release:?} is not MAJOR.MINOR")))?;
     if version < OLDEST_KERNEL {
         let (major, minor) = OLDEST_KERNEL;
-        return Err(Error::new(
-            Kind::Host,
-            format!("Linux {major}.{minor} or newer is needed, this is {release}"),
-        ));
+        return Err(Error::new(format!(
+            "Linux {major}.{minor} or newer is needed, this is {release}"
+        )));
     }
     Ok(version)
 }
@@ -120,8 +115,7 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 /// # Errors
 /// /proc is missing or cannot be read.
 pub fn in_user_namespace() -> Result<bool> {
-    process::in_user_namespace()
-        .map_err(|fail| Error::failed("/proc/self/ns/user", fail).kind(Kind::Host))
+    process::in_user_namespace().map_err(|fail| Error::failed("/proc/self/ns/user", fail))
 }
 
 /// The file system at `path`. `None` if the path does not exist.
@@ -130,7 +124,7 @@ fn file_system(path: &str) -> Result<Option<Statfs>> {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         found => found
             .map(Some)
-            .map_err(|errno| Error::sys(path, "statfs", errno).kind(Kind::Host)),
+            .map_err(|errno| Error::sys(path, "statfs", errno)),
     }
 }
 
@@ -187,10 +181,9 @@ fn arch() -> Result<Arch> {
         "aarch64" => Ok(Arch::Aarch64),
         "arm" => Ok(Arch::Arm),
         "riscv64" => Ok(Arch::Riscv64),
-        other => Err(Error::new(
-            Kind::Host,
-            format!("the architecture {other} is not supported"),
-        )),
+        other => Err(Error::new(format!(
+            "the architecture {other} is not supported"
+        ))),
     }
 }
 

@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::timestamp;
 
 const SYSLOG_SOCKET: &str = "/dev/log";
@@ -82,14 +82,14 @@ impl Log {
     /// Opens the log.
     ///
     /// # Errors
-    /// [`Kind::Usage`]: the format is unknown, or the target cannot be opened.
+    /// The format is unknown, or the target cannot be opened.
     pub fn open(options: &Options) -> Result<Self> {
         let format = match options.format {
             None | Some("text") => Format::Text,
             Some("json") => Format::Json,
             Some(other) => {
                 let message = format!("--log-format: unknown format {other:?}");
-                return Err(Error::new(Kind::Usage, message).hint("use text or json"));
+                return Err(Error::new(message).hint("use text or json"));
             }
         };
         Ok(Self {
@@ -191,7 +191,7 @@ fn connect(path: &str) -> Result<UnixDatagram> {
 }
 
 fn failed(path: &str, op: &str, error: &std::io::Error) -> Error {
-    Error::io(format!("--log: {path}"), op, error).kind(Kind::Usage)
+    Error::io(format!("--log: {path}"), op, error)
 }
 
 impl Level {
@@ -302,7 +302,7 @@ mod tests {
     fn a_failure_writes_one_object_and_no_warnings() {
         let (log, path) = to_file("fail", |_| {});
         log.warn("unknown capability");
-        log.fail(&Error::new(Kind::Config, "a \"bad\"\nfield"));
+        log.fail(&Error::new("a \"bad\"\nfield"));
         let text = take(&path);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["level"], "error");
@@ -349,7 +349,7 @@ mod tests {
     fn a_file_is_appended_to() {
         let (log, path) = to_file("append", |_| {});
         std::fs::write(&path, "before\n").unwrap();
-        log.fail(&Error::new(Kind::Config, "after"));
+        log.fail(&Error::new("after"));
         assert!(take(&path).starts_with("before\n{"));
     }
 

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// The first real-time signal as kill(1) and signal(7) count. The C library of this binary reserves
 /// one more for itself, but that does not matter to a container.
@@ -13,7 +13,7 @@ const RTMAX: i32 = 64;
 /// upper or lower case: `KILL`, `SIGKILL`, `RTMIN+3`, `RTMAX-1`.
 ///
 /// # Errors
-/// [`Kind::Usage`]: there is no such signal.
+/// There is no such signal.
 pub fn parse(text: &str) -> Result<i32> {
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Result<i32> {
     match number {
         Some(number) if (0..=RTMAX).contains(&number) => Ok(number),
         _ => {
-            let error = Error::new(Kind::Usage, format!("unknown signal {text:?}"));
+            let error = Error::new(format!("unknown signal {text:?}"));
             Err(error.hint("give a name such as TERM or a number from 1 to 64"))
         }
     }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{self, Config, Mount, MountPoint, Process, Resources};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 use objects::Objects;
 
@@ -208,10 +208,7 @@ fn message(error: &serde_json::Error) -> String {
 
 fn syntax(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
-    Error::new(
-        Kind::Config,
-        format!("line {line}, column {column}: {}", message(error)),
-    )
+    Error::new(format!("line {line}, column {column}: {}", message(error)))
 }
 
 fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
@@ -232,7 +229,7 @@ fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
         .and_then(|rest| rest.strip_suffix('`'));
     match (missing, path.as_str()) {
         (Some(name), path) => Error::config(locate::join(path, name), "missing"),
-        (None, "") => Error::new(Kind::Config, format!("line 1, the document: {message}")),
+        (None, "") => Error::new(format!("line 1, the document: {message}")),
         (None, path) => Error::config(path, message),
     }
 }

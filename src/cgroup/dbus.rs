@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::systemd::{Manager, Variant};
 use crate::sys::socket;
 
@@ -49,7 +49,7 @@ impl Failed {
         match self {
             Self::Refused { name, message } => {
                 let message = if message.is_empty() { name } else { message };
-                Error::new(Kind::Setup, format!("{what}: {member}: {message}"))
+                Error::new(format!("{what}: {member}: {message}"))
             }
             Self::Broken(error) => error.context(format!("{what}: {member}")),
         }
@@ -83,8 +83,8 @@ impl Connection {
                 Err(error) => _ = first.get_or_insert(error),
             }
         }
-        let error = first.unwrap_or_else(|| Error::new(Kind::Host, "systemd has no known address"));
-        Err(error.kind(Kind::Host).hint(match manager {
+        let error = first.unwrap_or_else(|| Error::new("systemd has no known address"));
+        Err(error.hint(match manager {
             Manager::System => {
                 "systemd must be the init of this host; otherwise use the cgroupfs driver"
             }
@@ -144,7 +144,7 @@ impl Connection {
         let answer = self.line()?;
         if !answer.starts_with("OK") {
             let message = format!("{}: AUTH EXTERNAL {uid}: {answer}", self.address.display());
-            return Err(Error::new(Kind::Host, message));
+            return Err(Error::new(message));
         }
         Ok(())
     }
@@ -206,9 +206,8 @@ impl Connection {
 
     /// The next message. If it reports the end of a job, the result is recorded.
     fn message(&mut self) -> Result<Message> {
-        let broken = |this: &Self, why: &str| {
-            Error::new(Kind::Setup, format!("{}: {why}", this.address.display()))
-        };
+        let broken =
+            |this: &Self, why: &str| Error::new(format!("{}: {why}", this.address.display()));
         loop {
             match wire::length(&self.received) {
                 Ok(Some(length)) if self.received.len() >= length => {
@@ -237,7 +236,7 @@ impl Connection {
             }
             if self.received.len() > 4096 {
                 let message = format!("{}: no D-Bus reply", self.address.display());
-                return Err(Error::new(Kind::Setup, message));
+                return Err(Error::new(message));
             }
             self.receive()?;
         }
@@ -258,7 +257,7 @@ impl Connection {
             self.address.display(),
             PATIENCE.as_secs()
         );
-        Error::new(Kind::Setup, message).hint("it may be busy or hanging: see systemctl list-jobs")
+        Error::new(message).hint("it may be busy or hanging: see systemctl list-jobs")
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -279,7 +278,7 @@ impl Connection {
         match read {
             Ok(0) => {
                 let message = format!("{}: systemd closed the connection", self.address.display());
-                Err(Error::new(Kind::Setup, message))
+                Err(Error::new(message))
             }
             Ok(count) => {
                 self.received.extend(&part[..count]);

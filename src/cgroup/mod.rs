@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::cgroup::{Fallback, Write};
 use crate::plan::devices::Insn;
 use crate::sys::{Fail, bpf, path as syspath};
@@ -160,11 +160,11 @@ impl Cgroup {
         let last = found.rsplit('/').next().unwrap_or_default();
         if last.trim_start_matches('_') != name.trim_start_matches('_') {
             let message = format!("{what}: process {pid} is in {found:?} instead");
-            return Err(Error::new(Kind::Setup, message)
+            return Err(Error::new(message)
                 .hint("the process may have been killed; systemd must see the same processes"));
         }
         Self::open(&mount.join(found.trim_start_matches('/')))?
-            .ok_or_else(|| Error::new(Kind::Setup, format!("{what}: its cgroup is gone")))
+            .ok_or_else(|| Error::new(format!("{what}: its cgroup is gone")))
     }
 
     /// Creates the cgroup `name` in this one, moves the only process `pid` there, and enables all
@@ -219,7 +219,6 @@ impl Cgroup {
                 "linux.cgroupsPath",
                 format!("{}: {message}", self.path.display()),
             )
-            .kind(Kind::Host)
         };
         if self.event("populated")? {
             let count = self.processes()?.len();
@@ -259,7 +258,7 @@ impl Cgroup {
     fn refused(&self, field: &str, name: &str, value: &str, fail: Fail) -> Error {
         let file = self.path.join(name);
         let what = format!("{field}: {}: {:?}", file.display(), value.trim_end());
-        let error = Error::failed(what, fail);
+        let error = Error::failed(what, fail).about(field);
         match fail.errno {
             Errno::ENOENT => error.hint("this kernel has no such file for the cgroup"),
             Errno::ENODEV => error.hint("there is no such device"),

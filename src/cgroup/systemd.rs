@@ -1,7 +1,7 @@
 //! Creates, changes and stops systemd units. Source: org.freedesktop.systemd1(5).
 
 use super::dbus::{Connection, Failed};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::systemd::{Manager, Property, Unit, Variant};
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
@@ -20,10 +20,9 @@ pub fn start(unit: &Unit, pid: i32) -> Result<()> {
     let job = match start_job(&mut bus, unit, pid) {
         Ok(job) => job,
         Err(Failed::Refused { name, .. }) if name == UNIT_EXISTS => {
-            return Err(Error::new(
-                Kind::Config,
-                format!("{what}: StartTransientUnit: the unit already exists"),
-            )
+            return Err(Error::new(format!(
+                "{what}: StartTransientUnit: the unit already exists"
+            ))
             .hint("another container may use it: choose another linux.cgroupsPath"));
         }
         Err(failed) => return Err(failed.error(&what, "StartTransientUnit")),
@@ -159,7 +158,7 @@ fn what(name: &str) -> String {
 }
 
 fn wait(bus: &mut Connection, job: &str, what: &str, call: &str) -> Result<()> {
-    let failed = |message: String| Error::new(Kind::Setup, format!("{what}: {call}: {message}"));
+    let failed = |message: String| Error::new(format!("{what}: {call}: {message}"));
     match bus.wait_job(job) {
         Ok(result) if result == "done" => Ok(()),
         Ok(result) => Err(

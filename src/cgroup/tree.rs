@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 
 use super::file;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::sys::{Fail, Sys, path as syspath};
 
 const MODE: Mode = Mode::from_bits_truncate(0o755);
@@ -159,7 +159,7 @@ fn not_given(at: &Path, name: &str, fail: Fail) -> Error {
         "a limit in linux.resources needs the {name} controller: {}/cgroup.subtree_control",
         at.display()
     );
-    let error = Error::failed(what, fail).kind(Kind::Host);
+    let error = Error::failed(what, fail);
     match fail.errno {
         Errno::ENOENT => error.hint(format!("{name} is not listed in its cgroup.controllers")),
         Errno::EBUSY => error.hint(

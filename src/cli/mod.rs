@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::config::SPEC_VERSION;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 use groups::{Global, LogFlags};
 pub use verbs::{Effect, Verb, definition};
@@ -56,7 +56,7 @@ pub enum Parsed<T> {
 /// Parses the arguments after the program's name.
 ///
 /// # Errors
-/// [`Kind::Usage`] with one line that names the flag. A flag without its value gives the words
+/// One line that names the flag. A flag without its value gives the words
 /// `flag needs an argument: --x`, which podman looks for when it probes a runtime.
 pub fn parse<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error> {
     let args = normalise::normalise(verbs, args)?;
@@ -95,7 +95,7 @@ fn must_be_text<T>(verbs: &[Verb<T>], mut args: Vec<OsString>) -> Error {
             break;
         }
     }
-    Error::new(Kind::Usage, format!("{refused:?} is not UTF-8"))
+    Error::new(format!("{refused:?} is not UTF-8"))
         .hint("arguments of exec, its variables and paths may have any bytes, and this may not")
 }
 
@@ -123,7 +123,7 @@ fn usage_error(error: &clap::Error) -> Error {
         ) => "a command is missing".to_owned(),
         (None, _) => line,
     };
-    Error::new(Kind::Usage, message).hint("see sampan --help")
+    Error::new(message).hint("see sampan --help")
 }
 
 /// The flag that `error` finds without its value, as in `--root`.

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::flags::{self, Arg, Field, Flags};
 use super::groups::Global;
 use super::verbs::{self, Verb};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// The flag that clap defines by itself.
 static HELP: Arg = Arg::new("help", "bool").long();
@@ -27,7 +27,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 /// Rewrites `args`, which do not include the program's name, for clap.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a switch whose value is not a boolean, and for an empty `--root`.
+/// A switch whose value is not a boolean, or an empty `--root`.
 pub(super) fn normalise<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Vec<OsString>> {
     let mut out = Vec::with_capacity(args.len());
     let mut place = Place::BeforeVerb;
@@ -189,7 +189,7 @@ fn long(name: &OsStr) -> OsString {
 fn push_value(out: &mut Vec<OsString>, name: &OsStr, value: OsString) -> Result<()> {
     if value.is_empty() {
         if name == "root" {
-            return Err(Error::new(Kind::Usage, "--root: the directory is empty"));
+            return Err(Error::new("--root: the directory is empty"));
         }
         return Ok(());
     }
@@ -220,7 +220,7 @@ fn push_switch(out: &mut Vec<OsString>, name: &OsStr, value: &OsStr) -> Result<(
         None => {
             let name = name.display();
             let message = format!("--{name}: {value:?} is not true or false");
-            return Err(Error::new(Kind::Usage, message));
+            return Err(Error::new(message));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::groups::{Bundle, CgroupManager, ContainerFlags, DescriptorFlags};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::spec;
@@ -28,12 +28,11 @@ impl Loaded {
     pub fn read(args: &Bundle) -> Result<Self> {
         let bundle = sys::file::real_path(&args.bundle).map_err(|fail| {
             let what = format!("--bundle: {}", args.bundle.display());
-            Error::failed(what, fail).kind(Kind::Usage)
+            Error::failed(what, fail)
         })?;
         let file = bundle.join(&args.config);
         let bytes = sys::file::read(&file).map_err(|fail| {
             Error::failed(file.display().to_string(), fail)
-                .kind(Kind::Config)
                 .hint("a bundle needs a config.json; sampan spec writes one")
         })?;
         let config = spec::config(&bytes, &bundle)
@@ -109,7 +108,7 @@ pub fn check_preserved(count: u32) -> Result<()> {
         None => Ok(()),
         Some(number) => {
             let message = format!("--preserve-fds: descriptor {number} is not open");
-            Err(Error::new(Kind::Usage, message).hint(format!(
+            Err(Error::new(message).hint(format!(
                 "{count} descriptors from 3 on are to be passed to the process"
             )))
         }

@@ -9,7 +9,7 @@ use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Setup;
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::run::{self, Created, Request, sd_notify};
@@ -107,25 +107,23 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    Err(Error::new(Kind::Usage, message))
+    Err(Error::new(message))
 }
 
 /// `root.path` must be a directory that exists. Source: runtime-spec 1.3, config.md, root.
 fn check_rootfs(rootfs: &Path) -> Result<()> {
     let what = || format!("root.path: {}", rootfs.display());
-    let stat = |path: &Path| {
-        std::fs::metadata(path)
-            .map_err(|error| Error::io(what(), "stat", &error).kind(Kind::Config))
-    };
+    let stat =
+        |path: &Path| std::fs::metadata(path).map_err(|error| Error::io(what(), "stat", &error));
     let found = stat(rootfs)?;
     if !found.is_dir() {
-        return Err(Error::sys(what(), "stat", nix::errno::Errno::ENOTDIR).kind(Kind::Config));
+        return Err(Error::sys(what(), "stat", nix::errno::Errno::ENOTDIR));
     }
     // Many paths lead there: `/tmp/..`, links, `/proc/1/root`.
     let host = stat(Path::new("/"))?;
     if (found.dev(), found.ino()) == (host.dev(), host.ino()) {
         let message = format!("{}: the host's root cannot be a container's", what());
-        return Err(Error::new(Kind::Config, message));
+        return Err(Error::new(message));
     }
     Ok(())
 }

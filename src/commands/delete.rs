@@ -66,7 +66,7 @@ fn delete_known(context: &Context, locked: Locked, state: &State, force: bool) -
                 "cannot delete container {} that is not stopped: {status}",
                 state.id
             );
-            Err(Error::new(Kind::Status, message).hint("kill it first, or use delete --force"))
+            Err(Error::of(Kind::Status, message).hint("kill it first, or use delete --force"))
         }
     }
 }

@@ -174,25 +174,21 @@ fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
         Status::Stopped => "cannot exec in a stopped container",
         Status::Creating => "cannot exec in a container that is being created",
     };
-    Err(Error::new(Kind::Status, message))
+    Err(Error::of(Kind::Status, message))
 }
 
 /// The process of the file, or that of the container with what the flags change.
 fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
     if let Some(file) = &args.process {
-        let text = std::fs::read(file).map_err(|error| {
-            Error::io(format!("--process: {}", file.display()), "open", &error).kind(Kind::Usage)
-        })?;
+        let text = std::fs::read(file)
+            .map_err(|error| Error::io(format!("--process: {}", file.display()), "open", &error))?;
         let (mut process, warnings) = spec::process(&text)
             .map_err(|error| error.context(format!("--process: {}", file.display())))?;
         process.terminal |= args.mode.tty;
         return Ok((process, warnings));
     }
     if args.command.is_empty() {
-        return Err(Error::new(
-            Kind::Usage,
-            "exec needs a COMMAND or --process FILE",
-        ));
+        return Err(Error::new("exec needs a COMMAND or --process FILE"));
     }
     let mut process = config.process.clone().unwrap_or_else(|| Process {
         cwd: "/".into(),
@@ -209,14 +205,14 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
     if let Some(cwd) = &args.changes.cwd {
         process.cwd.clone_from(cwd);
         if !cwd.is_absolute() {
-            return Err(Error::new(Kind::Usage, "--cwd: must be an absolute path"));
+            return Err(Error::new("--cwd: must be an absolute path"));
         }
     }
     for entry in &args.changes.env {
         let bytes = entry.as_bytes();
         let Some(end) = bytes.iter().position(|&b| b == b'=').filter(|&end| end > 0) else {
             let message = format!("--env: {:?} is not NAME=VALUE", entry.to_string_lossy());
-            return Err(Error::new(Kind::Usage, message));
+            return Err(Error::new(message));
         };
         let name = &bytes[..=end];
         process
@@ -258,8 +254,7 @@ fn parse_user(user: &str) -> Result<(u32, Option<u32>)> {
             .filter(|&id| digits && id != u32::MAX)
             .ok_or_else(|| {
                 let message = format!("--user: {user:?} is not UID or UID:GID");
-                Error::new(Kind::Usage, message)
-                    .hint("users are numbers: names belong to the image")
+                Error::new(message).hint("users are numbers: names belong to the image")
             })
     };
     match user.split_once(':') {
@@ -308,7 +303,7 @@ fn check_terminal(process: &Process, args: &Exec) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    Err(Error::new(Kind::Usage, message))
+    Err(Error::new(message))
 }
 
 #[cfg(test)]

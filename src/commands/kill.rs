@@ -95,7 +95,7 @@ fn only_init(state: &State) -> Error {
         state.id,
         place.unwrap_or_default().display()
     );
-    Error::new(Kind::Setup, message).hint("init has the signal; other processes may be left")
+    Error::new(message).hint("init has the signal; other processes may be left")
 }
 
 fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
@@ -107,5 +107,5 @@ fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
 }
 
 pub(super) fn not_running(state: &State) -> Error {
-    Error::new(Kind::Status, format!("container not running: {}", state.id))
+    Error::of(Kind::Status, format!("container not running: {}", state.id))
 }

@@ -79,7 +79,7 @@ fn json(views: &[View]) -> Result<String> {
         _ => serde_json::to_string(views),
     };
     text.map(|text| text + "\n")
-        .map_err(|error| Error::new(Kind::Setup, format!("list: {error}")))
+        .map_err(|error| Error::new(format!("list: {error}")))
 }
 
 /// A heading and a line per container. A column is as wide as its longest cell and three blanks,

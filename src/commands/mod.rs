@@ -89,7 +89,7 @@ impl<'a> Context<'a> {
     /// The pattern is wrong, or the root directory cannot be read.
     pub fn matching(&self, pattern: &str) -> Result<Vec<String>> {
         let regex = regex_lite::Regex::new(pattern)
-            .map_err(|error| Error::new(Kind::Usage, format!("--regex: {pattern:?}: {error}")))?;
+            .map_err(|error| Error::new(format!("--regex: {pattern:?}: {error}")))?;
         let mut ids: Vec<_> = self
             .root
             .containers()?
@@ -171,7 +171,7 @@ pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
 fn open_cgroup(dir: &Dir, state: &State) -> Result<Option<Cgroup>> {
     let cgroup = state.cgroup.as_ref().ok_or_else(|| {
         let message = format!("container {} has no cgroup of its own", state.id);
-        Error::new(Kind::Status, message)
+        Error::of(Kind::Status, message)
             .hint("it was created with --cgroup-manager disabled, or by a user who may make none")
     })?;
     let cgroup = Cgroup::open(&cgroup.dir())?;
@@ -219,7 +219,7 @@ fn print(text: &str) -> Result<()> {
 fn pretty(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(value)
         .map(|text| text + "\n")
-        .map_err(|error| Error::new(Kind::Setup, format!("JSON: {error}")))
+        .map_err(|error| Error::new(format!("JSON: {error}")))
 }
 
 #[cfg(test)]

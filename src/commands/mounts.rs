@@ -7,7 +7,7 @@ use super::saved::Saved;
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::state::Status;
 use crate::{plan, run, spec};
@@ -50,8 +50,8 @@ impl Verb for Mounts {
         };
         check(state.status(&dir)?)?;
         let file = self.file.display().to_string();
-        let text = std::fs::read(&self.file)
-            .map_err(|error| Error::io(file.clone(), "open", &error).kind(Kind::Usage))?;
+        let text =
+            std::fs::read(&self.file).map_err(|error| Error::io(file.clone(), "open", &error))?;
         let in_file = |error: Error| error.context(file);
         let config = Saved::read(&dir, &state)?.config;
         let host = Host::probe(config.labels())?;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::{Context, DONE, Verb, open_cgroup, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Container, ListFormat};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 flags! {
     /// List the processes of a container
@@ -61,7 +61,7 @@ fn run_ps(args: &[OsString]) -> Result<String> {
     };
     let output = command.stdin(Stdio::null()).output().map_err(|error| {
         let missing = error.kind() == ErrorKind::NotFound;
-        let error = Error::io("ps", "execve", &error).kind(Kind::Host);
+        let error = Error::io("ps", "execve", &error);
         match missing {
             true => error.hint("install ps, of procps, or use --format json"),
             false => error,
@@ -71,7 +71,7 @@ fn run_ps(args: &[OsString]) -> Result<String> {
         let text = String::from_utf8_lossy(&output.stderr);
         let text = text.lines().find(|line| !line.trim().is_empty());
         let message = format!("ps: {}: {}", output.status, text.unwrap_or_default().trim());
-        return Err(Error::new(Kind::Usage, message));
+        return Err(Error::new(message));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -80,7 +80,7 @@ fn run_ps(args: &[OsString]) -> Result<String> {
 fn rows(text: &str, pids: &[i32]) -> Result<String> {
     let heading = text.lines().next().unwrap_or_default();
     let column = Column::under("PID", heading).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("ps: no column PID in {heading:?}"))
+        Error::new(format!("ps: no column PID in {heading:?}"))
             .hint("ask for the column, as in -eo pid,args")
     })?;
     let wanted = |line: &&str| column.number(line).is_some_and(|pid| pids.contains(&pid));

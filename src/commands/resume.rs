@@ -23,7 +23,7 @@ impl Verb for Resume {
             Status::Paused => cgroup_of(&dir, &state)?.thaw()?,
             _ => {
                 let message = format!("container not paused: {}", state.id);
-                return Err(Error::new(Kind::Status, message));
+                return Err(Error::of(Kind::Status, message));
             }
         }
         Ok(DONE)

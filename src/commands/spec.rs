@@ -8,7 +8,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::spec::{CONFIG_FILE, default_config};
 
 flags! {
@@ -52,7 +52,7 @@ fn write(path: &Path, text: &str, replace: bool) -> Result<()> {
         .create_new(!replace)
         .open(path)
         .map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => Error::new(Kind::Usage, format!("{name} already exists"))
+            ErrorKind::AlreadyExists => Error::new(format!("{name} already exists"))
                 .hint("remove it first, or name another file with --file"),
             _ => Error::io(name.clone(), "open", &error),
         })?;

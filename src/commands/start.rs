@@ -58,7 +58,7 @@ impl Verb for Start {
 /// start succeeds and that the container stops.
 fn start_nothing(context: &Context, dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) {
     let message = "process: absent, so there is nothing to start: the container stops";
-    context.log.fail(&Error::new(Kind::Config, message));
+    context.log.fail(&Error::new(message));
     // It fails for the reason that was told.
     let _ = run::start(dir, state, plan);
 }

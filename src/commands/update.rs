@@ -14,7 +14,7 @@ use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
 use crate::config::Labels;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};
@@ -213,7 +213,7 @@ fn refuse_intel_rdt(args: &Update) -> Result<()> {
     ] {
         if value.is_some() {
             let message = format!("{flag}: Intel RDT is not supported");
-            return Err(Error::new(Kind::Usage, message));
+            return Err(Error::new(message));
         }
     }
     Ok(())
@@ -305,13 +305,9 @@ fn request(args: &Update) -> (Value, Vec<Given>) {
 
 /// Puts the flag in front of an error about its property.
 fn name_flag(error: Error, given: &[Given]) -> Error {
-    let text = error.to_string();
-    let about = text.strip_prefix("linux.resources.").unwrap_or(&text);
-    let flag = given.iter().find(|(_, property)| {
-        about
-            .strip_prefix(property)
-            .is_some_and(|rest| rest.starts_with(':'))
-    });
+    let field = error.field().unwrap_or_default();
+    let about = field.strip_prefix("linux.resources.").unwrap_or(field);
+    let flag = given.iter().find(|(_, property)| *property == about);
     match flag {
         Some((flag, _)) => error.context(*flag),
         None => error,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::{NewCgroup, Options, Plan, RuntimeStep, devices, mounts, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::{CgroupHost, Host};
 use crate::lexical;
 
@@ -124,8 +124,7 @@ pub fn writes(resources: &Resources, host: &CgroupHost) -> Result<Vec<Write>> {
 fn missing_controller(write: &Write, host: &CgroupHost) -> Error {
     let name = write.controller().unwrap_or_default();
     let message = format!(
-        "{}: the cgroup2 hierarchy at {} has no {name} controller for {}",
-        write.field,
+        "the cgroup2 hierarchy at {} has no {name} controller for {}",
         host.mount.display(),
         write.file
     );
@@ -136,7 +135,7 @@ fn missing_controller(write: &Write, host: &CgroupHost) -> Error {
     } else {
         "cgroup v1 uses it: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all".into()
     };
-    Error::new(Kind::Host, message).hint(hint)
+    Error::config(&write.field, message).hint(hint)
 }
 
 /// The controllers that the writes need, each once, sorted.
@@ -226,11 +225,8 @@ fn create(
 /// The cgroup2 hierarchy. The error without one says what to do.
 pub fn hierarchy(host: &Host) -> Result<&CgroupHost> {
     host.cgroup.as_ref().ok_or_else(|| {
-        Error::new(
-            Kind::Host,
-            "no cgroup2 hierarchy is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified",
-        )
-        .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+        Error::new("no cgroup2 hierarchy is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified")
+            .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
     })
 }
 

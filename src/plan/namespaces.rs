@@ -5,7 +5,7 @@ use super::{
     labels, mounts, network, process,
 };
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 
 pub(super) const FIELD: &str = "linux.namespaces";
@@ -113,7 +113,7 @@ pub(super) fn refuse_powerless(namespaces: &Namespaces, host: &Host) -> Result<(
         return Ok(());
     }
     let message = format!("{FIELD}: rootless container requires user namespaces");
-    Err(Error::new(Kind::Config, message).hint(
+    Err(Error::new(message).hint(
         "add {\"type\": \"user\"} with uidMappings and gidMappings, as `sampan spec --rootless` does, or run as root",
     ))
 }

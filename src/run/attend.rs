@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::sync::{self, Received, Report};
 use super::{executable, id_map, reach, relay, unexecuted, words};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
 use crate::sys::{Fail, Sys, process, socket};
 
@@ -257,7 +257,7 @@ pub fn await_execve(
                 Some(false) => return Ok(()),
                 None => {
                     let message = "init died before it executed the process (possibly OOM-killed)";
-                    return Err(Error::new(Kind::Setup, message));
+                    return Err(Error::new(message));
                 }
             },
         }

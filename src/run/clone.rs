@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::init::{self, Inherited};
 use super::sync::{self, Report};
 use crate::config::NamespaceKind;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{Entry, EntryStep, InitStep, List, Plan, Position};
 use crate::sys::interrupt::{self, Aim};
 use crate::sys::process::{self, Cloned};
@@ -82,7 +82,7 @@ pub fn failed(plan: &Plan, position: Option<Position>, fail: Fail) -> Error {
 
 /// The sentence for a clone3(2) or unshare(2) that failed.
 pub fn error(fail: Fail) -> Error {
-    let error = Error::failed("linux.namespaces", fail).kind(Kind::Host);
+    let error = Error::failed("linux.namespaces", fail);
     match fail.errno {
         Errno::ENOSPC | Errno::EUSERS => {
             error.hint("a limit below /proc/sys/user or a nesting limit of namespaces is reached")

@@ -108,7 +108,7 @@ pub fn create(request: &Request) -> Result<Created> {
                 Ok(false) => {
                     let id = &request.options.id;
                     let message = format!("container {id} was deleted while it was created");
-                    Error::new(Kind::Status, message)
+                    Error::of(Kind::Status, message)
                 }
                 Ok(true) | Err(_) => error,
             };

@@ -13,7 +13,7 @@ use super::pid_file::PidFile;
 use super::runtime::{Made, Runtime};
 use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::state::{self, Dir, State, Status};
@@ -87,7 +87,7 @@ fn set_up(
     executor(request, connection, &mut Made::default())
         .run(&request.plan.meanwhile, spawned.pid)?;
     let death = || {
-        Error::new(Kind::Setup, "the process died while it was set up")
+        Error::new("the process died while it was set up")
             .hint("possibly OOM-killed, or the container has ended")
     };
     let ahead = attend::may_go_ahead(request.plan)?;
@@ -169,7 +169,7 @@ impl Places {
         }
         if cgroups.is_empty() && request.cgroup.is_some() {
             let message = "--cgroup: no such cgroup in the container";
-            return Err(Error::new(Kind::Usage, message));
+            return Err(Error::new(message));
         }
         Ok(Self { cgroups, unseen })
     }
@@ -188,7 +188,7 @@ fn below_container(own: &Path, below: &Path) -> Result<PathBuf> {
             "--cgroup: {} is not a path below the container's cgroup",
             below.display()
         );
-        return Err(Error::new(Kind::Usage, message));
+        return Err(Error::new(message));
     }
     Ok(own.join(below.strip_prefix("/").unwrap_or(below)))
 }

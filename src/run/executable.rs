@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind, Result, errno_text};
+use crate::error::{Error, Result, errno_text};
 use crate::plan::{Exec, InitStep, Plan};
 use crate::sys::path::Stat;
 use crate::sys::{Fail, Sys, path};
@@ -30,7 +30,7 @@ const NATIVE: &[(u16, &str, bool)] = if cfg!(target_arch = "x86_64") {
 };
 
 fn error(name: &str, reason: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Config, format!("exec: {name:?}: {reason}"))
+    Error::new(format!("exec: {name:?}: {reason}"))
 }
 
 /// The sentence for a lookup or an execve(2) that failed with `errno`.

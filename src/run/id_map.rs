@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 
 use super::words;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep};
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
@@ -29,7 +29,7 @@ pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) ->
         AnyStep::Init(InitStep::Bind(bind)) => Some((found, bind.id_map.as_ref()?)),
         _ => None,
     }) else {
-        return Err(Error::new(Kind::Setup, "init asks for a map of no step"));
+        return Err(Error::new("init asks for a map of no step"));
     };
     let failed =
         |fail: Fail| {
@@ -117,7 +117,7 @@ fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> R
     };
     let program = find(name)?.ok_or_else(|| {
         let message = format!("{planned}: {name} is not in PATH");
-        Error::new(Kind::Host, message).hint(
+        Error::new(message).hint(
             "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
         )
     })?;
@@ -134,7 +134,7 @@ fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> R
     let words = String::from_utf8_lossy(&ended.stderr);
     let message = format!("{planned}: {name}: {}", words.trim());
     let hint = format!("{grants} must grant these ids to the user");
-    Err(Error::new(Kind::Host, message).hint(hint))
+    Err(Error::new(message).hint(hint))
 }
 
 fn find(name: &str) -> Result<Option<PathBuf>> {

@@ -21,6 +21,6 @@ pub fn reason(error: Error) -> Error {
 fn caught() -> Option<Error> {
     interrupt::take().map(|signal| {
         let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
-        Error::new(Kind::Interrupted(signal), format!("interrupted by {name}"))
+        Error::of(Kind::Interrupted(signal), format!("interrupted by {name}"))
     })
 }

@@ -18,7 +18,7 @@ use crate::sys::{Fail, file, pidfd, process, socket};
 /// The container is gone, or the step that failed, by its place in the list.
 pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
     let init = state::open_process(state.pid, state.start_time)?
-        .ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
+        .ok_or_else(|| Error::of(Kind::Status, "container not running"))?;
     refuse_own_cgroups(plan, state.pid, &init)?;
     // Nothing of the runtime may be looked at from inside while a process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
@@ -32,7 +32,7 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
     let spawned = clone::hand_over(plan, first, &connection, nothing_beside)?;
     let no_hooks = || Ok(Vec::new());
     let death = || {
-        Error::new(Kind::Setup, "the process in the container died")
+        Error::new("the process in the container died")
             .hint("possibly OOM-killed, or the container has ended")
     };
     let result = attend::attend(plan, &connection, spawned.pid, None, no_hooks, death);

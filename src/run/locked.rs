@@ -14,7 +14,7 @@ use super::init::{self, Opened};
 use super::sync::{self, Report};
 use super::{attend::connection_lost, reach, words};
 use crate::config::NamespaceKind;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{Bind, BindSource, InitStep, Plan, Position};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, mount, path, socket};
@@ -108,7 +108,7 @@ fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut Opened) -> Result
             }
             None => {
                 let message = "the process that copies the sources of binds died";
-                return Err(Error::new(Kind::Setup, message));
+                return Err(Error::new(message));
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::runtime_hooks;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
 use crate::sys::{process, socket};
@@ -31,12 +31,8 @@ pub fn hand_over(
     number: i32,
 ) -> Result<()> {
     let (pid, pidfd) = process;
-    let listener = listener(plan).ok_or_else(|| {
-        Error::new(
-            Kind::Setup,
-            "linux.seccomp: a listener that nobody asked for",
-        )
-    })?;
+    let listener = listener(plan)
+        .ok_or_else(|| Error::new("linux.seccomp: a listener that nobody asked for"))?;
     let what = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
     let told = |fail: crate::sys::Fail| Error::failed(what(), fail);
     let fd = process::fetch_fd(pidfd, number).map_err(told)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{ftruncate, geteuid};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::state::Prepared;
 use crate::sys::path::{self as syspath, Stat};
 use crate::sys::{Fail, Sys, file};
@@ -34,7 +34,7 @@ impl PidFile {
         let failed = |fail| failed(path, fail);
         let name = path.file_name().ok_or_else(|| {
             let message = format!("--pid-file: {:?} is not the path of a file", path.display());
-            Error::new(Kind::Usage, message)
+            Error::new(message)
         })?;
         let einval = |_| failed(Fail::new("open", Errno::EINVAL));
         let name = CString::new(name.as_bytes()).map_err(einval)?;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::init::Opened;
 use super::{clone, init};
 use crate::config::NamespaceKind;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{
     self, AnyStep, Bind, BindSource, EntryStep, Found, InitStep, Plan, Planned, Position,
 };
@@ -113,7 +113,7 @@ pub fn enter(plan: &Plan, init: &OwnedFd, opened: &mut Opened) -> Result<()> {
 }
 
 fn words(field: &str, object: &str, fail: Fail) -> Error {
-    Error::failed(format!("{field}: {object}"), fail).kind(Kind::Config)
+    Error::failed(format!("{field}: {object}"), fail)
 }
 
 fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Result<(), String> {
@@ -145,6 +145,5 @@ pub(super) fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) ->
         _ => return Ok(()),
     };
     let message = format!("{whose} {name} namespace: {why}");
-    Err(Error::new(Kind::Config, message)
-        .hint("without a path the container gets a namespace of its own"))
+    Err(Error::new(message).hint("without a path the container gets a namespace of its own"))
 }

@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::words;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan::{AnyStep, BindSource, InitStep, Plan, Position};
 use crate::sys::{Fail, Sys, path};
 
@@ -34,7 +34,7 @@ pub fn open(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd
     });
     match (found, opened) {
         (Some(found), Some(opened)) => opened.map_err(|fail| words::found_failed(found, fail)),
-        _ => Err(Error::new(Kind::Setup, "init asks for a path of no step")),
+        _ => Err(Error::new("init asks for a path of no step")),
     }
 }
 

@@ -37,10 +37,10 @@ pub fn check_startable(status: Status) -> Result<()> {
         Status::Running => ALREADY_RUNNING,
         Status::Paused => {
             let message = "cannot start a container in the paused state";
-            return Err(Error::new(Kind::Status, message).hint("resume it first"));
+            return Err(Error::of(Kind::Status, message).hint("resume it first"));
         }
     };
-    Err(Error::new(Kind::Status, message))
+    Err(Error::of(Kind::Status, message))
 }
 
 const ALREADY_RUNNING: &str = "cannot start an already running container";
@@ -69,7 +69,7 @@ fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
             status,
         ) => {
             // A container that still is created runs the hooks of the other start.
-            let started = Error::new(Kind::Status, ALREADY_RUNNING);
+            let started = Error::of(Kind::Status, ALREADY_RUNNING);
             match status.map(check_startable) {
                 Ok(refused) => refused.err().unwrap_or(started),
                 Err(unseen) => unseen,
@@ -109,12 +109,7 @@ fn await_start(
     plan: impl Fn() -> Result<Plan>,
 ) -> Result<()> {
     let listener = |number| {
-        let gone = || {
-            Error::new(
-                Kind::Setup,
-                "init died before its seccomp listener was passed on",
-            )
-        };
+        let gone = || Error::new("init died before its seccomp listener was passed on");
         let pidfd = open_process(state.pid, state.start_time)?.ok_or_else(gone)?;
         let process = (state.pid, pidfd.as_fd());
         // The filter belongs to the making of the container, whenever it is loaded.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::host_mount;
 use super::runtime::Made;
 use crate::cgroup::{Cgroup, systemd};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::state::{self, Claim, Dir, Locked, State};
 use crate::sys::{pidfd, process};
 
@@ -67,7 +67,7 @@ impl Undo {
                 _ => format!(": exit status {status}"),
             };
         }
-        let error = Error::new(Kind::Setup, text);
+        let error = Error::new(text);
         let kills = self.made.cgroup.as_ref().map(Cgroup::memory_kills);
         if matches!(kills, Some(Ok(1..))) {
             return error.hint("possibly OOM-killed: raise linux.resources.memory.limit");
@@ -147,7 +147,7 @@ fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
     cgroup.kill()?;
     if !cgroup.wait_empty(PATIENCE)? {
         let message = format!("{}: killed processes do not end", cgroup.path().display());
-        return Err(Error::new(Kind::Setup, message)
+        return Err(Error::new(message)
             .hint("a process hangs in the kernel, or its parent, outside of the container, has not waited for it; try again later"));
     }
     if let Some(unit) = &place.unit {
@@ -163,10 +163,7 @@ fn wait_for_init(init: Option<&OwnedFd>) -> Result<()> {
     let poll = nix::poll::PollFd::new(init.as_fd(), nix::poll::PollFlags::POLLIN);
     let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap_or(nix::poll::PollTimeout::MAX);
     match nix::poll::poll(&mut [poll], timeout) {
-        Ok(0) => Err(Error::new(
-            Kind::Setup,
-            "the killed init process does not end",
-        )),
+        Ok(0) => Err(Error::new("the killed init process does not end")),
         Ok(_) => Ok(()),
         Err(errno) => Err(Error::sys("init", "poll", errno)),
     }

@@ -7,7 +7,7 @@
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::sys::process;
 
 /// Called at the end of the connection to the process `pid`.
@@ -39,7 +39,7 @@ pub fn refuse(pid: i32) -> Result<()> {
         _ => format!("exit status {status}"),
     };
     let message = format!("linux.seccomp: init ended before execve(2): {how}");
-    Err(Error::new(Kind::Setup, message).hint(
+    Err(Error::new(message).hint(
         "the profile must allow execve; if it allows write too, init can say which call fails",
     ))
 }

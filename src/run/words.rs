@@ -76,6 +76,7 @@ pub fn with_output(error: Error, printed: &[u8]) -> Error {
 }
 
 fn with_hint(error: Error, found: Found, fail: Failed) -> Error {
+    let error = error.about(found.field);
     match hint(found.step, fail) {
         Some(hint) => error.hint(hint),
         None => error,

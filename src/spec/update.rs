@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{check_request, repair, resources, syntax};
 use crate::config::Resources;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// The result of an update.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ fn remove(value: &mut Value, pointer: &str) {
 
 /// `linux.resources` of the config. Creates it if it is absent.
 fn limits_of(config: &mut Value) -> Result<&mut Value> {
-    let broken = || Error::new(Kind::Config, "linux.resources: not an object");
+    let broken = || Error::new("linux.resources: not an object");
     let mut at = config;
     for key in ["linux", "resources"] {
         let members = at.as_object_mut().ok_or_else(broken)?;

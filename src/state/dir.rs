@@ -231,7 +231,7 @@ impl Locked<'_> {
 }
 
 fn missing(id: &str) -> Error {
-    Error::new(Kind::NotFound, format!("container does not exist: {id}"))
+    Error::of(Kind::NotFound, format!("container does not exist: {id}"))
 }
 
 fn failed(path: &Path, fail: Fail) -> Error {
@@ -285,7 +285,7 @@ fn foreign(what: String, stat: &Stat, caller: u32) -> Error {
         "{what}: it belongs to user {}, but the caller is user {caller}",
         stat.uid
     );
-    Error::new(Kind::Host, message).hint(
+    Error::new(message).hint(
         "its owner could execute programs as the caller: choose another directory with --root",
     )
 }
@@ -295,7 +295,7 @@ fn writable(what: String, stat: &Stat) -> Error {
         "{what}: users other than its owner may write to it: mode {:04o}",
         stat.mode & 0o7777
     );
-    Error::new(Kind::Host, message)
+    Error::new(message)
         .hint("they could execute programs as the caller: chmod it to 0700, or choose another directory with --root")
 }
 

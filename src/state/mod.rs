@@ -34,7 +34,7 @@ pub use root::{Claim, Root};
 pub use status::{Status, lock_init};
 
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::plan;
 use crate::plan::systemd::Manager;
 
@@ -237,12 +237,8 @@ impl State {
     /// # Errors
     /// As [`State::save`].
     pub fn prepare<'d>(&self, dir: &'d Dir) -> Result<Prepared<'d>> {
-        let mut text = serde_json::to_vec(self).map_err(|error| {
-            Error::new(
-                Kind::Setup,
-                format!("state of container {}: {error}", self.id),
-            )
-        })?;
+        let mut text = serde_json::to_vec(self)
+            .map_err(|error| Error::new(format!("state of container {}: {error}", self.id)))?;
         text.push(b'\n');
         dir.prepare(STATE, &text)
     }
@@ -263,12 +259,12 @@ impl State {
                     path.display(),
                     state.id
                 );
-                Err(Error::new(Kind::Setup, message).hint("restore the directory's name"))
+                Err(Error::new(message).hint("restore the directory's name"))
             }
             Ok(state) => Ok(Found::State(Box::new(state))),
             Err(error) => {
                 let path = dir.path_of(STATE);
-                let error = Error::new(Kind::Setup, format!("{}: {error}", path.display()))
+                let error = Error::new(format!("{}: {error}", path.display()))
                     .hint("sampan delete --force removes the container");
                 Ok(Found::Broken { text, error })
             }
@@ -278,9 +274,10 @@ impl State {
     /// Loads `state.json`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], `container does not exist`, including when a create that was killed left
-    /// the directory without the file; [`Kind::Setup`] if the file cannot be read or does not have
-    /// the format of [`save`].
+    /// [`NotFound`], `container does not exist`, including when a create that was killed left the
+    /// directory without the file. The file cannot be read, or does not have the format of [`save`].
+    ///
+    /// [`NotFound`]: crate::error::Kind::NotFound
     ///
     /// [`save`]: State::save
     pub fn load(dir: &Dir) -> Result<Self> {
@@ -318,6 +315,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
     use std::os::unix::fs::PermissionsExt;
 
     fn sample() -> State {
@@ -398,7 +396,7 @@ mod tests {
             assert!(half.to_string().contains("delete --force"), "{half}");
             for broken in ["{\"id\":", "", "\0\0", "\n"] {
                 std::fs::write(claim.dir().path_of(STATE), broken).unwrap();
-                assert_eq!(State::load(claim.dir()).unwrap_err().kind, Kind::Setup);
+                assert_eq!(State::load(claim.dir()).unwrap_err().kind, Kind::Other);
                 assert_eq!(State::salvage("one", broken.as_bytes()), None);
             }
             sample().save(claim.dir()).unwrap();

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::dir::{self, CONFIG, Dir, Place};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host;
 use crate::lexical;
 use crate::sys::{Fail, file, path as syspath, tree};
@@ -36,7 +36,7 @@ impl Root {
     /// because unshare(1) keeps the environment of the real user.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if `--root` is `/`.
+    /// `--root` is `/`.
     pub fn choose(flag: Option<&Path>) -> Result<Self> {
         match flag {
             Some(path) => Self::explicit(path),
@@ -56,10 +56,7 @@ impl Root {
             .map_err(|error| Error::io(format!("--root: {}", path.display()), "getcwd", &error))?;
         let path = lexical::clean(&path);
         if path == Path::new("/") {
-            return Err(Error::new(
-                Kind::Usage,
-                "--root: / cannot be the root directory",
-            ));
+            return Err(Error::new("--root: / cannot be the root directory"));
         }
         Ok(Self {
             path,
@@ -197,15 +194,12 @@ impl Root {
 }
 
 fn exists(id: &str) -> Error {
-    Error::new(
-        Kind::Exists,
-        format!("container with given ID already exists: {id}"),
-    )
+    Error::new(format!("container with given ID already exists: {id}"))
 }
 
 fn overtaken(place: &Place) -> Error {
     let message = format!("{}: another process has removed it", place.path.display());
-    Error::new(Kind::Setup, message)
+    Error::new(message)
 }
 
 /// The id rule: `[A-Za-z0-9_+.-]+`, and neither `.` nor `..`.
@@ -213,9 +207,7 @@ fn check_id(id: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
     if id.is_empty() || id == "." || id == ".." || !id.bytes().all(plain) {
         let message = format!("invalid container ID format: {id:?}");
-        return Err(
-            Error::new(Kind::Usage, message).hint("letters, digits and _ + - . are allowed")
-        );
+        return Err(Error::new(message).hint("letters, digits and _ + - . are allowed"));
     }
     Ok(())
 }
@@ -329,7 +321,6 @@ mod tests {
         let config = std::fs::read(claim.dir().path_of(CONFIG)).unwrap();
         assert_eq!(config, b"{}");
         let error = root.claim("one", b"").unwrap_err();
-        assert_eq!(error.kind, Kind::Exists);
         assert!(
             error
                 .to_string()
@@ -386,7 +377,8 @@ mod tests {
         root.make().unwrap();
         std::fs::create_dir_all(path.join("one/notify/deep")).unwrap();
         std::fs::write(path.join("one/notify/file"), "").unwrap();
-        assert_eq!(root.claim("one", b"").unwrap_err().kind, Kind::Exists);
+        let error = root.claim("one", b"").unwrap_err().to_string();
+        assert!(error.starts_with("container with given ID already exists"));
         let left = root.container("one").unwrap().open().unwrap().unwrap();
         left.lock().unwrap().unwrap().remove().unwrap();
         assert_eq!(root.containers().unwrap(), []);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use sampan::error::{Error, Kind};
+use sampan::error::Error;
 use sampan::plan::{self, Plan};
 use sampan::run::fuzzing::{attend, await_execve, receive};
 use sampan::run::sync;
@@ -143,7 +143,7 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
             let (console, _engine) = socket::pair().expect("a pair of sockets");
             let console = (listener & 1 != 0).then_some(console);
             let hooks = || Ok(b"{}".to_vec());
-            let death = || Error::new(Kind::Setup, "init died");
+            let death = || Error::new("init died");
             // No process has this pid.
             attend(plan, connection, i32::MAX, console.as_ref(), hooks, death)
                 .and_then(|ready| ready.check_executable(plan))
@@ -152,7 +152,7 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
             let own = || Ok(plan.clone());
             let listener = |number| match number {
                 0.. => Ok(()),
-                _ => Err(Error::new(Kind::Setup, "no such descriptor")),
+                _ => Err(Error::new("no such descriptor")),
             };
             await_execve(connection, i32::MAX, receive, own, listener)
         }
