@@ -37,7 +37,7 @@ pub struct Host {
 /// The cgroup2 hierarchy. Source: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
 #[derive(Clone, Debug)]
 pub struct CgroupHost {
-    /// Where it is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on a hybrid host.
+    /// Its mount point: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on a hybrid host.
     pub mount: PathBuf,
     /// The controllers at its root. The others are absent or used by cgroup v1.
     pub controllers: Vec<String>,

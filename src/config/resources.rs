@@ -139,8 +139,8 @@ enum Part {
 impl Resources {
     /// Checks `linux.resources`, of `config.json` or of a file for `update`.
     ///
-    /// Engines send 0 for limits that they do not set. So a limit of 0 counts as absent where the
-    /// kernel has no use for a zero: memory, CPU shares, quota and period, block weight.
+    /// Engines send 0 for limits that they do not set. So 0 counts as absent for limits that cannot
+    /// be zero in the kernel: memory, CPU shares, quota and period, block weight.
     ///
     /// # Errors
     /// A value is out of range, or a property exists only in cgroup v1.

@@ -352,8 +352,7 @@ impl Assembler {
         default_verdict
     }
 
-    /// Emits the verdict of a matching rule that names only some of the accesses, or has no numbers
-    /// to compare.
+    /// Emits the verdict of a matching rule that names only some of the accesses.
     fn decide(&mut self, rule: &Rule) {
         if rule.allow {
             self.push(AND, UNDECIDED, 0, 0, u32::from(ALL & !rule.access));

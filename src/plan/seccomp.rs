@@ -40,7 +40,7 @@ const FOREIGN: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 
 const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
-/// A program for seccomp(2) with what is needed to install it.
+/// A program for seccomp(2), and the data for installing it.
 #[derive(Clone, Debug)]
 pub struct Filter {
     pub program: Vec<sock_filter>,

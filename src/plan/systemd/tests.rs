@@ -361,10 +361,10 @@ fn annotations_set_properties() {
         ("Ab", "1", "not the name of a property"),
         ("Foo-Bar", "1", "not the name of a property"),
         ("After", "a.service", "neither a value nor a type"),
-        ("TimeoutStopUSec", "'soon'", "type s where one of type t"),
-        ("MemoryHigh", "uint32 5", "type u where one of type t"),
+        ("TimeoutStopUSec", "'soon'", "expected type t, found type s"),
+        ("MemoryHigh", "uint32 5", "expected type t, found type u"),
         ("MemoryHigh", "-5", "not a number of type t"),
-        ("KillSignal", "true", "type b where one of type i"),
+        ("KillSignal", "true", "expected type i, found type b"),
         ("After", "'a.service'", "expected"),
     ] {
         let error = annotate(&[], name, text).unwrap_err();

@@ -189,7 +189,7 @@ impl<'a> Parser<'a> {
         self.depth -= 1;
         match expected {
             Some(expected) if value.signature() != expected => Err(format!(
-                "a value of type {} where one of type {expected} is expected",
+                "expected type {expected}, found type {}",
                 value.signature()
             )),
             _ => Ok(value),
@@ -275,9 +275,7 @@ impl<'a> Parser<'a> {
             Some(signature) => Some(
                 signature
                     .strip_prefix('a')
-                    .ok_or_else(|| {
-                        format!("an array where a value of type {signature} is expected")
-                    })?
+                    .ok_or_else(|| format!("expected type {signature}, found an array"))?
                     .to_owned(),
             ),
         };
@@ -304,9 +302,7 @@ impl<'a> Parser<'a> {
                 signature
                     .strip_prefix('(')
                     .and_then(|inner| inner.strip_suffix(')'))
-                    .ok_or_else(|| {
-                        format!("a tuple where a value of type {signature} is expected")
-                    })?,
+                    .ok_or_else(|| format!("expected type {signature}, found a tuple"))?,
             ),
         };
         let mut types = inner.map(elements).unwrap_or_default().into_iter();
@@ -477,7 +473,7 @@ mod tests {
             ("'a\\", "backslash"),
             ("'\\u0000'", "not a character"),
             ("[]", "@as []"),
-            ("[1, 'a']", "type s where one of type i"),
+            ("[1, 'a']", "expected type i, found type s"),
             ("[1 2]", "',' is missing"),
             ("()", "empty tuple"),
             ("1 2", "is left"),
@@ -485,7 +481,7 @@ mod tests {
             ("@{sv} {}", "not a supported type"),
             ("@a 1", "not a supported type"),
             ("@as 'a'", "expected"),
-            ("@s ['a']", "an array where"),
+            ("@s ['a']", "expected type s, found an array"),
         ] {
             let error = parse(given).unwrap_err();
             assert!(error.contains(part), "{given}: {error}");
