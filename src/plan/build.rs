@@ -1,4 +1,4 @@
-//! The order of everything.
+//! Builds the plan of a container: the order of all steps.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::config::{Config, Namespace};
 use crate::error::Result;
 use crate::host::Host;
 
-/// What the command line adds to the config.
+/// The settings of the command line that a plan needs in addition to the config.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The container's id.
@@ -18,28 +18,28 @@ pub struct Options {
     pub no_pivot: bool,
     /// `--cgroup-manager disabled`: the container stays in its caller's cgroup.
     pub no_cgroup: bool,
-    /// `--systemd-cgroup`: systemd makes the cgroup.
+    /// `--systemd-cgroup`: systemd creates the cgroup.
     pub systemd: bool,
-    /// NOTIFY_SOCKET is set: the host's directory that the container sees as `/run/notify`.
+    /// The directory of the host that the container sees as `/run/notify`, if NOTIFY_SOCKET is set.
     pub notify: Option<PathBuf>,
     pub process: ProcessOptions,
 }
 
-/// What the command line adds to a process, be it of `create` or of `exec`.
+/// The settings of the command line for a process of `create` or of `exec`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProcessOptions {
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
-    /// `--preserve-fds`, with the descriptors of `LISTEN_FDS` counted in.
+    /// `--preserve-fds`, including the descriptors of `LISTEN_FDS`.
     pub preserved_fds: u32,
     /// `LISTEN_FDS` of the runtime's environment.
     pub listen_fds: u32,
 }
 
-/// Turns a config into the ordered list of what will be done.
+/// Turns a config into the ordered lists of steps.
 ///
 /// # Errors
-/// A property asks for something that this host cannot give.
+/// A property asks for something that this host does not offer.
 pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     namespaces::refuse_powerless(&config.linux.namespaces, host)?;
     let mut plan = Plan {
@@ -77,7 +77,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     Ok(plan)
 }
 
-/// About as many steps as init will have, so that its list is not copied while it grows.
+/// An estimate of the number of init's steps, so that the list is not copied while it grows.
 fn expected(config: &Config) -> usize {
     let linux = &config.linux;
     let paths = linux.masked_paths.len() + linux.readonly_paths.len();

@@ -187,7 +187,7 @@ pub fn steps(plan: &mut Plan, config: &Config, options: &Options, host: &Host) -
 }
 
 impl Plan {
-    /// The container's cgroup below the mount of the hierarchy, and the unit that is made for it.
+    /// The path of the container's cgroup below the mount of the hierarchy, and its unit, if any.
     pub fn cgroup(&self) -> Option<(&Path, Option<&systemd::Unit>)> {
         let mut steps = self.prepare.iter().chain(self.beside_first.iter());
         steps.find_map(|planned| match &planned.step {

@@ -1,4 +1,4 @@
-//! One more process in a container that runs.
+//! One more process in a running container.
 
 use super::{Entry, EntryStep, InitStep, Plan, ProcessOptions, namespaces, process};
 use crate::config::{Config, Namespace, NamespaceKind, Process};
@@ -8,10 +8,10 @@ use crate::host::Host;
 const FIELD: &str = "linux.namespaces";
 
 /// The steps from the runtime's namespaces to the execve(2) of `process` in the container that
-/// `config` describes. Filter and personality are the container's.
+/// `config` describes. The filter and the personality are those of the container.
 ///
 /// # Errors
-/// A property of `process` asks for something that this host cannot give.
+/// A property of `process` asks for something that this host does not offer.
 pub fn exec(
     config: &Config,
     process: &Process,
@@ -30,8 +30,9 @@ pub fn exec(
     Ok(plan)
 }
 
-/// A process that joins is not dumpable, so its /proc files are root's. Without root's rights it
-/// inherits the score of the runtime, which sets its own.
+/// A process that joins namespaces is not dumpable, so its files in /proc belong to root. A runtime
+/// that is not root cannot write the score there. It sets its own score, which the process
+/// inherits.
 fn inherit_oom_score(plan: &mut Plan, host: &Host) {
     if host.euid == 0 {
         return;
@@ -39,9 +40,10 @@ fn inherit_oom_score(plan: &mut Plan, host: &Host) {
     plan.prepare = std::mem::take(plan.for_init());
 }
 
-/// One setns(2) with a pidfd for all. A pid namespace is entered by children only, so it comes
-/// before clone3(2); a caller that has its rights from the user namespace only enters everything
-/// there, in a process in between; so does one that could not come back.
+/// One setns(2) with a pidfd enters all namespaces. Only children enter a pid namespace, so it is
+/// joined before clone3(2). An unprivileged caller gets its privileges only inside the container's
+/// user namespace, so an intermediate process enters all namespaces. A caller in a user namespace
+/// does the same if it could not return from the pid namespace.
 pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host) {
     let all: Vec<_> = NamespaceKind::ALL
         .into_iter()

@@ -63,7 +63,7 @@ fn add(list: &mut Steps<HookStep>, moment: HookMoment, hooks: &[Hook]) {
     }
 }
 
-/// The hooks of a moment, each with its property.
+/// The hooks at one point in the lifecycle, each with its property.
 fn steps(moment: HookMoment, hooks: &[Hook]) -> impl Iterator<Item = (&str, HookStep)> {
     hooks.iter().map(move |hook| {
         let env = hook.env.as_ref();

@@ -50,7 +50,8 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
     Ok(plan)
 }
 
-/// Decides again which process copies the sources: inside, their paths mean something else.
+/// Decides again which process copies the sources, because inside the container their paths mean
+/// something else.
 fn copy_sources(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     for planned in plan.init.iter_mut() {
         if let InitStep::Bind(bind) = &mut planned.step {
@@ -61,12 +62,12 @@ fn copy_sources(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The source of a bind that no process can copy for the container that it is meant for.
+/// The error for the source of a bind mount that no process can copy for its container.
 pub fn unbindable(field: &str, source: &BindSource) -> Error {
     let source = source.path().to_string_lossy();
     let message = format!("{source} cannot be bound into another mount namespace");
     Error::config(format!("{field}.source"), message)
-        .hint("that takes root on the host, and a mount that is not unbindable")
+        .hint("this needs root on the host, and a mount that is not unbindable")
 }
 
 /// A cgroup namespace that the container has joined may be the runtime's: what `create` refuses to

@@ -1,9 +1,9 @@
-//! From a validated config to an explicit ordered list of steps. Pure.
+//! Turns a validated config into explicit, ordered lists of steps. Pure.
 //!
-//! A step is an intention with its fallback as data, named by its man page. Its type says who
-//! executes it: a [`RuntimeStep`], an [`EntryStep`] or an [`InitStep`]. Each step says which property
-//! of the config it comes from, so that a failure in the init process, reported as a [`Position`]
-//! and an errno, becomes a sentence.
+//! A step is an intention, named after its man page, with its fallback as data. Its type decides
+//! which process executes it: it is a [`RuntimeStep`], an [`EntryStep`] or an [`InitStep`]. Every
+//! step names the property of the config that asks for it. So a failure in init, which is reported
+//! as a [`Position`] and an errno, becomes a full error message.
 
 pub mod annotations;
 mod build;
@@ -44,68 +44,69 @@ use std::os::unix::ffi::OsStrExt;
 pub use crate::config::seccomp::Listener;
 pub use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
 
-/// Everything that will be done: a list of steps for each executor and moment, in the order of the
-/// fields. The lists of the runtime and those of the other processes have types of their own.
+/// All steps: one list for each process and point in time, in the order of the fields. The lists of
+/// the runtime and those of other processes have different types.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// The runtime, before it makes a process.
+    /// Executed by the runtime before it creates a process.
     pub prepare: Steps<RuntimeStep>,
-    /// The runtime, around clone3(2): what it enters here it leaves again.
+    /// Executed by the runtime around clone3(2). It leaves again what it enters here.
     pub leave: Steps<EntryStep>,
-    /// The runtime, while the first process waits for it.
+    /// Executed by the runtime while the first process waits for it.
     pub beside_first: Steps<RuntimeStep>,
-    /// The process between the runtime and init, if there is one.
+    /// Executed by the process between the runtime and init, if there is one.
     pub between: Steps<EntryStep>,
-    /// The runtime, while the init that the process between has made waits for it.
+    /// Executed by the runtime while the init that the process between has created waits for it.
     pub beside_init: Steps<RuntimeStep>,
-    /// The runtime, while init is at work.
+    /// Executed by the runtime while init works.
     pub meanwhile: Steps<RuntimeStep>,
-    /// The init process, until it waits for `start`.
+    /// Executed by init until it waits for `start`.
     pub init: Steps<InitStep>,
-    /// The runtime, at [`InitStep::RuntimeHooks`]: the mounts are there and `/` is still the host's.
+    /// Executed by the runtime at [`InitStep::RuntimeHooks`]. The mounts exist, and `/` still is
+    /// that of the host.
     pub hooks: Steps<HookStep>,
-    /// The runtime, for init, at [`InitStep::WaitForStart`].
+    /// Executed by the runtime on init, at [`InitStep::WaitForStart`].
     pub ready: Steps<Rlimit>,
-    /// The init process, after `start` and before execve(2) returns.
+    /// Executed by init after `start` and before execve(2) returns.
     pub start: Steps<InitStep>,
-    /// The runtime, after the user process has executed.
+    /// Executed by the runtime after the user process has executed.
     pub after_start: Steps<HookStep>,
-    /// The runtime, when the container is gone.
+    /// Executed by the runtime after it has removed the container.
     pub after_delete: Steps<HookStep>,
     /// `CLONE_NEW*` flags for clone3(2).
     pub clone_flags: u64,
-    /// Which process makes init.
+    /// The process that creates init.
     pub entry: Entry,
-    /// The runtime is not root: init stays dumpable until the runtime has written to its /proc
-    /// files, which otherwise belong to root. proc_pid(5).
+    /// Whether init stays dumpable until the runtime has written to its /proc files. This is needed
+    /// if the runtime is not root, because the files otherwise belong to root. proc_pid(5).
     pub dumpable_at_first: bool,
-    /// Init's procfs for its own use is made early too, for the reason of
+    /// Whether the procfs for init's own use is made early too, for the reason given at
     /// [`Filesystem::made_early`].
     pub early_procfs: bool,
-    /// The mounts of init are taken off again when a later step fails.
+    /// Whether init removes its mounts again when a later step fails.
     pub all_mounts_or_none: bool,
     /// The SELinux context of new file systems.
     pub mount_label: Option<CString>,
-    /// What the user should know though it stops nothing.
+    /// Problems that are not errors.
     pub warnings: Vec<String>,
 }
 
-/// Which process makes init, and takes the steps of [`Plan::between`] before.
+/// The process that creates init, and executes the steps of [`Plan::between`] before that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Entry {
     /// The runtime itself.
     #[default]
     Direct,
-    /// One between the runtime and init that is in the container's user namespace, because only that
-    /// gives the rights for the steps.
+    /// A process between the runtime and init that is in the container's user namespace, because
+    /// only this namespace gives the privileges for the steps.
     ThroughUserNamespace,
-    /// One between the runtime and init with the rights of the runtime, which itself is in a user
-    /// namespace and could not come back; init alone is in the new one.
+    /// A process between the runtime and init that has the privileges of the runtime. The runtime
+    /// itself is in a user namespace and could not return. Only init is in the new user namespace.
     ThroughRuntime,
 }
 
 impl Plan {
-    /// How many steps there are.
+    /// The number of steps.
     pub fn count(&self) -> usize {
         let lists = [
             self.prepare.len(),
@@ -124,17 +125,17 @@ impl Plan {
         lists.into_iter().sum()
     }
 
-    /// A process between the runtime and init makes init.
+    /// Whether a process between the runtime and init creates init.
     pub fn has_process_between(&self) -> bool {
         self.entry != Entry::Direct
     }
 
-    /// Whether clone3(2) makes a user namespace.
+    /// Whether clone3(2) creates a user namespace.
     pub const fn makes_user_namespace(&self) -> bool {
         self.clone_flags & NamespaceKind::User.flag() as u64 != 0
     }
 
-    /// Whether the first process is in the new user namespace, and not only a later one.
+    /// Whether the first process, and not only a later one, is in the new user namespace.
     pub fn first_has_maps(&self) -> bool {
         self.makes_user_namespace() && self.entry != Entry::ThroughRuntime
     }
@@ -144,7 +145,8 @@ impl Plan {
         !self.beside_first.is_empty()
     }
 
-    /// Where the runtime does for init what init must not overtake, or may do meanwhile.
+    /// The list for steps that the runtime executes on init. If init waits for the runtime anyway,
+    /// the steps come before init continues; otherwise init works in the meantime.
     fn for_init(&mut self) -> &mut Steps<RuntimeStep> {
         match self.entry {
             Entry::Direct if self.first_has_maps() => &mut self.beside_first,
@@ -153,7 +155,7 @@ impl Plan {
         }
     }
 
-    /// Whether init is in another mount namespace than the runtime.
+    /// Whether init is in a mount namespace other than that of the runtime.
     pub fn has_mount_namespace(&self) -> bool {
         let chroot = |planned: &Planned<InitStep>| {
             matches!(
@@ -178,7 +180,7 @@ impl Plan {
         self.start.iter().any(|planned| is_hook(&planned.step))
     }
 
-    /// What will be executed; `None` if the config has no process.
+    /// The program to execute. `None` if the config has no process.
     pub fn exec(&self) -> Option<&Exec> {
         match self.start.last().map(|planned| &planned.step) {
             Some(InitStep::Exec(exec)) => Some(exec),
@@ -187,8 +189,8 @@ impl Plan {
     }
 }
 
-/// A C string of a value of the config, in which [`crate::config`] has refused NUL bytes; or of the
-/// command line or the environment, which cannot have one.
+/// Converts a value to a C string. [`crate::config`] has refused NUL bytes in values of the config,
+/// and those of the command line and the environment cannot have any.
 #[must_use]
 pub fn c_string(value: impl AsRef<OsStr>) -> CString {
     CString::new(value.as_ref().as_bytes()).expect("Config has no NUL byte")

@@ -12,7 +12,8 @@ use super::{
 use crate::config::{Config, Mount, Namespace, Propagation};
 use crate::host::Host;
 
-/// What a list of plain words decides as a whole: words that are absent are cleared.
+/// The attributes that the non-recursive options of a mount decide together: those that no option
+/// names are cleared.
 const PLAIN: u64 = INERT | libc::MOUNT_ATTR_NOSYMFOLLOW;
 
 pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) {
@@ -34,8 +35,8 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) {
     }
 }
 
-/// Marks the mounts that later steps change, so that their path is not asked again: by then it may
-/// lead to another mount, which would be changed instead.
+/// Marks the mounts that later steps change, so that init does not resolve their path again: by
+/// then it may lead to another mount, which would be changed instead.
 pub(super) fn mark_changed(plan: &mut Plan) {
     let changed = |step: &InitStep| match step {
         InitStep::MountReadonly { path } => Some(path.clone()),
@@ -52,7 +53,7 @@ pub(super) fn mark_changed(plan: &mut Plan) {
     }
 }
 
-/// The directory with the socket on which the container says that it is ready.
+/// Adds the directory with the socket on which the container reports that it is ready.
 pub(super) fn notify(plan: &mut Plan, config: &Config, host: &Host, options: &Options) {
     let Some(directory) = &options.notify else {
         return;
@@ -68,7 +69,8 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, host: &Host, options: &Op
         .add("NOTIFY_SOCKET", InitStep::Bind(Box::new(bind)));
 }
 
-/// A tmpfs and /dev are filled before they become read-only.
+/// Whether the mount becomes read-only in a later step: init first creates files in a tmpfs and in
+/// /dev.
 pub(super) fn readonly_later(mount: &Mount) -> bool {
     let fills = mount.fstype == "tmpfs" || mount.destination == Path::new("/dev");
     mount.bind.is_none()
@@ -77,8 +79,9 @@ pub(super) fn readonly_later(mount: &Mount) -> bool {
         && mount.attrs.set & libc::MOUNT_ATTR_RDONLY != 0
 }
 
-/// The plain words of a bind decide its attributes as a whole, as a remount does: what they do not
-/// name is cleared. With no word at all the source's attributes stay.
+/// The attributes of a bind mount. The non-recursive options decide them together, as for a
+/// remount: attributes that no option names are cleared. Without any such option, the attributes of
+/// the source do not change.
 fn bind_attrs(mount: &Mount, keep_source: bool) -> BindAttrs {
     let plain = mount.attrs.set | mount.attrs.clear;
     let unnamed = if plain == 0 || keep_source {
@@ -100,7 +103,7 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Bind {
     let keep_source = host.in_user_namespace || config.linux.namespaces.user != Namespace::Inherit;
     let source = Path::new(mount.source.as_deref().unwrap_or_default());
     let source = match source.strip_prefix(&config.root.path) {
-        // The path is resolved below the rootfs, where absolute means the container's root.
+        // The path is resolved below the rootfs: an absolute path starts at the container's root.
         Ok(below) => BindSource::Rootfs(c_string(Path::new("/").join(below))),
         Err(_) => host_source(c_string(source), keep_source, config, host),
     };
@@ -116,19 +119,20 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Bind {
     }
 }
 
-/// Whether init may lack the way to the host's paths that the config names, because it is root of
-/// another user namespace. In somebody else's mount namespace the paths are not the host's. Root of
-/// a user namespace, as engines without privileges are, has the rights over those that it makes.
+/// Whether init may be unable to reach the host's paths that the config names, because it is root
+/// of another user namespace. In a joined mount namespace the paths are not those of the host. A
+/// caller that is root of a user namespace, as unprivileged engines are, has the privileges over
+/// the user namespaces that it creates.
 pub(super) fn needs_reach(config: &Config, host: &Host) -> bool {
     let namespaces = &config.linux.namespaces;
     host.euid == 0 && namespaces.user != Namespace::Inherit && namespaces.mount == Namespace::New
 }
 
-/// Copying a mount takes privilege over the mount namespace that it is in. The runtime has that over
-/// its own as root of the host only; otherwise init copies in its own namespace.
+/// Copying a mount needs privileges over its mount namespace. The runtime has them over its own
+/// only as root of the host; otherwise init copies the mount in init's own namespace.
 ///
-/// Where either can, init does, unless its path means something else: in a joined mount namespace,
-/// and below /proc, where it could name a descriptor or a property of the runtime itself.
+/// If both can copy it, init does, unless the path means something else for init: in a joined mount
+/// namespace, and below /proc, where it could name a descriptor or a property of the runtime.
 fn host_source(path: CString, keep_source: bool, config: &Config, host: &Host) -> BindSource {
     let is_root = host.euid == 0 && !host.in_user_namespace;
     let of_process = |directory: &&[u8]| path.to_bytes().starts_with(directory);
@@ -147,7 +151,8 @@ fn host_source(path: CString, keep_source: bool, config: &Config, host: &Host) -
     }
 }
 
-/// The same for a mount that comes to a container later: in there the path means something else.
+/// The same for a mount that is added to an existing container, in which the path means something
+/// else.
 pub(super) fn live_source(source: BindSource, config: &Config, host: &Host) -> Option<BindSource> {
     if matches!(source, BindSource::Rootfs(_)) {
         return Some(source);
@@ -165,7 +170,8 @@ pub(super) fn live_source(source: BindSource, config: &Config, host: &Host) -> O
     }
 }
 
-/// A map that is that of the container's user namespace needs no namespace of its own.
+/// The id map of a bind mount. A map equal to that of the container's user namespace does not need
+/// its own namespace.
 fn id_map(mount: &Mount, config: &Config) -> Option<BindIdMap> {
     let map = mount.id_map.as_ref()?;
     let linux = &config.linux;
@@ -179,8 +185,9 @@ fn id_map(mount: &Mount, config: &Config) -> Option<BindIdMap> {
     })
 }
 
-/// A tree that was copied on the host is still in the host's peer group. The first change takes it
-/// where the root propagation has taken everything else.
+/// The changes of the propagation of a bind mount. A tree that was copied on the host still is in
+/// the peer group of the host, so the first change gives it the propagation that the root
+/// propagation has given to all other mounts.
 fn bind_propagation(mount: &Mount, config: &Config) -> Vec<Propagation> {
     let mut all = mount.propagation.clone();
     let severed = all
@@ -192,7 +199,7 @@ fn bind_propagation(mount: &Mount, config: &Config) -> Vec<Propagation> {
     all
 }
 
-/// What takes a tree of the host to where the root propagation has taken everything else.
+/// The change that gives a tree of the host the propagation that all other mounts have.
 fn severing(config: &Config) -> Option<Propagation> {
     let severed = rootfs::has_mount_namespace(config) && !rootfs::root_is_shared(config);
     severed.then(|| Propagation {
@@ -214,7 +221,7 @@ fn remount(mount: &Mount) -> InitStep {
     }))
 }
 
-/// The `MS_*` flags of mount(2) for the plain words.
+/// The `MS_*` flags of mount(2) for the non-recursive options.
 fn mount_flags(mount: &Mount) -> u64 {
     let table = [
         (libc::MOUNT_ATTR_RDONLY, libc::MS_RDONLY),
@@ -280,7 +287,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Filesystem {
     }
 }
 
-/// The attributes of a file system that init could not mount.
+/// The attributes of a file system that must be made early because init could not mount it.
 fn made_early(mount: &Mount, config: &Config) -> Option<u64> {
     let namespaces = &config.linux.namespaces;
     let shown = match mount.fstype.as_str() {
@@ -302,8 +309,8 @@ fn labelled(mut fs: Filesystem, mount: &Mount, label: Option<&CString>) -> Files
     fs
 }
 
-/// The container's own cgroup as the host sees it: what a bind shows where a cgroup2 mount is
-/// denied. A container without a cgroup of its own is in its caller's.
+/// The path of the container's own cgroup on the host, for a bind mount if the kernel denies a
+/// cgroup2 mount. A container without its own cgroup is in that of its caller.
 fn own_cgroup(plan: &Plan, host: &Host) -> Option<CString> {
     let cgroups = host.cgroup.as_ref()?;
     let below = match plan.cgroup() {
@@ -314,14 +321,14 @@ fn own_cgroup(plan: &Plan, host: &Host) -> Option<CString> {
     Some(c_string(cgroups.mount.join(below)))
 }
 
-/// Whether it shows the hierarchy of cgroups, and is no bind.
+/// Whether the mount shows the cgroup hierarchy and is not a bind mount.
 pub(super) fn is_cgroup(mount: &Mount) -> bool {
     mount.bind.is_none() && matches!(mount.fstype.as_str(), "cgroup" | "cgroup2")
 }
 
-/// Without a cgroup namespace the container shows the host's hierarchy. A new mount of it would
-/// also set the hierarchy's options anew, `nsdelegate` among them, for the whole host; a bind shows
-/// the same and changes nothing. cgroup-v2.rst, "Mounting".
+/// Whether a cgroup mount would show the hierarchy of the host, because the container has no cgroup
+/// namespace. A new mount would then also reset the options of the hierarchy, such as `nsdelegate`,
+/// for the whole host. A bind mount shows the same and changes nothing. cgroup-v2.rst, "Mounting".
 fn shows_host_cgroups(mount: &Mount, config: &Config, host: &Host) -> bool {
     is_cgroup(mount)
         && config.linux.namespaces.cgroup == Namespace::Inherit
@@ -342,7 +349,7 @@ fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Option<Bind> {
     }
 }
 
-/// A bind of one mount of the host that is no bind in `mounts`.
+/// A bind mount of one mount of the host that is not a bind mount in `mounts`.
 fn host_bind(
     source: BindSource,
     target: CString,

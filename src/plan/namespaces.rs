@@ -44,7 +44,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
             match (is_entered_early(kind, new_user), plan.entry) {
                 (false, _) => plan.init.add(field, InitStep::Enter(step)),
                 (true, Entry::Direct) => plan.leave.add(field, step),
-                // The new user namespace lacks the rights for it.
+                // The new user namespace lacks the privileges for it.
                 (true, Entry::ThroughUserNamespace) if new_user => plan.leave.add(field, step),
                 (true, _) => plan.between.add(field, step),
             }
@@ -193,7 +193,7 @@ fn check_id_maps(plan: &mut Plan, config: &Config) {
     }
 }
 
-/// In the order in which they are written, with whether it is that of the groups.
+/// The maps in the order in which they are written, each with whether it is the map of groups.
 fn maps(config: &Config) -> [(&'static str, bool, &[IdMapping]); 2] {
     let linux = &config.linux;
     [

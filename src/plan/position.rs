@@ -1,9 +1,9 @@
-//! Where a step stands, so that a process can say which one it is at, and another finds the words.
+//! The position of a step in a plan. With it, one process reports a step and another one finds its
+//! text.
 
 use super::{EntryStep, HookStep, InitStep, Plan, Planned, Rlimit, RuntimeStep, Steps};
 
-/// The lists of a plan whose steps other processes than the runtime carry out, and
-/// [`Plan::leave`].
+/// The lists whose steps are executed by processes other than the runtime, and [`Plan::leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
     Leave,
@@ -12,7 +12,7 @@ pub enum List {
     Start,
 }
 
-/// A step of a plan.
+/// The position of a step in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub list: List,
@@ -20,7 +20,7 @@ pub struct Position {
 }
 
 const LISTS: [List; 4] = [List::Leave, List::Between, List::Init, List::Start];
-/// The index has the lower bits of a number.
+/// The number of low bits that hold the index.
 const INDEX_BITS: u32 = 28;
 
 impl Position {
@@ -30,7 +30,7 @@ impl Position {
         Self { list, index }
     }
 
-    /// As one number.
+    /// The position as one number.
     pub const fn number(self) -> u32 {
         (self.list as u32) << INDEX_BITS | self.index as u32
     }
@@ -43,7 +43,7 @@ impl Position {
     }
 }
 
-/// A step of any list, for which words are needed.
+/// A step of any list, for its text.
 #[derive(Clone, Copy)]
 pub enum AnyStep<'a> {
     Runtime(&'a RuntimeStep),
@@ -96,7 +96,7 @@ pub struct Found<'a> {
 }
 
 impl<S> Planned<S> {
-    /// The step with its origin, for words.
+    /// The step with its origin, for its text.
     pub fn found<'a>(&'a self) -> Found<'a>
     where
         AnyStep<'a>: From<&'a S>,
@@ -109,7 +109,7 @@ impl<S> Planned<S> {
 }
 
 impl Plan {
-    /// The steps into other namespaces, of whichever process.
+    /// The steps of all processes that enter other namespaces.
     pub fn entry_steps(&self) -> impl Iterator<Item = (Position, Found<'_>)> {
         fn list<S>(steps: &Steps<S>, list: List) -> impl Iterator<Item = (Position, Found<'_>)>
         where
@@ -124,7 +124,8 @@ impl Plan {
             .filter(|(_, found)| matches!(found.step, AnyStep::Entry(_)))
     }
 
-    /// The step at a position, which another process may have made up.
+    /// The step at a position. `None` if there is none: the position may come from a process that
+    /// cannot be trusted.
     pub fn at(&self, position: Position) -> Option<Found<'_>> {
         fn get<'a, S>(steps: &'a Steps<S>, index: usize) -> Option<Found<'a>>
         where
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_its_number() {
+    fn positions_survive_the_conversion_to_numbers() {
         for list in LISTS {
             for index in [0, 7, (1 << INDEX_BITS) - 1] {
                 let position = Position { list, index };

@@ -1,4 +1,4 @@
-//! `process`: from the container's root to execve(2).
+//! `process`: the steps from the container's root to execve(2).
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -12,10 +12,10 @@ use crate::config::{Config, Personality, Process};
 use crate::error::Result;
 use crate::host::Host;
 
-/// Where an executable is looked for when the environment has no PATH.
+/// The search path for executables when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const CAP_SYS_ADMIN: u64 = 1 << 21;
-/// Where the container of a service manager finds the socket in [`Options::notify`].
+/// The variable that names the socket in [`Options::notify`] to the container of a service manager.
 const NOTIFY_SOCKET: &CStr = c"NOTIFY_SOCKET=/run/notify/notify.sock";
 /// personality(2): report a 32-bit machine.
 const PER_LINUX32: u64 = 8;
@@ -29,7 +29,7 @@ pub(super) fn make_cwd(plan: &mut Plan, config: &Config) {
     }
 }
 
-/// The standard streams. `bind` makes the terminal the container's /dev/console too.
+/// The standard streams. With `bind`, the terminal also becomes the container's /dev/console.
 pub(super) fn streams(plan: &mut Plan, process: &Process, bind: bool) {
     let uid = process.user.uid;
     if process.terminal {
@@ -60,7 +60,7 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) {
     personality(plan, config);
 }
 
-/// Where the parameter at this path below /proc/sys stands in the config.
+/// The path in the config of the parameter at this path below /proc/sys.
 pub(super) fn sysctl_field(path: &str) -> String {
     format!("linux.sysctl[{:?}]", path.replace('/', "."))
 }
@@ -97,7 +97,7 @@ pub(super) fn create(
     Ok(())
 }
 
-/// The steps after which nothing of the runtime's privilege is left; then the process waits.
+/// The steps in which the process gives up all privileges of the runtime, and then waits.
 pub(super) fn become_user(
     plan: &mut Plan,
     config: &Config,
@@ -141,16 +141,17 @@ pub(super) fn become_user(
     exec
 }
 
-/// Without no_new_privs the kernel takes a filter from CAP_SYS_ADMIN only. seccomp(2).
+/// Whether init must keep CAP_SYS_ADMIN for the filter: without no_new_privs the kernel requires
+/// it. seccomp(2).
 fn filter_needs_admin(config: &Config, process: &Process) -> bool {
     config.linux.seccomp.is_some()
         && !process.no_new_privileges
         && process.capabilities.permitted & CAP_SYS_ADMIN == 0
 }
 
-/// What holds for the process, and for the hooks that run beside it. After the filter as few system
-/// calls as possible: the profile must allow them. Hooks need some, as they do with runc and crun,
-/// which load the filter before these hooks too, with no_new_privs and without.
+/// The restrictions of the process, and of the hooks that run where it will run. After the filter
+/// there are as few system calls as possible, because the profile must allow them. Hooks need some.
+/// runc and crun also load the filter before these hooks, with and without no_new_privs.
 pub(super) fn confine(
     plan: &mut Plan,
     config: &Config,
@@ -175,8 +176,8 @@ pub(super) fn execute(plan: &mut Plan, exec: Exec) {
     plan.start.add("process.args", InitStep::Exec(exec));
 }
 
-/// The runtime raises hard limits, which takes privilege; init sets its own limits, which takes
-/// none, and only when nothing that they could hinder is left to do.
+/// The runtime raises hard limits, which needs privileges. Init sets its own limits, which needs
+/// none, and only when they can no longer hinder anything.
 fn rlimits(plan: &mut Plan, process: &Process) {
     for rlimit in &process.rlimits {
         let limit = Rlimit {
@@ -224,13 +225,13 @@ fn candidates(process: &Process) -> Vec<CString> {
     }
     let path = variable(process, b"PATH=").unwrap_or(DEFAULT_PATH.as_bytes());
     path.split(|&byte| byte == b':')
-        // An empty element means the working directory, which is never meant here.
+        // An empty element means the working directory, which must not be searched.
         .filter(|directory| directory.starts_with(b"/"))
         .map(|directory| c_string(Path::new(OsStr::from_bytes(directory)).join(name)))
         .collect()
 }
 
-/// The value of the variable whose entry begins with `start`, as in `PATH=`.
+/// The value of the variable whose entry begins with `start`, such as `PATH=`.
 fn variable<'a>(process: &'a Process, start: &[u8]) -> Option<&'a [u8]> {
     let mut entries = process.env.iter();
     entries.find_map(|entry| entry.as_bytes().strip_prefix(start))

@@ -9,14 +9,14 @@ use super::{Bind, Filesystem, Remount, cgroup, devices, labels, systemd};
 use crate::config::seccomp::Listener;
 use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
 
-/// Steps of one executor at one moment, in their order.
+/// The steps of one process at one point in time, in their order.
 #[derive(Clone, Debug)]
 pub struct Steps<S>(Vec<Planned<S>>);
 
 /// A step with its origin.
 #[derive(Clone, Debug)]
 pub struct Planned<S> {
-    /// The property that asks for it, as in `linux.maskedPaths[3]`; or the rule that does, as in
+    /// The property that asks for it, such as `linux.maskedPaths[3]`, or the rule, such as
     /// `default devices`.
     pub field: String,
     pub step: S,
@@ -50,13 +50,14 @@ impl<S> DerefMut for Steps<S> {
     }
 }
 
-/// What the runtime does for a process: for itself before it makes one, then for the first process
-/// or for init.
+/// A step that the runtime executes: before it creates a process, or on the first process, or on
+/// init.
 #[derive(Clone, Debug)]
 pub enum RuntimeStep {
-    /// mkdir below the cgroup2 mount; each parent gets the controllers in `cgroup.subtree_control`.
+    /// mkdir(2) below the cgroup2 mount. Enables the controllers in the `cgroup.subtree_control` of
+    /// each parent.
     CreateCgroup(NewCgroup),
-    /// A transient unit around the process, and with it its cgroup: StartTransientUnit.
+    /// A transient unit for the process, which also creates its cgroup: StartTransientUnit.
     SystemdUnit(Box<systemd::Unit>),
     /// One control file of the container's cgroup.
     CgroupWrite(Box<cgroup::Write>),
@@ -64,7 +65,7 @@ pub enum RuntimeStep {
     DeviceProgram(devices::Program),
     /// chown of the delegated files to the container's root.
     DelegateCgroup { uid: u32 },
-    /// /proc/PID/uid_map or gid_map, one mapping a line.
+    /// /proc/PID/uid_map or gid_map, one mapping per line.
     IdMap {
         group: bool,
         map: String,
@@ -72,125 +73,127 @@ pub enum RuntimeStep {
     },
     /// /proc/PID/oom_score_adj.
     OomScoreAdj(i32),
-    /// unshare(CLONE_NEWNET) by the runtime, which goes back then; the new loopback interface goes
-    /// up. Init waits for it in [`InitStep::EnterNetwork`].
+    /// unshare(CLONE_NEWNET) by the runtime, which brings up the new loopback interface and returns
+    /// to its own namespace. Init waits for it in [`InitStep::EnterNetwork`].
     MakeNetwork,
 }
 
-/// A cgroup that the runtime makes.
+/// A cgroup that the runtime creates.
 #[derive(Clone, Debug)]
 pub struct NewCgroup {
-    /// Below the mount of the hierarchy.
+    /// Relative to the mount of the hierarchy.
     pub path: PathBuf,
-    /// Needed by a limit.
+    /// The controllers that limits need.
     pub controllers: Vec<String>,
-    /// Wanted for their statistics, and left out where the hierarchy refuses them.
+    /// Controllers for statistics. They are left out if the hierarchy refuses them.
     pub optional: Vec<String>,
-    /// If not, a caller without the right to make it goes on without a cgroup.
+    /// If false, a caller that is not permitted to create the cgroup continues without it.
     pub required: bool,
 }
 
-/// What leads into other namespaces: around clone3(2) by the runtime, which comes back, or by a
-/// process between the runtime and init; or by init itself.
+/// A step that enters other namespaces. It is executed by the runtime around clone3(2), which then
+/// returns, by a process between the runtime and init, or by init itself.
 #[derive(Clone, Debug)]
 pub enum EntryStep {
     /// setns(2).
     JoinNamespace {
         kind: NamespaceKind,
         path: CString,
-        /// Why it may not be the namespace that the runtime itself is in, nor the host's.
+        /// The reason why it must not be the namespace of the runtime or of the host.
         not_own: Option<String>,
     },
     /// setns(2) with a pidfd of the container's init process.
     EnterContainer {
         kinds: Vec<NamespaceKind>,
-        /// Why its cgroup namespace must be another one than the runtime's.
+        /// The reason why its cgroup namespace must not be that of the runtime.
         not_own: Option<String>,
     },
-    /// /proc/self/uid_map or gid_map of a joined user namespace must say this.
+    /// /proc/self/uid_map or gid_map of a joined user namespace must have this content.
     CheckIdMap { group: bool, map: String },
-    /// unshare(2) of a time namespace and its offsets, for the child to enter.
+    /// unshare(2) of a time namespace, with its offsets. The child enters it.
     TimeOffsets { offsets: String },
-    /// setgroups(2) where that is allowed, setresuid(2) and setresgid(2) to the user namespace's
-    /// root.
+    /// setgroups(2) if it is allowed, setresuid(2) and setresgid(2) to root of the user namespace.
     BecomeRoot,
 }
 
-/// What init does. What is large is boxed: a plan has dozens of steps, and most are small.
+/// A step that init executes. Large variants are boxed, because a plan has dozens of steps and most
+/// are small.
 #[derive(Clone, Debug)]
 pub enum InitStep {
     Enter(EntryStep),
-    /// The root directory of the container that was entered.
+    /// Opens the root directory of the container that was entered.
     ContainerRoot,
-    /// unshare(CLONE_NEWCGROUP): after init has arrived in its cgroup, which becomes the root.
+    /// unshare(CLONE_NEWCGROUP). Init must be in its cgroup by then, because this becomes the root.
     UnshareCgroup,
-    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name: a new one.
+    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name, which creates a new keyring.
     SessionKeyring {
         /// The SELinux context of its keys.
         label: Option<CString>,
     },
-    /// /proc/PID/attr: what the process becomes for a security module when it executes.
+    /// /proc/PID/attr: the label that a security module gives the process when it executes.
     ExecLabel(labels::ExecLabel),
-    /// The loopback interface of a new network namespace goes up.
+    /// Brings up the loopback interface of a new network namespace.
     LoopbackUp,
-    /// setns(2) into the network namespace that the runtime makes meanwhile.
+    /// setns(2) into the network namespace that the runtime creates in the meantime.
     EnterNetwork,
-    /// The propagation of every mount of the new mount namespace.
+    /// Sets the propagation of all mounts in the new mount namespace.
     RootPropagation {
         flag: u64,
     },
-    /// The rootfs becomes a mount of its own.
+    /// Makes the rootfs a mount.
     BindRootfs {
         path: CString,
         opener: Opener,
-        /// What the host mounts in the rootfs later does not show up in the container.
+        /// Whether later mounts of the host in the rootfs do not appear in the container.
         private: bool,
-        /// pivot_root(2) refuses a parent mount that is shared.
+        /// Whether to make the parent mount private, because pivot_root(2) refuses a shared one.
         private_parent: bool,
     },
     Filesystem(Box<Filesystem>),
     Bind(Box<Bind>),
     Remount(Box<Remount>),
-    /// umount2(2) of what is mounted on a path of the container, without symbolic links in it.
+    /// umount2(2) of the mount on a path of the container, without following symbolic links.
     Unmount {
         target: CString,
     },
     Node(Node),
     Symlink(Symlink),
-    /// A bind of the host's /dev/null, or a read-only tmpfs over a directory.
+    /// A bind mount of the host's /dev/null, or a read-only tmpfs over a directory.
     MaskPath {
         path: CString,
     },
-    /// A read-only bind of a path upon itself.
+    /// A read-only bind mount of a path onto itself.
     ReadonlyPath {
         path: CString,
     },
-    /// The rootfs becomes `/`.
+    /// Makes the rootfs `/`.
     SwitchRoot {
         kind: RootSwitch,
-        /// The old root's mounts propagate: they are made slaves before they are detached.
+        /// Whether the mounts of the old root propagate. If so, they are made slaves before they
+        /// are detached.
         shared: bool,
     },
-    /// Propagation of `/` in the container.
+    /// Sets the propagation of `/` in the container.
     Propagate {
         propagation: Propagation,
     },
-    /// A mount that had to stay writable until now.
+    /// Makes a mount read-only that had to be writable until now.
     MountReadonly {
         path: CString,
     },
-    /// mkdir(2) of the working directory below the rootfs, where it is missing.
+    /// mkdir(2) of the working directory below the rootfs, if it is missing.
     MakeCwd {
         path: CString,
     },
-    /// A pseudo-terminal from the container's devpts becomes stdin, stdout, stderr and /dev/console.
+    /// Makes a pseudo-terminal of the container's devpts stdin, stdout, stderr and /dev/console.
     Console {
         size: Option<ConsoleSize>,
         uid: u32,
-        /// /dev/console shows it too.
+        /// Whether /dev/console is the terminal too.
         bind: bool,
     },
-    /// The three standard descriptors go to the user, and /dev/null is the container's.
+    /// Gives the three standard descriptors to the user. A /dev/null among them becomes that of the
+    /// container.
     Stdio {
         uid: u32,
     },
@@ -207,40 +210,40 @@ pub enum InitStep {
     },
     /// personality(2).
     Personality(u64),
-    /// The runtime runs its hooks while init waits.
+    /// Waits while the runtime runs its hooks.
     RuntimeHooks,
-    /// chdir(2), as root: the user may lack the right to walk the path.
+    /// chdir(2) as root, because the user may not be permitted to search the path.
     Cwd {
         path: CString,
     },
-    /// chdir(2) once more if it failed as root, and getcwd(2): the directory must be in the root.
+    /// chdir(2) again if it failed as root, and getcwd(2): the directory must be below the root.
     CheckCwd {
         path: CString,
     },
     Credentials(Box<Credentials>),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,
-    /// The last capabilities of setting up go.
+    /// Drops the last capability that the setup needed.
     DropSysAdmin,
     /// seccomp(SECCOMP_SET_MODE_FILTER).
     Seccomp {
         program: Vec<libc::sock_filter>,
         flags: u64,
-        /// Who answers for the calls that the filter asks about.
+        /// The listener for the calls about which the filter asks.
         listener: Option<Listener>,
     },
-    /// `HOME` from this user's line of the container's /etc/passwd, else `/`: before a seccomp
-    /// filter or a limit could forbid to open the file.
+    /// `HOME` from the line of this user in the container's /etc/passwd, otherwise `/`. This comes
+    /// before a seccomp filter or a limit could prevent opening the file.
     FindHome {
         uid: u32,
     },
-    /// The user process is looked up, so that `create` can say that it is missing.
+    /// Looks up the user process, so that `create` can report that it is missing.
     FindExecutable {
         candidates: Vec<CString>,
     },
-    /// The runtime is told that all is ready; then init waits for `start`.
+    /// Reports to the runtime that everything is ready, then waits for `start`.
     WaitForStart,
-    /// close_range(2) of what must not be inherited.
+    /// close_range(2) of the descriptors that must not be inherited.
     CloseRange {
         first: u32,
     },
@@ -256,17 +259,17 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// What to do when the kernel says EPERM to an id map. user_namespaces(7).
+/// What to do when the kernel refuses an id map with EPERM. user_namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMapDenied {
     Fail,
-    /// The map is one group, the runtime's own: deny setgroups(2) in the namespace and try again.
+    /// Deny setgroups(2) in the namespace and try again: the map only has the runtime's own group.
     DenySetgroups,
-    /// newuidmap(1) and newgidmap(1) write what /etc/subuid and /etc/subgid grant.
+    /// Let newuidmap(1) or newgidmap(1) write the map, if /etc/subuid or /etc/subgid grants it.
     Helper,
 }
 
-/// A device node: mknod(2), or a bind of the host's node.
+/// A device node: mknod(2), or a bind mount of the host's node.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub path: CString,
@@ -276,7 +279,8 @@ pub struct Node {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    /// Bind the host's node of the same path: mknod(2) is denied in a user namespace.
+    /// Whether to bind-mount the host's node with the same path. mknod(2) is denied in a user
+    /// namespace.
     pub bind: bool,
 }
 
@@ -285,24 +289,24 @@ pub struct Node {
 pub struct Symlink {
     pub target: CString,
     pub path: CString,
-    /// Made only where the target exists.
+    /// Whether to make the link only if the target exists.
     pub if_target_exists: bool,
-    /// What is in the way goes; otherwise it stays, and no link is made.
+    /// Whether to replace an existing file. Otherwise the file is kept and no link is made.
     pub replace: bool,
 }
 
-/// A program that runs at a hook moment.
+/// A hook.
 #[derive(Clone, Debug)]
 pub struct HookStep {
     pub path: CString,
     pub args: Vec<CString>,
-    /// `None`: that of the runtime, or of the container's process at its start.
+    /// `None` for that of the runtime or, for `startContainer`, that of the container's process.
     pub env: Option<Vec<CString>>,
     pub timeout: Option<Duration>,
     pub moment: HookMoment,
 }
 
-/// The six moments of the specification.
+/// The six points in the lifecycle at which the specification runs hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookMoment {
     Prestart,
@@ -323,25 +327,26 @@ pub struct Credentials {
     pub capabilities: Capabilities,
     /// Highest capability number to drop from the bounding set.
     pub last_capability: u8,
-    /// CAP_SYS_ADMIN stays until the seccomp filter is loaded, because without no_new_privs the
-    /// kernel asks for it.
+    /// Whether to keep CAP_SYS_ADMIN until the seccomp filter is loaded, because without
+    /// no_new_privs the kernel requires it.
     pub keep_sys_admin: bool,
 }
 
 /// The user process: execve(2).
 #[derive(Clone, Debug)]
 pub struct Exec {
-    /// `args[0]` itself if it has a slash, else it below each directory of `PATH`.
+    /// `args[0]` if it has a slash, otherwise `args[0]` in each directory of `PATH`.
     pub candidates: Vec<CString>,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
 }
 
-/// Which process opens a path of the host, in init's mount namespace.
+/// The process that opens a path of the host, in init's mount namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opener {
     Init,
-    /// For init, which may lack the reach as root of another user namespace.
+    /// The runtime, for init, which may be unable to reach the path as root of another user
+    /// namespace.
     Runtime,
 }
 

@@ -1,4 +1,4 @@
-//! The plan in words: for `explain`, and for the sentence that names a failed step.
+//! The text of a plan, for `explain` and for errors that name a failed step.
 
 mod entry;
 mod init;
@@ -14,12 +14,12 @@ use crate::error::printable;
 
 /// One line of the text.
 struct Line<'a> {
-    /// The executor and the moment in one word.
+    /// One word for the process and the point in time.
     phase: &'static str,
     found: Found<'a>,
 }
 
-/// Lines in the order in which their steps happen.
+/// Lines in the order in which their steps are executed.
 #[derive(Default)]
 struct Lines<'a>(Vec<Line<'a>>);
 
@@ -34,7 +34,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Init's steps, with what the runtime does while init waits for it.
+    /// Adds the steps of init, and those of the runtime for which init waits.
     fn add_init(&mut self, plan: &'a Plan) {
         for planned in plan.init.iter() {
             match planned.step {
@@ -50,8 +50,8 @@ impl<'a> Lines<'a> {
 }
 
 impl Plan {
-    /// One line a step, in the order in which they happen: phase, what is done and what it falls
-    /// back to, and the property that it comes from.
+    /// One line per step, in the order of execution: phase, action with its fallback, and the
+    /// property that asks for it.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for warning in &self.warnings {
@@ -111,7 +111,7 @@ impl Plan {
         lines
     }
 
-    /// The namespaces that clone3(2) makes, by their names in the specification.
+    /// The namespaces that clone3(2) creates, by their names in the specification.
     fn new_namespaces(&self) -> Vec<&'static str> {
         NamespaceKind::ALL
             .into_iter()
@@ -128,7 +128,7 @@ impl Plan {
             new.join(" ")
         };
         let via = if self.has_process_between() {
-            ", in an intermediate process that enters the others and makes init"
+            ", in an intermediate process that enters the others and creates init"
         } else {
             ""
         };
@@ -156,13 +156,13 @@ impl AnyStep<'_> {
         }
     }
 
-    /// The step in whole. Some of its values are the config's own words.
+    /// The full text of the step. Some values are text of the config.
     fn what(self) -> String {
         printable(&format!("{self:#}"))
     }
 }
 
-/// In short with `{}`, and with `{:#}` what it falls back to as well.
+/// `{}` is the short text; `{:#}` adds the fallback.
 impl Display for AnyStep<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,7 +182,7 @@ impl Display for Found<'_> {
     }
 }
 
-/// The same.
+/// As for [`Found`].
 impl<S> Display for Planned<S>
 where
     for<'a> AnyStep<'a>: From<&'a S>,
@@ -198,7 +198,7 @@ mod tests {
     use crate::plan::{NewCgroup, RuntimeStep};
 
     #[test]
-    fn a_value_of_the_config_writes_to_no_terminal() {
+    fn control_characters_of_the_config_are_escaped() {
         let mut plan = Plan::default();
         let new = NewCgroup {
             path: "a\u{7f}\u{9b}2J\n".into(),

@@ -1,48 +1,49 @@
-//! What the steps of mounting carry.
+//! The data of mount steps.
 
 use std::ffi::CString;
 
 use crate::config::Propagation;
 
-/// What makes a mount good for reading its data and for nothing else. mount_setattr(2).
+/// The attributes with which a mount can only be used to read data. mount_setattr(2).
 pub const INERT: u64 = libc::MOUNT_ATTR_RDONLY
     | libc::MOUNT_ATTR_NOSUID
     | libc::MOUNT_ATTR_NODEV
     | libc::MOUNT_ATTR_NOEXEC;
 
-/// Where a bind mount's tree comes from, and which process copies it: open_tree(2). All paths but
-/// the last are the host's.
+/// The source of a bind mount, and the process that copies it: open_tree(2). All paths except the
+/// last are paths of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindSource {
-    /// Copied by init when its turn comes: mountinfo lists mounts in the order of their making (since
-    /// Linux 6.8), and its readers expect those of the config in the order of the config.
+    /// Copied by init in its turn. mountinfo lists mounts in the order of their creation (since
+    /// Linux 6.8), and its readers expect the mounts of the config in the order of the config.
     CopiedByInit {
         path: CString,
-        /// The runtime, which has the same rights, looks first whether it is there.
+        /// Whether the runtime, which has the same privileges, first checks that it exists.
         looked_up: bool,
     },
-    /// Copied and changed by the runtime before there is any process.
+    /// Copied and changed by the runtime before any process exists.
     CopiedByRuntime {
         path: CString,
-        /// A mount that may not be bound there (unbindable, or in another namespace) may be bindable
-        /// in init's own namespace.
+        /// Whether init copies it if the runtime cannot: a mount that cannot be bound in the
+        /// runtime's namespace (unbindable, or in another namespace) may be bindable in init's own.
         or_by_init: bool,
     },
-    /// Opened by the runtime in init's mount namespace, and copied by init, when its turn comes: the
-    /// root of the container's user namespace may lack the reach, and a tree copied in the runtime's
+    /// Opened by the runtime in init's mount namespace, and copied by init, in its turn. Root of the
+    /// container's user namespace may be unable to reach the path. A tree copied in the runtime's
     /// own namespace would lack the locks that keep the container from clearing the flags of its
     /// mounts or uncovering what they hide. mount_namespaces(7).
     OpenedByRuntime(CString),
-    /// The same for a mount that comes to a container later: a process that does nothing else takes
-    /// init's part, in a copy of the host's mounts that the container's user namespace owns.
+    /// The same for a mount that is added to an existing container. A process with no other task
+    /// copies it in place of init, in a copy of the host's mounts that the container's user
+    /// namespace owns.
     CopiedInUserNamespace(CString),
-    /// Opened by init when its turn comes: it lies below the rootfs, where an earlier mount may
-    /// change what the path means.
+    /// Opened by init in its turn. It is below the rootfs, where an earlier mount may change the
+    /// meaning of the path.
     Rootfs(CString),
 }
 
 impl BindSource {
-    /// What is bound.
+    /// The path of the source.
     pub const fn path(&self) -> &CString {
         match self {
             Self::CopiedByInit { path, .. }
@@ -64,26 +65,26 @@ pub struct Bind {
     pub recursive: bool,
     pub attrs: BindAttrs,
     pub propagation: Vec<Propagation>,
-    /// Files have other owners than in the file system.
+    /// The map of an id-mapped mount.
     pub id_map: Option<BindIdMap>,
-    /// The target may lie in the container's procfs: it is one of the files that tell about the
-    /// machine, or the source is a procfs itself.
+    /// Whether the target may be in the container's procfs: it is one of the files that describe
+    /// the machine, or the source is a procfs itself.
     pub on_proc: bool,
-    /// A later step changes the mount.
+    /// Whether a later step changes the mount.
     pub changed_later: bool,
 }
 
-/// MOUNT_ATTR_IDMAP of mount_setattr(2). The runtime sets it on a tree that init has copied in its
-/// own mount namespace, because it takes rights over the file system.
+/// MOUNT_ATTR_IDMAP of mount_setattr(2). The runtime sets it on a tree that init has copied in
+/// init's mount namespace, because it needs privileges over the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindIdMap {
-    /// The mounts below too.
+    /// Whether the mounts below are mapped too.
     pub recursive: bool,
-    /// The texts of a uid_map and a gid_map; `None` is the container's user namespace.
+    /// The texts of a uid_map and a gid_map. `None` means the container's user namespace.
     pub maps: Option<(String, String)>,
 }
 
-/// What becomes of the attributes that the source's mount has.
+/// Changes of the attributes that the mount of the source has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BindAttrs {
     /// `MOUNT_ATTR_*` for the mount itself.
@@ -94,10 +95,11 @@ pub struct BindAttrs {
     pub recursive_set: u64,
     /// Cleared on the whole tree.
     pub recursive_clear: u64,
-    /// Bits that the words of the config clear by name. In a user namespace the attributes of the
-    /// source are locked: those that no word names stay as they are, those named here are an error.
+    /// Bits that options of the config clear by name. In a user namespace the attributes of the
+    /// source are locked: those that no option names do not change, and clearing one of these is an
+    /// error.
     pub asked_clear: u64,
-    /// The source's attributes are kept, because the container has a user namespace.
+    /// Whether the attributes of the source are kept, because the container has a user namespace.
     pub keep_source: bool,
 }
 
@@ -110,28 +112,29 @@ pub struct Filesystem {
     /// `MS_*`.
     pub flags: u64,
     pub data: CString,
-    /// What to do when the kernel says EPERM or EBUSY.
+    /// What to do when the kernel refuses the mount with EPERM or EBUSY.
     pub if_denied: IfDenied,
-    /// Made before init is there, with these `MOUNT_ATTR_*` and the rights of the runtime: a procfs
-    /// shows the pid namespace of its maker and a mqueue the ipc namespace, and a new user namespace
-    /// lacks the rights over one that was joined. The process that makes it must be in that
-    /// namespace by then: for `create` it has joined all, for `mounts add` the pid namespace at most,
-    /// and so makes no mqueue.
+    /// If set, the file system is made before init exists, with these `MOUNT_ATTR_*` and the
+    /// privileges of the runtime. A procfs shows the pid namespace of its creator, and a mqueue its
+    /// ipc namespace, but a new user namespace has no privileges over a joined namespace. The
+    /// process that makes the file system must be in that namespace by then. For `create`, it has
+    /// joined all of them. For `mounts add`, it has joined the pid namespace at most, so it does
+    /// not make a mqueue.
     pub made_early: Option<u64>,
-    /// The target must be a real directory, never a symbolic link: /proc and /sys are places that
-    /// later steps and the container's masks rely on.
+    /// Whether the target must be a real directory, never a symbolic link. Later steps and the
+    /// container's masks rely on the places /proc and /sys.
     pub real_directory: bool,
-    /// Give the new root the mode of the directory that it covers.
+    /// Whether the new root gets the mode of the directory that it covers.
     pub inherit_mode: bool,
-    /// Copy what the directory holds into the new file system.
+    /// Whether the content of the directory is copied into the new file system.
     pub copy_up: bool,
-    /// A SELinux context for the root of a file system that knows no `context=`.
+    /// The SELinux context for the root of a file system that does not support `context=`.
     pub label: Option<CString>,
     /// Attributes applied after the mount, on the whole tree.
     pub recursive_set: u64,
     pub recursive_clear: u64,
     pub propagation: Vec<Propagation>,
-    /// A later step changes the mount.
+    /// Whether a later step changes the mount.
     pub changed_later: bool,
 }
 
@@ -139,18 +142,19 @@ pub struct Filesystem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfDenied {
     Fail,
-    /// Bind this host directory instead (`/sys`, or the container's own cgroup).
+    /// Bind-mount this directory of the host instead (`/sys`, or the container's own cgroup).
     Bind(CString),
-    /// Bind it if it is there, as the container's own cgroup is unless an unprivileged runtime
-    /// could not make it; else show an empty read-only directory.
+    /// Bind-mount it if it exists, otherwise show an empty read-only directory. The container's own
+    /// cgroup exists unless an unprivileged runtime could not create it.
     BindOrMask(CString),
 }
 
-/// A change of a mount that is there already: mount(2) with MS_REMOUNT.
+/// A change of an existing mount: mount(2) with MS_REMOUNT.
 #[derive(Clone, Debug)]
 pub struct Remount {
     pub target: CString,
-    /// `bind` too: the attributes of this mount, not those of its file system.
+    /// Whether `bind` is given too: the attributes of this mount change, not those of its file
+    /// system.
     pub bind: bool,
     pub attrs: BindAttrs,
     pub flags: u64,

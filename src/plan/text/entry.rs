@@ -1,4 +1,4 @@
-//! The steps into other namespaces in words.
+//! The text of steps that enter namespaces.
 
 use std::fmt::{self, Display};
 
@@ -33,7 +33,7 @@ impl Display for EntryStep {
             Self::EnterContainer { kinds, not_own } => {
                 let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
                 write!(f, "enter the container's namespaces: {}", names.join(" "))?;
-                let detail = ", if that of cgroups is not the runtime's own";
+                let detail = ", if its cgroup namespace is not the runtime's own";
                 detail_if(f, not_own.is_some(), detail)
             }
             Self::CheckIdMap { group, map } => {

@@ -1,4 +1,4 @@
-//! The steps of init in words.
+//! The text of steps of init.
 
 use std::fmt::{self, Display};
 
@@ -88,7 +88,7 @@ impl Display for InitStep {
                 f.write_str(if *private { ", rprivate" } else { "" })?;
                 let by_runtime = *opener == Opener::Runtime;
                 detail_if(f, by_runtime, ", opened by the runtime")?;
-                let made = ", its parent mount made private";
+                let made = ", making its parent mount private";
                 detail_if(f, *private_parent, made)
             }
             Self::Filesystem(filesystem) => write_filesystem(f, filesystem),

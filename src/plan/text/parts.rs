@@ -1,4 +1,4 @@
-//! The words of the steps that have many.
+//! The text of steps with many details.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::plan::{
     IfDenied, Module, NewCgroup, Node, Remount, Rlimit, RootSwitch, Symlink, systemd,
 };
 
-/// A cgroup with the controllers that it needs, and those that it is wanted to have.
+/// A cgroup with its required and its optional controllers.
 pub(super) fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result {
     write!(f, "create cgroup {}", new.path.display())?;
     let (needed, optional) = (&new.controllers, &new.optional);
@@ -27,7 +27,7 @@ pub(super) const fn map_file(group: bool) -> &'static str {
     if group { "gid_map" } else { "uid_map" }
 }
 
-/// The lines of a file in /proc, one behind the other.
+/// The lines of a file in /proc, joined to one line.
 pub(super) fn one_line(text: &str) -> String {
     text.trim().replace('\n', ", ")
 }
@@ -57,12 +57,12 @@ pub(super) fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fm
     let (path, target) = (lossy(&symlink.path), lossy(&symlink.target));
     write!(f, "symlink {path} to {target}")?;
     detail_if(f, symlink.if_target_exists, ", if that exists")?;
-    let in_the_way = if symlink.replace {
+    let existing = if symlink.replace {
         "replacing"
     } else {
-        "unless there is"
+        "keeping"
     };
-    detail(f, format_args!(", {in_the_way} what is there"))
+    detail(f, format_args!(", {existing} whatever is already there"))
 }
 
 pub(super) fn write_switch(
@@ -75,7 +75,7 @@ pub(super) fn write_switch(
         RootSwitch::Move => "move the rootfs to / and chroot",
         RootSwitch::Chroot => "chroot to the rootfs",
     })?;
-    let slave = ", the old root made a slave before it goes";
+    let slave = ", making the old root a slave before it is detached";
     let is_slave = shared && kind == RootSwitch::Pivot;
     detail_if(f, is_slave, slave)
 }
@@ -83,10 +83,10 @@ pub(super) fn write_switch(
 pub(super) fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
     write!(f, "start systemd unit {} around the process", unit.name)?;
     if let systemd::Manager::User { uid } = unit.manager {
-        write!(f, ", of the manager of user {uid}")?;
+        write!(f, ", in the manager of user {uid}")?;
     }
     if let Some(name) = &unit.subgroup {
-        write!(f, ", in a cgroup {name} of its own")?;
+        write!(f, ", with the subgroup {name}")?;
     }
     for (index, property) in unit.properties.iter().enumerate() {
         let before = if index == 0 { ", with" } else { "" };
@@ -151,7 +151,7 @@ pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result
         &[attr_words(bind.attrs), propagation_words(&bind.propagation)],
     )?;
     if bind.attrs.keep_source {
-        detail(f, format_args!(", the source's other flags stay"))?;
+        detail(f, format_args!(", keeping the other flags of the source"))?;
     }
     detail(f, format_args!("{}", copier(&bind.source)))?;
     let Some(map) = &bind.id_map else {
@@ -159,7 +159,7 @@ pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result
     };
     detail(f, format_args!(", ids mapped"))?;
     if map.recursive {
-        detail(f, format_args!(" below too"))?;
+        detail(f, format_args!(" recursively"))?;
     }
     match &map.maps {
         None => detail(f, format_args!(" as in the user namespace"))?,
@@ -173,7 +173,7 @@ pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result
     Ok(())
 }
 
-/// Which process copies the source, if it is not init alone.
+/// The process that copies the source, unless it is init alone.
 const fn copier(source: &BindSource) -> &'static str {
     match source {
         BindSource::CopiedByInit { .. } | BindSource::Rootfs(_) => "",
@@ -251,8 +251,8 @@ pub(super) fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) 
     Ok(())
 }
 
-/// Writes what only `{:#}` shows: what a step does if its first way fails, and long lists. The
-/// sentence for a failure is better without.
+/// Writes text that only `{:#}` shows: the fallback of a step, and long lists. An error message is
+/// clearer without it.
 pub(super) fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
     if f.alternate() {
         f.write_fmt(text)
@@ -261,7 +261,7 @@ pub(super) fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fm
     }
 }
 
-/// As [`detail`], where `holds`.
+/// As [`detail`], if `holds`.
 pub(super) fn detail_if(f: &mut fmt::Formatter<'_>, holds: bool, text: &str) -> fmt::Result {
     if holds {
         detail(f, format_args!("{text}"))
@@ -270,7 +270,8 @@ pub(super) fn detail_if(f: &mut fmt::Formatter<'_>, holds: bool, text: &str) -> 
     }
 }
 
-/// Many file systems have no source, and the config's word for it says nothing.
+/// Whether the source of the mount is a device. Many file systems have no source, and what the
+/// config gives as source has no meaning then.
 fn has_device(mount: &Filesystem) -> bool {
     let source = mount.source.to_bytes();
     source.starts_with(b"/") || source.contains(&b':')

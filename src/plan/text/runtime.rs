@@ -1,4 +1,4 @@
-//! The steps of the runtime in words.
+//! The text of steps of the runtime.
 
 use std::fmt::{self, Display};
 
@@ -38,7 +38,7 @@ impl Display for RuntimeStep {
             Self::OomScoreAdj(score) => write!(f, "write oom_score_adj {score}"),
             Self::MakeNetwork => {
                 f.write_str("make a network namespace with its loopback interface up")?;
-                detail(f, format_args!(", while init is at work"))
+                detail(f, format_args!(", while init works"))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The words of options, flags and sets.
+//! The text of options, flags and sets.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -28,7 +28,7 @@ pub fn limit(value: u64) -> String {
     }
 }
 
-/// ` (a,b)` of the parts that are not empty.
+/// Writes the parts that are not empty as ` (a,b)`.
 pub fn write_words(f: &mut fmt::Formatter<'_>, parts: &[String]) -> fmt::Result {
     let words: Vec<_> = parts
         .iter()
@@ -123,7 +123,7 @@ pub fn attr_words(attrs: BindAttrs) -> String {
                 .map(|w| format!("{sign}{prefix}{w}")),
         );
     }
-    // The mode relatime is zero: it is what clearing the other modes leaves.
+    // The mode relatime is zero, so it is the mode when all others are cleared.
     for (set, clear, word) in [
         (attrs.set, attrs.clear, "relatime"),
         (attrs.recursive_set, attrs.recursive_clear, "rrelatime"),
@@ -136,7 +136,7 @@ pub fn attr_words(attrs: BindAttrs) -> String {
     all.join(",")
 }
 
-/// A list of arguments from which the boundaries of each can be seen.
+/// A list of arguments, quoted so that the boundaries of each are visible.
 pub fn quoted(strings: &[CString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@%".contains(c);
     let quote = |text: &CString| {
@@ -149,8 +149,8 @@ pub fn quoted(strings: &[CString]) -> String {
     strings.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// `chown,kill (bounding permitted), none (effective inheritable ambient)`: sets that are the same
-/// are told once.
+/// The sets in a form such as `chown,kill (bounding permitted), none (effective inheritable
+/// ambient)`. Equal sets are listed once.
 pub fn capability_words(sets: &Capabilities) -> String {
     let named = [
         ("bounding", sets.bounding),
