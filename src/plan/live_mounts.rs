@@ -70,8 +70,8 @@ pub fn unbindable(field: &str, source: &BindSource) -> Error {
         .hint("this needs root on the host, and a mount that is not unbindable")
 }
 
-/// A cgroup namespace that the container has joined may be the runtime's: what `create` refuses to
-/// show of it must not come later either.
+/// A cgroup namespace that the container has joined may be the runtime's own. A mount that `create`
+/// would refuse in that case must not be added later either.
 fn refuse_own_cgroups(plan: &mut Plan, config: &Config) {
     let kind = NamespaceKind::Cgroup;
     if !matches!(config.linux.namespaces.cgroup, Namespace::Join { .. }) {
