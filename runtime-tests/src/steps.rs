@@ -92,6 +92,15 @@ impl Steps {
         }
     }
 
+    /// Kills the program where it is.
+    #[track_caller]
+    pub fn kill(mut self) {
+        nix::sys::signal::kill(self.pid(), Signal::SIGKILL).expect("kill the program");
+        let ended = waitpid(self.pid(), Some(WaitPidFlag::__WALL)).expect("wait for the program");
+        self.ended = Some(ended);
+        self.finish();
+    }
+
     /// Lets the program run to its end.
     #[track_caller]
     pub fn finish(self) -> Output {

@@ -8,7 +8,7 @@ use super::{Context, DONE, Verb, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::ListFormat;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Place, State, View};
+use crate::state::{Dir, Place, State, View};
 
 flags! {
     /// List the containers below the root directory
@@ -49,18 +49,25 @@ impl Verb for List {
     }
 }
 
-/// `None` of a container that was deleted after the directory was read.
+/// `None` of a container that was deleted after the directory was read, or that is only being
+/// created and has no state yet.
 fn view(place: &Place) -> Result<Option<View>> {
     let Some(dir) = place.open()? else {
         return Ok(None);
     };
-    let seen = State::load(&dir).and_then(|state| {
-        let status = state.status(&dir)?;
-        Ok(state.view(status, owner(dir.owner)))
-    });
-    match seen {
-        Err(error) if error.kind == Kind::NotFound && !dir.is_current()? => Ok(None),
-        seen => seen.map(Some),
+    let state = match State::load(&dir) {
+        Err(error) if error.kind == Kind::NotFound && !is_abandoned(&dir)? => return Ok(None),
+        loaded => loaded?,
+    };
+    let status = state.status(&dir)?;
+    Ok(Some(state.view(status, owner(dir.owner))))
+}
+
+/// Whether a create that was killed has left the directory.
+fn is_abandoned(dir: &Dir) -> Result<bool> {
+    match dir.lock()? {
+        Some(locked) => locked.is_abandoned(),
+        None => Ok(false),
     }
 }
 

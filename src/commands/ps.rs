@@ -8,6 +8,7 @@ use super::{Context, DONE, Verb, open_cgroup, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Container, ListFormat};
 use crate::error::{Error, Result};
+use crate::state::{State, start_time};
 
 flags! {
     /// List the processes of a container
@@ -28,19 +29,29 @@ flags! {
 
 impl Verb for Ps {
     /// Prints the process ids of the cgroup and of those below it, or the rows of ps(1) about them.
-    /// A container that has stopped has none.
+    /// A container that has stopped has those that its init has left.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
-        let pids = match open_cgroup(&dir, &state)? {
+        let mut pids = match open_cgroup(&dir, &state)? {
             Some(cgroup) => cgroup.processes()?,
             None => Vec::new(),
         };
+        without_ended_init(&mut pids, &state)?;
         match self.format {
             ListFormat::Json => print(&json(&pids))?,
             ListFormat::Table => print(&rows(&run_ps(&self.args)?, &pids)?)?,
         }
         Ok(DONE)
     }
+}
+
+/// Removes init from `pids` if it is exiting. The kernel takes a process out of its cgroup late in
+/// its exit, and `state` says before that the container has stopped.
+fn without_ended_init(pids: &mut Vec<i32>, state: &State) -> Result<()> {
+    if pids.contains(&state.pid) && start_time(state.pid)?.is_none() {
+        pids.retain(|pid| *pid != state.pid);
+    }
+    Ok(())
 }
 
 /// `[1,2]`; `null` for no process, as engines get it from other runtimes.
@@ -169,6 +180,26 @@ sleep 1001          17 S
         let error = rows("UID CMD\nroot 7\n", &[7]).unwrap_err().to_string();
         assert!(error.contains("no column PID"), "{error}");
         assert!(rows("", &[7]).is_err());
+    }
+
+    #[test]
+    fn an_init_that_has_ended_is_left_out() {
+        let own = std::process::id() as i32;
+        let mut child = Command::new("true").spawn().unwrap();
+        let ended = child.id() as i32;
+        let no_reap = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
+        let id = nix::sys::wait::Id::Pid(nix::unistd::Pid::from_raw(ended));
+        nix::sys::wait::waitid(id, no_reap).unwrap();
+        for (pid, left) in [(ended, vec![own]), (own, vec![own, ended])] {
+            let state = State {
+                pid,
+                ..State::default()
+            };
+            let mut pids = vec![own, ended];
+            without_ended_init(&mut pids, &state).unwrap();
+            assert_eq!(pids, left);
+        }
+        child.wait().unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! ROOT/ID/config.json  the bytes of the config, so that later changes to the bundle have no
 //! effect;
-//!                      the first file of the directory
+//!                      the first file of the directory; `create` holds its write lock to the end
 //! ROOT/ID/state.json   the data for later verbs, on one line; `create` writes it before it creates
 //!                      anything else, and replaces it as a whole when more is known
 //! ROOT/ID/start.sock   init accepts a connection here, from the end of its setup until `start`;

@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::dir::{self, CONFIG, Dir, Place};
+use super::status;
 use crate::error::{Error, Result};
 use crate::host;
 use crate::lexical;
@@ -168,9 +169,12 @@ impl Root {
         };
         let failed = |fail| dir.failed(CONFIG, fail);
         let file = file.map_err(failed)?;
-        let written = syspath::write_all(file.as_fd(), config).map_err(failed);
+        let written = status::lock(file.as_fd())
+            .and_then(|()| syspath::write_all(file.as_fd(), config))
+            .map_err(failed);
         let claim = Claim {
             dir: Rc::new(dir),
+            _lock: file,
             disarmed: false,
         };
         written.map(|()| claim)
@@ -218,6 +222,8 @@ fn check_id(id: &str) -> Result<()> {
 #[must_use]
 pub struct Claim {
     dir: Rc<Dir>,
+    /// The config, whose write lock shows readers that the create has not been killed.
+    _lock: OwnedFd,
     disarmed: bool,
 }
 
@@ -368,6 +374,29 @@ mod tests {
         second.lock().unwrap().unwrap().remove().unwrap();
         assert!(place.open().unwrap().is_none());
         std::fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn a_claim_is_abandoned_when_its_create_has_ended_without_a_state() {
+        let path = std::env::temp_dir().join(format!("sampan-abandoned-{}", std::process::id()));
+        let root = Root::choose(Some(&path)).unwrap();
+        let is_abandoned = |dir: &Dir| dir.lock().unwrap().unwrap().is_abandoned().unwrap();
+        let claim = root.claim("one", b"{}").unwrap();
+        let other = root.container("one").unwrap().open().unwrap().unwrap();
+        assert!(!is_abandoned(&other), "the create holds the config's lock");
+        drop(claim.keep());
+        assert!(is_abandoned(&other));
+        super::super::State {
+            id: "one".to_owned(),
+            ..Default::default()
+        }
+        .save(&other)
+        .unwrap();
+        assert!(!is_abandoned(&other), "there is a state");
+        std::fs::remove_file(other.path_of(super::super::STATE)).unwrap();
+        std::fs::write(other.path_of(CONFIG), "").unwrap();
+        assert!(!is_abandoned(&other), "nothing was created yet");
+        std::fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! The status of a container, as computed from the kernel's state.
 
+use std::ffi::CStr;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
-use super::dir::{INIT_LOCK, START_SOCKET};
+use super::dir::{CONFIG, INIT_LOCK, Locked, START_SOCKET, STATE};
 use super::process::{open_process, start_time};
 use super::{Dir, State};
 use crate::cgroup::Cgroup;
 use crate::error::Result;
-use crate::sys::Fail;
+use crate::sys::{Fail, Sys};
 
 /// The status values of the specification, and `paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,7 +84,7 @@ impl State {
         if self.pid == 0 {
             return Ok(None);
         }
-        let waits = is_locked(dir)?;
+        let waits = is_locked(dir, INIT_LOCK)?;
         let Some(init) = self.process()? else {
             return Ok(None);
         };
@@ -97,7 +98,7 @@ impl State {
         if self.pid == 0 {
             return Ok(Status::Creating);
         }
-        let waits = is_locked(dir)?;
+        let waits = is_locked(dir, INIT_LOCK)?;
         if !lives()? {
             return Ok(Status::Stopped);
         }
@@ -136,25 +137,42 @@ fn whole_file(kind: i32) -> libc::flock {
 pub fn lock_init(dir: &Dir) -> Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
     dir.open(INIT_LOCK, flags, 0o600)
-        .and_then(|file| {
-            fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))
-                .map_err(|errno| Fail::new("fcntl(F_OFD_SETLK)", errno))?;
-            Ok(file)
-        })
+        .and_then(|file| lock(file.as_fd()).map(|()| file))
         .map_err(|fail| dir.failed(INIT_LOCK, fail))
+}
+
+/// Takes a write lock that belongs to the open file description.
+pub(super) fn lock(file: BorrowedFd) -> Sys<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))
+        .map(drop)
+        .map_err(|errno| Fail::new("fcntl(F_OFD_SETLK)", errno))
 }
 
 /// Whether a process holds a lock on the file. A missing file is not locked. Source:
 /// fcntl_locking(2).
-fn is_locked(dir: &Dir) -> Result<bool> {
-    let file = match dir.open(INIT_LOCK, libc::O_RDONLY, 0) {
+fn is_locked(dir: &Dir, name: &CStr) -> Result<bool> {
+    let file = match dir.open(name, libc::O_RDONLY, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => return Ok(false),
-        opened => opened.map_err(|fail| dir.failed(INIT_LOCK, fail))?,
+        opened => opened.map_err(|fail| dir.failed(name, fail))?,
     };
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-        .map_err(|errno| dir.failed(INIT_LOCK, Fail::new("fcntl(F_OFD_GETLK)", errno)))?;
+        .map_err(|errno| dir.failed(name, Fail::new("fcntl(F_OFD_GETLK)", errno)))?;
     Ok(lock.l_type != libc::F_UNLCK as i16)
+}
+
+impl Locked<'_> {
+    /// Whether a create that was killed has left the directory without a state. A create that is
+    /// still running holds the lock of the config, and writes the state before it releases the
+    /// lock. Where the config has no content yet, nothing has been created.
+    ///
+    /// # Errors
+    /// The config or the state cannot be looked at.
+    pub fn is_abandoned(&self) -> Result<bool> {
+        let dir = self.dir();
+        let has_config = dir.read(CONFIG)?.is_some_and(|text| !text.is_empty());
+        Ok(has_config && !is_locked(dir, CONFIG)? && !dir.has(STATE)?)
+    }
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ pub fn listed(ids: &[String], exit: i32, out: &str, err: &str) -> Vec<(usize, Me
 fn refusal(verb: Verb, text: &str) -> Option<Answer> {
     let has = |part: &str| text.contains(part);
     let refused = |why| Some(Answer::Refused(why));
-    if has("left from a create") {
+    if has("belongs to a create") {
         return refused(Refusal::HalfMade);
     }
     if let Some((_, status_word)) = text.split_once("that is not stopped: ") {

@@ -18,6 +18,8 @@ pub const TESTS: &[Test] = tests![
     update_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     mounts_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     ps_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    list_does_not_warn_about_a_container_that_is_being_created[Need::NotAPeer],
+    list_names_what_a_killed_create_has_left[Need::NotAPeer],
 ];
 
 fn create_of_a_container_that_is_deleted_meanwhile(t: &Sandbox) {
@@ -110,4 +112,51 @@ fn mounts_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
 fn ps_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
     let call = |container: &Container| t.runtime().args(["ps", "-f", "json", &container.id]);
     at_each_step(t, |_| {}, call, &[]);
+}
+
+/// At each system call of the create, from the directory to the state.
+fn list_does_not_warn_about_a_container_that_is_being_created(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    t.remember(&container.id);
+    let call = t.runtime().args(["create", "--bundle"]);
+    let mut create = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+    let directory = t.root.join(&container.id);
+    let mut unlisted = 0;
+    loop {
+        create.advance().expect("the create has not ended");
+        if !directory.exists() {
+            continue;
+        }
+        let output = t.runtime().args(["list", "--quiet"]).run().ok();
+        assert_eq!(output.stderr, "", "{unlisted} system calls later");
+        if output.stdout.contains(&container.id) {
+            break;
+        }
+        unlisted += 1;
+    }
+    create.finish().ok();
+    assert!(unlisted > 5, "only {unlisted} steps");
+}
+
+fn list_names_what_a_killed_create_has_left(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    t.remember(&container.id);
+    let call = t.runtime().args(["create", "--bundle"]);
+    let mut create = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+    let directory = t.root.join(&container.id);
+    let config = directory.join("config.json");
+    while std::fs::metadata(&config).map_or(0, |config| config.len()) == 0 {
+        create.advance().expect("the create has not ended");
+    }
+    create.kill();
+    assert!(!directory.join("state.json").exists());
+    let output = t.runtime().args(["list", "--quiet"]).run().ok();
+    assert_eq!(output.stdout, "");
+    assert!(
+        output.stderr.contains("delete --force removes it"),
+        "{output}"
+    );
+    container.delete_force().ok();
+    let output = t.runtime().args(["list", "--quiet"]).run().ok();
+    assert_eq!(output.stderr, "");
 }
