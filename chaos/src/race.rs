@@ -253,7 +253,8 @@ fn judge(round: u64, arena: &Arena, records: Vec<Record>, figures: &mut Figures)
     }
     for (id, mut records) in of_ids {
         records.sort_by_key(|record| record.timed.begun);
-        let timed: Vec<_> = records.iter().map(|record| record.timed.clone()).collect();
+        let mut timed: Vec<_> = records.iter().map(|record| record.timed.clone()).collect();
+        check::mark_processes_of_exec(&mut timed);
         match check(&timed) {
             Verdict::Allowed => figures.add("histories that some order allows", 1),
             Verdict::TooMany(_) => figures.add("histories with too many orders", 1),

@@ -119,8 +119,8 @@ pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
 /// The last word of `create`: from now on init waits for `start`.
 ///
 /// # Errors
-/// sendmsg(2) failed; if init has ended, the step that it has failed at.
-pub fn dismiss(plan: &Plan, connection: BorrowedFd) -> Result<()> {
+/// sendmsg(2) failed; if init has ended, the step that it has failed at, or what `death` says.
+pub fn dismiss(plan: &Plan, connection: BorrowedFd, death: impl Fn() -> Error) -> Result<()> {
     let Err(fail) = sync::send_go(connection, &[]) else {
         return Ok(());
     };
@@ -128,6 +128,7 @@ pub fn dismiss(plan: &Plan, connection: BorrowedFd) -> Result<()> {
     sync::unless_gone(Err(fail)).map_err(connection_lost)?;
     match Report::receive(connection) {
         Ok(Some((Report::Failure(failure), _))) => Err(words::failure(plan, &failure)),
+        Ok(None) => Err(death()),
         _ => Err(connection_lost(fail)),
     }
 }

@@ -88,7 +88,7 @@ pub fn create(request: &Request) -> Result<Created> {
         // Nothing is left to do for an init that has been told to execute.
         let told_to_execute = state.is_none();
         state.map_or(Ok(()), |state| {
-            finish(request, &sockets, pid_file, &made, state)
+            finish(request, &sockets, pid_file, &made, state, &undo)
         })?;
         Ok((made, told_to_execute))
     });
@@ -315,6 +315,7 @@ fn finish(
     pid_file: Option<PidFile>,
     made: &Made,
     state: Prepared,
+    undo: &Undo,
 ) -> Result<()> {
     if !request.runs {
         made.ready.check_executable(request.plan)?;
@@ -326,7 +327,7 @@ fn finish(
         file.write(made.spawned.pid)?;
     }
     if !request.runs {
-        attend::dismiss(request.plan, made.connection.as_fd())?;
+        attend::dismiss(request.plan, made.connection.as_fd(), || undo.death())?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use super::model::{Container, Op, Progress};
+use super::model::{Answer, Container, Op, Progress, Verb};
 
 /// A call with its start and end, in nanoseconds of the monotonic clock.
 #[derive(Clone, Debug)]
@@ -15,6 +15,22 @@ pub struct Timed {
     pub op: Op,
     pub begun: u64,
     pub ended: u64,
+}
+
+/// Marks the answers of `ps` that overlap with an `exec` in the same container: when init ends, the
+/// kernel kills the other processes of its pid namespace, and they leave the cgroup after it.
+pub fn mark_processes_of_exec(calls: &mut [Timed]) {
+    let spans: Vec<_> = calls
+        .iter()
+        .filter(|call| call.op.verb == Verb::Exec)
+        .map(|call| (call.begun, call.ended))
+        .collect();
+    for call in calls {
+        let overlaps = |(begun, ended): &(u64, u64)| *begun <= call.ended && *ended >= call.begun;
+        if call.op.answer == Answer::Processes(true) && spans.iter().any(overlaps) {
+            call.op.answer = Answer::ProcessesOfExec;
+        }
+    }
 }
 
 /// The result of the search.
@@ -161,7 +177,7 @@ fn grow(
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Answer, Phase, Refusal, Status, Verb};
+    use super::super::model::{Phase, Refusal, Status};
     use super::*;
 
     const NOT_THERE: Answer = Answer::Refused(Refusal::NotThere);
@@ -299,6 +315,23 @@ mod tests {
             let state = (Verb::State, Answer::Status(status, 1), 20, 21);
             allowed(after_create(&[cut, state]));
         }
+    }
+
+    #[test]
+    fn processes_of_a_stopped_container_are_those_of_an_exec() {
+        let calls = |exec_ends| {
+            let mut calls = history(&[
+                (Verb::Create(1), Answer::Done, 0, 9),
+                (Verb::Exec, Answer::Died, 10, exec_ends),
+                (Verb::Kill, Answer::Done, 11, 12),
+                (Verb::State, Answer::Status(Status::Stopped, 1), 13, 14),
+                (Verb::Ps, Answer::Processes(true), 20, 21),
+            ]);
+            mark_processes_of_exec(&mut calls);
+            check(&calls)
+        };
+        allowed(calls(20));
+        assert!(matches!(calls(19), Verdict::NotAllowed(4, _)));
     }
 
     #[test]

@@ -78,6 +78,9 @@ pub enum Answer {
     NotListed,
     /// Whether `ps` has found processes.
     Processes(bool),
+    /// `ps` has found processes, while an `exec` was under way that may have begun them: these end a
+    /// little later than init, which is what `stopped` is about.
+    ProcessesOfExec,
     /// `exec` has run a program in the container of this generation.
     Ran(u32),
     /// The process of `exec`, or the one to be started, was killed.
@@ -216,6 +219,9 @@ impl Op {
             Answer::Status(status, generation) => it.shows(status) && it.generation == generation,
             Answer::NotListed => it.is_out_of_sight(),
             Answer::Processes(true) => it.lives() || it.phase == Phase::Creating,
+            Answer::ProcessesOfExec => {
+                it.lives() || matches!(it.phase, Phase::Creating | Phase::Stopped)
+            }
             Answer::Processes(false) => !it.lives() || it.killed,
             Answer::Ran(generation) => it.lives() && !it.paused && it.generation == generation,
             Answer::Died => it.killed || !it.lives(),

@@ -12,6 +12,7 @@ use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     create_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
+    create_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     exec_in_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     pause_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     resume_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
@@ -37,6 +38,23 @@ fn create_of_a_container_that_is_deleted_meanwhile(t: &Sandbox) {
             .fails_with("was deleted while it was created");
         container.verb("state").fails_with("does not exist");
     }
+}
+
+/// Others see the container shortly before its create has ended.
+fn create_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    t.remember(&container.id);
+    let call = t.runtime().args(["create", "--bundle"]);
+    let mut create = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+    create.pass("state.json");
+    while container.status() != "created" {
+        create.advance().expect("the create has not ended");
+    }
+    kill(Pid::from_raw(container.pid()), Signal::SIGKILL).expect("kill init");
+    container.wait_status("stopped");
+    let output = create.finish();
+    output.fails_with("init died while it set the container up: killed by signal 9");
+    container.verb("state").fails_with("does not exist");
 }
 
 /// Stops a verb at each system call after it has read the state, kills the container, and continues
