@@ -117,7 +117,10 @@ fn status_and_list_follow_the_process() {
 #[test]
 fn an_unreadable_container_does_not_stop_the_list() {
     let fixture = Fixture::new("unreadable");
-    std::fs::create_dir(fixture.path.join("broken")).unwrap();
+    let directory = fixture.path.join("broken");
+    std::fs::create_dir(&directory).unwrap();
+    // Without it a create may be about to write it.
+    std::fs::write(directory.join("config.json"), "{}").unwrap();
     let output = fixture.sampan(&["list", "-q"]);
     assert!(output.status.success());
     assert_eq!(output.stdout, b"one\n");

@@ -46,8 +46,13 @@ fn create_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
     t.remember(&container.id);
     let call = t.runtime().args(["create", "--bundle"]);
     let mut create = Steps::begin(call.arg(&container.bundle).arg(&container.id));
-    create.pass("state.json");
-    while container.status() != "created" {
+    let is_created = || {
+        container
+            .verb("state")
+            .stdout
+            .contains(r#""status": "created""#)
+    };
+    while !is_created() {
         create.advance().expect("the create has not ended");
     }
     kill(Pid::from_raw(container.pid()), Signal::SIGKILL).expect("kill init");
