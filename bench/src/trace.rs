@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::{c_int, c_uint, c_void};
 use std::io::{Error, Result};
 use std::ptr::null_mut;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 // When the tracer ends, the traced processes are killed, so that none keeps running.
 const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
@@ -76,6 +76,8 @@ pub struct Ended {
     pub status: c_int,
     /// Whether the program did not end in time and was killed.
     pub hung: bool,
+    /// What the processes were waiting in then, one line each.
+    pub hung_in: Vec<String>,
     /// The processes that a signal has ended, including by their own fault, and the signals.
     pub signals: Vec<(usize, c_int)>,
 }
@@ -117,8 +119,11 @@ pub fn start(execute: impl FnOnce()) -> Result<i32> {
 pub struct Tracer<F> {
     root: i32,
     single_steps: bool,
-    /// The time by which the program has to end.
-    deadline: Option<Instant>,
+    /// How long nothing may stop or end before the program counts as hung.
+    patience: Option<Duration>,
+    /// How long nothing has stopped or ended, as the sum of this process's own waits: time in which
+    /// the machine does not let this process run is not the program's fault.
+    quiet: Duration,
     /// Whether the program itself has been executed.
     begun: bool,
     /// The numbers of the processes, including those that were released.
@@ -135,7 +140,8 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         Self {
             root,
             single_steps: false,
-            deadline: None,
+            patience: None,
+            quiet: Duration::ZERO,
             begun: false,
             processes: HashMap::from([(root, 0)]),
             traced: HashMap::from([(root, None)]),
@@ -154,11 +160,11 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
         }
     }
 
-    /// Kills every traced process after this time.
+    /// Kills every traced process when none has stopped or ended for this time.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self {
-            deadline: Some(Instant::now() + patience),
+            patience: Some(patience),
             ..self
         }
     }
@@ -197,11 +203,13 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
                     return Ok(self.ended);
                 }
                 0 if self.is_late() => self.give_up(),
-                0 => blocked.wait(over),
+                0 => self.quiet += blocked.wait(over),
                 _ if libc::WIFSTOPPED(status) => {
+                    self.quiet = Duration::ZERO;
                     self.stopped(pid, libc::WSTOPSIG(status), status >> 16)?;
                 }
                 _ => {
+                    self.quiet = Duration::ZERO;
                     self.gone(pid, status);
                     over |= pid == self.root;
                 }
@@ -210,12 +218,13 @@ impl<F: FnMut(Stop) -> Then> Tracer<F> {
     }
 
     fn is_late(&self) -> bool {
-        !self.ended.hung && self.deadline.is_some_and(|end| Instant::now() > end)
+        !self.ended.hung && self.patience.is_some_and(|patience| self.quiet > patience)
     }
 
     fn give_up(&mut self) {
         self.ended.hung = true;
         for pid in self.traced.keys() {
+            self.ended.hung_in.push(waits_in(*pid));
             kill(*pid);
         }
     }
@@ -322,15 +331,19 @@ impl Blocked {
         }
     }
 
-    /// Polls if `poll`, because there is no event for a process that falls asleep.
-    fn wait(&self, poll: bool) {
+    /// Polls if `poll`, because there is no event for a process that falls asleep. Returns the time
+    /// that has passed without a signal.
+    fn wait(&self, poll: bool) -> Duration {
         let milliseconds = if poll { 1 } else { 200 };
         let timeout = libc::timespec {
             tv_sec: 0,
             tv_nsec: milliseconds * 1_000_000,
         };
         // SAFETY: the call reads its arguments.
-        unsafe { libc::sigtimedwait(&self.child, null_mut(), &timeout) };
+        match unsafe { libc::sigtimedwait(&self.child, null_mut(), &timeout) } {
+            ..0 => Duration::from_millis(milliseconds as u64),
+            _ => Duration::ZERO,
+        }
     }
 }
 
@@ -429,6 +442,24 @@ fn set_free(pid: i32) -> Result<()> {
     // SAFETY: waits for the stop that was requested.
     unsafe { libc::waitpid(pid, null_mut(), libc::__WALL) };
     alive(request(libc::PTRACE_DETACH, pid, 0))
+}
+
+/// The state of a process, its system call, and where in the kernel it is.
+fn waits_in(pid: i32) -> String {
+    let read = |name| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let stat = read("stat");
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.get(..1));
+    let (call, stack) = (read("syscall"), read("stack"));
+    let stack: Vec<_> = stack
+        .lines()
+        .map(|line| line.replace("[<0>] ", ""))
+        .collect();
+    let state = state.unwrap_or("gone");
+    format!(
+        "process {pid}: {state}, {}, {}",
+        call.trim(),
+        stack.join(" < ")
+    )
 }
 
 /// Whether a process sleeps in a system call, and is not stopped by the tracer.

@@ -87,10 +87,11 @@ impl Disturbed {
         libc::WIFEXITED(self.ended.status).then(|| libc::WEXITSTATUS(self.ended.status))
     }
 
-    /// The last system calls.
-    pub fn last_calls(&self) -> String {
+    /// What was said, the last system calls, and what the processes were waiting in.
+    pub fn of_a_hang(&self) -> String {
         let last = self.points.iter().rev().take(LAST).rev();
-        last.map(|point| format!("{point}\n")).collect()
+        let last: String = last.map(|point| format!("{point}\n")).collect();
+        format!("{}{last}{}", self.stderr, self.ended.hung_in.join("\n"))
     }
 
     /// The output so far of the runtime and of its container.

@@ -189,7 +189,7 @@ fn attempt(world: &World, case: &Case<'_>, one: Try, figures: &mut Figures) {
     let signals = &disturbed.ended.signals;
     let signal = signals.iter().find(|(_, signal)| *signal != libc::SIGKILL);
     if disturbed.ended.hung || disturbed.endless {
-        place.found("hangs", disturbed.stderr.clone() + &disturbed.last_calls());
+        place.found("hangs", disturbed.of_a_hang());
     } else if disturbed.stderr.contains(CLOSEDIR) {
         place.count("panics of the standard library, whose closedir(3) cannot fail");
     } else if let Some((process, signal)) = signal {

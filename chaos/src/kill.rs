@@ -127,7 +127,7 @@ fn kill_at(
 /// Checks that the runtime ended, by the signal that was sent and no other.
 fn judge(disturbed: &Disturbed, point: Point, place: &mut Place<'_>) {
     if disturbed.ended.hung || disturbed.endless {
-        place.found("hangs", disturbed.stderr.clone() + &disturbed.last_calls());
+        place.found("hangs", disturbed.of_a_hang());
     } else if disturbed.reached.is_some() && point.process > 0 && disturbed.code().is_none() {
         place.found("the runtime ends by a signal", &*disturbed.stderr);
     }

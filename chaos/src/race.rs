@@ -35,7 +35,8 @@ usage: scripts/chaos race [OPTION...]
 Some order of the overlapping calls must allow each answer, with the right error text, and nothing may
 be left. Some calls have few descriptors, and some calls of start are killed.
 With --long until 10,000 containers have been created. Then 1,000 live at once: state and exec must
-make as many system calls as with a single container, and list no more for each.
+make as many system calls as with a single container, and list no more for each. --only rounds and
+--only crowd do one of the two.
 ";
 
 /// The number of concurrent calls.
@@ -79,7 +80,8 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
         created < LONG
     } else {
         Instant::now() < end
-    } {
+    } && options.wants("rounds")
+    {
         let sent = round.run(random.next());
         created += sent["counts"]["containers created"]
             .as_u64()
@@ -91,7 +93,9 @@ fn work(world: &World, options: &Options, figures: &mut Figures) {
     }
     figures.add("rounds", round.number);
     let crowd = if options.long { CROWD.0 } else { CROWD.1 };
-    crowd::crowd(world, &bundle, crowd, figures);
+    if options.wants("crowd") {
+        crowd::crowd(world, &bundle, crowd, figures);
+    }
     if let Some(before) = before {
         before.compare(created + crowd as u64, figures);
     }
