@@ -4,8 +4,8 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use crate::sys::Failed;
 pub use crate::sys::errno_text;
+use crate::sys::{Failed, Sys};
 
 /// The class of a failure, where the runtime acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,4 +168,16 @@ pub fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// Names the object of a system call that failed.
+pub trait On<T> {
+    /// Puts `object` in front of the failure. It is formatted only if there is one.
+    fn on<O: Into<String>>(self, object: impl FnOnce() -> O) -> Result<T>;
+}
+
+impl<T> On<T> for Sys<T> {
+    fn on<O: Into<String>>(self, object: impl FnOnce() -> O) -> Result<T> {
+        self.map_err(|fail| Error::failed(object(), fail))
+    }
 }

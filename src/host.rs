@@ -8,7 +8,7 @@ use nix::sys::statvfs::FsFlags;
 
 use crate::config::Labels;
 use crate::config::seccomp::Arch;
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::sys::{file, process};
 
 /// The facts about the host on which a plan depends.
@@ -72,8 +72,7 @@ impl Host {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace()?,
-            last_capability: process::last_capability()
-                .map_err(|fail| Error::failed("capabilities", fail))?,
+            last_capability: process::last_capability().on(|| "capabilities")?,
             cgroup: None,
             apparmor: labels.apparmor && apparmor()?,
             selinux: labels.selinux && selinux()?,
@@ -83,7 +82,7 @@ impl Host {
 }
 
 fn read(path: &str) -> Result<String> {
-    file::read_text(Path::new(path)).map_err(|fail| Error::failed(path, fail))
+    file::read_text(Path::new(path)).on(|| path)
 }
 
 fn kernel() -> Result<(u32, u32)> {
@@ -115,7 +114,7 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 /// # Errors
 /// /proc is missing or cannot be read.
 pub fn in_user_namespace() -> Result<bool> {
-    process::in_user_namespace().map_err(|fail| Error::failed("/proc/self/ns/user", fail))
+    process::in_user_namespace().on(|| "/proc/self/ns/user")
 }
 
 /// The file system at `path`. `None` if the path does not exist.

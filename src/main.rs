@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use sampan::cli::{self, Effect, Line, Parsed};
 use sampan::commands::{Context, VERBS, Verb};
-use sampan::error::{Error, Kind};
+use sampan::error::{Error, Kind, On};
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
 use sampan::sys::{Fail, binary, inherited, relro};
@@ -88,7 +88,7 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
         Err(error) => return fail(&Log::default(), &error, FAILURE),
     };
     let done = prepared
-        .map_err(|fail| Error::failed("signals", fail))
+        .on(|| "signals")
         .and_then(|()| Context::new(&line.global, &log))
         .and_then(|context| line.verb.run(&context));
     match done {

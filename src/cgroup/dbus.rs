@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::plan::systemd::{Manager, Variant};
 use crate::sys::socket;
 
@@ -97,7 +97,7 @@ impl Connection {
 
     fn connect(address: &Path, bus: bool, manager: Manager) -> Result<Self> {
         let stream: UnixStream = socket::connect_stream(address)
-            .map_err(|fail| Error::failed(address.display().to_string(), fail))?
+            .on(|| address.display().to_string())?
             .into();
         Self::over(stream, address, bus, manager)
     }

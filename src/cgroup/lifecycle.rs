@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Cgroup, file};
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
@@ -69,7 +69,7 @@ impl Cgroup {
     pub fn is_frozen_at(path: &Path) -> Result<bool> {
         let events = path.join("cgroup.events");
         flag_unless_gone(sys::file::read_record(&events), "frozen")
-            .map_err(|fail| Error::failed(events.display().to_string(), fail))
+            .on(|| events.display().to_string())
     }
 
     /// The processes of this cgroup and of all cgroups below it, sorted. The kernel lists a process

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::plan::cgroup::{Fallback, Write};
 use crate::plan::devices::Insn;
 use crate::sys::{Fail, bpf, path as syspath};
@@ -333,7 +333,7 @@ impl Cgroup {
             Err(fail) if fail.errno == Errno::ENOENT => {
                 "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
             }
-            listed => listed.map_err(|fail| Error::failed(LIST, fail))?,
+            listed => listed.on(|| LIST)?,
         };
         let chown = |fd: BorrowedFd| syspath::chown(fd, uid, u32::MAX);
         chown(self.fd()).map_err(|fail| self.failed("", fail))?;

@@ -5,7 +5,7 @@ use super::saved::destroy_started;
 use super::{Context, DONE, Verb};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Setup;
-use crate::error::{Error, Result};
+use crate::error::{On, Result};
 use crate::run::{self, Created, relay};
 use crate::state::Status;
 use crate::sys::interrupt;
@@ -72,7 +72,7 @@ impl Verb for Run {
             (Ok(()), None) => {
                 return match notify {
                     Some(notify) => {
-                        interrupt::release().map_err(|fail| Error::failed("signals", fail))?;
+                        interrupt::release().on(|| "signals")?;
                         notify.wait(state.pid, &pidfd).map(|()| DONE)
                     }
                     None => Ok(DONE),

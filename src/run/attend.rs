@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::sync::{self, Received, Report};
 use super::{executable, id_map, reach, relay, unexecuted, words};
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
 use crate::sys::{Fail, Sys, process, socket};
 
@@ -34,8 +34,9 @@ impl Sockets {
     /// The other side is gone.
     pub fn send_pidfd(&self, name: &str, pidfd: BorrowedFd) -> Result<()> {
         match &self.pidfd {
-            Some(socket) => socket::send(socket.as_fd(), name.as_bytes(), Some(pidfd))
-                .map_err(|fail| Error::failed("--pidfd-socket", fail)),
+            Some(socket) => {
+                socket::send(socket.as_fd(), name.as_bytes(), Some(pidfd)).on(|| "--pidfd-socket")
+            }
             None => Ok(()),
         }
     }
@@ -221,8 +222,7 @@ pub fn attend(
 /// One message: the descriptor, and a name that tells what it is. Source: the console socket of
 /// runtime command lines, as engines receive it.
 fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
-    socket::send(console.as_fd(), b"/dev/ptmx", Some(master))
-        .map_err(|fail| Error::failed("--console-socket", fail))
+    socket::send(console.as_fd(), b"/dev/ptmx", Some(master)).on(|| "--console-socket")
 }
 
 /// Listens until execve(2) of the process `pid` closes the connection. `plan` finds the words for a failure, and is

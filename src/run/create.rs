@@ -13,7 +13,7 @@ use super::teardown::Undo;
 use super::{host_mount, prepare, runtime_hooks, sd_notify, start};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, On, Result};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{self, Dir, Prepared, Root, State, Status};
@@ -63,7 +63,7 @@ pub struct Created {
 pub fn create(request: &Request) -> Result<Created> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    interrupt::catch().map_err(|fail| Error::failed("signals", fail))?;
+    interrupt::catch().on(|| "signals")?;
     let claim = request
         .root
         .claim(&request.options.id, request.config_text)?;
@@ -194,7 +194,7 @@ fn make<'d>(
     let hooks = || {
         runtime_hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
         runtime_hooks::state_text_inside(state, Status::Creating)
-            .map_err(|fail| Error::failed(format!("/proc/{}/status", state.pid), fail))
+            .on(|| format!("/proc/{}/status", state.pid))
     };
     let mut prepared = Some(state.prepare(dir)?);
     if may_be_told(request)?

@@ -13,7 +13,7 @@ use super::pid_file::PidFile;
 use super::runtime::{Made, Runtime};
 use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::state::{self, Dir, State, Status};
@@ -49,7 +49,7 @@ pub struct Executed {
 /// The container is gone, or the step that failed, by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
-    interrupt::catch().map_err(|fail| Error::failed("signals", fail))?;
+    interrupt::catch().on(|| "signals")?;
     let places = Places::find(request)?;
     // Their paths may be those of another container's by now.
     request.dir.check_current()?;

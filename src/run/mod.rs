@@ -33,12 +33,12 @@ mod words;
 use std::ffi::CString;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{On, Result};
 use crate::sys;
 
 /// A path for a system call, of the state file or the command line.
 fn c_path(name: &str, path: &Path) -> Result<CString> {
-    sys::path::c_string(path).map_err(|fail| Error::failed(name, fail))
+    sys::path::c_string(path).on(|| name)
 }
 
 /// For fuzz/.

@@ -10,7 +10,7 @@ use nix::sys::termios::{self, SetArg, Termios};
 use nix::unistd::isatty;
 
 use super::sd_notify::SdNotify;
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::sys::signals::{self, SignalFd};
 use crate::sys::{Fail, interrupt, path, pidfd, process, terminal};
 
@@ -61,7 +61,7 @@ pub fn become_subreaper() -> Result<()> {
         arguments,
     )
     .map(drop)
-    .map_err(|fail| Error::failed("subreaper", fail))
+    .on(|| "subreaper")
 }
 
 /// Serves the container until its process ends: its exit status, or 128 + signal.
@@ -130,11 +130,7 @@ fn lost(fail: Fail) -> Error {
 }
 
 fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<()> {
-    while let Some(number) = signals
-        .0
-        .next()
-        .map_err(|fail| Error::failed("signals", fail))?
-    {
+    while let Some(number) = signals.0.next().on(|| "signals")? {
         match (Signal::try_from(number), terminal) {
             (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}
             (Ok(Signal::SIGWINCH), Some(terminal)) => resize(terminal.master.as_fd()),
