@@ -1,13 +1,13 @@
 //! sampan: a low-level OCI container runtime for Linux.
 //!
-//! `config.json` becomes a validated [`config::Config`]; a pure function turns it into a
-//! [`plan::Plan`], an explicit ordered list of steps; a short executor carries the steps out on
-//! both sides of one clone3(2).
+//! [`spec`] parses `config.json` into a validated [`config::Config`]. A pure function turns the
+//! config into a [`plan::Plan`], an explicit ordered list of steps. A short executor then carries
+//! out the steps on both sides of one clone3(2).
 //!
 //! ```text
-//! argv ────────cli──▶ Options ┐
-//! config.json ─spec─▶ Config  ├─▶ plan::build ─▶ Plan ─▶ run::create ──clone3──▶ run::init ──execve──▶ process
-//! kernel ──────host─▶ Host    ┘     (pure)        │           ▲     one SEQPACKET pair │
+//! argv ────────cli──▶ Options ┐ config.json ─spec─▶ Config  ├─▶ plan::build ─▶ Plan ─▶ run::create
+//! ──clone3──▶ run::init ──execve──▶ process kernel ──────host─▶ Host    ┘     (pure)        │
+//! ▲     one SEQPACKET pair │
 //!                                                └▶ explain  └── Failure{step, errno} ┘
 //! ```
 

@@ -1,4 +1,4 @@
-//! Reads the command line, runs its verb, and reports a failure once.
+//! Parses the command line, runs its verb, and reports a failure exactly once.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
 use sampan::sys::{Fail, binary, inherited, relro};
 
-/// The exit status of what fails before its verb begins.
+/// The exit status of a failure before the verb begins.
 const FAILURE: u8 = 1;
 
 sampan::program!(start);
@@ -25,7 +25,9 @@ fn start(all: StringArray<'static>) -> u8 {
     act(&all)
 }
 
-/// Not a part of its caller, which would need three pages of stack before it starts anew.
+/// Everything after [`protect`]. This function is not inlined because its frame would add three
+/// pages of stack to its caller, which would touch them before `protect` executes the program
+/// again.
 #[inline(never)]
 fn act(all: &StringArray) -> u8 {
     let args = || -> Vec<OsString> {
@@ -39,7 +41,8 @@ fn act(all: &StringArray) -> u8 {
             Err(_) => FAILURE,
         },
         Err(error) => {
-            // It goes to the log that the wrong command line names: there engines look.
+            // Engines read errors from the log, so the error goes to the log that the rejected
+            // command line names.
             let log = Log::open(&cli::log_flags(VERBS, &args()).options());
             fail(&log.unwrap_or_default(), &error, FAILURE)
         }
@@ -52,8 +55,9 @@ fn print(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Keeps the streams from being confused with other files, and the binary out of containers' reach.
-/// This comes before anything is read, because it may start the program anew.
+/// Makes sure that descriptors 0 to 2 are open, so that no other file is opened as a standard
+/// stream, and protects the binary from containers. This runs before any input is read, because it
+/// may execute the program again.
 fn protect(args: &StringArray) -> Result<(), Error> {
     let failed = |what: &'static str| move |fail: Fail| Error::failed(what, fail);
     relro::protect().map_err(failed("own binary"))?;
@@ -64,7 +68,7 @@ fn protect(args: &StringArray) -> Result<(), Error> {
     binary::protect(args, &process::environment())
         .map_err(failed("own binary"))
         .map_err(|error| error.hint("the file must be readable, and /proc mounted"))?;
-    // What the program executed anew would have to find out again.
+    // These come last, because a program that `binary::protect` executes again would repeat them.
     if !enough_descriptors {
         inherited::raise_to_usual_limit();
     }
@@ -72,7 +76,8 @@ fn protect(args: &StringArray) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether `arg` is the name of such a verb, wherever it stands: nothing has been parsed yet.
+/// Whether `arg` is the name of a verb that enters a container. The command line has not been
+/// parsed yet, so the position of the argument does not matter.
 fn may_enter_a_container(arg: &CStr) -> bool {
     let mut verbs = VERBS.iter();
     verbs.any(|verb| verb.effect == Effect::Enters && verb.name.as_bytes() == arg.to_bytes())
@@ -103,7 +108,7 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
 fn fail(log: &Log, error: &Error, status: u8) -> u8 {
     log.fail(error);
     match error.kind {
-        // As a shell counts the end of a program by this signal.
+        // The status that a shell reports for a program that the signal ended.
         Kind::Interrupted(signal) => 128 + signal as u8,
         _ => status,
     }

@@ -1,9 +1,9 @@
-//! How a flag is defined: once, as a field of a struct in [`flags!`].
+//! A flag is defined once, as a field of a struct in [`flags!`].
 //!
-//! Such a struct is one for clap's derive, and clap gets it unchanged: names, help, values and
-//! defaults mean what clap's documentation says. The macro reads a few words of the same attributes
-//! a second time, into [`Flags::FIELDS`], for those that need them before clap has a definition: the
-//! [normaliser](super::normalise), which rewrites Go's spellings, and [`Lazy`], which leaves out of
+//! Such a struct is written for clap's derive, and clap receives it unchanged: names, help, values
+//! and defaults mean what clap's documentation says. The macro also reads a few words of the same
+//! attributes into [`Flags::FIELDS`], for the two users that need them before clap has a
+//! definition. The [normaliser](super::normalise) rewrites Go's spellings. [`Lazy`] omits from
 //! clap's definition the groups of flags that a command line does not name.
 
 use std::ffi::OsString;
@@ -12,11 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-/// A struct that [`flags!`] has defined.
+/// A struct that [`flags!`] defined.
 pub trait Flags: Args {
-    /// What the normaliser has to know of its fields.
+    /// The parts of its fields that the normaliser needs.
     const FIELDS: &'static [Field];
-    /// Adds its flags to a command, if clap's derive leaves that to [`define_named`].
+    /// The function that adds its flags to a command, if clap's derive leaves that to
+    /// [`define_named`].
     const LEFT_OUT: Option<Define> = None;
 }
 
@@ -34,7 +35,7 @@ pub enum Field {
 /// A flag or a positional argument.
 #[derive(Debug)]
 pub struct Arg {
-    /// The field's name, which is clap's name for it too.
+    /// The field's name, which clap uses as the id.
     id: &'static str,
     short: Option<u8>,
     is_long: bool,
@@ -42,7 +43,7 @@ pub struct Arg {
     pub(super) takes_rest: bool,
 }
 
-/// A struct inside another.
+/// A struct flattened into another.
 #[derive(Debug)]
 pub struct Group {
     fields: &'static [Field],
@@ -66,7 +67,7 @@ impl Arg {
         self
     }
 
-    /// `short` alone is the first letter of the name.
+    /// `short` without a letter means the first letter of the name.
     pub(crate) const fn short(self) -> Self {
         let letter = self.id.as_bytes()[0] as char;
         self.short_is(letter)
@@ -83,13 +84,13 @@ impl Arg {
         self
     }
 
-    /// Whether it is the flag `--NAME`, with a dash for each underscore of the field.
+    /// Whether this is the flag `--NAME`, with a dash for each underscore of the field.
     pub(super) fn is_long(&self, name: &[u8]) -> bool {
         let same = |(given, own): (&u8, u8)| *given == if own == b'_' { b'-' } else { own };
         self.is_long && name.len() == self.id.len() && name.iter().zip(self.id.bytes()).all(same)
     }
 
-    /// Whether it is the flag `-LETTER` and takes a value.
+    /// Whether this is the flag `-LETTER` and takes a value.
     pub(super) fn is_short_with_value(&self, letter: u8) -> bool {
         self.takes_value && self.short == Some(letter)
     }
@@ -104,7 +105,8 @@ impl Group {
     }
 }
 
-/// The first argument among `fields`, and among those flattened into them, for which `is` holds.
+/// Finds the first argument for which `is` holds, among `fields` and the fields flattened into
+/// them.
 pub(super) fn find(fields: &'static [Field], is: &dyn Fn(&Arg) -> bool) -> Option<&'static Arg> {
     fields.iter().find_map(|field| match field {
         Field::Arg(arg) => is(arg).then_some(arg),
@@ -112,9 +114,9 @@ pub(super) fn find(fields: &'static [Field], is: &dyn Fn(&Arg) -> bool) -> Optio
     })
 }
 
-/// Defines structs of flags. Each is written as for `#[derive(clap::Args)]`; a doc comment of the
-/// struct is the help of the verb that it belongs to, so a struct for several verbs has none. An
-/// enum is a choice of values, as for `#[derive(clap::ValueEnum)]`.
+/// Defines structs of flags. Each is written as for `#[derive(clap::Args)]`. The doc comment of a
+/// struct is the help of its verb, so a struct that several verbs share has none. An enum is a
+/// choice of values, written as for `#[derive(clap::ValueEnum)]`.
 macro_rules! flags {
     () => {};
     (
@@ -147,7 +149,7 @@ macro_rules! flags {
     };
 }
 
-/// The [`Field`] of a field, by its attributes.
+/// Builds the [`Field`] of a field from its attributes.
 macro_rules! field {
     ($field:ident: $type:ty, [arg($($words:tt)*)]) => {
         $crate::cli::flags::Field::Arg($crate::cli::flags::arg!(
@@ -162,7 +164,7 @@ macro_rules! field {
     };
 }
 
-/// The [`Arg`] of `#[arg(…)]`, by those of its words that the normaliser has to know.
+/// Builds the [`Arg`] of `#[arg(…)]` from those of its words that the normaliser needs.
 macro_rules! arg {
     ($arg:expr,) => {
         $arg
@@ -189,9 +191,9 @@ macro_rules! arg {
 
 pub(crate) use {arg, field, flags};
 
-/// A group of flags that most command lines do not name. clap's definition of the struct around it
-/// does not have them; [`define_named`] and [`define_all`] add them. A group without any of its flags
-/// on the command line has its default.
+/// A group of rarely used flags. clap's definition of the enclosing struct does not contain them;
+/// [`define_named`] and [`define_all`] add them. If the command line has none of its flags, the
+/// group has its default value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lazy<T>(T);
 
@@ -223,7 +225,7 @@ impl<T: Flags + Default> FromArgMatches for Lazy<T> {
         Self::from_arg_matches_mut(&mut matches.clone())
     }
 
-    /// clap may be asked only for what is defined.
+    /// Uses `try_contains_id`, because clap panics on queries for an id that is not defined.
     fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
         let is_given = |arg: &Arg| matches.try_contains_id(arg.id).unwrap_or(false);
         match find(T::FIELDS, &is_given) {
@@ -238,12 +240,12 @@ impl<T: Flags + Default> FromArgMatches for Lazy<T> {
     }
 }
 
-/// Adds every group that is left out of the definition of `fields`.
+/// Adds every group that the definition of `fields` omits.
 pub(super) fn define_all(command: Command, fields: &'static [Field]) -> Command {
     define_groups(command, fields, &|_| true)
 }
 
-/// Adds those groups of which `args`, which are normalised, may name a flag.
+/// Adds the groups whose flags `args` may name. `args` must be normalised.
 pub(super) fn define_named(
     command: Command,
     fields: &'static [Field],
@@ -283,7 +285,8 @@ fn add_wanted(
     }
 }
 
-/// Short flags may stand together and with a value, so one counts as a flag of every group.
+/// Whether `arg` may name a flag among `fields`. Short flags can be combined and can contain their
+/// value, so an argument with a single dash counts as a match for every group.
 fn may_name(arg: &[u8], fields: &'static [Field]) -> bool {
     match arg {
         [b'-', b'-', long @ ..] => {

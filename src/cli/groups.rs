@@ -1,10 +1,10 @@
-//! The flags before the verb, and those that several verbs have.
+//! The flags that stand before the verb, and the flags that several verbs share.
 //!
-//! The structs have no doc comments: clap would show them in place of the verb's.
+//! The structs have no doc comments, because clap would show them instead of the verb's.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
-    reason = "the help says [file:]PATH, which is no link"
+    reason = "the help says [file:]PATH, which is not a link"
 )]
 
 use std::ffi::{OsStr, OsString};
@@ -33,27 +33,27 @@ flags! {
         pub version: Lazy<VersionFlag>,
     }
 
-    // Where the state of containers is.
+    // Where the state of the containers is kept.
     #[derive(Clone, Debug, Default)]
     pub struct StateFlags {
         /// Directory that holds the state of the containers.
         ///
-        /// It should be on a tmpfs, because the state must not outlive a reboot. Without this flag it
-        /// is /run/sampan, or $XDG_RUNTIME_DIR/sampan for a user other than root.
+        /// The directory should be on a tmpfs, because the state must not survive a reboot. The
+        /// default is /run/sampan, or $XDG_RUNTIME_DIR/sampan for a user other than root.
         ///
-        /// It belongs to the caller or to root, and others may not write to it unless it is sticky: the
-        /// hooks in it run as the caller.
+        /// The directory must belong to the caller or to root. Other users must not be able to
+        /// write to it unless it is sticky, because hooks that are stored in it run as the caller.
         #[arg(long, value_name = "DIR")]
         pub root: Option<PathBuf>,
     }
 
-    // Where the log goes, and what is in it.
+    // Where the log is written, and what it contains.
     #[derive(Clone, Debug, Default)]
     pub struct LogFlags {
         /// Where to write the log: [file:]PATH, journald:ID or syslog:ID.
         ///
-        /// A file is appended to. A command that fails adds exactly one error to it and also prints
-        /// the text on standard error. Without this flag the log is standard error.
+        /// The log is appended to a file. A command that fails logs exactly one error and also
+        /// prints its text on standard error. The default is standard error.
         #[arg(long, value_name = "TARGET")]
         pub log: Option<OsString>,
 
@@ -61,11 +61,11 @@ flags! {
         #[arg(long, value_name = "FORMAT")]
         pub log_format: Option<String>,
 
-        /// Least severe lines to log: error, warning or debug
+        /// Lowest severity to log: error, warning or debug
         #[arg(long, value_name = "LEVEL", value_enum)]
         pub log_level: Option<log::Level>,
 
-        /// Log debug lines too; the same as --log-level debug
+        /// Log debug messages too; the same as --log-level debug
         #[arg(long)]
         pub debug: bool,
     }
@@ -75,22 +75,24 @@ flags! {
     pub struct CgroupFlags {
         /// Let systemd manage the cgroups of the container.
         ///
-        /// Each container gets a transient scope, and linux.cgroupsPath is SLICE:PREFIX:NAME. The
-        /// commands that make a container read this flag; the others know from the container.
+        /// Each container gets a transient scope, and linux.cgroupsPath has the form
+        /// SLICE:PREFIX:NAME. Only commands that create a container read this flag; other commands
+        /// use the setting stored with the container.
         ///
-        /// The annotation org.systemd.property.NAME sets a property of the scope: After, CollectMode,
-        /// DefaultDependencies, Description, Documentation, KillSignal, RuntimeMaxUSec, SendSIGHUP or
-        /// TimeoutStopUSec; and where the config has no limit of the kind AllowedCPUs,
-        /// AllowedMemoryNodes, CPUQuotaPerSecUSec, CPUQuotaPeriodUSec, IOReadBandwidthMax,
-        /// IOReadIOPSMax, IOWriteBandwidthMax, IOWriteIOPSMax, MemoryHigh, MemoryMax, MemorySwapMax,
-        /// MemoryZSwapMax, OOMPolicy or TasksMax. Any other property is refused.
+        /// The annotation org.systemd.property.NAME sets a property of the scope. Always allowed
+        /// are After, CollectMode, DefaultDependencies, Description, Documentation, KillSignal,
+        /// RuntimeMaxUSec, SendSIGHUP and TimeoutStopUSec. Allowed if the config does not set the
+        /// same limit are AllowedCPUs, AllowedMemoryNodes, CPUQuotaPerSecUSec, CPUQuotaPeriodUSec,
+        /// IOReadBandwidthMax, IOReadIOPSMax, IOWriteBandwidthMax, IOWriteIOPSMax, MemoryHigh,
+        /// MemoryMax, MemorySwapMax, MemoryZSwapMax, OOMPolicy and TasksMax. Any other property is
+        /// refused.
         #[arg(long)]
         pub systemd_cgroup: bool,
 
-        /// Who manages the cgroups of the container.
+        /// Manager of the cgroups of the container.
         ///
-        /// cgroupfs: this runtime, in the cgroup2 file system. systemd: the same as --systemd-cgroup.
-        /// disabled: nobody; the container stays in the cgroup of its caller.
+        /// cgroupfs: this runtime, in the cgroup2 file system. systemd: the same as
+        /// --systemd-cgroup. disabled: none; the container stays in the cgroup of the caller.
         #[arg(long, value_name = "MANAGER", value_enum)]
         pub cgroup_manager: Option<CgroupManager>,
     }
@@ -104,17 +106,17 @@ flags! {
         Disabled,
     }
 
-    // Whether the caller has the rights of root.
+    // Whether the caller has root's privileges.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct PrivilegeFlags {
-        /// Accepted for engines that pass it, and without effect: true, false or auto.
+        /// Accepted for compatibility with engines, without effect: true, false or auto.
         ///
-        /// What the caller may do follows from its effective user id and its user namespace.
+        /// The runtime decides by its effective user id and its user namespace.
         #[arg(long, value_name = "BOOL", value_parser = bool_or_auto)]
         pub rootless: Option<Rootless>,
     }
 
-    // clap prints the version when it comes to this flag.
+    // clap prints the version when it reaches this flag.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct VersionFlag {
         /// Print the version
@@ -122,15 +124,15 @@ flags! {
         pub version: bool,
     }
 
-    // The container that a verb is for.
+    // The container that a verb works on.
     #[derive(Clone, Debug, Default)]
     pub struct Container {
-        /// The container
+        /// Name of the container
         #[arg(value_name = "ID")]
         pub id: String,
     }
 
-    // The container that a verb makes.
+    // The container that a verb creates.
     #[derive(Clone, Debug)]
     pub struct NewContainer {
         /// Name of the new container: letters, digits and _ + - .
@@ -150,19 +152,20 @@ flags! {
         pub config: PathBuf,
     }
 
-    // How a new container is made, beyond its config.
+    // How a new container is created, apart from its config.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct ContainerFlags {
         /// Use MS_MOVE and chroot(2) instead of pivot_root(2).
         ///
-        /// For a host whose root is an initramfs, where pivot_root(2) fails. It isolates less.
+        /// For a host whose root is an initramfs, where pivot_root(2) fails. The isolation is
+        /// weaker.
         #[arg(long)]
         pub no_pivot: bool,
 
-        /// Stay in the session keyring of the caller instead of making a new one.
+        /// Keep the session keyring of the caller instead of creating a new one.
         ///
-        /// A new one has no name, so that no other container can get hold of it. Each process of `exec`
-        /// has its own too.
+        /// A new keyring is anonymous, so that no other container can join it. Each process of
+        /// `exec` gets its own keyring too.
         #[arg(long)]
         pub no_new_keyring: bool,
     }
@@ -172,15 +175,15 @@ flags! {
     pub struct DescriptorFlags {
         /// Pass this many descriptors, from 3 upwards, to the process.
         ///
-        /// They come after those that LISTEN_FDS announces.
+        /// They follow the descriptors that LISTEN_FDS announces.
         #[arg(long, value_name = "N", default_value_t = 0)]
         pub preserve_fds: u32,
     }
 
-    // What the caller gets of the process.
+    // What the caller receives about the process.
     #[derive(Clone, Debug, Default)]
     pub struct CallerFlags {
-        /// Unix stream socket that receives the master of the process's terminal
+        /// Unix stream socket that receives the master of the terminal of the process
         #[arg(long, value_name = "PATH")]
         pub console_socket: Option<PathBuf>,
 
@@ -188,10 +191,11 @@ flags! {
         #[arg(long, value_name = "PATH")]
         pub pidfd_socket: Option<PathBuf>,
 
-        /// File to write the process id to, as seen by the caller; written last, when all went well
+        /// File to write the process id to, as the caller sees it
         ///
-        /// A regular file is replaced. A FIFO, which a process must have open for reading, a character
-        /// device, and a link to one of them are written to.
+        /// The file is written last, after every other step has succeeded. A regular file is
+        /// replaced. A FIFO that a process has open for reading, a character device, and a link to
+        /// one of them are written to.
         #[arg(long, value_name = "PATH")]
         pub pid_file: Option<PathBuf>,
 
@@ -200,7 +204,7 @@ flags! {
         pub no_subreaper: bool,
     }
 
-    // All flags that make a container, for `create` and `run`.
+    // All flags of the verbs that create a container, `create` and `run`.
     #[derive(Clone, Debug)]
     pub struct Setup {
         #[command(flatten)]
@@ -230,7 +234,7 @@ pub enum Rootless {
     No,
 }
 
-/// A boolean in the spellings of Go's `strconv.ParseBool`, or `auto`.
+/// Parses a boolean as Go's `strconv.ParseBool` does, or `auto`.
 fn bool_or_auto(text: &str) -> Result<Rootless, String> {
     match parse_bool(text) {
         Some(true) => Ok(Rootless::Yes),
@@ -251,7 +255,7 @@ impl ValueEnum for log::Level {
 }
 
 impl LogFlags {
-    /// The log that the flags ask for.
+    /// The log options that the flags request.
     pub fn options(&self) -> log::Options<'_> {
         log::Options {
             target: self.log.as_deref().map(OsStr::as_encoded_bytes),
@@ -265,8 +269,8 @@ impl LogFlags {
 }
 
 impl CgroupFlags {
-    /// What manages the cgroup of a new container. Verbs for existing ones know it from the state,
-    /// because engines do not repeat the flags.
+    /// The cgroup manager of a new container. Verbs for an existing container read the manager from
+    /// its state, because engines do not repeat the flags.
     pub fn manager(&self) -> CgroupManager {
         match (self.cgroup_manager, self.systemd_cgroup) {
             (Some(CgroupManager::Disabled), _) => CgroupManager::Disabled,

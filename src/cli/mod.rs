@@ -1,9 +1,9 @@
-//! The command line: how it is defined and read, and nothing that acts.
+//! Defines and parses the command line. Nothing here acts on it.
 //!
-//! The spellings are those that engines use with other runtimes. [`normalise`] turns what a Go
-//! command line accepts and clap does not (`-root=X`, `--debug=true`) into what clap reads. A flag is
-//! a field of a struct in [`flags!`](flags); those of one verb are in the verb's file in
-//! `commands/`, the others in [`groups`].
+//! The spellings are those that engines use with other runtimes. [`normalise`] rewrites spellings
+//! that a Go command line accepts and clap does not (`-root=X`, `--debug=true`). A flag is a field
+//! of a struct in [`flags!`](flags). The flags of a single verb are in the verb's file in
+//! `commands/`; the others are in [`groups`].
 
 pub(crate) mod flags;
 pub mod groups;
@@ -23,20 +23,20 @@ pub use verbs::{Effect, Verb, definition};
 
 const NAME: &str = "sampan";
 
-/// The commit that the binary was built from, given by `SAMPAN_COMMIT` at build time.
+/// The commit that the binary was built from, taken from `SAMPAN_COMMIT` at build time.
 pub const COMMIT: &str = match option_env!("SAMPAN_COMMIT") {
     Some(commit) => commit,
     None => "unknown",
 };
 
-/// What `--version` prints. Engines read the first line and the line that begins
-/// with `commit: `; no later line may have the first line's keyword in it.
+/// The output of `--version`. Engines read the first line, and the line that begins with
+/// `commit: `. No later line may contain the word `version`, which engines search for.
 fn version_text() -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!("{NAME} version {version}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")
 }
 
-/// A command line that has been read; `T` has the arguments of its verb.
+/// A parsed command line; `T` holds the arguments of its verb.
 #[derive(Debug)]
 pub struct Line<T> {
     pub global: Global,
@@ -44,20 +44,20 @@ pub struct Line<T> {
     pub effect: Effect,
 }
 
-/// What a command line asks for.
+/// What a command line requests.
 #[derive(Debug)]
 pub enum Parsed<T> {
-    /// A verb.
+    /// Run a verb.
     Run(Line<T>),
-    /// A text for standard output: `--help` or `--version`.
+    /// Print a text on standard output, for `--help` or `--version`.
     Print(String),
 }
 
 /// Parses the arguments after the program's name.
 ///
 /// # Errors
-/// One line that names the flag. A flag without its value gives the words
-/// `flag needs an argument: --x`, which podman looks for when it probes a runtime.
+/// A one-line message that names the flag. For a flag without its value it is
+/// `flag needs an argument: --x`, which podman matches when it probes a runtime.
 pub fn parse<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error> {
     let args = normalise::normalise(verbs, args)?;
     match verbs::parse_by_one(verbs, &args) {
@@ -66,7 +66,7 @@ pub fn parse<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Err
     }
 }
 
-/// Parses normalised arguments by the definition of all verbs.
+/// Parses normalised arguments with the definition of all verbs.
 fn by_all<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error> {
     match verbs::parse_by_all(verbs, &args) {
         Ok(line) => Ok(Parsed::Run(line)),
@@ -79,9 +79,12 @@ fn by_all<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error>
     }
 }
 
-/// The error for an argument that is not UTF-8 and not a path, a word of a command or a variable,
-/// which may have any bytes. clap does not say which one it is: it is the one whose replacement,
-/// after that of those behind it, satisfies clap.
+/// Builds the error for an argument that has to be UTF-8 and is not. Paths, environment variables
+/// and the arguments of `exec` may contain any bytes; all other arguments must be UTF-8.
+///
+/// clap does not report which argument it rejected. This function replaces the arguments that are
+/// not UTF-8 one by one, from the last to the first; the one whose replacement satisfies clap is
+/// the rejected one.
 fn must_be_text<T>(verbs: &[Verb<T>], mut args: Vec<OsString>) -> Error {
     let mut refused = String::new();
     for index in (0..args.len()).rev() {
@@ -96,10 +99,10 @@ fn must_be_text<T>(verbs: &[Verb<T>], mut args: Vec<OsString>) -> Error {
         }
     }
     Error::new(format!("{refused:?} is not UTF-8"))
-        .hint("arguments of exec, its variables and paths may have any bytes, and this may not")
+        .hint("only paths and the arguments and variables of exec may contain other bytes")
 }
 
-/// The flags that say where a failure to parse `args` is reported.
+/// Reads the flags that decide where a failure to parse `args` is reported.
 pub fn log_flags<T>(verbs: &[Verb<T>], args: &[OsString]) -> LogFlags {
     let (log, format) = normalise::log_values(verbs, args);
     LogFlags {
@@ -109,7 +112,7 @@ pub fn log_flags<T>(verbs: &[Verb<T>], args: &[OsString]) -> LogFlags {
     }
 }
 
-/// One line of clap's message, and where to read more.
+/// Reduces clap's message to one line, with a hint at the help.
 fn usage_error(error: &clap::Error) -> Error {
     let text = error.render().to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
@@ -126,7 +129,7 @@ fn usage_error(error: &clap::Error) -> Error {
     Error::new(message).hint("see sampan --help")
 }
 
-/// The flag that `error` finds without its value, as in `--root`.
+/// Returns the flag, such as `--root`, if `error` says that its value is missing.
 fn missing_value(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
         return None;
@@ -147,15 +150,15 @@ fn missing_value(error: &clap::Error) -> Option<String> {
 pub mod fuzzing {
     use super::*;
 
-    /// [`parse`] by the definition of all verbs alone.
+    /// Like [`parse`], but uses only the definition of all verbs.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`parse`].
     pub fn parse_by_all<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error> {
         by_all(verbs, normalise::normalise(verbs, args)?)
     }
 
-    /// Whether the definition of one verb is enough for `args`.
+    /// Whether the definition of a single verb can parse `args`.
     pub fn is_read_by_one<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> bool {
         normalise::normalise(verbs, args)
             .is_ok_and(|args| verbs::parse_by_one(verbs, &args).is_some())

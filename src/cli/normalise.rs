@@ -1,8 +1,8 @@
-//! Spellings that a Go command line accepts and clap does not.
+//! Rewrites spellings that a Go command line accepts and clap does not.
 //!
-//! Engines were written against a runtime whose flags Go's `flag` package parses: a long flag may
-//! have one dash (`-root X`), a switch may have a value (`--debug=true`), and an empty value is
-//! the same as no flag.
+//! Engines were written for a runtime whose flags Go's `flag` package parses: a long flag may have
+//! a single dash (`-root X`), a switch may have a value (`--debug=true`), and an empty value means
+//! the same as leaving out the flag.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,10 +12,10 @@ use super::groups::Global;
 use super::verbs::{self, Verb};
 use crate::error::{Error, Result};
 
-/// The flag that clap defines by itself.
+/// The flag that clap adds to every command.
 static HELP: Arg = Arg::new("help", "bool").long();
 
-/// A boolean as Go's `strconv.ParseBool` reads it.
+/// Parses a boolean as Go's `strconv.ParseBool` does.
 pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -24,7 +24,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Rewrites `args`, which do not include the program's name, for clap.
+/// Rewrites `args` for clap. They do not include the program's name.
 ///
 /// # Errors
 /// A switch whose value is not a boolean, or an empty `--root`.
@@ -53,7 +53,7 @@ pub(super) fn normalise<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Vec
             push_short(&mut out, arg, args.next());
             continue;
         }
-        // A dash alone is not a flag.
+        // A single dash is not a flag.
         if arg != "-" && arg.as_bytes().starts_with(b"-") {
             out.push(arg);
             continue;
@@ -64,7 +64,8 @@ pub(super) fn normalise<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Vec
         }
         out.push(arg);
         if rest {
-            // What follows the container's name is another program's, whatever it looks like.
+            // The arguments after the container's name belong to another program, even if they
+            // look like flags.
             if args.as_slice().first().is_some_and(|next| next != "--") {
                 out.push("--".into());
             }
@@ -75,7 +76,7 @@ pub(super) fn normalise<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Vec
     Ok(out)
 }
 
-/// The values of `--log` and `--log-format`, however wrong the rest is.
+/// Finds the values of `--log` and `--log-format`, even if the rest of the command line is wrong.
 pub(super) fn log_values<T>(
     verbs: &[Verb<T>],
     args: &[OsString],
@@ -103,16 +104,16 @@ pub(super) fn log_values<T>(
     (target, format)
 }
 
-/// Where in the command line an argument stands.
+/// The position of an argument on the command line.
 #[derive(Clone, Copy)]
 enum Place {
     BeforeVerb,
-    /// Behind a verb with these arguments; an unknown verb has none.
+    /// After a verb with these fields; an unknown verb has none.
     Behind(&'static [Field]),
 }
 
 impl Place {
-    /// The arguments of a verb whose last ones belong to another program.
+    /// The fields of the verb, if its last arguments belong to another program.
     fn with_rest(self) -> Option<&'static [Field]> {
         match self {
             Self::Behind(fields) if flags::find(fields, &|arg| arg.takes_rest).is_some() => {
@@ -122,19 +123,20 @@ impl Place {
         }
     }
 
-    /// Whether what follows a positional argument belongs to another program.
+    /// Whether the arguments after a positional argument belong to another program.
     fn passes_rest_on(self) -> bool {
         self.with_rest().is_some()
     }
 
-    /// Whether `arg` is a short flag, or several together, whose value is the next argument. Where
-    /// the rest belongs to another program it has to be known where that begins.
+    /// Whether `arg` is a short flag, or several combined, whose value is the next argument. This
+    /// matters only if the rest of the line belongs to another program, because the normaliser has
+    /// to find where the rest begins.
     fn wants_value(self, arg: &OsStr) -> bool {
         let (Some(letters), Some(fields)) = (arg.as_bytes().strip_prefix(b"-"), self.with_rest())
         else {
             return false;
         };
-        // A letter behind the first that takes a value belongs to the value.
+        // The letters after the first flag that takes a value are its value.
         let first = letters.iter().position(|letter| {
             flags::find(fields, &|arg| arg.is_short_with_value(*letter)).is_some()
         });
@@ -161,7 +163,7 @@ impl Place {
 struct Flag<'a> {
     name: &'a OsStr,
     takes_value: bool,
-    /// What stands after `=`.
+    /// The text after `=`.
     value: Option<&'a OsStr>,
 }
 
@@ -185,7 +187,7 @@ fn long(name: &OsStr) -> OsString {
     arg
 }
 
-/// `--name=value` as one argument, so that a value may begin with a dash as it may in Go.
+/// Adds `--name=value` as one argument, so that a value may begin with a dash, as Go allows.
 fn push_value(out: &mut Vec<OsString>, name: &OsStr, value: OsString) -> Result<()> {
     if value.is_empty() {
         if name == "root" {
@@ -200,7 +202,8 @@ fn push_value(out: &mut Vec<OsString>, name: &OsStr, value: OsString) -> Result<
     Ok(())
 }
 
-/// A short flag and its value as one argument, for the same reason; as it is without a value.
+/// Adds a short flag and its value as one argument, for the same reason as [`push_value`]. Without
+/// a value the flag is added unchanged.
 fn push_short(out: &mut Vec<OsString>, mut arg: OsString, value: Option<OsString>) {
     if let Some(value) = value {
         if value.is_empty() {
@@ -212,7 +215,7 @@ fn push_short(out: &mut Vec<OsString>, mut arg: OsString, value: Option<OsString
     out.push(arg);
 }
 
-/// A switch with a value: `--name` if it is true, nothing if it is false.
+/// Rewrites a switch that has a value: adds `--name` for true and nothing for false.
 fn push_switch(out: &mut Vec<OsString>, name: &OsStr, value: &OsStr) -> Result<()> {
     match value.to_str().and_then(parse_bool) {
         Some(true) => out.push(long(name)),

@@ -1,8 +1,9 @@
-//! Sizes and durations in the spellings that engines and their users know from Go programs.
+//! Parses sizes and durations as Go programs spell them, which is what engines and users write.
 
 use std::time::Duration;
 
-/// Bytes: `1024`, `512m`, `1.5 GiB`; units are powers of 1024 in either case. `-1` is unlimited.
+/// Parses a number of bytes: `1024`, `512m`, `1.5 GiB`. Units are powers of 1024, in upper or lower
+/// case. `-1` means unlimited.
 pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
@@ -25,7 +26,7 @@ fn parse_bytes(text: &str) -> Option<i64> {
     scale(number, 1024_u128.pow(exponent))
 }
 
-/// `500ms`, `5s`, `1m30s`, `1.5h`: decimal numbers, each with its unit.
+/// Parses a duration, a sequence of decimal numbers with units: `500ms`, `5s`, `1m30s`, `1.5h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Some(0) => Err("must be greater than 0".to_owned()),
@@ -34,7 +35,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Nanoseconds.
+/// Parses a duration into nanoseconds.
 fn parse_duration(text: &str) -> Option<i64> {
     if text == "0" {
         return Some(0);
@@ -64,7 +65,7 @@ fn parse_duration(text: &str) -> Option<i64> {
     Some(sum)
 }
 
-/// The leading digits with at most one point, and what follows them.
+/// Splits `text` after the leading digits, which may contain one decimal point.
 fn split_number(text: &str) -> (&str, &str) {
     let mut points = 0;
     let end = text.find(|c: char| {
@@ -74,7 +75,7 @@ fn split_number(text: &str) -> (&str, &str) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// A decimal number times `unit`, rounded down.
+/// Multiplies a decimal number by `unit` and rounds down.
 fn scale(number: &str, unit: u128) -> Option<i64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {
@@ -84,7 +85,8 @@ fn scale(number: &str, unit: u128) -> Option<i64> {
         "" => Some(0_u128),
         _ => text.parse().ok(),
     };
-    // More digits than this are below a nanosecond of an hour and a byte of a pebibyte.
+    // 18 fractional digits are finer than a nanosecond of an hour and a byte of a pebibyte, so
+    // further digits cannot change the result.
     let fraction = &fraction[..fraction.len().min(18)];
     let parts = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let sum = digits(whole)?

@@ -1,9 +1,10 @@
-//! clap's definition of the verbs: of the one that a command line names, or of all.
+//! Defines the verbs for clap: either the one verb that a command line names, or all of them.
 //!
-//! clap builds the definitions of all verbs before it reads the first word, which costs more memory
-//! than anything else that a short verb does. A correct command line needs only the definition of its
-//! own verb, without the [lazy](super::flags::Lazy) groups of flags that it does not name. What that
-//! definition refuses, `--help` among it, is left to the definition of all.
+//! clap builds the definitions of all verbs before it reads the first argument. That costs more
+//! memory than anything else in a short verb. A correct command line needs only the definition of
+//! its own verb, without the [lazy](super::flags::Lazy) groups of flags that it does not name. If
+//! that definition rejects the command line (`--help` is such a case), the definition of all verbs
+//! parses it again and produces the help or the error.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,18 +16,19 @@ use super::flags::{Define, Field, Flags, define_all, define_named};
 use super::groups::Global;
 use super::{Line, NAME, Parsed, version_text};
 
-/// What has to be prepared for a verb.
+/// What a verb does, which decides what main prepares before the verb runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It only looks, asks the kernel for something, or writes files for the user.
+    /// The verb reads state, makes requests of the kernel, or writes files for the user.
     Looks,
-    /// It waits for children or makes files of the runtime's.
+    /// The verb waits for child processes or creates files of the runtime.
     Changes,
-    /// A process of the runtime enters a container, where others can see it; it changes things too.
+    /// Like `Changes`; in addition a process of the runtime enters a container, where the
+    /// container's processes can see it.
     Enters,
 }
 
-/// A verb, whose arguments become a `T`.
+/// A verb, whose arguments are parsed into a `T`.
 #[derive(Debug)]
 pub struct Verb<T> {
     pub name: &'static str,
@@ -49,23 +51,24 @@ impl<T> Verb<T> {
     }
 }
 
-/// The verb that is called `name`.
+/// Finds the verb called `name`.
 pub(super) fn find<'v, T>(verbs: &'v [Verb<T>], name: &OsStr) -> Option<&'v Verb<T>> {
     verbs.iter().find(|verb| name == verb.name)
 }
 
-/// What both definitions begin with.
+/// The settings that both definitions share.
 fn root() -> Command {
     Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
-        // It is among the flags of `Global`, with the letter that Go programs give it.
+        // `Global` defines --version itself, with the short flag that Go programs use.
         .disable_version_flag(true)
         .disable_help_subcommand(true)
-        // As with Go's flags, the last one wins: engines put the user's flags after their own.
+        // The last of repeated flags wins, as with Go's flags: engines append the user's flags to
+        // their own.
         .args_override_self(true)
 }
 
-/// The definition of all verbs with all their flags.
+/// Defines all verbs with all their flags.
 pub fn definition<T>(verbs: &[Verb<T>]) -> Command {
     let root = root()
         .about("Run containers as the OCI runtime specification describes them")
@@ -78,7 +81,7 @@ pub fn definition<T>(verbs: &[Verb<T>]) -> Command {
     })
 }
 
-/// Parses normalised arguments by the definition of all verbs.
+/// Parses normalised arguments with the definition of all verbs.
 pub(super) fn parse_by_all<T>(
     verbs: &[Verb<T>],
     args: &[OsString],
@@ -88,8 +91,8 @@ pub(super) fn parse_by_all<T>(
     read(verbs, matches)
 }
 
-/// Parses normalised arguments by the definition of their verb, or of none for `--version`; `None` if
-/// it takes that of all.
+/// Parses normalised arguments with the definition of the verb that they name, or of no verb for
+/// `--version`. Returns `None` if the definition of all verbs is needed.
 pub(super) fn parse_by_one<T>(verbs: &[Verb<T>], args: &[OsString]) -> Option<Parsed<T>> {
     let is_verb = |arg: &OsString| !arg.as_bytes().starts_with(b"-");
     let place = args.iter().position(is_verb).unwrap_or(args.len());

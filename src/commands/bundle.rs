@@ -1,4 +1,4 @@
-//! From the flags of a new container to its config and its plan.
+//! Reads the bundle of a new container and builds its config and its plan from the flags.
 
 use std::path::PathBuf;
 
@@ -13,9 +13,9 @@ use crate::sys::{self, process};
 /// A bundle that has been read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The bundle: absolute, without symbolic links.
+    /// The bundle's absolute path, without symbolic links.
     pub bundle: PathBuf,
-    /// The config's bytes as read, for the copy that the container keeps.
+    /// The config file's content, unchanged, for the copy in the container's directory.
     pub bytes: Vec<u8>,
     pub config: Config,
 }
@@ -24,7 +24,7 @@ impl Loaded {
     /// Reads and checks the config of the bundle.
     ///
     /// # Errors
-    /// The bundle or the config cannot be read, or a property is wrong.
+    /// The bundle or the config cannot be read, or a property is invalid.
     pub fn read(args: &Bundle) -> Result<Self> {
         let bundle = sys::file::real_path(&args.bundle).map_err(|fail| {
             let what = format!("--bundle: {}", args.bundle.display());
@@ -44,16 +44,16 @@ impl Loaded {
         })
     }
 
-    /// What will be done, in order.
+    /// Builds the ordered list of steps.
     ///
     /// # Errors
-    /// A property asks for something that `host` cannot give.
+    /// A property needs something that `host` does not have.
     pub fn plan(&self, host: &Host, options: &plan::Options) -> Result<Plan> {
         plan::build(&self.config, host, options)
     }
 }
 
-/// What the command line adds to the config of a new container.
+/// The options that the command line adds to the config of a new container.
 pub fn options(
     id: &str,
     container: &ContainerFlags,
@@ -70,7 +70,7 @@ pub fn options(
     }
 }
 
-/// What the command line and the environment add to a process, be it of `create` or of `exec`.
+/// The options that the command line and the environment add to a process of `create` or `exec`.
 pub fn process_options(
     no_new_keyring: bool,
     descriptors: &DescriptorFlags,
@@ -87,7 +87,7 @@ pub fn process_options(
     }
 }
 
-/// The number of descriptors from 3 on that a service manager passes to the process `own`.
+/// The number of descriptors, from 3 upwards, that a service manager passes to the process `own`.
 /// Source: sd_listen_fds(3).
 fn listen_fds(pid: Option<&str>, fds: Option<&str>, own: u32) -> u32 {
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
@@ -97,8 +97,8 @@ fn listen_fds(pid: Option<&str>, fds: Option<&str>, own: u32) -> u32 {
     }
 }
 
-/// The descriptors that the process inherits must be open: what the runtime opens next would take
-/// the number of one that is not.
+/// Checks that the descriptors that the process inherits are open. If one were closed, the next
+/// file that the runtime opens would get its number and leak into the container.
 pub fn check_preserved(count: u32) -> Result<()> {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     let missing = (0..count)
@@ -109,7 +109,7 @@ pub fn check_preserved(count: u32) -> Result<()> {
         Some(number) => {
             let message = format!("--preserve-fds: descriptor {number} is not open");
             Err(Error::new(message).hint(format!(
-                "{count} descriptors from 3 on are to be passed to the process"
+                "{count} descriptors, from 3 upwards, are to be passed to the process"
             )))
         }
     }

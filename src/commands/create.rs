@@ -1,4 +1,4 @@
-//! `create`, and what `run` does of it too.
+//! `create`, and the part of it that `run` shares.
 
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
@@ -17,17 +17,18 @@ use crate::run::{self, Created, Request, sd_notify};
 /// How long the runtime stays with the container.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// The runtime exits while the container lives.
+    /// The runtime exits while the container keeps running.
     Detached,
-    /// The runtime stays.
+    /// The runtime stays until the container's process ends.
     Foreground,
 }
 
 flags! {
     /// Create a container without running its process.
     ///
-    /// The container is set up as config.json in the bundle says, up to the moment before its
-    /// process executes. Later changes to config.json have no effect. `start` runs the process.
+    /// The container is set up as config.json in the bundle describes, up to the point where its
+    /// process would execute. `start` runs the process. Later changes to config.json have no
+    /// effect.
     #[derive(Debug)]
     pub struct Create {
         #[command(flatten)]
@@ -36,15 +37,17 @@ flags! {
 }
 
 impl Verb for Create {
-    /// Makes a container that waits for `start`.
+    /// Creates a container that waits for `start`.
     fn run(&self, context: &Context) -> Result<u8> {
         make(context, &self.setup, Mode::Detached, false)?;
         Ok(DONE)
     }
 }
 
-/// The config and the plan are never given back: the first process shares their pages, and to write
-/// to them would copy them.
+/// Creates a container from the flags of `create` or `run`.
+///
+/// The config and the plan are never freed. The container's first process shares their pages, and
+/// freeing would write to these pages, so that the kernel would copy them.
 pub(super) fn make(
     context: &Context,
     setup: &Setup,
@@ -87,8 +90,9 @@ pub(super) fn make(
     run::create(&request).map(|created| (created, plan))
 }
 
-/// A terminal whose master nobody holds would hang up at once, and a socket without a terminal
-/// would wait for ever.
+/// Checks that a terminal has a holder of its master, and that a console socket gets a terminal. A
+/// terminal whose master is closed hangs up at once, and the owner of a socket that never receives
+/// a terminal waits forever.
 fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
     let terminal = config
         .process
@@ -110,7 +114,8 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
     Err(Error::new(message))
 }
 
-/// `root.path` must be a directory that exists. Source: runtime-spec 1.3, config.md, root.
+/// Checks that `root.path` is an existing directory and not the host's root. Source: runtime-spec
+/// 1.3, config.md, root.
 fn check_rootfs(rootfs: &Path) -> Result<()> {
     let what = || format!("root.path: {}", rootfs.display());
     let stat =
@@ -119,7 +124,8 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
     if !found.is_dir() {
         return Err(Error::sys(what(), "stat", nix::errno::Errno::ENOTDIR));
     }
-    // Many paths lead there: `/tmp/..`, links, `/proc/1/root`.
+    // Compared by device and inode, because many paths lead to the host's root: `/tmp/..`, symbolic
+    // links, `/proc/1/root`.
     let host = stat(Path::new("/"))?;
     if (found.dev(), found.ino()) == (host.dev(), host.ino()) {
         let message = format!("{}: the host's root cannot be a container's", what());

@@ -11,14 +11,14 @@ use crate::state::{Found, Locked, State, Status};
 flags! {
     /// Delete a container that has stopped.
     ///
-    /// A container that was created and never started is killed and deleted.
+    /// A container that was created but never started is killed and deleted.
     #[derive(Debug)]
     pub struct Delete {
-        /// Kill the container first if it runs; accept one that does not exist
+        /// Kill a running container first; succeed if the container does not exist
         #[arg(short, long)]
         pub force: bool,
 
-        /// ID is an extended regular expression; every container that it matches is deleted
+        /// Treat ID as an extended regular expression and delete every container that matches
         #[arg(short, long)]
         pub regex: bool,
 
@@ -28,11 +28,11 @@ flags! {
 }
 
 impl Verb for Delete {
-    /// Removes containers: stopped ones, created ones, and with `--force` any.
+    /// Removes containers that are stopped or created, with `--force` any container.
     fn run(&self, context: &Context) -> Result<u8> {
         context.each(&self.container.id, self.regex, |id| {
             match delete_one(context, id, self.force) {
-                // It is what is asked for.
+                // With --force the goal is that the container does not exist.
                 Err(error) if self.force && error.kind == Kind::NotFound => Ok(()),
                 result => result,
             }
@@ -41,7 +41,7 @@ impl Verb for Delete {
     }
 }
 
-/// Two that delete the same container come one after the other.
+/// Deletes one container. The lock serialises deletions of the same container.
 fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
     let dir = context.open(id)?;
     let locked = dir.lock()?.ok_or_else(|| dir.missing())?;

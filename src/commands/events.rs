@@ -1,4 +1,4 @@
-//! `events`: statistics, and notices of memory that ran out.
+//! `events`: prints statistics and out-of-memory events.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,17 @@ use crate::error::Result;
 use crate::state::Status;
 
 flags! {
-    /// Print statistics of a container and when it runs out of memory.
+    /// Print statistics and out-of-memory events of a container.
     ///
-    /// Each line is a JSON object. The first statistics come after the first interval. The command
-    /// ends when the last process of the container has ended.
+    /// Each line is a JSON object. The first statistics are printed after the first interval. The
+    /// command ends when the last process of the container has ended.
     #[derive(Debug)]
     pub struct Events {
-        /// Time between two statistics, as in 500ms, 5s or 1m30s
+        /// Time between statistics, such as 500ms, 5s or 1m30s
         #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
         pub interval: Duration,
 
-        /// Print the statistics once
+        /// Print the statistics once and exit
         #[arg(long)]
         pub stats: bool,
 
@@ -35,7 +35,7 @@ flags! {
 }
 
 impl Verb for Events {
-    /// Prints an object a line, once or until the container's last process has ended.
+    /// Prints one object per line, once or until the container's last process has ended.
     fn run(&self, context: &Context) -> Result<u8> {
         let id = &self.container.id;
         let (dir, state) = context.load(id)?;
@@ -59,7 +59,7 @@ impl Verb for Events {
                         return Ok(DONE);
                     };
                     print_stats(id, &stats)?;
-                    // A reader that was slow does not get what it missed.
+                    // After a slow reader has delayed the output, skip the missed intervals.
                     deadline = (deadline + self.interval).max(Instant::now());
                 }
             }
@@ -68,7 +68,7 @@ impl Verb for Events {
 }
 
 /// One line of output. Scripts match its beginning, `{"type":"stats","id":"…"`, so the order of the
-/// members stays.
+/// members must not change.
 #[derive(Serialize)]
 struct Line<'a> {
     r#type: &'static str,

@@ -1,4 +1,4 @@
-//! Signals for all processes of a cgroup and of the cgroups below it.
+//! Sends signals to all processes of a cgroup and of the cgroups below it.
 
 use std::os::fd::AsFd;
 
@@ -8,12 +8,15 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::sys::pidfd;
 
-/// Sends `signal` to all. For another signal than SIGKILL they are frozen meanwhile, so that none
-/// can fork away from the list; a cgroup that was frozen before stays so, and its processes act on
-/// the signal when they go on. The value says that the process `init` is known to have got it.
+/// Sends `signal` to all processes of `cgroup`. Returns whether the process `init` was among the
+/// listed processes; for SIGKILL, which needs no list, it returns false.
+///
+/// For signals other than SIGKILL the cgroup is frozen in the meantime, because a process could
+/// otherwise fork a child that is not in the list. A cgroup that is already frozen stays frozen,
+/// and its processes handle the signal after they are thawed.
 ///
 /// # Errors
-/// A system call failed. Processes that end meanwhile are no error.
+/// A system call failed. A process that ends in the meantime is not an error.
 pub fn signal(cgroup: &Cgroup, signal: i32, init: i32) -> Result<bool> {
     if signal == libc::SIGKILL {
         return cgroup.kill().map(|()| false);

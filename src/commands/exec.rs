@@ -21,13 +21,14 @@ use crate::state::Status;
 use crate::sys::process::end;
 
 flags! {
-    /// Execute one more process in a running container.
+    /// Execute an additional process in a running container.
     ///
-    /// The exit status is that of the process, or 128 plus the number of the signal that ended it;
-    /// 255 if it could not be executed. COMMAND, NAME=VALUE and paths may have any bytes, UTF-8 or not.
+    /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
+    /// It is 255 if the process could not be executed. COMMAND, NAME=VALUE and paths need not be
+    /// UTF-8.
     #[derive(Debug)]
     pub struct Exec {
-        /// File with the process as JSON, like `process` of config.json; then there is no COMMAND
+        /// File with the process as JSON, like `process` in config.json; used instead of COMMAND
         #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
         pub process: Option<PathBuf>,
 
@@ -60,7 +61,7 @@ flags! {
         pub tty: bool,
     }
 
-    // What a COMMAND gets, or what changes in a FILE.
+    // Properties of the process of a COMMAND.
     #[derive(Clone, Debug, Default)]
     pub struct ProcessFlags {
         /// Working directory in the container
@@ -75,7 +76,7 @@ flags! {
         #[arg(short, long, value_name = "UID[:GID]")]
         pub user: Option<String>,
 
-        /// Further group, as a number; may be repeated
+        /// Additional group, as a number; may be repeated
         #[arg(short = 'g', long, value_name = "GID")]
         pub additional_gids: Vec<u32>,
 
@@ -95,7 +96,7 @@ flags! {
         #[arg(long, value_name = "PROFILE")]
         pub apparmor: Option<String>,
 
-        /// Execute the process although the container is paused; it starts when the container resumes
+        /// Allow a paused container; the process starts when the container is resumed
         #[arg(long)]
         pub ignore_paused: bool,
 
@@ -106,14 +107,15 @@ flags! {
 }
 
 impl Verb for Exec {
-    /// Executes a process in a container; in the foreground its exit status comes back.
+    /// Executes a process in a container. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         let (status, init) = state.status_and_init(&dir)?;
         let check = |status| check_status(status, self.changes.ignore_paused);
         check(status)?;
         let init = init.ok_or_else(|| kill::not_running(&state))?;
-        // Never given back: the process shares their pages, and to write to them would copy them.
+        // The config, the process and the plan are never freed: the new process shares their pages,
+        // and freeing would write to these pages, so that the kernel would copy them.
         let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
         let (process, warnings) = process(&saved.config, self)?;
         let process = ManuallyDrop::new(process);
@@ -160,7 +162,7 @@ impl Verb for Exec {
         )
     }
 
-    /// Engines tell the status of an `exec` that failed from that of the process.
+    /// Engines distinguish a failed `exec` from the status of the process by this value.
     fn failure_status(&self) -> u8 {
         255
     }
@@ -177,7 +179,7 @@ fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
     Err(Error::of(Kind::Status, message))
 }
 
-/// The process of the file, or that of the container with what the flags change.
+/// Reads the process from the file, or takes the container's process with the changes of the flags.
 fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
     if let Some(file) = &args.process {
         let text = std::fs::read(file)
@@ -220,7 +222,7 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
             .retain(|other| !other.as_bytes().starts_with(name));
         process.env.push(entry.clone());
     }
-    // As in a config, an empty HOME means that of the user.
+    // As in a config, an empty HOME means the user's home directory.
     process.env.retain(|entry| entry != "HOME=");
     if let Some(user) = &args.changes.user {
         let (uid, gid) = parse_user(user)?;
@@ -244,8 +246,8 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
     Ok(add_capabilities(process, &args.changes.cap))
 }
 
-/// Whole numbers only: a name that begins with digits must not become another user
-/// (CVE-2026-30892).
+/// Parses `UID[:GID]`. Only whole numbers are accepted: a name that begins with digits must not be
+/// read as the id of another user (CVE-2026-30892).
 fn parse_user(user: &str) -> Result<(u32, Option<u32>)> {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -263,8 +265,8 @@ fn parse_user(user: &str) -> Result<(u32, Option<u32>)> {
     }
 }
 
-/// Added to what the process may use, never to what its programs inherit: that would give a
-/// program with file capabilities more than the container has (CVE-2022-29162).
+/// Adds capabilities to the sets of the process, but never to the inheritable set: a program with
+/// file capabilities would get more capabilities than the container has (CVE-2022-29162).
 fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
     for name in names {
@@ -288,7 +290,7 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
     warnings
 }
 
-/// As for `create`: a terminal needs a process that holds its master.
+/// Checks the terminal as `create` does: a process has to hold its master.
 fn check_terminal(process: &Process, args: &Exec) -> Result<()> {
     let message = match (
         process.terminal,

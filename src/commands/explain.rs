@@ -1,4 +1,4 @@
-//! `explain`: the steps that `create` and `start` would take.
+//! `explain`: prints the steps that `create` and `start` would take.
 
 use super::bundle::{Loaded, options};
 use super::{Context, DONE, Verb, pretty, print};
@@ -10,7 +10,7 @@ use crate::host::Host;
 flags! {
     /// Show every step that creating a container would take.
     ///
-    /// Nothing is done and nothing is changed.
+    /// No step is carried out and nothing is changed.
     #[derive(Debug)]
     pub struct Explain {
         #[command(flatten)]
@@ -24,14 +24,14 @@ flags! {
         #[arg(long)]
         pub json: bool,
 
-        /// Name of the container, where the config leaves the cgroup to it
+        /// Name of the container, which is the cgroup's name if the config has none
         #[arg(value_name = "ID", default_value = "ID")]
         pub id: String,
     }
 }
 
 impl Verb for Explain {
-    /// Prints the plan, as text or as JSON. Its warnings are in it.
+    /// Prints the plan, with its warnings, as text or as JSON.
     fn run(&self, context: &Context) -> Result<u8> {
         let options = options(
             &self.id,

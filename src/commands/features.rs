@@ -1,6 +1,8 @@
-//! `features`: what this runtime supports. Container engines decide by it at start-up, so it says
-//! nothing of the host and promises nothing that a config would then be refused for.
-//! Source: runtime-spec, features.md and features-linux.md.
+//! `features`: prints what this runtime supports.
+//!
+//! Container engines read this document when they start. It says nothing about the host, and it
+//! lists nothing that the runtime would reject in a config. Source: runtime-spec, features.md and
+//! features-linux.md.
 
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ flags! {
 }
 
 impl Verb for Features {
-    /// Prints the features.
+    /// Prints the features document.
     fn run(&self, _context: &Context) -> Result<u8> {
         print(&pretty(&document())?)?;
         Ok(DONE)
@@ -79,7 +81,7 @@ const SECCOMP_ARCHS: [&str; 6] = [
     "SCMP_ARCH_X86_64",
 ];
 
-/// Flags that a config may have, with their bits.
+/// The seccomp flags that a config may contain, with their bits.
 const SECCOMP_FLAGS: [(&str, u64); 4] = [
     ("SECCOMP_FILTER_FLAG_LOG", 2),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
@@ -141,7 +143,7 @@ fn linux() -> Value {
 mod tests {
     use super::*;
 
-    /// Is the default config accepted, without a warning, after `change`?
+    /// Whether the default config is accepted without a warning after `change`.
     fn accepted(change: impl FnOnce(&mut Value)) -> bool {
         let mut config: Value = serde_json::from_str(&crate::spec::default_config(None)).unwrap();
         change(&mut config);
@@ -211,7 +213,7 @@ mod tests {
         assert!(accepted(|config| config["process"]["capabilities"] = sets));
     }
 
-    /// What is refused must not be announced, and what is announced must not be refused.
+    /// A rejected property must not be announced, and an announced one must not be rejected.
     #[test]
     fn switches_agree_with_the_config() {
         let linux = linux();

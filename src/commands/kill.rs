@@ -1,4 +1,4 @@
-//! `kill`: a signal for the init process, or for every process of the container.
+//! `kill`: sends a signal to the init process or to every process of the container.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,31 +16,32 @@ flags! {
     /// Send a signal to the process of a container
     #[derive(Debug)]
     pub struct Kill {
-        /// Signal every process of the container, and accept a container that has stopped
+        /// Signal every process of the container; succeed if the container has stopped
         #[arg(short, long)]
         pub all: bool,
 
-        /// ID is an extended regular expression; every container that it matches is signalled
+        /// Treat ID as an extended regular expression and signal every container that matches
         #[arg(short, long)]
         pub regex: bool,
 
         #[command(flatten)]
         pub container: Container,
 
-        /// Name or number of the signal: TERM, SIGTERM, 15, RTMIN+3
+        /// Name or number of the signal, such as TERM, SIGTERM, 15 or RTMIN+3
         #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
         pub signal: String,
     }
 }
 
 impl Verb for Kill {
-    /// Signals one container, or with `--regex` all that match.
+    /// Signals one container, or with `--regex` every container that matches.
     fn run(&self, context: &Context) -> Result<u8> {
         let signal = signal::parse(&self.signal)?;
         context.each(&self.container.id, self.regex, |id| {
             let (dir, state) = context.load(id)?;
             match send(&dir, &state, signal, self.all) {
-                // Engines clean up with `--all` and take a failure to mean that processes are left.
+                // Engines clean up with `--all`, and conclude from a failure that processes are
+                // left.
                 Err(error) if self.all && error.kind == Kind::Status => Ok(()),
                 result => result,
             }
@@ -49,8 +50,9 @@ impl Verb for Kill {
     }
 }
 
-/// Sends `signal` to the init process; to all processes if `all` says so, or if it is SIGKILL and
-/// the container has no pid namespace whose end would take them along.
+/// Sends `signal` to the init process. It is sent to all processes if `all` is set, and also if it
+/// is SIGKILL and the container has no pid namespace of its own: then the kernel does not kill the
+/// other processes when init ends.
 ///
 /// # Errors
 /// `container not running`, [`Kind::Status`]; or a system call failed.
@@ -59,14 +61,15 @@ pub fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
     if state.cgroup.is_some() && (all || (fatal && !state.private_pid_namespace)) {
         return send_to_all(dir, state, signal);
     }
-    // The freezer of cgroup v2 lets a frozen process die, so nothing has to be thawed for SIGKILL.
+    // SIGKILL needs no thaw: the freezer of cgroup v2 lets a frozen process die.
     match state.init(dir)? {
         Some(init) => send_init(state, &init, signal),
         None => Err(not_running(state)),
     }
 }
 
-/// The cgroup is not all: init may have left it, or others may have removed it then.
+/// Sends `signal` to every process of the cgroup, and to init separately if it was not among them:
+/// init may have been moved out of the cgroup, and the cgroup may then have been removed.
 fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
     let init = state.process()?;
     let Some(cgroup) = open_cgroup(dir, state)? else {
@@ -80,7 +83,7 @@ fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
     let listed = everyone::signal(&cgroup, signal, state.pid)?;
     match init {
         Some(init) if !listed => match send_init(state, &init, signal) {
-            // SIGKILL was faster.
+            // SIGKILL has already ended init.
             Err(error) if error.kind == Kind::Status => Ok(()),
             sent => sent,
         },
@@ -95,7 +98,7 @@ fn only_init(state: &State) -> Error {
         state.id,
         place.unwrap_or_default().display()
     );
-    Error::new(message).hint("init has the signal; other processes may be left")
+    Error::new(message).hint("the signal was sent to init; other processes may be left")
 }
 
 fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {

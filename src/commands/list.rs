@@ -1,4 +1,4 @@
-//! `list`: the containers below the root directory.
+//! `list`: lists the containers below the root directory.
 
 use std::io::Write;
 
@@ -14,25 +14,26 @@ flags! {
     /// List the containers below the root directory
     #[derive(Debug)]
     pub struct List {
-        /// Form of the list
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
         pub format: ListFormat,
 
-        /// Print the ids alone
+        /// Print only the ids
         #[arg(short, long)]
         pub quiet: bool,
     }
 }
 
 impl Verb for List {
-    /// Prints a table, JSON, or ids. A container that cannot be read is told on standard error, and the
-    /// list goes on without it.
+    /// Prints a table, JSON, or ids. A container that cannot be read is reported on standard error
+    /// and omitted.
     fn run(&self, context: &Context) -> Result<u8> {
         let mut views = Vec::new();
         for place in context.root.containers()? {
             match view(&place) {
                 Ok(view) => views.extend(view),
-                // Not in the log, and not by a macro that panics where standard error is closed.
+                // This is not an error for the log. eprintln! would panic on a closed standard
+                // error.
                 Err(error) => drop(writeln!(
                     std::io::stderr(),
                     "load container {}: {error}",
@@ -49,8 +50,8 @@ impl Verb for List {
     }
 }
 
-/// `None` of a container that was deleted after the directory was read, or that is only being
-/// created and has no state yet.
+/// Reads one container. Returns `None` if it was deleted after the root directory was read, or if
+/// it is still being created and has no state yet.
 fn view(place: &Place) -> Result<Option<View>> {
     let Some(dir) = place.open()? else {
         return Ok(None);
@@ -71,7 +72,7 @@ fn is_abandoned(dir: &Dir) -> Result<bool> {
     }
 }
 
-/// The user's name, or `#` and the id of a user without one.
+/// The user's name, or `#` and the id if the user has no name.
 fn owner(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
@@ -79,7 +80,8 @@ fn owner(uid: u32) -> String {
     }
 }
 
-/// One line; `null` for no containers, as engines get it from other runtimes.
+/// Formats the containers as one line of JSON. It is `null` if there are none, because engines
+/// expect that from other runtimes.
 fn json(views: &[View]) -> Result<String> {
     let text = match views {
         [] => Ok("null".to_owned()),
@@ -89,8 +91,8 @@ fn json(views: &[View]) -> Result<String> {
         .map_err(|error| Error::new(format!("list: {error}")))
 }
 
-/// A heading and a line per container. A column is as wide as its longest cell and three blanks,
-/// and at least twelve; the last one is not filled up.
+/// Formats the containers as a heading and one line each. A column is three blanks wider than its
+/// longest cell, and at least twelve characters wide. The last column is not padded.
 fn table(views: &[View]) -> String {
     let heading = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let mut rows = vec![heading];

@@ -1,4 +1,4 @@
-//! The verbs, one file each: its flags, and what it does. [`VERBS`] lists them.
+//! The verbs. Each has a file with its flags and its code. [`VERBS`] lists them.
 
 pub mod bundle;
 mod create;
@@ -34,18 +34,18 @@ use crate::log::Log;
 use crate::run::sd_notify::SdNotify;
 use crate::state::{Dir, Root, State, Status};
 
-/// What every verb has at hand.
+/// What every verb receives: the root directory, the cgroup manager and the log.
 #[derive(Debug)]
 pub struct Context<'a> {
     pub root: Root,
-    /// For a new container; the state of an existing one says what manages its cgroup.
+    /// The manager for a new container. The state of an existing container records its own.
     pub cgroup_manager: CgroupManager,
     pub log: &'a Log,
 }
 
 impl<'a> Context<'a> {
     /// # Errors
-    /// There is no directory for the state.
+    /// No directory for the state can be determined.
     pub fn new(flags: &Global, log: &'a Log) -> Result<Self> {
         Ok(Self {
             root: Root::choose(flags.state.root.as_deref())?,
@@ -54,28 +54,28 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The directory of an existing container, held.
+    /// Opens the directory of an existing container.
     ///
     /// # Errors
-    /// `invalid container ID format`, `container does not exist`; or it cannot be opened, or others
-    /// than the caller may change it.
+    /// `invalid container ID format`, `container does not exist`; or the directory cannot be
+    /// opened, or users other than the caller may change it.
     pub fn open(&self, id: &str) -> Result<Dir> {
         let place = self.root.container(id)?;
         place.open()?.ok_or_else(|| place.missing())
     }
 
-    /// The directory and the state of an existing container.
+    /// Opens the directory of an existing container and reads its state.
     ///
     /// # Errors
-    /// Those of [`Context::open`], or an unreadable state.
+    /// Those of [`Context::open`], or the state cannot be read.
     pub fn load(&self, id: &str) -> Result<(Dir, State)> {
         let dir = self.open(id)?;
         let state = State::load(&dir)?;
         Ok((dir, state))
     }
 
-    /// The way for the container's readiness to the caller's service manager, if there is one; that
-    /// there is none at NOTIFY_SOCKET is a warning.
+    /// Binds the socket that passes the container's readiness to the caller's service manager, if
+    /// there is one. If no socket can be reached at NOTIFY_SOCKET, this is a warning.
     fn notify(&self, dir: &Dir) -> Option<SdNotify> {
         SdNotify::bind(dir).unwrap_or_else(|error| {
             self.log.warn(error.to_string());
@@ -83,10 +83,10 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The ids that the extended regular expression `pattern` matches anywhere, sorted.
+    /// Returns the ids in which the extended regular expression `pattern` matches anywhere, sorted.
     ///
     /// # Errors
-    /// The pattern is wrong, or the root directory cannot be read.
+    /// The pattern is invalid, or the root directory cannot be read.
     pub fn matching(&self, pattern: &str) -> Result<Vec<String>> {
         let regex = regex_lite::Regex::new(pattern)
             .map_err(|error| Error::new(format!("--regex: {pattern:?}: {error}")))?;
@@ -100,8 +100,8 @@ impl<'a> Context<'a> {
         Ok(ids)
     }
 
-    /// Does `one` to the container `id`, or with `regex` to each that `id` matches; then a failure
-    /// is a warning.
+    /// Calls `one` for the container `id`. With `regex`, `id` is a pattern, `one` is called for
+    /// each container that matches, and a failure is a warning.
     ///
     /// # Errors
     /// Those of `one` without `regex`, and those of [`Context::matching`].
@@ -118,15 +118,15 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a verb does with the flags that are its fields.
+/// A verb. Its fields are its parsed flags.
 pub trait Verb: Any + Debug {
-    /// Carries the verb out; the value is the exit status.
+    /// Runs the verb and returns the exit status.
     ///
     /// # Errors
     /// Those of the verb.
     fn run(&self, context: &Context) -> Result<u8>;
 
-    /// The exit status if that fails.
+    /// The exit status if [`Verb::run`] fails.
     fn failure_status(&self) -> u8 {
         1
     }
@@ -138,7 +138,7 @@ impl<V: Verb> From<V> for Box<dyn Verb> {
     }
 }
 
-/// The exit status of a verb that has done what it is for.
+/// The exit status of a verb that succeeded.
 const DONE: u8 = 0;
 
 /// Every verb, in the order of `--help`.
@@ -162,24 +162,26 @@ pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
     cli::Verb::new::<explain::Explain>("explain", Effect::Looks),
 ];
 
-/// The container's cgroup, open; `None` if it is gone. What has its path by now is another
-/// container's if this one was deleted meanwhile.
+/// Opens the container's cgroup. Returns `None` if the cgroup is gone.
+///
+/// The container's directory is checked after the cgroup is open: if the container was deleted in
+/// the meantime, the cgroup at this path may belong to another container.
 ///
 /// # Errors
-/// [`Kind::Status`]: the container shares the cgroup of its caller. [`Kind::NotFound`]: it was
-/// deleted. Or the cgroup cannot be opened.
+/// [`Kind::Status`]: the container shares the cgroup of its caller. [`Kind::NotFound`]: the
+/// container was deleted. Or the cgroup cannot be opened.
 fn open_cgroup(dir: &Dir, state: &State) -> Result<Option<Cgroup>> {
     let cgroup = state.cgroup.as_ref().ok_or_else(|| {
         let message = format!("container {} has no cgroup of its own", state.id);
         Error::of(Kind::Status, message)
-            .hint("it was created with --cgroup-manager disabled, or by a user who may make none")
+            .hint("it was created with --cgroup-manager disabled, or by a user without a cgroup")
     })?;
     let cgroup = Cgroup::open(&cgroup.dir())?;
     dir.check_current()?;
     Ok(cgroup)
 }
 
-/// The container's cgroup, open.
+/// Opens the container's cgroup.
 ///
 /// # Errors
 /// Those of [`open_cgroup`]; `container not running` if the cgroup is gone.
@@ -187,8 +189,8 @@ fn cgroup_of(dir: &Dir, state: &State) -> Result<Cgroup> {
     open_cgroup(dir, state)?.ok_or_else(|| kill::not_running(state))
 }
 
-/// What to say of a failure: that the container has stopped meanwhile, in the words of `check`,
-/// whichever system call was the first to notice it; otherwise the failure itself.
+/// Replaces `error` with the error of `check` if the container has stopped in the meantime: then
+/// the message does not depend on which system call noticed it first.
 fn unless_stopped(
     error: Error,
     dir: &Dir,
@@ -201,7 +203,7 @@ fn unless_stopped(
     }
 }
 
-/// Writes `text` on standard output.
+/// Writes `text` to standard output.
 ///
 /// # Errors
 /// write(2) failed, as on a closed pipe.
@@ -212,7 +214,7 @@ fn print(text: &str) -> Result<()> {
         .map_err(|error| Error::io("standard output", "write", &error))
 }
 
-/// `value` as JSON, indented.
+/// Serialises `value` as indented JSON.
 ///
 /// # Errors
 /// A path in it is not UTF-8.

@@ -13,11 +13,11 @@ use crate::state::Status;
 use crate::{plan, run, spec};
 
 flags! {
-    /// Add mounts to a running container, or take them off.
+    /// Add mounts to a running container, or remove them.
     ///
-    /// FILE has a JSON array of objects as in `mounts` of config.json. `add` makes all of them or
-    /// none. `remove` takes off what is mounted on their destinations, in the order of the array,
-    /// and reads nothing else of them; the destinations may have no symbolic links in them.
+    /// FILE contains a JSON array of objects like those in `mounts` of config.json. `add` makes all
+    /// of the mounts or none. `remove` unmounts their destinations in the order of the array and
+    /// ignores all other members; the destinations must not contain symbolic links.
     #[derive(Debug)]
     pub struct Mounts {
         /// What to do with the mounts
@@ -27,12 +27,12 @@ flags! {
         #[command(flatten)]
         pub container: Container,
 
-        /// JSON array of mounts; relative sources of binds start at the bundle
+        /// File with a JSON array of mounts; relative sources of bind mounts start at the bundle
         #[arg(value_name = "FILE")]
         pub file: PathBuf,
     }
 
-    /// What `mounts` does.
+    /// The action of `mounts`.
     pub enum Action {
         Add,
         Remove,
@@ -40,7 +40,7 @@ flags! {
 }
 
 impl Verb for Mounts {
-    /// Adds the mounts of a file to a created or running container, or takes them off.
+    /// Adds the mounts of a file to a created or running container, or removes them.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         let check = |status| match status {

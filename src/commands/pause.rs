@@ -1,4 +1,4 @@
-//! `pause`: stops a container by the freezer of its cgroup.
+//! `pause`: stops a container with the freezer of its cgroup.
 
 use super::kill::not_running;
 use super::{Context, DONE, Verb, cgroup_of};
@@ -17,7 +17,7 @@ flags! {
 }
 
 impl Verb for Pause {
-    /// Stops every process of a created or running container; returns when all have stopped.
+    /// Stops every process of a created or running container. It returns after all have stopped.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         match state.status(&dir)? {

@@ -1,4 +1,4 @@
-//! `ps`: the processes of a container, as the caller sees them.
+//! `ps`: lists the processes of a container, with process ids as the caller sees them.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -14,22 +14,22 @@ flags! {
     /// List the processes of a container
     #[derive(Debug)]
     pub struct Ps {
-        /// Form of the list; json has the process ids alone, as the caller sees them
+        /// Output format; json has only the process ids, as the caller sees them
         #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
         pub format: ListFormat,
 
         #[command(flatten)]
         pub container: Container,
 
-        /// Arguments of ps(1) for the table; without any, -ef. Its output must have a column PID
+        /// Arguments of ps(1) for the table, by default -ef; its output must have a column PID
         #[arg(value_name = "PS-ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
         pub args: Vec<OsString>,
     }
 }
 
 impl Verb for Ps {
-    /// Prints the process ids of the cgroup and of those below it, or the rows of ps(1) about them.
-    /// A container that has stopped has those that its init has left.
+    /// Prints the process ids in the cgroup and the cgroups below it, or the rows of ps(1) for them.
+    /// In a stopped container these are the processes that its init left behind.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         let mut pids = match open_cgroup(&dir, &state)? {
@@ -45,8 +45,8 @@ impl Verb for Ps {
     }
 }
 
-/// Removes init from `pids` if it is exiting. The kernel takes a process out of its cgroup late in
-/// its exit, and `state` says before that the container has stopped.
+/// Removes init from `pids` if it is exiting. The kernel removes a process from its cgroup late in
+/// its exit, after `state` already reports that the container has stopped.
 fn without_ended_init(pids: &mut Vec<i32>, state: &State) -> Result<()> {
     if pids.contains(&state.pid) && start_time(state.pid)?.is_none() {
         pids.retain(|pid| *pid != state.pid);
@@ -54,7 +54,8 @@ fn without_ended_init(pids: &mut Vec<i32>, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// `[1,2]`; `null` for no process, as engines get it from other runtimes.
+/// Formats the ids as `[1,2]`. It is `null` if there are none, because engines expect that from
+/// other runtimes.
 fn json(pids: &[i32]) -> String {
     if pids.is_empty() {
         return "null\n".to_owned();
@@ -63,7 +64,7 @@ fn json(pids: &[i32]) -> String {
     format!("[{}]\n", numbers.join(","))
 }
 
-/// What ps(1) prints about every process of the host.
+/// Runs ps(1), which lists every process of the host.
 fn run_ps(args: &[OsString]) -> Result<String> {
     let mut command = Command::new("ps");
     match args {
@@ -87,7 +88,7 @@ fn run_ps(args: &[OsString]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The heading, and the lines whose column under `PID` is one of `pids`.
+/// Selects the heading, and the lines whose `PID` column is one of `pids`.
 fn rows(text: &str, pids: &[i32]) -> Result<String> {
     let heading = text.lines().next().unwrap_or_default();
     let column = Column::under("PID", heading).ok_or_else(|| {
@@ -102,11 +103,11 @@ fn rows(text: &str, pids: &[i32]) -> Result<String> {
         .collect())
 }
 
-/// A column of numbers, which ps(1) aligns at their last digits.
+/// A column of numbers, which ps(1) aligns to the right.
 struct Column {
-    /// How many words stand before it in the heading.
+    /// The number of words before it in the heading.
     index: usize,
-    /// How many bytes there are up to the end of its name.
+    /// The byte offset of the end of its name in the heading.
     end: usize,
 }
 
@@ -121,8 +122,9 @@ impl Column {
         })
     }
 
-    /// The number that ends where the name does: a cell before it may have several words. A cell
-    /// that is too long moves the rest of its line, and then the words count.
+    /// Reads the number of this column in `line`. The number normally ends at the offset where the
+    /// heading's name ends, even if earlier cells contain several words. A cell that is wider than
+    /// its column shifts the rest of the line; then the number is found by counting words.
     fn number(&self, line: &str) -> Option<i32> {
         let aligned = line.split_at_checked(self.end).and_then(|(start, rest)| {
             let ends = rest.is_empty() || rest.starts_with(' ');

@@ -1,4 +1,4 @@
-//! What is left of a container whose state cannot be understood.
+//! Removes what is left of a container whose state cannot be read.
 
 use super::Context;
 use super::saved::destroy;
@@ -10,12 +10,12 @@ use crate::run::planned_cgroup;
 use crate::spec;
 use crate::state::{CONFIG, Cgroup, Dir, Later, Locked, State};
 
-/// Ends the container of a `state.json` that is broken: `text`, and why. One of another version may
-/// name the process and the cgroup. Otherwise the cgroup, in which the processes are, is where the
-/// saved config has it.
+/// Ends and removes a container whose `state.json` is broken; `text` is its content and `why` the
+/// error. A state that another version wrote may still name the process and the cgroup. Otherwise
+/// the saved config gives the path of the cgroup, which contains the processes.
 ///
 /// # Errors
-/// It is not known what there is to end, or it cannot be ended: then the directory stays.
+/// The processes cannot be found, or they cannot be ended; the directory is kept.
 pub fn remove_remains(context: &Context, locked: Locked, text: &[u8], why: &Error) -> Result<()> {
     let dir = locked.dir();
     if let Some(state) = State::salvage(&dir.id, text) {
@@ -24,7 +24,7 @@ pub fn remove_remains(context: &Context, locked: Locked, text: &[u8], why: &Erro
     }
     context.log.warn(why.to_string());
     let Some(config) = dir.read(CONFIG)? else {
-        // The config comes first: without it nothing was made.
+        // `create` writes the config first, so without a config it made nothing else.
         return locked.remove();
     };
     match spec::config(&config, &dir.path) {
@@ -43,8 +43,8 @@ pub fn remove_remains(context: &Context, locked: Locked, text: &[u8], why: &Erro
     }
 }
 
-/// What the config says of the container. Whose manager made its cgroup it does not say: it is the
-/// one that is there.
+/// Reconstructs the state from the config. The config does not record which manager made the
+/// cgroup, so the function tries both paths and uses the one that exists.
 fn state_of(dir: &Dir, config: &Config) -> Result<State> {
     let host = Host::probe(config.labels())?;
     let mut state = State {

@@ -1,4 +1,4 @@
-//! `resume`: ends what `pause` began.
+//! `resume`: thaws a paused container.
 
 use super::{Context, DONE, Verb, cgroup_of};
 use crate::cli::flags::flags;
@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::state::Status;
 
 flags! {
-    /// Let the processes of a paused container go on
+    /// Resume the processes of a paused container
     #[derive(Debug)]
     pub struct Resume {
         #[command(flatten)]
@@ -16,7 +16,7 @@ flags! {
 }
 
 impl Verb for Resume {
-    /// Lets the processes of a paused container go on.
+    /// Resumes the processes of a paused container.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         match state.status(&dir)? {

@@ -1,4 +1,4 @@
-//! `run`: `create`, `start`, and `delete` at the end.
+//! `run`: does the work of `create`, `start` and finally `delete`.
 
 use super::create::{Mode, make};
 use super::saved::destroy_started;
@@ -14,8 +14,9 @@ flags! {
     /// Create a container, run its process, and delete it when the process ends.
     ///
     /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
-    /// Until the process runs, SIGHUP, SIGINT, SIGQUIT and SIGTERM end the runtime: nothing is left of
-    /// the container, and the status is 128 plus the number of the signal. Later they are forwarded.
+    /// SIGHUP, SIGINT, SIGQUIT or SIGTERM before the process runs ends the runtime: the container
+    /// is removed, and the status is 128 plus the number of the signal. Once the process runs,
+    /// these signals are forwarded to it.
     #[derive(Debug)]
     pub struct Run {
         #[command(flatten)]
@@ -24,7 +25,7 @@ flags! {
         pub flags: Lazy<RunFlags>,
     }
 
-    // How long `run` stays, and what it leaves.
+    // How long `run` stays, and what it keeps.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct RunFlags {
         /// Return as soon as the process runs
@@ -38,7 +39,7 @@ flags! {
 }
 
 impl Verb for Run {
-    /// Makes a container and starts it; in the foreground its exit status comes back.
+    /// Creates a container and starts it. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
         let mode = if self.flags.detach {
             Mode::Detached

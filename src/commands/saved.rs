@@ -1,4 +1,4 @@
-//! What the container's directory keeps for later verbs.
+//! The saved config of a container, which later verbs read.
 
 use std::os::fd::OwnedFd;
 
@@ -21,6 +21,8 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Reads the copy of the config in the container's directory.
+    ///
     /// # Errors
     /// The copy cannot be read.
     pub fn read(dir: &Dir, state: &State) -> Result<Self> {
@@ -41,17 +43,18 @@ impl Saved {
         })
     }
 
-    /// The plan that the container was made by: later verbs take its hooks and its words from it.
+    /// Rebuilds the plan that the container was created from. Later verbs need its hooks, and its
+    /// texts for errors.
     ///
     /// # Errors
-    /// The host has changed since, so that there is no such plan any more.
+    /// The host has changed so that the plan cannot be built any more.
     pub fn plan(&self) -> Result<Plan> {
         let host = Host::probe(self.config.labels())?;
         plan::build(&self.config, &host, &self.options)
     }
 }
 
-/// The text of that config, as `create` and `update` left it.
+/// The text of the saved config, as `create` or `update` wrote it last.
 ///
 /// # Errors
 /// The copy cannot be read.
@@ -64,18 +67,19 @@ pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
     dir.read(CONFIG)?.ok_or_else(missing)
 }
 
-/// Ends a container: processes, cgroup, directory, then the poststop hooks, whose failures only
-/// warn. Source: runtime-spec 1.3, runtime.md, lifecycle, steps 12 and 13.
+/// Ends a container: kills its processes, removes its cgroup and its directory, then runs the
+/// poststop hooks. A hook that fails is only a warning. Source: runtime-spec 1.3, runtime.md,
+/// lifecycle, steps 12 and 13.
 ///
 /// # Errors
-/// Something of it cannot be killed or removed.
+/// A process cannot be killed, or the cgroup or the directory cannot be removed.
 pub fn destroy(
     context: &Context,
     locked: Locked,
     state: &State,
     init: Option<&OwnedFd>,
 ) -> Result<()> {
-    // The hooks are read before the directory goes.
+    // The hooks are read before the directory is removed.
     let plan = match state.later.poststop_hooks {
         true => Some(Saved::read(locked.dir(), state).and_then(|saved| saved.plan())),
         false => None,
@@ -83,7 +87,7 @@ pub fn destroy(
     teardown::end(&locked, state, init)?;
     let failures = match plan {
         Some(Ok(plan)) => {
-            // Others that delete the container need not wait for its hooks.
+            // Other commands that delete the container need not wait for its hooks.
             locked.release();
             run_poststop_hooks(&plan.after_delete, state)
         }
@@ -96,10 +100,11 @@ pub fn destroy(
     Ok(())
 }
 
-/// [`destroy`] by the verb that has started the container; others may have deleted it meanwhile.
+/// Calls [`destroy`] for the verb that started the container. It does nothing if another command
+/// has deleted the container in the meantime.
 ///
 /// # Errors
-/// As there.
+/// Those of [`destroy`].
 pub fn destroy_started(context: &Context, dir: &Dir, state: &State) -> Result<()> {
     match dir.lock()? {
         Some(locked) => {

@@ -1,4 +1,4 @@
-//! `spec`: a config.json to start from.
+//! `spec`: writes a default config.json.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -12,26 +12,26 @@ use crate::error::{Error, Result};
 use crate::spec::{CONFIG_FILE, default_config};
 
 flags! {
-    /// Write a config.json to start from
+    /// Write a default config.json
     #[derive(Debug)]
     pub struct Spec {
-        /// Directory to write config.json in
+        /// Directory to write config.json to
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         pub bundle: PathBuf,
 
-        /// File to write instead; one that exists is replaced
+        /// File to write instead; an existing file is replaced
         #[arg(short, long, value_name = "PATH")]
         pub file: Option<PathBuf>,
 
-        /// Describe a container that a user other than root can run
+        /// Write a config that a user other than root can run
         #[arg(long)]
         pub rootless: bool,
     }
 }
 
 impl Verb for Spec {
-    /// Writes the default config: `config.json` of the bundle, which must not exist, or the file of
-    /// `--file`, which is replaced. Mode 0666 without the umask's bits.
+    /// Writes the default config with mode 0666 minus the umask. The file is `config.json` in the
+    /// bundle, which must not exist, or the file of `--file`, which is replaced.
     fn run(&self, _context: &Context) -> Result<u8> {
         let ids = (geteuid().as_raw(), getegid().as_raw());
         let text = default_config(self.rootless.then_some(ids));

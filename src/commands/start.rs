@@ -53,12 +53,12 @@ impl Verb for Start {
     }
 }
 
-/// Without a process there is an error to tell, and init ends. The exit status says that the
-/// container was started all the same: the validation suite for runtimes asserts both, that this
-/// start succeeds and that the container stops.
+/// Starts a container whose config has no process: logs an error and ends init. The exit status is
+/// nevertheless 0, because the validation suite for runtimes asserts both that this start succeeds
+/// and that the container stops.
 fn start_nothing(context: &Context, dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) {
     let message = "process: absent, so there is nothing to start: the container stops";
     context.log.fail(&Error::new(message));
-    // It fails for the reason that was told.
+    // This fails for the reason that was just logged.
     let _ = run::start(dir, state, plan);
 }

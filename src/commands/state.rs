@@ -1,4 +1,4 @@
-//! `state`: one container as JSON.
+//! `state`: prints the state of a container as JSON.
 
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli::flags::flags;
@@ -8,7 +8,7 @@ use crate::error::Result;
 flags! {
     /// Print the state of a container as JSON.
     ///
-    /// In its paths U+FFFD stands for what is not UTF-8; the other commands use the exact bytes.
+    /// In paths, U+FFFD replaces bytes that are not UTF-8. The other commands use the exact bytes.
     #[derive(Debug)]
     pub struct State {
         #[command(flatten)]
@@ -17,8 +17,8 @@ flags! {
 }
 
 impl Verb for State {
-    /// Prints the container's state. `owner` is empty, as in the output of other runtimes: it has a
-    /// meaning in `list` only.
+    /// Prints the container's state. `owner` is empty, as in the output of other runtimes; only
+    /// `list` fills it in.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         let status = state.status(&dir)?;

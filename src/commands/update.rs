@@ -1,4 +1,4 @@
-//! `update`: other limits for an existing container.
+//! `update`: changes the limits of an existing container.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -24,13 +24,13 @@ use crate::state::{CONFIG, Dir, Locked, State, Status};
 flags! {
     /// Change the limits of a container.
     ///
-    /// All changes are made or none. They are kept with the container and hold until it is deleted.
+    /// Either all changes are made or none. They are stored with the container until it is deleted.
     #[derive(Debug, Default)]
     pub struct Update {
-        /// File with the new limits as JSON, the linux.resources of a config; - is standard input.
+        /// File with the new limits, the linux.resources of a config as JSON; - is standard input.
         ///
-        /// The flags for single limits are ignored then. Values that are left out stay as they are,
-        /// and so do the device rules.
+        /// The flags for single limits are then ignored. Values that the file omits do not change,
+        /// and neither do the device rules.
         #[arg(short, long, value_name = "FILE")]
         pub resources: Option<PathBuf>,
 
@@ -46,15 +46,15 @@ flags! {
         #[arg(long, value_name = "USEC")]
         pub cpu_quota: Option<i64>,
 
-        /// CPU time that may be saved up for later periods, in microseconds; at most the quota
+        /// Unused CPU time that later periods may use, in microseconds; at most the quota
         #[arg(long, value_name = "USEC")]
         pub cpu_burst: Option<u64>,
 
-        /// CPU shares, 2 to 262144; 1024 is what a container without shares has
+        /// CPU shares, 2 to 262144; the default of a container is 1024
         #[arg(long, value_name = "SHARES")]
         pub cpu_share: Option<u64>,
 
-        /// 1 lets the container run only where nobody else wants the CPU, 0 ends that
+        /// 1 lets the container run only when the CPU would be idle; 0 ends that
         #[arg(long, value_name = "0|1")]
         pub cpu_idle: Option<i64>,
 
@@ -66,29 +66,30 @@ flags! {
         #[arg(long, value_name = "USEC")]
         pub cpu_rt_runtime: Option<i64>,
 
-        /// CPUs to use, as in 0-3,5
+        /// CPUs to use, such as 0-3,5
         #[arg(long, value_name = "LIST")]
         pub cpuset_cpus: Option<String>,
 
-        /// Memory nodes to use, as in 0-1
+        /// Memory nodes to use, such as 0-1
         #[arg(long, value_name = "LIST")]
         pub cpuset_mems: Option<String>,
 
-        /// Memory limit, as in 512m; -1 lifts it.
+        /// Memory limit, such as 512m; -1 lifts the limit.
         ///
-        /// Below what is in use, the kernel reclaims memory, and kills where that is not enough.
+        /// If the container uses more than the new limit, the kernel reclaims memory, and kills
+        /// processes if that is not enough.
         #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
         pub memory: Option<i64>,
 
-        /// Memory that is spared when the host runs short of it
+        /// Memory that the kernel leaves to the container when the host runs short of memory
         #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
         pub memory_reservation: Option<i64>,
 
-        /// Limit of memory and swap together; -1 lifts the limit of swap
+        /// Limit of memory plus swap; -1 lifts the limit of swap
         #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
         pub memory_swap: Option<i64>,
 
-        /// Most processes and threads that there may be; -1 lifts the limit
+        /// Maximum number of processes and threads; -1 lifts the limit
         #[arg(long, value_name = "N")]
         pub pids_limit: Option<i64>,
 
@@ -114,11 +115,12 @@ flags! {
 }
 
 impl Verb for Update {
-    /// Changes the limits of the cgroup and the saved config, or nothing at all.
+    /// Changes the limits of the cgroup and the saved config, or neither.
     fn run(&self, context: &Context) -> Result<u8> {
         refuse_intel_rdt(self)?;
         let dir = context.open(&self.container.id)?;
-        // Others wait while the directory is locked, and whoever writes the request may take time.
+        // The request is read before the directory is locked: the process that writes the request
+        // may be slow, and other commands wait for the lock.
         let given = Request::read(context, self)?;
         let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
         let state = State::load(&dir)?;
@@ -131,7 +133,7 @@ impl Verb for Update {
     }
 }
 
-/// The new limits, as `linux.resources`, and where they come from.
+/// The new limits as `linux.resources`, and their source.
 struct Request {
     text: Vec<u8>,
     source: Source,
@@ -159,7 +161,7 @@ impl Request {
         })
     }
 
-    /// Says in an error which flag it is about.
+    /// Adds the name of the flag to an error.
     fn name(&self, error: Error) -> Error {
         match &self.source {
             Source::File(flag) => error.context(flag),
@@ -231,7 +233,7 @@ fn warn_of_ignored(context: &Context, args: &Update) {
     }
 }
 
-/// The file of `--resources`, or standard input.
+/// Reads the file of `--resources`, or standard input.
 fn read_request(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     match file == Path::new("-") {
@@ -241,10 +243,10 @@ fn read_request(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// A flag that was given, and the property that it stands for.
+/// A flag on the command line, and the property that it sets.
 type Given = (&'static str, &'static str);
 
-/// The flags as `linux.resources`.
+/// Converts the flags to `linux.resources`.
 fn request(args: &Update) -> (Value, Vec<Given>) {
     let cpus = args.cpuset_cpus.clone();
     let mems = args.cpuset_mems.clone();
@@ -303,7 +305,7 @@ fn request(args: &Update) -> (Value, Vec<Given>) {
     (request, given)
 }
 
-/// Puts the flag in front of an error about its property.
+/// Prefixes an error with the flag whose property it is about.
 fn name_flag(error: Error, given: &[Given]) -> Error {
     let field = error.field().unwrap_or_default();
     let about = field.strip_prefix("linux.resources.").unwrap_or(field);
