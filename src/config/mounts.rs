@@ -1,4 +1,4 @@
-//! `mounts` and the tables of mount options.
+//! `mounts`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,10 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime as oci;
 
 use super::check;
+use super::mount_options::{self, Attrs, OPTIONS};
 use super::namespaces::{IdMapping, NamespaceKind, Namespaces, one_map};
 use crate::error::{Error, Result};
 use crate::lexical;
-
-/// Mount attributes for mount_setattr(2): `MOUNT_ATTR_*` bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attrs {
-    /// Bits to set.
-    pub set: u64,
-    /// Bits to clear. Changing the atime mode clears `MOUNT_ATTR__ATIME` and sets the new mode.
-    pub clear: u64,
-}
 
 /// One change of the propagation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,50 +69,6 @@ pub struct MountIdMap {
     pub gid_mappings: Vec<IdMapping>,
 }
 
-/// The options that set or clear attributes: name, bits, whether the option sets or clears them.
-/// Each also exists with the prefix `r`, for the whole tree.
-const ATTR_WORDS: &[(&str, u64, bool)] = &[
-    ("ro", libc::MOUNT_ATTR_RDONLY, true),
-    ("rw", libc::MOUNT_ATTR_RDONLY, false),
-    ("nosuid", libc::MOUNT_ATTR_NOSUID, true),
-    ("suid", libc::MOUNT_ATTR_NOSUID, false),
-    ("nodev", libc::MOUNT_ATTR_NODEV, true),
-    ("dev", libc::MOUNT_ATTR_NODEV, false),
-    ("noexec", libc::MOUNT_ATTR_NOEXEC, true),
-    ("exec", libc::MOUNT_ATTR_NOEXEC, false),
-    ("nodiratime", libc::MOUNT_ATTR_NODIRATIME, true),
-    ("diratime", libc::MOUNT_ATTR_NODIRATIME, false),
-    ("nosymfollow", libc::MOUNT_ATTR_NOSYMFOLLOW, true),
-    ("symfollow", libc::MOUNT_ATTR_NOSYMFOLLOW, false),
-];
-
-/// The options for the atime mode: name, mode, whether the option selects or deselects the mode.
-const ATIME_WORDS: &[(&str, u64, bool)] = &[
-    ("noatime", libc::MOUNT_ATTR_NOATIME, true),
-    ("atime", libc::MOUNT_ATTR_NOATIME, false),
-    ("relatime", libc::MOUNT_ATTR_RELATIME, true),
-    ("norelatime", libc::MOUNT_ATTR_RELATIME, false),
-    ("strictatime", libc::MOUNT_ATTR_STRICTATIME, true),
-    ("nostrictatime", libc::MOUNT_ATTR_STRICTATIME, false),
-];
-
-/// The options of the superblock: name, `MS_*` flag, whether the option sets or clears it.
-const SUPER_WORDS: &[(&str, u64, bool)] = &[
-    ("ro", libc::MS_RDONLY, true),
-    ("rw", libc::MS_RDONLY, false),
-    ("sync", libc::MS_SYNCHRONOUS, true),
-    ("async", libc::MS_SYNCHRONOUS, false),
-    ("dirsync", libc::MS_DIRSYNC, true),
-    ("mand", libc::MS_MANDLOCK, true),
-    ("nomand", libc::MS_MANDLOCK, false),
-    ("lazytime", libc::MS_LAZYTIME, true),
-    ("nolazytime", libc::MS_LAZYTIME, false),
-    ("iversion", libc::MS_I_VERSION, true),
-    ("noiversion", libc::MS_I_VERSION, false),
-    ("silent", libc::MS_SILENT, true),
-    ("loud", libc::MS_SILENT, false),
-];
-
 /// The options for the propagation. Each also exists with the prefix `r`, for the whole tree.
 const PROPAGATION_WORDS: &[(&str, u64)] = &[
     ("private", libc::MS_PRIVATE),
@@ -131,12 +79,18 @@ const PROPAGATION_WORDS: &[(&str, u64)] = &[
 
 /// All options except those of file systems, for `features`.
 pub fn option_words() -> Vec<String> {
-    let attrs = ATTR_WORDS.iter().chain(ATIME_WORDS).map(|(word, ..)| *word);
+    let attrs = OPTIONS.iter().filter(|option| option.is_attr());
+    let attrs = attrs.flat_map(|option| option.words());
     let both = attrs.chain(PROPAGATION_WORDS.iter().map(|(word, _)| *word));
     let mut words: Vec<String> = both
         .flat_map(|word| [word.to_owned(), format!("r{word}")])
         .collect();
-    words.extend(SUPER_WORDS.iter().map(|(word, ..)| (*word).to_owned()));
+    let of_superblock = OPTIONS.iter().filter(|option| option.is_of_superblock());
+    words.extend(
+        of_superblock
+            .flat_map(|option| option.words())
+            .map(str::to_owned),
+    );
     let rest = [
         "bind",
         "rbind",
@@ -150,40 +104,6 @@ pub fn option_words() -> Vec<String> {
     words.sort_unstable();
     words.dedup();
     words
-}
-
-impl Attrs {
-    fn put(&mut self, bits: u64, on: bool) {
-        match on {
-            true => (self.set, self.clear) = (self.set | bits, self.clear & !bits),
-            false => (self.set, self.clear) = (self.set & !bits, self.clear | bits),
-        }
-    }
-
-    /// The kernel accepts a new mode only together with a clear mask that covers the whole field.
-    fn put_atime(&mut self, mode: u64, on: bool) {
-        self.clear |= libc::MOUNT_ATTR__ATIME;
-        match on {
-            true => self.set = self.set & !libc::MOUNT_ATTR__ATIME | mode,
-            false if self.set & libc::MOUNT_ATTR__ATIME == mode => {
-                self.set &= !libc::MOUNT_ATTR__ATIME
-            }
-            false => {}
-        }
-    }
-
-    /// Applies `word` if it is the name of an attribute. Returns whether it is.
-    fn word(&mut self, word: &str) -> bool {
-        if let Some((_, bits, on)) = ATTR_WORDS.iter().find(|(name, ..)| *name == word) {
-            self.put(*bits, *on);
-            return true;
-        }
-        if let Some((_, mode, on)) = ATIME_WORDS.iter().find(|(name, ..)| *name == word) {
-            self.put_atime(*mode, *on);
-            return true;
-        }
-        false
-    }
 }
 
 /// Checks `mounts`.
@@ -364,14 +284,14 @@ impl Mount {
     }
 
     fn read_option(&mut self, word: &str) {
-        let superblock = SUPER_WORDS.iter().find(|(name, ..)| *name == word);
-        if let Some((_, flag, on)) = superblock {
+        let superblock = mount_options::find(word).filter(|(option, _)| option.is_of_superblock());
+        if let Some((option, on)) = superblock {
             let (add, remove) = match on {
                 true => (&mut self.super_flags, &mut self.super_clear),
                 false => (&mut self.super_clear, &mut self.super_flags),
             };
-            *add |= flag;
-            *remove &= !flag;
+            *add |= option.ms;
+            *remove &= !option.ms;
         }
         if self.attrs.word(word) || superblock.is_some() {
             return;

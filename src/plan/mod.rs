@@ -30,7 +30,7 @@ pub use exec::exec;
 pub use labels::{ExecLabel, Module};
 pub use live_mounts::{add_mounts, remove_mounts, unbindable};
 pub use mounts::types::{
-    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, Remount,
+    Bind, BindIdMap, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Remount,
 };
 pub use position::{AnyStep, Found, List, Position};
 pub use step::{
@@ -42,7 +42,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
 pub use crate::config::seccomp::Listener;
-pub use crate::config::{Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
+pub use crate::config::{Attrs, Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
 
 /// All steps: one list for each process and point in time, in the order of the fields. The lists of
 /// the runtime and those of other processes have different types.

@@ -6,10 +6,10 @@ use std::ffi::CString;
 use std::path::Path;
 
 use super::{
-    Bind, BindAttrs, BindIdMap, BindSource, Filesystem, INERT, IfDenied, InitStep, Options, Plan,
+    Bind, BindIdMap, BindSource, Filesystem, INERT, IfDenied, InitStep, MountAttrs, Options, Plan,
     Remount, c_string, labels, namespaces, rootfs,
 };
-use crate::config::{Config, Mount, Namespace, Propagation};
+use crate::config::{Attrs, Config, Mount, Namespace, Propagation, mount_options};
 use crate::host::Host;
 
 /// The attributes that the non-recursive options of a mount decide together: those that no option
@@ -58,9 +58,13 @@ pub(super) fn notify(plan: &mut Plan, config: &Config, host: &Host, options: &Op
     let Some(directory) = &options.notify else {
         return;
     };
-    let attrs = BindAttrs {
+    let inert = Attrs {
         set: INERT,
-        ..BindAttrs::default()
+        clear: 0,
+    };
+    let attrs = MountAttrs {
+        top: inert,
+        ..MountAttrs::default()
     };
     let propagation = severing(config).into_iter().collect();
     let source = host_source(c_string(directory), false, config, host);
@@ -82,20 +86,20 @@ pub(super) fn readonly_later(mount: &Mount) -> bool {
 /// The attributes of a bind mount. The non-recursive options decide them together, as for a
 /// remount: attributes that no option names are cleared. Without any such option, the attributes of
 /// the source do not change.
-fn bind_attrs(mount: &Mount, keep_source: bool) -> BindAttrs {
+fn bind_attrs(mount: &Mount, keep_source: bool) -> MountAttrs {
     let plain = mount.attrs.set | mount.attrs.clear;
     let unnamed = if plain == 0 || keep_source {
         0
     } else {
         PLAIN & !mount.attrs.set
     };
-    BindAttrs {
-        set: mount.attrs.set,
-        clear: unnamed | mount.attrs.clear,
-        recursive_set: mount.recursive_attrs.set,
-        recursive_clear: mount.recursive_attrs.clear,
-        asked_clear: mount.attrs.clear & PLAIN,
-        keep_source,
+    MountAttrs {
+        top: Attrs {
+            set: mount.attrs.set,
+            clear: unnamed | mount.attrs.clear,
+        },
+        tree: mount.recursive_attrs,
+        locked: keep_source.then_some(mount.attrs.clear & PLAIN),
     }
 }
 
@@ -210,7 +214,7 @@ fn severing(config: &Config) -> Option<Propagation> {
 
 fn remount(mount: &Mount) -> InitStep {
     let mut attrs = bind_attrs(mount, false);
-    attrs.clear &= !libc::MOUNT_ATTR__ATIME | mount.attrs.clear;
+    attrs.top.clear &= !libc::MOUNT_ATTR__ATIME | mount.attrs.clear;
     InitStep::Remount(Box::new(Remount {
         target: c_string(&mount.destination),
         bind: mount.bind.is_some(),
@@ -223,22 +227,7 @@ fn remount(mount: &Mount) -> InitStep {
 
 /// The `MS_*` flags of mount(2) for the non-recursive options.
 fn mount_flags(mount: &Mount) -> u64 {
-    let table = [
-        (libc::MOUNT_ATTR_RDONLY, libc::MS_RDONLY),
-        (libc::MOUNT_ATTR_NOSUID, libc::MS_NOSUID),
-        (libc::MOUNT_ATTR_NODEV, libc::MS_NODEV),
-        (libc::MOUNT_ATTR_NOEXEC, libc::MS_NOEXEC),
-        (libc::MOUNT_ATTR_NOATIME, libc::MS_NOATIME),
-        (libc::MOUNT_ATTR_STRICTATIME, libc::MS_STRICTATIME),
-        (libc::MOUNT_ATTR_NODIRATIME, libc::MS_NODIRATIME),
-        (libc::MOUNT_ATTR_NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
-    ];
-    let mut flags = mount.super_flags;
-    for (bit, flag) in table {
-        if mount.attrs.set & bit != 0 {
-            flags |= flag;
-        }
-    }
+    let mut flags = mount.super_flags | mount_options::mount_flags(mount.attrs.set);
     if mount.attrs.clear & libc::MOUNT_ATTR__ATIME != 0
         && mount.attrs.set & libc::MOUNT_ATTR__ATIME == 0
     {
@@ -280,8 +269,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Filesystem {
             && !mount.data.split(',').any(|word| word.starts_with("mode=")),
         copy_up: mount.tmpcopyup,
         label: None,
-        recursive_set: mount.recursive_attrs.set,
-        recursive_clear: mount.recursive_attrs.clear,
+        tree_attrs: mount.recursive_attrs,
         propagation: mount.propagation.clone(),
         changed_later: false,
     }
@@ -353,7 +341,7 @@ fn host_cgroups(mount: &Mount, config: &Config, host: &Host) -> Option<Bind> {
 fn host_bind(
     source: BindSource,
     target: CString,
-    attrs: BindAttrs,
+    attrs: MountAttrs,
     propagation: Vec<Propagation>,
 ) -> Bind {
     Bind {

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use crate::config::Propagation;
+use crate::config::{Attrs, Propagation};
 
 /// The attributes with which a mount can only be used to read data. mount_setattr(2).
 pub const INERT: u64 = libc::MOUNT_ATTR_RDONLY
@@ -63,7 +63,7 @@ pub struct Bind {
     pub target: CString,
     /// `rbind`.
     pub recursive: bool,
-    pub attrs: BindAttrs,
+    pub attrs: MountAttrs,
     pub propagation: Vec<Propagation>,
     /// The map of an id-mapped mount.
     pub id_map: Option<BindIdMap>,
@@ -84,23 +84,17 @@ pub struct BindIdMap {
     pub maps: Option<(String, String)>,
 }
 
-/// Changes of the attributes that the mount of the source has.
+/// Changes of the attributes of a mount. mount_setattr(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BindAttrs {
-    /// `MOUNT_ATTR_*` for the mount itself.
-    pub set: u64,
-    /// Cleared on the mount itself.
-    pub clear: u64,
-    /// Set on the whole tree.
-    pub recursive_set: u64,
-    /// Cleared on the whole tree.
-    pub recursive_clear: u64,
-    /// Bits that options of the config clear by name. In a user namespace the attributes of the
-    /// source are locked: those that no option names do not change, and clearing one of these is an
-    /// error.
-    pub asked_clear: u64,
-    /// Whether the attributes of the source are kept, because the container has a user namespace.
-    pub keep_source: bool,
+pub struct MountAttrs {
+    /// Of the mount itself.
+    pub top: Attrs,
+    /// Of the whole tree, afterwards.
+    pub tree: Attrs,
+    /// The bits that options of the config clear by name, or `None` if nothing is locked. In a user
+    /// namespace the attributes of a bind's source are locked: those that no option names do not
+    /// change, and clearing one of these is an error.
+    pub locked: Option<u64>,
 }
 
 /// A new file system: mount(2).
@@ -131,8 +125,7 @@ pub struct Filesystem {
     /// The SELinux context for the root of a file system that does not support `context=`.
     pub label: Option<CString>,
     /// Attributes applied after the mount, on the whole tree.
-    pub recursive_set: u64,
-    pub recursive_clear: u64,
+    pub tree_attrs: Attrs,
     pub propagation: Vec<Propagation>,
     /// Whether a later step changes the mount.
     pub changed_later: bool,
@@ -156,7 +149,7 @@ pub struct Remount {
     /// Whether `bind` is given too: the attributes of this mount change, not those of its file
     /// system.
     pub bind: bool,
-    pub attrs: BindAttrs,
+    pub attrs: MountAttrs,
     pub flags: u64,
     pub data: CString,
     pub propagation: Vec<Propagation>,

@@ -7,8 +7,8 @@ use super::words::{
 };
 use crate::config::DeviceKind;
 use crate::plan::{
-    Bind, BindAttrs, BindSource, Credentials, ExecLabel, Filesystem, HookMoment, HookStep,
-    IfDenied, Module, NewCgroup, Node, Remount, Rlimit, RootSwitch, Symlink, systemd,
+    Bind, BindSource, Credentials, ExecLabel, Filesystem, HookMoment, HookStep, IfDenied, Module,
+    MountAttrs, NewCgroup, Node, Remount, Rlimit, RootSwitch, Symlink, systemd,
 };
 
 /// A cgroup with its required and its optional controllers.
@@ -104,10 +104,9 @@ pub(super) fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -
         write!(f, " of {}", lossy(&mount.source))?;
     }
     write!(f, " on {}", lossy(&mount.target))?;
-    let recursive = BindAttrs {
-        recursive_set: mount.recursive_set,
-        recursive_clear: mount.recursive_clear,
-        ..BindAttrs::default()
+    let recursive = MountAttrs {
+        tree: mount.tree_attrs,
+        ..MountAttrs::default()
     };
     let copy_up = if mount.copy_up { "tmpcopyup" } else { "" };
     write_words(
@@ -150,7 +149,7 @@ pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result
         f,
         &[attr_words(bind.attrs), propagation_words(&bind.propagation)],
     )?;
-    if bind.attrs.keep_source {
+    if bind.attrs.locked.is_some() {
         detail(f, format_args!(", keeping the other flags of the source"))?;
     }
     detail(f, format_args!("{}", copier(&bind.source)))?;

@@ -4,8 +4,9 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 
 use crate::config::Propagation;
+use crate::config::mount_options::OPTIONS;
 use crate::error::printable;
-use crate::plan::{BindAttrs, Capabilities};
+use crate::plan::{Capabilities, MountAttrs};
 
 /// Text of the config, with control characters escaped.
 pub fn lossy(text: &CStr) -> String {
@@ -64,59 +65,25 @@ pub fn propagation_words(list: &[Propagation]) -> String {
         .join(",")
 }
 
-fn words<const N: usize>(bits: u64, table: [(u64, &str); N]) -> String {
-    let named = table
-        .iter()
-        .filter(|(bit, _)| bits & bit != 0)
-        .map(|(_, word)| *word);
-    named.collect::<Vec<_>>().join(",")
+fn words(bits: u64, table: impl Iterator<Item = (u64, &'static str)>) -> String {
+    let named = table.filter(|(bit, _)| bits & bit != 0);
+    named.map(|(_, word)| word).collect::<Vec<_>>().join(",")
 }
 
 pub fn mount_words(flags: u64) -> String {
-    words(
-        flags,
-        [
-            (libc::MS_RDONLY, "ro"),
-            (libc::MS_NOSUID, "nosuid"),
-            (libc::MS_NODEV, "nodev"),
-            (libc::MS_NOEXEC, "noexec"),
-            (libc::MS_SYNCHRONOUS, "sync"),
-            (libc::MS_DIRSYNC, "dirsync"),
-            (libc::MS_MANDLOCK, "mand"),
-            (libc::MS_NOATIME, "noatime"),
-            (libc::MS_NODIRATIME, "nodiratime"),
-            (libc::MS_STRICTATIME, "strictatime"),
-            (libc::MS_RELATIME, "relatime"),
-            (libc::MS_NOSYMFOLLOW, "nosymfollow"),
-            (libc::MS_I_VERSION, "iversion"),
-            (libc::MS_LAZYTIME, "lazytime"),
-            (libc::MS_SILENT, "silent"),
-        ],
-    )
+    words(flags, OPTIONS.iter().map(|option| (option.ms, option.on)))
 }
 
-const fn attr_table() -> [(u64, &'static str); 8] {
-    [
-        (libc::MOUNT_ATTR_RDONLY, "ro"),
-        (libc::MOUNT_ATTR_NOSUID, "nosuid"),
-        (libc::MOUNT_ATTR_NODEV, "nodev"),
-        (libc::MOUNT_ATTR_NOEXEC, "noexec"),
-        (libc::MOUNT_ATTR_NOATIME, "noatime"),
-        (libc::MOUNT_ATTR_STRICTATIME, "strictatime"),
-        (libc::MOUNT_ATTR_NODIRATIME, "nodiratime"),
-        (libc::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
-    ]
-}
-
-pub fn attr_words(attrs: BindAttrs) -> String {
-    let mut all = vec![words(attrs.set, attr_table())];
+pub fn attr_words(attrs: MountAttrs) -> String {
+    let attr_words = |bits| words(bits, OPTIONS.iter().map(|option| (option.attr, option.on)));
+    let mut all = vec![attr_words(attrs.top.set)];
     let lists = [
-        (attrs.clear & !libc::MOUNT_ATTR__ATIME, "-", ""),
-        (attrs.recursive_set, "", "r"),
-        (attrs.recursive_clear & !libc::MOUNT_ATTR__ATIME, "-", "r"),
+        (attrs.top.clear & !libc::MOUNT_ATTR__ATIME, "-", ""),
+        (attrs.tree.set, "", "r"),
+        (attrs.tree.clear & !libc::MOUNT_ATTR__ATIME, "-", "r"),
     ];
     for (bits, sign, prefix) in lists {
-        let list = words(bits, attr_table());
+        let list = attr_words(bits);
         all.extend(
             list.split(',')
                 .filter(|w| !w.is_empty())
@@ -124,11 +91,8 @@ pub fn attr_words(attrs: BindAttrs) -> String {
         );
     }
     // The mode relatime is zero, so it is the mode when all others are cleared.
-    for (set, clear, word) in [
-        (attrs.set, attrs.clear, "relatime"),
-        (attrs.recursive_set, attrs.recursive_clear, "rrelatime"),
-    ] {
-        if clear & libc::MOUNT_ATTR__ATIME != 0 && set & libc::MOUNT_ATTR__ATIME == 0 {
+    for (attrs, word) in [(attrs.top, "relatime"), (attrs.tree, "rrelatime")] {
+        if attrs.clear & libc::MOUNT_ATTR__ATIME != 0 && attrs.set & libc::MOUNT_ATTR__ATIME == 0 {
             all.push(word.to_owned());
         }
     }
@@ -186,20 +150,18 @@ fn capability_names(set: u64) -> String {
 
 /// The flags of seccomp(2), without SECCOMP_FILTER_FLAG_.
 pub fn filter_flag_words(flags: u64) -> String {
-    words(
-        flags,
-        [
-            (libc::SECCOMP_FILTER_FLAG_TSYNC, "TSYNC"),
-            (libc::SECCOMP_FILTER_FLAG_LOG, "LOG"),
-            (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, "SPEC_ALLOW"),
-            (libc::SECCOMP_FILTER_FLAG_NEW_LISTENER, "NEW_LISTENER"),
-            (libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH, "TSYNC_ESRCH"),
-            (
-                libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-                "WAIT_KILLABLE_RECV",
-            ),
-        ],
-    )
+    let table = [
+        (libc::SECCOMP_FILTER_FLAG_TSYNC, "TSYNC"),
+        (libc::SECCOMP_FILTER_FLAG_LOG, "LOG"),
+        (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, "SPEC_ALLOW"),
+        (libc::SECCOMP_FILTER_FLAG_NEW_LISTENER, "NEW_LISTENER"),
+        (libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH, "TSYNC_ESRCH"),
+        (
+            libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+            "WAIT_KILLABLE_RECV",
+        ),
+    ];
+    words(flags, table.into_iter())
 }
 
 /// personality(2).

@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use super::kernel_views::PROC_MAGIC;
 use super::{Init, copy_up};
 use crate::plan::{
-    Bind, BindAttrs, BindSource, Filesystem, INERT, IfDenied, Position, Propagation, Remount,
+    Attrs, Bind, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Position, Propagation,
+    Remount,
 };
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
@@ -17,12 +18,6 @@ use crate::sys::{Fail, Note, Sys};
 
 /// A container that mounts faster than it is unmounted does not keep the runtime for ever.
 const STACK: usize = 1000;
-const NO_CHANGE: Change = Change {
-    set: 0,
-    clear: 0,
-    propagation: 0,
-    userns_fd: 0,
-};
 
 impl Init<'_> {
     pub(super) fn filesystem(&mut self, position: Position, fs: &Filesystem) -> Sys<()> {
@@ -55,7 +50,7 @@ impl Init<'_> {
         };
         let kept = self.plan.all_mounts_or_none || fs.changed_later;
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
-        let more = more || fs.recursive_set | fs.recursive_clear != 0;
+        let more = more || !fs.tree_attrs.is_none();
         if kept || more {
             let top = match top {
                 Some(top) => Rc::new(top),
@@ -84,10 +79,9 @@ impl Init<'_> {
         if let Some(label) = &fs.label {
             path::set_xattr(top, c"security.selinux", label.to_bytes())?;
         }
-        let attrs = BindAttrs {
-            recursive_set: fs.recursive_set,
-            recursive_clear: fs.recursive_clear,
-            ..BindAttrs::default()
+        let attrs = MountAttrs {
+            tree: fs.tree_attrs,
+            ..MountAttrs::default()
         };
         change(top, attrs, &fs.propagation, true)
     }
@@ -250,7 +244,7 @@ impl Init<'_> {
         mount::mount(c"", c".", c"", flags, &remount.data)?;
         change(
             target.as_fd(),
-            BindAttrs::default(),
+            MountAttrs::default(),
             &remount.propagation,
             false,
         )
@@ -330,7 +324,11 @@ fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
     let tree = mount::clone_tree(None, source, true)?;
     // Their MS_* bits are the same.
     let set = flags & INERT;
-    mount::set_attr(tree.as_fd(), Change { set, ..NO_CHANGE }, true)?;
+    let change = Change {
+        set,
+        ..Change::default()
+    };
+    mount::set_attr(tree.as_fd(), change, true)?;
     mount::attach(tree.as_fd(), target)?;
     Ok(tree)
 }
@@ -351,14 +349,13 @@ fn mask_cwd(flags: u64) -> Sys<()> {
 /// thus hold whatever the plain words clear.
 pub fn change(
     tree: BorrowedFd,
-    attrs: BindAttrs,
+    attrs: MountAttrs,
     propagation: &[Propagation],
     recursive: bool,
 ) -> Sys<()> {
-    let attrs_recursive = attrs.recursive_set | attrs.recursive_clear != 0;
     // A tree of one mount takes its propagation and its attributes in one call.
     let (steps, together) = match propagation {
-        [only] if !recursive && !attrs_recursive && attrs.set | attrs.clear != 0 => {
+        [only] if !recursive && attrs.tree.is_none() && !attrs.top.is_none() => {
             (&[][..], only.flag)
         }
         steps => (steps, 0),
@@ -366,49 +363,41 @@ pub fn change(
     for step in steps {
         let change = Change {
             propagation: step.flag,
-            ..NO_CHANGE
+            ..Change::default()
         };
         mount::set_attr(tree, change, step.recursive && recursive)?;
     }
-    if attrs.set | attrs.clear != 0 {
-        let clear = match attrs.keep_source {
-            true => unlocked(tree, attrs)?,
-            false => attrs.clear,
+    if !attrs.top.is_none() {
+        let top = match attrs.locked {
+            Some(asked) => unlocked(tree, attrs.top, asked)?,
+            None => attrs.top,
         };
-        let change = Change {
-            set: attrs.set,
-            clear,
-            propagation: together,
-            ..NO_CHANGE
-        };
-        mount::set_attr(tree, change, false)?;
+        set_attrs(tree, top, together, false)?;
     }
-    if attrs_recursive {
-        let change = Change {
-            set: attrs.recursive_set,
-            clear: attrs.recursive_clear,
-            ..NO_CHANGE
-        };
-        mount::set_attr(tree, change, true)?;
+    if !attrs.tree.is_none() {
+        set_attrs(tree, attrs.tree, 0, true)?;
     }
     Ok(())
 }
 
-/// What may be cleared where the source's attributes are locked: nothing that the source has.
-/// mount_namespaces(7).
-fn unlocked(tree: BorrowedFd, attrs: BindAttrs) -> Sys<u64> {
-    let table = [
-        (libc::ST_RDONLY, libc::MOUNT_ATTR_RDONLY),
-        (libc::ST_NOSUID, libc::MOUNT_ATTR_NOSUID),
-        (libc::ST_NODEV, libc::MOUNT_ATTR_NODEV),
-        (libc::ST_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
-    ];
-    let source = path::mount_flags(tree)?;
-    for (flag, bit) in table {
-        if source & flag != 0 && attrs.asked_clear & bit != 0 {
-            return Err(Fail::new("mount_setattr", Errno::EPERM).note(Note::LockedFlag));
-        }
+fn set_attrs(tree: BorrowedFd, attrs: Attrs, propagation: u64, recursive: bool) -> Sys<()> {
+    let change = Change {
+        set: attrs.set,
+        clear: attrs.clear,
+        propagation,
+        ..Change::default()
+    };
+    mount::set_attr(tree, change, recursive)
+}
+
+/// What may be cleared where the source's attributes are locked: nothing that the source has. What
+/// the config clears by name is in `asked`. mount_namespaces(7).
+fn unlocked(tree: BorrowedFd, attrs: Attrs, asked: u64) -> Sys<Attrs> {
+    // Their bits are those of ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC.
+    if path::mount_flags(tree)? & asked & INERT != 0 {
+        return Err(Fail::new("clear a locked mount flag", Errno::EPERM));
     }
     // The access time mode is replaced as a whole, so its mask stays.
-    Ok(attrs.clear & libc::MOUNT_ATTR__ATIME)
+    let clear = attrs.clear & libc::MOUNT_ATTR__ATIME;
+    Ok(Attrs { clear, ..attrs })
 }
