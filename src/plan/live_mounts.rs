@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    BindSource, EntryStep, IfDenied, InitStep, Plan, Planned, c_string, exec, labels, mounts,
-    namespaces,
+    AfterFailure, BindSource, EntryStep, IfDenied, InitStep, Plan, Planned, c_string, exec, labels,
+    mounts, namespaces,
 };
 use crate::config::{Config, Mount, MountPoint, Namespace, NamespaceKind};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::host::Host;
 pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Plan> {
     let mut plan = enter(&config, host)?;
     plan.mount_label = labels::mount(&mut plan, &config, host);
-    plan.all_mounts_or_none = true;
+    plan.after_failure = AfterFailure::MountsTakenOff;
     for mount in &mounts {
         refuse_own(&config, &mount.field, &mount.destination)?;
         if mount.remount {

@@ -77,14 +77,12 @@ pub struct Plan {
     pub clone_flags: u64,
     /// The process that creates init.
     pub entry: Entry,
-    /// Whether init stays dumpable until the runtime has written to its /proc files. This is needed
-    /// if the runtime is not root, because the files otherwise belong to root. proc_pid(5).
-    pub dumpable_at_first: bool,
-    /// Whether the procfs for init's own use is made early too, for the reason given at
-    /// [`Filesystem::made_early`].
-    pub early_procfs: bool,
-    /// Whether init removes its mounts again when a later step fails.
-    pub all_mounts_or_none: bool,
+    /// How long init is dumpable.
+    pub dumpable: Dumpable,
+    /// Which process makes init's procfs for its own use.
+    pub procfs: OwnProcfs,
+    /// What becomes of the mounts of init when a later step fails.
+    pub after_failure: AfterFailure,
     /// The SELinux context of new file systems.
     pub mount_label: Option<CString>,
     /// Problems that are not errors.
@@ -103,6 +101,34 @@ pub enum Entry {
     /// A process between the runtime and init that has the privileges of the runtime. The runtime
     /// itself is in a user namespace and could not return. Only init is in the new user namespace.
     ThroughRuntime,
+}
+
+/// The owner of a process's /proc files is root unless the process is dumpable. proc_pid(5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dumpable {
+    #[default]
+    Never,
+    /// The runtime is not root, and must write to init's /proc files first.
+    UntilMapped,
+}
+
+/// Which process makes a procfs that only init uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnProcfs {
+    #[default]
+    MadeByInit,
+    /// For the reason of [`Filesystem::made_early`].
+    MadeEarly,
+}
+
+/// What becomes of mounts that were made before a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// They go with the mount namespace or the rootfs's mount.
+    #[default]
+    MountsStay,
+    /// All mounts are made, or none.
+    MountsTakenOff,
 }
 
 impl Plan {

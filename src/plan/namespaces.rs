@@ -1,8 +1,8 @@
 //! `linux.namespaces`: which ones clone3(2) creates, which ones are joined, and by which process.
 
 use super::{
-    Entry, EntryStep, IfMapDenied, InitStep, Options, Plan, ProcessOptions, RuntimeStep, c_string,
-    labels, mounts, network, process,
+    Dumpable, Entry, EntryStep, IfMapDenied, InitStep, Options, OwnProcfs, Plan, ProcessOptions,
+    RuntimeStep, c_string, labels, mounts, network, process,
 };
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Result};
@@ -25,8 +25,12 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
         () if joined_user || (new_user && offsets) => Entry::ThroughUserNamespace,
         () => Entry::Direct,
     };
-    plan.dumpable_at_first = host.euid != 0 && new_user && plan.entry != Entry::ThroughRuntime;
-    plan.early_procfs = new_user && matches!(namespaces.pid, Namespace::Join { .. });
+    if host.euid != 0 && plan.entry != Entry::ThroughRuntime && new_user {
+        plan.dumpable = Dumpable::UntilMapped;
+    }
+    if new_user && matches!(namespaces.pid, Namespace::Join { .. }) {
+        plan.procfs = OwnProcfs::MadeEarly;
+    }
     plan.clone_flags = clone_flags(namespaces, offsets);
     network::make(plan, namespaces, host);
     if new_user {

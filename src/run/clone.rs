@@ -11,7 +11,7 @@ use super::init::{self, Inherited};
 use super::sync::{self, Report};
 use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
-use crate::plan::{Entry, EntryStep, InitStep, List, Plan, Position};
+use crate::plan::{Entry, EntryStep, InitStep, List, OwnProcfs, Plan, Position};
 use crate::sys::interrupt::{self, Aim};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Note, Sys, file, mount, path, pidfd, socket};
@@ -180,7 +180,7 @@ fn make_early(
             inherited.opened.put(position, made);
         }
     }
-    if plan.early_procfs {
+    if plan.procfs == OwnProcfs::MadeEarly {
         let made = made_by_child(c"proc", c"proc", c"", 0);
         inherited.procfs = Some(made.map_err(|fail| (None, fail))?);
     }

@@ -15,7 +15,7 @@ use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, On, Result};
 use crate::host::Host;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Dumpable, Plan};
 use crate::state::{self, Dir, Prepared, Root, State, Status};
 use crate::sys::{interrupt, process, socket};
 use crate::timestamp;
@@ -244,11 +244,12 @@ fn spawn(
     connection: &OwnedFd,
 ) -> Result<Spawned> {
     let plan = request.plan;
-    process::set_dumpable(plan.dumpable_at_first).map_err(connection_lost)?;
+    let dumpable = plan.dumpable == Dumpable::UntilMapped;
+    process::set_dumpable(dumpable).map_err(connection_lost)?;
     let cgroup = undo.made.cgroup.as_ref().map(Cgroup::fd);
     let first = clone::spawn(plan, inherited, cgroup)
         .map_err(|(position, fail)| clone::failed(plan, position, fail))?;
-    if plan.dumpable_at_first {
+    if dumpable {
         process::set_dumpable(false).map_err(connection_lost)?;
     }
     undo.process = Some(first.pidfd.clone());

@@ -30,7 +30,9 @@ use kernel_views::KernelViews;
 
 use super::hooks::{self, Directory, HookFail, Surroundings};
 use super::sync::{self, Failure, Report};
-use crate::plan::{Exec, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position};
+use crate::plan::{
+    Dumpable, Exec, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
+};
 use crate::sys::{self, Fail, Reported, Sys, path, process, signals, socket};
 
 /// What init is given besides the plan.
@@ -210,9 +212,9 @@ impl Init<'_> {
         if wait {
             self.await_go(false)?;
         }
-        match self.plan.dumpable_at_first {
-            true => process::set_dumpable(false),
-            false => Ok(()),
+        match self.plan.dumpable {
+            Dumpable::UntilMapped => process::set_dumpable(false),
+            Dumpable::Never => Ok(()),
         }
     }
 

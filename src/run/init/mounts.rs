@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use super::kernel_views::PROC_MAGIC;
 use super::{Init, copy_up};
 use crate::plan::{
-    Attrs, Bind, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Position, Propagation,
-    Remount,
+    AfterFailure, Attrs, Bind, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Position,
+    Propagation, Remount,
 };
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
@@ -48,7 +48,7 @@ impl Init<'_> {
             }
             Err(fail) => return Err(fail),
         };
-        let kept = self.plan.all_mounts_or_none || fs.changed_later;
+        let kept = self.takes_off() || fs.changed_later;
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
         let more = more || !fs.tree_attrs.is_none();
         if kept || more {
@@ -129,7 +129,7 @@ impl Init<'_> {
         }
         self.refuse_root(target.as_fd())?;
         mount::attach(tree.as_fd(), target.as_fd())?;
-        if self.plan.all_mounts_or_none || bind.changed_later {
+        if self.takes_off() || bind.changed_later {
             self.attached.push((Rc::new(tree), bind.target.clone()));
         }
         self.views.mounted(&bind.target, target)
@@ -182,9 +182,13 @@ impl Init<'_> {
         take_off(parent.as_fd(), &name, top.as_fd())
     }
 
+    fn takes_off(&self) -> bool {
+        self.plan.after_failure == AfterFailure::MountsTakenOff
+    }
+
     /// Undoes the mounts, last first. The failure that led here is the one to report.
     pub(super) fn take_off_attached(&mut self) {
-        if !self.plan.all_mounts_or_none {
+        if !self.takes_off() {
             return;
         }
         while let Some((top, target)) = self.attached.pop() {
