@@ -122,8 +122,15 @@ impl Verb for Exec {
         check_terminal(&process, self)?;
         let options = process_options(state.options.no_new_keyring, &self.descriptors);
         check_preserved(options.preserved_fds)?;
+        let cgroup = self.changes.cgroup.as_deref();
         let host = Host::probe_without_cgroups(process.labels())?;
-        let plan = ManuallyDrop::new(plan::exec(&saved.config, &process, &host, &options)?);
+        let plan = ManuallyDrop::new(plan::exec(
+            &saved.config,
+            &process,
+            &host,
+            &options,
+            cgroup,
+        )?);
         for warning in warnings.iter().chain(&plan.warnings) {
             context.log.warn(warning.as_str());
         }
@@ -133,7 +140,6 @@ impl Verb for Exec {
             init: &init,
             plan: &plan,
             host: &host,
-            cgroup: self.changes.cgroup.as_deref(),
             console_socket: self.caller.console_socket.as_deref(),
             pidfd_socket: self.caller.pidfd_socket.as_deref(),
             pid_file: self.caller.pid_file.as_deref(),

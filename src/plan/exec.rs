@@ -1,24 +1,32 @@
 //! One more process in a running container.
 
-use super::{Entry, EntryStep, InitStep, Plan, ProcessOptions, namespaces, process};
+use std::path::{Component, Path};
+
+use super::{Entry, EntryStep, InitStep, Place, Plan, ProcessOptions, namespaces, process};
 use crate::config::{Config, Namespace, NamespaceKind, Process};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 
 const FIELD: &str = "linux.namespaces";
 
 /// The steps from the runtime's namespaces to the execve(2) of `process` in the container that
-/// `config` describes. The filter and the personality are those of the container.
+/// `config` describes. The filter and the personality are those of the container. `cgroup` is the
+/// value of `--cgroup`.
 ///
 /// # Errors
-/// A property of `process` asks for something that this host does not offer.
+/// A property of `process` asks for something that this host does not offer; `cgroup` is not below
+/// the container's.
 pub fn exec(
     config: &Config,
     process: &Process,
     host: &Host,
     options: &ProcessOptions,
+    cgroup: Option<&Path>,
 ) -> Result<Plan> {
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        place: cgroup.map_or(Ok(Place::Container), place)?,
+        ..Plan::default()
+    };
     enter(&mut plan, config, host);
     namespaces::session_keyring(&mut plan, Some(process), host, options);
     process::personality(&mut plan, config);
@@ -28,6 +36,18 @@ pub fn exec(
     process::confine(&mut plan, config, process, host, options)?;
     process::execute(&mut plan, exec);
     Ok(plan)
+}
+
+/// The limits of the container apply only below its cgroup.
+fn place(cgroup: &Path) -> Result<Place> {
+    let plain = |part: Component| matches!(part, Component::Normal(_) | Component::RootDir);
+    if !cgroup.components().all(plain) {
+        let path = cgroup.display();
+        let message = format!("--cgroup: {path} is not a path below the container's cgroup");
+        return Err(Error::new(message));
+    }
+    let below = cgroup.strip_prefix("/").unwrap_or(cgroup);
+    Ok(Place::Below(below.to_owned()))
 }
 
 /// A process that joins namespaces is not dumpable, so its files in /proc belong to root. A runtime
@@ -72,5 +92,35 @@ fn enter_all(kinds: Vec<NamespaceKind>, mut add: impl FnMut(EntryStep)) {
     }
     if enters_user {
         add(EntryStep::BecomeRoot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_lies_below_the_containers() {
+        for path in ["jobs/1", "/jobs/1"] {
+            assert_eq!(place(path.as_ref()).unwrap(), Place::Below("jobs/1".into()));
+        }
+        for path in ["../jobs", "jobs/../../1", ".."] {
+            let error = place(path.as_ref()).unwrap_err().to_string();
+            assert!(error.starts_with("--cgroup: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_plan_shows_the_cgroup() {
+        let plan = Plan {
+            place: Place::Below("jobs/1".into()),
+            ..Plan::default()
+        };
+        let text = plan.text();
+        assert!(
+            text.contains(", in the container's cgroup jobs/1"),
+            "{text}"
+        );
+        assert_eq!(plan.json()["clone"]["cgroup"], "jobs/1");
     }
 }

@@ -40,6 +40,7 @@ pub use step::{
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 pub use crate::config::seccomp::Listener;
 pub use crate::config::{Attrs, Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
@@ -77,6 +78,8 @@ pub struct Plan {
     pub clone_flags: u64,
     /// The process that creates init.
     pub entry: Entry,
+    /// The cgroup that the process of `exec` begins in.
+    pub place: Place,
     /// How long init is dumpable.
     pub dumpable: Dumpable,
     /// Which process makes init's procfs for its own use.
@@ -101,6 +104,16 @@ pub enum Entry {
     /// A process between the runtime and init that has the privileges of the runtime. The runtime
     /// itself is in a user namespace and could not return. Only init is in the new user namespace.
     ThroughRuntime,
+}
+
+/// The cgroup that a process of `exec` begins in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// The container's; if that does not take processes, the one that the container's init is in.
+    #[default]
+    Container,
+    /// `--cgroup`: this one below the container's.
+    Below(PathBuf),
 }
 
 /// The owner of a process's /proc files is root unless the process is dumpable. proc_pid(5).

@@ -8,7 +8,7 @@ mod words;
 
 use std::fmt::{self, Display, Write};
 
-use super::{AnyStep, Found, InitStep, Plan, Planned, Steps};
+use super::{AnyStep, Found, InitStep, Place, Plan, Planned, Steps};
 use crate::config::NamespaceKind;
 use crate::error::printable;
 
@@ -81,12 +81,16 @@ impl Plan {
                 })
             })
             .collect();
+        let mut clone = serde_json::json!({
+            "namespaces": self.new_namespaces(),
+            "intermediate": self.has_process_between(),
+        });
+        if let Place::Below(path) = &self.place {
+            clone["cgroup"] = path.to_string_lossy().into();
+        }
         serde_json::json!({
             "warnings": self.warnings,
-            "clone": {
-                "namespaces": self.new_namespaces(),
-                "intermediate": self.has_process_between(),
-            },
+            "clone": clone,
             "steps": steps,
         })
     }
@@ -132,7 +136,14 @@ impl Plan {
         } else {
             ""
         };
-        format!("clone    clone3: new namespaces: {what}{via}  <- linux.namespaces")
+        let place = match &self.place {
+            Place::Container => String::new(),
+            Place::Below(path) => {
+                let path = printable(&path.to_string_lossy());
+                format!(", in the container's cgroup {path}")
+            }
+        };
+        format!("clone    clone3: new namespaces: {what}{via}{place}  <- linux.namespaces")
     }
 }
 

@@ -1,7 +1,7 @@
 //! One more process in a container.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -15,7 +15,7 @@ use super::{notify, prepare};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, On, Result};
 use crate::host::Host;
-use crate::plan::Plan;
+use crate::plan::{Place, Plan};
 use crate::state::{self, Dir, State, Status};
 use crate::sys::{interrupt, process};
 
@@ -27,8 +27,6 @@ pub struct ExecRequest<'a> {
     pub init: &'a OwnedFd,
     pub plan: &'a Plan,
     pub host: &'a Host,
-    /// `--cgroup`: a cgroup below the container's.
-    pub cgroup: Option<&'a Path>,
     pub console_socket: Option<&'a Path>,
     pub pidfd_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
@@ -150,11 +148,15 @@ impl Places {
         };
         let own = cgroup.dir();
         let mut unseen = None;
-        let mut paths = match request.cgroup {
-            Some(below) => vec![below_container(&own, below)?],
+        let below = match &request.plan.place {
+            Place::Container => None,
+            Place::Below(path) => Some(path),
+        };
+        let mut paths = match below {
+            Some(below) => vec![own.join(below)],
             None => vec![own],
         };
-        if request.cgroup.is_none() {
+        if below.is_none() {
             match cgroup::of_process(request.state.pid) {
                 Ok(path) => {
                     paths.extend(path.map(|path| cgroup.mount.join(path.trim_start_matches('/'))))
@@ -167,7 +169,7 @@ impl Places {
         for path in paths {
             cgroups.extend(Cgroup::open(&path)?);
         }
-        if cgroups.is_empty() && request.cgroup.is_some() {
+        if cgroups.is_empty() && below.is_some() {
             let message = "--cgroup: no such cgroup in the container";
             return Err(Error::new(message));
         }
@@ -175,30 +177,12 @@ impl Places {
     }
 }
 
-/// The container's limits hold below its cgroup only.
-fn below_container(own: &Path, below: &Path) -> Result<PathBuf> {
-    let plain = |part: std::path::Component| {
-        matches!(
-            part,
-            std::path::Component::Normal(_) | std::path::Component::RootDir
-        )
-    };
-    if !below.components().all(plain) {
-        let message = format!(
-            "--cgroup: {} is not a path below the container's cgroup",
-            below.display()
-        );
-        return Err(Error::new(message));
-    }
-    Ok(own.join(below.strip_prefix("/").unwrap_or(below)))
-}
-
 /// The unit that systemd can put the process into, where the file system does not let the caller:
 /// from a session, the user's units lie beyond a cgroup that is not the user's.
 fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
-    match request.cgroup {
-        Some(_) => None,
-        None => request.state.cgroup.as_ref()?.unit_and_below(),
+    match request.plan.place {
+        Place::Below(_) => None,
+        Place::Container => request.state.cgroup.as_ref()?.unit_and_below(),
     }
 }
 

@@ -60,7 +60,13 @@ fn run(data: &[u8]) {
             Err(error) => check_config_error(&error),
         }
         if let Some(process) = &config.process {
-            match plan::exec(&config, process, &scenario.host, &scenario.options.process) {
+            match plan::exec(
+                &config,
+                process,
+                &scenario.host,
+                &scenario.options.process,
+                None,
+            ) {
                 Ok(plan) => check(&plan),
                 Err(error) => check_config_error(&error),
             }

@@ -60,6 +60,7 @@ fn run(data: &[u8]) {
             &process,
             &scenario.host,
             &scenario.options.process,
+            None,
         ) {
             Ok(plan) => config::check(&plan),
             Err(error) => check_config_error(&error),
