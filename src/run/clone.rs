@@ -1,4 +1,4 @@
-//! clone3(2), with what must be so in the process that calls it.
+//! Calls clone3(2), after putting the calling process into the state that it needs.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,7 @@ const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
 pub struct Spawned {
     pub pid: i32,
     pub pidfd: Rc<OwnedFd>,
-    /// A signal to the runtime ends the process, as long as this is kept.
+    /// As long as this is kept, a signal that ends the runtime also ends the process.
     _aim: Aim,
 }
 
@@ -34,11 +34,11 @@ impl Spawned {
     }
 }
 
-/// Makes init, or the process between the runtime and init that the plan asks for. Never returns
-/// in the new process.
+/// Makes init, or the intermediate process between the runtime and init, if the plan has one. It
+/// never returns in the new process.
 ///
 /// # Errors
-/// The position of the step that failed and how; clone3(2) itself has no position.
+/// The position of the step that failed, and the failure. clone3(2) itself has no position.
 pub fn spawn(
     plan: &Plan,
     mut inherited: Inherited,
@@ -60,7 +60,8 @@ pub fn spawn(
     own.come_back().map_err(|fail| (None, fail))?;
     match cloned {
         Ok(Cloned::Parent { pid, pidfd }) => {
-            // With a copy of its end here, the end of the process would not be seen.
+            // As long as the runtime holds a copy of the process's end of the connection, it would
+            // not see when the process ends.
             if let Err(fail) = file::close(inherited.runtime) {
                 process::end(pidfd.as_fd());
                 return Err((None, fail));
@@ -72,7 +73,7 @@ pub fn spawn(
     }
 }
 
-/// The sentence for what [`spawn`] says.
+/// The error for a failure of [`spawn`].
 pub fn failed(plan: &Plan, position: Option<Position>, fail: Fail) -> Error {
     match position.and_then(|position| plan.at(position)) {
         Some(found) => super::words::found_failed(found, fail),
@@ -80,27 +81,28 @@ pub fn failed(plan: &Plan, position: Option<Position>, fail: Fail) -> Error {
     }
 }
 
-/// The sentence for a clone3(2) or unshare(2) that failed.
+/// The error for a clone3(2) or unshare(2) that failed.
 pub fn error(fail: Fail) -> Error {
     let error = Error::failed("linux.namespaces", fail);
     match fail.errno {
         Errno::ENOSPC | Errno::EUSERS => {
-            error.hint("a limit below /proc/sys/user or a nesting limit of namespaces is reached")
+            error.hint("a limit in /proc/sys/user or the nesting limit of namespaces is reached")
         }
         Errno::ENOSYS => {
             error.hint("the kernel or a seccomp filter around the runtime lacks clone3")
         }
-        Errno::EPERM => error.hint("new namespaces take root, or a user namespace in the config"),
+        Errno::EPERM => error.hint("new namespaces need root, or a user namespace in the config"),
         _ => error,
     }
 }
 
-/// The runtime's own namespaces for children, while they are others.
+/// The runtime's original namespaces, kept while the runtime has entered others.
 struct Own(Vec<(NamespaceKind, OwnedFd)>);
 
 impl Own {
-    /// Enters what only a child can be in (the pid namespace to join, a time namespace whose
-    /// offsets are set before anybody is in it), and what takes the runtime's rights.
+    /// Enters the namespaces that the runtime has to enter before clone3(2). Some affect only
+    /// children: the pid namespace to join, and a time namespace whose offsets have to be set
+    /// before a process is in it. Others need the runtime's privileges.
     fn leave(
         plan: &Plan,
         inherited: &mut Inherited,
@@ -127,7 +129,7 @@ impl Own {
         Ok(own)
     }
 
-    /// Opens what a step leads out of.
+    /// Opens the namespaces that a step leaves.
     fn keep(&mut self, step: &EntryStep) -> Sys<()> {
         let kinds = match step {
             EntryStep::JoinNamespace { kind, .. } => slice::from_ref(kind),
@@ -149,7 +151,7 @@ impl Own {
     }
 }
 
-/// namespaces(7), the /proc/PID/ns directory.
+/// The file of a namespace of this process. namespaces(7), the /proc/PID/ns directory.
 pub(super) fn own_file(kind: NamespaceKind) -> &'static CStr {
     match kind {
         NamespaceKind::User => c"/proc/self/ns/user",
@@ -163,8 +165,8 @@ pub(super) fn own_file(kind: NamespaceKind) -> &'static CStr {
     }
 }
 
-/// Makes what the plan has early, each in a child: it alone is in the pid namespace that its
-/// parent has entered.
+/// Makes the file systems that have to be made early, each in a child process: after setns(2) only
+/// children are in the new pid namespace, not the process that called it.
 fn make_early(
     plan: &Plan,
     inherited: &mut Inherited,
@@ -212,11 +214,13 @@ fn made_by_child(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<O
     }
 }
 
-/// Enters the user namespace and gets its rights, unless only init shall be in it; enters the
-/// others, makes init as the runtime's own child and is done.
+/// Runs the intermediate process. It enters the user namespace and gains its privileges, unless
+/// only init is to be in it. It then enters the other namespaces, makes init as a child of the
+/// runtime, and exits.
 fn intermediate(plan: &Plan, mut inherited: Inherited) -> ! {
     match make_init(plan, &mut inherited) {
-        // Otherwise init could speak before this process has named it.
+        // Init waits, because it could otherwise send a report before this process has sent its
+        // pid.
         Ok(Cloned::Child) => init::run(plan, inherited, true),
         Ok(Cloned::Parent { pid, .. }) => {
             let sent = Report::Pid(pid).send(inherited.runtime.as_fd(), None);
@@ -260,11 +264,11 @@ fn make_init(
     process::clone3(flags, None, true).map_err(|fail| (Some(position), fail))
 }
 
-/// Waits until init is there and may begin: the first process, or the one that a process between
-/// hands over. `beside` carries out [`Plan::beside_init`] for it.
+/// Waits until init exists and may begin. Init is the first process, or the one that the
+/// intermediate process has made. `beside` carries out [`Plan::beside_init`] for it.
 ///
 /// # Errors
-/// The process between died, or reported a failure; a step failed.
+/// The intermediate process died or reported a failure, or a step failed.
 pub fn hand_over(
     plan: &Plan,
     first: Spawned,

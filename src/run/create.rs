@@ -1,4 +1,4 @@
-//! From a plan to a container that waits for `start`.
+//! Executes a plan, up to a container that waits for `start`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -20,13 +20,13 @@ use crate::state::{self, Dir, Prepared, Root, State, Status};
 use crate::sys::{interrupt, process, socket};
 use crate::timestamp;
 
-/// What a container is made of.
+/// Everything that is needed to create a container.
 pub struct Request<'a> {
     pub root: &'a Root,
-    /// Absolute.
+    /// An absolute path.
     pub bundle: &'a Path,
     pub config: &'a Config,
-    /// The config's bytes as read, kept for later verbs.
+    /// The config file's content, unchanged, which is kept for later verbs.
     pub config_text: &'a [u8],
     pub plan: &'a Plan,
     pub host: &'a Host,
@@ -37,7 +37,8 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<&'a Path>,
     /// `--pid-file`.
     pub pid_file: Option<&'a Path>,
-    /// `run`: the caller starts the container itself, with [`start_created`], and nobody else can.
+    /// Set by `run`: the caller starts the container with [`start_created`], and no other process
+    /// can start it.
     ///
     /// [`start_created`]: super::start_created
     pub runs: bool,
@@ -48,18 +49,18 @@ pub struct Created {
     pub dir: Rc<Dir>,
     pub state: State,
     pub pidfd: Rc<OwnedFd>,
-    /// To init, which waits for the word to go on where `runs` is set.
+    /// The connection to init, which waits for a message to continue if `runs` is set.
     pub connection: OwnedFd,
-    /// That word has been said.
+    /// Whether that message has been sent.
     pub told_to_execute: bool,
-    /// The master of its terminal, if nobody else has been given it.
+    /// The master of its terminal, unless it was sent to the console socket.
     pub terminal: Option<OwnedFd>,
 }
 
-/// Makes the container. After an error nothing of it is left.
+/// Creates the container. After an error nothing is left of it.
 ///
 /// # Errors
-/// The step that failed, by its property of the config.
+/// The step that failed, named by its property of the config.
 pub fn create(request: &Request) -> Result<Created> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
@@ -83,9 +84,10 @@ pub fn create(request: &Request) -> Result<Created> {
         opened,
         sockets.console.as_ref(),
     );
-    // Once the container is finished, a signal comes too late.
+    // A signal that arrives after the container is finished has no effect.
     let finished = super::interrupt::instead(made).and_then(|(made, state)| {
-        // Nothing is left to do for an init that has been told to execute.
+        // Without a state to put in place, init has already been told to execute, and there is
+        // nothing left to finish.
         let told_to_execute = state.is_none();
         state.map_or(Ok(()), |state| {
             finish(request, &sockets, pid_file, &made, state, &undo)
@@ -103,7 +105,7 @@ pub fn create(request: &Request) -> Result<Created> {
         }),
         Err(error) => {
             let began = undo.process_began();
-            // Whatever failed then, this is why.
+            // If another command has deleted the container, that is the cause of any failure.
             let error = match dir.is_current() {
                 Ok(false) => {
                     let id = &request.options.id;
@@ -112,7 +114,7 @@ pub fn create(request: &Request) -> Result<Created> {
                 }
                 Ok(true) | Err(_) => error,
             };
-            // The directory's lock goes with it, which hooks must not hold.
+            // Dropping the directory releases its lock, which must not be held while hooks run.
             drop((undo, dir));
             if began {
                 // The failure that led here is the one to report.
@@ -123,8 +125,8 @@ pub fn create(request: &Request) -> Result<Created> {
     }
 }
 
-/// Another container's cgroup is found out before the state names it: from then on `delete
-/// --force` would end what is in it.
+/// Refuses a cgroup that another container uses. This comes before the state names the cgroup: from
+/// then on `delete --force` would kill the processes in it.
 fn refuse_used_cgroup(state: &State) -> Result<()> {
     let existing = match &state.cgroup {
         Some(cgroup) => Cgroup::open(&cgroup.dir())?,
@@ -133,7 +135,8 @@ fn refuse_used_cgroup(state: &State) -> Result<()> {
     existing.map_or(Ok(()), |cgroup| cgroup.refuse_used())
 }
 
-/// What `delete --force` needs if the runtime dies before the container is complete.
+/// The first state, which `delete --force` needs if the runtime dies before the container is
+/// complete.
 fn first_state(request: &Request) -> State {
     State {
         oci_version: request.config.oci_version.clone(),
@@ -151,7 +154,7 @@ fn first_state(request: &Request) -> State {
     }
 }
 
-/// The cgroup that a plan makes; where systemd makes it, it may be elsewhere.
+/// The cgroup that a plan makes. If systemd makes it, the path may turn out to be different.
 pub fn planned_cgroup(plan: &Plan, host: &Host) -> Option<state::Cgroup> {
     let place = |path: &Path, unit| {
         Some(state::Cgroup {
@@ -164,15 +167,15 @@ pub fn planned_cgroup(plan: &Plan, host: &Host) -> Option<state::Cgroup> {
     place(path, unit.map(Into::into))
 }
 
-/// A process that waits in a container that others cannot see yet.
+/// A process that waits in a container whose state has not been published yet.
 struct Made {
     spawned: Spawned,
     connection: OwnedFd,
     ready: Ready,
 }
 
-/// Everything up to init's word that it is ready. The state is still to be put in place, unless init
-/// has been told to execute.
+/// Does everything up to init's report that it is ready. The returned state still has to be put in
+/// place, unless init has already been told to execute.
 fn make<'d>(
     request: &Request,
     dir: &'d Dir,
@@ -189,7 +192,7 @@ fn make<'d>(
     mount_on_host(request, dir, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;
-    // An init that has ended says why when it is attended.
+    // An init that has already ended gets no start time; `attend` below reports why it ended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
     let hooks = || {
         runtime_hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
@@ -219,7 +222,7 @@ fn make<'d>(
     Ok((made, prepared))
 }
 
-/// What init is given.
+/// The descriptors and paths that init inherits.
 fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> Result<Inherited> {
     let listener = match request.runs {
         true => None,
@@ -235,7 +238,7 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
     })
 }
 
-/// Makes init, and around it what takes a process.
+/// Makes init, and carries out the runtime's steps that need its process.
 fn spawn(
     request: &Request,
     undo: &mut Undo,
@@ -276,7 +279,8 @@ fn executor<'a>(request: &Request<'a>, undo: &'a mut Undo, connection: &'a Owned
     }
 }
 
-/// Whether init can have the last word before it is ready. It is spared a sleep then.
+/// Whether the last message can be sent to init before it reports that it is ready. Init then does
+/// not have to sleep until it arrives.
 fn may_be_told(request: &Request) -> Result<bool> {
     let waited_for = request.options.notify.is_some()
         || request.pidfd_socket.is_some()
@@ -285,7 +289,8 @@ fn may_be_told(request: &Request) -> Result<bool> {
     Ok(request.runs && !waited_for && attend::may_go_ahead(request.plan)?)
 }
 
-/// The state is written first: whatever happens next, `delete` finds the mount.
+/// Attaches the mount of a container without a mount namespace. The state is written first, so that
+/// `delete` finds the mount whatever happens next.
 fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut State) -> Result<()> {
     let Some(tree) = host_mount::make(request.plan, &state.rootfs)? else {
         return Ok(());
@@ -297,8 +302,8 @@ fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut Stat
     host_mount::attach(&tree, &state.rootfs)
 }
 
-/// Says where systemd has made the cgroup; or that there is none, because the caller may not make
-/// one.
+/// Records in the state where systemd has made the cgroup; or that there is no cgroup, because the
+/// caller may not make one.
 fn remember_cgroup(state: &mut State, undo: &Undo) {
     let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.made.cgroup) else {
         state.cgroup = None;
@@ -309,7 +314,8 @@ fn remember_cgroup(state: &mut State, undo: &Undo) {
     }
 }
 
-/// What comes last, in the order in which callers look: the state, then the pid file.
+/// Publishes the container, in the order in which engines look for it: first the state, then the
+/// pidfd and the pid file.
 fn finish(
     request: &Request,
     sockets: &Sockets,

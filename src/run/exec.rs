@@ -1,4 +1,4 @@
-//! One more process in a container.
+//! Executes an additional process in a container.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::plan::{Place, Plan};
 use crate::state::{self, Dir, State, Status};
 use crate::sys::{interrupt, process};
 
-/// What is executed where.
+/// Everything that is needed to execute a process in a container.
 pub struct ExecRequest<'a> {
     pub dir: &'a Dir,
     pub state: &'a State,
@@ -32,24 +32,24 @@ pub struct ExecRequest<'a> {
     pub pid_file: Option<&'a Path>,
 }
 
-/// A process that has executed.
+/// A process that has executed its program.
 pub struct Executed {
     pub pid: i32,
     pub pidfd: Rc<OwnedFd>,
-    /// The master of its terminal, if nobody else has been given it.
+    /// The master of its terminal, unless it was sent to the console socket.
     pub terminal: Option<OwnedFd>,
 }
 
-/// Executes the process. After an error there is none, and no pid file: for engines its existence
-/// means success.
+/// Executes the process. After an error there is no process and no pid file: engines take the
+/// existence of the pid file for success.
 ///
 /// # Errors
-/// The container is gone, or the step that failed, by its property.
+/// The container is gone; or a step failed, which the error names by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     interrupt::catch().on(|| "signals")?;
     let places = Places::find(request)?;
-    // Their paths may be those of another container's by now.
+    // The paths may belong to another container by now.
     request.dir.check_current()?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
     let (connection, spawned, placed) =
@@ -121,7 +121,7 @@ fn set_up(
     Ok(ready.terminal)
 }
 
-/// For the caller, who takes it for a success.
+/// Sends the pidfd and writes the pid file. This comes last, because callers take it for success.
 fn hand_out(sockets: &Sockets, pid_file: Option<PidFile>, spawned: &Spawned) -> Result<()> {
     sockets.send_pidfd("setns", spawned.pidfd.as_fd())?;
     if let Some(file) = pid_file {
@@ -130,14 +130,14 @@ fn hand_out(sockets: &Sockets, pid_file: Option<PidFile>, spawned: &Spawned) -> 
     Ok(())
 }
 
-/// Where the process may be put.
+/// The cgroups that the process can be put into.
 #[derive(Default)]
 struct Places {
-    /// Best first: the container's cgroup, and the one that its init process is in, which may have
-    /// moved below.
+    /// In order of preference: the container's cgroup, then the cgroup of its init process, which
+    /// may have moved to a child of it.
     cgroups: Vec<Cgroup>,
-    /// Why it is not known where init is. The container may have hidden it below a path that is
-    /// too long, so this matters only where the first cgroup does not do.
+    /// Why the cgroup of init is not known. The container may have hidden it below a path that is
+    /// too long, so this matters only if the first cgroup cannot be used.
     unseen: Option<Error>,
 }
 
@@ -177,8 +177,8 @@ impl Places {
     }
 }
 
-/// The unit that systemd can put the process into, where the file system does not let the caller:
-/// from a session, the user's units lie beyond a cgroup that is not the user's.
+/// The unit that systemd can move the process into if the caller may not: from a session, the path
+/// to the user's units leads through a cgroup that does not belong to the user.
 fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
     match request.plan.place {
         Place::Below(_) => None,
@@ -186,10 +186,11 @@ fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
     }
 }
 
-/// The process, the connection to it, and whether it is in the container's cgroup.
+/// Makes the process. Returns the connection to it, the process, and whether it is in the
+/// container's cgroup.
 fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, bool)> {
     prepare_oneself(request)?;
-    // Nothing of the runtime may be looked at from inside while the process joins.
+    // The container's processes must not be able to inspect the runtime while the process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
     let mut places: Vec<_> = found
         .cgroups
@@ -212,7 +213,8 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, boo
                 let spawned = clone::hand_over(request.plan, first, &connection, beside)?;
                 return Ok((connection, spawned, place.is_some()));
             }
-            // The cgroup has children with controllers, or is gone, or may not be entered.
+            // The cgroup has children with controllers, is gone, or denies access: try the next
+            // one.
             Err((None, fail))
                 if [
                     Errno::EBUSY,
@@ -238,12 +240,13 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, boo
     })
 }
 
-/// What the process will inherit. The runtime's own files in /proc are its own while it is dumpable.
+/// Carries out the steps whose results the process inherits. They come before set_dumpable(false),
+/// because the runtime's files in /proc belong to its user only while it is dumpable.
 fn prepare_oneself(request: &ExecRequest) -> Result<()> {
     if request.plan.prepare.is_empty() {
         return Ok(());
     }
-    // There is no process at the other end yet.
+    // These steps send nothing, and there is no process at the other end yet.
     let (connection, _) = crate::sys::socket::pair().map_err(connection_lost)?;
     let own = process::own_pid();
     executor(request, &connection, &mut Made::default()).run(&request.plan.prepare, own)

@@ -1,6 +1,8 @@
-//! Why `args[0]` cannot be executed: which file is missing or wrong, and what wanted it.
+//! Explains why `args[0]` cannot be executed: which file is missing or unusable, and which file
+//! needs it.
 //!
-//! The container's root is reached by its descriptor only; nothing in it is executed or trusted.
+//! Files are opened only through the descriptor of the container's root. Nothing in it is executed
+//! or trusted.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,13 +14,14 @@ use crate::plan::{Exec, InitStep, Plan};
 use crate::sys::path::Stat;
 use crate::sys::{Fail, Sys, path};
 
-/// How many files in a row the kernel looks at: the program and five interpreters. fs/exec.c,
-/// exec_binprm().
+/// The longest chain of files that the kernel follows: the program and five interpreters.
+/// fs/exec.c, exec_binprm().
 const DEEPEST: usize = 6;
-/// As much of a file as the kernel reads to know what it is.
+/// How many bytes of a file the kernel reads to recognise its format.
 const HEAD: usize = 256;
 
-/// The machines whose programs run here: number, name, and whether their ELF files have 64 bits.
+/// The machines whose programs this host runs: ELF number, name, and whether their ELF files are
+/// 64-bit.
 const NATIVE: &[(u16, &str, bool)] = if cfg!(target_arch = "x86_64") {
     &[(62, "x86_64", true), (3, "i386", false), (6, "i486", false)]
 } else if cfg!(target_arch = "aarch64") {
@@ -33,7 +36,7 @@ fn error(name: &str, reason: impl std::fmt::Display) -> Error {
     Error::new(format!("exec: {name:?}: {reason}"))
 }
 
-/// The sentence for a lookup or an execve(2) that failed with `errno`.
+/// Explains a lookup or an execve(2) that failed with `errno`.
 pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
     let Some(exec) = plan.exec() else {
         return error("", errno_text(errno));
@@ -74,8 +77,8 @@ pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
     }
 }
 
-/// The candidate that the failure is about: the first that has a right to be executed, else the
-/// first that exists, as execvp(3) would report.
+/// The candidate that the failure is about: the first one that has an execute permission, otherwise
+/// the first one that exists. execvp(3) reports the same one.
 fn likeliest<'a>(plan: &Plan, exec: &'a Exec, root: BorrowedFd) -> Option<(&'a CStr, Stat)> {
     let mut existing = exec.candidates.iter().filter_map(|candidate| {
         let path = from_cwd(plan, candidate);
@@ -115,10 +118,10 @@ fn list(exec: &Exec) -> String {
     paths.join(", ")
 }
 
-/// Checks the executable that init has found, so that `create` fails where execve(2) would.
+/// Checks the executable that init has found, so that `create` fails if execve(2) would.
 ///
 /// # Errors
-/// It is of another architecture, no program at all, or lacks its interpreter.
+/// The file is for another architecture, is not a program, or lacks its interpreter.
 pub fn check_found(plan: &Plan, candidate: u32, root: BorrowedFd) -> Result<()> {
     match plan
         .exec()
@@ -129,14 +132,14 @@ pub fn check_found(plan: &Plan, candidate: u32, root: BorrowedFd) -> Result<()> 
     }
 }
 
-/// What is wrong with a file, and the errno that execve(2) would give for it.
+/// The error for an unusable file, and the errno that execve(2) would return for it.
 struct Wrong {
     errno: Errno,
     error: Error,
 }
 
 impl Wrong {
-    /// `exec: "name": the errno's words: detail (hint)`.
+    /// Formats `exec: "name": the errno's text: detail (hint)`.
     fn new(name: &str, errno: Errno, detail: impl std::fmt::Display, hint: &str) -> Self {
         let reason = format!("{}: {detail}", errno_text(errno));
         let error = error(name, reason).hint(hint);
@@ -151,7 +154,7 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result
         .map_or_else(String::new, |name| name.to_string_lossy().into());
     let mut file = from_cwd(plan, candidate);
     for _ in 0..DEEPEST {
-        // What cannot be read here is left to the kernel: it may be executable all the same.
+        // A file that cannot be read here is left to the kernel: it may nevertheless be executable.
         let Ok(Some(opened)) = open_regular(root, &file) else {
             return Ok(());
         };
@@ -161,7 +164,8 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result
         let interpreter = match inspect(&opened, &head) {
             Found::Native(None) | Found::Unknown => return Ok(()),
             Found::Native(Some(loader)) => {
-                // What the loader is, no longer counts as an interpreter.
+                // The ELF loader is not followed further: the kernel maps it, and does not look
+                // for an interpreter of it.
                 return check_interpreter(&name, &file, &loader, "ELF interpreter", root);
             }
             Found::Script(interpreter) => from_cwd(plan, &interpreter),
@@ -183,13 +187,13 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result
         check_interpreter(&name, &file, &interpreter, "script interpreter", root)?;
         file = interpreter;
     }
-    // What the last one is, has not been looked at; it is one too many whatever it is.
+    // The chain is longer than the kernel allows, so the last file need not be inspected.
     let detail = format!("interpreters of {name}");
     let hint = "at most five interpreters in a row are followed";
     Err(Wrong::new(&name, Errno::ELOOP, detail, hint))
 }
 
-/// What a path means to the kernel, which takes a relative one from the working directory.
+/// Makes a path absolute. The kernel resolves a relative path from the working directory.
 fn from_cwd(plan: &Plan, path: &CStr) -> CString {
     let mut steps = plan.init.iter();
     let cwd = steps.find_map(|planned| match &planned.step {
@@ -205,7 +209,7 @@ fn from_cwd(plan: &Plan, path: &CStr) -> CString {
     }
 }
 
-/// The file that `file` needs must exist and have a right to be executed.
+/// Checks that the interpreter of `file` exists and has an execute permission.
 fn check_interpreter(
     name: &str,
     file: &CStr,
@@ -233,7 +237,7 @@ fn check_interpreter(
                 hint,
             ))
         }
-        // Anything else is left to the kernel.
+        // Any other failure is left to the kernel.
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -248,7 +252,7 @@ fn missing(interpreter: &CStr, what: &str) -> &'static str {
     }
 }
 
-/// What a file is, as far as execve(2) cares.
+/// The format of a file, as far as it matters to execve(2).
 enum Found {
     /// A program of this architecture, with its dynamic loader.
     Native(Option<CString>),
@@ -256,7 +260,7 @@ enum Found {
     /// A program of the named architecture.
     Foreign(String),
     NoProgram,
-    /// Damaged, or of a kind that is left to the kernel.
+    /// A damaged file, or a format that is left to the kernel.
     Unknown,
 }
 
@@ -270,7 +274,7 @@ fn inspect(file: &OwnedFd, head: &[u8]) -> Found {
     let Some(machine) = number(head, 18, 2) else {
         return Found::Unknown;
     };
-    // The kernel goes by the machine alone. No host that is served here is big-endian.
+    // The kernel decides by the machine number alone. No supported host is big-endian.
     let native = NATIVE
         .iter()
         .find(|(native, ..)| u64::from(*native) == machine);
@@ -286,16 +290,16 @@ fn inspect(file: &OwnedFd, head: &[u8]) -> Found {
     }
 }
 
-/// The interpreter of `#!interpreter argument`, as the kernel reads it: up to a blank, a NUL byte or
-/// the end of the line, none of which it may miss in what it has read of the file. Trailing carriage
-/// returns belong to the name. fs/binfmt_script.c, load_script().
+/// Parses `#!interpreter argument` as the kernel does. The name ends at a blank, a NUL byte or the
+/// end of the line, and one of them must be within the bytes that the kernel reads. Trailing
+/// carriage returns belong to the name. fs/binfmt_script.c, load_script().
 fn script(head: &[u8]) -> Found {
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let start = head[2..].iter().position(|byte| !blank(byte));
     let name = &head[start.map_or(head.len(), |start| 2 + start)..];
     let ends = |byte: &u8| blank(byte) || *byte == 0 || *byte == b'\n';
     let end = match name.iter().position(ends) {
-        // Behind the end of the file the kernel sees NUL bytes.
+        // The kernel's buffer is filled with NUL bytes after the end of the file.
         None if head.len() < HEAD => name.len(),
         None => return Found::NoProgram,
         Some(0) if name[0] == b'\n' => return Found::NoProgram,
@@ -329,8 +333,8 @@ fn machine_name(machine: u64) -> String {
         )
 }
 
-/// PT_INTERP of an ELF file of 64 bits or 32. What the kernel refuses for another reason than the
-/// loader is an error. elf(5); fs/binfmt_elf.c, load_elf_binary().
+/// Reads PT_INTERP of a 64-bit or 32-bit ELF file. A file that the kernel rejects for a reason
+/// other than the loader is an error. elf(5); fs/binfmt_elf.c, load_elf_binary().
 fn loader(file: &OwnedFd, head: &[u8], wide: bool) -> Sys<Option<CString>> {
     const ET_EXEC: u64 = 2;
     const ET_DYN: u64 = 3;
@@ -379,7 +383,7 @@ fn loader(file: &OwnedFd, head: &[u8], wide: bool) -> Sys<Option<CString>> {
     Ok(None)
 }
 
-/// A little-endian number.
+/// Reads a little-endian number.
 fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + size)?;
     Some(
@@ -390,8 +394,8 @@ fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     )
 }
 
-/// A regular file, opened for reading only after it is known to be one: opening a device or a
-/// pipe could block or act.
+/// Opens a regular file for reading; returns `None` for another type. The type is checked first,
+/// because opening a FIFO could block and opening a device could have an effect.
 fn open_regular(root: BorrowedFd, name: &CStr) -> Sys<Option<OwnedFd>> {
     let handle = path::open_in_root(root, name, libc::O_PATH)?;
     if !path::stat(handle.as_fd())?.is(libc::S_IFREG) {
@@ -409,7 +413,7 @@ fn read_at(file: &OwnedFd, offset: u64, length: usize) -> Sys<Vec<u8>> {
     Ok(buffer)
 }
 
-/// Whether nothing but ELF files and scripts can be executed: no emulator is registered.
+/// Whether only ELF files and scripts can be executed, because no emulator is registered.
 /// binfmt_misc.rst.
 fn no_foreign_formats() -> bool {
     std::fs::read_dir("/proc/sys/fs/binfmt_misc").is_ok_and(|entries| {

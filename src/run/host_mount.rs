@@ -1,8 +1,8 @@
-//! The mounts of a container without a mount namespace, which are made in the runtime's own.
+//! The mounts of a container without a mount namespace, made in the runtime's mount namespace.
 //!
-//! All of them hang below one private mount of the rootfs on itself: nothing propagates from it,
-//! and detaching it takes everything away. The state knows it by its number, so that a mount that
-//! somebody else put on the rootfs is left alone.
+//! All of them are below one private mount of the rootfs on itself. Nothing propagates from it, and
+//! detaching it removes all mounts at once. The state records its mount id, so that a mount that
+//! another process put on the rootfs is left alone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::plan::{InitStep, Plan};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path};
 
-/// The mount of the rootfs, made and attached nowhere yet; `None` if the container has a mount
+/// Makes the mount of the rootfs without attaching it. Returns `None` if the container has a mount
 /// namespace or no mounts.
 ///
 /// # Errors
@@ -43,10 +43,10 @@ pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
         Ok(tree)
     });
     made.map(Some)
-        .map_err(|fail| words(fail).hint("without a mount namespace mounts take root on the host"))
+        .map_err(|fail| words(fail).hint("without a mount namespace, mounts need root on the host"))
 }
 
-/// What the state remembers of it.
+/// The mount id, which the state records.
 ///
 /// # Errors
 /// statx(2) failed.
@@ -54,7 +54,7 @@ pub fn number(tree: &OwnedFd) -> Result<u64> {
     path::mount_id(tree.as_fd()).map_err(words)
 }
 
-/// Puts it on the rootfs.
+/// Attaches the mount to the rootfs.
 ///
 /// # Errors
 /// move_mount(2) failed.
@@ -65,7 +65,7 @@ pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
     attached.map_err(words)
 }
 
-/// Takes it off, with all that is mounted below, if it is what lies on the rootfs.
+/// Detaches the mount and everything mounted below it, if it is still the top mount on the rootfs.
 ///
 /// # Errors
 /// umount2(2) failed.

@@ -1,8 +1,8 @@
 //! The id maps of a new user namespace and of mounts. user_namespaces(7), newuidmap(1).
 //!
-//! The kernel takes any map from the privileged, and from others only one line that maps their
-//! own id. For the ids that /etc/subuid and /etc/subgid grant to a user, the set-user-id programs
-//! newuidmap and newgidmap write the map.
+//! The kernel accepts any map from a privileged process, but from other processes only a single
+//! line that maps the process's own id. For the ids that /etc/subuid and /etc/subgid grant to a
+//! user, the set-user-ID programs newuidmap and newgidmap write the map.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -18,18 +18,21 @@ use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, socket};
 
-/// Maps the ids of `tree`, the mount of the step at `position`: as in the user namespace of the
-/// process `pid`, or as in one that is made for the map and lasts as long as the mount.
+/// Maps the ids of `tree`, the mount of the step at `position`. The map is that of the user
+/// namespace of the process `pid`, or that of a user namespace made for this map, which exists as
+/// long as the mount.
 ///
 /// # Errors
-/// mount_setattr(2), or the namespace cannot be made.
+/// mount_setattr(2) failed, or the namespace cannot be made.
 pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) -> Result<()> {
     let found = plan.at(position);
     let Some((planned, map)) = found.and_then(|found| match found.step {
         AnyStep::Init(InitStep::Bind(bind)) => Some((found, bind.id_map.as_ref()?)),
         _ => None,
     }) else {
-        return Err(Error::new("init asks for a map of no step"));
+        return Err(Error::new(
+            "internal error: init asked to map ids for a step without a map",
+        ));
     };
     let failed =
         |fail: Fail| {
@@ -38,7 +41,7 @@ pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) ->
                 Errno::EINVAL => error
                     .hint("the file system cannot map ids, or the source has mapped ids already"),
                 Errno::EPERM => error
-                    .hint("mapped ids take root on the host, or whoever mounted the file system"),
+                    .hint("mapped ids need root on the host, or where the file system was mounted"),
                 _ => error,
             }
         };
@@ -59,14 +62,14 @@ fn user_namespace(pid: i32) -> Sys<OwnedFd> {
     file::open(path.as_ref(), libc::O_RDONLY, 0)
 }
 
-/// A user namespace with these maps, of a process that ends at once.
+/// Makes a user namespace with these maps. The process that holds it open ends at once.
 fn made_for(planned: Found, uids: &str, gids: &str) -> Result<OwnedFd> {
     let failed = |fail: Fail| words::found_failed(planned, fail);
     let (connection, childs) = socket::pair().map_err(failed)?;
     match process::clone3(libc::CLONE_NEWUSER as u64, None, false).map_err(failed)? {
         Cloned::Child => {
             drop(connection);
-            // Until the runtime kills it or ends.
+            // Wait until the runtime kills this process or ends.
             let _ = socket::receive(childs.as_fd(), &mut [0]);
             process::exit(0)
         }
@@ -98,7 +101,8 @@ pub fn write(
         return Ok(());
     };
     match if_denied {
-        // Else a member of a group that is denied something could leave it (CVE-2014-8989).
+        // setgroups(2) is denied because a process could otherwise leave a group that a file's mode
+        // denies access to (CVE-2014-8989).
         IfMapDenied::DenySetgroups if fail.errno == Errno::EPERM => {
             file::write_proc(pid, "setgroups", "deny")
                 .and_then(|()| file::write_proc(pid, name, map))
@@ -109,7 +113,8 @@ pub fn write(
     }
 }
 
-/// Lets newuidmap or newgidmap write the map. Nothing of the caller's environment reaches it.
+/// Runs newuidmap or newgidmap, which writes the map. The environment is empty, so the caller's
+/// variables do not reach the set-user-ID program.
 fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> Result<()> {
     let (name, grants) = match group {
         true => ("newgidmap", "/etc/subgid"),

@@ -1,19 +1,20 @@
-//! A signal asks the runtime to end while it sets a process up.
+//! Signals that end the runtime while it sets up a process.
 
 use nix::sys::signal::Signal;
 
 use crate::error::{Error, Kind, Result};
 use crate::sys::interrupt;
 
-/// That a signal has come, instead of what came of it: the process that was waited for is dead.
+/// Replaces `result` with an interruption if a signal has arrived. The signal has killed the
+/// process that the runtime waited for, so `result` only shows the consequence.
 ///
 /// # Errors
-/// A signal has come; otherwise the failure itself.
+/// A signal has arrived; otherwise the error in `result`.
 pub fn instead<T>(result: Result<T>) -> Result<T> {
     caught().map_or(result, Err)
 }
 
-/// The same of what is a failure already.
+/// The same for an error.
 pub fn reason(error: Error) -> Error {
     caught().unwrap_or(error)
 }

@@ -1,4 +1,4 @@
-//! Mounts are added to a running container, or taken off, by a process that enters it for that.
+//! Adds mounts to a running container, or removes them. A process enters the container to do it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,12 +15,12 @@ use crate::sys::{Fail, file, pidfd, process, socket};
 /// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
 ///
 /// # Errors
-/// The container is gone, or the step that failed, by its place in the list.
+/// The container is gone; or a step failed, which the error names by its place in the list.
 pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
     let init = state::open_process(state.pid, state.start_time)?
         .ok_or_else(|| Error::of(Kind::Status, "container not running"))?;
     refuse_own_cgroups(plan, state.pid, &init)?;
-    // Nothing of the runtime may be looked at from inside while a process joins.
+    // The container's processes must not be able to inspect the runtime while its process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
     let opened = open(plan, &init)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
@@ -36,12 +36,12 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
             .hint("possibly OOM-killed, or the container has ended")
     };
     let result = attend::attend(plan, &connection, spawned.pid, None, no_hooks, death);
-    // It has nothing left to do but to wait for a word.
+    // The process has finished and waits for a message.
     process::end(spawned.pidfd.as_fd());
     result.map(drop)
 }
 
-/// Compares the cgroup namespace of the container, where the plan says so, with the runtime's own.
+/// Compares the container's cgroup namespace with the runtime's own, if the plan requires it.
 fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
     for (_, found) in plan.entry_steps() {
         let AnyStep::Entry(EntryStep::EnterContainer {
@@ -53,14 +53,14 @@ fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
         let name = format!("/proc/{pid}/ns/cgroup");
         let failed = |fail: Fail| Error::failed(name.clone(), fail);
         let namespace = file::open(name.as_ref(), libc::O_PATH, 0).map_err(failed)?;
-        // The number may have become another process's before it was opened.
+        // Another process may have got this pid before the file was opened.
         pidfd::send_signal(init.as_fd(), 0).map_err(failed)?;
         prepare::refuse_own(NamespaceKind::Cgroup, &namespace, why)?;
     }
     Ok(())
 }
 
-/// The sources as the host has them: inside, the same paths mean something else.
+/// Opens the sources on the host, because inside the container the same paths mean other files.
 fn open(plan: &Plan, init: &OwnedFd) -> Result<Opened> {
     let mut opened = prepare::open(plan)?;
     locked::copy(plan, init, &mut opened)?;

@@ -1,4 +1,4 @@
-//! The executor of a plan, on both sides of one clone3(2).
+//! Executes a plan, on both sides of one clone3(2).
 
 mod attend;
 mod clone;
@@ -36,7 +36,7 @@ use std::path::Path;
 use crate::error::{On, Result};
 use crate::sys;
 
-/// A path for a system call, of the state file or the command line.
+/// Converts a path from the state file or the command line for a system call.
 fn c_path(name: &str, path: &Path) -> Result<CString> {
     sys::path::c_string(path).on(|| name)
 }

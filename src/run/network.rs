@@ -1,4 +1,4 @@
-//! The network namespace of a container, made by the runtime while init is at work.
+//! The network namespace of a container. The runtime makes it while init does other work.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,14 +8,17 @@ use crate::sys::{Sys, net, path, process};
 
 const FLAG: i32 = NamespaceKind::Network.flag();
 
-/// Makes the namespace, and hands it to init, which waits for it when it
-/// needs it. The runtime is in it for so long; nothing that it has open belongs to one.
+/// Makes the namespace and sends it to init, which waits for it only when it needs it.
+///
+/// The runtime is in the new namespace while this function runs. This does not affect its open
+/// files, because none of them depends on a network namespace.
 ///
 /// # Errors
-/// What clone3(2) would say of the namespace; the runtime cannot go back.
+/// Those of clone3(2) for a network namespace; or the runtime cannot return to its own namespace.
 pub fn make(init: BorrowedFd) -> Sys<()> {
     let own = current()?;
-    // Where a filter keeps the runtime from coming back, it does not leave.
+    // Enter the runtime's own namespace first: if a seccomp filter forbids setns(2), the runtime
+    // could not return, so it fails before it leaves.
     process::setns(own.as_fd(), FLAG)?;
     process::unshare(FLAG)?;
     let made = hand_over(init);
@@ -23,14 +26,15 @@ pub fn make(init: BorrowedFd) -> Sys<()> {
     made
 }
 
-/// Gives init the namespace that the runtime is in, before what else there is to do in it.
+/// Sends init the namespace that the runtime is in, and only then sets up the loopback device: init
+/// does not have to wait for that.
 fn hand_over(init: BorrowedFd) -> Sys<()> {
     let made = current()?;
     sync::unless_gone(sync::send_opened(init, made.as_fd()))?;
     net::loopback_up()
 }
 
-/// The namespace that the runtime is in now.
+/// Opens the namespace that the runtime is in now.
 fn current() -> Sys<OwnedFd> {
     path::open(clone::own_file(NamespaceKind::Network), libc::O_RDONLY)
 }

@@ -1,5 +1,5 @@
-//! The listener of a seccomp filter: from the process that loaded the filter to the agent that
-//! answers its calls.
+//! Passes the listener of a seccomp filter from the process that loaded the filter to the agent
+//! that answers its system calls.
 //!
 //! Source: runtime-spec 1.3, config-linux.md, "The Container Process State"; seccomp_unotify(2).
 
@@ -11,7 +11,7 @@ use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
 use crate::sys::{process, socket};
 
-/// The agent's socket and what it is told.
+/// The agent's socket and the metadata for the agent.
 fn listener(plan: &Plan) -> Option<&Listener> {
     plan.start.iter().find_map(|planned| match &planned.step {
         InitStep::Seccomp { listener, .. } => listener.as_ref(),
@@ -19,10 +19,10 @@ fn listener(plan: &Plan) -> Option<&Listener> {
     })
 }
 
-/// Passes the descriptor `number` of the process on: one message, then the connection is closed.
+/// Sends the process's descriptor `number` to the agent in one message, then closes the connection.
 ///
 /// # Errors
-/// Nobody listens at `linux.seccomp.listenerPath`, or the process is gone.
+/// No process listens at `linux.seccomp.listenerPath`, or the container's process is gone.
 pub fn hand_over(
     plan: &Plan,
     state: &State,
@@ -32,7 +32,7 @@ pub fn hand_over(
 ) -> Result<()> {
     let (pid, pidfd) = process;
     let listener = listener(plan)
-        .ok_or_else(|| Error::new("linux.seccomp: a listener that nobody asked for"))?;
+        .ok_or_else(|| Error::new("linux.seccomp: init sent a listener that the config lacks"))?;
     let what = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
     let told = |fail: crate::sys::Fail| Error::failed(what(), fail);
     let fd = process::fetch_fd(pidfd, number).map_err(told)?;

@@ -1,4 +1,4 @@
-//! `--pid-file`: looked at before anything is made, and written when all is done.
+//! `--pid-file`: its path is checked before anything is made, and the file is written last.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,23 +13,26 @@ use crate::state::Prepared;
 use crate::sys::path::{self as syspath, Stat};
 use crate::sys::{Fail, Sys, file};
 
-/// Where a pid will be written.
+/// The file that the pid will be written to.
 pub struct PidFile {
     path: PathBuf,
     target: Target,
 }
 
 enum Target {
-    /// A regular file, or none yet: a reader finds the old file or the new one, never a part.
+    /// A regular file, or a file that does not exist yet. It is replaced atomically, so a reader
+    /// sees the old file or the new one, but never a part of one.
     Replaced { dir: OwnedFd, name: CString },
-    /// A device, a FIFO, or a link that leads to one, as /dev/stdout may: renamed over, it would be
-    /// lost.
+    /// A device, a FIFO, or a link to one, which /dev/stdout may be. It is written to, because
+    /// rename(2) would destroy it.
     Written(OwnedFd),
 }
 
 impl PidFile {
+    /// Opens the file or its directory.
+    ///
     /// # Errors
-    /// Its directory is missing, or it is something that no pid can be written to.
+    /// The directory is missing, or the file is of a type that a pid cannot be written to.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |fail| failed(path, fail);
         let name = path.file_name().ok_or_else(|| {
@@ -62,7 +65,8 @@ impl PidFile {
         match &self.target {
             Target::Replaced { dir, name } => {
                 match put_unnamed(dir.as_fd(), name, text.as_bytes()) {
-                    // A file system without files without a name, or no /proc to name one by.
+                    // The file system does not support O_TMPFILE, or there is no /proc through
+                    // which link_at could name the file.
                     Err(fail)
                         if [Errno::ENOTSUP, Errno::EISDIR, Errno::ENOENT, Errno::EEXIST]
                             .contains(&fail.errno) => {}
@@ -83,8 +87,8 @@ impl PidFile {
     }
 }
 
-/// Puts a complete file in place of the old one, whose pid is worth nothing any more. No name of the
-/// runtime's own is left beside it, whenever the runtime dies.
+/// Writes an unnamed file and links it at `name`. The old file is removed first; its pid is stale.
+/// Because the new file has no temporary name, none is left behind if the runtime is killed.
 fn put_unnamed(dir: BorrowedFd, name: &CStr, content: &[u8]) -> Sys<()> {
     let flags = libc::O_WRONLY | libc::O_TMPFILE;
     let made = syspath::open_at(Some(dir), c".", flags, 0o644)?;
@@ -98,8 +102,11 @@ fn put_unnamed(dir: BorrowedFd, name: &CStr, content: &[u8]) -> Sys<()> {
     }
 }
 
-/// A link of another user may lead anywhere, and one to a regular file is no loss: both are
-/// replaced. A link to a descriptor in /proc is the host's, whatever the descriptor is of.
+/// Whether the file is written to rather than replaced.
+///
+/// A symbolic link of another user could lead anywhere, so it is replaced. A link to a regular file
+/// is replaced too, because nothing is lost. A link to a descriptor in /proc, such as /dev/stdout,
+/// belongs to the host and is kept, whatever the descriptor refers to.
 fn is_written(dir: BorrowedFd, name: &CStr, found: &Stat) -> Sys<bool> {
     if !found.is(libc::S_IFLNK) {
         return Ok(!found.is(libc::S_IFREG));
@@ -117,7 +124,8 @@ fn is_written(dir: BorrowedFd, name: &CStr, found: &Stat) -> Sys<bool> {
     }
 }
 
-/// A FIFO without a reader is an error: nobody may ever come to read.
+/// Opens the file for writing. A FIFO without a reader is an error, because waiting for a reader
+/// might never end.
 fn open_to_write(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let opened = syspath::open_at(Some(dir), name, flags, 0)?;
@@ -125,7 +133,7 @@ fn open_to_write(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     let kinds = [libc::S_IFREG, libc::S_IFCHR, libc::S_IFIFO];
     match kinds.iter().any(|&kind| stat.is(kind)) {
         true => Ok(opened),
-        // A pid on a disk is damage.
+        // Writing a pid to a block device would damage its data.
         false => Err(Fail::new("open", Errno::ENOTSUP)),
     }
 }

@@ -1,4 +1,4 @@
-//! A cgroup for the container, as far as the caller may make one and put processes into it.
+//! Makes the container's cgroup, if the caller may make one and move processes into it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::host::{CgroupHost, Host};
 use crate::plan::{NewCgroup, Plan, RuntimeStep};
 
-/// Carries out [`RuntimeStep::CreateCgroup`]; `None` where the container can do without and the caller
-/// may not make it, or not put processes into it.
+/// Carries out [`RuntimeStep::CreateCgroup`]. Returns `None` if the container does not need a
+/// cgroup and the caller may not make one, or may not move processes into it.
 ///
 /// # Errors
-/// The cgroup is needed for a limit, or it is in use.
+/// A limit needs the cgroup, and it cannot be made; or the cgroup is in use.
 pub fn make(
     plan: &Plan,
     field: &str,
@@ -44,7 +44,7 @@ fn is_ordinary(host: &Host) -> bool {
     host.euid != 0 || host.in_user_namespace
 }
 
-/// What keeps the caller from putting processes into the cgroup `path`.
+/// The file whose permissions keep the caller from moving processes into the cgroup `path`.
 fn out_of_reach(host: &Host, hierarchy: &CgroupHost, path: &Path) -> Option<PathBuf> {
     if !is_ordinary(host) {
         return None;
@@ -56,12 +56,12 @@ fn out_of_reach(host: &Host, hierarchy: &CgroupHost, path: &Path) -> Option<Path
 fn unreachable(field: &str, file: &Path) -> Error {
     let what = format!("{field}: {}", file.display());
     Error::sys(what, "access", Errno::EACCES).hint(
-        "a limit takes a cgroup that is delegated to the caller, who must be in it too: \
+        "a limit needs a cgroup that is delegated to the caller, who must be in it too: \
          systemd-run --user --scope -p Delegate=yes starts the runtime in one",
     )
 }
 
-/// What a cgroup is needed for.
+/// The property of the first limit, which is why a cgroup is needed.
 fn first_limit(plan: &Plan) -> Option<&str> {
     let is_limit = |step: &RuntimeStep| matches!(step, RuntimeStep::CgroupWrite(_));
     let mut steps = plan.prepare.iter();

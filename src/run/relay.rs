@@ -1,4 +1,5 @@
-//! A container in the foreground: signals and the terminal go through, its exit status comes back.
+//! Serves a container in the foreground: forwards signals, copies the terminal's input and output,
+//! and returns the exit status.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,18 +15,19 @@ use crate::error::{Error, On, Result};
 use crate::sys::signals::{self, SignalFd};
 use crate::sys::{Fail, interrupt, path, pidfd, process, terminal};
 
-/// How much output of the container is read at once.
+/// How many bytes of the container's output are read at once.
 const COPIED_AT_ONCE: usize = 16 * 1024;
-/// More than the kernel buffers of a terminal's output. Source: TTYB_DEFAULT_MEM_LIMIT of the kernel.
+/// More bytes than the kernel buffers of a terminal's output. Source: TTYB_DEFAULT_MEM_LIMIT in the
+/// kernel.
 const BUFFERED: usize = 1024 * 1024;
 
-/// Every signal that can be caught, waiting on a descriptor instead of acting. Made before the
-/// container, so that none is lost.
+/// A signalfd(2) for every signal that can be caught. The signals are blocked before the container
+/// is created, so that none is lost.
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks them, but those that ask the runtime to end while there is nothing to pass them on to.
-    /// Init unblocks its own before it executes the process.
+    /// Blocks all signals, except those that end the runtime as long as there is no process to
+    /// forward them to. Init unblocks its signals before it executes the program.
     ///
     /// # Errors
     /// A system call failed.
@@ -36,10 +38,10 @@ impl Signals {
             .map_err(failed)
     }
 
-    /// From now on every signal is for the process.
+    /// Blocks the remaining signals too: from now on every signal is forwarded to the process.
     ///
     /// # Errors
-    /// A system call failed; or a signal that came before has ended the process.
+    /// A system call failed; or the runtime was interrupted by an earlier signal.
     pub fn block_all(&self) -> Result<()> {
         super::interrupt::instead(signals::block().map_err(failed))
     }
@@ -49,7 +51,7 @@ fn failed(fail: Fail) -> Error {
     Error::failed("signals", fail)
 }
 
-/// Orphans of the container become children of this process, which reaps them.
+/// Makes orphans of the container children of this process, which reaps them.
 ///
 /// # Errors
 /// prctl(2) failed.
@@ -64,10 +66,11 @@ pub fn become_subreaper() -> Result<()> {
     .on(|| "subreaper")
 }
 
-/// Serves the container until its process ends: its exit status, or 128 + signal.
+/// Serves the container until its process ends. Returns its exit status, or 128 plus the number of
+/// the signal that ended it.
 ///
 /// # Errors
-/// A system call failed; the caller's terminal is restored all the same.
+/// A system call failed. The caller's terminal is restored even then.
 pub fn relay(
     signals: &Signals,
     pid: i32,
@@ -102,7 +105,7 @@ pub fn relay(
         if let Some(terminal) = &mut terminal {
             terminal.serve(outputs, typed);
         }
-        // The runtime stays between, so the manager keeps it as the main process.
+        // The runtime keeps running and remains the manager's main process, so no MAINPID is sent.
         if notified && notify.as_ref().is_some_and(|notify| notify.serve(None)) {
             notify = None;
         }
@@ -113,7 +116,8 @@ pub fn relay(
             status = reap(pid)?;
         }
         if ended && status.is_none() {
-            // A debugger may still have it, and polling would not wait for that.
+            // The pidfd is ready, but a debugger may still have to reap the process first. poll(2)
+            // does not wait for that.
             let ended = process::wait(pidfd.as_fd()).map_err(lost)?;
             status = Some(ended as u8);
         }
@@ -124,7 +128,7 @@ pub fn relay(
     Ok(status.unwrap_or_default())
 }
 
-/// How the process ended cannot be found out.
+/// The error if the exit status of the process cannot be read.
 fn lost(fail: Fail) -> Error {
     Error::failed("exit status of the process", fail)
 }
@@ -134,14 +138,15 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> R
         match (Signal::try_from(number), terminal) {
             (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}
             (Ok(Signal::SIGWINCH), Some(terminal)) => resize(terminal.master.as_fd()),
-            // A process that has just ended needs no signal.
+            // An error means that the process has just ended and does not need the signal.
             _ => drop(pidfd::send_signal(pidfd.as_fd(), number)),
         }
     }
     Ok(())
 }
 
-/// Reaps whatever has ended; the status if the container's process is among it.
+/// Reaps every child that has ended. Returns the status of the container's process if it is one of
+/// them.
 fn reap(init: i32) -> Result<Option<u8>> {
     let mut found = None;
     while let Some((pid, status)) = process::reap().map_err(lost)? {
@@ -152,8 +157,9 @@ fn reap(init: i32) -> Result<Option<u8>> {
     Ok(found)
 }
 
-/// The size of the caller's terminal becomes the container's: before the process can ask for it,
-/// and when it changes. A caller without a terminal, or with one of no size, has none to give.
+/// Copies the size of the caller's terminal to the container's. This is done before the process can
+/// read the size, and whenever it changes. Nothing is copied if the caller has no terminal, or if
+/// its terminal has size zero.
 pub fn resize(master: BorrowedFd) {
     match terminal::size(process::standard_stream(0)) {
         Ok((0, 0)) | Err(_) => {}
@@ -164,9 +170,9 @@ pub fn resize(master: BorrowedFd) {
 /// The container's terminal, connected to the caller's standard streams.
 struct Terminal {
     master: OwnedFd,
-    /// What the caller's terminal was before it became raw.
+    /// The settings of the caller's terminal before it became raw.
     saved: Option<Termios>,
-    /// Typed, and not yet taken by the container.
+    /// Input that has been read and not yet written to the container.
     pending: Vec<u8>,
     input_open: bool,
     master_open: bool,
@@ -195,7 +201,7 @@ impl Terminal {
         (self.input_open && self.pending.is_empty()).then(|| process::standard_stream(0))
     }
 
-    /// The master, unless the container has closed its side.
+    /// The master and the events to poll for, unless the container has closed its side.
     fn wants_output(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let out = if self.pending.is_empty() {
             PollFlags::empty()
@@ -230,20 +236,21 @@ impl Terminal {
     fn copy_output(&mut self) -> Copied {
         let mut buffer = [0; COPIED_AT_ONCE];
         match path::read(self.master.as_fd(), &mut buffer) {
-            // All slaves are closed: the master says EIO then. pts(4).
             Ok(0) => Copied::Closed,
             Err(fail) if fail.errno == Errno::EAGAIN => Copied::Nothing,
+            // read(2) fails with EIO when all slaves are closed. pts(4).
             Err(_) => Copied::Closed,
             Ok(length) => {
-                // Without a reader the output is lost, and the container goes on.
+                // If nothing reads the runtime's output, the output is lost and the container
+                // continues.
                 let _ = path::write_all(process::standard_stream(1), &buffer[..length]);
                 Copied::Some
             }
         }
     }
 
-    /// What the process wrote last is still in the terminal when the process has ended. What others
-    /// write to it meanwhile may have no end.
+    /// Copies the last output of the process, which the kernel still buffers when the process has
+    /// ended. The amount is limited, because other processes may go on writing to the terminal.
     fn drain(&mut self) {
         let mut reads = BUFFERED / COPIED_AT_ONCE;
         while reads > 0 && self.copy_output() == Copied::Some {
@@ -271,7 +278,7 @@ fn make_raw(input: BorrowedFd) -> Result<Termios> {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(saved) = &self.saved {
-            // There is nobody to tell if the caller's terminal has gone.
+            // An error means that the caller's terminal is gone, so it cannot be reported.
             let _ = termios::tcsetattr(process::standard_stream(0), SetArg::TCSADRAIN, saved);
         }
     }

@@ -1,4 +1,4 @@
-//! The runtime's own steps, one arm each.
+//! The steps that the runtime itself executes, one match arm each.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,7 +11,7 @@ use crate::plan::{NewCgroup, Plan, Planned, RuntimeStep, Steps};
 use crate::state;
 use crate::sys::file;
 
-/// The container's cgroup, as far as it has been made.
+/// The parts of the container's cgroup that have been made so far.
 #[derive(Default)]
 pub struct Made {
     pub cgroup: Option<Cgroup>,
@@ -19,17 +19,17 @@ pub struct Made {
     pub unit: Option<state::Unit>,
 }
 
-/// What the steps need.
+/// Executes the runtime's steps.
 pub struct Runtime<'a> {
     pub plan: &'a Plan,
     pub host: &'a Host,
-    /// To the process that waits for the network namespace.
+    /// The connection to the process that waits for the network namespace.
     pub connection: BorrowedFd<'a>,
     pub made: &'a mut Made,
 }
 
 impl Runtime<'_> {
-    /// Carries out steps in their order, for the process `pid`.
+    /// Carries out steps in order, for the process `pid`.
     ///
     /// # Errors
     /// The step that failed.
@@ -80,7 +80,8 @@ impl Runtime<'_> {
         Ok(())
     }
 
-    /// What is done in the container's cgroup, if the caller may make one.
+    /// Calls `act` with the container's cgroup. Without a cgroup, because the caller may not make
+    /// one, it does nothing.
     fn in_cgroup(&self, act: impl FnOnce(&Cgroup) -> Result<()>) -> Result<()> {
         self.made.cgroup.as_ref().map_or(Ok(()), act)
     }

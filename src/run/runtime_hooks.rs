@@ -1,4 +1,4 @@
-//! The hooks that the runtime runs, and the state that a hook reads.
+//! Runs the hooks in the runtime, and formats the state that a hook reads.
 
 use super::hooks::{self, Directory, Surroundings};
 use super::words;
@@ -7,24 +7,24 @@ use crate::plan::{HookMoment, HookStep, Steps};
 use crate::state::{State, Status, View};
 use crate::sys::{Sys, file, process};
 
-/// Runs hooks in the runtime, in their order, up to the first that fails. They read
-/// the container's `status` in its state.
+/// Runs hooks in order, in the runtime, up to the first one that fails. The state that they read
+/// has the given `status`.
 ///
 /// # Errors
-/// The hook that failed, by its path in the config.
+/// The hook that failed, named by its path in the config.
 pub fn run_hooks(hooks: &Steps<HookStep>, state: &State, status: Status) -> Result<()> {
     each_hook(hooks, state, status).collect()
 }
 
-/// Runs the poststop hooks; the failure of one does not stop the next. Source: runtime-spec 1.3,
-/// runtime.md, lifecycle, step 13.
+/// Runs all poststop hooks, even if one fails. Source: runtime-spec 1.3, runtime.md, lifecycle,
+/// step 13.
 pub fn run_poststop_hooks(hooks: &Steps<HookStep>, state: &State) -> Vec<Error> {
     each_hook(hooks, state, Status::Stopped)
         .filter_map(Result::err)
         .collect()
 }
 
-/// Each element runs one hook when it is asked for.
+/// Returns an iterator that runs one hook for each element.
 fn each_hook(
     hooks: &Steps<HookStep>,
     state: &State,
@@ -32,8 +32,8 @@ fn each_hook(
 ) -> impl Iterator<Item = Result<()>> {
     hooks.iter().map(move |planned| {
         let hook = &planned.step;
-        // runtime-spec 1.0 ran the prestart hooks in `start`, and hooks of that age look for the
-        // status of that time.
+        // runtime-spec 1.0 ran the prestart hooks during `start`. Hooks written for it expect the
+        // status `created`.
         let status = match hook.moment {
             HookMoment::Prestart => Status::Created,
             _ => status,
@@ -56,7 +56,8 @@ pub fn state_text(state: &State, status: Status) -> Vec<u8> {
     serde_json::to_vec(&state_view(state, status)).unwrap_or_default()
 }
 
-/// The state as others are told it: with the pid, even of a container that has stopped.
+/// The state that hooks and seccomp agents receive. It contains the pid even if the container has
+/// stopped.
 pub fn state_view(state: &State, status: Status) -> View {
     let mut view = state.view(status, String::new());
     view.pid = state.pid;
@@ -66,7 +67,7 @@ pub fn state_view(state: &State, status: Status) -> View {
 /// The state that a hook in the container's pid namespace reads.
 ///
 /// # Errors
-/// /proc does not say which pid init has there.
+/// The pid of init in that namespace cannot be read from /proc.
 pub fn state_text_inside(state: &State, status: Status) -> Sys<Vec<u8>> {
     let inside = State {
         pid: pid_inside(state.pid)?,

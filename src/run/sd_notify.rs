@@ -1,8 +1,9 @@
-//! NOTIFY_SOCKET: the service manager hears of the container's readiness.
+//! NOTIFY_SOCKET: reports the container's readiness to the service manager.
 //!
-//! The container gets a socket of its own, bound below its state directory. What a process in it
-//! says there is passed on to the manager by the runtime: only `READY=1`, with the pid that the
-//! host knows, because that is all that the manager may learn from a container. sd_notify(3).
+//! The container gets a socket of its own, bound below its state directory. The runtime reads the
+//! messages that the container's processes send there and passes on only `READY=1`, with the pid
+//! that the host knows. A container must not be able to send the manager anything else.
+//! sd_notify(3).
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,15 +20,16 @@ use crate::error::{Error, Result};
 use crate::state::Dir;
 use crate::sys::{Fail, path, process, socket};
 
-/// The variable with the manager's socket.
+/// The variable that contains the manager's socket.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
-/// The directory in the container's state directory that the container sees as `/run/notify`.
+/// The directory in the container's state directory that appears as `/run/notify` in the container.
 pub const DIRECTORY: &CStr = c"notify";
 const SOCKET: &CStr = c"notify.sock";
-/// How long the manager may take to read.
+/// How long the runtime waits for the manager to read.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes the directory that is bound into the container, which any user of it may search.
+/// Makes the directory that is bind-mounted into the container. Its mode lets every user of the
+/// container search it.
 ///
 /// # Errors
 /// mkdir(2) failed.
@@ -38,7 +40,7 @@ pub fn make_directory(dir: &Dir) -> Result<()> {
     })
 }
 
-/// The container's socket, and the way to the manager.
+/// The container's socket, and a socket that is connected to the manager.
 pub struct SdNotify {
     container: UnixDatagram,
     manager: UnixDatagram,
@@ -49,8 +51,8 @@ impl SdNotify {
     /// manager to notify.
     ///
     /// # Errors
-    /// No socket listens at NOTIFY_SOCKET, or the container's cannot be bound. Neither is a reason
-    /// not to start the container: a variable may outlive the manager that set it.
+    /// No socket listens at NOTIFY_SOCKET, or the container's socket cannot be bound. The container
+    /// can be started nevertheless: the variable may have outlived the manager that set it.
     pub fn bind(dir: &Dir) -> Result<Option<Self>> {
         let manager = std::env::var_os(VARIABLE).filter(|manager| !manager.is_empty());
         let Some(manager) = manager else {
@@ -66,7 +68,8 @@ impl SdNotify {
             opened => opened.map_err(failed)?,
         };
         let manager = connect(&manager).map_err(failed)?;
-        // A start that failed may have left one. What is in its place else, bind(2) names.
+        // A start that failed may have left a socket. If the name is taken otherwise, bind(2)
+        // reports it.
         let _ = path::unlink_at(Some(directory.as_fd()), SOCKET);
         let container = socket::open_to_all_in(directory.as_fd(), SOCKET).map_err(failed)?;
         let (container, manager) = (container.into(), UnixDatagram::from(manager));
@@ -75,26 +78,26 @@ impl SdNotify {
         Ok(Some(Self { container, manager }))
     }
 
-    /// To poll for messages of the container.
+    /// The descriptor to poll for messages from the container.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.container.as_fd()
     }
 
-    /// Reads one message; `true` if nothing more is to be waited for: it said that the container is
-    /// ready, which has been passed on, or it cannot be read.
+    /// Reads one message. Returns `true` if there is nothing more to wait for: either the message
+    /// said that the container is ready and was passed on, or the socket cannot be read.
     pub fn serve(&self, pid: Option<i32>) -> bool {
         let mut buffer = [0; 4096];
         let length = match self.container.recv(&mut buffer) {
             Ok(length) => length,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return false,
-            // What can be received no more would be waited for without end.
+            // If recv(2) fails for good, waiting for a message would never end.
             Err(_) => return true,
         };
         let ready = buffer[..length]
             .split(|&byte| byte == b'\n')
             .find(|line| line.starts_with(b"READY="));
         let Some(ready) = ready else { return false };
-        // A manager that has gone, or does not read, needs no more.
+        // A manager that has ended or does not read gets no further messages.
         if self.manager.send(&[ready, b"\n"].concat()).is_err() {
             return true;
         }
@@ -105,8 +108,8 @@ impl SdNotify {
         true
     }
 
-    /// Waits until the manager has read what was sent, so that it still finds the sender's
-    /// process. sd_notify_barrier(3).
+    /// Waits until the manager has read the messages. It identifies the sender by its process,
+    /// which must not have ended by then. sd_notify_barrier(3).
     fn barrier(&self) {
         let Ok((ours, theirs)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else {
             return;
@@ -144,7 +147,7 @@ impl SdNotify {
     }
 }
 
-/// `@name` is a socket in the abstract namespace. unix(7).
+/// Connects to the manager. `@name` is a socket in the abstract namespace. unix(7).
 fn connect(manager: &OsStr) -> crate::sys::Sys<OwnedFd> {
     let Some(name) = manager.as_bytes().strip_prefix(b"@") else {
         return socket::connect_datagram(Path::new(manager));

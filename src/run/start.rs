@@ -1,4 +1,4 @@
-//! `start`: the word that init waits for, and what it answers.
+//! `start`: sends the message that init waits for, and reads its reports.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,8 +13,8 @@ use crate::plan::Plan;
 use crate::state::{Dir, START_SOCKET, State, Status, open_process};
 use crate::sys::{Fail, Sys, interrupt, socket};
 
-/// A listening SEQPACKET socket in `dir`. The path may be longer than an address holds, so it is
-/// named through the directory's descriptor.
+/// Makes a listening SEQPACKET socket in `dir`. It is bound through the directory's descriptor,
+/// because the path may be too long for a socket address.
 ///
 /// # Errors
 /// A system call failed.
@@ -45,30 +45,30 @@ pub fn check_startable(status: Status) -> Result<()> {
 
 const ALREADY_RUNNING: &str = "cannot start an already running container";
 
-/// Lets init execute the user process. `plan` finds the words for a failure, and is asked for only
-/// then.
+/// Lets init execute the container's program. `plan` is called only after a failure, to describe
+/// the step that failed.
 ///
 /// # Errors
-/// init has ended, another caller has started the container meanwhile, or a step of the start
+/// Init has ended, another caller has started the container in the meantime, or a step of the start
 /// failed.
 pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
     let lost = |fail| overtaken(dir, state, fail);
     let connection = socket::connect_in(dir.fd(), START_SOCKET).map_err(lost)?;
     say_go(&connection, state).map_err(lost)?;
-    // A reset says that init has executed without reading on.
+    // A reset means that init has executed without reading this message.
     let receive = |connection: BorrowedFd| Report::receive_once(connection).map_err(lost);
     await_start(&connection, receive, state, plan)
 }
 
-/// Why init does not answer: it hears one client, and stops listening then or when it ends. Which
-/// of the two it was is seen from the status.
+/// The error if init does not answer. Init accepts one client and then stops listening, and it also
+/// stops when it ends. The container's status shows which of the two happened.
 fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
     match (fail.errno, state.status(dir)) {
         (
             Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE | Errno::ENOENT | Errno::ESRCH,
             status,
         ) => {
-            // A container that still is created runs the hooks of the other start.
+            // A container whose status is still `created` runs the hooks of another start.
             let started = Error::of(Kind::Status, ALREADY_RUNNING);
             match status.map(check_startable) {
                 Ok(refused) => refused.err().unwrap_or(started),
@@ -79,10 +79,10 @@ fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
     }
 }
 
-/// [`start`] by the runtime that has made the container and has its connection to init.
+/// Like [`start`], for the runtime that created the container and still has a connection to init.
 ///
 /// # Errors
-/// init is gone, or a step of the start failed.
+/// Init is gone, or a step of the start failed.
 pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     let plan = || Ok(plan.clone());
     let (connection, state) = (&created.connection, &created.state);
@@ -93,7 +93,7 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     await_start(connection, attend::receive, state, plan)
 }
 
-/// The word to execute, with what the next hooks read.
+/// Sends the message to execute, with the state that the next hooks read.
 fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
     let text = match state.later.start_container_hooks {
         true => runtime_hooks::state_text_inside(state, Status::Created)?,
@@ -112,7 +112,7 @@ fn await_start(
         let gone = || Error::new("init died before its seccomp listener was passed on");
         let pidfd = open_process(state.pid, state.start_time)?.ok_or_else(gone)?;
         let process = (state.pid, pidfd.as_fd());
-        // The filter belongs to the making of the container, whenever it is loaded.
+        // The filter is part of creating the container, even if it is loaded during `start`.
         notify::hand_over(&plan()?, state, Status::Creating, process, number)
     };
     await_execve(connection, state.pid, receive, &plan, listener)

@@ -1,4 +1,4 @@
-//! What the runtime and init say to each other.
+//! The messages between the runtime and init.
 //!
 //! ```text
 //!  runtime                                   init
@@ -26,14 +26,14 @@
 //!     │ ── Go ────────────────────────────────▶│
 //!     │ ◀───────────────────────── end of file │  execve closed the connection
 //!
-//!  In `run` and `exec` the last Go of the runtime goes ahead of Ready, if nothing is to be done
-//!  between the two.
+//!  In `run` and `exec` the runtime sends its last Go before it receives Ready, if nothing has to
+//!  be done between the two.
 //!
-//!  At any moment init may say Failure{step, call, errno, note} and exit.
+//!  At any moment init may send Failure{step, call, errno, note} and exit.
 //! ```
 //!
-//! The end of file before `Executing` means that init died. The runtime's end of file means that
-//! the runtime died: init exits, and the kernel takes its namespaces with it.
+//! End of file before `Executing` tells the runtime that init died. End of file tells init that the
+//! runtime died: init exits, and the kernel removes its namespaces.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -42,48 +42,49 @@ use nix::errno::Errno;
 use crate::plan::Position;
 use crate::sys::{Fail, Reported, Sys, path, socket};
 
-/// The part of a hook's state that goes into one message: far below the default socket buffer. The
-/// annotations of a state have no limit.
+/// The number of bytes of a hook's state that are sent in one message. It is far below the default
+/// socket buffer. A state has to be split, because its annotations have no limit.
 const PART: usize = 32 * 1024;
 const LAST: u8 = b'G';
 const MORE: u8 = b'S';
 const REPORT_LENGTH: usize = 8 + Reported::LENGTH;
 
-/// A report, and the descriptor that came along; nothing at the end of file.
+/// A report with the descriptor that was sent with it; `None` at the end of file.
 pub type Received = Option<(Report, Option<OwnedFd>)>;
 
-/// From init to the runtime.
+/// A message from init to the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The mounts are there: run the hooks of the runtime and tell the state.
+    /// The mounts are complete: run the hooks of the runtime and send the state.
     Hooks,
-    /// The pseudo-terminal comes along.
+    /// The pseudo-terminal is complete; its master is attached.
     Console,
-    /// Everything but the user process is there; the container's root comes along. The number is
-    /// the candidate that will be executed.
+    /// The container is complete except for its program; the root is attached. The number is the
+    /// candidate that will be executed.
     Ready(u32),
-    /// execve comes next. A seccomp filter that comes before may keep init from saying what fails.
+    /// execve(2) is next. If a seccomp filter is loaded before it, the filter may keep init from
+    /// reporting a failure.
     Executing { filtered: bool },
     /// The filter is loaded; its listener is this descriptor of the process.
     Listener(i32),
     /// The intermediate process has made init, with this pid.
     Pid(i32),
-    /// Open the host's path of this step below the root that comes along, init's own.
+    /// Open the host's path of this step below init's root, which is attached.
     Reach(Position),
-    /// The source of this step comes along, copied by a process that does nothing else.
+    /// The source of this step is attached. It was copied by a process that does nothing else.
     Tree(Position),
-    /// Map the ids of the mount that comes along, that of this step.
+    /// Map the ids of this step's mount, which is attached.
     MapIds(Position),
     /// A step failed.
     Failure(Failure),
 }
 
-/// Where init failed. The runtime has the plan and finds the words.
+/// A failure of init. The runtime, which has the plan, turns it into an error text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which step; `None` is what init does for itself.
+    /// The step that failed; `None` for an operation of init that is not a step of the plan.
     pub step: Option<Position>,
-    /// How.
+    /// The system call, its errno and a note.
     pub told: Reported,
 }
 
@@ -124,7 +125,7 @@ impl Report {
         bytes
     }
 
-    /// `None` for a message that no init of this program sends.
+    /// Decodes a message. Returns `None` for a message that no init of this program sends.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let value = word(4)?;
@@ -148,18 +149,19 @@ impl Report {
         })
     }
 
-    /// Sends it by write(2), which a seccomp filter that asks a listener must allow.
+    /// Sends the report with write(2), which a seccomp filter with a listener must allow.
     pub fn write(self, socket: BorrowedFd) -> Sys<()> {
         path::write_all(socket, &self.encode())
     }
 
-    /// Sends it, with a descriptor if there is one.
+    /// Sends the report, with a descriptor if there is one.
     pub fn send(self, socket: BorrowedFd, fd: Option<BorrowedFd>) -> Sys<()> {
         socket::send(socket, &self.encode(), fd)
     }
 
-    /// Waits for the next one; `None` at the end of file, however it came about. A process that ends
-    /// with words unread resets the connection once, and what it said before is still there.
+    /// Waits for the next report. Returns `None` at the end of file, also after a reset: a process
+    /// that ends with unread messages resets the connection once, but the reports that it sent
+    /// before can still be received.
     pub fn receive(socket: BorrowedFd) -> Sys<Received> {
         match Self::receive_once(socket) {
             Err(fail) if fail.errno == Errno::ECONNRESET => Self::receive_once(socket),
@@ -167,7 +169,7 @@ impl Report {
         }
     }
 
-    /// The same, with the reset of the connection as an error.
+    /// The same, but a reset of the connection is an error.
     pub fn receive_once(socket: BorrowedFd) -> Sys<Received> {
         let mut buffer = [0; REPORT_LENGTH];
         let (length, fd) = socket::receive(socket, &mut buffer)?;
@@ -179,7 +181,7 @@ impl Report {
     }
 }
 
-/// From the runtime to init: a go-ahead, with the state that the next hooks read (or nothing).
+/// Sends init a go-ahead, with the state that the next hooks read, which may be empty.
 pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
     let mut rest = state;
     loop {
@@ -193,13 +195,13 @@ pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
     }
 }
 
-/// From the runtime to init: what it was asked to open.
+/// Sends init the file that the runtime has opened for it.
 pub fn send_opened(socket: BorrowedFd, opened: BorrowedFd) -> Sys<()> {
     socket::send(socket, b"O", Some(opened))
 }
 
-/// What was said to a process that may have ended: it does not hear it, and its end, or what it said
-/// before, is received next.
+/// Ignores a failure to send because the receiver has ended. The runtime next receives the end of
+/// file, or the reports that the process sent before it ended.
 pub fn unless_gone(sent: Sys<()>) -> Sys<()> {
     match sent {
         Err(fail) if [Errno::EPIPE, Errno::ECONNRESET].contains(&fail.errno) => Ok(()),
@@ -207,7 +209,7 @@ pub fn unless_gone(sent: Sys<()>) -> Sys<()> {
     }
 }
 
-/// Waits for what the runtime opens.
+/// Waits for a file that the runtime opens.
 ///
 /// # Errors
 /// ECHILD when the runtime is gone.
@@ -218,7 +220,7 @@ pub fn receive_opened(socket: BorrowedFd) -> Sys<OwnedFd> {
     }
 }
 
-/// Waits for the go-ahead; `None` when the runtime is gone.
+/// Waits for a go-ahead. Returns `None` if the runtime is gone.
 pub fn receive_go(socket: &OwnedFd, with_state: bool) -> Sys<Option<Vec<u8>>> {
     let mut buffer = vec![0; if with_state { PART + 1 } else { 1 }];
     let mut state = Vec::new();
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_heard_though_others_were_not() {
+    fn the_last_report_is_received_although_a_message_was_not_read() {
         let (one, other) = socket::pair().unwrap();
         let failure = Report::Failure(Failure::new(
             Some(Position::init(7)),
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_an_error_where_it_means_something() {
+    fn receive_once_reports_a_reset_as_an_error() {
         let (one, other) = socket::pair().unwrap();
         send_go(one.as_fd(), &[]).unwrap();
         drop(other);

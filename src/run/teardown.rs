@@ -1,4 +1,4 @@
-//! The end of a container: its processes, its cgroup, its directory.
+//! Ends a container: kills its processes and removes its cgroup and its directory.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -14,21 +14,21 @@ use crate::error::{Error, Result};
 use crate::state::{self, Claim, Dir, Locked, State};
 use crate::sys::{pidfd, process};
 
-/// The time that killed processes get to leave their cgroup. The kernel frees their memory first,
-/// which takes seconds on a loaded machine with much memory.
+/// How long to wait until killed processes have left their cgroup. The kernel frees their memory
+/// first, which takes seconds on a loaded machine with much memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes back a container that was not finished, unless it is disarmed.
+/// Removes a partly created container when it is dropped, unless it has been disarmed.
 pub struct Undo {
     claim: Option<Claim>,
     pub made: Made,
     pub process: Option<Rc<OwnedFd>>,
-    /// What `host_mount` has put on a rootfs.
+    /// The rootfs and the id of the mount that `host_mount` attached to it.
     pub mount: Option<(PathBuf, u64)>,
 }
 
 impl Undo {
-    /// Guards a container of which only the directory exists.
+    /// Guards a container that consists only of its directory so far.
     pub fn new(claim: Claim) -> Self {
         Self {
             claim: Some(claim),
@@ -38,15 +38,15 @@ impl Undo {
         }
     }
 
-    /// Whether there has been a process, so that hooks may have run.
+    /// Whether init was started, so that hooks may have run.
     pub fn process_began(&self) -> bool {
         self.process.is_some()
     }
 
-    /// The container is complete.
+    /// Keeps the container, which is complete.
     ///
     /// # Panics
-    /// The guard was disarmed before.
+    /// The guard was already disarmed.
     pub fn disarm(mut self) -> Rc<Dir> {
         self.process = None;
         self.made = Made::default();
@@ -54,7 +54,7 @@ impl Undo {
         self.claim.take().expect("the guard is armed").keep()
     }
 
-    /// Why init has ended without a word.
+    /// The error for an init that ended without reporting one.
     pub fn death(&self) -> Error {
         let mut text = "init died while it set the container up".to_owned();
         if let Some(status) = self
@@ -83,8 +83,8 @@ impl Drop for Undo {
         }
         let mut cgroup_stays = false;
         if let Some(cgroup) = self.made.cgroup.take() {
-            // Hooks may have left processes in it. What cannot be undone here stays for `delete
-            // --force`; the failure that led here is the one to report.
+            // Hooks may have left processes in the cgroup. Errors are ignored, because the failure
+            // that led here is the one to report; `delete --force` can remove the rest.
             let _ = cgroup.kill();
             let _ = cgroup.wait_empty(PATIENCE);
             cgroup_stays = cgroup.undo().is_err();
@@ -93,25 +93,27 @@ impl Drop for Undo {
             && let Some(claim) = &self.claim
             && let Ok(Some(_)) = claim.dir().lock()
         {
-            // Without processes it ends by itself, but then its name would not be free yet. Others
-            // may have deleted the container meanwhile, and then another one's unit has the name.
+            // A scope without processes ends by itself, but its name would not be free at once, so
+            // the runtime stops it. The lock is needed because another command may have deleted the
+            // container in the meantime: then the unit of this name may belong to a new container.
             let _ = systemd::stop(unit.manager(), &unit.name);
         }
         if let Some((rootfs, number)) = self.mount.take() {
             let _ = host_mount::detach(&rootfs, number);
         }
-        // The state in the directory is all that says where the cgroup is.
+        // Only the state in the directory records where the cgroup is, so the directory stays as
+        // long as the cgroup does.
         if cgroup_stays && let Some(claim) = self.claim.take() {
             drop(claim.keep());
         }
     }
 }
 
-/// Ends a container: its processes, its cgroup, its directory. `init` is its init process, if that
-/// lives.
+/// Kills the container's processes and removes its cgroup and its directory. `init` is its init
+/// process, if that is alive.
 ///
 /// # Errors
-/// Processes cannot be killed or do not go; rmdir(2) or unlink(2) failed.
+/// Processes cannot be killed, or do not end; rmdir(2) or unlink(2) failed.
 pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()> {
     if let Some(init) = init {
         kill(state.pid, init)?;
@@ -135,12 +137,12 @@ fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Kills what is in a cgroup, waits until it is gone, and removes the cgroup.
+/// Kills the processes in a cgroup, waits until they have ended, and removes the cgroup.
 fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
     let Some(cgroup) = Cgroup::open(&place.dir())? else {
         return Ok(());
     };
-    // Most often everybody has gone by now.
+    // In most cases the cgroup is already empty.
     if !init_lived && place.unit.is_none() && cgroup.remove_unused()? {
         return Ok(());
     }
@@ -151,8 +153,8 @@ fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
             .hint("a process hangs in the kernel, or its parent, outside of the container, has not waited for it; try again later"));
     }
     if let Some(unit) = &place.unit {
-        // It is stopped so that its name is free. Without processes it ends by itself, and so a
-        // systemd that does not answer is no reason to keep the container.
+        // The scope is stopped so that its name is free at once. It would also end by itself, so a
+        // systemd that does not answer is not a reason to keep the container.
         let _ = systemd::stop(unit.manager(), &unit.name);
     }
     cgroup.remove()

@@ -1,22 +1,23 @@
-//! An init that ended before execve(2) and could not say why.
+//! Detects an init that ended before execve(2) and could not report why.
 //!
-//! The container's seccomp filter is loaded before execve(2), and holds for init too. One that
-//! refuses execve(2) may also refuse every call that init has left to report it, or kill it. The
-//! runtime then sees no more than the end of the connection, which also is what a successful
-//! execve(2) looks like.
+//! Init loads the container's seccomp filter before execve(2), so the filter applies to init too. A
+//! filter that forbids execve(2) may also forbid every system call with which init could report the
+//! failure, or kill init. The runtime then only sees the end of the connection, and a successful
+//! execve(2) looks the same.
 
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 use crate::sys::process;
 
-/// Called at the end of the connection to the process `pid`.
+/// Checks the process `pid` after the connection to it has ended.
 ///
 /// # Errors
-/// It has ended, and has not executed the program.
+/// The process has ended without executing the program.
 pub fn refuse(pid: i32) -> Result<()> {
-    // A process that lives has executed: nothing else closes its end of the connection. The kernel
-    // takes the program off a process before it closes its files.
+    // A live process has executed the program, because nothing else closes its end of the
+    // connection. A process that is ending has no program by now: the kernel detaches the program
+    // before it closes the files.
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(_) => return Ok(()),
         Err(error) if is_gone(&error) => {}
@@ -28,7 +29,8 @@ pub fn refuse(pid: i32) -> Result<()> {
     let status = match process::forked_only(pid) {
         Ok(Some(status)) => status,
         Ok(None) => return Ok(()),
-        // If its parent has reaped it already, there is nothing to see that speaks against the usual.
+        // If its parent has already reaped it, nothing can be found out, and the usual case, a
+        // successful execve(2), is assumed.
         Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => return Ok(()),
         Err(fail) => {
             return Err(Error::failed(format!("/proc/{pid}/stat"), fail));
@@ -40,11 +42,12 @@ pub fn refuse(pid: i32) -> Result<()> {
     };
     let message = format!("linux.seccomp: init ended before execve(2): {how}");
     Err(Error::new(message).hint(
-        "the profile must allow execve; if it allows write too, init can say which call fails",
+        "the profile must allow execve; if it also allows write, init can report the failing call",
     ))
 }
 
-/// A process that has ended has no program any more; one that has been reaped has no name either.
+/// Whether readlink(2) failed because the process has ended: then it has no program, and after it
+/// has been reaped its directory in /proc is gone too.
 fn is_gone(error: &std::io::Error) -> bool {
     let gone = [libc::ENOENT, libc::ESRCH, libc::EACCES];
     error

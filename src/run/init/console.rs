@@ -1,4 +1,4 @@
-//! Standard streams: a pseudo-terminal, or what the caller gave.
+//! The standard streams: a pseudo-terminal, or the streams of the caller.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,9 +14,9 @@ const DEVPTS_MAGIC: i64 = 0x1cd1;
 const KEEP: u32 = u32::MAX;
 
 impl Init<'_> {
-    /// Opens a pair in the container's devpts, hands the one end out and becomes the other.
-    /// Everything is verified and used by descriptor: the names in /dev belong to the image
-    /// (CVE-2025-52565).
+    /// Opens a pseudo-terminal in the container's devpts, sends the master to the runtime and makes
+    /// the slave the standard streams. Both are checked and used by descriptor, because the image
+    /// controls the names in /dev (CVE-2025-52565).
     pub(super) fn console(&mut self, size: Option<ConsoleSize>, uid: u32, bind: bool) -> Sys<()> {
         let root = self.root()?;
         let ptmx = open_ptmx(root)?;
@@ -39,8 +39,9 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// The caller's streams go to the user. /dev/null is opened anew: the host's node would let
-    /// the container change what everybody on the host shares.
+    /// Gives the caller's streams to the container's user. A stream that is /dev/null is replaced
+    /// by a newly opened one: through a descriptor of the host's node the container could change
+    /// the mode and owner of a file that the whole host uses.
     pub(super) fn stdio(&self, uid: u32) -> Sys<()> {
         let mut null = None;
         for stream in 0..3 {
@@ -55,7 +56,7 @@ impl Init<'_> {
             if null.is_none() {
                 null = self.open_null()?;
             }
-            // Without a right to another one the caller's stays.
+            // If init lacks the privilege to open another one, the caller's stays.
             if let Some(null) = &null {
                 process::dup_over(null.as_fd(), stream)?;
             }
@@ -63,8 +64,9 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// The container's /dev/null. One without it gets the host's, where it cannot change the node;
-    /// without the right to copy a mount, and so without that to change the host's node, none.
+    /// Opens the container's /dev/null. A container without one gets the host's, through a
+    /// read-only mount that protects the node. The result is `None` if init lacks the privilege to
+    /// copy a mount; then the container lacks the privilege to change the host's node too.
     fn open_null(&self) -> Sys<Option<OwnedFd>> {
         let flags = libc::O_RDWR | libc::O_NOCTTY;
         if let Some(null) = containers_null(self.root()?, flags)? {
@@ -79,9 +81,11 @@ impl Init<'_> {
     }
 }
 
-/// The name may belong to anything in the image: opening a terminal waits for its other end, and
-/// opening a watchdog starts it. So it is looked at first, and once more after it is open, for what
-/// has been exchanged in between.
+/// Opens /dev/null in the container's root. Returns `None` if there is no such device.
+///
+/// The image may have any file at this name. Opening a terminal waits for its other end, and
+/// opening a watchdog starts it. So the file is checked before it is opened, and again afterwards,
+/// because it may have been exchanged in between.
 fn containers_null(root: BorrowedFd, flags: i32) -> Sys<Option<OwnedFd>> {
     let Ok(handle) = path::open_in_root(root, c"/dev/null", libc::O_PATH) else {
         return Ok(None);
@@ -105,9 +109,9 @@ fn is_null(file: &OwnedFd) -> Sys<bool> {
     path::stat(file.as_fd()).map(|stat| stat.is_char(1, 3))
 }
 
-/// The directory must be a devpts itself, in which nobody but the kernel makes files, and nothing
-/// may be mounted on its ptmx. No way leads through /proc: in a container that runs it is not to be
-/// trusted either.
+/// Opens ptmx in the container's /dev/pts. The directory must be a devpts itself, in which only the
+/// kernel creates files, and nothing may be mounted on its ptmx. /proc is not used, because in a
+/// running container it cannot be trusted either.
 fn open_ptmx(root: BorrowedFd) -> Sys<OwnedFd> {
     let directory = path::open_in_root(root, c"/dev/pts", libc::O_PATH | libc::O_DIRECTORY)?;
     let foreign = Fail::new("open", Errno::ENODEV).note(Note::Ptmx);
@@ -122,7 +126,8 @@ fn open_ptmx(root: BorrowedFd) -> Sys<OwnedFd> {
     }
 }
 
-/// A plain file to bind the terminal on; never what a link in the image points to.
+/// Opens the file to bind-mount the terminal on, and creates it if it is missing. A symbolic link
+/// in the image is not followed.
 fn console_target(root: BorrowedFd) -> Sys<OwnedFd> {
     let (dir, name) = path::open_parent(root, c"/dev/console")?;
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
@@ -141,8 +146,8 @@ fn console_target(root: BorrowedFd) -> Sys<OwnedFd> {
     Ok(target)
 }
 
-/// Gives a stream to the user. One that cannot be given (a read-only file system, a user namespace
-/// that does not map its owner) stays as it is.
+/// Makes the user the owner of a stream. If chown(2) is not possible (a read-only file system, a
+/// user namespace that does not map the owner), the stream stays as it is.
 fn own(fd: BorrowedFd, uid: u32) -> Sys<()> {
     match path::chown(fd, uid, KEEP) {
         Err(Fail {

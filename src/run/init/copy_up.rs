@@ -1,4 +1,4 @@
-//! `tmpcopyup`: what a directory holds, copied into the tmpfs that covers it.
+//! `tmpcopyup`: copies the content of a directory into the tmpfs that covers it.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use crate::sys::path::{self, Stat};
 use crate::sys::{Fail, Note, Sys};
 
-/// Deeper trees are nobody's defaults for a temporary directory.
+/// The deepest tree that is copied. No image needs a deeper one in a temporary directory.
 const DEEPEST: usize = 64;
 
 /// Set-user-ID and set-group-ID.
@@ -21,10 +21,11 @@ const OPEN: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 
 /// Copies files, directories, links and nodes with owner and mode. Both directories may be O_PATH.
 ///
-/// Others may exchange what is copied, as a container that has the same files. Each entry is held from
-/// when it is looked at, and only what is known to be a regular file is opened, through `descriptors`,
-/// a directory of procfs with this process's own: opening a pipe could wait for ever, and opening a
-/// device could act.
+/// Other processes, such as a container with the same files, may exchange the entries while they
+/// are copied. Each entry is therefore held by a descriptor from the moment it is first inspected.
+/// Only a file that is known to be regular is opened, because opening a FIFO could block forever
+/// and opening a device could have an effect. It is reopened through `descriptors`, the procfs
+/// directory of this process's descriptors.
 pub fn copy(from: BorrowedFd, to: BorrowedFd, descriptors: BorrowedFd) -> Sys<()> {
     Copier { descriptors }.directory(from, to, DEEPEST)
 }
@@ -104,7 +105,8 @@ impl Copier<'_> {
     }
 }
 
-/// mkdir(2) does not take the set-group-ID bit, and chown(2) clears those of a file.
+/// Sets the set-user-ID and set-group-ID bits again: mkdir(2) ignores the set-group-ID bit, and
+/// chown(2) clears both bits of a file.
 fn restore_special_bits(stat: &Stat, made: impl FnOnce() -> Sys<OwnedFd>) -> Sys<()> {
     if stat.mode & SPECIAL_BITS == 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The way into other namespaces, in init or in the processes around clone3(2).
+//! Enters namespaces, in init or in the processes that call clone3(2).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use super::user;
 use crate::plan::{EntryStep, NamespaceKind};
 use crate::sys::{Fail, Note, Sys, path, process};
 
-/// One step. `opened` is the namespace, or a pidfd of the container that is entered.
+/// Carries out one step. `opened` is the namespace, or a pidfd of the container to enter.
 pub fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
     let into = |flags| {
         let namespace = opened.ok_or(Fail::new("setns", Errno::EBADF))?;
@@ -30,7 +30,8 @@ pub fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
     }
 }
 
-/// The kernel aligns its columns and keeps the order in which the lines were written.
+/// Compares an id map of this process with `wanted`. Only the order of the lines and the blanks may
+/// differ: the kernel aligns the columns and keeps the order in which the lines were written.
 fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
     let name = if group {
         c"/proc/self/gid_map"
@@ -38,7 +39,8 @@ fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
         c"/proc/self/uid_map"
     };
     let file = path::open(name, libc::O_RDONLY)?;
-    // 340 lines of three columns, each of ten digits and a blank, fit. user_namespaces(7).
+    // Large enough for the maximum of 340 lines with three columns of ten digits and a blank.
+    // user_namespaces(7).
     let mut text = vec![0; 16 * 1024];
     let length = path::read(file.as_fd(), &mut text)?;
     let found = String::from_utf8_lossy(&text[..length]);

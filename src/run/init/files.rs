@@ -1,4 +1,5 @@
-//! Single files below the rootfs: devices, links, masks, the working directory; and sysctls.
+//! Single files below the rootfs: devices, symbolic links, masks and the working directory; also
+//! sysctls.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +21,7 @@ impl Init<'_> {
         let (dir, name) = self.parent(&node.path)?;
         let kind = file_type(node.kind);
         match path::mknod_at(dir.as_fd(), &name, kind | node.mode, node.major, node.minor) {
-            // New nodes belong to root.
+            // A new node already belongs to root.
             Ok(()) if (node.uid, node.gid) == (0, 0) => return Ok(()),
             Ok(()) => {}
             Err(Fail {
@@ -35,7 +36,8 @@ impl Init<'_> {
             }) => {}
             Err(fail) => return Err(fail),
         }
-        // What was there already, or was put there since, must be the device that is meant.
+        // The file may have existed before, or may have been exchanged since, so check that it is
+        // the right device.
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let made = path::open_at(Some(dir.as_fd()), &name, flags, 0)?;
         let stat = path::stat(made.as_fd())?;
@@ -48,10 +50,11 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// The host's node of the same path, where the kernel lets nobody make one.
+    /// Bind-mounts the host's node of the same path, for a user namespace, in which the kernel does
+    /// not allow mknod(2).
     fn bind_node(&self, node: &Node) -> Sys<()> {
         let tree = mount::clone_tree(None, &node.path, false)?;
-        // The path is the config's: without this check it could be any file of the host.
+        // The path comes from the config. Without this check it could be any file of the host.
         if !is_device(&path::stat(tree.as_fd())?, file_type(node.kind), node) {
             return Err(Fail::new("open_tree", Errno::ENODEV));
         }
@@ -59,8 +62,9 @@ impl Init<'_> {
         mount::attach(tree.as_fd(), target.as_fd())
     }
 
-    /// The open parent directory of a path, and the name in it. The last one is kept: nodes and
-    /// links come in rows, and nothing is mounted in between.
+    /// Opens the parent directory of a path and returns it with the name in it. The last directory
+    /// is cached, because consecutive steps make nodes and links in the same directory. That is
+    /// correct because nothing is mounted in between.
     fn parent(&mut self, path: &CStr) -> Sys<(Rc<OwnedFd>, CString)> {
         let (parent, name) = path::split_cstr(path).ok_or(Fail::new("openat2", Errno::EINVAL))?;
         if let Some((kept, dir)) = &self.parent
@@ -101,8 +105,8 @@ impl Init<'_> {
         }
     }
 
-    /// Covers a file with /dev/null and a directory with nothing. Only a path that does not exist
-    /// needs no mask.
+    /// Covers a file with /dev/null, and a directory with an empty one. A path that does not exist
+    /// needs no mask; any other error makes the step fail.
     pub(super) fn mask(&mut self, masked: &CStr) -> Sys<()> {
         let target = match self.open(masked, libc::O_PATH) {
             Err(Fail {
@@ -169,7 +173,7 @@ impl Init<'_> {
 
     pub(super) fn make_cwd(&self, cwd: &CStr) -> Sys<()> {
         match path::open_or_make(self.root()?, cwd, Make::Directory) {
-            // Whether the directory can be entered shows when the user enters it.
+            // The later chdir(2) as the user shows whether the directory can be entered.
             Err(Fail {
                 errno: Errno::EROFS | Errno::EACCES | Errno::ELOOP,
                 ..
@@ -181,7 +185,8 @@ impl Init<'_> {
     pub(super) fn cwd(&mut self, cwd: &CStr) -> Sys<()> {
         match path::chdir(cwd) {
             Ok(()) => self.cwd_reached = true,
-            // Root may lack a right that the user has, on a network file system for one.
+            // Root may lack a permission that the user has, for example on a network file system.
+            // `check_cwd` then tries again as the user.
             Err(Fail {
                 errno: Errno::EACCES | Errno::EPERM,
                 ..
@@ -191,7 +196,8 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// A working directory outside the root is a way out of the container (CVE-2024-21626).
+    /// Checks that the working directory is inside the root: a directory outside of it is a way out
+    /// of the container (CVE-2024-21626).
     pub(super) fn check_cwd(&self, cwd: &CStr) -> Sys<()> {
         if !self.cwd_reached {
             path::chdir(cwd)?;
@@ -203,7 +209,7 @@ impl Init<'_> {
         }
     }
 
-    /// Writes below /proc/sys of our own procfs.
+    /// Writes a file below /proc/sys of init's own procfs.
     pub(super) fn sysctl(&mut self, key: &CStr, value: &CStr) -> Sys<()> {
         let proc = self.own_proc()?;
         let sys = path::openat2(proc, c"sys", libc::O_PATH, 0, path::BENEATH)?;
@@ -212,7 +218,7 @@ impl Init<'_> {
     }
 }
 
-/// `S_IF*`.
+/// The `S_IF*` value of a device type.
 fn file_type(kind: DeviceKind) -> u32 {
     match kind {
         DeviceKind::Char => libc::S_IFCHR,
@@ -226,9 +232,11 @@ fn is_device(stat: &Stat, kind: u32, node: &Node) -> bool {
     stat.is(kind) && device
 }
 
-/// A mount of the host's /dev/null that is attached nowhere; anything else under that name is
-/// refused. It is private, and read-only, which stops no write to the device but every change of the
-/// node: its mode and owner are what everybody on the host shares.
+/// Clones a mount of the host's /dev/null without attaching it. Any other file at that name is
+/// refused.
+///
+/// The mount is private and read-only. That does not stop writes to the device, but it stops every
+/// change of the node, whose mode and owner are shared with the whole host.
 pub(super) fn host_null() -> Sys<OwnedFd> {
     let null = path::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
     if !path::stat(null.as_fd())?.is_char(1, 3) {

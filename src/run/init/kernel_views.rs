@@ -1,9 +1,9 @@
-//! The container's procfs and sysfs, reached by descriptor once they are mounted.
+//! The container's procfs and sysfs, which init reaches by descriptor once they are mounted.
 //!
-//! Others may exchange the directories of a rootfs while the container is made, as a container that
-//! has the same files. A mount goes with the directory that it is on, and so does a descriptor of
-//! that directory, but the path then leads to something else: a mask would cover that, and leave
-//! the procfs as it is.
+//! Other processes, such as a container with the same rootfs, may exchange the directories of the
+//! rootfs while the container is created. A mount moves with the directory that it is on, and so
+//! does a descriptor of that directory. The path, however, then leads to a different directory: a
+//! mask would cover that one and leave the procfs exposed.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,8 +17,8 @@ use crate::sys::{Fail, Note, Sys};
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 pub(super) const PROC_MAGIC: i64 = 0x9fa0;
 
-/// The directories that they are mounted on. `..` leads from there to what is on top, as
-/// [`path::mounted_on`] has it.
+/// The directories that procfs and sysfs are mounted on. From there `..` leads to the mount on top,
+/// see [`path::mounted_on`].
 #[derive(Default)]
 pub(super) struct KernelViews {
     proc: Option<OwnedFd>,
@@ -26,9 +26,9 @@ pub(super) struct KernelViews {
 }
 
 impl KernelViews {
-    /// Keeps the directory of the container's path `target`, on which a file system has been
-    /// mounted, if that is the kernel's view that belongs there. Links in it stay inside of it, as
-    /// those of other file systems need not.
+    /// Keeps `directory`, the container's path `target` on which a file system has just been
+    /// mounted, if the file system is a procfs at /proc or a sysfs at /sys. Symbolic links in these
+    /// stay inside the file system; links in other file systems need not.
     pub(super) fn mounted(&mut self, target: &CStr, directory: OwnedFd) -> Sys<()> {
         let (view, magic) = match target.to_bytes() {
             b"/proc" => (&mut self.proc, PROC_MAGIC),
@@ -40,7 +40,7 @@ impl KernelViews {
         Ok(())
     }
 
-    /// For a file system that is known to be the view.
+    /// The same for a file system that is known to be a procfs or sysfs.
     pub(super) fn made(&mut self, target: &CStr, directory: OwnedFd) {
         match target.to_bytes() {
             b"/proc" => self.proc = Some(directory),
@@ -49,8 +49,8 @@ impl KernelViews {
         }
     }
 
-    /// Where a path of the container starts, and the path from there; nothing for one that does not
-    /// lie in a view.
+    /// Returns the directory at which to start for a path of the container, and the path from
+    /// there. It is `None` if the path is not in the procfs or sysfs.
     fn start(&self, of: &CStr) -> Option<(BorrowedFd<'_>, CString)> {
         let views = [(b"/proc".as_slice(), &self.proc), (b"/sys", &self.sys)];
         views.into_iter().find_map(|(name, directory)| {
@@ -72,7 +72,7 @@ impl Init<'_> {
         }
     }
 
-    /// The same with what is missing made.
+    /// Opens a path of the container and creates the missing parts.
     pub(super) fn open_or_make(&self, target: &CStr, make: Make) -> Sys<OwnedFd> {
         match self.views.start(target) {
             Some((directory, path)) => path::open_or_make(directory, &path, make),
@@ -80,7 +80,7 @@ impl Init<'_> {
         }
     }
 
-    /// Finds the procfs where every program of the container looks for it.
+    /// Checks that the container's procfs is at /proc, where its programs look for it.
     pub(super) fn check_proc(&self) -> Sys<()> {
         let Some(directory) = &self.views.proc else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Labels for the security modules, written where only this process can be meant.
+//! Writes labels for the security modules, through files that can only refer to this process.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,8 +11,8 @@ use crate::plan::{ExecLabel, Module};
 use crate::sys::{Fail, Sys, mount, path, process};
 
 impl Init<'_> {
-    /// A procfs that is attached nowhere, so that nobody else can touch it: what the image shows
-    /// as /proc could send a value elsewhere (CVE-2019-16884, CVE-2025-52881).
+    /// Mounts a procfs without attaching it, so that no other process can change it. The /proc of
+    /// the image could redirect a write to another file (CVE-2019-16884, CVE-2025-52881).
     pub(super) fn own_proc(&mut self) -> Sys<BorrowedFd<'_>> {
         if self.proc.is_none() {
             let context = mount::fs_open(c"proc")?;
@@ -22,10 +22,11 @@ impl Init<'_> {
         proc.ok_or(Fail::new("fsmount", Errno::EBADF))
     }
 
-    /// The directory of procfs that holds our own descriptors.
+    /// Opens the procfs directory of this process's descriptors.
     ///
-    /// A user namespace whose view of procfs is masked gives us no procfs of our own. The one that is
-    /// mounted then serves, if it is one: what it opens is compared with what is meant.
+    /// In a user namespace whose view of procfs is masked, init cannot mount a procfs of its own.
+    /// It then uses the one mounted at /proc, after checking that it is a procfs. That is safe
+    /// because a file reopened through it is compared with the original.
     pub(super) fn own_descriptors(&mut self) -> Sys<OwnedFd> {
         let mounted;
         let proc = match self.own_proc() {
@@ -39,7 +40,7 @@ impl Init<'_> {
             }
             Err(fail) => return Err(fail),
         };
-        // `self` is a link of procfs itself.
+        // `self` is a symbolic link made by procfs, so symbolic links are allowed here.
         let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_MAGICLINKS;
         path::openat2(
             proc,
@@ -50,7 +51,7 @@ impl Init<'_> {
         )
     }
 
-    /// Writes to a file of our own in /proc/PID/attr.
+    /// Writes to a file of this process in /proc/PID/attr.
     fn write_attribute(&mut self, file: &str, value: &[u8]) -> Sys<()> {
         let name = CString::new(format!("{}/attr/{file}", process::own_pid()))
             .map_err(|_| Fail::new("open", Errno::EINVAL))?;
@@ -58,7 +59,7 @@ impl Init<'_> {
         path::write_all(attribute.as_fd(), value)
     }
 
-    /// What the process becomes at its execve(2). apparmor(7), setexeccon(3).
+    /// Sets the label that the process gets at its execve(2). apparmor(7), setexeccon(3).
     pub(super) fn exec_label(&mut self, exec: &ExecLabel) -> Sys<()> {
         match exec.module {
             Module::AppArmor => {
@@ -75,7 +76,7 @@ impl Init<'_> {
         };
         self.write_attribute("keycreate", label.to_bytes())?;
         user::session_keyring()?;
-        // An empty write gives the default back. proc_pid_attr(5).
+        // An empty value restores the default. proc_pid_attr(5).
         self.write_attribute("keycreate", b"\0")
     }
 }

@@ -1,7 +1,7 @@
-//! The init process: from clone3(2) to execve(2), one arm per step.
+//! The init process, from clone3(2) to execve(2), with one match arm per step.
 //!
-//! It sees the plan, which it borrows by copy-on-write, and system calls. What it cannot do it
-//! reports as a position in the plan and an errno, and exits.
+//! Init uses only the plan, whose pages it shares copy-on-write with the runtime, and system calls.
+//! If a step fails, init reports the position of the step in the plan and the errno, and exits.
 
 mod console;
 mod copy_up;
@@ -35,25 +35,26 @@ use crate::plan::{
 };
 use crate::sys::{self, Fail, Reported, Sys, path, process, signals, socket};
 
-/// What init is given besides the plan.
+/// What init inherits besides the plan.
 pub struct Inherited {
-    /// The connection to the runtime that made it.
+    /// The connection to the runtime that made init.
     pub runtime: OwnedFd,
-    /// Where `start` connects; without it the runtime that made the process starts it, as `run`.
+    /// The socket to which `start` connects. Without it the runtime that made init starts it, as in
+    /// `run`.
     pub listener: Option<OwnedFd>,
-    /// A file that is locked until nothing but execve(2) is left to do: the container counts as
-    /// created so long.
+    /// A file that stays locked until only execve(2) is left to do. While it is locked, the status
+    /// of the container is `created`.
     pub lock: Option<OwnedFd>,
-    /// What the runtime has opened for the steps.
+    /// The files that the runtime has opened for the steps.
     pub opened: Opened,
-    /// A procfs for init's own use that it could not make itself.
+    /// A procfs for init's own use, if init cannot mount one itself.
     pub procfs: Option<OwnedFd>,
-    /// The bundle, as working directory of hooks that still see the host's paths.
+    /// The bundle, the working directory of hooks that still see the host's paths.
     pub bundle: CString,
 }
 
 impl Inherited {
-    /// What a process is given that joins a container: it is started by the runtime that makes it.
+    /// For a process that joins a container, which is started by the runtime that makes it.
     pub fn joining(runtime: OwnedFd, opened: Opened, bundle: CString) -> Self {
         Self {
             runtime,
@@ -65,9 +66,9 @@ impl Inherited {
         }
     }
 
-    /// Closes everything else that the runtime had open. Close-on-exec is not enough: execve(2)
-    /// resolves the path of the program while all is still open, so that `/proc/self/fd/N/../..`
-    /// would lead to the host from a directory of the host (CVE-2024-21626).
+    /// Closes every other file that the runtime had open. Close-on-exec is not enough: execve(2)
+    /// resolves the path of the program while the files are still open, so `/proc/self/fd/N/../..`
+    /// would lead from an open directory of the host to the host's root (CVE-2024-21626).
     pub(super) fn keep_only(&self, plan: &Plan) -> Sys<()> {
         let own = [
             Some(&self.runtime),
@@ -90,48 +91,49 @@ impl Inherited {
     }
 }
 
-/// Init's own state while it walks the plan.
+/// Init's state while it carries out the plan.
 struct Init<'a> {
     plan: &'a Plan,
     inherited: Inherited,
     /// The connection to `start`.
     start: Option<OwnedFd>,
-    /// The rootfs; everything in it is reached from here.
+    /// The rootfs. Every file in it is opened from here.
     root: Option<OwnedFd>,
-    /// Where that is, once something has asked.
+    /// The location of the rootfs, determined when it is first needed.
     root_place: OnceCell<path::Place>,
     /// A mount of the host's /dev/null over a masked file.
     null: Option<OwnedFd>,
     /// The empty read-only directory that covers masked directories.
     empty: Option<OwnedFd>,
-    /// A procfs of our own, attached nowhere.
+    /// Init's own procfs, which is not attached anywhere.
     proc: Option<OwnedFd>,
     /// The container's procfs and sysfs.
     views: KernelViews,
-    /// The directory of the last node or link.
+    /// The directory of the last node or symbolic link.
     parent: Option<(std::ffi::CString, Rc<OwnedFd>)>,
     cwd_reached: bool,
-    /// The mounts made so far, with their targets: all of them if a failure is to take them off
-    /// again, otherwise those that a later step changes.
+    /// The mounts made so far, with their targets. These are all mounts if a failure has to remove
+    /// them again, otherwise only those that a later step changes.
     attached: Vec<(Rc<OwnedFd>, std::ffi::CString)>,
-    /// The caller's, for hooks; init's own is 0, so that modes are what they are said to be.
+    /// The caller's umask, for hooks. Init's own is 0, so that files get exactly the given modes.
     umask: u32,
-    /// Position in the candidates of the executable that was found.
+    /// The index of the executable that was found, in the list of candidates.
     executable: usize,
-    /// `HOME=` where the config has none.
+    /// `HOME=`, if the config has none.
     home: Option<std::ffi::CString>,
     /// The capabilities that the process starts with.
     granted: user::Granted,
     told_executing: bool,
-    /// What the next hooks read.
+    /// The state that the next hooks read.
     state: Vec<u8>,
-    /// What shows the reason of a failure: what a hook has printed, or where a mount is.
+    /// A text that explains a failure: the output of a hook, or the path of a mount.
     shown: Vec<u8>,
 }
 
-/// Runs the plan's init part; returns only by exiting.
+/// Carries out init's part of the plan. It never returns.
 ///
-/// `wait`: the runtime has something to do first, such as the id maps of a new user namespace.
+/// If `wait` is set, the runtime first has to do something else, such as writing the id maps of a
+/// new user namespace.
 pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
     sys::inherited::use_every_cpu();
     let umask = process::umask(0).and_then(|mask| inherited.keep_only(plan).map(|()| mask));
@@ -169,8 +171,8 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         init.take_off_attached();
         let shown = init.shown_with_failure();
         let shown = shown.as_ref().map(AsFd::as_fd);
-        // The mounts stay until the reason is found: then the connection is closed. What was said
-        // ahead on it is of no use any more.
+        // Init keeps its mounts alive until the runtime has found the reason and closes the
+        // connection. Messages that the runtime sent in advance are discarded.
         if report(init.connection(), failure, shown) {
             while let Ok(Some(_)) = sync::receive_go(init.connection(), false) {}
         }
@@ -178,25 +180,27 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
     process::exit(1)
 }
 
-/// Says which step failed.
+/// Reports which step failed.
 pub fn tell(connection: &OwnedFd, position: Option<Position>, fail: Fail) -> bool {
     report(connection, Failure::new(position, fail), None)
 }
 
-/// Says which step failed, with what shows the reason: the container's root, or a pipe with a text.
+/// Reports which step failed. `shown` helps to explain it: the container's root, or a pipe with a
+/// text.
 ///
-/// Returns whether it could be said. A runtime that is gone does not hear it.
+/// Returns whether the report was sent, which it is not if the runtime is gone.
 fn report(connection: &OwnedFd, failure: Failure, shown: Option<BorrowedFd>) -> bool {
     let failure = Report::Failure(failure);
     match failure.send(connection.as_fd(), shown) {
         Ok(()) => true,
         Err(fail) if fail.errno == Errno::EPIPE => false,
-        // The container's seccomp filter may let write(2) through, which every program needs.
+        // The container's seccomp filter may forbid sendmsg(2). It probably allows write(2), which
+        // every program needs.
         Err(_) => failure.write(connection.as_fd()).is_ok(),
     }
 }
 
-/// Whether the search goes on behind a file in `PATH` with this errno, as that of execvp(3) does.
+/// Whether the search in `PATH` continues after a file with this errno, as in execvp(3).
 fn is_no_program(errno: Errno) -> bool {
     let cannot_be = [
         Errno::EACCES,
@@ -231,17 +235,18 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// What comes along with a failure: the text that shows the reason, or the container's root.
+    /// The descriptor to send with a failure: a pipe with a text, or the container's root.
     fn shown_with_failure(&mut self) -> Option<OwnedFd> {
         if !self.shown.is_empty() {
             return hooks::filled_pipe(&self.shown).ok();
         }
-        // From when the program is looked for, `/` is the container's root.
+        // `forget_files` closes the root before the program is searched for. By then `/` is the
+        // container's root.
         let root = self.root.take();
         root.or_else(|| path::open(c"/", libc::O_PATH).ok())
     }
 
-    /// Where failures are told.
+    /// The connection on which failures are reported.
     fn connection(&self) -> &OwnedFd {
         self.start.as_ref().unwrap_or(&self.inherited.runtime)
     }
@@ -315,12 +320,12 @@ impl Init<'_> {
         Ok(done?)
     }
 
-    /// What the runtime opened for a step.
+    /// Takes the file that the runtime opened for a step.
     fn take(&mut self, position: Position) -> Option<OwnedFd> {
         self.inherited.opened.take(position)
     }
 
-    /// Asks the runtime for the host's path of a step, as init's own mount namespace has it.
+    /// Asks the runtime to open the host's path of a step, in init's own mount namespace.
     fn reach(&self, position: Position) -> Sys<OwnedFd> {
         let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
         let connection = self.connection().as_fd();
@@ -328,7 +333,7 @@ impl Init<'_> {
         sync::receive_opened(connection)
     }
 
-    /// Lets the runtime map the ids of a mount that is attached nowhere yet.
+    /// Lets the runtime map the ids of a mount that has not been attached yet.
     fn map_ids(&mut self, position: Position, tree: BorrowedFd) -> Sys<()> {
         Report::MapIds(position).send(self.connection().as_fd(), Some(tree))?;
         self.await_go(false)
@@ -341,13 +346,13 @@ impl Init<'_> {
             .ok_or(Fail::new("rootfs", Errno::EBADF))
     }
 
-    /// Waits for what the runtime makes meanwhile.
+    /// Waits for the network namespace, which the runtime makes in the meantime, and enters it.
     fn enter_network(&self) -> Sys<()> {
         let made = sync::receive_opened(self.inherited.runtime.as_fd())?;
         process::setns(made.as_fd(), NamespaceKind::Network.flag())
     }
 
-    /// Waits for the runtime's word; without a runtime there is nothing left to live for.
+    /// Waits for the runtime's go-ahead. If the runtime is gone, init exits.
     fn await_go(&mut self, with_state: bool) -> Sys<()> {
         match sync::receive_go(&self.inherited.runtime, with_state)? {
             Some(state) => self.state = state,
@@ -367,7 +372,7 @@ impl Init<'_> {
         })
     }
 
-    /// Beside the process, with what that will have.
+    /// Runs a startContainer hook, with the environment that the container's program will have.
     fn start_hook(&self, hook: &HookStep) -> Result<(), HookFail> {
         let around = Surroundings {
             directory: Directory::Own,
@@ -376,7 +381,8 @@ impl Init<'_> {
         hooks::run(hook, &around, &self.state)
     }
 
-    /// In the rootfs, as it will be the container's root, with the host's paths still there.
+    /// Runs a createContainer hook. Its working directory is the rootfs, and the host's paths are
+    /// still visible.
     fn create_hook(&self, hook: &HookStep) -> Sys<Result<(), HookFail>> {
         let around = Surroundings {
             directory: Directory::Open(self.root()?),
@@ -388,14 +394,14 @@ impl Init<'_> {
         Ok(ended)
     }
 
-    /// The environment of the process.
+    /// The environment of the container's program.
     fn environment<'a>(&'a self, exec: Option<&'a Exec>) -> process::StringArray<'a> {
         let strings = exec.into_iter().flat_map(|exec| &exec.env);
         process::StringArray::new(strings.chain(&self.home).map(CString::as_c_str))
     }
 
-    /// Closes what setting up needed. What is left at execve(2) are sockets and the lock: nothing
-    /// that the path of a program or a hook could lead through.
+    /// Closes the files that only the setup needed. At execve(2) only sockets and the lock are
+    /// still open, and the path of a program or a hook cannot lead through these.
     fn forget_files(&mut self) {
         self.inherited.opened.clear();
         (self.root, self.null, self.empty, self.proc) = (None, None, None, None);
@@ -417,9 +423,10 @@ impl Init<'_> {
                     return Ok(());
                 }
                 Err(fail) if [Errno::ENOENT, Errno::ENOTDIR].contains(&fail.errno) => {}
-                // A file that may not be executed is worth telling more than one that is missing.
+                // A file that cannot be executed is more useful in the report than a missing one.
                 Err(fail) if is_no_program(fail.errno) => worst = fail,
-                // It may be the one: the next of that name is another program.
+                // This may be the right file. Continuing could execute a different program of the
+                // same name.
                 Err(fail) => return Err(fail),
             }
         }
@@ -428,7 +435,7 @@ impl Init<'_> {
 
     fn executable_file(&self, candidate: &CStr) -> Sys<()> {
         path::may_execute(candidate)?;
-        // Directories may be executed too, says access(2), and devices.
+        // access(2) also reports directories and devices as executable.
         let file = path::open(candidate, libc::O_PATH)?;
         match path::stat(file.as_fd())? {
             stat if stat.is(libc::S_IFREG) => Ok(()),
@@ -437,7 +444,8 @@ impl Init<'_> {
         }
     }
 
-    /// Everything is there. From now on `start` decides, and hears of failures.
+    /// Reports that the container is complete and waits for `start`, which receives every later
+    /// failure.
     fn wait_for_start(&mut self) -> Sys<()> {
         let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
         let ready = Report::Ready(self.executable as u32);
@@ -460,7 +468,7 @@ impl Init<'_> {
                     self.start = Some(connection);
                     return Ok(());
                 }
-                // A caller that has gone again has started nothing.
+                // The client closed the connection without sending a go-ahead.
                 Ok(None) => {}
                 Err(fail) if fail.errno == Errno::ECONNRESET => {}
                 Err(fail) => {
@@ -471,28 +479,29 @@ impl Init<'_> {
         }
     }
 
-    /// From now on the container counts as running. This comes before the end of the connection says
-    /// that the process executes: close-on-exec has an order, and whoever hears the end must not find
-    /// the container created.
+    /// Releases the lock, so that the container's status becomes `running`. This comes before
+    /// execve(2), which closes the connection and the lock one after the other: a client that sees
+    /// the end of the connection must not find the status `created`.
     fn leave_created(&mut self) {
         self.inherited.lock = None;
     }
 
-    /// Does once what a filter need not allow: from now on there is only the filter, the last
-    /// capabilities and execve(2).
+    /// Reports that execve(2) is next, and unblocks the signals. This is done only once, and before
+    /// the filter is loaded, so that the filter need not allow it. After it, only the filter, the
+    /// last capabilities and execve(2) remain.
     fn tell_executing(&mut self, filtered: bool) -> Sys<()> {
         if self.told_executing {
             return Ok(());
         }
         self.told_executing = true;
-        // A container that was told to execute does so though its client has gone.
+        // Init has received the go-ahead, so it continues even if its client is gone.
         let executing = Report::Executing { filtered };
         sync::unless_gone(executing.send(self.connection().as_fd(), None))?;
         signals::unblock()
     }
 
-    /// The runtime fetches the listener's descriptor itself, so that a filter need allow no more
-    /// than read(2) and write(2).
+    /// Loads the filter. The runtime fetches the listener's descriptor from this process itself, so
+    /// that the filter has to allow only read(2) and write(2).
     fn seccomp(&mut self, program: &[libc::sock_filter], flags: u64) -> Sys<()> {
         if !self.plan.has_start_hooks() {
             self.leave_created();

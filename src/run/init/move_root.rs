@@ -1,10 +1,11 @@
-//! `--no-pivot`: the rootfs is moved over the root of the mount namespace.
+//! `--no-pivot`: moves the rootfs over the root of the mount namespace.
 //!
-//! The host's mounts stay in the namespace, below the container's root. Out of sight is not enough
-//! for a procfs or sysfs: the kernel grants a process that makes a user namespace a new procfs
-//! without any mask if its mount namespace has a whole one anywhere (mount_too_revealing() in
-//! fs/namespace.c). So each of them is taken off, or covered where the kernel keeps it, and the
-//! mount table is read again until it shows none. A create that cannot reach one fails.
+//! The host's mounts stay in the namespace, hidden below the container's root. For a procfs or
+//! sysfs that is not enough: the kernel lets a process that creates a user namespace mount a new
+//! procfs without any mask if its mount namespace contains an unmasked one anywhere
+//! (mount_too_revealing() in fs/namespace.c). So init unmounts each of them, or covers it if the
+//! kernel has locked it, and reads the mount table again until it shows none. If one cannot be
+//! reached, `create` fails.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,7 +19,7 @@ use crate::sys::{Fail, Note, Sys, mount, path, process};
 
 const PAGE: usize = 4096;
 
-/// How many may be mounted on top of each other.
+/// How often the mount table is read: the largest number of mounts on top of each other.
 const STACK: usize = 100;
 
 impl Init<'_> {
@@ -45,7 +46,8 @@ impl Init<'_> {
                 return Ok(());
             }
             for view in views {
-                // What cannot be opened may be mounted on something that another one covers.
+                // A mount that cannot be opened may be on a directory that another mount covers.
+                // It can be opened after that mount has been removed.
                 if let Ok(top) = view.open(below) {
                     if shared {
                         cut_off(top.as_fd())?;
@@ -59,8 +61,8 @@ impl Init<'_> {
     }
 }
 
-/// Keeps the host's mounts where they are when those of this namespace, their peers, are taken off:
-/// umount2(2) follows the propagation of the parent.
+/// Stops propagation to the host. The mounts of this namespace are peers of the host's, and
+/// umount2(2) propagates through the parent mount, so it would unmount the host's too.
 fn cut_off(top: BorrowedFd) -> Sys<()> {
     let slave = Change {
         propagation: libc::MS_SLAVE,
@@ -71,8 +73,8 @@ fn cut_off(top: BorrowedFd) -> Sys<()> {
     change_propagation(parent.as_fd(), libc::MS_SLAVE)
 }
 
-/// Takes off the mount whose root `top` is. One that belongs to another user namespace is locked,
-/// and is covered.
+/// Unmounts the mount whose root is `top`. A mount that belongs to another user namespace is
+/// locked, so it is covered instead.
 fn hide(top: BorrowedFd) -> Sys<()> {
     path::fchdir(top)?;
     match mount::detach_cwd() {
@@ -91,7 +93,7 @@ struct Mounted {
     id: u64,
     parent: u64,
     point: Vec<u8>,
-    /// A procfs or sysfs from its root on, which is what the kernel counts.
+    /// Whether it is a procfs or sysfs mounted from its root. The kernel counts only these.
     is_view: bool,
 }
 
@@ -113,7 +115,7 @@ impl Table {
             .ok_or(Fail::new("read", Errno::EPROTO).note(Note::MountInfo))
     }
 
-    /// What could be seen beside the tree of the container.
+    /// The procfs and sysfs mounts outside of the container's tree that are not covered.
     fn views(&self, container: u64) -> impl Iterator<Item = &Mounted> {
         self.0.iter().filter(move |mounted| {
             mounted.is_view && !self.is_below(mounted, container) && !self.is_covered(mounted)
@@ -122,7 +124,7 @@ impl Table {
 
     fn is_below(&self, mounted: &Mounted, container: u64) -> bool {
         let mut at = Some(mounted);
-        // No chain is longer than the table.
+        // The length of the table limits the loop, because no chain of parents is longer.
         for _ in 0..self.0.len() {
             match at {
                 Some(one) if one.id == container => return true,
@@ -133,7 +135,7 @@ impl Table {
         false
     }
 
-    /// Whether something is mounted on its root. A new user namespace cannot take that off.
+    /// Whether another mount is on its root. A new user namespace cannot unmount that.
     fn is_covered(&self, mounted: &Mounted) -> bool {
         let covers = |other: &Mounted| other.parent == mounted.id && other.point == mounted.point;
         self.0.iter().any(covers)
@@ -157,7 +159,8 @@ impl Mounted {
         })
     }
 
-    /// Opens what is on top at its mount point. A link there would lead elsewhere.
+    /// Opens the top mount at its mount point. Symbolic links are refused, because they would lead
+    /// to another place.
     fn open(&self, root: BorrowedFd) -> Sys<OwnedFd> {
         let name =
             CString::new(self.point.as_slice()).map_err(|_| Fail::new("openat2", Errno::EINVAL))?;
@@ -171,7 +174,7 @@ fn number(word: &[u8]) -> Option<u64> {
     std::str::from_utf8(word).ok()?.parse().ok()
 }
 
-/// Blanks, line ends and backslashes are written as `\\ooo`.
+/// Decodes a field of mountinfo, in which blanks, line ends and backslashes are written as `\\ooo`.
 fn unescaped(word: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(word.len());
     let mut rest = word;

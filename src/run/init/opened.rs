@@ -1,4 +1,4 @@
-//! What the runtime has opened for the steps of other processes.
+//! The files that the runtime has opened for the steps of other processes.
 
 use std::os::fd::OwnedFd;
 
@@ -12,7 +12,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Room for each step of a plan.
+    /// An empty slot for each step of a plan.
     pub fn none(plan: &Plan) -> Self {
         let none = |count| std::iter::repeat_with(|| None).take(count).collect();
         Self {
@@ -22,7 +22,7 @@ impl Opened {
         }
     }
 
-    /// Nothing is opened for what follows `start`.
+    /// The slots of a list. There are none for the steps after `start`.
     const fn list(&self, list: List) -> Option<&Vec<Option<OwnedFd>>> {
         match list {
             List::Leave => Some(&self.leave),
@@ -47,25 +47,25 @@ impl Opened {
         self.list(at.list)?.get(at.index)?.as_ref()
     }
 
-    /// The same, which is the caller's from now on.
+    /// Removes and returns the descriptor of a step.
     pub fn take(&mut self, at: Position) -> Option<OwnedFd> {
         self.place(at)?.take()
     }
 
-    /// Keeps a descriptor for a step.
+    /// Stores a descriptor for a step.
     pub fn put(&mut self, at: Position, descriptor: OwnedFd) {
         if let Some(place) = self.place(at) {
             *place = Some(descriptor);
         }
     }
 
-    /// All of them.
+    /// All descriptors.
     pub fn iter(&self) -> impl Iterator<Item = &OwnedFd> {
         let lists = [&self.leave, &self.between, &self.init];
         lists.into_iter().flatten().flatten()
     }
 
-    /// Closes all.
+    /// Closes all descriptors.
     pub fn clear(&mut self) {
         (self.leave, self.between, self.init) = (Vec::new(), Vec::new(), Vec::new());
     }

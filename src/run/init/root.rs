@@ -1,4 +1,4 @@
-//! The rootfs as a mount of its own, and as `/`.
+//! Mounts the rootfs on itself and makes it `/`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -93,7 +93,7 @@ impl Init<'_> {
         mount::set_attr(self.root()?, change, propagation.recursive)
     }
 
-    /// A mount that had to stay writable until everything in it was made.
+    /// Makes a mount read-only that had to stay writable until its content was complete.
     pub(super) fn mount_readonly(&self, target: &CStr) -> Sys<()> {
         let readonly = Change {
             set: libc::MOUNT_ATTR_RDONLY,
@@ -107,17 +107,19 @@ impl Init<'_> {
     }
 }
 
-/// Makes the root of the mount namespace the root of this process, which may be a chroot(2) of the
-/// runtime's caller, as `chroot /host` in a container of the administrator. A container below that
-/// could climb out: chroot(2) tells how. Whoever enters its mount namespace later would begin
-/// outside of it. setns(2).
+/// Makes the root of the mount namespace the root of this process.
+///
+/// The caller may have started the runtime in a chroot(2), for example `chroot /host` in an
+/// administrator's container. A container below a chroot could escape from it; chroot(2) describes
+/// how. And a process that enters the container's mount namespace later would start outside of the
+/// chroot. setns(2).
 fn leave_chroot() -> Sys<()> {
     let own = pidfd::open(process::own_pid())?;
     process::setns(own.as_fd(), libc::CLONE_NEWNS)
 }
 
-/// Changes the propagation of the mount that `inside` is in. Only its root can be changed, which is
-/// looked for upwards.
+/// Changes the propagation of the mount that contains `inside`. mount_setattr(2) accepts only the
+/// root of a mount, so this function walks upwards until it finds it.
 pub(super) fn change_propagation(inside: BorrowedFd, propagation: u64) -> Sys<()> {
     let change = Change {
         propagation,

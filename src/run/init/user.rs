@@ -1,4 +1,4 @@
-//! Who the process is: ids, groups, capabilities, keyring, home.
+//! The identity of the process: ids, groups, capabilities, keyring and home directory.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -10,15 +10,15 @@ use crate::sys::{Fail, Sys, path, process};
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Root of the user namespace, with no groups of the caller.
+/// Becomes root of the user namespace, without the caller's groups.
 pub fn become_root() -> Sys<()> {
     set_groups(&[])?;
     process::set_gid(0)?;
     process::set_uid(0)
 }
 
-/// Where no groups are wanted, a user namespace that denies setgroups(2) has none to give.
-/// user_namespaces(7).
+/// Sets the supplementary groups. A user namespace may deny setgroups(2). That is ignored if the
+/// list is empty, because the config then needs no groups. user_namespaces(7).
 fn set_groups(groups: &[u32]) -> Sys<()> {
     match process::set_groups(groups) {
         Err(Fail {
@@ -29,10 +29,11 @@ fn set_groups(groups: &[u32]) -> Sys<()> {
     }
 }
 
-/// A session keyring of our own, so that the container does not see the caller's keys.
+/// Joins a new session keyring, so that the container does not see the caller's keys.
 pub fn session_keyring() -> Sys<()> {
     match process::new_session_keyring() {
-        // A kernel without keyrings, or a caller's seccomp filter: there is nothing to hide.
+        // The kernel has no keyrings, or a seccomp filter of the caller forbids them: the container
+        // cannot reach the caller's keys either.
         Err(Fail {
             errno: Errno::ENOSYS | Errno::EPERM,
             ..
@@ -41,8 +42,8 @@ pub fn session_keyring() -> Sys<()> {
     }
 }
 
-/// Gives up everything that the config does not grant, in the order that the rights allow.
-/// capabilities(7), credentials(7).
+/// Drops everything that the config does not grant. The order follows from the privileges that each
+/// step needs. capabilities(7), credentials(7).
 pub fn become_user(user: &Credentials) -> Sys<Granted> {
     for capability in 0..=user.last_capability {
         if user.capabilities.bounding & 1 << capability == 0 {
@@ -68,13 +69,14 @@ pub fn become_user(user: &Credentials) -> Sys<Granted> {
             process::raise_ambient(capability)?;
         }
     }
-    // With fs.suid_dumpable=1 a change of ids opens the process to others of the same user
-    // (CVE-2016-9962). proc_sys_fs(5).
+    // With fs.suid_dumpable=1, a change of ids makes the process accessible to other processes of
+    // the same user (CVE-2016-9962). proc_sys_fs(5).
     process::set_dumpable(false)?;
     Ok(granted)
 }
 
-/// What the config grants and the process holds; the rest cannot be had and is no error.
+/// The capabilities that the config grants and the process holds. A capability that the process
+/// does not hold cannot be granted, which is not an error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Granted {
     effective: u64,
@@ -92,16 +94,16 @@ impl Granted {
         }
     }
 
-    /// capset(2).
+    /// Sets them with capset(2).
     pub fn set(self) -> Sys<()> {
         process::capset(self.effective, self.permitted, self.inheritable)
     }
 }
 
-/// `HOME=` from the user's line of /etc/passwd, otherwise `/`.
+/// Builds `HOME=` from the user's line in /etc/passwd. The default is `/`.
 ///
 /// # Errors
-/// The file could not be looked at, for a reason that the image has not given: the line may be there.
+/// The file could not be read for a reason that the image did not cause: the line may exist.
 pub fn home(uid: u32) -> Sys<CString> {
     let directory = home_directory(uid)?.unwrap_or_else(|| b"/".to_vec());
     let home = CString::new([b"HOME=".as_slice(), &directory].concat());
@@ -111,7 +113,7 @@ pub fn home(uid: u32) -> Sys<CString> {
 fn home_directory(uid: u32) -> Sys<Option<Vec<u8>>> {
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = match path::open(c"/etc/passwd", flags) {
-        // Missing, not for this user, or not a file.
+        // The file is missing, not accessible to this user, or not a regular file.
         Err(Fail {
             errno: Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP | Errno::ENXIO,
             ..
@@ -123,7 +125,7 @@ fn home_directory(uid: u32) -> Sys<Option<Vec<u8>>> {
     }
     let mut text = Vec::new();
     let mut chunk = [0; 4096];
-    // A megabyte of users is enough; an image could hold an endless file.
+    // A limit of one megabyte, because an image could contain an endless file.
     while text.len() < 1 << 20 {
         match path::read(file.as_fd(), &mut chunk)? {
             0 => break,
@@ -133,7 +135,7 @@ fn home_directory(uid: u32) -> Sys<Option<Vec<u8>>> {
     Ok(find_home(&text, uid))
 }
 
-/// The sixth field of the first line whose third is `uid`. passwd(5).
+/// Returns the sixth field of the first line whose third field is `uid`. passwd(5).
 fn find_home(text: &[u8], uid: u32) -> Option<Vec<u8>> {
     text.split(|&byte| byte == b'\n').find_map(|line| {
         let mut fields = line.split(|&byte| byte == b':');
