@@ -448,13 +448,14 @@ impl Init<'_> {
     /// failure.
     fn wait_for_start(&mut self) -> Sys<()> {
         let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        let ready = Report::Ready(self.executable as u32);
-        ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
-        drop(root);
+        // What can fail comes before the report: `create` may have ended when init gets further.
         sys::inherited::default_signals()?;
         if !self.plan.limits(sys::inherited::OPEN_FILES) {
             sys::inherited::give_back_limit()?;
         }
+        let ready = Report::Ready(self.executable as u32);
+        ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
+        drop(root);
         let with_state = self.plan.has_start_hooks();
         let Some(listener) = self.inherited.listener.take() else {
             return self.await_go(with_state);
