@@ -1,5 +1,5 @@
-//! What the runtime does for a process that sets itself up: it answers, limits, and listens for
-//! the execve(2).
+//! Serves a process that sets itself up: the runtime answers its requests, sets limits that the
+//! process may not set, and waits for its execve(2).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -19,8 +19,10 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// Connects to the sockets.
+    ///
     /// # Errors
-    /// Nobody listens there.
+    /// No process listens on a socket.
     pub fn connect(console: Option<&Path>, pidfd: Option<&Path>) -> Result<Self> {
         Ok(Self {
             console: connect(console, "--console-socket")?,
@@ -28,10 +30,11 @@ impl Sockets {
         })
     }
 
-    /// Hands the pidfd out. `name` says whose it is: `standard` for init, `setns` for `exec`.
+    /// Sends the pidfd. `name` says which process it refers to: `standard` for init, `setns` for a
+    /// process of `exec`.
     ///
     /// # Errors
-    /// The other side is gone.
+    /// The receiver is gone.
     pub fn send_pidfd(&self, name: &str, pidfd: BorrowedFd) -> Result<()> {
         match &self.pidfd {
             Some(socket) => {
@@ -52,12 +55,12 @@ fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
     .transpose()
 }
 
-/// A failed call on the connection to init.
+/// The error for a failed system call on the connection to init.
 pub fn connection_lost(fail: Fail) -> Error {
     Error::failed("connection to init", fail)
 }
 
-/// Raises the hard limits of the process `pid`, which init lacks the right to.
+/// Raises the hard limits of the process `pid`, for which init lacks the privilege.
 ///
 /// # Errors
 /// The step that failed.
@@ -72,7 +75,7 @@ pub fn raise_limits(plan: &Plan, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Whether the hard limit is above the runtime's own, and with it above that of its children.
+/// Whether the hard limit is above the runtime's own, and so above that of its children.
 fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
     let limit = &planned.step;
     process::limit(limit.resource)
@@ -80,11 +83,12 @@ fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
         .map_err(|fail| words::step_failed(planned, fail))
 }
 
-/// Whether the process can have the word to execute before it is ready: the runtime has nothing to
-/// do for it then, nor to answer until then. That saves the process a sleep.
+/// Whether the go-ahead to execute can be sent before the process reports that it is ready. That is
+/// possible if the process makes no requests until then and the runtime has nothing to do for it
+/// afterwards. It saves the process a sleep.
 ///
 /// # Errors
-/// getrlimit(2), with the step.
+/// getrlimit(2) failed; the error names the step.
 pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
     let asks = |step: &InitStep| {
         matches!(
@@ -109,23 +113,24 @@ pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
     Ok(true)
 }
 
-/// The word to execute, before the process is ready.
+/// Sends the go-ahead to execute, before the process is ready.
 ///
 /// # Errors
-/// sendmsg(2) failed for another reason than that the process has ended.
+/// sendmsg(2) failed for a reason other than the end of the process.
 pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
     heard(sync::send_go(connection, &[]))
 }
 
-/// The last word of `create`: from now on init waits for `start`.
+/// Sends the last message of `create`: from now on init waits for `start`.
 ///
 /// # Errors
-/// sendmsg(2) failed; if init has ended, the step that it has failed at, or what `death` says.
+/// sendmsg(2) failed. If init has ended, the error is the step that failed, or that of `death`.
 pub fn dismiss(plan: &Plan, connection: BorrowedFd, death: impl Fn() -> Error) -> Result<()> {
     let Err(fail) = sync::send_go(connection, &[]) else {
         return Ok(());
     };
-    // An init that lives says nothing more.
+    // If init has ended, it may have reported a failure before. An init that is alive sends
+    // nothing.
     sync::unless_gone(Err(fail)).map_err(connection_lost)?;
     match Report::receive(connection) {
         Ok(Some((Report::Failure(failure), _))) => Err(words::failure(plan, &failure)),
@@ -134,12 +139,12 @@ pub fn dismiss(plan: &Plan, connection: BorrowedFd, death: impl Fn() -> Error) -
     }
 }
 
-/// What was said to a process that may have ended.
+/// Ignores a failure to send because the process has ended.
 fn heard(sent: Sys<()>) -> Result<()> {
     sync::unless_gone(sent).map_err(connection_lost)
 }
 
-/// Waits for what a process of this runtime's own says.
+/// Waits for a report from a process that this runtime made.
 ///
 /// # Errors
 /// recvmsg(2) failed.
@@ -147,31 +152,32 @@ pub fn receive(connection: BorrowedFd) -> Result<Received> {
     Report::receive(connection).map_err(connection_lost)
 }
 
-/// A process that waits for the word to execute.
+/// A process that waits for the go-ahead to execute.
 pub struct Ready {
-    /// The master of its terminal, if that stays here.
+    /// The master of its terminal, unless it was sent to the console socket.
     pub terminal: Option<OwnedFd>,
-    /// The program that it has found, by its position in the plan's candidates.
+    /// The index of the program that the process has found, in the plan's candidates.
     candidate: u32,
     /// The container's root.
     root: OwnedFd,
 }
 
 impl Ready {
-    /// Finds what would be wrong with the program only when it is executed, which is later than the
-    /// caller of `create` looks.
+    /// Checks the program for faults that execve(2) would report. Otherwise `create` would succeed
+    /// and only `start` would fail.
     ///
     /// # Errors
-    /// What execve(2) would say, with the reason.
+    /// The error that execve(2) would return, with the reason.
     pub fn check_executable(&self, plan: &Plan) -> Result<()> {
         executable::check_found(plan, self.candidate, self.root.as_fd())
     }
 }
 
-/// Does what the process `pid` asks for, until it is ready.
+/// Carries out the requests of the process `pid` until it is ready.
 ///
 /// # Errors
-/// The step that failed in the process or here; what `death` says if it ended without a word.
+/// The step that failed in the process or in the runtime; the error of `death` if the process ended
+/// without a report.
 pub fn attend(
     plan: &Plan,
     connection: &OwnedFd,
@@ -219,17 +225,18 @@ pub fn attend(
     }
 }
 
-/// One message: the descriptor, and a name that tells what it is. Source: the console socket of
-/// runtime command lines, as engines receive it.
+/// Sends the terminal's master in one message, with a name that says what it is. Source: the
+/// console socket of runtime command lines, as engines receive it.
 fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
     socket::send(console.as_fd(), b"/dev/ptmx", Some(master)).on(|| "--console-socket")
 }
 
-/// Listens until execve(2) of the process `pid` closes the connection. `plan` finds the words for a failure, and is
-/// asked for only then; `listener` passes on the descriptor of a seccomp filter that asks.
+/// Waits until execve(2) in the process `pid` closes the connection. `plan` is called only after a
+/// failure, to describe the step that failed. `listener` passes on the listener of a seccomp
+/// filter, if the filter has one.
 ///
 /// # Errors
-/// A step of the start failed, or the process died before it executed.
+/// A step of the start failed, or the process died before execve(2).
 pub fn await_execve(
     connection: &OwnedFd,
     pid: i32,

@@ -1,4 +1,5 @@
-//! What to do next, by the step, the errno, and what was known at the call.
+//! Hints about what to do next. They depend on the step, the errno, and the note of the failed
+//! call.
 
 use std::borrow::Cow;
 
@@ -21,10 +22,10 @@ pub fn hint(step: AnyStep, fail: Failed) -> Hint {
         AnyStep::Runtime(RuntimeStep::OomScoreAdj(_))
             if matches!(fail.errno, Errno::EACCES | Errno::EPERM) =>
         {
-            Some("a score below that of the caller takes CAP_SYS_RESOURCE".into())
+            Some("a score below that of the caller needs CAP_SYS_RESOURCE".into())
         }
         AnyStep::Rlimit(_) if fail.errno == Errno::EPERM => Some(
-            "the hard limit is above that of the caller, and to raise it takes CAP_SYS_RESOURCE"
+            "the hard limit is above that of the caller, and raising it needs CAP_SYS_RESOURCE"
                 .into(),
         ),
         AnyStep::Runtime(_) | AnyStep::Rlimit(_) | AnyStep::Hook(_) => None,
@@ -60,7 +61,7 @@ fn missing_call(fail: Failed) -> Hint {
     Some(text.into())
 }
 
-/// Where the errno alone could have several reasons.
+/// Hints for failures whose errno alone could have several reasons.
 fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
     Some(match (fail.note?, step, fail.errno) {
         (Note::InsideProcfs, ..) => {
@@ -107,7 +108,7 @@ fn file_system(fs: &Filesystem, errno: Errno) -> Hint {
     })
 }
 
-/// What is made, mounted or found in the rootfs, and the way into it.
+/// Hints for steps that make, mount or find files in the rootfs, or that switch to it.
 fn in_root(step: &InitStep, errno: Errno) -> Option<&'static str> {
     Some(match (step, errno) {
         (InitStep::Unmount { .. }, Errno::ELOOP) => "name the destination without symbolic links",
@@ -124,7 +125,7 @@ fn in_root(step: &InitStep, errno: Errno) -> Option<&'static str> {
             "the root of the user namespace needs search permission on each directory above the rootfs"
         }
         (InitStep::SwitchRoot { .. }, Errno::ESTALE) => {
-            "the rootfs was changed meanwhile: let no other container have the same files"
+            "the rootfs was changed in the meantime: do not share its files with another container"
         }
         (InitStep::SwitchRoot { kind, .. }, Errno::EINVAL) if *kind == RootSwitch::Pivot => {
             "pivot_root does not work on an initramfs: use --no-pivot"
@@ -134,7 +135,7 @@ fn in_root(step: &InitStep, errno: Errno) -> Option<&'static str> {
     })
 }
 
-/// What a process is, may and has.
+/// Hints for steps that set the identity, privileges and limits of the process.
 fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
     Some(match (step, errno) {
         (InitStep::ExecLabel(exec), Errno::ENOENT) if exec.module == Module::AppArmor => {
@@ -148,7 +149,7 @@ fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
             "the user namespace does not map the user, its group or one of its groups"
         }
         (InitStep::Seccomp { .. }, Errno::EACCES) => {
-            "without noNewPrivileges a filter takes CAP_SYS_ADMIN"
+            "without noNewPrivileges, installing a filter needs CAP_SYS_ADMIN"
         }
         (InitStep::DropSysAdmin, _) => {
             "without noNewPrivileges the seccomp profile must allow capset"

@@ -1,10 +1,10 @@
-//! One hook: a program that reads the container's state on its standard input.
+//! Runs one hook, a program that reads the container's state on its standard input.
 //!
-//! A hook has streams of its own. What it prints is neither the container's output nor the
-//! runtime's, whose streams may be closed or for reading only; the end of it is kept for the error,
-//! because nobody else will see it.
+//! A hook gets streams of its own. Its output belongs neither to the container nor to the runtime,
+//! whose streams may be closed or read-only. The end of the output is kept for the error, because
+//! it is not shown anywhere else.
 //!
-//! The same code serves the runtime and init, so it uses system calls only.
+//! The runtime and init share this code, so it uses only system calls.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,43 +19,46 @@ use crate::plan::HookStep;
 use crate::sys::process::{self, Cloned, StringArray};
 use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, path, signals};
 
-/// How much of a hook's output is kept: what one page holds with the mark of a cut.
+/// How many bytes of a hook's output are kept. They fit into one page together with the mark of a
+/// cut.
 const KEPT: usize = 4000;
-/// What any pipe holds. pipe(7).
+/// How many bytes every pipe can hold. pipe(7).
 const SMALLEST_PIPE: usize = 4096;
-/// How often [`SMALLEST_PIPE`] is read after the hook has ended: all that an ordinary pipe holds.
+/// How often [`SMALLEST_PIPE`] bytes are read after the hook has ended. Together that is the
+/// capacity of an ordinary pipe.
 const LAST_READS: usize = 16;
 
 /// A hook that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookFail {
-    /// The call, or how the hook ended.
+    /// The failed system call, or how the hook ended.
     pub told: Reported,
-    /// The end of what it printed on both streams, without white space around.
+    /// The end of its output on both streams, without surrounding white space.
     pub output: Vec<u8>,
 }
 
-/// What a hook finds around it.
+/// The working directory and the environment of a hook.
 pub struct Surroundings<'a> {
     pub directory: Directory<'a>,
-    /// The environment of a hook for which the config has none.
+    /// The environment, if the config has none for the hook.
     pub environment: &'a StringArray<'a>,
 }
 
-/// Where a hook starts.
+/// The working directory of a hook.
 #[derive(Clone, Copy)]
 pub enum Directory<'a> {
-    /// This one, or `/` if it is gone: callers delete containers whose bundle no longer exists.
+    /// This path, or `/` if it does not exist: engines delete containers whose bundle is already
+    /// gone.
     Path(&'a CStr),
     Open(BorrowedFd<'a>),
-    /// Where this process is, which waits to execute the container's program.
+    /// The working directory of this process, which waits to execute the container's program.
     Own,
 }
 
-/// Runs a hook to its end.
+/// Runs a hook and waits for its end.
 ///
 /// # Errors
-/// It could not be run, failed, or ran too long, with what it printed last.
+/// The hook could not be executed, failed, or timed out. The error has the end of its output.
 pub fn run(hook: &HookStep, around: &Surroundings, state: &[u8]) -> Result<(), HookFail> {
     let mut output = Tail::default();
     run_to_end(hook, around, state, &mut output).map_err(|told| HookFail {
@@ -70,7 +73,7 @@ fn run_to_end(
     state: &[u8],
     output: &mut Tail,
 ) -> Result<(), Reported> {
-    // The program's own failure to start comes back on a pipe that execve closes.
+    // The child reports a failed execve(2) on a pipe that a successful execve(2) closes.
     let (failed, fail_end) = pipe()?;
     let (printed, print_end) = pipe()?;
     let input = filled_pipe(state)?;
@@ -79,7 +82,8 @@ fn run_to_end(
         Cloned::Parent { pidfd, .. } => Rc::new(pidfd),
     };
     let _aim = interrupt::aim_meanwhile(&pidfd);
-    // Otherwise this process would wait for its own end of a pipe.
+    // This process must not hold the write end of a pipe that it reads, or it would never see the
+    // end of file.
     let closed = [input, print_end, fail_end]
         .into_iter()
         .try_for_each(file::close);
@@ -87,7 +91,8 @@ fn run_to_end(
         .and_then(|()| set_nonblocking(printed.as_fd()))
         .and_then(|()| wait(hook, pidfd.as_fd(), printed.as_fd(), output));
     let status = ended.inspect_err(|_| process::end(pidfd.as_fd()));
-    // A process that the hook left behind may print for ever.
+    // The number of reads is limited, because a process that the hook left behind may print
+    // forever.
     let mut reads = LAST_READS;
     while reads > 0 && output.read(printed.as_fd()) == Read::Some {
         reads -= 1;
@@ -105,8 +110,9 @@ fn pipe() -> Sys<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| Fail::new("pipe2", errno))
 }
 
-/// The end to read of a pipe that holds all of `content`. It is written before anybody reads, so that a
-/// reader that does not want it ends nobody by SIGPIPE, and one that is slow blocks nobody.
+/// Makes a pipe, writes all of `content` to it, and returns its read end. The pipe is filled before
+/// a process reads it, so a reader that does not want the content cannot kill the writer by
+/// SIGPIPE, and a slow reader cannot block it.
 ///
 /// # Errors
 /// pipe2(2) failed, or the content is longer than the user's pipes may be. pipe(7).
@@ -127,7 +133,8 @@ pub fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
     Ok(input)
 }
 
-/// What init has put into a [`filled_pipe`]. Nothing of it comes later, and nothing is waited for.
+/// Reads the content of a [`filled_pipe`] from init. The content is complete, so this does not
+/// wait.
 pub fn printed(pipe: BorrowedFd) -> Vec<u8> {
     let mut content = vec![0; SMALLEST_PIPE];
     let read = set_nonblocking(pipe).and_then(|()| path::read(pipe, &mut content));
@@ -170,9 +177,9 @@ fn prepare(directory: Directory, input: &OwnedFd, output: &OwnedFd) -> Sys<()> {
     process::dup_over(input.as_fd(), 0)?;
     process::dup_over(output.as_fd(), 1)?;
     process::dup_over(output.as_fd(), 2)?;
-    // Descriptors that the caller preserves for the container are none of the hook's business.
+    // A hook must not inherit the descriptors that the caller preserves for the container.
     process::close_on_exec_from(3)?;
-    // Beside the process these are the process's own already.
+    // Init has already done this before it runs a startContainer hook.
     if !matches!(directory, Directory::Own) {
         inherited::give_back_limit()?;
         inherited::default_signals()?;
@@ -180,14 +187,15 @@ fn prepare(directory: Directory, input: &OwnedFd, output: &OwnedFd) -> Sys<()> {
     signals::unblock()
 }
 
-/// Why a hook that has ended was not executed, if it was not.
+/// Returns the failure that kept the hook from being executed, if there was one.
 fn not_executed(failed: BorrowedFd) -> Sys<Option<Reported>> {
     let mut told = [0; Reported::LENGTH];
     let length = path::read(failed, &mut told)?;
     Ok(Reported::decode(&told[..length]))
 }
 
-/// Waits for the hook itself. A process that it leaves behind may keep the pipe open.
+/// Waits for the hook to end. The end of the pipe is not enough, because a process that the hook
+/// left behind may keep it open.
 fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Tail) -> Sys<i32> {
     let start = Instant::now();
     let mut open = true;
@@ -196,7 +204,7 @@ fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Ta
             .timeout
             .map(|limit| limit.saturating_sub(start.elapsed()));
         let timeout = left.map_or(PollTimeout::NONE, |left| {
-            // Rounded up, so that the last millisecond does not spin.
+            // Rounded up, so that poll(2) does not spin during the last millisecond.
             let left = left.as_millis() + u128::from(!left.is_zero());
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         });
@@ -220,7 +228,7 @@ fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Ta
     }
 }
 
-/// The end of what was printed.
+/// The end of the output.
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
@@ -235,7 +243,8 @@ enum Read {
 }
 
 impl Tail {
-    /// Reads once. What cannot be read is no reason to stop a hook.
+    /// Reads once. A read error is treated as the end of the output, because it is not a reason to
+    /// stop the hook.
     fn read(&mut self, pipe: BorrowedFd) -> Read {
         let mut buffer = [0; SMALLEST_PIPE];
         match path::read(pipe, &mut buffer) {

@@ -1,10 +1,10 @@
-//! Trees of the host for a container that runs in a user namespace of its own.
+//! Copies trees of the host for a running container that has its own user namespace.
 //!
-//! The kernel locks the flags of mounts, and what they hide, where a mount namespace is copied for
-//! another user namespace. The container's own is long there, and sees the host's mounts no more;
-//! a tree that is copied on the host has no locks. So a process enters the container's user
-//! namespace alone, copies the host's mounts into a namespace of its own, and the trees from there.
-//! mount_namespaces(7).
+//! When a mount namespace is copied for another user namespace, the kernel locks the flags of its
+//! mounts, and the mounts that cover something. The container's mount namespace already exists and
+//! no longer contains the host's mounts, and a tree that is copied on the host has no locks. So a
+//! process enters only the container's user namespace, copies the host's mounts into a new mount
+//! namespace, where they are locked, and copies the trees from there. mount_namespaces(7).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -19,8 +19,8 @@ use crate::plan::{Bind, BindSource, InitStep, Plan, Position};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, mount, path, socket};
 
-/// Copies the host's trees that the plan binds, each with its attributes, for the container of the
-/// process `container`, a pidfd. They come to their steps' positions in `opened`.
+/// Copies the host's trees that the plan bind-mounts, each with its attributes, for the container
+/// of `container`, a pidfd. They are stored in `opened` at the positions of their steps.
 ///
 /// # Errors
 /// The step whose source cannot be opened, copied or changed.
@@ -47,7 +47,7 @@ pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Result<()>
     }
 }
 
-/// The binds of the host's trees, with their positions.
+/// The bind mounts of the host's trees, with their positions.
 fn sources(plan: &Plan) -> impl Iterator<Item = (Position, &Bind)> {
     let steps = plan.init.iter().enumerate();
     steps.filter_map(|(index, planned)| match &planned.step {
@@ -58,7 +58,7 @@ fn sources(plan: &Plan) -> impl Iterator<Item = (Position, &Bind)> {
     })
 }
 
-/// The child's part. A failure that belongs to no bind is told as that of the first.
+/// The child's part. A failure that does not belong to a bind mount is reported for the first one.
 fn send_all(
     plan: &Plan,
     container: &OwnedFd,
@@ -72,7 +72,7 @@ fn send_all(
     Ok(())
 }
 
-/// The root of a copy of the host's mounts, which the container's user namespace owns.
+/// Opens the root of a copy of the host's mounts that the container's user namespace owns.
 fn leave(container: &OwnedFd) -> Sys<OwnedFd> {
     process::setns(container.as_fd(), NamespaceKind::User.flag())?;
     process::unshare(NamespaceKind::Mount.flag())?;
@@ -88,7 +88,8 @@ fn send_one(position: Position, bind: &Bind, root: &OwnedFd, connection: &OwnedF
     Report::Tree(position).send(connection, Some(tree.as_fd()))
 }
 
-/// The runtime's part: it has the reach that the container's root may lack.
+/// The runtime's part: it opens the sources, because the container's root may lack search
+/// permission on the directories above them.
 fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut Opened) -> Result<()> {
     let connection = connection.as_fd();
     let mut missing = sources(plan).count();

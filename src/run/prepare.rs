@@ -1,6 +1,6 @@
-//! What is opened before any process exists: namespaces to join, trees to bind.
+//! Opens files before any process exists: namespaces to join and trees to bind-mount.
 //!
-//! A source that is missing or of the wrong kind fails here, before one directory is made.
+//! A source that is missing or has the wrong type is an error here, before any directory is made.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,10 +15,10 @@ use crate::plan::{
 };
 use crate::sys::{Fail, inherited, mount, path, process};
 
-/// Opens what steps of other processes need of the host.
+/// Opens the files of the host that steps of other processes need.
 ///
 /// # Errors
-/// A path of the config cannot be opened, or is no namespace of the type that it is listed for.
+/// A path of the config cannot be opened, or is not a namespace of the type that the config says.
 pub fn open(plan: &Plan) -> Result<Opened> {
     let mut opened = Opened::none(plan);
     let binds = plan.init.iter().filter(|it| is_bind(&it.step)).count();
@@ -51,7 +51,8 @@ fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
     else {
         return Ok(None);
     };
-    // What is no namespace may be a pipe or a terminal, which could be waited for for ever.
+    // A file that is not a namespace may be a FIFO or a terminal, and opening it could block
+    // forever.
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let text = path.to_string_lossy();
     let opened = path::open(path, flags);
@@ -65,8 +66,8 @@ fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
     Ok(Some(namespace))
 }
 
-/// The source of a bind, as far as the runtime has a part in it. One that another process opens when
-/// its turn comes is looked up: a missing one is reported before anything is made.
+/// Copies the source of a bind mount, if that is the runtime's part. A source that another process
+/// opens later is only looked up, so that a missing one is reported before anything is made.
 fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedFd>> {
     let path = bind.source.path();
     let failed = |fail| {
@@ -97,7 +98,7 @@ fn changed(planned: &Planned<InitStep>, bind: &Bind, tree: OwnedFd) -> Result<Ow
     Ok(tree)
 }
 
-/// Puts a pidfd of the container, a copy of `init`, where the plan enters it.
+/// Stores a copy of `init`, a pidfd of the container, for each step that enters the container.
 ///
 /// # Errors
 /// dup(2) failed.
@@ -132,7 +133,7 @@ fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Res
     ))
 }
 
-/// Refuses the namespace that the runtime is in, and the host's, whatever path has led there.
+/// Refuses the runtime's own namespace and the host's, by whatever path they were opened.
 pub(super) fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) -> Result<()> {
     let name = kind.name();
     let failed = |fail: Fail| Error::failed(format!("{name} namespace"), fail);

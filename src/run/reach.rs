@@ -1,4 +1,5 @@
-//! Paths of the host for an init that may lack the right to walk to them.
+//! Opens paths of the host for init, which may lack search permission on the directories above
+//! them.
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -10,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::plan::{AnyStep, BindSource, InitStep, Plan, Position};
 use crate::sys::{Fail, Sys, path};
 
-/// Opens the path of a step with the runtime's rights, in the mounts of the namespace that `root`
-/// belongs to. Nothing of the container runs in it yet.
+/// Opens the path of a step with the runtime's privileges, in the mount namespace that `root`
+/// belongs to. The container's program does not run in it yet, so its mounts can be trusted.
 ///
 /// # Errors
-/// The path cannot be opened, or the step at `position` has none.
+/// The path cannot be opened, or the step at `position` has no path.
 pub fn open(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd> {
     let found = plan.at(position);
     let none = || Err(Fail::new("openat2", Errno::EPROTO));
@@ -34,14 +35,17 @@ pub fn open(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd
     });
     match (found, opened) {
         (Some(found), Some(opened)) => opened.map_err(|fail| words::found_failed(found, fail)),
-        _ => Err(Error::new("init asks for a path of no step")),
+        _ => Err(Error::new(
+            "internal error: init asked to open a path for a step without one",
+        )),
     }
 }
 
 fn open_below(root: BorrowedFd, host_path: &CStr, flags: i32) -> Sys<OwnedFd> {
     let flags = flags | libc::O_PATH;
     match path::openat2(root, host_path, flags, 0, libc::RESOLVE_IN_ROOT) {
-        // A magic link, as in /proc/PID/ns, leads to the same file from everywhere.
+        // openat2(2) refuses a magic link, such as those in /proc/PID/ns. It leads to the same file
+        // from every mount namespace, so the runtime's own path can be used.
         Err(Fail {
             errno: Errno::EXDEV,
             ..

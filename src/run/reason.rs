@@ -1,7 +1,7 @@
-//! Why the kernel refuses the options of a file system.
+//! Finds out why the kernel refuses the options of a file system.
 //!
-//! mount(2) says no more than EINVAL. A file system context keeps the sentence that the kernel
-//! would else write to its log, so the options are tried once more on one that never becomes a
+//! mount(2) only returns EINVAL. A file system context keeps the message that the kernel would
+//! otherwise write to its log. So the options are tried again on a context that never becomes a
 //! mount. Source: Documentation/filesystems/mount_api.rst, fsopen(2).
 
 use std::ffi::CString;
@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::plan::Filesystem;
 use crate::sys::{mount, path};
 
-/// The kernel's words for the first option that it does not take; `None` if each of them alone is
-/// fine, or the kernel has no words.
+/// Returns the kernel's message about the first option that it refuses; `None` if it accepts each
+/// option on its own, or has no message.
 pub fn of_refused_options(fs: &Filesystem) -> Option<String> {
     let context = mount::fs_open(&fs.fstype).ok()?;
     let data = fs.data.to_str().ok()?;
@@ -30,7 +30,8 @@ pub fn of_refused_options(fs: &Filesystem) -> Option<String> {
         })
 }
 
-/// The last error among the messages: each read(2) takes one, `e` in front marks errors.
+/// Returns the last error among the messages. Each read(2) returns one message; the prefix `e`
+/// marks an error.
 fn message(context: BorrowedFd) -> Option<String> {
     let mut buffer = [0; 1024];
     let mut last = None;

@@ -1,4 +1,4 @@
-//! Sentences for what failed in init: the plan knows what each step was for.
+//! Builds the errors for steps that failed. The plan says what each step was for.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::plan::{AnyStep, Found, InitStep, Plan, Planned};
 use crate::sys::{Failed, Note};
 
-/// The sentence for a failed step.
+/// The error for a failure that init has reported.
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
     let fail = failure.told.fail();
     match failure.step.and_then(|position| plan.at(position)) {
@@ -20,8 +20,8 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
     }
 }
 
-/// The sentence for a step that failed, with what init shows for the reason: a text in a pipe,
-/// otherwise the container's root.
+/// The error for a failure that init has reported together with `shown`, a descriptor that helps to
+/// explain it: a pipe with a text, or the container's root.
 pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -> Error {
     let fail = failed.told.fail();
     let found = failed.step.and_then(|position| plan.at(position));
@@ -30,7 +30,7 @@ pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -
     };
     match (found.step, fail.note) {
         (AnyStep::Hook(_), _) => with_output(found_failed(found, fail), &hooks::printed(shown)),
-        // A call that is missing says nothing about the file.
+        // ENOSYS means that the system call is missing, so the file is not the reason.
         (AnyStep::Init(InitStep::FindExecutable { .. } | InitStep::Exec(_)), _)
             if fail.errno != Errno::ENOSYS =>
         {
@@ -49,7 +49,7 @@ pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -
     }
 }
 
-/// The sentence for one step and the system call that failed in it.
+/// The error for a step and the system call that failed in it.
 pub fn step_failed<'a, S>(planned: &'a Planned<S>, fail: Failed) -> Error
 where
     AnyStep<'a>: From<&'a S>,
@@ -67,7 +67,7 @@ pub fn found_failed(found: Found, fail: Failed) -> Error {
     with_hint(error, found, fail)
 }
 
-/// The error of a hook ends with what the hook has printed.
+/// Appends the output of a hook to its error.
 pub fn with_output(error: Error, printed: &[u8]) -> Error {
     match printed {
         [] => error,

@@ -1,4 +1,4 @@
-//! The config's mounts, each attached on a descriptor below the rootfs.
+//! Makes the config's mounts. Each target is below the rootfs and held by a descriptor.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,8 @@ use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
 use crate::sys::{Fail, Note, Sys};
 
-/// A container that mounts faster than it is unmounted does not keep the runtime for ever.
+/// How many mounts are removed from a stack. The limit keeps a container that mounts faster than
+/// the runtime unmounts from occupying the runtime forever.
 const STACK: usize = 1000;
 
 impl Init<'_> {
@@ -25,7 +26,7 @@ impl Init<'_> {
         if fs.target.as_c_str() != c"/proc" {
             refuse_proc(target.as_fd())?;
         }
-        // No link leads to a real directory.
+        // A real directory is opened without following symbolic links, so it cannot be the root.
         if !fs.real_directory {
             self.refuse_root(target.as_fd())?;
         }
@@ -35,7 +36,7 @@ impl Init<'_> {
             None
         };
         let data = data.as_deref().unwrap_or(&fs.data);
-        // The working directory stands for the descriptor: mount(2) knows paths only.
+        // mount(2) needs a path, so the target becomes the working directory.
         path::fchdir(target.as_fd())?;
         let mounted = match self.take(position) {
             Some(made_early) => mount::attach(made_early.as_fd(), target.as_fd()),
@@ -70,7 +71,7 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// What follows the mount itself.
+    /// Carries out what follows the mount itself: the copy, the label, propagation and attributes.
     fn finish(&mut self, fs: &Filesystem, covered: BorrowedFd, top: BorrowedFd) -> Sys<()> {
         if fs.copy_up {
             let descriptors = self.own_descriptors()?;
@@ -86,7 +87,7 @@ impl Init<'_> {
         change(top, attrs, &fs.propagation, true)
     }
 
-    /// The directory to mount on.
+    /// Opens the directory to mount on, and creates it if it is missing.
     fn directory(&self, fs: &Filesystem) -> Sys<OwnedFd> {
         let mut flags = libc::O_PATH | libc::O_DIRECTORY;
         if fs.real_directory {
@@ -124,7 +125,7 @@ impl Init<'_> {
         if !bind.on_proc {
             refuse_proc(target.as_fd())?;
         } else if is_directory(tree.as_fd())? && path::magic(tree.as_fd())? != PROC_MAGIC {
-            // Over /proc as a whole only another procfs may go.
+            // /proc as a whole may only be covered by another procfs.
             return Err(Fail::new("move_mount", Errno::EPERM));
         }
         self.refuse_root(target.as_fd())?;
@@ -135,7 +136,8 @@ impl Init<'_> {
         self.views.mounted(&bind.target, target)
     }
 
-    /// The path to mount on; one that is missing is made of the kind of the tree's root.
+    /// Opens the path to mount on. A missing one is created as a directory or a file, like the root
+    /// of the tree.
     fn bind_target(&self, bind: &Bind, tree: BorrowedFd) -> Sys<OwnedFd> {
         match self.open(&bind.target, libc::O_PATH) {
             Err(Fail {
@@ -152,9 +154,10 @@ impl Init<'_> {
         }
     }
 
-    /// Nothing is mounted on the container's root, to which a link in the image may lead. Its program
-    /// would still see what is below, but for `/..`; `exec` would enter what is on top, and find none
-    /// of the masks and mounts that were made afterwards. setns(2).
+    /// Refuses a mount on the container's root, to which a symbolic link in the image may lead. The
+    /// container's program would still see the tree below that mount, except through `/..`. But
+    /// `exec` would enter the mount on top, which has none of the masks and mounts that were made
+    /// afterwards. setns(2).
     pub(super) fn refuse_root(&self, target: BorrowedFd) -> Sys<()> {
         let root = match self.root_place.get() {
             Some(place) => *place,
@@ -169,8 +172,8 @@ impl Init<'_> {
         }
     }
 
-    /// Takes off what is mounted on `target`. A link in the path could lead to another mount than
-    /// the caller means.
+    /// Unmounts the top mount on `target`. Symbolic links in the path are refused, because they
+    /// could lead to a different mount than the caller means.
     pub(super) fn unmount(&self, target: &CStr) -> Sys<()> {
         let links = libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
         let resolve = libc::RESOLVE_IN_ROOT | links;
@@ -186,7 +189,8 @@ impl Init<'_> {
         self.plan.after_failure == AfterFailure::MountsTakenOff
     }
 
-    /// Undoes the mounts, last first. The failure that led here is the one to report.
+    /// Removes the mounts in reverse order. Errors are ignored, because the failure that led here
+    /// is the one to report.
     pub(super) fn take_off_attached(&mut self) {
         if !self.takes_off() {
             return;
@@ -196,7 +200,8 @@ impl Init<'_> {
         }
     }
 
-    /// A file is taken off by its name, and stays where that leads elsewhere by now.
+    /// Removes one mount. A mount on a file is unmounted by its name; if the name leads to another
+    /// mount by now, the mount stays.
     fn take_off_one(&self, top: BorrowedFd, target: &CStr) -> Sys<()> {
         if is_directory(top)? {
             return take_off_stack(top);
@@ -219,7 +224,7 @@ impl Init<'_> {
             BindSource::CopiedByInit { path, .. } | BindSource::CopiedByRuntime { path, .. } => {
                 mount::clone_tree(None, path, bind.recursive)
             }
-            // The path would be the container's.
+            // The runtime must have opened it: in the container the path means another file.
             BindSource::CopiedInUserNamespace(_) => Err(Fail::new("open_tree", Errno::EBADF)),
             BindSource::Rootfs(below) => {
                 let source = path::open_in_root(self.root()?, below, libc::O_PATH)?;
@@ -228,8 +233,9 @@ impl Init<'_> {
         }
     }
 
-    /// The mount that was made on `target` last, wherever its directory is by now; otherwise what the
-    /// path leads to. Others may exchange the directories of the rootfs meanwhile.
+    /// Returns the mount that was made last on `target`, even if its directory has been moved:
+    /// other processes may exchange the directories of the rootfs in the meantime. Without such a
+    /// mount the path is opened.
     pub(super) fn mount_on(&self, target: &CStr) -> Sys<Rc<OwnedFd>> {
         let mut made = self.attached.iter().rev();
         match made.find(|(_, path)| path.as_c_str() == target) {
@@ -255,8 +261,9 @@ impl Init<'_> {
     }
 }
 
-/// Unmounts the mount whose root `top` is: a directory by its descriptor; a file, which cannot be
-/// the working directory, by its name, which stays what it is while something is mounted there.
+/// Unmounts the mount whose root is `top`. A directory is unmounted through its descriptor. A file
+/// cannot be the working directory, so it is unmounted by its name; the name cannot change while a
+/// mount is on it.
 fn take_off(parent: BorrowedFd, name: &CStr, top: BorrowedFd) -> Sys<()> {
     if path::mount_id(parent)? == path::mount_id(top)? {
         return Err(Fail::new("statx", Errno::EINVAL).note(Note::NotAMountPoint));
@@ -269,12 +276,12 @@ fn take_off(parent: BorrowedFd, name: &CStr, top: BorrowedFd) -> Sys<()> {
     mount::detach_name(name)
 }
 
-/// Unmounts the mount whose root the directory `top` is, and what the container has mounted on it:
-/// umount2(2) takes the uppermost of a stack.
+/// Unmounts the mount whose root is the directory `top`, and the mounts that the container has put
+/// on it. umount2(2) removes the uppermost mount of a stack.
 fn take_off_stack(top: BorrowedFd) -> Sys<()> {
     for _ in 0..STACK {
         let above = path::open_at(Some(top), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        // Nothing is above a mount that is attached nowhere.
+        // A mount that is no longer attached has no parent mount.
         if path::mount_id(above.as_fd())? == path::mount_id(top)? {
             return Ok(());
         }
@@ -288,7 +295,8 @@ fn is_directory(fd: BorrowedFd) -> Sys<bool> {
     Ok(path::stat(fd)?.is(libc::S_IFDIR))
 }
 
-/// A mount on a file of the container's procfs could redirect what is written there later.
+/// Refuses a target in the container's procfs: a mount on one of its files could redirect a later
+/// write to another file.
 fn refuse_proc(target: BorrowedFd) -> Sys<()> {
     if path::magic(target)? == PROC_MAGIC {
         return Err(Fail::new("mount", Errno::EPERM).note(Note::InsideProcfs));
@@ -296,7 +304,7 @@ fn refuse_proc(target: BorrowedFd) -> Sys<()> {
     Ok(())
 }
 
-/// `mode=` of the covered directory in front of the data.
+/// Prefixes the data with `mode=` of the covered directory.
 fn data_with_mode(fs: &Filesystem, target: BorrowedFd) -> Sys<Option<CString>> {
     let mode = path::stat(target)?.mode & 0o7777;
     let mut data = format!("mode={mode:04o}").into_bytes();
@@ -307,8 +315,8 @@ fn data_with_mode(fs: &Filesystem, target: BorrowedFd) -> Sys<Option<CString>> {
     Ok(CString::new(data).ok())
 }
 
-/// The fallback of a file system that the kernel does not grant, `denied`: the root of the tree that
-/// is bound, if there is one.
+/// The fallback for a file system that the kernel has denied with `denied`. Returns the root of the
+/// tree that is bind-mounted instead, if there is one.
 fn instead(fs: &Filesystem, target: BorrowedFd, denied: Fail) -> Sys<Option<OwnedFd>> {
     let source = match &fs.if_denied {
         IfDenied::Fail => return Err(denied),
@@ -323,10 +331,10 @@ fn instead(fs: &Filesystem, target: BorrowedFd, denied: Fail) -> Sys<Option<Owne
     }
 }
 
-/// Binds `source` with what of the `MS_*` flags a bind has.
+/// Bind-mounts `source` with those of the `MS_*` flags that a bind mount can have.
 fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
     let tree = mount::clone_tree(None, source, true)?;
-    // Their MS_* bits are the same.
+    // The MS_* and MOUNT_ATTR_* bits of these flags are the same.
     let set = flags & INERT;
     let change = Change {
         set,
@@ -337,7 +345,7 @@ fn bind_instead(source: &CStr, target: BorrowedFd, flags: u64) -> Sys<OwnedFd> {
     Ok(tree)
 }
 
-/// Nothing to see: an empty read-only directory over the working directory.
+/// Covers the working directory with an empty read-only directory.
 fn mask_cwd(flags: u64) -> Sys<()> {
     let flags = flags | libc::MS_RDONLY;
     mount::mount(
@@ -349,15 +357,15 @@ fn mask_cwd(flags: u64) -> Sys<()> {
     )
 }
 
-/// Applies propagation and attributes to a tree: those of its top, then those of the whole, which
-/// thus hold whatever the plain words clear.
+/// Applies propagation and attributes to a tree: first the attributes of its top mount, then those
+/// of the whole tree. In this order the recursive options apply whatever the plain options clear.
 pub fn change(
     tree: BorrowedFd,
     attrs: MountAttrs,
     propagation: &[Propagation],
     recursive: bool,
 ) -> Sys<()> {
-    // A tree of one mount takes its propagation and its attributes in one call.
+    // For a single mount, one call sets both the propagation and the attributes.
     let (steps, together) = match propagation {
         [only] if !recursive && attrs.tree.is_none() && !attrs.top.is_none() => {
             (&[][..], only.flag)
@@ -394,10 +402,11 @@ fn set_attrs(tree: BorrowedFd, attrs: Attrs, propagation: u64, recursive: bool) 
     mount::set_attr(tree, change, recursive)
 }
 
-/// What may be cleared where the source's attributes are locked: nothing that the source has. What
-/// the config clears by name is in `asked`. mount_namespaces(7).
+/// The attributes that can be set if those of the source are locked: a flag that the source has
+/// cannot be cleared. `asked` has the flags that the config clears explicitly; if one of them is
+/// locked, this is an error. mount_namespaces(7).
 fn unlocked(tree: BorrowedFd, attrs: Attrs, asked: u64) -> Sys<Attrs> {
-    // Their bits are those of ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC.
+    // The bits are the same as ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC.
     if path::mount_flags(tree)? & asked & INERT != 0 {
         return Err(Fail::new("clear a locked mount flag", Errno::EPERM));
     }
