@@ -158,7 +158,7 @@ fn a_map_needs_a_user_namespace_or_mappings(t: &Sandbox) {
         let container = t.bundle().mount(mount).container();
         container.create().fails_with(part);
     };
-    refused(bind(&volume, &["bind", "idmap"]), "and it has none");
+    refused(bind(&volume, &["bind", "idmap"]), "needs a user namespace");
     let mut half = with_maps(bind(&volume, &["bind"]), 1, 1);
     half["gidMappings"] = json!([]);
     refused(half, "gidMappings");

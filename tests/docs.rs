@@ -1,0 +1,53 @@
+//! Keeps the documents and the tree consistent: every path that a document names exists.
+
+use std::fs;
+use std::path::Path;
+
+const DOCUMENTS: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "docs/reliability.md",
+    "docs/decisions/README.md",
+];
+
+/// The directories of the repository that documents name in backticks.
+const DIRECTORIES: &[&str] = &[
+    "src/",
+    "tests/",
+    "scripts/",
+    "docs/",
+    "runtime-tests/",
+    "man/",
+    "fuzz/",
+    "chaos/",
+    "bench/",
+];
+
+/// A placeholder such as `src/commands/VERB.rs`, a pattern, or a command with arguments.
+fn is_pattern(path: &str) -> bool {
+    path.contains(['*', ' ', '<', '…']) || path.contains("VERB") || path.contains("NAME")
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    let mut seen = 0;
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(root.join(document)).expect(document);
+        // Every second piece between backticks is code.
+        let named = text.split('`').skip(1).step_by(2);
+        for path in named.filter(|path| DIRECTORIES.iter().any(|it| path.starts_with(it))) {
+            if is_pattern(path) {
+                continue;
+            }
+            seen += 1;
+            if !root.join(path).exists() {
+                missing.push(format!("{document}: {path}"));
+            }
+        }
+    }
+    assert!(seen > 50, "{seen} paths");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
