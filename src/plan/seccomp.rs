@@ -169,6 +169,7 @@ struct Ranges(Vec<(u32, Verdict)>);
 impl Ranges {
     /// Makes `verdict` the answer from `start` on. `start` must not decrease.
     fn push(&mut self, start: u32, verdict: Verdict) {
+        debug_assert!(self.0.last().is_none_or(|last| last.0 <= start));
         if self.0.last().is_some_and(|last| last.0 == start) {
             self.0.pop();
         }

@@ -343,6 +343,26 @@ fn a_listener_changes_the_flags() {
     assert_eq!(without.flags, tsync);
 }
 
+/// i386 has no call of its own for semop(2), so its newest call here is the multiplexer.
+#[test]
+fn a_multiplexer_is_among_the_calls_that_a_profile_names() {
+    let rules = vec![on(&["read", "semop"], Action::Allow, &[])];
+    let profile = seccomp(EPERM, &[Arch::X86], rules);
+    let enosys = errno(libc::ENOSYS);
+    let ipc = 117;
+    for (number, first, expected) in [
+        (3, 0, ALLOW),
+        (4, 0, errno(1)),
+        (ipc - 1, 0, errno(1)),
+        (ipc, 1, ALLOW),
+        (ipc, 2, errno(1)),
+        (ipc + 1, 0, enosys),
+    ] {
+        let answer = ask(&profile, Arch::X86, number, &[first]);
+        assert_eq!(answer, expected, "{number} {first}");
+    }
+}
+
 #[test]
 fn a_filter_too_long_for_the_kernel_is_an_error() {
     let rules = (0..900)

@@ -81,8 +81,15 @@ fn behind(rule: &Rule, arch: Arch, call: &Call) -> bool {
 /// Whether the call is newer than all calls that the profile names, and the default is to refuse.
 fn too_new(profile: &Seccomp, arch: Arch, call: &Call) -> bool {
     let private = |number: u32| arch == Arch::Arm && number >= ARM_PRIVATE;
-    let names = profile.rules.iter().flat_map(|rule| &rule.names);
+    let mut names: Vec<&str> = Vec::new();
+    for name in profile.rules.iter().flat_map(|rule| &rule.names) {
+        names.push(name);
+        if arch == Arch::X86 {
+            names.extend(multiplexed(name).map(|(multiplexer, _)| multiplexer));
+        }
+    }
     let newest = names
+        .into_iter()
         .filter_map(|name| number(name, arch))
         .filter(|n| !private(*n))
         .max();

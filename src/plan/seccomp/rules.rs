@@ -67,11 +67,13 @@ impl<'a> Profile<'a> {
         }
     }
 
-    /// The newest call below `limit` that the profile names, with any action.
+    /// The newest call below `limit` that the profile names, with any action. A call that i386
+    /// reaches through a multiplexer names the multiplexer too, so that no rule has a higher number.
     pub fn newest(&self, arch: Arch, limit: u32) -> Option<u32> {
         let calls = self.rules.iter().flat_map(|rule| &rule.calls);
         calls
-            .filter_map(|(syscall, _)| syscall.number(arch))
+            .flat_map(|(syscall, name)| [syscall.number(arch), behind(name, arch).map(|it| it.0)])
+            .flatten()
             .filter(|number| *number < limit)
             .max()
     }
@@ -107,10 +109,7 @@ impl<'a> Profile<'a> {
                         behind: None,
                     });
                 }
-                if arch == Arch::X86
-                    && let Some((multiplexer, call)) = multiplexed(name)
-                    && let Some(number) = Syscall::named(multiplexer).and_then(|s| s.number(arch))
-                {
+                if let Some((number, call)) = behind(name, arch) {
                     entries.push(Entry {
                         number,
                         rule,
@@ -154,6 +153,16 @@ impl<'a> Profile<'a> {
             bodies.len() - 1
         }))
     }
+}
+
+/// The number of the multiplexer through which `arch` reaches the call too, and the number of the
+/// call in its first argument.
+fn behind(name: &str, arch: Arch) -> Option<(u32, u32)> {
+    if arch != Arch::X86 {
+        return None;
+    }
+    let (multiplexer, call) = multiplexed(name)?;
+    Some((Syscall::named(multiplexer)?.number(arch)?, call))
 }
 
 /// All arguments must match, unless two of them have the same index: then each alone is enough.
