@@ -208,6 +208,18 @@ impl Cgroup {
         Ok(())
     }
 
+    /// As [`Cgroup::undo`], but kills nothing: a cgroup with processes stays.
+    pub fn undo_unused(mut self) -> Result<()> {
+        if self.is_new {
+            if !self.remove_unused()? {
+                return Ok(());
+            }
+            self.made.pop();
+        }
+        tree::undo(&self.made);
+        Ok(())
+    }
+
     /// Refuses a cgroup with processes, which belong to another container, and a frozen cgroup, in
     /// which init would never run.
     ///

@@ -189,6 +189,8 @@ fn make<'d>(
     let inherited = inherited(request, dir, runtime, opened)?;
     let own = process::own_pid();
     executor(request, undo, &connection).run(&request.plan.prepare, own)?;
+    // If the container exists now, the cgroup is its own: `delete` removes the directory last.
+    dir.check_current()?;
     mount_on_host(request, dir, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;

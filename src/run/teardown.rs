@@ -78,17 +78,23 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        if let Some(pidfd) = self.process.take() {
+        let process = self.process.take();
+        if let Some(pidfd) = &process {
             process::end(pidfd.as_fd());
         }
-        let mut cgroup_stays = false;
-        if let Some(cgroup) = self.made.cgroup.take() {
-            // Hooks may have left processes in the cgroup. Errors are ignored, because the failure
-            // that led here is the one to report; `delete --force` can remove the rest.
-            let _ = cgroup.kill();
-            let _ = cgroup.wait_empty(PATIENCE);
-            cgroup_stays = cgroup.undo().is_err();
-        }
+        let cgroup_stays = match self.made.cgroup.take() {
+            // If this container was deleted before its cgroup was created, the next container with
+            // the id may have found the cgroup empty and use it, so nothing in it is killed.
+            Some(cgroup) if process.is_none() => cgroup.undo_unused().is_err(),
+            Some(cgroup) => {
+                // Hooks may have left processes in the cgroup. Errors are ignored, because the
+                // failure that led here is the one to report; `delete --force` can remove the rest.
+                let _ = cgroup.kill();
+                let _ = cgroup.wait_empty(PATIENCE);
+                cgroup.undo().is_err()
+            }
+            None => false,
+        };
         if let Some(unit) = self.made.unit.take()
             && let Some(claim) = &self.claim
             && let Ok(Some(_)) = claim.dir().lock()

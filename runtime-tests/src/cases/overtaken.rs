@@ -13,6 +13,7 @@ use crate::{Need, Sandbox, Test, tests};
 pub const TESTS: &[Test] = tests![
     create_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     create_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    create_that_was_deleted_leaves_the_next_container_alone[Need::NotAPeer],
     exec_in_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     pause_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     resume_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
@@ -182,4 +183,29 @@ fn list_names_what_a_killed_create_has_left(t: &Sandbox) {
     container.delete_force().ok();
     let output = t.runtime().args(["list", "--quiet"]).run().ok();
     assert_eq!(output.stderr, "");
+}
+
+/// The first create makes its cgroup after it has been deleted, and the second finds it empty.
+fn create_that_was_deleted_leaves_the_next_container_alone(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.create().ok();
+    let cgroup = container.cgroup();
+    container.delete_force().ok();
+    assert!(!cgroup.exists());
+    t.remember(&container.id);
+    let call = t.runtime().args(["create", "--bundle"]);
+    let mut first = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+    let lock = t.root.join(&container.id).join("init.lock");
+    while !lock.exists() {
+        first.advance().expect("the create has not ended");
+    }
+    container.delete_force().ok();
+    while !cgroup.exists() {
+        first.advance().expect("the create has not ended");
+    }
+    container.launch_ok();
+    first
+        .finish()
+        .fails_with("was deleted while it was created");
+    assert_eq!(container.status(), "running");
 }
