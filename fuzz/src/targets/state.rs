@@ -62,7 +62,7 @@ fn run(data: &[u8]) {
             let text = error.to_string();
             let file = dir.path_of(STATE).display().to_string();
             assert!(text.starts_with(&file), "the file is not named: {text}");
-            let ways = ["delete --force", "give the directory its name back"];
+            let ways = ["delete --force", "restore the directory's name"];
             assert!(
                 ways.iter().any(|way| text.contains(way)),
                 "no way out: {text}"
