@@ -1,5 +1,7 @@
 //! `run` in the foreground: it forwards signals, reaps orphans and returns the exit status.
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 
 use crate::{Sandbox, Test, tests};
@@ -22,6 +24,7 @@ fn signals_are_forwarded(t: &Sandbox) {
     let container = t.bundle().shell(script).container();
     let run = container.spawn_run(&[]);
     container.wait_stdout("ready");
+    wait_until_forwarding(t, run.pid());
     for (signal, name) in [
         (Signal::SIGTERM, "TERM"),
         (Signal::SIGINT, "INT"),
@@ -37,6 +40,22 @@ fn signals_are_forwarded(t: &Sandbox) {
     }
     run.signal(Signal::SIGPWR);
     run.finish().exits(5);
+}
+
+/// The program may run before the runtime knows that it does. Until then SIGTERM ends the set-up.
+#[track_caller]
+fn wait_until_forwarding(t: &Sandbox, runtime: i32) {
+    if crate::host::peer_name(&t.runtime).is_some() {
+        return;
+    }
+    let blocked = || {
+        let text =
+            fs::read_to_string(format!("/proc/{runtime}/status")).expect("the runtime's status");
+        let line = text.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        u64::from_str_radix(line.expect("SigBlk").trim(), 16).expect("a mask")
+    };
+    let term = 1 << (Signal::SIGTERM as u32 - 1);
+    t.eventually("the runtime reads its signals", || blocked() & term != 0);
 }
 
 fn signals_that_the_caller_ignores_are_reset(t: &Sandbox) {

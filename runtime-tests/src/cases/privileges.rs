@@ -83,6 +83,7 @@ fn of_the_default_spec_of_a_user(t: &Sandbox) {
     verb(&["start", &container.id]);
     let pid = verb(&["state", &container.id]).json()["pid"].as_i64();
     hold(t, list!("rootless"), &container, pid.expect("a pid") as i32);
+    verb(&["delete", "--force", &container.id]);
 }
 
 /// The config that `spec` writes.
