@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = tests![
 const HEAD: &str = "\
 # What the first process has, as the host sees it. cases/privileges.rs compares; BLESS=1 writes it.
 # Left out, because it differs from machine to machine: numbers of processes, mounts and devices, sizes
-# of memory, CPUs and their workarounds, the vdso, the file system below the rootfs and that of the
+# of memory, CPUs and their workarounds, the vdso, the heap that the program may not have yet, the file system below the rootfs and that of the
 # host's /dev with their options, what the host has mounted below /sys, options of file systems that
 # depend on the kernel (inode64, nsdelegate and similar), and the place of the cgroup. Memory that is
 # writable and executable counts only where the caller has none. A masked or
@@ -378,7 +378,9 @@ fn maps(pid: i32) -> String {
             }
         )
     });
-    let names: BTreeSet<_> = names.filter(|name| !name.starts_with("[v")).collect();
+    let names: BTreeSet<_> = names
+        .filter(|name| !name.starts_with("[v") && name != "[heap]")
+        .collect();
     section("memory", names)
 }
 
