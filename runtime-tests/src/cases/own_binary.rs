@@ -283,16 +283,20 @@ fn stopped(call: Call) -> Call {
 
 /// Waits for the attack, lets the victim's runtime continue and end, and checks the binary.
 #[track_caller]
-fn attack_fails(attacker: &Container, victim: Option<Running>, inner: &Path, binary: &Path) {
+fn attack_fails(
+    t: &Sandbox,
+    attacker: &Container,
+    victim: Option<Running>,
+    inner: &Path,
+    binary: &Path,
+) {
     let before = fs::read(binary).expect("the binary");
     attacker.wait_stdout("mount_setattr: ");
-    if let Some(victim) = &victim {
+    let runtime = victim.as_ref().map(|victim| {
         let children = format!("/proc/{0}/task/{0}/children", victim.pid());
         let runtime = fs::read_to_string(children).expect("the runtime below strace");
-        let runtime = runtime.trim().parse().expect("one child");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(runtime), Signal::SIGCONT)
-            .expect("the runtime goes on");
-    }
+        nix::unistd::Pid::from_raw(runtime.trim().parse().expect("one child"))
+    });
     // The inner runtime reads an empty config and ends.
     drop(
         OpenOptions::new()
@@ -300,7 +304,14 @@ fn attack_fails(attacker: &Container, victim: Option<Running>, inner: &Path, bin
             .open(inner.join("b/config.json"))
             .expect("the FIFO"),
     );
-    attacker.wait_stdout("open: ");
+    // SIGSTOP may come after the first SIGCONT.
+    t.eventually("the attacker opens the binary", || {
+        if let Some(runtime) = runtime {
+            // It may have ended.
+            let _ = nix::sys::signal::kill(runtime, Signal::SIGCONT);
+        }
+        attacker.stdout().contains("open: ")
+    });
     if let Some(victim) = victim {
         victim.finish();
     }
@@ -322,7 +333,7 @@ fn neighbour_cannot_change_the_mount_of_create(t: &Sandbox) {
     let container = bundle.container();
     container.launch(call_of(t, &copy, "create")).finish().ok();
     container.start().ok();
-    attack_fails(&attacker, None, &inner, &copy);
+    attack_fails(t, &attacker, None, &inner, &copy);
 }
 
 fn neighbour_cannot_change_the_mount_of_run(t: &Sandbox) {
@@ -330,14 +341,14 @@ fn neighbour_cannot_change_the_mount_of_run(t: &Sandbox) {
     let bundle = victim(t, &attacker).args(&INNER);
     let inner = bundle.rootfs();
     let run = bundle.container().launch(stopped(call_of(t, &copy, "run")));
-    attack_fails(&attacker, Some(run), &inner, &copy);
+    attack_fails(t, &attacker, Some(run), &inner, &copy);
 }
 
 fn neighbour_cannot_change_the_mount_of_exec(t: &Sandbox) {
     let (copy, attacker) = (copy_of_the_runtime(t), attacker(t));
     let inner = attacker.bundle.join("rootfs");
     let exec = call_of(t, &copy, "exec").arg(&attacker.id).args(INNER);
-    attack_fails(&attacker, Some(stopped(exec).spawn()), &inner, &copy);
+    attack_fails(t, &attacker, Some(stopped(exec).spawn()), &inner, &copy);
 }
 
 fn neighbour_cannot_change_the_mount_of_a_hook(t: &Sandbox) {
@@ -346,5 +357,5 @@ fn neighbour_cannot_change_the_mount_of_a_hook(t: &Sandbox) {
     let bundle = victim(t, &attacker).set("/hooks/startContainer", hook);
     let inner = bundle.rootfs();
     let run = bundle.container().launch(stopped(call_of(t, &copy, "run")));
-    attack_fails(&attacker, Some(run), &inner, &copy);
+    attack_fails(t, &attacker, Some(run), &inner, &copy);
 }
