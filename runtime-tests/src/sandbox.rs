@@ -157,10 +157,26 @@ impl Sandbox {
     #[track_caller]
     pub(crate) fn delete_leftovers(&self) {
         for id in self.to_delete.take().iter().rev() {
+            self.end_processes(id);
             self.runtime().args(["delete", "--force", id]).run().ok();
-            // The first process of a pid namespace ends only after all others have been waited for.
             container::reap_ended();
         }
+    }
+
+    /// Kills the processes of a container, if it exists, and waits for those that are children of
+    /// this process, as those of `exec --detach` are: the first process of a pid namespace ends only
+    /// after all others have been waited for.
+    #[track_caller]
+    pub(crate) fn end_processes(&self, id: &str) {
+        let killed = self.runtime().args(["kill", "--all", id, "KILL"]).run();
+        if !killed.status.success() {
+            return;
+        }
+        self.eventually("the container has stopped", || {
+            container::reap_ended();
+            let state = self.runtime().args(["state", id]).run();
+            !state.status.success() || state.json()["status"] == "stopped"
+        });
     }
 }
 
