@@ -26,10 +26,7 @@ pub fn clean(path: &Path) -> PathBuf {
 /// As [`clean`], relative to the root.
 #[must_use]
 pub fn below_root(path: &Path) -> PathBuf {
-    let clean = clean(path);
-    clean
-        .strip_prefix("/")
-        .map_or_else(|_| clean.clone(), Path::to_owned)
+    clean(path).iter().skip(1).collect()
 }
 
 /// Whether `path` is clean already, as most paths are.

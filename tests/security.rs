@@ -186,12 +186,3 @@ fn a_case_with_a_cve_number_is_in_its_row() {
         assert!(named, "the row of {id} does not name {case}");
     }
 }
-
-#[test]
-fn every_named_file_exists() {
-    let page = read(&root().join("SECURITY.md"));
-    let quoted = page.split('`').skip(1).step_by(2);
-    for name in quoted.filter(|name| name.starts_with("src/") && !name.contains("::")) {
-        assert!(root().join(name).exists(), "{name} does not exist");
-    }
-}

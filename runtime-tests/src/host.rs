@@ -80,7 +80,7 @@ impl Need {
             }
             Self::Systemd => lacks(!Path::new("/run/systemd/system").exists()),
             Self::Capability(_, number) => {
-                let held = proc_status_field("CapEff:")
+                let held = proc_status_field("self", "CapEff:")
                     .and_then(|hex| u64::from_str_radix(&hex, 16).ok())
                     .unwrap_or(0);
                 lacks(held >> number & 1 == 0)
@@ -140,9 +140,9 @@ pub fn kernel() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// A field of this process's `/proc/self/status`.
-pub fn proc_status_field(name: &str) -> Option<String> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+/// A field of `/proc/PID/status`, such as `Umask:`; `process` is a pid or `self`.
+pub fn proc_status_field(process: impl std::fmt::Display, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status
         .lines()
         .find_map(|line| line.strip_prefix(name))

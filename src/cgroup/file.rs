@@ -17,7 +17,7 @@ pub(super) fn open_dir(path: &Path) -> Sys<OwnedFd> {
 pub(super) fn open(dir: BorrowedFd, name: &str, flags: i32) -> Sys<OwnedFd> {
     syspath::open_at(
         Some(dir),
-        &syspath::c_string(Path::new(name))?,
+        &syspath::c_string(name)?,
         flags | libc::O_NOFOLLOW,
         0,
     )

@@ -145,7 +145,7 @@ impl Cgroup {
     /// EBUSY means that processes are left or are still exiting. The inode is compared because the
     /// name may belong to another cgroup by now.
     fn remove_now(&self) -> Sys<()> {
-        let name = syspath::c_string(Path::new(self.path.file_name().unwrap_or_default()))?;
+        let name = syspath::c_string(self.path.file_name().unwrap_or_default())?;
         let parent = syspath::open_at(Some(self.fd()), c"..", libc::O_PATH, 0)?;
         match syspath::stat_at(parent.as_fd(), &name)? {
             Some(found) if found.inode() == syspath::stat(self.fd())?.inode() => {}

@@ -55,7 +55,7 @@ fn make_each(
         give(dir.as_fd(), &at, controllers, optional)?;
         at.push(name);
         let at_this = |fail| failed(&at, fail);
-        let name = syspath::c_string(Path::new(name)).map_err(at_this)?;
+        let name = syspath::c_string(name).map_err(at_this)?;
         is_new = make_one(dir.as_fd(), &name).map_err(at_this)?;
         let parent = dir;
         if is_new {
@@ -76,7 +76,7 @@ pub fn enable(mount: &Path, path: &Path, controllers: &[String]) -> Result<()> {
     for name in path {
         give(dir.as_fd(), &at, controllers, &[])?;
         at.push(name);
-        dir = syspath::c_string(Path::new(name))
+        dir = syspath::c_string(name)
             .and_then(|name| open(dir.as_fd(), &name))
             .map_err(|fail| failed(&at, fail))?;
     }
@@ -86,7 +86,7 @@ pub fn enable(mount: &Path, path: &Path, controllers: &[String]) -> Result<()> {
 /// Creates or opens the cgroup `path` in `parent`.
 pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
     let make = || {
-        let name = syspath::c_string(Path::new(path.file_name().unwrap_or_default()))?;
+        let name = syspath::c_string(path.file_name().unwrap_or_default())?;
         match make_one(parent, &name)? {
             true => open_new(parent, &name),
             false => open(parent, &name),

@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -39,8 +38,7 @@ impl PidFile {
             let message = format!("--pid-file: {:?} is not the path of a file", path.display());
             Error::new(message)
         })?;
-        let einval = |_| failed(Fail::new("open", Errno::EINVAL));
-        let name = CString::new(name.as_bytes()).map_err(einval)?;
+        let name = syspath::c_string(name).map_err(failed)?;
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

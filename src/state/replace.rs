@@ -1,8 +1,9 @@
 //! Atomic replacement of files: the content is written under a temporary name, which is then
 //! renamed.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -41,7 +42,7 @@ impl<'a> Prepared<'a> {
             std::process::id().to_string().as_bytes(),
         ]
         .concat();
-        let own = CString::new(own).map_err(|_| failed(Fail::new("open", Errno::EINVAL)))?;
+        let own = syspath::c_string(OsStr::from_bytes(&own)).map_err(failed)?;
         let write = || write_new(dir, &own, content, mode);
         // The directory of a pid file may be writable by other users. Nothing is written through a
         // file that they have put there under the temporary name, in particular not through a link.

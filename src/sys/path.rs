@@ -5,10 +5,9 @@
 //! below the root's descriptor. Paths are never joined as strings, and no magic link of /proc is
 //! followed.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -101,23 +100,23 @@ pub fn open_at(dir: Option<BorrowedFd>, path: &CStr, flags: i32, mode: u32) -> S
 ///
 /// # Errors
 /// EINVAL: the path contains a NUL byte.
-pub fn c_string(path: &Path) -> Sys<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Fail::new("open", Errno::EINVAL))
+pub fn c_string(path: impl AsRef<OsStr>) -> Sys<CString> {
+    CString::new(path.as_ref().as_bytes()).map_err(|_| Fail::new("open", Errno::EINVAL))
 }
 
 /// Opens the file that an O_PATH descriptor refers to, through the caller's own /proc.
 pub fn reopen(handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
-    let name = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    let name = CString::new(name).map_err(|_| Fail::new("open", Errno::EINVAL))?;
-    open(&name, flags)
+    open(
+        &c_string(format!("/proc/self/fd/{}", handle.as_raw_fd()))?,
+        flags,
+    )
 }
 
 /// Opens the file that an O_PATH descriptor refers to, through a procfs directory with the
 /// process's own descriptors. Fails with ESTALE if the result is another file. The descriptor
 /// cannot be exchanged, but a mount may cover the entry in a procfs that is not the process's own.
 pub fn reopen_in(descriptors: BorrowedFd, handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
-    let name = std::ffi::CString::new(handle.as_raw_fd().to_string())
-        .map_err(|_| Fail::new("open", Errno::EINVAL))?;
+    let name = c_string(handle.as_raw_fd().to_string())?;
     let opened = open_at(Some(descriptors), &name, flags, 0)?;
     if stat(opened.as_fd())?.inode() != stat(handle)?.inode() {
         return Err(Fail::new("open", Errno::ESTALE));

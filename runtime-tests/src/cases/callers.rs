@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::caller::{self, FEW, HARMLESS, Trait, cpus};
 use crate::container::reap;
 use crate::host::CAP_SYS_RESOURCE;
+use crate::host::proc_status_field;
 use crate::{Call, Container, Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -37,9 +38,7 @@ fn runtime(t: &Sandbox, traits: &[Trait]) -> Call {
 /// A line of /proc/PID/status.
 #[track_caller]
 fn status(pid: i32, field: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status of the process");
-    let line = text.lines().find_map(|line| line.strip_prefix(field));
-    line.expect(field).trim().to_owned()
+    proc_status_field(pid, field).expect(field)
 }
 
 /// The soft and the hard limit on open files of a process.

@@ -1,9 +1,8 @@
 //! `run` in the foreground: it forwards signals, reaps orphans and returns the exit status.
 
-use std::fs;
-
 use nix::sys::signal::Signal;
 
+use crate::host::{peer_name, proc_status_field};
 use crate::{Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -45,14 +44,12 @@ fn signals_are_forwarded(t: &Sandbox) {
 /// The program may run before the runtime knows that it does. Until then SIGTERM ends the set-up.
 #[track_caller]
 fn wait_until_forwarding(t: &Sandbox, runtime: i32) {
-    if crate::host::peer_name(&t.runtime).is_some() {
+    if peer_name(&t.runtime).is_some() {
         return;
     }
     let blocked = || {
-        let text =
-            fs::read_to_string(format!("/proc/{runtime}/status")).expect("the runtime's status");
-        let line = text.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-        u64::from_str_radix(line.expect("SigBlk").trim(), 16).expect("a mask")
+        let mask = proc_status_field(runtime, "SigBlk:").expect("the runtime's status");
+        u64::from_str_radix(&mask, 16).expect("a mask")
     };
     let term = 1 << (Signal::SIGTERM as u32 - 1);
     t.eventually("the runtime reads its signals", || blocked() & term != 0);

@@ -1,6 +1,6 @@
 //! Writes labels for the security modules, through files that can only refer to this process.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -53,8 +53,7 @@ impl Init<'_> {
 
     /// Writes to a file of this process in /proc/PID/attr.
     fn write_attribute(&mut self, file: &str, value: &[u8]) -> Sys<()> {
-        let name = CString::new(format!("{}/attr/{file}", process::own_pid()))
-            .map_err(|_| Fail::new("open", Errno::EINVAL))?;
+        let name = path::c_string(format!("{}/attr/{file}", process::own_pid()))?;
         let attribute = path::openat2(self.own_proc()?, &name, libc::O_WRONLY, 0, path::BENEATH)?;
         path::write_all(attribute.as_fd(), value)
     }

@@ -99,8 +99,7 @@ struct Mounted {
 
 impl Table {
     fn read(proc: BorrowedFd) -> Sys<Self> {
-        let name = CString::new(format!("{}/mountinfo", process::own_pid()))
-            .map_err(|_| Fail::new("open", Errno::EINVAL))?;
+        let name = path::c_string(format!("{}/mountinfo", process::own_pid()))?;
         let file = path::openat2(proc, &name, libc::O_RDONLY, 0, path::BENEATH)?;
         let mut text = Vec::with_capacity(PAGE);
         while path::read_more(file.as_fd(), &mut text)? > 0 {
