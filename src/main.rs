@@ -11,7 +11,8 @@ use sampan::commands::{Context, VERBS, Verb};
 use sampan::error::{Error, Kind, On};
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
-use sampan::sys::{Fail, binary, inherited, relro};
+use sampan::sys::rt::relro;
+use sampan::sys::{Fail, binary, inherited};
 
 /// The exit status of a failure before the verb begins.
 const FAILURE: u8 = 1;

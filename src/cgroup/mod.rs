@@ -7,6 +7,7 @@
 mod dbus;
 mod file;
 mod lifecycle;
+mod signal;
 mod stats;
 pub mod systemd;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Context, DONE, Verb, everyone, open_cgroup};
+use super::{Context, DONE, Verb, open_cgroup};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::error::{Error, Kind, Result};
@@ -80,7 +80,7 @@ fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
             false => Err(only_init(state)),
         };
     };
-    let listed = everyone::signal(&cgroup, signal, state.pid)?;
+    let listed = cgroup.signal_all(signal, state.pid)?;
     match init {
         Some(init) if !listed => match send_init(state, &init, signal) {
             // SIGKILL has already ended init.

@@ -4,7 +4,6 @@ pub mod bundle;
 mod create;
 mod delete;
 mod events;
-mod everyone;
 mod exec;
 mod explain;
 mod features;

@@ -5,10 +5,8 @@
 
 pub mod binary;
 pub mod bpf;
-pub mod entry;
 mod fail;
 pub mod file;
-pub mod heap;
 pub mod inherited;
 pub mod interrupt;
 pub mod mount;
@@ -16,15 +14,12 @@ pub mod net;
 pub mod path;
 pub mod pidfd;
 pub mod process;
-pub mod relro;
+pub mod rt;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod terminal;
 pub mod tree;
-// With other panics or another C library std has its unwinder.
-#[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
-mod unwind;
 
 pub use fail::{Fail, Failed, Note, Reported, Sys, errno_text};
 use nix::errno::Errno;

@@ -4,7 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 
-use sampan::sys::heap::Heap;
+use sampan::sys::rt::heap::Heap;
 
 use crate::{Form, Target};
 

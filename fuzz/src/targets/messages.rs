@@ -11,8 +11,7 @@ use std::sync::OnceLock;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use sampan::error::Error;
 use sampan::plan::{self, Plan};
-use sampan::run::fuzzing::{attend, await_execve, receive};
-use sampan::run::sync;
+use sampan::run::fuzzing::{await_execve, receive, receive_go, receive_opened, serve};
 use sampan::spec;
 use sampan::sys::socket;
 
@@ -145,7 +144,7 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
             let hooks = || Ok(b"{}".to_vec());
             let death = || Error::new("init died");
             // No process has this pid.
-            attend(plan, connection, i32::MAX, console.as_ref(), hooks, death)
+            serve(plan, connection, i32::MAX, console.as_ref(), hooks, death)
                 .and_then(|ready| ready.check_executable(plan))
         }
         4 | 5 => {
@@ -156,8 +155,8 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
             };
             await_execve(connection, i32::MAX, receive, own, listener)
         }
-        6 => return drop(sync::receive_go(connection, true)),
-        _ => return drop(sync::receive_opened(connection.as_fd())),
+        6 => return drop(receive_go(connection, true)),
+        _ => return drop(receive_opened(connection.as_fd())),
     };
     if let Err(error) = heard {
         check_error(&error);

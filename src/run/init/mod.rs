@@ -28,11 +28,11 @@ use nix::errno::Errno;
 
 use kernel_views::KernelViews;
 
-use super::hooks::{self, Directory, HookFail, Surroundings};
-use super::sync::{self, Failure, Report};
 use crate::plan::{
     Dumpable, Exec, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
 };
+use crate::run::hook::{self, Directory, HookFail, Surroundings};
+use crate::run::protocol::{self, Failure, Report};
 use crate::sys::{self, Fail, Reported, Sys, path, process, signals, socket};
 
 /// What init inherits besides the plan.
@@ -49,20 +49,17 @@ pub struct Inherited {
     pub opened: Opened,
     /// A procfs for init's own use, if init cannot mount one itself.
     pub procfs: Option<OwnedFd>,
-    /// The bundle, the working directory of hooks that still see the host's paths.
-    pub bundle: CString,
 }
 
 impl Inherited {
     /// For a process that joins a container, which is started by the runtime that makes it.
-    pub fn joining(runtime: OwnedFd, opened: Opened, bundle: CString) -> Self {
+    pub fn joining(runtime: OwnedFd, opened: Opened) -> Self {
         Self {
             runtime,
             listener: None,
             lock: None,
             opened,
             procfs: None,
-            bundle,
         }
     }
 
@@ -174,7 +171,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         // Init keeps its mounts alive until the runtime has found the reason and closes the
         // connection. Messages that the runtime sent in advance are discarded.
         if report(init.connection(), failure, shown) {
-            while let Ok(Some(_)) = sync::receive_go(init.connection(), false) {}
+            while let Ok(Some(_)) = protocol::receive_go(init.connection(), false) {}
         }
     }
     process::exit(1)
@@ -238,7 +235,7 @@ impl Init<'_> {
     /// The descriptor to send with a failure: a pipe with a text, or the container's root.
     fn shown_with_failure(&mut self) -> Option<OwnedFd> {
         if !self.shown.is_empty() {
-            return hooks::filled_pipe(&self.shown).ok();
+            return hook::filled_pipe(&self.shown).ok();
         }
         // `forget_files` closes the root before the program is searched for. By then `/` is the
         // container's root.
@@ -330,7 +327,7 @@ impl Init<'_> {
         let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
         let connection = self.connection().as_fd();
         Report::Reach(position).send(connection, Some(root.as_fd()))?;
-        sync::receive_opened(connection)
+        protocol::receive_opened(connection)
     }
 
     /// Lets the runtime map the ids of a mount that has not been attached yet.
@@ -348,13 +345,13 @@ impl Init<'_> {
 
     /// Waits for the network namespace, which the runtime makes in the meantime, and enters it.
     fn enter_network(&self) -> Sys<()> {
-        let made = sync::receive_opened(self.inherited.runtime.as_fd())?;
+        let made = protocol::receive_opened(self.inherited.runtime.as_fd())?;
         process::setns(made.as_fd(), NamespaceKind::Network.flag())
     }
 
     /// Waits for the runtime's go-ahead. If the runtime is gone, init exits.
     fn await_go(&mut self, with_state: bool) -> Sys<()> {
-        match sync::receive_go(&self.inherited.runtime, with_state)? {
+        match protocol::receive_go(&self.inherited.runtime, with_state)? {
             Some(state) => self.state = state,
             None => process::exit(1),
         }
@@ -378,7 +375,7 @@ impl Init<'_> {
             directory: Directory::Own,
             environment: &self.environment(self.plan.exec()),
         };
-        hooks::run(hook, &around, &self.state)
+        hook::run(hook, &around, &self.state)
     }
 
     /// Runs a createContainer hook. Its working directory is the rootfs, and the host's paths are
@@ -389,7 +386,7 @@ impl Init<'_> {
             environment: &process::environment(),
         };
         process::umask(self.umask)?;
-        let ended = hooks::run(hook, &around, &self.state);
+        let ended = hook::run(hook, &around, &self.state);
         process::umask(0)?;
         Ok(ended)
     }
@@ -463,7 +460,7 @@ impl Init<'_> {
         self.await_go(false)?;
         loop {
             let connection = socket::accept(listener.as_fd())?;
-            match sync::receive_go(&connection, with_state) {
+            match protocol::receive_go(&connection, with_state) {
                 Ok(Some(state)) => {
                     self.state = state;
                     self.start = Some(connection);
@@ -497,7 +494,7 @@ impl Init<'_> {
         self.told_executing = true;
         // Init has received the go-ahead, so it continues even if its client is gone.
         let executing = Report::Executing { filtered };
-        sync::unless_gone(executing.send(self.connection().as_fd(), None))?;
+        protocol::unless_gone(executing.send(self.connection().as_fd(), None))?;
         signals::unblock()
     }
 

@@ -7,11 +7,11 @@ use std::slice;
 
 use nix::errno::Errno;
 
-use super::init::{self, Inherited};
-use super::sync::{self, Report};
 use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Entry, EntryStep, InitStep, List, OwnProcfs, Plan, Position};
+use crate::run::init::{self, Inherited};
+use crate::run::protocol::{self, Report};
 use crate::sys::interrupt::{self, Aim};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Note, Sys, file, mount, path, pidfd, socket};
@@ -76,7 +76,7 @@ pub fn spawn(
 /// The error for a failure of [`spawn`].
 pub fn failed(plan: &Plan, position: Option<Position>, fail: Fail) -> Error {
     match position.and_then(|position| plan.at(position)) {
-        Some(found) => super::words::found_failed(found, fail),
+        Some(found) => crate::run::failure::found_failed(found, fail),
         None => error(fail),
     }
 }
@@ -240,7 +240,7 @@ fn make_init(
     let no_step = |fail| (None, fail);
     inherited.keep_only(plan).map_err(no_step)?;
     if plan.first_waits()
-        && sync::receive_go(&inherited.runtime, false)
+        && protocol::receive_go(&inherited.runtime, false)
             .map_err(no_step)?
             .is_none()
     {
@@ -284,10 +284,10 @@ pub fn hand_over(
             process::wait(first.pidfd.as_fd()).map_err(lost)?;
             let spawned = Spawned::new(pid, pidfd::open(pid).map_err(lost)?);
             beside(pid)?;
-            sync::unless_gone(sync::send_go(connection.as_fd(), &[])).map_err(lost)?;
+            protocol::unless_gone(protocol::send_go(connection.as_fd(), &[])).map_err(lost)?;
             Ok(spawned)
         }
-        Some((Report::Failure(failure), _)) => Err(super::words::failure(plan, &failure)),
+        Some((Report::Failure(failure), _)) => Err(crate::run::failure::failure(plan, &failure)),
         _ => Err(lost(Fail::new("recvmsg", Errno::ECHILD))),
     }
 }

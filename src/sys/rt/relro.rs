@@ -9,7 +9,7 @@ use std::ffi::{c_int, c_void};
 
 use nix::errno::Errno;
 
-use super::{Fail, Sys};
+use crate::sys::{Fail, Sys};
 
 /// Applies the PT_GNU_RELRO of the program. mprotect(2).
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::host_mount;
-use super::runtime::Made;
+use super::steps::Made;
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, Result};
 use crate::state::{self, Claim, Dir, Locked, State};

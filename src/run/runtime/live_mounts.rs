@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::attend::{self, connection_lost};
 use super::clone;
-use super::init::{Inherited, Opened};
-use super::{locked, prepare};
+use super::serve_init::{self, connection_lost};
+use super::sources;
 use crate::config::NamespaceKind;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{AnyStep, EntryStep, Plan};
+use crate::run::init::{Inherited, Opened};
 use crate::state::{self, State};
 use crate::sys::{Fail, file, pidfd, process, socket};
 
@@ -24,8 +24,7 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
     process::set_dumpable(false).map_err(connection_lost)?;
     let opened = open(plan, &init)?;
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
-    let bundle = super::c_path("bundle", &state.bundle)?;
-    let inherited = Inherited::joining(runtime, opened, bundle);
+    let inherited = Inherited::joining(runtime, opened);
     let first = clone::spawn(plan, inherited, None)
         .map_err(|(position, fail)| clone::failed(plan, position, fail).context("mounts"))?;
     let nothing_beside = |_| Ok(());
@@ -35,7 +34,7 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
         Error::new("the process in the container died")
             .hint("possibly OOM-killed, or the container has ended")
     };
-    let result = attend::attend(plan, &connection, spawned.pid, None, no_hooks, death);
+    let result = serve_init::serve(plan, &connection, spawned.pid, None, no_hooks, death);
     // The process has finished and waits for a message.
     process::end(spawned.pidfd.as_fd());
     result.map(drop)
@@ -55,15 +54,15 @@ fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
         let namespace = file::open(name.as_ref(), libc::O_PATH, 0).map_err(failed)?;
         // Another process may have got this pid before the file was opened.
         pidfd::send_signal(init.as_fd(), 0).map_err(failed)?;
-        prepare::refuse_own(NamespaceKind::Cgroup, &namespace, why)?;
+        sources::refuse_own(NamespaceKind::Cgroup, &namespace, why)?;
     }
     Ok(())
 }
 
 /// Opens the sources on the host, because inside the container the same paths mean other files.
 fn open(plan: &Plan, init: &OwnedFd) -> Result<Opened> {
-    let mut opened = prepare::open(plan)?;
-    locked::copy(plan, init, &mut opened)?;
-    prepare::enter(plan, init, &mut opened)?;
+    let mut opened = sources::open(plan)?;
+    sources::copy_locked(plan, init, &mut opened)?;
+    sources::enter(plan, init, &mut opened)?;
     Ok(opened)
 }

@@ -2,12 +2,13 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::{clone, id_map, network, place, words};
+use super::{cgroup, clone, id_map, network};
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::systemd::Unit;
 use crate::plan::{NewCgroup, Plan, Planned, RuntimeStep, Steps};
+use crate::run::failure;
 use crate::state;
 use crate::sys::file;
 
@@ -53,7 +54,7 @@ impl Runtime<'_> {
             } => id_map::write(planned, pid, *group, map, *if_denied),
             RuntimeStep::OomScoreAdj(score) => {
                 file::write_proc(pid, "oom_score_adj", &score.to_string())
-                    .map_err(|fail| words::step_failed(planned, fail))
+                    .map_err(|fail| failure::step_failed(planned, fail))
             }
             RuntimeStep::MakeNetwork => network::make(self.connection).map_err(clone::error),
         }
@@ -61,7 +62,7 @@ impl Runtime<'_> {
 
     fn create_cgroup(&mut self, field: &str, new: &NewCgroup) -> Result<()> {
         if let Some(hierarchy) = &self.host.cgroup {
-            self.made.cgroup = place::make(self.plan, field, new, self.host, hierarchy)?;
+            self.made.cgroup = cgroup::make(self.plan, field, new, self.host, hierarchy)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use nix::errno::Errno;
 
-use super::reason;
+use super::filesystem;
 use crate::plan::{AnyStep, EntryStep, Filesystem, InitStep, Module, RootSwitch, RuntimeStep};
 use crate::sys::{Failed, Note};
 
@@ -97,7 +97,7 @@ fn file_system(fs: &Filesystem, errno: Errno) -> Hint {
             let name = fs.fstype.to_string_lossy();
             format!("the kernel has no file system {name}").into()
         }
-        Errno::EINVAL => match reason::of_refused_options(fs) {
+        Errno::EINVAL => match filesystem::of_refused_options(fs) {
             Some(reason) => format!("the kernel says: {reason}").into(),
             None => "the kernel refuses an option of the mount; its log says which".into(),
         },

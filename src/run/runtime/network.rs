@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{clone, sync};
+use super::clone;
 use crate::plan::NamespaceKind;
+use crate::run::protocol;
 use crate::sys::{Sys, net, path, process};
 
 const FLAG: i32 = NamespaceKind::Network.flag();
@@ -30,7 +31,7 @@ pub fn make(init: BorrowedFd) -> Sys<()> {
 /// does not have to wait for that.
 fn hand_over(init: BorrowedFd) -> Sys<()> {
     let made = current()?;
-    sync::unless_gone(sync::send_opened(init, made.as_fd()))?;
+    protocol::unless_gone(protocol::send_opened(init, made.as_fd()))?;
     net::loopback_up()
 }
 

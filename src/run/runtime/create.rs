@@ -4,18 +4,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use super::attend::{self, Ready, Sockets, connection_lost};
 use super::clone::{self, Spawned};
-use super::init::{Inherited, Opened};
 use super::pid_file::PidFile;
-use super::runtime::Runtime;
+use super::serve_init::{self, Ready, Sockets, connection_lost};
+use super::steps::Runtime;
 use super::teardown::Undo;
-use super::{host_mount, prepare, runtime_hooks, sd_notify, start};
+use super::{hooks, host_mount, sd_notify, sources, start};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, On, Result};
 use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan};
+use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Dir, Prepared, Root, State, Status};
 use crate::sys::{interrupt, process, socket};
 use crate::timestamp;
@@ -73,7 +73,7 @@ pub fn create(request: &Request) -> Result<Created> {
     if request.options.notify.is_some() {
         sd_notify::make_directory(&dir)?;
     }
-    let opened = prepare::open(request.plan)?;
+    let opened = sources::open(request.plan)?;
     let mut state = first_state(request);
     refuse_used_cgroup(&state)?;
     let made = make(
@@ -118,7 +118,7 @@ pub fn create(request: &Request) -> Result<Created> {
             drop((undo, dir));
             if began {
                 // The failure that led here is the one to report.
-                let _ = runtime_hooks::run_poststop_hooks(&request.plan.after_delete, &state);
+                let _ = hooks::run_poststop_hooks(&request.plan.after_delete, &state);
             }
             Err(error)
         }
@@ -197,8 +197,8 @@ fn make<'d>(
     // An init that has already ended gets no start time; `attend` below reports why it ended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
     let hooks = || {
-        runtime_hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
-        runtime_hooks::state_text_inside(state, Status::Creating)
+        hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
+        hooks::state_text_inside(state, Status::Creating)
             .on(|| format!("/proc/{}/status", state.pid))
     };
     let mut prepared = Some(state.prepare(dir)?);
@@ -206,9 +206,9 @@ fn make<'d>(
         && let Some(prepared) = prepared.take()
     {
         prepared.put()?;
-        attend::go_ahead(connection.as_fd())?;
+        serve_init::go_ahead(connection.as_fd())?;
     }
-    let ready = attend::attend(
+    let ready = serve_init::serve(
         request.plan,
         &connection,
         spawned.pid,
@@ -236,7 +236,6 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
         lock: Some(state::lock_init(dir)?),
         opened,
         procfs: None,
-        bundle: super::c_path("bundle", request.bundle)?,
     })
 }
 
@@ -261,7 +260,7 @@ fn spawn(
     let mut runtime = executor(request, undo, connection);
     runtime.run(&plan.beside_first, first.pid)?;
     if plan.first_waits() {
-        attend::go_ahead(connection.as_fd())?;
+        serve_init::go_ahead(connection.as_fd())?;
     }
     let beside = |pid| runtime.run(&plan.beside_init, pid);
     let init = clone::hand_over(plan, first, connection, beside)?;
@@ -288,7 +287,7 @@ fn may_be_told(request: &Request) -> Result<bool> {
         || request.pidfd_socket.is_some()
         || request.pid_file.is_some()
         || request.plan.has_start_hooks();
-    Ok(request.runs && !waited_for && attend::may_go_ahead(request.plan)?)
+    Ok(request.runs && !waited_for && serve_init::may_go_ahead(request.plan)?)
 }
 
 /// Attaches the mount of a container without a mount namespace. The state is written first, so that
@@ -329,14 +328,14 @@ fn finish(
     if !request.runs {
         made.ready.check_executable(request.plan)?;
     }
-    attend::raise_limits(request.plan, made.spawned.pid)?;
+    serve_init::raise_limits(request.plan, made.spawned.pid)?;
     state.put()?;
     sockets.send_pidfd("standard", made.spawned.pidfd.as_fd())?;
     if let Some(file) = pid_file {
         file.write(made.spawned.pid)?;
     }
     if !request.runs {
-        attend::dismiss(request.plan, made.connection.as_fd(), || undo.death())?;
+        serve_init::dismiss(request.plan, made.connection.as_fd(), || undo.death())?;
     }
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::attend::{self, await_execve, connection_lost};
 use super::create::Created;
-use super::sync::{self, Received, Report};
-use super::{notify, runtime_hooks};
+use super::serve_init::{self, await_execve, connection_lost};
+use super::{hooks, seccomp_listener};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
+use crate::run::protocol::{self, Received, Report};
 use crate::state::{Dir, START_SOCKET, State, Status, open_process};
 use crate::sys::{Fail, Sys, interrupt, socket};
 
@@ -88,18 +88,18 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     let (connection, state) = (&created.connection, &created.state);
     let _aim = interrupt::aim(&created.pidfd);
     if !created.told_to_execute {
-        sync::unless_gone(say_go(connection, state)).map_err(connection_lost)?;
+        protocol::unless_gone(say_go(connection, state)).map_err(connection_lost)?;
     }
-    await_start(connection, attend::receive, state, plan)
+    await_start(connection, serve_init::receive, state, plan)
 }
 
 /// Sends the message to execute, with the state that the next hooks read.
 fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
     let text = match state.later.start_container_hooks {
-        true => runtime_hooks::state_text_inside(state, Status::Created)?,
+        true => hooks::state_text_inside(state, Status::Created)?,
         false => Vec::new(),
     };
-    sync::send_go(connection.as_fd(), &text)
+    protocol::send_go(connection.as_fd(), &text)
 }
 
 fn await_start(
@@ -113,7 +113,7 @@ fn await_start(
         let pidfd = open_process(state.pid, state.start_time)?.ok_or_else(gone)?;
         let process = (state.pid, pidfd.as_fd());
         // The filter is part of creating the container, even if it is loaded during `start`.
-        notify::hand_over(&plan()?, state, Status::Creating, process, number)
+        seccomp_listener::hand_over(&plan()?, state, Status::Creating, process, number)
     };
     await_execve(connection, state.pid, receive, &plan, listener)
 }

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::runtime_hooks;
+use super::hooks;
 use crate::error::{Error, Result};
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
@@ -44,7 +44,7 @@ pub fn hand_over(
         "fds": ["seccompFd"],
         "pid": pid,
         "metadata": listener.metadata,
-        "state": runtime_hooks::state_view(state, status),
+        "state": hooks::state_view(state, status),
     });
     socket::send(
         agent.as_fd(),

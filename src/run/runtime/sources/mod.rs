@@ -2,17 +2,24 @@
 //!
 //! A source that is missing or has the wrong type is an error here, before any directory is made.
 
+mod for_init;
+mod locked_copies;
+
+pub use for_init::open_for_init;
+pub use locked_copies::copy_locked;
+
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::init::Opened;
-use super::{clone, init};
+use super::clone;
 use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{
     self, AnyStep, Bind, BindSource, EntryStep, Found, InitStep, Plan, Planned, Position,
 };
+use crate::run::init::Opened;
+use crate::run::{failure, init};
 use crate::sys::{Fail, inherited, mount, path, process};
 
 /// Opens the files of the host that steps of other processes need.
@@ -94,7 +101,7 @@ fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedF
 
 fn changed(planned: &Planned<InitStep>, bind: &Bind, tree: OwnedFd) -> Result<OwnedFd> {
     init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)
-        .map_err(|fail| super::words::step_failed(planned, fail))?;
+        .map_err(|fail| failure::step_failed(planned, fail))?;
     Ok(tree)
 }
 

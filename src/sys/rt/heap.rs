@@ -226,7 +226,7 @@ fn out_of_memory() -> ! {
         // SAFETY: the part is readable for its length.
         unsafe { libc::write(2, part.as_ptr().cast(), part.len()) };
     }
-    super::process::exit(1)
+    crate::sys::process::exit(1)
 }
 
 // SAFETY: blocks do not overlap: each is cut from memory that is in use nowhere else, or taken from

@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 
-use super::words;
 use crate::error::{Error, Result};
 use crate::plan::{AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep};
+use crate::run::failure;
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, socket};
@@ -36,7 +36,7 @@ pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) ->
     };
     let failed =
         |fail: Fail| {
-            let error = words::found_failed(planned, fail);
+            let error = failure::found_failed(planned, fail);
             match fail.errno {
                 Errno::EINVAL => error
                     .hint("the file system cannot map ids, or the source has mapped ids already"),
@@ -64,7 +64,7 @@ fn user_namespace(pid: i32) -> Sys<OwnedFd> {
 
 /// Makes a user namespace with these maps. The process that holds it open ends at once.
 fn made_for(planned: Found, uids: &str, gids: &str) -> Result<OwnedFd> {
-    let failed = |fail: Fail| words::found_failed(planned, fail);
+    let failed = |fail: Fail| failure::found_failed(planned, fail);
     let (connection, childs) = socket::pair().map_err(failed)?;
     match process::clone3(libc::CLONE_NEWUSER as u64, None, false).map_err(failed)? {
         Cloned::Child => {
@@ -96,7 +96,7 @@ pub fn write(
     if_denied: IfMapDenied,
 ) -> Result<()> {
     let name = if group { "gid_map" } else { "uid_map" };
-    let failed = |fail: Fail| words::step_failed(planned, fail);
+    let failed = |fail: Fail| failure::step_failed(planned, fail);
     let Err(fail) = file::write_proc(pid, name, map) else {
         return Ok(());
     };

@@ -1,12 +1,12 @@
 //! The program's entry point, and the parts of Rust's runtime that it leaves out:
 //! `docs/decisions/own-entry.md`.
 //!
-//! Rust's own start reopens closed standard streams, which [`super::inherited::begin`] does too,
+//! Rust's own start reopens closed standard streams, which [`crate::sys::inherited::begin`] does too,
 //! and installs handlers that report a stack overflow. That is a dozen system calls before `main`.
 
 use std::ffi::c_char;
 
-use super::process::StringArray;
+use crate::sys::process::StringArray;
 
 /// The command line as C's `main` gets it.
 ///
@@ -29,7 +29,7 @@ pub unsafe fn begin(argv: *const *const c_char) -> StringArray<'static> {
 macro_rules! program {
     ($main:path) => {
         #[global_allocator]
-        static HEAP: $crate::sys::heap::Heap = $crate::sys::heap::Heap::new();
+        static HEAP: $crate::sys::rt::heap::Heap = $crate::sys::rt::heap::Heap::new();
 
         // SAFETY: this is the only function of this name, and it has the signature that the C
         // library calls.
@@ -39,7 +39,7 @@ macro_rules! program {
             argv: *const *const std::ffi::c_char,
         ) -> std::ffi::c_int {
             // SAFETY: these are the arguments of C's `main`.
-            let status: u8 = $main(unsafe { $crate::sys::entry::begin(argv) });
+            let status: u8 = $main(unsafe { $crate::sys::rt::entry::begin(argv) });
             $crate::sys::process::exit(status.into())
         }
     };

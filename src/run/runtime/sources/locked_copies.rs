@@ -10,12 +10,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::init::{self, Opened};
-use super::sync::{self, Report};
-use super::{attend::connection_lost, reach, words};
+use super::open_for_init;
 use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Bind, BindSource, InitStep, Plan, Position};
+use crate::run::failure;
+use crate::run::init::{self, Opened};
+use crate::run::protocol::{self, Report};
+use crate::run::runtime::serve_init::connection_lost;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, mount, path, socket};
 
@@ -24,7 +26,7 @@ use crate::sys::{Fail, Sys, file, mount, path, socket};
 ///
 /// # Errors
 /// The step whose source cannot be opened, copied or changed.
-pub fn copy(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Result<()> {
+pub fn copy_locked(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Result<()> {
     if sources(plan).next().is_none() {
         return Ok(());
     }
@@ -82,7 +84,7 @@ fn leave(container: &OwnedFd) -> Sys<OwnedFd> {
 fn send_one(position: Position, bind: &Bind, root: &OwnedFd, connection: &OwnedFd) -> Sys<()> {
     let connection = connection.as_fd();
     Report::Reach(position).send(connection, Some(root.as_fd()))?;
-    let source = sync::receive_opened(connection)?;
+    let source = protocol::receive_opened(connection)?;
     let tree = mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)?;
     init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)?;
     Report::Tree(position).send(connection, Some(tree.as_fd()))
@@ -96,14 +98,14 @@ fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut Opened) -> Result
     while missing > 0 {
         match Report::receive(connection).map_err(connection_lost)? {
             Some((Report::Reach(position), Some(root))) => {
-                let source = reach::open(plan, position, root.as_fd())?;
-                sync::send_opened(connection, source.as_fd()).map_err(connection_lost)?;
+                let source = open_for_init(plan, position, root.as_fd())?;
+                protocol::send_opened(connection, source.as_fd()).map_err(connection_lost)?;
             }
             Some((Report::Tree(position), Some(tree))) => {
                 opened.put(position, tree);
                 missing -= 1;
             }
-            Some((Report::Failure(failure), _)) => return Err(words::failure(plan, &failure)),
+            Some((Report::Failure(failure), _)) => return Err(failure::failure(plan, &failure)),
             Some(_) => {
                 return Err(connection_lost(Fail::new("recvmsg", Errno::EPROTO)));
             }

@@ -4,11 +4,12 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
+use super::executable;
 use super::hints::hint;
-use super::sync::Failure;
-use super::{executable, hooks};
 use crate::error::{Error, Kind};
 use crate::plan::{AnyStep, Found, InitStep, Plan, Planned};
+use crate::run::hook;
+use crate::run::protocol::Failure;
 use crate::sys::{Failed, Note};
 
 /// The error for a failure that init has reported.
@@ -29,7 +30,7 @@ pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -
         return failure(plan, failed);
     };
     match (found.step, fail.note) {
-        (AnyStep::Hook(_), _) => with_output(found_failed(found, fail), &hooks::printed(shown)),
+        (AnyStep::Hook(_), _) => with_output(found_failed(found, fail), &hook::printed(shown)),
         // ENOSYS means that the system call is missing, so the file is not the reason.
         (AnyStep::Init(InitStep::FindExecutable { .. } | InitStep::Exec(_)), _)
             if fail.errno != Errno::ENOSYS =>
@@ -37,7 +38,7 @@ pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -
             executable::explain(plan, fail.errno, shown)
         }
         (AnyStep::Init(InitStep::SwitchRoot { .. }), Some(Note::HostView)) => {
-            let point = hooks::printed(shown);
+            let point = hook::printed(shown);
             let call = format!("hide {} of the host", String::from_utf8_lossy(&point));
             with_hint(
                 Error::sys(found.to_string(), &call, fail.errno),

@@ -1,11 +1,11 @@
 //! Runs the hooks in the runtime, and formats the state that a hook reads.
 
-use super::hooks::{self, Directory, Surroundings};
-use super::words;
-use crate::error::{Error, Result};
+use crate::error::{Error, On, Result};
 use crate::plan::{HookMoment, HookStep, Steps};
+use crate::run::failure;
+use crate::run::hook::{self, Directory, Surroundings};
 use crate::state::{State, Status, View};
-use crate::sys::{Sys, file, process};
+use crate::sys::{Sys, file, path, process};
 
 /// Runs hooks in order, in the runtime, up to the first one that fails. The state that they read
 /// has the given `status`.
@@ -38,16 +38,18 @@ fn each_hook(
             HookMoment::Prestart => Status::Created,
             _ => status,
         };
-        super::c_path("bundle", &state.bundle).and_then(|bundle| {
-            let around = Surroundings {
-                directory: Directory::Path(&bundle),
-                environment: &process::environment(),
-            };
-            hooks::run(hook, &around, &state_text(state, status)).map_err(|failed| {
-                let error = words::step_failed(planned, failed.told.fail());
-                words::with_output(error, &failed.output)
+        path::c_string(&state.bundle)
+            .on(|| "bundle")
+            .and_then(|bundle| {
+                let around = Surroundings {
+                    directory: Directory::Path(&bundle),
+                    environment: &process::environment(),
+                };
+                hook::run(hook, &around, &state_text(state, status)).map_err(|failed| {
+                    let error = failure::step_failed(planned, failed.told.fail());
+                    failure::with_output(error, &failed.output)
+                })
             })
-        })
     })
 }
 

@@ -6,9 +6,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::words;
 use crate::error::{Error, Result};
 use crate::plan::{AnyStep, BindSource, InitStep, Plan, Position};
+use crate::run::failure;
 use crate::sys::{Fail, Sys, path};
 
 /// Opens the path of a step with the runtime's privileges, in the mount namespace that `root`
@@ -16,7 +16,7 @@ use crate::sys::{Fail, Sys, path};
 ///
 /// # Errors
 /// The path cannot be opened, or the step at `position` has no path.
-pub fn open(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd> {
+pub fn open_for_init(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd> {
     let found = plan.at(position);
     let none = || Err(Fail::new("openat2", Errno::EPROTO));
     let opened = found.map(|found| match found.step {
@@ -34,7 +34,7 @@ pub fn open(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd
         _ => none(),
     });
     match (found, opened) {
-        (Some(found), Some(opened)) => opened.map_err(|fail| words::found_failed(found, fail)),
+        (Some(found), Some(opened)) => opened.map_err(|fail| failure::found_failed(found, fail)),
         _ => Err(Error::new(
             "internal error: init asked to open a path for a step without one",
         )),

@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::attend::{self, Sockets, await_execve, connection_lost};
 use super::clone::{self, Spawned};
-use super::init::{Inherited, Opened};
 use super::pid_file::PidFile;
-use super::runtime::{Made, Runtime};
-use super::{notify, prepare};
+use super::serve_init::{self, Sockets, await_execve, connection_lost};
+use super::steps::{Made, Runtime};
+use super::{seccomp_listener, sources};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, On, Result};
 use crate::host::Host;
 use crate::plan::{Place, Plan};
+use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Dir, State, Status};
 use crate::sys::{interrupt, process};
 
@@ -88,13 +88,13 @@ fn set_up(
         Error::new("the process died while it was set up")
             .hint("possibly OOM-killed, or the container has ended")
     };
-    let ahead = attend::may_go_ahead(request.plan)?;
+    let ahead = serve_init::may_go_ahead(request.plan)?;
     if ahead {
-        attend::go_ahead(connection.as_fd())?;
+        serve_init::go_ahead(connection.as_fd())?;
     }
     let no_hooks = || Ok(Vec::new());
     let console = sockets.console.as_ref();
-    let ready = attend::attend(
+    let ready = serve_init::serve(
         request.plan,
         connection,
         spawned.pid,
@@ -103,12 +103,12 @@ fn set_up(
         death,
     )?;
     if !ahead {
-        attend::raise_limits(request.plan, spawned.pid)?;
-        attend::go_ahead(connection.as_fd())?;
+        serve_init::raise_limits(request.plan, spawned.pid)?;
+        serve_init::go_ahead(connection.as_fd())?;
     }
     let listener = |number| {
         let process = (spawned.pid, spawned.pidfd.as_fd());
-        notify::hand_over(
+        seccomp_listener::hand_over(
             request.plan,
             request.state,
             Status::Running,
@@ -117,7 +117,7 @@ fn set_up(
         )
     };
     let plan = || Ok(request.plan.clone());
-    await_execve(connection, spawned.pid, attend::receive, plan, listener)?;
+    await_execve(connection, spawned.pid, serve_init::receive, plan, listener)?;
     Ok(ready.terminal)
 }
 
@@ -268,7 +268,6 @@ fn executor<'a>(
 
 fn inherited(request: &ExecRequest, runtime: OwnedFd) -> Result<Inherited> {
     let mut opened = Opened::none(request.plan);
-    prepare::enter(request.plan, request.init, &mut opened)?;
-    let bundle = super::c_path("bundle", &request.state.bundle)?;
-    Ok(Inherited::joining(runtime, opened, bundle))
+    sources::enter(request.plan, request.init, &mut opened)?;
+    Ok(Inherited::joining(runtime, opened))
 }

@@ -4,10 +4,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::sync::{self, Received, Report};
-use super::{executable, id_map, reach, relay, unexecuted, words};
+use super::{id_map, relay, sources};
 use crate::error::{Error, On, Result};
 use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
+use crate::run::failure::{self, executable, unexecuted};
+use crate::run::protocol::{self, Received, Report};
 use crate::sys::{Fail, Sys, process, socket};
 
 /// The engine's sockets, connected before anything is made.
@@ -69,7 +70,7 @@ pub fn raise_limits(plan: &Plan, pid: i32) -> Result<()> {
         let limit = &planned.step;
         if is_above(planned)? {
             process::set_rlimit(pid, limit.resource, limit.soft, limit.hard)
-                .map_err(|fail| words::step_failed(planned, fail))?;
+                .map_err(|fail| failure::step_failed(planned, fail))?;
         }
     }
     Ok(())
@@ -80,7 +81,7 @@ fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
     let limit = &planned.step;
     process::limit(limit.resource)
         .map(|(_, own)| limit.hard > own)
-        .map_err(|fail| words::step_failed(planned, fail))
+        .map_err(|fail| failure::step_failed(planned, fail))
 }
 
 /// Whether the go-ahead to execute can be sent before the process reports that it is ready. That is
@@ -118,7 +119,7 @@ pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
 /// # Errors
 /// sendmsg(2) failed for a reason other than the end of the process.
 pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
-    heard(sync::send_go(connection, &[]))
+    heard(protocol::send_go(connection, &[]))
 }
 
 /// Sends the last message of `create`: from now on init waits for `start`.
@@ -126,14 +127,14 @@ pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
 /// # Errors
 /// sendmsg(2) failed. If init has ended, the error is the step that failed, or that of `death`.
 pub fn dismiss(plan: &Plan, connection: BorrowedFd, death: impl Fn() -> Error) -> Result<()> {
-    let Err(fail) = sync::send_go(connection, &[]) else {
+    let Err(fail) = protocol::send_go(connection, &[]) else {
         return Ok(());
     };
     // If init has ended, it may have reported a failure before. An init that is alive sends
     // nothing.
-    sync::unless_gone(Err(fail)).map_err(connection_lost)?;
+    protocol::unless_gone(Err(fail)).map_err(connection_lost)?;
     match Report::receive(connection) {
-        Ok(Some((Report::Failure(failure), _))) => Err(words::failure(plan, &failure)),
+        Ok(Some((Report::Failure(failure), _))) => Err(failure::failure(plan, &failure)),
         Ok(None) => Err(death()),
         _ => Err(connection_lost(fail)),
     }
@@ -141,7 +142,7 @@ pub fn dismiss(plan: &Plan, connection: BorrowedFd, death: impl Fn() -> Error) -
 
 /// Ignores a failure to send because the process has ended.
 fn heard(sent: Sys<()>) -> Result<()> {
-    sync::unless_gone(sent).map_err(connection_lost)
+    protocol::unless_gone(sent).map_err(connection_lost)
 }
 
 /// Waits for a report from a process that this runtime made.
@@ -178,7 +179,7 @@ impl Ready {
 /// # Errors
 /// The step that failed in the process or in the runtime; the error of `death` if the process ended
 /// without a report.
-pub fn attend(
+pub fn serve(
     plan: &Plan,
     connection: &OwnedFd,
     pid: i32,
@@ -191,15 +192,15 @@ pub fn attend(
         match receive(connection.as_fd())? {
             Some((Report::Hooks, _)) => {
                 let state = hooks()?;
-                heard(sync::send_go(connection.as_fd(), &state))?;
+                heard(protocol::send_go(connection.as_fd(), &state))?;
             }
             Some((Report::Reach(position), Some(root))) => {
-                let opened = reach::open(plan, position, root.as_fd())?;
-                heard(sync::send_opened(connection.as_fd(), opened.as_fd()))?;
+                let opened = sources::open_for_init(plan, position, root.as_fd())?;
+                heard(protocol::send_opened(connection.as_fd(), opened.as_fd()))?;
             }
             Some((Report::MapIds(position), Some(tree))) => {
                 id_map::map_mount(plan, position, pid, tree.as_fd())?;
-                heard(sync::send_go(connection.as_fd(), &[]))?;
+                heard(protocol::send_go(connection.as_fd(), &[]))?;
             }
             Some((Report::Console, Some(master))) => match console {
                 Some(console) => send_terminal(console, master.as_fd())?,
@@ -217,7 +218,7 @@ pub fn attend(
             }
             Some((Report::Failure(failure), shown)) => {
                 let shown = shown.as_ref().map(AsFd::as_fd);
-                return Err(words::failure_shown(plan, &failure, shown));
+                return Err(failure::failure_shown(plan, &failure, shown));
             }
             Some(_) => {}
             None => return Err(death()),
@@ -250,12 +251,12 @@ pub fn await_execve(
             Some((Report::Executing { filtered }, _)) => executing = Some(filtered),
             Some((Report::Listener(number), _)) => {
                 listener(number)?;
-                heard(sync::send_go(connection.as_fd(), &[]))?;
+                heard(protocol::send_go(connection.as_fd(), &[]))?;
             }
             Some((Report::Failure(failure), shown)) => {
                 let shown = shown.as_ref().map(AsFd::as_fd);
                 return Err(match plan() {
-                    Ok(plan) => words::failure_shown(&plan, &failure, shown),
+                    Ok(plan) => failure::failure_shown(&plan, &failure, shown),
                     Err(_) => Error::failed("start", failure.told.fail()),
                 });
             }

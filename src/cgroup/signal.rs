@@ -1,0 +1,48 @@
+//! Sends signals to all processes of a cgroup and of the cgroups below it.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::Cgroup;
+use crate::error::{Error, Result};
+use crate::sys::pidfd;
+
+impl Cgroup {
+    /// Sends `signal` to all processes of the cgroup. Returns whether the process `init` was among
+    /// the listed processes; for SIGKILL, which needs no list, it returns false.
+    ///
+    /// For signals other than SIGKILL the cgroup is frozen in the meantime, because a process could
+    /// otherwise fork a child that is not in the list. A cgroup that is already frozen stays
+    /// frozen, and its processes handle the signal after they are thawed.
+    ///
+    /// # Errors
+    /// A system call failed. A process that ends in the meantime is not an error.
+    pub fn signal_all(&self, signal: i32, init: i32) -> Result<bool> {
+        if signal == libc::SIGKILL {
+            return self.kill().map(|()| false);
+        }
+        if self.is_frozen()? {
+            return self.signal_listed(signal, init);
+        }
+        self.freeze()?;
+        let result = self.signal_listed(signal, init);
+        let thawed = self.thaw();
+        result.and_then(|listed| thawed.map(|()| listed))
+    }
+
+    fn signal_listed(&self, signal: i32, init: i32) -> Result<bool> {
+        let pids = self.processes()?;
+        for &pid in &pids {
+            let sent =
+                pidfd::open(pid).and_then(|process| pidfd::send_signal(process.as_fd(), signal));
+            match sent {
+                Err(fail) if fail.errno != Errno::ESRCH => {
+                    return Err(Error::failed(format!("process {pid}"), fail));
+                }
+                _ => {}
+            }
+        }
+        Ok(pids.contains(&init))
+    }
+}

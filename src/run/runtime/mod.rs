@@ -1,0 +1,36 @@
+//! The runtime's side: makes processes, serves init, relays terminals and signals, and undoes what
+//! has failed.
+
+mod cgroup;
+mod clone;
+mod create;
+mod exec;
+mod hooks;
+mod host_mount;
+mod id_map;
+pub mod interrupt;
+mod live_mounts;
+mod network;
+mod pid_file;
+pub mod relay;
+pub mod sd_notify;
+mod seccomp_listener;
+mod serve_init;
+mod sources;
+mod start;
+mod steps;
+pub mod teardown;
+
+pub use create::planned_cgroup;
+pub use create::{Created, Request, create};
+pub use exec::{ExecRequest, Executed, exec};
+pub use hooks::{run_hooks, run_poststop_hooks};
+pub use live_mounts::change_mounts;
+pub use start::{check_startable, start, start_created};
+
+/// For fuzz/.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::serve_init::{await_execve, receive, serve};
+}

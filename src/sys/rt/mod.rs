@@ -1,0 +1,9 @@
+//! What stands in for the start and the library parts of Rust that the static binary leaves out.
+//! Each is justified by a figure in `docs/decisions/`.
+
+pub mod entry;
+pub mod heap;
+pub mod relro;
+// With other panics or another C library std has its unwinder.
+#[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
+mod unwind;
