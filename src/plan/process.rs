@@ -8,7 +8,7 @@ use super::{
     Credentials, Exec, InitStep, Options, Plan, ProcessOptions, Rlimit, RuntimeStep, c_string,
     hooks, labels,
 };
-use crate::config::{Config, Personality, Process};
+use crate::config::{Config, Linux, Personality, Process};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -43,6 +43,29 @@ pub(super) fn streams(plan: &mut Plan, process: &Process, bind: bool) {
 
 /// Names and kernel settings of the new namespaces.
 pub(super) fn settings(plan: &mut Plan, config: &Config) {
+    // Without `..`, so that the compiler asks for the steps of a new property.
+    let Linux {
+        sysctl,
+        // In `personality`.
+        personality: _,
+        // In `namespaces`.
+        namespaces: _,
+        uid_mappings: _,
+        gid_mappings: _,
+        time_offsets: _,
+        // In `cgroup`.
+        cgroups_path: _,
+        resources: _,
+        // In `rootfs`.
+        devices: _,
+        rootfs_propagation: _,
+        masked_paths: _,
+        readonly_paths: _,
+        // In `labels`.
+        mount_label: _,
+        // In `seccomp`.
+        seccomp: _,
+    } = &config.linux;
     if let Some(name) = &config.hostname {
         let name = c_string(name.as_str());
         plan.init.add("hostname", InitStep::Hostname(name));
@@ -51,7 +74,7 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) {
         let name = c_string(name.as_str());
         plan.init.add("domainname", InitStep::Domainname(name));
     }
-    for (path, value) in &config.linux.sysctl {
+    for (path, value) in sysctl {
         let field = sysctl_field(path);
         let path = c_string(path.as_str());
         let value = c_string(value.as_str());
@@ -105,25 +128,44 @@ pub(super) fn become_user(
     host: &Host,
     options: &ProcessOptions,
 ) -> Exec {
-    if let Some(score) = process.oom_score_adj {
+    // Without `..`, so that the compiler asks for the steps of a new property.
+    let Process {
+        cwd,
+        user,
+        capabilities,
+        no_new_privileges,
+        oom_score_adj,
+        // In `streams`.
+        terminal: _,
+        console_size: _,
+        // In `exec`.
+        env: _,
+        args: _,
+        // In `confine`.
+        rlimits: _,
+        // In `labels::exec`.
+        apparmor_profile: _,
+        selinux_label: _,
+    } = process;
+    if let Some(score) = *oom_score_adj {
         let step = RuntimeStep::OomScoreAdj(score);
         plan.for_init().add("process.oomScoreAdj", step);
     }
-    let cwd = c_string(&process.cwd);
+    let cwd = c_string(cwd);
     plan.init
         .add("process.cwd", InitStep::Cwd { path: cwd.clone() });
     labels::exec(plan, process, host);
     let credentials = InitStep::Credentials(Box::new(Credentials {
-        uid: process.user.uid,
-        gid: process.user.gid,
-        groups: process.user.additional_gids.clone(),
-        umask: process.user.umask,
-        capabilities: process.capabilities,
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.additional_gids.clone(),
+        umask: user.umask,
+        capabilities: *capabilities,
         last_capability: host.last_capability,
         keep_sys_admin: filter_needs_admin(config, process),
     }));
     plan.init.add("process.user", credentials);
-    if process.no_new_privileges {
+    if *no_new_privileges {
         let step = InitStep::NoNewPrivileges;
         plan.init.add("process.noNewPrivileges", step);
     }
@@ -134,7 +176,7 @@ pub(super) fn become_user(
     let step = InitStep::FindExecutable { candidates };
     plan.init.add("process.args[0]", step);
     if variable(process, b"HOME=").is_none() {
-        let uid = process.user.uid;
+        let uid = user.uid;
         plan.init.add("process.env", InitStep::FindHome { uid });
     }
     plan.init.add("process", InitStep::WaitForStart);

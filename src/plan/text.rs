@@ -1,10 +1,7 @@
 //! The text of a plan, for `explain` and for errors that name a failed step.
 
-mod entry;
-mod init;
-mod parts;
-mod runtime;
-mod words;
+pub(super) mod parts;
+pub(super) mod words;
 
 use std::fmt::{self, Display, Write};
 

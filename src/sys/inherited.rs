@@ -193,20 +193,6 @@ pub fn default_signals() -> Sys<()> {
     all.try_for_each(|signal| signals::set(signal, Disposition::Default))
 }
 
-/// Lets this process run on every CPU that its cgroup allows. An engine is often pinned to a few
-/// CPUs, and its containers should not inherit that. The kernel reduces the mask to the CPUs that
-/// exist and to those of the cpuset; since Linux 6.2 it also remembers the mask for when the cpuset
-/// grows later. sched_setaffinity(2).
-///
-/// If the kernel or a seccomp filter refuses the call, the caller's CPUs stay, which is not a
-/// reason to fail.
-pub fn use_every_cpu() {
-    // No kernel supports more than 8192 CPUs.
-    let mask = [u64::MAX; 8192 / 64];
-    // SAFETY: the kernel reads at most `size_of_val(&mask)` bytes.
-    unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), &mask) };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

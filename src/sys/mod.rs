@@ -15,6 +15,7 @@ pub mod path;
 pub mod pidfd;
 pub mod process;
 pub mod rt;
+pub mod schedule;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;

@@ -12,7 +12,7 @@ use crate::plan::{
 };
 
 /// A cgroup with its required and its optional controllers.
-pub(super) fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result {
+pub fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result {
     write!(f, "create cgroup {}", new.path.display())?;
     let (needed, optional) = (&new.controllers, &new.optional);
     for (names, before) in [(needed, " with"), (optional, ", if possible with")] {
@@ -23,16 +23,16 @@ pub(super) fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::
     f.write_str(if new.required { "" } else { ", if permitted" })
 }
 
-pub(super) const fn map_file(group: bool) -> &'static str {
+pub const fn map_file(group: bool) -> &'static str {
     if group { "gid_map" } else { "uid_map" }
 }
 
 /// The lines of a file in /proc, joined to one line.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.trim().replace('\n', ", ")
 }
 
-pub(super) fn write_exec_label(f: &mut fmt::Formatter<'_>, exec: &ExecLabel) -> fmt::Result {
+pub fn write_exec_label(f: &mut fmt::Formatter<'_>, exec: &ExecLabel) -> fmt::Result {
     let (module, file) = match exec.module {
         Module::AppArmor => ("AppArmor profile", "apparmor/exec"),
         Module::Selinux => ("SELinux label", "exec"),
@@ -41,7 +41,7 @@ pub(super) fn write_exec_label(f: &mut fmt::Formatter<'_>, exec: &ExecLabel) -> 
     write!(f, "write {module} {label} to /proc/self/attr/{file}")
 }
 
-pub(super) fn write_remount(f: &mut fmt::Formatter<'_>, remount: &Remount) -> fmt::Result {
+pub fn write_remount(f: &mut fmt::Formatter<'_>, remount: &Remount) -> fmt::Result {
     let kind = if remount.bind { "bind of " } else { "" };
     write!(f, "remount {kind}{}", lossy(&remount.target))?;
     let words = if remount.bind {
@@ -53,7 +53,7 @@ pub(super) fn write_remount(f: &mut fmt::Formatter<'_>, remount: &Remount) -> fm
     write_words(f, &[words, lossy(&remount.data), propagation])
 }
 
-pub(super) fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fmt::Result {
+pub fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fmt::Result {
     let (path, target) = (lossy(&symlink.path), lossy(&symlink.target));
     write!(f, "symlink {path} to {target}")?;
     detail_if(f, symlink.if_target_exists, ", if that exists")?;
@@ -65,11 +65,7 @@ pub(super) fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fm
     detail(f, format_args!(", {existing} whatever is already there"))
 }
 
-pub(super) fn write_switch(
-    f: &mut fmt::Formatter<'_>,
-    kind: RootSwitch,
-    shared: bool,
-) -> fmt::Result {
+pub fn write_switch(f: &mut fmt::Formatter<'_>, kind: RootSwitch, shared: bool) -> fmt::Result {
     f.write_str(match kind {
         RootSwitch::Pivot => "pivot_root to the rootfs",
         RootSwitch::Move => "move the rootfs to / and chroot",
@@ -80,7 +76,7 @@ pub(super) fn write_switch(
     detail_if(f, is_slave, slave)
 }
 
-pub(super) fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
+pub fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
     write!(f, "start systemd unit {} around the process", unit.name)?;
     if let systemd::Manager::User { uid } = unit.manager {
         write!(f, ", in the manager of user {uid}")?;
@@ -98,7 +94,7 @@ pub(super) fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fm
     Ok(())
 }
 
-pub(super) fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Result {
+pub fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Result {
     write!(f, "mount {}", lossy(&mount.fstype))?;
     if has_device(mount) {
         write!(f, " of {}", lossy(&mount.source))?;
@@ -132,7 +128,7 @@ pub(super) fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -
     }
 }
 
-pub(super) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
+pub fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
     let source = bind.source.path();
     let place = match &bind.source {
         BindSource::Rootfs(_) => " from the rootfs",
@@ -189,7 +185,7 @@ const fn copier(source: &BindSource) -> &'static str {
     }
 }
 
-pub(super) fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
+pub fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
     let path = lossy(&node.path);
     let (kind, name) = match node.kind {
         DeviceKind::Char => ("c", "device"),
@@ -207,7 +203,7 @@ pub(super) fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result
     }
 }
 
-pub(super) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Result {
+pub fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Result {
     write!(f, "run {} hook {}", hook.moment.name(), lossy(&hook.path))?;
     if let Some(timeout) = hook.timeout {
         write!(f, " within {} s", timeout.as_secs())?;
@@ -224,12 +220,12 @@ pub(super) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Re
     }
 }
 
-pub(super) fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result {
+pub fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result {
     let (soft, hard) = (limit(rlimit.soft), limit(rlimit.hard));
     write!(f, "prlimit {} {soft} {hard}", rlimit.name)
 }
 
-pub(super) fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
+pub fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
     write!(f, "become user {}:{}", user.uid, user.gid)?;
     if !user.groups.is_empty() {
         let groups: Vec<_> = user.groups.iter().map(u32::to_string).collect();
@@ -252,7 +248,7 @@ pub(super) fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) 
 
 /// Writes text that only `{:#}` shows: the fallback of a step, and long lists. An error message is
 /// clearer without it.
-pub(super) fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
+pub fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
     if f.alternate() {
         f.write_fmt(text)
     } else {
@@ -261,7 +257,7 @@ pub(super) fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fm
 }
 
 /// As [`detail`], if `holds`.
-pub(super) fn detail_if(f: &mut fmt::Formatter<'_>, holds: bool, text: &str) -> fmt::Result {
+pub fn detail_if(f: &mut fmt::Formatter<'_>, holds: bool, text: &str) -> fmt::Result {
     if holds {
         detail(f, format_args!("{text}"))
     } else {

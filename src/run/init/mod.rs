@@ -132,7 +132,7 @@ struct Init<'a> {
 /// If `wait` is set, the runtime first has to do something else, such as writing the id maps of a
 /// new user namespace.
 pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
-    sys::inherited::use_every_cpu();
+    sys::schedule::use_every_cpu();
     let umask = process::umask(0).and_then(|mask| inherited.keep_only(plan).map(|()| mask));
     let umask = match umask {
         Ok(mask) => mask,

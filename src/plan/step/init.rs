@@ -1,16 +1,153 @@
-//! The text of steps of init.
+//! The steps of init, and their text.
 
+use std::ffi::CString;
 use std::fmt::{self, Display};
 
-use super::parts::{
+use super::super::text::parts::{
     detail, detail_if, write_bind, write_credentials, write_exec_label, write_filesystem,
     write_hook, write_node, write_remount, write_rlimit, write_switch, write_symlink,
 };
-use super::words::{
+use super::super::text::words::{
     filter_flag_words, join, lossy, personality_word, propagation_word, quoted, write_words,
 };
-use crate::config::Propagation;
-use crate::plan::{InitStep, Opener};
+use super::super::{Bind, Filesystem, Remount, labels};
+use super::{Credentials, EntryStep, Exec, HookStep, Node, Opener, Rlimit, RootSwitch, Symlink};
+use crate::config::seccomp::Listener;
+use crate::config::{ConsoleSize, Propagation};
+
+/// A step that init executes. Large variants are boxed, because a plan has dozens of steps and most
+/// are small.
+#[derive(Clone, Debug)]
+pub enum InitStep {
+    Enter(EntryStep),
+    /// Opens the root directory of the container that was entered.
+    ContainerRoot,
+    /// unshare(CLONE_NEWCGROUP). Init must be in its cgroup by then, because this becomes the root.
+    UnshareCgroup,
+    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name, which creates a new keyring.
+    SessionKeyring {
+        /// The SELinux context of its keys.
+        label: Option<CString>,
+    },
+    /// /proc/PID/attr: the label that a security module gives the process when it executes.
+    ExecLabel(labels::ExecLabel),
+    /// Brings up the loopback interface of a new network namespace.
+    LoopbackUp,
+    /// setns(2) into the network namespace that the runtime creates in the meantime.
+    EnterNetwork,
+    /// Sets the propagation of all mounts in the new mount namespace.
+    RootPropagation {
+        flag: u64,
+    },
+    /// Makes the rootfs a mount.
+    BindRootfs {
+        path: CString,
+        opener: Opener,
+        /// Whether later mounts of the host in the rootfs do not appear in the container.
+        private: bool,
+        /// Whether to make the parent mount private, because pivot_root(2) refuses a shared one.
+        private_parent: bool,
+    },
+    Filesystem(Box<Filesystem>),
+    Bind(Box<Bind>),
+    Remount(Box<Remount>),
+    /// umount2(2) of the mount on a path of the container, without following symbolic links.
+    Unmount {
+        target: CString,
+    },
+    Node(Node),
+    Symlink(Symlink),
+    /// A bind mount of the host's /dev/null, or a read-only tmpfs over a directory.
+    MaskPath {
+        path: CString,
+    },
+    /// A read-only bind mount of a path onto itself.
+    ReadonlyPath {
+        path: CString,
+    },
+    /// Makes the rootfs `/`.
+    SwitchRoot {
+        kind: RootSwitch,
+        /// Whether the mounts of the old root propagate. If so, they are made slaves before they
+        /// are detached.
+        shared: bool,
+    },
+    /// Sets the propagation of `/` in the container.
+    Propagate {
+        propagation: Propagation,
+    },
+    /// Makes a mount read-only that had to be writable until now.
+    MountReadonly {
+        path: CString,
+    },
+    /// mkdir(2) of the working directory below the rootfs, if it is missing.
+    MakeCwd {
+        path: CString,
+    },
+    /// Makes a pseudo-terminal of the container's devpts stdin, stdout, stderr and /dev/console.
+    Console {
+        size: Option<ConsoleSize>,
+        uid: u32,
+        /// Whether /dev/console is the terminal too.
+        bind: bool,
+    },
+    /// Gives the three standard descriptors to the user. A /dev/null among them becomes that of the
+    /// container.
+    Stdio {
+        uid: u32,
+    },
+    /// A hook that runs in the container.
+    Hook(Box<HookStep>),
+    /// setrlimit(2), of init itself.
+    Rlimit(Rlimit),
+    Hostname(CString),
+    Domainname(CString),
+    /// A file below /proc/sys.
+    Sysctl {
+        path: CString,
+        value: CString,
+    },
+    /// personality(2).
+    Personality(u64),
+    /// Waits while the runtime runs its hooks.
+    RuntimeHooks,
+    /// chdir(2) as root, because the user may not be permitted to search the path.
+    Cwd {
+        path: CString,
+    },
+    /// chdir(2) again if it failed as root, and getcwd(2): the directory must be below the root.
+    CheckCwd {
+        path: CString,
+    },
+    Credentials(Box<Credentials>),
+    /// PR_SET_NO_NEW_PRIVS.
+    NoNewPrivileges,
+    /// Drops the last capability that the setup needed.
+    DropSysAdmin,
+    /// seccomp(SECCOMP_SET_MODE_FILTER).
+    Seccomp {
+        program: Vec<libc::sock_filter>,
+        flags: u64,
+        /// The listener for the calls about which the filter asks.
+        listener: Option<Listener>,
+    },
+    /// `HOME` from the line of this user in the container's /etc/passwd, otherwise `/`. This comes
+    /// before a seccomp filter or a limit could prevent opening the file.
+    FindHome {
+        uid: u32,
+    },
+    /// Looks up the user process, so that `create` can report that it is missing.
+    FindExecutable {
+        candidates: Vec<CString>,
+    },
+    /// Reports to the runtime that everything is ready, then waits for `start`.
+    WaitForStart,
+    /// close_range(2) of the descriptors that must not be inherited.
+    CloseRange {
+        first: u32,
+    },
+    Exec(Exec),
+}
 
 impl InitStep {
     /// The step in one word, for machines.

@@ -1,10 +1,36 @@
-//! The text of steps that enter namespaces.
+//! The steps that enter namespaces, and their text.
 
+use std::ffi::CString;
 use std::fmt::{self, Display};
 
-use super::parts::{detail, detail_if, map_file, one_line};
-use super::words::lossy;
-use crate::plan::EntryStep;
+use super::super::text::parts::{detail, detail_if, map_file, one_line};
+use super::super::text::words::lossy;
+use crate::config::NamespaceKind;
+
+/// A step that enters other namespaces. It is executed by the runtime around clone3(2), which then
+/// returns, by a process between the runtime and init, or by init itself.
+#[derive(Clone, Debug)]
+pub enum EntryStep {
+    /// setns(2).
+    JoinNamespace {
+        kind: NamespaceKind,
+        path: CString,
+        /// The reason why it must not be the namespace of the runtime or of the host.
+        not_own: Option<String>,
+    },
+    /// setns(2) with a pidfd of the container's init process.
+    EnterContainer {
+        kinds: Vec<NamespaceKind>,
+        /// The reason why its cgroup namespace must not be that of the runtime.
+        not_own: Option<String>,
+    },
+    /// /proc/self/uid_map or gid_map of a joined user namespace must have this content.
+    CheckIdMap { group: bool, map: String },
+    /// unshare(2) of a time namespace, with its offsets. The child enters it.
+    TimeOffsets { offsets: String },
+    /// setgroups(2) if it is allowed, setresuid(2) and setresgid(2) to root of the user namespace.
+    BecomeRoot,
+}
 
 impl EntryStep {
     /// The step in one word, for machines.

@@ -1,0 +1,97 @@
+//! The steps of the runtime, and their text.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+
+use super::super::text::parts::{detail, map_file, one_line, write_cgroup, write_unit};
+use super::super::{cgroup, devices, systemd};
+
+/// A step that the runtime executes: before it creates a process, or on the first process, or on
+/// init.
+#[derive(Clone, Debug)]
+pub enum RuntimeStep {
+    /// mkdir(2) below the cgroup2 mount. Enables the controllers in the `cgroup.subtree_control` of
+    /// each parent.
+    CreateCgroup(NewCgroup),
+    /// A transient unit for the process, which also creates its cgroup: StartTransientUnit.
+    SystemdUnit(Box<systemd::Unit>),
+    /// One control file of the container's cgroup.
+    CgroupWrite(Box<cgroup::Write>),
+    /// BPF_PROG_ATTACH of a BPF_CGROUP_DEVICE program.
+    DeviceProgram(devices::Program),
+    /// chown of the delegated files to the container's root.
+    DelegateCgroup { uid: u32 },
+    /// /proc/PID/uid_map or gid_map, one mapping per line.
+    IdMap {
+        group: bool,
+        map: String,
+        if_denied: IfMapDenied,
+    },
+    /// /proc/PID/oom_score_adj.
+    OomScoreAdj(i32),
+    /// unshare(CLONE_NEWNET) by the runtime, which brings up the new loopback interface and returns
+    /// to its own namespace. Init waits for it in [`InitStep::EnterNetwork`](super::InitStep::EnterNetwork).
+    MakeNetwork,
+}
+
+/// A cgroup that the runtime creates.
+#[derive(Clone, Debug)]
+pub struct NewCgroup {
+    /// Relative to the mount of the hierarchy.
+    pub path: PathBuf,
+    /// The controllers that limits need.
+    pub controllers: Vec<String>,
+    /// Controllers for statistics. They are left out if the hierarchy refuses them.
+    pub optional: Vec<String>,
+    /// If false, a caller that is not permitted to create the cgroup continues without it.
+    pub required: bool,
+}
+
+/// What to do when the kernel refuses an id map with EPERM. user_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMapDenied {
+    Fail,
+    /// Deny setgroups(2) in the namespace and try again: the map only has the runtime's own group.
+    DenySetgroups,
+    /// Let newuidmap(1) or newgidmap(1) write the map, if /etc/subuid or /etc/subgid grants it.
+    Helper,
+}
+
+impl RuntimeStep {
+    /// The step in one word, for machines.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CreateCgroup(_) => "create-cgroup",
+            Self::SystemdUnit(_) => "systemd-unit",
+            Self::CgroupWrite(_) => "cgroup-write",
+            Self::DeviceProgram(_) => "device-program",
+            Self::DelegateCgroup { .. } => "delegate-cgroup",
+            Self::IdMap { .. } => "id-map",
+            Self::OomScoreAdj(_) => "oom-score-adj",
+            Self::MakeNetwork => "make-network",
+        }
+    }
+}
+
+impl Display for RuntimeStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateCgroup(new) => write_cgroup(f, new),
+            Self::SystemdUnit(unit) => write_unit(f, unit),
+            Self::CgroupWrite(write) => write!(f, "write {} to {}", write.value, write.file),
+            Self::DeviceProgram(program) => {
+                f.write_str("attach a device program")?;
+                detail(f, format_args!(", first match wins: {}", program.summary()))
+            }
+            Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
+            Self::IdMap { group, map, .. } => {
+                write!(f, "write {} {}", map_file(*group), one_line(map))
+            }
+            Self::OomScoreAdj(score) => write!(f, "write oom_score_adj {score}"),
+            Self::MakeNetwork => {
+                f.write_str("make a network namespace with its loopback interface up")?;
+                detail(f, format_args!(", while init works"))
+            }
+        }
+    }
+}
