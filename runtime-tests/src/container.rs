@@ -175,6 +175,15 @@ impl<'t> Container<'t> {
             .run()
     }
 
+    /// `exec --process` with a file that has this content.
+    #[track_caller]
+    pub fn exec_process(&self, process: &Value) -> Output {
+        let file = self.sandbox.path("process.json");
+        fs::write(&file, process.to_string()).expect("process.json");
+        let call = self.sandbox.runtime().args(["exec", "--process"]);
+        call.arg(&file).arg(&self.id).run()
+    }
+
     /// `state`, which must succeed.
     #[track_caller]
     pub fn state(&self) -> Value {

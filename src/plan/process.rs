@@ -135,6 +135,7 @@ pub(super) fn become_user(
         capabilities,
         no_new_privileges,
         oom_score_adj,
+        io_priority,
         // In `streams`.
         terminal: _,
         console_size: _,
@@ -155,6 +156,12 @@ pub(super) fn become_user(
     plan.init
         .add("process.cwd", InitStep::Cwd { path: cwd.clone() });
     labels::exec(plan, process, host);
+    // A process that `exec` reads from a file has the container's where the file is silent.
+    let containers = config.process.as_ref();
+    if let Some(priority) = io_priority.or_else(|| containers?.io_priority) {
+        let step = InitStep::IoPriority(priority);
+        plan.init.add("process.ioPriority", step);
+    }
     let credentials = InitStep::Credentials(Box::new(Credentials {
         uid: user.uid,
         gid: user.gid,

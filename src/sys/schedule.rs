@@ -1,5 +1,7 @@
 //! When and where a process runs: sched(7).
 
+use super::{Sys, check};
+
 /// Lets this process run on every CPU that its cgroup allows. An engine is often pinned to a few
 /// CPUs, and its containers should not inherit that. The kernel reduces the mask to the CPUs that
 /// exist and to those of the cpuset; since Linux 6.2 it also remembers the mask for when the cpuset
@@ -12,4 +14,15 @@ pub fn use_every_cpu() {
     let mask = [u64::MAX; 8192 / 64];
     // SAFETY: the kernel reads at most `size_of_val(&mask)` bytes.
     unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), &mask) };
+}
+
+/// ioprio_set(2) of this process. `priority` is the class above 13 bits of data.
+///
+/// # Errors
+/// The class is a privileged one; or the kernel has no I/O scheduling.
+pub fn set_io_priority(priority: i32) -> Sys<()> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    // SAFETY: no argument is a pointer.
+    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority) };
+    check("ioprio_set", done).map(drop)
 }

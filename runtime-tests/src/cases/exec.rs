@@ -65,14 +65,8 @@ fn exec_by_process_file(t: &Sandbox) {
     let process = json!({"terminal": false, "user": {"uid": 7, "gid": 8}, "cwd": "/home",
         "args": ["sh", "-c", "echo $X $(pwd) $(id -u) $(id -g)"],
         "env": ["PATH=/bin", "X=from the file"]});
-    let file = t.path("process.json");
-    std::fs::write(&file, process.to_string()).expect("process.json");
-    let call = t
-        .runtime()
-        .args(["exec", "--process"])
-        .arg(&file)
-        .arg(&container.id);
-    call.run().ok().prints("from the file /home 7 8");
+    let output = container.exec_process(&process).ok();
+    output.prints("from the file /home 7 8");
 }
 
 fn exec_detached_writes_a_pid_file(t: &Sandbox) {

@@ -357,16 +357,11 @@ fn personality_flags_are_refused(t: &Sandbox) {
 
 /// The error names the unsupported property; the container does not start without it.
 fn unsupported_properties_are_named(t: &Sandbox) {
-    let cases: [(&str, Value, &str); 3] = [
+    let cases: [(&str, Value, &str); 2] = [
         (
             "/process/scheduler",
             json!({"policy": "SCHED_BATCH", "nice": 5}),
             "process.scheduler",
-        ),
-        (
-            "/process/ioPriority",
-            json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
-            "process.ioPriority",
         ),
         (
             "/linux/memoryPolicy",

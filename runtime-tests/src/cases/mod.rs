@@ -61,6 +61,7 @@ mod refusals;
 mod root_switch;
 mod rootfs;
 mod rootless;
+mod scheduling;
 mod sd_notify;
 mod seccomp;
 mod selftest;
@@ -135,6 +136,7 @@ const FILES: &[&[Test]] = &[
     root_switch::TESTS,
     rootfs::TESTS,
     rootless::TESTS,
+    scheduling::TESTS,
     sd_notify::TESTS,
     seccomp::TESTS,
     sockets::TESTS,

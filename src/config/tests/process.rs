@@ -115,8 +115,18 @@ fn invalid_processes() {
         ),
         (
             "/process/ioPriority",
-            r#"{"priority": 1}"#,
-            "process.ioPriority: not supported",
+            r#"{"class": "IOPRIO_CLASS_BE", "priority": 8}"#,
+            "process.ioPriority.priority: 8 is outside the range 0 to 7",
+        ),
+        (
+            "/process/ioPriority",
+            r#"{"class": "IOPRIO_CLASS_BE", "priority": -1}"#,
+            "process.ioPriority.priority: -1 is outside the range 0 to 7",
+        ),
+        (
+            "/process/ioPriority",
+            r#"{"class": "IOPRIO_CLASS_NONE", "priority": 0}"#,
+            "process.ioPriority.class: unknown variant `IOPRIO_CLASS_NONE`",
         ),
         (
             "/process/execCPUAffinity",

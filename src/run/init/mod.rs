@@ -295,6 +295,7 @@ impl Init<'_> {
             InitStep::Personality(persona) => process::personality(*persona),
             InitStep::Cwd { path } => self.cwd(path),
             InitStep::CheckCwd { path } => self.check_cwd(path),
+            InitStep::IoPriority(priority) => sys::schedule::set_io_priority(priority.value()),
             InitStep::Credentials(credentials) => {
                 self.granted = user::become_user(credentials)?;
                 Ok(())
