@@ -219,7 +219,7 @@ fn bad_code_is_reported() {
         ("plan/mod.rs", "use crate::sys::path::open_in_root;"),
         ("plan/mounts.rs", "use super::super::run::parent;"),
         ("run/init.rs", "use crate::{sys, config::Config};"),
-        ("run/init/mounts.rs", "use super::super::parent::Parent;"),
+        ("run/init/mounts.rs", "use super::super::runtime::Runtime;"),
         ("run/init.rs", "use crate::commands::create;"),
         ("sys/mount.rs", "use crate::plan::Mount;"),
         ("run/runtime/create.rs", "fn f() { unsafe { call() } }"),
@@ -261,7 +261,7 @@ fn good_code_is_accepted() {
         ),
         (
             "run/init.rs",
-            "use crate::{plan::Step, sys}; use super::sync::Message;",
+            "use crate::{plan::Step, sys}; use super::protocol::Report;",
         ),
         (
             "sys/mount.rs",

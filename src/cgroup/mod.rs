@@ -31,7 +31,7 @@ use crate::sys::{Fail, bpf, path as syspath};
 #[doc(hidden)]
 pub use dbus::fuzzing;
 pub use tree::enable;
-pub use watch::{Event, Watch};
+pub use watch::Event;
 
 /// The cgroup of a process, from the cgroup2 line of /proc/PID/cgroup. `None` if the process does
 /// not exist. cgroups(7).

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::plan;
 use crate::run::planned_cgroup;
 use crate::spec;
-use crate::state::{CONFIG, Cgroup, Dir, Later, Locked, State};
+use crate::state::{CONFIG, Cgroup, DeferredWork, Dir, Locked, State};
 
 /// Ends and removes a container whose `state.json` is broken; `text` is its content and `why` the
 /// error. A state that another version wrote may still name the process and the cgroup. Otherwise
@@ -53,7 +53,7 @@ fn state_of(dir: &Dir, config: &Config) -> Result<State> {
         bundle: dir.path.clone(),
         rootfs: config.root.path.clone(),
         annotations: config.annotations.clone(),
-        later: Later::from(config),
+        later: DeferredWork::from(config),
         ..State::default()
     };
     let mut unplanned = None;

@@ -28,14 +28,14 @@ use oci_spec::runtime as oci;
 
 use crate::error::{Error, Result};
 
-pub use devices::{Device, DeviceKind};
+pub use devices::DeviceKind;
 pub use document::Document;
 pub use hooks::{Hook, Hooks};
 pub use linux::{Linux, Personality, RootPropagation};
 pub use mount_options::Attrs;
 pub use mounts::{Mount, MountPoint, Propagation};
-pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces, TimeOffset};
-pub use process::{Capabilities, ConsoleSize, Labels, Process, Rlimit, User};
+pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces};
+pub use process::{Capabilities, ConsoleSize, Labels, Process};
 pub use resources::Resources;
 
 /// A container as `config.json` describes it.

@@ -145,25 +145,6 @@ pub enum AfterFailure {
 }
 
 impl Plan {
-    /// The number of steps.
-    pub fn count(&self) -> usize {
-        let lists = [
-            self.prepare.len(),
-            self.leave.len(),
-            self.beside_first.len(),
-            self.between.len(),
-            self.beside_init.len(),
-            self.meanwhile.len(),
-            self.init.len(),
-            self.hooks.len(),
-            self.ready.len(),
-            self.start.len(),
-            self.after_start.len(),
-            self.after_delete.len(),
-        ];
-        lists.into_iter().sum()
-    }
-
     /// Whether a process between the runtime and init creates init.
     pub fn has_process_between(&self) -> bool {
         self.entry != Entry::Direct

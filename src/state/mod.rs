@@ -74,23 +74,23 @@ pub struct State {
     pub rootfs_mount: Option<u64>,
     /// Flags of `create` that later verbs must respect.
     #[serde(default)]
-    pub options: Options,
+    pub options: CreateOptions,
     /// The parts of the config that later verbs need. There is no default: a state without this
     /// field does not describe the process and the hooks.
-    pub later: Later,
+    pub later: DeferredWork,
 }
 
 /// Which parts of the config later verbs need. If there are none, they do not read the config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Later {
+pub struct DeferredWork {
     pub process: bool,
     pub start_container_hooks: bool,
     pub poststart_hooks: bool,
     pub poststop_hooks: bool,
 }
 
-impl From<&Config> for Later {
+impl From<&Config> for DeferredWork {
     fn from(config: &Config) -> Self {
         Self {
             process: config.process.is_some(),
@@ -161,7 +161,7 @@ impl Cgroup {
 /// Flags of `create` that later verbs must respect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Options {
+pub struct CreateOptions {
     pub systemd_cgroup: bool,
     pub no_pivot: bool,
     pub no_new_keyring: bool,
@@ -174,7 +174,7 @@ pub struct Options {
     pub notify: Option<PathBuf>,
 }
 
-impl From<&plan::Options> for Options {
+impl From<&plan::Options> for CreateOptions {
     fn from(options: &plan::Options) -> Self {
         Self {
             systemd_cgroup: options.systemd,
@@ -369,9 +369,9 @@ mod tests {
             let state = State {
                 bundle: path(b"/b/\xff\xc3("),
                 rootfs: path(b"/b/\xff\xc3(/rootfs"),
-                options: Options {
+                options: CreateOptions {
                     notify: Some(path(b"/\xfe/notify")),
-                    ..Options::default()
+                    ..CreateOptions::default()
                 },
                 ..sample()
             };

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Later, State};
+use super::{DeferredWork, State};
 
 impl State {
     /// The state of the container `id`, which is to be removed, from the text of a `state.json`
@@ -18,7 +18,7 @@ impl State {
         }
         let nothing = Self {
             id: id.to_owned(),
-            later: Later {
+            later: DeferredWork {
                 process: true,
                 start_container_hooks: true,
                 poststart_hooks: true,

@@ -124,16 +124,6 @@ pub fn read_record(file: &Path) -> Sys<String> {
     Ok(text(content))
 }
 
-/// Creates a file with this content. An existing file or link is left unchanged.
-///
-/// # Errors
-/// `open` failed, for example with EEXIST; or `write` failed, and the file is incomplete.
-pub fn write_new(file: &Path, content: &[u8], mode: u32) -> Sys<()> {
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
-    let made = open(file, flags, mode)?;
-    path::write_all(made.as_fd(), content)
-}
-
 /// Writes to an existing file, in one write(2).
 ///
 /// # Errors
@@ -154,21 +144,6 @@ pub fn write_proc(pid: i32, name: &str, content: &str) -> Sys<()> {
     )
 }
 
-/// unlink(2). A missing file is not an error.
-///
-/// # Errors
-/// `unlink` failed.
-pub fn remove(file: &Path) -> Sys<()> {
-    let done = file.with_nix_path(|name| path::unlink_at(None, name));
-    match done.map_err(|errno| Fail::new("unlink", errno))? {
-        Err(Fail {
-            errno: Errno::ENOENT,
-            ..
-        }) => Ok(()),
-        done => done,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,12 +153,9 @@ mod tests {
         let file = std::env::temp_dir().join(format!("sampan-file-{}", std::process::id()));
         for length in [0, 1, FIRST_READ - 1, FIRST_READ, FIRST_READ + 1, 100_000] {
             let content: Vec<u8> = (0..length).map(|at| at as u8).collect();
-            write_new(&file, &content, 0o600).unwrap();
+            std::fs::write(&file, &content).unwrap();
             assert_eq!(read(&file).unwrap(), content);
-            let again = write_new(&file, b"other", 0o600).unwrap_err();
-            assert_eq!((again.op, again.errno), ("open", Errno::EEXIST));
-            remove(&file).unwrap();
-            remove(&file).unwrap();
+            std::fs::remove_file(&file).unwrap();
         }
         let missing = read(&file).unwrap_err();
         assert_eq!((missing.op, missing.errno), ("open", Errno::ENOENT));

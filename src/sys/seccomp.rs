@@ -43,20 +43,6 @@ pub fn install(program: &[sock_filter], flags: u64) -> Sys<Option<OwnedFd>> {
     }
 }
 
-/// Whether the kernel supports the action `SECCOMP_RET_*`. Linux 4.14.
-pub fn action_available(action: u32) -> bool {
-    // SAFETY: the kernel reads one u32 from the pointer.
-    let returned = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_GET_ACTION_AVAIL,
-            0,
-            &raw const action,
-        )
-    };
-    returned == 0
-}
-
 /// Whether the kernel supports one of `SECCOMP_FILTER_FLAG_*`.
 ///
 /// The kernel checks the flags before it reads the program. A null program fails with EFAULT if the
@@ -85,13 +71,6 @@ pub fn flag_available(flag: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_kernel_knows_allow_and_no_invented_action() {
-        assert!(action_available(libc::SECCOMP_RET_ALLOW));
-        assert!(action_available(libc::SECCOMP_RET_KILL_PROCESS));
-        assert!(!action_available(0x1234_0000));
-    }
 
     #[test]
     fn the_kernel_knows_the_flags_of_its_floor_and_no_invented_flag() {

@@ -1,5 +1,6 @@
 //! Properties of every plan, and of every error in place of a plan.
 
+use sampan::plan::Plan;
 use serde_json::Value;
 
 /// The origins of steps that no property asks for.
@@ -27,12 +28,30 @@ fn names_its_origin(field: &str) -> bool {
     PROPERTIES.contains(&top) || RULES.contains(&field)
 }
 
-/// The JSON form must survive a round trip as text, and describe every step and its origin.
-pub fn check_json(form: &Value, steps: usize) {
-    let text = serde_json::to_string(form).unwrap();
+fn steps(plan: &Plan) -> usize {
+    let lists = [
+        plan.prepare.len(),
+        plan.leave.len(),
+        plan.beside_first.len(),
+        plan.between.len(),
+        plan.beside_init.len(),
+        plan.meanwhile.len(),
+        plan.init.len(),
+        plan.hooks.len(),
+        plan.ready.len(),
+        plan.start.len(),
+        plan.after_start.len(),
+        plan.after_delete.len(),
+    ];
+    lists.into_iter().sum()
+}
+
+/// The plan's JSON form must survive a round trip as text, and describe every step and its origin.
+pub fn check_json(plan: &Plan) {
+    let text = serde_json::to_string(&plan.json()).unwrap();
     let form: Value = serde_json::from_str(&text).unwrap();
     let list = form["steps"].as_array().expect("steps");
-    assert_eq!(list.len(), steps);
+    assert_eq!(list.len(), steps(plan));
     assert!(form["warnings"].is_array() && form["clone"]["namespaces"].is_array());
     for step in list {
         for key in ["phase", "step", "what", "config"] {

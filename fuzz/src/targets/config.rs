@@ -76,7 +76,7 @@ fn run(data: &[u8]) {
 
 /// Both forms of the plan can be printed, and name the origin of each step.
 pub fn check(plan: &Plan) {
-    check_json(&plan.json(), plan.count());
+    check_json(plan);
     let text = plan.text();
     assert!(text.ends_with('\n'));
     let odd = text.chars().find(|&c| c.is_control() && c != '\n');

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::resources::Limit;
 use crate::config::seccomp::Arch;
-use crate::config::{Attrs, Hooks, IdMapping, Linux, Process, Root, User};
+use crate::config::{Attrs, Hooks, IdMapping, Linux, Process, Root, process::User};
 use crate::plan::Planned;
 
 const ALL: [&str; 8] = [

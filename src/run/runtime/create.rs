@@ -148,8 +148,8 @@ fn first_state(request: &Request) -> State {
         annotations: request.config.annotations.clone(),
         cgroup: planned_cgroup(request.plan, request.host),
         private_pid_namespace: request.config.linux.namespaces.pid == Namespace::New,
-        options: state::Options::from(request.options),
-        later: state::Later::from(request.config),
+        options: state::CreateOptions::from(request.options),
+        later: state::DeferredWork::from(request.config),
         ..State::default()
     }
 }

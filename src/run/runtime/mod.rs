@@ -23,7 +23,7 @@ pub mod teardown;
 
 pub use create::planned_cgroup;
 pub use create::{Created, Request, create};
-pub use exec::{ExecRequest, Executed, exec};
+pub use exec::{ExecRequest, exec};
 pub use hooks::{run_hooks, run_poststop_hooks};
 pub use live_mounts::change_mounts;
 pub use start::{check_startable, start, start_created};
