@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Cgroup, file};
+use super::{Cgroup, file, threaded};
 use crate::error::{Error, On, Result};
 use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
 
@@ -75,14 +75,18 @@ impl Cgroup {
     /// The processes of this cgroup and of all cgroups below it, sorted. The kernel lists a process
     /// in a pid namespace that the caller cannot see as 0; such processes are left out.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        let mut pids = Vec::new();
-        let mut collect = |dir: BorrowedFd| {
-            pids.extend(processes_of(dir)?);
-            Ok(())
+        let all = || match processes_of(self.fd())? {
+            None => threaded::processes(self.fd()),
+            Some(mut pids) => {
+                let collect = |dir: BorrowedFd| {
+                    pids.extend(processes_of(dir)?.unwrap_or_default());
+                    Ok(())
+                };
+                tree::walk(self.fd(), collect, |_, _| Ok(()))?;
+                Ok(pids)
+            }
         };
-        collect(self.fd())
-            .and_then(|()| tree::walk(self.fd(), collect, |_, _| Ok(())))
-            .map_err(|fail| self.failed("cgroup.procs", fail))?;
+        let mut pids = all().map_err(|fail| self.failed("cgroup.procs", fail))?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
@@ -98,6 +102,7 @@ impl Cgroup {
                 errno: Errno::ENODEV | Errno::ENOENT,
                 ..
             }) => Ok(()),
+            Err(fail) if fail.errno == Errno::EOPNOTSUPP => self.kill_each(),
             Err(fail) => Err(self.failed("cgroup.kill", fail)),
         }
     }
@@ -239,13 +244,14 @@ fn flag_unless_gone(read: Sys<String>, key: &str) -> Sys<bool> {
     }
 }
 
-/// The processes of one cgroup. Empty if the cgroup is gone.
-fn processes_of(dir: BorrowedFd) -> Sys<Vec<i32>> {
+/// The processes of one cgroup, empty if it is gone. `None` if it is threaded: the domain cgroup
+/// above lists its processes.
+fn processes_of(dir: BorrowedFd) -> Sys<Option<Vec<i32>>> {
     let text = match file::read(dir, "cgroup.procs") {
-        // The domain cgroup above a threaded cgroup lists the processes of both.
-        Err(fail) if fail.errno == Errno::EOPNOTSUPP || is_gone(fail) => return Ok(Vec::new()),
+        Err(fail) if fail.errno == Errno::EOPNOTSUPP => return Ok(None),
+        Err(fail) if is_gone(fail) => return Ok(Some(Vec::new())),
         text => text?,
     };
     let pids = text.lines().filter_map(|line| line.parse().ok());
-    Ok(pids.filter(|pid: &i32| *pid != 0).collect())
+    Ok(Some(pids.filter(|pid: &i32| *pid != 0).collect()))
 }

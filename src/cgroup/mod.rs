@@ -4,7 +4,9 @@
 //! system work. Placement, freezer, kill and the device program are part of the core of cgroup v2
 //! and need no controller. Sources: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
 
+mod controllers;
 mod dbus;
+mod entry;
 mod file;
 mod lifecycle;
 mod signal;
@@ -12,6 +14,7 @@ mod stats;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
+mod threaded;
 mod transaction;
 mod tree;
 mod watch;
@@ -57,10 +60,12 @@ pub struct Cgroup {
     dir: OwnedFd,
     /// Absolute, including the mount point of the hierarchy.
     path: PathBuf,
-    /// The directories that [`Cgroup::create`] has created, outermost first.
-    made: Vec<tree::Made>,
-    /// Whether this cgroup is one of them.
+    /// What [`Cgroup::create`] has created and enabled, outermost first.
+    made: Vec<tree::Level>,
+    /// Whether it has created this cgroup.
     is_new: bool,
+    /// Whether the cgroup is for a container that does not exist yet.
+    for_new_container: bool,
 }
 
 impl Cgroup {
@@ -81,9 +86,10 @@ impl Cgroup {
             path: mount.join(path),
             made,
             is_new,
+            for_new_container: true,
         };
         if !is_new && let Err(error) = cgroup.refuse_used() {
-            tree::undo(&cgroup.made);
+            tree::undo(&cgroup.made, false);
             return Err(error);
         }
         Ok(cgroup)
@@ -132,6 +138,7 @@ impl Cgroup {
             path,
             made: Vec::new(),
             is_new: false,
+            for_new_container: false,
         }
     }
 
@@ -174,7 +181,6 @@ impl Cgroup {
     ///
     /// # Errors
     /// mkdir(2) failed, or the move is denied.
-    /// mkdir(2), or the move is denied.
     pub fn descend(self, name: &str, pid: i32) -> Result<Self> {
         let path = self.path.join(name);
         let dir = tree::make_child(self.fd(), &path)?;
@@ -183,7 +189,7 @@ impl Cgroup {
         let controllers = file::read(self.fd(), "cgroup.controllers")
             .map_err(|fail| self.failed("cgroup.controllers", fail))?;
         let controllers: Vec<_> = controllers.split_whitespace().map(str::to_owned).collect();
-        tree::give(self.fd(), &self.path, &[], &controllers)?;
+        controllers::enable(self.fd(), &self.path, &[], &controllers)?;
         Ok(child)
     }
 
@@ -199,25 +205,21 @@ impl Cgroup {
 
     /// Undoes [`Cgroup::create`]: kills the processes in the cgroup and removes it, and then its
     /// parents that are not in use by now. A cgroup that existed before stays.
-    pub fn undo(mut self) -> Result<()> {
+    pub fn undo(self) -> Result<()> {
         if self.is_new {
             self.kill()?;
             self.remove()?;
-            self.made.pop();
         }
-        tree::undo(&self.made);
+        tree::undo(&self.made, self.is_new);
         Ok(())
     }
 
     /// As [`Cgroup::undo`], but kills nothing: a cgroup with processes stays.
-    pub fn undo_unused(mut self) -> Result<()> {
-        if self.is_new {
-            if !self.remove_unused()? {
-                return Ok(());
-            }
-            self.made.pop();
+    pub fn undo_unused(self) -> Result<()> {
+        if self.is_new && !self.remove_unused()? {
+            return Ok(());
         }
-        tree::undo(&self.made);
+        tree::undo(&self.made, self.is_new);
         Ok(())
     }
 

@@ -89,7 +89,7 @@ fn made_and_taken_back() {
     assert_eq!(outer.path(), fixture.path());
     let inner = fixture.create("a/b").unwrap();
     assert!(fixture.path().join("a/b/cgroup.procs").exists());
-    let made = inner.made.iter().map(tree::Made::name);
+    let made = inner.made.iter().map(tree::Level::name);
     assert_eq!(made.collect::<Vec<_>>(), [c"a", c"b"]);
     inner.undo().unwrap();
     assert!(!fixture.path().join("a").exists());

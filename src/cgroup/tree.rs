@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 
-use super::file;
+use super::{controllers, file};
 use crate::error::{Error, Result};
 use crate::sys::{Fail, Sys, path as syspath};
 
@@ -17,8 +17,8 @@ const MODE: Mode = Mode::from_bits_truncate(0o755);
 pub(super) struct Cgroups {
     /// The last directory, open.
     pub dir: OwnedFd,
-    /// The directories that were missing, outermost first.
-    pub made: Vec<Made>,
+    /// What has to be undone if the container is not made, outermost first.
+    pub made: Vec<Level>,
     /// Whether the last directory was missing.
     pub is_new: bool,
 }
@@ -35,7 +35,7 @@ pub(super) fn make(
     match make_each(mount, path, controllers, optional, &mut made) {
         Ok((dir, is_new)) => Ok(Cgroups { dir, made, is_new }),
         Err(error) => {
-            undo(&made);
+            undo(&made, false);
             Err(error)
         }
     }
@@ -44,37 +44,43 @@ pub(super) fn make(
 fn make_each(
     mount: &Path,
     path: &Path,
-    controllers: &[String],
+    required: &[String],
     optional: &[String],
-    made: &mut Vec<Made>,
+    made: &mut Vec<Level>,
 ) -> Result<(OwnedFd, bool)> {
     let mut at = mount.to_owned();
     let mut dir = file::open_dir(mount).map_err(|fail| failed(&at, fail))?;
     let mut is_new = false;
-    for name in path {
-        give(dir.as_fd(), &at, controllers, optional)?;
-        at.push(name);
-        let at_this = |fail| failed(&at, fail);
-        let name = syspath::c_string(name).map_err(at_this)?;
-        is_new = make_one(dir.as_fd(), &name).map_err(at_this)?;
-        let parent = dir;
-        if is_new {
-            let opened = open_new(parent.as_fd(), &name);
-            made.push(Made { parent, name });
-            dir = opened.map_err(at_this)?;
-        } else {
-            dir = open(parent.as_fd(), &name).map_err(at_this)?;
+    for component in path {
+        let name =
+            syspath::c_string(component).map_err(|fail| failed(&at.join(component), fail))?;
+        let enabled = controllers::enable(dir.as_fd(), &at, required, optional)?;
+        at.push(component);
+        let found = make_one(dir.as_fd(), &name);
+        is_new = found == Ok(true);
+        let opened = found.and_then(|_| match is_new {
+            true => open_new(dir.as_fd(), &name),
+            false => open(dir.as_fd(), &name),
+        });
+        if is_new || !enabled.is_empty() {
+            made.push(Level {
+                parent: dir,
+                name,
+                is_new,
+                enabled,
+            });
         }
+        dir = opened.map_err(|fail| failed(&at, fail))?;
     }
     Ok((dir, is_new))
 }
 
-/// Enables `controllers` for the existing cgroup `path` below `mount`.
-pub fn enable(mount: &Path, path: &Path, controllers: &[String]) -> Result<()> {
+/// Enables the controllers `required` for the existing cgroup `path` below `mount`.
+pub fn enable(mount: &Path, path: &Path, required: &[String]) -> Result<()> {
     let mut at = mount.to_owned();
     let mut dir = file::open_dir(mount).map_err(|fail| failed(&at, fail))?;
     for name in path {
-        give(dir.as_fd(), &at, controllers, &[])?;
+        controllers::enable(dir.as_fd(), &at, required, &[])?;
         at.push(name);
         dir = syspath::c_string(name)
             .and_then(|name| open(dir.as_fd(), &name))
@@ -129,67 +135,37 @@ fn failed(at: &Path, fail: Fail) -> Error {
     }
 }
 
-/// Enables the controllers for the children of `dir`. The file is read first, because a write makes
-/// the kernel wait for a grace period even if the controller is enabled already.
-pub(super) fn give(
-    dir: BorrowedFd,
-    at: &Path,
-    controllers: &[String],
-    optional: &[String],
-) -> Result<()> {
-    const FILE: &str = "cgroup.subtree_control";
-    if controllers.is_empty() && optional.is_empty() {
-        return Ok(());
-    }
-    let enabled = file::read(dir, FILE).map_err(|fail| failed(&at.join(FILE), fail))?;
-    let missing = |name: &&String| !enabled.split_whitespace().any(|have| have == name.as_str());
-    for name in controllers.iter().filter(missing) {
-        file::write(dir, FILE, &format!("+{name}")).map_err(|fail| not_given(at, name, fail))?;
-    }
-    for name in optional.iter().filter(missing) {
-        // An optional controller is for statistics only, so a failure is ignored.
-        _ = file::write(dir, FILE, &format!("+{name}"));
-    }
-    Ok(())
-}
-
-/// The error for a controller that `at` cannot enable for its children.
-fn not_given(at: &Path, name: &str, fail: Fail) -> Error {
-    let what = format!(
-        "a limit in linux.resources needs the {name} controller: {}/cgroup.subtree_control",
-        at.display()
-    );
-    let error = Error::failed(what, fail);
-    match fail.errno {
-        Errno::ENOENT => error.hint(format!("{name} is not listed in its cgroup.controllers")),
-        Errno::EBUSY => error.hint(
-            "it contains processes, so it cannot enable controllers for children: \
-             choose a linux.cgroupsPath below another cgroup",
-        ),
-        Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
-        _ => error,
-    }
-}
-
-/// A directory that was created: its name, and the directory that it was created in.
+/// What [`make`] has done in one directory of the path.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(super) struct Level {
     parent: OwnedFd,
+    /// The next directory of the path, in `parent`.
     name: CString,
+    /// Whether that one was created.
+    is_new: bool,
+    /// The controllers that were enabled for the children of `parent`.
+    enabled: Vec<String>,
 }
 
-impl Made {
+impl Level {
     #[cfg(test)]
     pub(super) fn name(&self) -> &CStr {
         &self.name
     }
 }
 
-/// Removes the directories, innermost first. The first that is in use stops the removal.
-pub(super) fn undo(made: &[Made]) {
-    for one in made.iter().rev() {
-        if syspath::remove_dir_at(one.parent.as_fd(), &one.name).is_err() {
+/// Removes the directories that were created, innermost first, and disables the controllers. The
+/// first directory that is in use stops the removal. `removed` says that the last one is gone
+/// already.
+pub(super) fn undo(levels: &[Level], mut removed: bool) {
+    for level in levels.iter().rev() {
+        let parent = level.parent.as_fd();
+        if level.is_new
+            && !std::mem::take(&mut removed)
+            && syspath::remove_dir_at(parent, &level.name).is_err()
+        {
             return;
         }
+        controllers::disable(parent, &level.enabled);
     }
 }

@@ -311,6 +311,7 @@ mod tests {
             rdev: (0, 0),
             dev: 1,
             ino: 1,
+            links: 1,
         }
     }
 

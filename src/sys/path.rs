@@ -373,6 +373,8 @@ pub struct Stat {
     pub rdev: (u32, u32),
     pub dev: u64,
     pub ino: u64,
+    /// The number of links; of a directory, 2 more than it has directories.
+    pub links: u64,
 }
 
 impl Stat {
@@ -402,6 +404,7 @@ impl From<libc::stat> for Stat {
             rdev: (libc::major(raw.st_rdev), libc::minor(raw.st_rdev)),
             dev: raw.st_dev,
             ino: raw.st_ino,
+            links: raw.st_nlink,
         }
     }
 }

@@ -41,7 +41,6 @@ mod mount_words;
 mod mounts;
 mod mounts_verb;
 mod namespaces;
-
 mod nested_cgroups;
 mod notify;
 mod overtaken;
@@ -51,6 +50,7 @@ mod owners;
 mod pause;
 mod pid_files;
 mod podman;
+mod populated_cgroups;
 mod privileges;
 mod process;
 mod program;
@@ -127,6 +127,7 @@ const FILES: &[&[Test]] = &[
     pause::TESTS,
     pid_files::TESTS,
     podman::TESTS,
+    populated_cgroups::TESTS,
     privileges::TESTS,
     process::TESTS,
     ps::TESTS,

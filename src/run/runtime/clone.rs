@@ -1,12 +1,13 @@
 //! Calls clone3(2), after putting the calling process into the state that it needs.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::slice;
 
 use nix::errno::Errno;
 
+use crate::cgroup::Cgroup;
 use crate::config::NamespaceKind;
 use crate::error::{Error, Result};
 use crate::plan::{Entry, EntryStep, InitStep, List, OwnProcfs, Plan, Position};
@@ -42,7 +43,7 @@ impl Spawned {
 pub fn spawn(
     plan: &Plan,
     mut inherited: Inherited,
-    cgroup: Option<BorrowedFd>,
+    cgroup: Option<&Cgroup>,
 ) -> std::result::Result<Spawned, (Option<Position>, Fail)> {
     let flags = match plan.entry {
         Entry::Direct => plan.clone_flags,
@@ -50,7 +51,7 @@ pub fn spawn(
         Entry::ThroughRuntime => 0,
     };
     let own = Own::leave(plan, &mut inherited)?;
-    let cloned = process::clone3(flags, cgroup, false);
+    let cloned = clone_into(flags, cgroup);
     if let Ok(Cloned::Child) = cloned {
         if plan.has_process_between() {
             intermediate(plan, inherited)
@@ -73,11 +74,31 @@ pub fn spawn(
     }
 }
 
+/// clone3(2) of a process in `cgroup`.
+fn clone_into(flags: u64, cgroup: Option<&Cgroup>) -> Sys<Cloned> {
+    let fd = cgroup.map(Cgroup::fd);
+    match (process::clone3(flags, fd, false), cgroup) {
+        (Err(fail), Some(cgroup))
+            if fail.errno == Errno::EOPNOTSUPP && cgroup.make_threaded() == Ok(true) =>
+        {
+            process::clone3(flags, fd, false)
+        }
+        (cloned, _) => cloned,
+    }
+}
+
 /// The error for a failure of [`spawn`].
-pub fn failed(plan: &Plan, position: Option<Position>, fail: Fail) -> Error {
+pub fn failed(
+    plan: &Plan,
+    position: Option<Position>,
+    fail: Fail,
+    cgroup: Option<&Cgroup>,
+) -> Error {
     match position.and_then(|position| plan.at(position)) {
         Some(found) => crate::run::failure::found_failed(found, fail),
-        None => error(fail),
+        None => cgroup
+            .and_then(|cgroup| cgroup.not_entered(fail))
+            .unwrap_or_else(|| error(fail)),
     }
 }
 

@@ -250,9 +250,9 @@ fn spawn(
     let plan = request.plan;
     let dumpable = plan.dumpable == Dumpable::UntilMapped;
     process::set_dumpable(dumpable).map_err(connection_lost)?;
-    let cgroup = undo.made.cgroup.as_ref().map(Cgroup::fd);
+    let cgroup = undo.made.cgroup.as_ref();
     let first = clone::spawn(plan, inherited, cgroup)
-        .map_err(|(position, fail)| clone::failed(plan, position, fail))?;
+        .map_err(|(position, fail)| clone::failed(plan, position, fail, cgroup))?;
     if dumpable {
         process::set_dumpable(false).map_err(connection_lost)?;
     }

@@ -14,10 +14,10 @@ use super::{seccomp_listener, sources};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, On, Result};
 use crate::host::Host;
-use crate::plan::{Place, Plan};
+use crate::plan::{Place, Plan, Position};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Dir, State, Status};
-use crate::sys::{interrupt, process};
+use crate::sys::{Fail, interrupt, process};
 
 /// Everything that is needed to execute a process in a container.
 pub struct ExecRequest<'a> {
@@ -52,15 +52,8 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     // The paths may belong to another container by now.
     request.dir.check_current()?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    let (connection, spawned, placed) =
-        spawn(request, &places).map_err(super::interrupt::reason)?;
-    let set_up = match (placed, unit(request)) {
-        (false, Some((unit, below))) => {
-            systemd::attach(unit.manager(), &unit.name, below, spawned.pid)
-        }
-        _ => Ok(()),
-    }
-    .and_then(|()| set_up(request, &sockets, &connection, &spawned));
+    let (connection, spawned) = spawn(request, &places).map_err(super::interrupt::reason)?;
+    let set_up = set_up(request, &sockets, &connection, &spawned);
     let result = super::interrupt::instead(set_up).and_then(|terminal| {
         hand_out(&sockets, pid_file, &spawned)?;
         Ok(terminal)
@@ -130,6 +123,15 @@ fn hand_out(sockets: &Sockets, pid_file: Option<PidFile>, spawned: &Spawned) -> 
     Ok(())
 }
 
+/// The errnos of clone3(2) after which the next cgroup is tried: the cgroup has children with
+/// controllers, is gone, or denies access.
+const ELSEWHERE: [Errno; 4] = [
+    Errno::EBUSY,
+    Errno::ENODEV,
+    Errno::EACCES,
+    Errno::EOPNOTSUPP,
+];
+
 /// The cgroups that the process can be put into.
 #[derive(Default)]
 struct Places {
@@ -186,58 +188,83 @@ fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
     }
 }
 
-/// Makes the process. Returns the connection to it, the process, and whether it is in the
-/// container's cgroup.
-fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned, bool)> {
+/// What [`clone::spawn`] reports when it fails.
+type Failed = (Option<Position>, Fail);
+
+/// Makes the process in the container's cgroup. Returns the connection to it and the process.
+fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     prepare_oneself(request)?;
     // The container's processes must not be able to inspect the runtime while the process joins.
     process::set_dumpable(false).map_err(connection_lost)?;
-    let mut places: Vec<_> = found
-        .cgroups
-        .iter()
-        .map(|cgroup| Some(cgroup.fd()))
-        .collect();
-    if places.is_empty() || unit(request).is_some() {
-        places.push(None);
-    }
-    let mut last = None;
-    for place in places {
-        let (connection, runtimes) = crate::sys::socket::pair().map_err(connection_lost)?;
-        let inherited = inherited(request, runtimes)?;
-        match clone::spawn(request.plan, inherited, place) {
-            Ok(first) => {
-                let mut made = Made::default();
-                let beside = |pid| {
-                    executor(request, &connection, &mut made).run(&request.plan.beside_init, pid)
-                };
-                let spawned = clone::hand_over(request.plan, first, &connection, beside)?;
-                return Ok((connection, spawned, place.is_some()));
+    let mut refused = None;
+    for cgroup in &found.cgroups {
+        match spawn_in(request, Some(cgroup)) {
+            Ok(made) => return made,
+            Err((None, fail)) if ELSEWHERE.contains(&fail.errno) => {
+                refused = Some((fail, cgroup));
             }
-            // The cgroup has children with controllers, is gone, or denies access: try the next
-            // one.
-            Err((None, fail))
-                if [
-                    Errno::EBUSY,
-                    Errno::ENODEV,
-                    Errno::EACCES,
-                    Errno::EOPNOTSUPP,
-                ]
-                .contains(&fail.errno) =>
-            {
-                last = Some((None, fail));
-            }
-            Err(error) => {
-                last = Some(error);
+            // The container has as many processes as it may have. A process that moves into the
+            // cgroup is not refused. cgroup-v2.rst, "PID".
+            Err((None, fail)) if fail.errno == Errno::EAGAIN => {
+                refused = Some((fail, cgroup));
                 break;
             }
+            Err(failed) => return Err(not_made(request, found, failed, Some(cgroup))),
         }
     }
-    let (position, fail) = last.unwrap_or((None, crate::sys::Fail::new("clone3", Errno::EINVAL)));
-    let error = clone::failed(request.plan, position, fail).context("exec");
-    Err(match &found.unseen {
+    let full = refused.filter(|(fail, _)| fail.errno == Errno::EAGAIN);
+    let unit = unit(request);
+    if let (Some((fail, cgroup)), None, None) = (refused, full, unit) {
+        return Err(not_made(request, found, (None, fail), Some(cgroup)));
+    }
+    let made = spawn_in(request, None).map_err(|failed| not_made(request, found, failed, None))?;
+    let (connection, spawned) = made?;
+    let moved = match (full, unit) {
+        (Some((_, cgroup)), _) => cgroup.add(spawned.pid),
+        (None, Some((unit, below))) => {
+            systemd::attach(unit.manager(), &unit.name, below, spawned.pid)
+        }
+        (None, None) => Ok(()),
+    };
+    if let Err(error) = moved {
+        process::end(spawned.pidfd.as_fd());
+        return Err(error.context("exec"));
+    }
+    Ok((connection, spawned))
+}
+
+/// Makes the process in `cgroup`, or in that of the runtime.
+fn spawn_in(
+    request: &ExecRequest,
+    cgroup: Option<&Cgroup>,
+) -> std::result::Result<Result<(OwnedFd, Spawned)>, Failed> {
+    let connected = || {
+        let (connection, runtimes) = crate::sys::socket::pair().map_err(connection_lost)?;
+        Ok((connection, inherited(request, runtimes)?))
+    };
+    let (connection, inherited) = match connected() {
+        Ok(connected) => connected,
+        Err(error) => return Ok(Err(error)),
+    };
+    let first = clone::spawn(request.plan, inherited, cgroup)?;
+    let mut made = Made::default();
+    let beside =
+        |pid| executor(request, &connection, &mut made).run(&request.plan.beside_init, pid);
+    let spawned = clone::hand_over(request.plan, first, &connection, beside);
+    Ok(spawned.map(|spawned| (connection, spawned)))
+}
+
+fn not_made(
+    request: &ExecRequest,
+    found: &Places,
+    (position, fail): Failed,
+    cgroup: Option<&Cgroup>,
+) -> Error {
+    let error = clone::failed(request.plan, position, fail, cgroup).context("exec");
+    match &found.unseen {
         Some(unseen) => error.hint(format!("the cgroup of init is not known: {unseen}")),
         None => error,
-    })
+    }
 }
 
 /// Carries out the steps whose results the process inherits. They come before set_dumpable(false),

@@ -26,7 +26,7 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
     let inherited = Inherited::joining(runtime, opened);
     let first = clone::spawn(plan, inherited, None)
-        .map_err(|(position, fail)| clone::failed(plan, position, fail).context("mounts"))?;
+        .map_err(|(position, fail)| clone::failed(plan, position, fail, None).context("mounts"))?;
     let nothing_beside = |_| Ok(());
     let spawned = clone::hand_over(plan, first, &connection, nothing_beside)?;
     let no_hooks = || Ok(Vec::new());

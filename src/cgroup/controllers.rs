@@ -1,0 +1,128 @@
+//! `cgroup.subtree_control`: the controllers that a cgroup has enabled for its children.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{file, threaded};
+use crate::error::{Error, Result};
+use crate::sys::{Sys, path as syspath};
+
+const FILE: &str = "cgroup.subtree_control";
+
+/// The controllers that work in threaded cgroups, and in a cgroup with processes and children.
+/// cgroup-v2.rst, "Threads".
+const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
+
+/// Enables the controllers for the children of `dir`, and returns those that were not enabled
+/// before. The file is read first, because a write makes the kernel wait for a grace period even if
+/// the controller is enabled already.
+///
+/// # Errors
+/// The cgroup cannot enable one of `controllers`. Then none is enabled.
+pub(super) fn enable(
+    dir: BorrowedFd,
+    at: &Path,
+    controllers: &[String],
+    optional: &[String],
+) -> Result<Vec<String>> {
+    if controllers.is_empty() && optional.is_empty() {
+        return Ok(Vec::new());
+    }
+    let enabled = file::read(dir, FILE)
+        .map_err(|fail| Error::failed(at.join(FILE).display().to_string(), fail))?;
+    let missing = |all: &[String]| -> Vec<String> {
+        let is_missing = |name: &&String| !enabled.split_whitespace().any(|have| have == *name);
+        all.iter().filter(is_missing).cloned().collect()
+    };
+    let mut new = missing(controllers);
+    if !new.is_empty() {
+        write(dir, '+', &new)
+            .or_else(|fail| match fail.errno {
+                // This cgroup is invalid until it is threaded like those above it.
+                Errno::EOPNOTSUPP if threaded::make(dir)? => write(dir, '+', &new),
+                _ => Err(fail),
+            })
+            .map_err(|fail| not_enabled(dir, at, &new, fail))?;
+    }
+    new.extend(enable_optional(dir, missing(optional)));
+    Ok(new)
+}
+
+/// Enables the controllers that the kernel allows, and returns them. They are for statistics only,
+/// so a failure is ignored. In a cgroup with processes they would make its children invalid.
+fn enable_optional(dir: BorrowedFd, mut names: Vec<String>) -> Vec<String> {
+    if names.is_empty() || !matches!(holds_processes(dir), Ok(false)) {
+        return Vec::new();
+    }
+    if write(dir, '+', &names).is_err() {
+        names.retain(|name| write(dir, '+', std::slice::from_ref(name)).is_ok());
+    }
+    names
+}
+
+/// Undoes [`enable`], unless the cgroup has children, which may rely on the controllers by now.
+/// Errors are ignored, because the failure that led here is the one to report.
+pub(super) fn disable(dir: BorrowedFd, controllers: &[String]) {
+    let childless = syspath::stat(dir).is_ok_and(|stat| stat.links <= 2);
+    if childless && !controllers.is_empty() {
+        _ = write(dir, '-', controllers);
+    }
+}
+
+/// One write(2), which enables or disables all controllers or none.
+fn write(dir: BorrowedFd, sign: char, names: &[String]) -> Sys<()> {
+    let words: Vec<String> = names.iter().map(|name| format!("{sign}{name}")).collect();
+    file::write(dir, FILE, &words.join(" "))
+}
+
+/// Whether the cgroup has processes of its own. The root of the hierarchy may have processes and
+/// children with controllers; it has no `cgroup.type`.
+fn holds_processes(dir: BorrowedFd) -> Sys<bool> {
+    match file::read(dir, "cgroup.type") {
+        Err(fail) if fail.errno == Errno::ENOENT => return Ok(false),
+        read => drop(read?),
+    }
+    match file::read(dir, "cgroup.procs") {
+        Err(fail) if fail.errno == Errno::EOPNOTSUPP => Ok(true),
+        read => read.map(|pids| !pids.is_empty()),
+    }
+}
+
+/// The error for controllers that `at` cannot enable for its children.
+fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: crate::sys::Fail) -> Error {
+    let is_threaded = |name: &&String| THREADED.contains(&name.as_str());
+    let available = file::read(dir, "cgroup.controllers").unwrap_or_default();
+    let is_available = |name: &&String| available.split_whitespace().any(|have| have == *name);
+    let blamed: Vec<_> = match fail.errno {
+        Errno::ENOENT => names.iter().filter(|name| !is_available(name)).collect(),
+        Errno::EBUSY | Errno::EOPNOTSUPP => {
+            names.iter().filter(|name| !is_threaded(name)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let blamed = match blamed.first() {
+        Some(name) => *name,
+        None => names.first().map_or("", String::as_str),
+    };
+    let what = format!(
+        "a limit in linux.resources needs the {blamed} controller: {}",
+        at.join(FILE).display()
+    );
+    let error = Error::failed(what, fail);
+    match fail.errno {
+        Errno::ENOENT => error.hint(format!("{blamed} is not listed in its cgroup.controllers")),
+        Errno::EBUSY => error.hint(
+            "it contains processes, so it cannot enable controllers for children: \
+             choose a linux.cgroupsPath below another cgroup",
+        ),
+        Errno::EOPNOTSUPP => error.hint(format!(
+            "it is threaded, see its cgroup.type, and below it only these controllers work: {}: \
+             choose a linux.cgroupsPath below another cgroup",
+            THREADED.join(", ")
+        )),
+        Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
+        _ => error,
+    }
+}

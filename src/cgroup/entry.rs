@@ -1,0 +1,56 @@
+//! Why a new process cannot be in a cgroup.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::{Cgroup, file};
+use crate::error::Error;
+use crate::sys::{self, Fail};
+
+impl Cgroup {
+    /// The error for a clone3(2) into the cgroup that failed because of the cgroup. `None` if the
+    /// errno has another reason.
+    pub fn not_entered(&self, fail: Fail) -> Option<Error> {
+        if fail.errno == Errno::EAGAIN {
+            let (full, limit) = self.path.ancestors().find_map(full)?;
+            let message = match full == self.path {
+                true => "linux.resources.pids.limit",
+                false => "a parent of the container's cgroup",
+            };
+            let what = format!("{message}: {}", full.join("pids.max").display());
+            return Some(Error::failed(what, fail).hint(format!(
+                "all {limit} processes that the cgroup may have exist"
+            )));
+        }
+        let hint = match fail.errno {
+            Errno::EBUSY => "it has children with controllers, so no process can be in it".into(),
+            Errno::ENODEV => "the cgroup has been removed".into(),
+            Errno::EACCES => "the cgroup is not delegated to the caller".into(),
+            Errno::EOPNOTSUPP => {
+                let kind = file::read(self.fd(), "cgroup.type").unwrap_or_default();
+                format!(
+                    "its cgroup.type is {:?}: a cgroup above it has processes, or is threaded; \
+                     choose a linux.cgroupsPath below another cgroup",
+                    kind.trim_end()
+                )
+            }
+            _ => return None,
+        };
+        Some(
+            self.failed("", fail)
+                .context("linux.cgroupsPath")
+                .hint(hint),
+        )
+    }
+}
+
+/// The cgroup, and its limit, if it has as many processes as it may have.
+fn full(cgroup: &Path) -> Option<(PathBuf, u64)> {
+    let number = |name: &str| {
+        let text = sys::file::read_text(&cgroup.join(name)).ok()?;
+        text.trim_end().parse::<u64>().ok()
+    };
+    let limit = number("pids.max")?;
+    (number("pids.current")? >= limit).then(|| (cgroup.to_owned(), limit))
+}
