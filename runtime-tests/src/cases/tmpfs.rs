@@ -9,6 +9,7 @@ use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     mode_of_the_covered_directory_is_kept,
+    a_missing_directory_gets_mode_1777,
     mode_option_wins,
     size_is_a_limit,
     read_only_tmpfs,
@@ -43,6 +44,24 @@ fn mode_of_the_covered_directory_is_kept(t: &Sandbox) {
         .run()
         .ok()
         .prints("750\n3770\n1777");
+}
+
+fn a_missing_directory_gets_mode_1777(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .mount(tmpfs("/new", &[]))
+        .mount(tmpfs("/new/deep/er", &["nosuid", "size=64k"]))
+        .mount(tmpfs("/copied", &["tmpcopyup"]))
+        .mount(tmpfs("/own", &["mode=0700"]));
+    let paths = ["/new", "/new/deep", "/new/deep/er", "/copied", "/own"];
+    let words: Vec<_> = ["stat", "-c", "%a"].into_iter().chain(paths).collect();
+    let container = bundle.args(&words).container();
+    container.run().ok().prints("1777\n755\n1777\n1777\n700");
+    let user = t
+        .bundle()
+        .mount(tmpfs("/new", &[]))
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    user.args(&["touch", "/new/file"]).container().run().ok();
 }
 
 fn mode_option_wins(t: &Sandbox) {

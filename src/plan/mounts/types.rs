@@ -118,7 +118,8 @@ pub struct Filesystem {
     /// Whether the target must be a real directory, never a symbolic link. Later steps and the
     /// container's masks rely on the places /proc and /sys.
     pub real_directory: bool,
-    /// Whether the new root gets the mode of the directory that it covers.
+    /// Whether the new root gets the mode of the directory that it covers. A directory that the
+    /// runtime creates has none to give.
     pub inherit_mode: bool,
     /// Whether the content of the directory is copied into the new file system.
     pub copy_up: bool,

@@ -22,7 +22,7 @@ const STACK: usize = 1000;
 
 impl Init<'_> {
     pub(super) fn filesystem(&mut self, position: Position, fs: &Filesystem) -> Sys<()> {
-        let target = self.directory(fs)?;
+        let (target, is_new) = self.directory(fs)?;
         if fs.target.as_c_str() != c"/proc" {
             refuse_proc(target.as_fd())?;
         }
@@ -30,7 +30,8 @@ impl Init<'_> {
         if !fs.real_directory {
             self.refuse_root(target.as_fd())?;
         }
-        let data = if fs.inherit_mode {
+        // On a directory that the image does not have, a tmpfs keeps the kernel's mode 1777.
+        let data = if fs.inherit_mode && !is_new {
             data_with_mode(fs, target.as_fd())?
         } else {
             None
@@ -87,8 +88,8 @@ impl Init<'_> {
         change(top, attrs, &fs.propagation, true)
     }
 
-    /// Opens the directory to mount on, and creates it if it is missing.
-    fn directory(&self, fs: &Filesystem) -> Sys<OwnedFd> {
+    /// Opens the directory to mount on. If it is missing, creates it and returns true.
+    fn directory(&self, fs: &Filesystem) -> Sys<(OwnedFd, bool)> {
         let mut flags = libc::O_PATH | libc::O_DIRECTORY;
         if fs.real_directory {
             flags |= libc::O_NOFOLLOW;
@@ -99,13 +100,13 @@ impl Init<'_> {
                 ..
             }) => {
                 self.open_or_make(&fs.target, Make::Directory)?;
-                self.open(&fs.target, flags)
+                Ok((self.open(&fs.target, flags)?, true))
             }
             Err(Fail {
                 errno: Errno::ENOTDIR,
                 ..
             }) if !fs.real_directory => Err(Fail::new("mount", Errno::ENOTDIR)),
-            opened => opened,
+            opened => Ok((opened?, false)),
         }
     }
 
