@@ -137,7 +137,6 @@ const ENDED: u32 = 1;
 
 // A container's init may be of an older version than the runtime that starts it, so a number never
 // changes its meaning.
-// keeps its meaning.
 notes! {
     /// A child ran too long and was killed.
     2 TimedOut => Says::Instead("timed out and was killed"),
@@ -179,6 +178,8 @@ notes! {
     21 Freeze => Says::Instead("freeze"),
     /// Thawing the processes of a cgroup failed.
     22 Thaw => Says::Instead("thaw"),
+    /// A file was to be mounted on a directory, or a directory on a file.
+    23 FileOnDirectory => Says::Nothing,
 }
 
 /// The maximum length of a call's name; longer names are cut off.

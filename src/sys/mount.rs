@@ -4,7 +4,9 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::{Note, Sys, check};
+use nix::errno::Errno;
+
+use super::{Fail, Note, Sys, check, path};
 
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
@@ -52,9 +54,16 @@ pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
         )
     };
-    check("move_mount", done)
-        .map(drop)
-        .map_err(|fail| fail.note(Note::Attached))
+    match check("move_mount", done) {
+        // mount(2) reports ENOTDIR here, which engines look for.
+        Err(fail)
+            if fail.errno == Errno::EINVAL
+                && path::is_directory(from)? != path::is_directory(to)? =>
+        {
+            Err(Fail::new("move_mount", Errno::ENOTDIR).note(Note::FileOnDirectory))
+        }
+        done => done.map(drop).map_err(|fail| fail.note(Note::Attached)),
+    }
 }
 
 /// `struct mount_attr` of mount_setattr(2).
@@ -125,8 +134,7 @@ pub fn detach_name(name: &CStr) -> Sys<()> {
 /// umount2(2) with MNT_DETACH of the mount whose root is `top`, and of all mounts below it.
 pub fn detach(top: BorrowedFd) -> Sys<()> {
     let name = format!("/proc/self/fd/{}", top.as_raw_fd());
-    let name = std::ffi::CString::new(name)
-        .map_err(|_| super::Fail::new("umount2", nix::errno::Errno::EINVAL))?;
+    let name = std::ffi::CString::new(name).map_err(|_| Fail::new("umount2", Errno::EINVAL))?;
     // SAFETY: the path is NUL-terminated.
     let done = unsafe { libc::syscall(libc::SYS_umount2, name.as_ptr(), libc::MNT_DETACH) };
     check("umount2", done).map(drop)
@@ -197,8 +205,7 @@ pub fn fs_mount(context: BorrowedFd, attrs: u64) -> Sys<OwnedFd> {
 pub fn make(fstype: &CStr, source: &CStr, data: &CStr, attrs: u64) -> Sys<OwnedFd> {
     let context = fs_open(fstype)?;
     let text = |text: &[u8]| {
-        std::ffi::CString::new(text)
-            .map_err(|_| super::Fail::new("fsconfig", nix::errno::Errno::EINVAL))
+        std::ffi::CString::new(text).map_err(|_| Fail::new("fsconfig", Errno::EINVAL))
     };
     fs_set(context.as_fd(), c"source", Some(source))?;
     for option in data.to_bytes().split(|&byte| byte == b',') {

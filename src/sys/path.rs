@@ -409,6 +409,11 @@ impl From<libc::stat> for Stat {
     }
 }
 
+/// Whether the file is a directory.
+pub fn is_directory(fd: BorrowedFd) -> Sys<bool> {
+    Ok(stat(fd)?.is(libc::S_IFDIR))
+}
+
 /// fstat(2); works with O_PATH.
 pub fn stat(fd: BorrowedFd) -> Sys<Stat> {
     super::tag("fstat", nix::sys::stat::fstat(fd)).map(Stat::from)

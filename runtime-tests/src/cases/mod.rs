@@ -18,6 +18,7 @@ mod cve_process;
 mod cve_users;
 mod descriptors;
 mod devices;
+mod engine_words;
 mod events;
 mod exchanged;
 mod exec;
@@ -81,6 +82,7 @@ const FILES: &[&[Test]] = &[
     asked_to_end::TESTS,
     attacks::TESTS,
     bad_input::TESTS,
+    engine_words::TESTS,
     events::TESTS,
     binds::TESTS,
     budget::TESTS,

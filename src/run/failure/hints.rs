@@ -77,7 +77,7 @@ fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
         (Note::CopiedMount, InitStep::Bind(bind), Errno::EINVAL) if !bind.recursive => {
             "in a user namespace a bind without rbind cannot leave submounts behind; an unbindable mount cannot be bound at all"
         }
-        (Note::Attached, InitStep::Bind(_), Errno::EINVAL | Errno::ENOTDIR) => {
+        (Note::FileOnDirectory, ..) => {
             "a directory is mounted on a directory only, and a file on a file"
         }
         (Note::NotAMountPoint, ..) => "nothing is mounted there",

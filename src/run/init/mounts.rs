@@ -125,7 +125,7 @@ impl Init<'_> {
         let target = self.bind_target(bind, tree.as_fd())?;
         if !bind.on_proc {
             refuse_proc(target.as_fd())?;
-        } else if is_directory(tree.as_fd())? && path::magic(tree.as_fd())? != PROC_MAGIC {
+        } else if path::is_directory(tree.as_fd())? && path::magic(tree.as_fd())? != PROC_MAGIC {
             // /proc as a whole may only be covered by another procfs.
             return Err(Fail::new("move_mount", Errno::EPERM));
         }
@@ -145,7 +145,7 @@ impl Init<'_> {
                 errno: Errno::ENOENT,
                 ..
             }) => {
-                let make = match is_directory(tree)? {
+                let make = match path::is_directory(tree)? {
                     true => Make::Directory,
                     false => Make::File,
                 };
@@ -204,7 +204,7 @@ impl Init<'_> {
     /// Removes one mount. A mount on a file is unmounted by its name; if the name leads to another
     /// mount by now, the mount stays.
     fn take_off_one(&self, top: BorrowedFd, target: &CStr) -> Sys<()> {
-        if is_directory(top)? {
+        if path::is_directory(top)? {
             return take_off_stack(top);
         }
         let (parent, name) = path::open_parent(self.root()?, target)?;
@@ -290,10 +290,6 @@ fn take_off_stack(top: BorrowedFd) -> Sys<()> {
         mount::detach_cwd()?;
     }
     Err(Fail::new("umount2", Errno::EBUSY))
-}
-
-fn is_directory(fd: BorrowedFd) -> Sys<bool> {
-    Ok(path::stat(fd)?.is(libc::S_IFDIR))
 }
 
 /// Refuses a target in the container's procfs: a mount on one of its files could redirect a later
