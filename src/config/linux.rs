@@ -103,7 +103,7 @@ impl Linux {
             rootfs_propagation: rootfs_propagation(linux.rootfs_propagation().as_deref())?,
             sysctl: sysctl::new(linux.sysctl(), &namespaces)?,
             seccomp: seccomp.map(|it| Seccomp::new(it, warnings)).transpose()?,
-            masked_paths: paths("linux.maskedPaths", linux.masked_paths(), &namespaces)?,
+            masked_paths: masked_paths(linux.masked_paths(), &namespaces)?,
             readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), &namespaces)?,
             mount_label: check::text("linux.mountLabel", linux.mount_label().as_ref())?,
             personality: personality(linux.personality().as_ref())?,
@@ -143,16 +143,23 @@ fn rootfs_propagation(value: Option<&str>) -> Result<Option<RootPropagation>> {
     }))
 }
 
+fn masked_paths(list: &Option<Vec<String>>, namespaces: &Namespaces) -> Result<Vec<PathBuf>> {
+    const FIELD: &str = "linux.maskedPaths";
+    for (index, path) in check::list(list).iter().enumerate() {
+        let field = format!("{FIELD}[{index}]");
+        if check::absolute(&field, Path::new(path))? == Path::new("/") {
+            let message = "/ is the container's root and cannot be mounted over";
+            return Err(Error::config(field, message));
+        }
+    }
+    paths(FIELD, list, namespaces)
+}
+
 fn paths(field: &str, list: &Option<Vec<String>>, namespaces: &Namespaces) -> Result<Vec<PathBuf>> {
     let list = check::list(list);
     let mut out = Vec::with_capacity(list.len());
     for (index, path) in list.iter().enumerate() {
         let path = check::absolute(format_args!("{field}[{index}]"), Path::new(path))?;
-        if path == Path::new("/") {
-            let message = "/ is the container's root and cannot be mounted over";
-            return Err(Error::config(format_args!("{field}[{index}]"), message)
-                .hint("root.readonly makes it read-only"));
-        }
         // Comparing bytes is enough for clean paths. `Path` would compare component by component.
         let known = |other: &PathBuf| other.as_os_str() == path.as_os_str();
         if !out.iter().any(known) {

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
+use crate::container::reap;
 use crate::{Bundle, Need, Output, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -20,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     masked_relative_path_is_refused[Need::NotAPeer],
     read_only_file,
     read_only_directory_with_submounts,
+    read_only_root,
     read_only_path_keeps_the_other_flags,
     read_only_link_protects_its_target,
     read_only_path_that_is_a_mount,
@@ -188,8 +190,28 @@ fn tmpfs(destination: &str, options: &[&str]) -> Value {
 
 fn read_only_directory_with_submounts(t: &Sandbox) {
     let bundle = t.bundle().mount(tmpfs("/a", &[])).mount(tmpfs("/a/b", &[]));
-    let bundle = readonly(bundle, json!(["/a"])).args(&["touch", "/a/b/file"]);
-    bundle.container().run().fails_with("Read-only file system");
+    let script = "touch /a/file || echo refused; touch /a/b/file && echo written";
+    let bundle = readonly(bundle, json!(["/a"])).shell(script);
+    bundle.container().run().ok().prints("refused\nwritten");
+}
+
+fn read_only_root(t: &Sandbox) {
+    for path in ["/", "//", "/.", "/tmp/..", "/link", "/../"] {
+        let bundle = readonly(t.bundle().mount(tmpfs("/a", &[])), json!([path]));
+        symlink("tmp/..", bundle.rootfs().join("link")).expect("the link");
+        let script = "touch /new || echo refused; touch /a/file && echo written";
+        let container = bundle.shell(script).container();
+        container.create().ok();
+        let pid = container.pid();
+        // exec starts in the same root.
+        container
+            .exec(&["touch", "/new"])
+            .fails_with("Read-only file system");
+        container.start().ok();
+        reap(pid);
+        assert_eq!(container.stdout(), "refused\nwritten\n", "{path}");
+        container.delete().ok();
+    }
 }
 
 fn read_only_path_keeps_the_other_flags(t: &Sandbox) {

@@ -153,21 +153,26 @@ impl Init<'_> {
         Ok(())
     }
 
-    pub(super) fn make_readonly(&self, target: &CStr) -> Sys<()> {
-        let target = match self.open(target, libc::O_PATH) {
+    /// Makes a path read-only, by a mount of it on itself. Mounts below it stay as they are. If the
+    /// path is the container's root, its own mount becomes read-only: a mount on the root would not
+    /// be visible.
+    pub(super) fn make_readonly(&self, path: &CStr) -> Sys<()> {
+        let target = match self.open(path, libc::O_PATH) {
             Err(Fail {
                 errno: Errno::ENOENT,
                 ..
             }) => return Ok(()),
             other => other?,
         };
-        self.refuse_root(target.as_fd())?;
-        let tree = mount::clone_tree(Some(target.as_fd()), c"", true)?;
         let change = Change {
             set: libc::MOUNT_ATTR_RDONLY,
             ..Change::default()
         };
-        mount::set_attr(tree.as_fd(), change, true)?;
+        if self.is_root(target.as_fd())? {
+            return mount::set_attr(self.root()?, change, false);
+        }
+        let tree = mount::clone_tree(Some(target.as_fd()), c"", true)?;
+        mount::set_attr(tree.as_fd(), change, false)?;
         mount::attach(tree.as_fd(), target.as_fd())
     }
 

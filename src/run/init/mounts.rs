@@ -160,6 +160,14 @@ impl Init<'_> {
     /// `exec` would enter the mount on top, which has none of the masks and mounts that were made
     /// afterwards. setns(2).
     pub(super) fn refuse_root(&self, target: BorrowedFd) -> Sys<()> {
+        match self.is_root(target)? {
+            true => Err(Fail::new("mount", Errno::EPERM).note(Note::OnRoot)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a descriptor is the container's root.
+    pub(super) fn is_root(&self, target: BorrowedFd) -> Sys<bool> {
         let root = match self.root_place.get() {
             Some(place) => *place,
             None => {
@@ -167,10 +175,7 @@ impl Init<'_> {
                 *self.root_place.get_or_init(|| place)
             }
         };
-        match path::place(target)? == root {
-            true => Err(Fail::new("mount", Errno::EPERM).note(Note::OnRoot)),
-            false => Ok(()),
-        }
+        Ok(path::place(target)? == root)
     }
 
     /// Unmounts the top mount on `target`. Symbolic links in the path are refused, because they
