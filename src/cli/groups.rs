@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use super::flags::{Lazy, flags};
-use super::normalise::parse_bool;
+use super::units::parse_bool;
 use crate::log;
 
 flags! {

@@ -9,20 +9,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::flags::{self, Arg, Field, Flags};
 use super::groups::Global;
+use super::units::parse_bool;
 use super::verbs::{self, Verb};
 use crate::error::{Error, Result};
 
 /// The flag that clap adds to every command.
 static HELP: Arg = Arg::new("help", "bool").long();
-
-/// Parses a boolean as Go's `strconv.ParseBool` does.
-pub(super) fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
 
 /// Rewrites `args` for clap. They do not include the program's name.
 ///

@@ -1,6 +1,15 @@
-//! Parses sizes and durations as Go programs spell them, which is what engines and users write.
+//! Parses booleans, sizes and durations as Go programs spell them, which is what engines and users write.
 
 use std::time::Duration;
+
+/// Parses a boolean as Go's `strconv.ParseBool` does.
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
 
 /// Parses a number of bytes: `1024`, `512m`, `1.5 GiB`. Units are powers of 1024, in upper or lower
 /// case. `-1` means unlimited.

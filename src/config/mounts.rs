@@ -174,6 +174,11 @@ const PROC_FILES: [&str; 10] = [
 ];
 
 impl Mount {
+    /// Whether the mount shows the cgroup hierarchy and is not a bind mount.
+    pub fn is_cgroup(&self) -> bool {
+        self.bind.is_none() && matches!(self.fstype.as_str(), "cgroup" | "cgroup2")
+    }
+
     /// Checks one element of `mounts`.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     }
     rootfs::protect(&mut plan, config);
     mounts::mark_changed(&mut plan);
-    let shared = rootfs::root_is_shared(config);
+    let shared = mounts::root_is_shared(config);
     let kind = root_switch(config, options);
     plan.init
         .add("root.path", InitStep::SwitchRoot { kind, shared });

@@ -6,60 +6,18 @@
 mod resources;
 #[cfg(test)]
 mod tests;
+pub(super) mod write;
 
 use std::path::{Path, PathBuf};
 
-use super::{NewCgroup, Options, Plan, RuntimeStep, devices, mounts, systemd};
+use super::{NewCgroup, Options, Plan, RuntimeStep, devices, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
 use crate::error::{Error, Result};
 use crate::host::{CgroupHost, Host};
 use crate::lexical;
 
 pub use resources::warnings;
-
-/// One value for one control file of the container's cgroup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// Such as `memory.max`. Never has a slash.
-    pub file: String,
-    /// Written by one write(2).
-    pub value: String,
-    /// The property that asks for it, such as `linux.resources.memory.limit`.
-    pub field: String,
-    /// What to do when the kernel refuses it.
-    pub fallback: Fallback,
-    /// A file of the same cgroup whose number the value must exceed. With `checkBeforeUpdate` this
-    /// is an error; without it, the kernel would kill processes.
-    pub above: Option<&'static str>,
-}
-
-/// What to do about a [`Write`] that the kernel refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// Report an error.
-    Fail,
-    /// Skip the write if the file is absent. The kernel then behaves as if it had the value, or
-    /// another write covers it.
-    SkipIfAbsent,
-    /// Write this value to this file instead if the file is absent.
-    IfAbsent { file: String, value: String },
-    /// Ignore EINVAL. A later element writes the same value, after the one that changes what it
-    /// depends on.
-    RetriedLater,
-}
-
-impl Write {
-    /// The controller that owns the file; `None` for a file of the cgroup core.
-    pub fn controller(&self) -> Option<&str> {
-        let (controller, rest) = self.file.split_once('.')?;
-        (controller != "cgroup" && rest != "pressure").then_some(controller)
-    }
-
-    /// Whether the value asks for what a cgroup without the controller has anyway.
-    fn is_unlimited(&self) -> bool {
-        self.value == "max" || self.value.starts_with("max ")
-    }
-}
+pub use write::{Fallback, Write};
 
 /// Controllers whose statistics engines read for every container, with or without limits.
 const STATISTICS: [&str; 4] = ["cpu", "io", "memory", "pids"];
@@ -266,7 +224,7 @@ fn delegation(config: &Config) -> Option<(u32, String)> {
 }
 
 fn is_cgroup_mount(mount: &Mount) -> bool {
-    mounts::is_cgroup(mount) && mount.destination == Path::new("/sys/fs/cgroup")
+    mount.is_cgroup() && mount.destination == Path::new("/sys/fs/cgroup")
 }
 
 fn is_readonly(mount: &Mount) -> bool {

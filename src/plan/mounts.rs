@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::{
     Bind, BindIdMap, BindSource, Filesystem, INERT, IfDenied, InitStep, MountAttrs, Options, Plan,
-    Remount, c_string, labels, namespaces, rootfs,
+    Remount, c_string, labels, namespaces,
 };
-use crate::config::{Attrs, Config, Mount, Namespace, Propagation, mount_options};
+use crate::config::{Attrs, Config, Mount, Namespace, Propagation, RootPropagation, mount_options};
 use crate::host::Host;
 
 /// The attributes that the non-recursive options of a mount decide together: those that no option
@@ -203,11 +203,33 @@ fn bind_propagation(mount: &Mount, config: &Config) -> Vec<Propagation> {
     all
 }
 
+pub(super) fn has_mount_namespace(config: &Config) -> bool {
+    config.linux.namespaces.mount != Namespace::Inherit
+}
+
+/// The propagation of all mounts in the new mount namespace: whether later mounts of the host
+/// appear in the container, and later mounts of the container on the host. Only `shared` permits
+/// the latter. If the config sets none, bind mounts may receive mounts of the host, as with
+/// `slave`, but the rootfs does not.
+pub(super) fn propagation_flag(config: &Config) -> u64 {
+    match config.linux.rootfs_propagation {
+        // An unbindable root could not be bind-mounted onto itself. It becomes unbindable at the
+        // end.
+        None | Some(RootPropagation::Slave | RootPropagation::Unbindable) => libc::MS_SLAVE,
+        Some(other) => other.flag(),
+    }
+}
+
+/// Whether later mounts of the host and of the container appear in each other.
+pub(super) fn root_is_shared(config: &Config) -> bool {
+    has_mount_namespace(config) && config.linux.rootfs_propagation == Some(RootPropagation::Shared)
+}
+
 /// The change that gives a tree of the host the propagation that all other mounts have.
 fn severing(config: &Config) -> Option<Propagation> {
-    let severed = rootfs::has_mount_namespace(config) && !rootfs::root_is_shared(config);
+    let severed = has_mount_namespace(config) && !root_is_shared(config);
     severed.then(|| Propagation {
-        flag: rootfs::propagation_flag(config),
+        flag: propagation_flag(config),
         recursive: true,
     })
 }
@@ -241,7 +263,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Filesystem {
     if readonly_later(mount) {
         flags &= !libc::MS_RDONLY;
     }
-    let fstype = if is_cgroup(mount) {
+    let fstype = if mount.is_cgroup() {
         "cgroup2"
     } else {
         mount.fstype.as_str()
@@ -309,16 +331,11 @@ fn own_cgroup(plan: &Plan, host: &Host) -> Option<CString> {
     Some(c_string(cgroups.mount.join(below)))
 }
 
-/// Whether the mount shows the cgroup hierarchy and is not a bind mount.
-pub(super) fn is_cgroup(mount: &Mount) -> bool {
-    mount.bind.is_none() && matches!(mount.fstype.as_str(), "cgroup" | "cgroup2")
-}
-
 /// Whether a cgroup mount would show the hierarchy of the host, because the container has no cgroup
 /// namespace. A new mount would then also reset the options of the hierarchy, such as `nsdelegate`,
 /// for the whole host. A bind mount shows the same and changes nothing. cgroup-v2.rst, "Mounting".
 fn shows_host_cgroups(mount: &Mount, config: &Config, host: &Host) -> bool {
-    is_cgroup(mount)
+    mount.is_cgroup()
         && config.linux.namespaces.cgroup == Namespace::Inherit
         && config.linux.namespaces.user == Namespace::Inherit
         && !host.in_user_namespace

@@ -1,8 +1,8 @@
 //! `linux.namespaces`: which ones clone3(2) creates, which ones are joined, and by which process.
 
 use super::{
-    Dumpable, Entry, EntryStep, IfMapDenied, InitStep, Options, OwnProcfs, Plan, ProcessOptions,
-    RuntimeStep, c_string, labels, mounts, network, process,
+    Dumpable, Entry, EntryStep, IfMapDenied, InitStep, Options, OwnProcfs, Plan, Planned,
+    ProcessOptions, RuntimeStep, c_string, labels, process,
 };
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
         plan.procfs = OwnProcfs::MadeEarly;
     }
     plan.clone_flags = clone_flags(namespaces, offsets);
-    network::make(plan, namespaces, host);
+    make_network_beside(plan, namespaces, host);
     if new_user {
         id_maps(plan, config, host);
     }
@@ -78,6 +78,23 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     }
 }
 
+/// Plans a new network namespace. The kernel needs as much time to create it as to create all others
+/// together. So the runtime creates it while init mounts, and init enters it as late as it can.
+///
+/// Removes the namespace from the flags of clone3(2) if the runtime can create it and return to its
+/// own. If the namespace must belong to a user namespace other than the runtime's, it is created in
+/// that one.
+fn make_network_beside(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
+    let is_new = namespaces.network == Namespace::New;
+    if is_new && namespaces.user == Namespace::Inherit && !cannot_come_back(host) {
+        plan.clone_flags &= !(NamespaceKind::Network.flag() as u64);
+        let field = FIELD.to_owned();
+        let step = RuntimeStep::MakeNetwork;
+        // Init will wait for it.
+        plan.meanwhile.insert(0, Planned { field, step });
+    }
+}
+
 /// The reason why the path of a namespace must not lead to the runtime's own, or `None` if it may.
 ///
 /// A container whose config does not list the type shares the runtime's namespace and must not
@@ -98,7 +115,7 @@ pub(super) fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
             Some("setns(2) cannot enter the user namespace of its caller".to_owned())
         }
         NamespaceKind::Cgroup => {
-            let shown = config.mounts.iter().find(|mount| mounts::is_cgroup(mount));
+            let shown = config.mounts.iter().find(|mount| mount.is_cgroup());
             shown.map(|mount| format!("{} would show all of its hierarchy", mount.field))
         }
         NamespaceKind::Uts if name.is_some() => name.map(|(field, _)| changed(field.to_owned())),

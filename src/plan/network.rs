@@ -1,31 +1,14 @@
-//! A new network namespace. The kernel needs as much time to create it as to create all others
-//! together. So the runtime creates it while init mounts, and init enters it as late as it can.
+//! Where init enters a new network namespace, which the runtime has made in the meantime.
 
 use std::ffi::CStr;
 
-use super::namespaces::{FIELD, cannot_come_back};
+use super::namespaces::FIELD;
 use super::{InitStep, Plan, Planned, RuntimeStep};
-use crate::config::{Namespace, NamespaceKind, Namespaces};
-use crate::host::Host;
 
 /// File systems that are the same in every network namespace. proc(5) shows that of the reader.
 const NETWORKLESS: [&CStr; 6] = [
     c"proc", c"tmpfs", c"devpts", c"mqueue", c"cgroup2", c"overlay",
 ];
-
-/// Removes the namespace from the flags of clone3(2) if the runtime can create it and return to its
-/// own. If the namespace must belong to a user namespace other than the runtime's, it is created in
-/// that one.
-pub(super) fn make(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
-    let is_new = namespaces.network == Namespace::New;
-    if is_new && namespaces.user == Namespace::Inherit && !cannot_come_back(host) {
-        plan.clone_flags &= !(NamespaceKind::Network.flag() as u64);
-        let field = FIELD.to_owned();
-        let step = RuntimeStep::MakeNetwork;
-        // Init will wait for it.
-        plan.meanwhile.insert(0, Planned { field, step });
-    }
-}
 
 /// Inserts the step in which init enters the namespace. It goes before the first step that may
 /// depend on the network, or for which init asks the busy runtime for something.

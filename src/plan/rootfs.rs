@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
+use super::mounts::{
+    has_mount_namespace, needs_reach, propagation_flag, readonly_later, root_is_shared,
+};
 use super::{InitStep, Node, Opener, Plan, Symlink, c_string};
-use crate::config::{Config, DeviceKind, Namespace, Propagation, RootPropagation};
+use crate::config::{Config, DeviceKind, Namespace, Propagation};
 use crate::host::Host;
 
 /// Source: runtime-spec 1.3, config-linux.md, default devices.
@@ -27,28 +30,6 @@ const LINKS: [(&std::ffi::CStr, &std::ffi::CStr); 6] = [
     (c"pts/ptmx", c"/dev/ptmx"),
 ];
 
-pub(super) fn has_mount_namespace(config: &Config) -> bool {
-    config.linux.namespaces.mount != Namespace::Inherit
-}
-
-/// The propagation of all mounts in the new mount namespace: whether later mounts of the host
-/// appear in the container, and later mounts of the container on the host. Only `shared` permits
-/// the latter. If the config sets none, bind mounts may receive mounts of the host, as with
-/// `slave`, but the rootfs does not.
-pub(super) fn propagation_flag(config: &Config) -> u64 {
-    match config.linux.rootfs_propagation {
-        // An unbindable root could not be bind-mounted onto itself. It becomes unbindable at the
-        // end.
-        None | Some(RootPropagation::Slave | RootPropagation::Unbindable) => libc::MS_SLAVE,
-        Some(other) => other.flag(),
-    }
-}
-
-/// Whether later mounts of the host and of the container appear in each other.
-pub(super) fn root_is_shared(config: &Config) -> bool {
-    has_mount_namespace(config) && config.linux.rootfs_propagation == Some(RootPropagation::Shared)
-}
-
 /// Sets the propagation of the mount namespace and makes the rootfs a mount. All mounts of the
 /// config need both.
 pub(super) fn before_mounts(plan: &mut Plan, config: &Config, host: &Host) {
@@ -61,7 +42,7 @@ pub(super) fn before_mounts(plan: &mut Plan, config: &Config, host: &Host) {
     }
     let private = has_mount_namespace(config) && config.linux.rootfs_propagation.is_none();
     let private_parent = root_is_shared(config);
-    let opener = match super::mounts::needs_reach(config, host) {
+    let opener = match needs_reach(config, host) {
         true => Opener::Runtime,
         false => Opener::Init,
     };
@@ -155,7 +136,7 @@ pub(super) fn protect(plan: &mut Plan, config: &Config) {
         plan.init.add(field, InitStep::MaskPath { path });
     }
     for mount in &config.mounts {
-        if super::mounts::readonly_later(mount) {
+        if readonly_later(mount) {
             let path = c_string(&mount.destination);
             plan.init
                 .add(&mount.field, InitStep::MountReadonly { path });

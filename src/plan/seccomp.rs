@@ -21,6 +21,7 @@
 //! One answer differs on purpose: a call of an architecture that the profile does not list kills
 //! the process. libseccomp kills only the thread, and the other threads would wait for it forever.
 
+mod answer;
 mod assemble;
 mod rules;
 
@@ -29,7 +30,8 @@ use libc::sock_filter;
 use super::syscalls::{ARM_PRIVATE, X32_BIT};
 use crate::config::seccomp::{Action, Arch, Seccomp};
 use crate::error::{Error, Result};
-use assemble::{Body, Section, Verdict};
+use answer::{Body, Verdict};
+use assemble::Section;
 use rules::Profile;
 
 /// The kernel's limit for one program (`BPF_MAXINSNS`).

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::annotations::{MANAGER, SUBGROUP};
-use super::cgroup::{Fallback, Write};
+use super::cgroup::write::{Fallback, Write};
 use crate::error::{Error, Result};
 use crate::host::Host;
 

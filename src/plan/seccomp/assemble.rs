@@ -5,8 +5,8 @@
 //! target out of reach goes to a stepping stone, which is an unconditional jump to the target.
 
 use libc::sock_filter;
-use seccompiler::SeccompCondition;
 
+use super::answer::{Body, Verdict};
 use super::rules;
 
 /// The answers for one architecture.
@@ -15,30 +15,6 @@ pub struct Section {
     pub audit: u32,
     /// The answer from each number up to the next. The first number is 0.
     pub ranges: Vec<(u32, Verdict)>,
-}
-
-/// The answer to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// `SECCOMP_RET_*`.
-    Return(u32),
-    /// The answer of the body with this index.
-    Match(usize),
-}
-
-/// An answer that depends on arguments: that of the first clause that matches.
-#[derive(PartialEq)]
-pub struct Body {
-    pub clauses: Vec<Clause>,
-    /// `SECCOMP_RET_*` if no clause matches.
-    pub otherwise: u32,
-}
-
-/// If all conditions hold, the answer is `action`.
-#[derive(PartialEq)]
-pub struct Clause {
-    pub conditions: Vec<SeccompCondition>,
-    pub action: u32,
 }
 
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;

@@ -2,7 +2,7 @@
 
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-use super::assemble::{Body, Clause, Verdict};
+use super::answer::{Body, Clause, Verdict};
 use super::encode;
 use crate::config::seccomp::{Action, Arch, Argument, Operator, Seccomp};
 use crate::plan::syscalls::{Syscall, multiplexed};

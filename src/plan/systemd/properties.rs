@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::{Property, Variant, parse, replace, variant::parse_as};
 use crate::error::{Error, Result};
 use crate::plan::annotations::UNIT_PROPERTY;
-use crate::plan::cgroup::Write;
+use crate::plan::cgroup::write::Write;
 
 /// A property that an annotation may set.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,14 +9,14 @@ use super::pid_file::PidFile;
 use super::serve_init::{self, Ready, Sockets, connection_lost};
 use super::steps::Runtime;
 use super::teardown::Undo;
-use super::{hooks, host_mount, sd_notify, sources, start};
+use super::{hooks, host_mount, sd_notify, sources};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, Kind, On, Result};
 use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan};
 use crate::run::init::{Inherited, Opened};
-use crate::state::{self, Dir, Prepared, Root, State, Status};
+use crate::state::{self, Dir, Prepared, Root, START_SOCKET, State, Status};
 use crate::sys::{interrupt, process, socket};
 use crate::timestamp;
 
@@ -228,7 +228,7 @@ fn make<'d>(
 fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> Result<Inherited> {
     let listener = match request.runs {
         true => None,
-        false => Some(start::listen(dir)?),
+        false => Some(listen(dir)?),
     };
     Ok(Inherited {
         runtime,
@@ -236,6 +236,18 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
         lock: Some(state::lock_init(dir)?),
         opened,
         procfs: None,
+    })
+}
+
+/// Makes a listening SEQPACKET socket in `dir`. It is bound through the directory's descriptor,
+/// because the path may be too long for a socket address.
+///
+/// # Errors
+/// A system call failed.
+fn listen(dir: &Dir) -> Result<OwnedFd> {
+    socket::listen_in(dir.fd(), START_SOCKET).map_err(|fail| {
+        let path = dir.path_of(START_SOCKET);
+        Error::failed(path.display().to_string(), fail)
     })
 }
 

@@ -13,18 +13,6 @@ use crate::run::protocol::{self, Received, Report};
 use crate::state::{Dir, START_SOCKET, State, Status, open_process};
 use crate::sys::{Fail, Sys, interrupt, socket};
 
-/// Makes a listening SEQPACKET socket in `dir`. It is bound through the directory's descriptor,
-/// because the path may be too long for a socket address.
-///
-/// # Errors
-/// A system call failed.
-pub fn listen(dir: &Dir) -> Result<OwnedFd> {
-    socket::listen_in(dir.fd(), START_SOCKET).map_err(|fail| {
-        let path = dir.path_of(START_SOCKET);
-        Error::failed(path.display().to_string(), fail)
-    })
-}
-
 /// Whether a container with this status can be started.
 ///
 /// # Errors
