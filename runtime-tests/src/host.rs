@@ -34,6 +34,8 @@ pub enum Need {
 
 /// `CAP_SYS_RESOURCE`, which is needed to raise a hard limit.
 pub const CAP_SYS_RESOURCE: Need = Need::Capability("CAP_SYS_RESOURCE", 24);
+/// `CAP_SYS_NICE`, which is needed for real-time policies.
+pub const CAP_SYS_NICE: Need = Need::Capability("CAP_SYS_NICE", 23);
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ pub mod mounts;
 mod namespaces;
 pub mod process;
 pub mod resources;
+pub mod scheduling;
 pub mod seccomp;
 pub mod sysctl;
 #[cfg(test)]

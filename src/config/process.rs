@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fmt::{self, Display};
 use std::path::PathBuf;
 
 use oci_spec::runtime as oci;
 
 use super::check;
+use super::scheduling::{IoPriority, Scheduler};
 use crate::error::{Error, Result};
 
 /// `process`, checked.
@@ -34,6 +34,8 @@ pub struct Process {
     pub no_new_privileges: bool,
     /// `process.oomScoreAdj`; `None` leaves the score unchanged.
     pub oom_score_adj: Option<i32>,
+    /// `process.scheduler`.
+    pub scheduler: Option<Scheduler>,
     /// `process.ioPriority`.
     pub io_priority: Option<IoPriority>,
     /// `process.apparmorProfile`.
@@ -87,22 +89,6 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// `process.ioPriority`. ioprio_set(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IoPriority {
-    pub class: IoClass,
-    /// 0, the highest, to 7. The idle class has no levels.
-    pub level: u8,
-}
-
-/// `process.ioPriority.class`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IoClass {
-    Realtime,
-    BestEffort,
-    Idle,
-}
-
 /// The id that the kernel reads as "unset".
 const NO_ID: u32 = u32::MAX;
 
@@ -145,6 +131,11 @@ impl Process {
             rlimits: rlimits(check::list(process.rlimits()))?,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             oom_score_adj,
+            scheduler: process
+                .scheduler()
+                .as_ref()
+                .map(|it| Scheduler::new(it, warnings))
+                .transpose()?,
             io_priority: process
                 .io_priority()
                 .as_ref()
@@ -169,7 +160,6 @@ impl Process {
 }
 
 fn refuse_unsupported(process: &oci::Process) -> Result<()> {
-    check::unsupported("process.scheduler", process.scheduler().is_some())?;
     let affinity = process
         .exec_cpu_affinity()
         .as_ref()
@@ -259,42 +249,6 @@ impl User {
             additional_gids,
             umask: umask & 0o777,
         })
-    }
-}
-
-impl IoPriority {
-    fn new(priority: &oci::LinuxIOPriority) -> Result<Self> {
-        let level = priority.priority();
-        check::within("process.ioPriority.priority", level, 0..=7)?;
-        Ok(Self {
-            class: match priority.class() {
-                oci::IOPriorityClass::IoprioClassRt => IoClass::Realtime,
-                oci::IOPriorityClass::IoprioClassBe => IoClass::BestEffort,
-                oci::IOPriorityClass::IoprioClassIdle => IoClass::Idle,
-            },
-            level: level as u8,
-        })
-    }
-
-    /// The value for ioprio_set(2): the class above 13 bits of data.
-    #[must_use]
-    pub const fn value(self) -> i32 {
-        let class = match self.class {
-            IoClass::Realtime => 1,
-            IoClass::BestEffort => 2,
-            IoClass::Idle => 3,
-        };
-        class << 13 | self.level as i32
-    }
-}
-
-impl Display for IoPriority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.class {
-            IoClass::Realtime => write!(f, "realtime {}", self.level),
-            IoClass::BestEffort => write!(f, "best-effort {}", self.level),
-            IoClass::Idle => f.write_str("idle"),
-        }
     }
 }
 

@@ -135,6 +135,7 @@ pub(super) fn become_user(
         capabilities,
         no_new_privileges,
         oom_score_adj,
+        scheduler,
         io_priority,
         // In `streams`.
         terminal: _,
@@ -158,6 +159,13 @@ pub(super) fn become_user(
     labels::exec(plan, process, host);
     // A process that `exec` reads from a file has the container's where the file is silent.
     let containers = config.process.as_ref();
+    if let Some(scheduler) = scheduler
+        .as_ref()
+        .or(containers.and_then(|it| it.scheduler.as_ref()))
+    {
+        let step = InitStep::Scheduler(Box::new(scheduler.clone()));
+        plan.init.add("process.scheduler", step);
+    }
     if let Some(priority) = io_priority.or_else(|| containers?.io_priority) {
         let step = InitStep::IoPriority(priority);
         plan.init.add("process.ioPriority", step);

@@ -93,11 +93,28 @@ pub(super) fn drop_nulls(value: &mut Value) {
     }
 }
 
+/// Two names of `process.scheduler.flags` that oci-spec's types spell differently.
+const SCHEDULER_FLAGS: [(&str, &str); 2] = [
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+];
+
+fn scheduler(scheduler: &mut Value) {
+    let flags = scheduler.get_mut("flags").and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
+        let known = SCHEDULER_FLAGS.iter().find(|(name, _)| flag == name);
+        if let Some((_, theirs)) = known {
+            *flag = Value::from(*theirs);
+        }
+    }
+}
+
 /// Adds an absent `user`, which is root. Turns unknown capability names into warnings.
 pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
     let Value::Object(process) = process else {
         return;
     };
+    process.get_mut("scheduler").map(scheduler);
     process
         .entry("user")
         .or_insert_with(|| Value::Object(Map::new()));

@@ -26,3 +26,37 @@ pub fn set_io_priority(priority: i32) -> Sys<()> {
     let done = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority) };
     check("ioprio_set", done).map(drop)
 }
+
+/// sched_setattr(2) of this process. `deadlines` are runtime, deadline and period.
+///
+/// # Errors
+/// The policy or the priority is a privileged one; or the CPUs have no room for the deadlines.
+pub fn set_scheduler(
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    deadlines: [u64; 3],
+) -> Sys<()> {
+    /// `struct sched_attr` in its first version.
+    #[repr(C)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        deadlines: [u64; 3],
+    }
+    let attributes = Attributes {
+        size: size_of::<Attributes>() as u32,
+        policy,
+        flags,
+        nice,
+        priority,
+        deadlines,
+    };
+    // SAFETY: the structure has the size that it states.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0) };
+    check("sched_setattr", done).map(drop)
+}

@@ -1,14 +1,117 @@
-//! `process.ioPriority`: what the program may use, and how soon.
+//! `process.scheduler` and `process.ioPriority`: when the program gets the CPU and the disk.
 
 use serde_json::{Value, json};
 
-use crate::{Bundle, Sandbox, Test, tests};
+use super::userns_fs::mapped;
+use crate::{Bundle, Container, Sandbox, Test, host, tests};
 
 pub const TESTS: &[Test] = tests![
+    nice_is_set,
+    realtime_policies_are_set[host::CAP_SYS_NICE],
+    realtime_is_reset_on_fork[host::CAP_SYS_NICE],
+    deadlines_are_set[host::CAP_SYS_NICE],
+    scheduler_of_exec,
+    scheduler_in_a_user_namespace,
+    invalid_schedulers,
     io_priority_is_set,
     io_priority_of_exec,
     io_priority_outside_its_range,
 ];
+
+/// Prints nice value, real-time priority and policy of the shell. proc_pid_stat(5).
+const SHOW: &str = "cut -d' ' -f19,40,41 /proc/$$/stat";
+
+fn with_scheduler<'a>(t: &'a Sandbox, scheduler: Value, script: &str) -> Container<'a> {
+    let user = json!({"uid": 1000, "gid": 1000});
+    let bundle = t.bundle().set("/process/user", user);
+    let bundle = bundle.set("/process/scheduler", scheduler);
+    bundle.shell(script).container()
+}
+
+fn nice_is_set(t: &Sandbox) {
+    for (policy, number) in [("SCHED_OTHER", 0), ("SCHED_BATCH", 3)] {
+        let scheduler = json!({"policy": policy, "nice": 7});
+        let shown = format!("7 0 {number}");
+        with_scheduler(t, scheduler, SHOW).run().ok().prints(&shown);
+    }
+    let idle = json!({"policy": "SCHED_IDLE"});
+    with_scheduler(t, idle, SHOW).run().ok().prints("0 0 5");
+    let higher = json!({"policy": "SCHED_OTHER", "nice": -5});
+    with_scheduler(t, higher, SHOW).run().ok().prints("-5 0 0");
+}
+
+fn realtime_policies_are_set(t: &Sandbox) {
+    for (policy, number) in [("SCHED_FIFO", 1), ("SCHED_RR", 2)] {
+        let scheduler = json!({"policy": policy, "priority": 9});
+        let shown = format!("0 9 {number}");
+        with_scheduler(t, scheduler, SHOW).run().ok().prints(&shown);
+    }
+}
+
+/// The children of the process have the ordinary policy.
+fn realtime_is_reset_on_fork(t: &Sandbox) {
+    let scheduler = json!({"policy": "SCHED_FIFO", "priority": 9,
+        "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+    let script = format!("{SHOW}; cut -d' ' -f19,40,41 /proc/self/stat; true");
+    let output = with_scheduler(t, scheduler, &script).run().ok();
+    output.prints("0 9 1\n0 0 0");
+}
+
+fn deadlines_are_set(t: &Sandbox) {
+    let scheduler = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000,
+        "deadline": 10_000_000, "period": 20_000_000, "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+    with_scheduler(t, scheduler, SHOW)
+        .run()
+        .ok()
+        .prints("0 0 6");
+}
+
+/// A COMMAND and a file without the property have the container's, a file can have its own.
+fn scheduler_of_exec(t: &Sandbox) {
+    let scheduler = json!({"policy": "SCHED_BATCH", "nice": 7});
+    let container = with_scheduler(t, scheduler, "sleep 1000");
+    container.launch_ok();
+    container.exec(&["sh", "-c", SHOW]).ok().prints("7 0 3");
+    let mut process = json!({"user": {"uid": 1000, "gid": 1000}, "cwd": "/",
+        "args": ["sh", "-c", SHOW], "env": ["PATH=/bin"]});
+    container.exec_process(&process).ok().prints("7 0 3");
+    process["scheduler"] = json!({"policy": "SCHED_IDLE"});
+    container.exec_process(&process).ok().prints("0 0 5");
+}
+
+/// The kernel asks for CAP_SYS_NICE of the host.
+fn scheduler_in_a_user_namespace(t: &Sandbox) {
+    let with = |scheduler| {
+        let bundle = mapped(t.bundle()).set("/process/scheduler", scheduler);
+        bundle.shell(SHOW).container()
+    };
+    let container = with(json!({"policy": "SCHED_BATCH", "nice": 3}));
+    container.run().ok().prints("3 0 3");
+    let container = with(json!({"policy": "SCHED_FIFO", "priority": 1}));
+    let output = container.run();
+    output.fails_with("process.scheduler: sched_setattr SCHED_FIFO priority 1");
+}
+
+fn invalid_schedulers(t: &Sandbox) {
+    for (scheduler, message) in [
+        (
+            json!({"policy": "SCHED_OTHER", "nice": 20}),
+            "process.scheduler.nice: 20 is outside the range -20 to 19",
+        ),
+        (
+            json!({"policy": "SCHED_FIFO", "priority": 100}),
+            "process.scheduler.priority: 100 is outside the range 1 to 99",
+        ),
+        (
+            json!({"policy": "SCHED_RR", "priority": 1, "deadline": 5}),
+            "process.scheduler.deadline: only SCHED_DEADLINE has it",
+        ),
+    ] {
+        let container = with_scheduler(t, scheduler, SHOW);
+        container.create().fails_with(message);
+        container.verb("state").fails_with("does not exist");
+    }
+}
 
 fn with_io_priority<'a>(t: &'a Sandbox, class: &str, priority: i64) -> Bundle<'a> {
     let value = json!({"class": class, "priority": priority});

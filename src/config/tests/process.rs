@@ -1,6 +1,7 @@
 //! `process`.
 
 use super::*;
+use crate::config::scheduling::Policy;
 use crate::config::{ConsoleSize, Process};
 
 fn process(pointer: &str, value: &str) -> Process {
@@ -110,8 +111,68 @@ fn invalid_processes() {
         ),
         (
             "/process/scheduler",
-            r#"{"policy": "SCHED_BATCH"}"#,
-            "process.scheduler: not supported",
+            r#"{"policy": "SCHED_BATCH", "nice": 20}"#,
+            "process.scheduler.nice: 20 is outside the range -20 to 19",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_BATCH", "priority": 1}"#,
+            "process.scheduler.priority: only SCHED_FIFO and SCHED_RR have a priority",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_FIFO"}"#,
+            "process.scheduler.priority: 0 is outside the range 1 to 99",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_RR", "priority": 100}"#,
+            "process.scheduler.priority: 100 is outside the range 1 to 99",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_OTHER", "period": 5}"#,
+            "process.scheduler.period: only SCHED_DEADLINE has it",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_ISO"}"#,
+            "process.scheduler.policy: Linux reserves SCHED_ISO",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_NONE"}"#,
+            "process.scheduler.policy: unknown variant `SCHED_NONE`",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"nice": 1}"#,
+            "process.scheduler.policy: missing",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_SUGOV"]}"#,
+            "process.scheduler.flags[0]: unknown variant",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_DEADLINE"}"#,
+            "process.scheduler.runtime: 0 is below 1024 nanoseconds",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 1999}"#,
+            "process.scheduler.deadline: 1999 is below the runtime, 2000",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 2001, "period": 9}"#,
+            "process.scheduler.period: 9 is below the deadline, 2001",
+        ),
+        (
+            "/process/scheduler",
+            r#"{"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 9223372036854775808}"#,
+            "process.scheduler.deadline: 9223372036854775808 is too large",
         ),
         (
             "/process/ioPriority",
@@ -180,6 +241,26 @@ fn rlimits() {
 fn environment_keeps_the_last() {
     let env = process("/env", r#"["A=1", "HOME=/x", "B=2", "A=3", "HOME=", "C="]"#).env;
     assert_eq!(env, ["B=2", "A=3", "C="]);
+}
+
+#[test]
+fn scheduler() {
+    let scheduler = |value| process("/scheduler", value).scheduler.expect("a scheduler");
+    let fifo = scheduler(
+        r#"{"policy": "SCHED_FIFO", "priority": 3, "flags":
+        ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_UTIL_CLAMP_MAX"]}"#,
+    );
+    assert_eq!(fifo.policy, Policy::Fifo);
+    assert_eq!((fifo.priority, fifo.flag_bits()), (3, 0x45));
+    let deadline = r#"{"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 4096}"#;
+    assert_eq!(scheduler(deadline).deadlines, [1024, 4096, 0]);
+    let value = r#"{"policy": "SCHED_RR", "priority": 1, "nice": -3}"#;
+    let warned = warned(
+        "/process/scheduler",
+        value,
+        "process.scheduler.nice: SCHED_RR has no",
+    );
+    assert_eq!(warned.process.unwrap().scheduler.unwrap().nice, 0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::super::text::words::{
 };
 use super::super::{Bind, Filesystem, Remount, labels};
 use super::{Credentials, EntryStep, Exec, HookStep, Node, Opener, Rlimit, RootSwitch, Symlink};
-use crate::config::process::IoPriority;
+use crate::config::scheduling::{IoPriority, Scheduler};
 use crate::config::seccomp::Listener;
 use crate::config::{ConsoleSize, Propagation};
 
@@ -120,6 +120,8 @@ pub enum InitStep {
     CheckCwd {
         path: CString,
     },
+    /// sched_setattr(2), while init still may raise its priority.
+    Scheduler(Box<Scheduler>),
     /// ioprio_set(2), while init still may raise its priority.
     IoPriority(IoPriority),
     Credentials(Box<Credentials>),
@@ -188,6 +190,7 @@ impl InitStep {
             Self::Personality(_) => "personality",
             Self::Cwd { .. } => "cwd",
             Self::CheckCwd { .. } => "check-cwd",
+            Self::Scheduler(_) => "scheduler",
             Self::IoPriority(_) => "io-priority",
             Self::Credentials(_) => "credentials",
             Self::NoNewPrivileges => "no-new-privileges",
@@ -274,6 +277,7 @@ impl Display for InitStep {
                 "check that the working directory {} is in the root",
                 lossy(path)
             ),
+            Self::Scheduler(scheduler) => write!(f, "sched_setattr {scheduler}"),
             Self::IoPriority(priority) => write!(f, "ioprio_set {priority}"),
             Self::Credentials(credentials) => write_credentials(f, credentials),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),

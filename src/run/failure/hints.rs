@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use nix::errno::Errno;
 
 use super::filesystem;
+use crate::config::scheduling::Policy;
 use crate::plan::{AnyStep, EntryStep, Filesystem, InitStep, Module, RootSwitch, RuntimeStep};
 use crate::sys::{Failed, Note};
 
@@ -144,6 +145,15 @@ fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
         (InitStep::ExecLabel(_), Errno::EINVAL) => "the policy of the host does not know the label",
         (InitStep::SessionKeyring { .. }, Errno::EDQUOT) => {
             "the user may have no more keys (kernel.keys.maxkeys): --no-new-keyring does without"
+        }
+        (InitStep::Scheduler(scheduler), Errno::EPERM) if scheduler.policy == Policy::Deadline => {
+            "SCHED_DEADLINE needs CAP_SYS_NICE of the host, and no linux.resources.cpu.cpus"
+        }
+        (InitStep::Scheduler(_) | InitStep::IoPriority(_), Errno::EPERM) => {
+            "it needs CAP_SYS_NICE of the host, which a user namespace does not give"
+        }
+        (InitStep::Scheduler(_), Errno::EBUSY) => {
+            "the CPUs have no room for another runtime and period"
         }
         (InitStep::Credentials(_), Errno::EINVAL) => {
             "the user namespace does not map the user, its group or one of its groups"

@@ -295,6 +295,13 @@ impl Init<'_> {
             InitStep::Personality(persona) => process::personality(*persona),
             InitStep::Cwd { path } => self.cwd(path),
             InitStep::CheckCwd { path } => self.check_cwd(path),
+            InitStep::Scheduler(it) => sys::schedule::set_scheduler(
+                it.policy as u32,
+                it.flag_bits(),
+                it.nice,
+                it.priority,
+                it.deadlines,
+            ),
             InitStep::IoPriority(priority) => sys::schedule::set_io_priority(priority.value()),
             InitStep::Credentials(credentials) => {
                 self.granted = user::become_user(credentials)?;

@@ -1,0 +1,272 @@
+//! When the process runs: `process.scheduler` and `process.ioPriority`.
+
+use std::fmt::{self, Display};
+
+use oci_spec::runtime as oci;
+
+use super::check;
+use crate::error::{Error, Result};
+
+/// `process.scheduler`, as the fields of `struct sched_attr`. sched_setattr(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduler {
+    pub policy: Policy,
+    /// Each `SCHED_FLAG_*` with its bit.
+    pub flags: Vec<Flag>,
+    /// -20, the highest, to 19. 0 for policies without a nice value.
+    pub nice: i32,
+    /// 1 to 99 for [`Policy::Fifo`] and [`Policy::Rr`], otherwise 0.
+    pub priority: u32,
+    /// `runtime`, `deadline` and `period` in nanoseconds. 0 unless the policy is
+    /// [`Policy::Deadline`]; a period of 0 is that of the deadline.
+    pub deadlines: [u64; 3],
+}
+
+/// `process.scheduler.policy`, with the kernel's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Other = 0,
+    Fifo = 1,
+    Rr = 2,
+    Batch = 3,
+    Idle = 5,
+    Deadline = 6,
+}
+
+/// An element of `process.scheduler.flags`, with the kernel's bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    ResetOnFork = 0x01,
+    Reclaim = 0x02,
+    DlOverrun = 0x04,
+    KeepPolicy = 0x08,
+    KeepParams = 0x10,
+    UtilClampMin = 0x20,
+    UtilClampMax = 0x40,
+}
+
+const FIELD: &str = "process.scheduler";
+/// The shortest runtime that the kernel accepts, in nanoseconds.
+const SHORTEST: u64 = 1024;
+
+/// `process.ioPriority`. ioprio_set(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoPriority {
+    pub class: IoClass,
+    /// 0, the highest, to 7. The idle class has no levels.
+    pub level: u8,
+}
+
+/// `process.ioPriority.class`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoClass {
+    Realtime,
+    BestEffort,
+    Idle,
+}
+
+impl Scheduler {
+    pub(super) fn new(scheduler: &oci::Scheduler, warnings: &mut Vec<String>) -> Result<Self> {
+        let policy = Policy::new(*scheduler.policy())?;
+        let flags = check::list(scheduler.flags());
+        Ok(Self {
+            policy,
+            flags: flags.iter().copied().map(Flag::new).collect(),
+            nice: nice(scheduler, policy, warnings)?,
+            priority: priority(scheduler, policy)?,
+            deadlines: deadlines(scheduler, policy)?,
+        })
+    }
+
+    /// `sched_flags` of sched_setattr(2).
+    #[must_use]
+    pub fn flag_bits(&self) -> u64 {
+        self.flags.iter().fold(0, |bits, flag| bits | *flag as u64)
+    }
+}
+
+/// A nice value that has no meaning is ignored with a warning, as the other runtimes accept it.
+fn nice(scheduler: &oci::Scheduler, policy: Policy, warnings: &mut Vec<String>) -> Result<i32> {
+    let field = format!("{FIELD}.nice");
+    let nice = scheduler.nice().unwrap_or(0);
+    check::within(&field, nice, -20..=19)?;
+    match policy {
+        Policy::Other | Policy::Batch => return Ok(nice),
+        _ if nice != 0 => warnings.push(format!("{field}: {policy} has no nice value, ignored")),
+        _ => {}
+    }
+    Ok(0)
+}
+
+fn priority(scheduler: &oci::Scheduler, policy: Policy) -> Result<u32> {
+    let field = format!("{FIELD}.priority");
+    let priority = scheduler.priority().unwrap_or(0);
+    match policy {
+        Policy::Fifo | Policy::Rr => check::within(&field, priority, 1..=99)?,
+        _ if priority != 0 => {
+            let message = format!("only SCHED_FIFO and SCHED_RR have a priority, {policy} has not");
+            return Err(Error::config(field, message));
+        }
+        _ => {}
+    }
+    Ok(priority.unsigned_abs())
+}
+
+/// The rules of sched_setattr(2): runtime ≤ deadline ≤ period.
+fn deadlines(scheduler: &oci::Scheduler, policy: Policy) -> Result<[u64; 3]> {
+    let named = [
+        ("runtime", scheduler.runtime().unwrap_or(0)),
+        ("deadline", scheduler.deadline().unwrap_or(0)),
+        ("period", scheduler.period().unwrap_or(0)),
+    ];
+    let refuse = |name: &str, message| Err(Error::config(format!("{FIELD}.{name}"), message));
+    let [(_, runtime), (_, deadline), (_, period)] = named;
+    if policy != Policy::Deadline {
+        return match named.iter().find(|(_, value)| *value != 0) {
+            None => Ok([0; 3]),
+            Some((name, _)) => refuse(
+                name,
+                format!("only SCHED_DEADLINE has it, {policy} has not"),
+            ),
+        };
+    }
+    for (name, value) in named {
+        if value >> 63 != 0 {
+            return refuse(name, format!("{value} is too large"));
+        }
+    }
+    if runtime < SHORTEST {
+        return refuse(
+            "runtime",
+            format!("{runtime} is below {SHORTEST} nanoseconds"),
+        );
+    }
+    if deadline < runtime {
+        return refuse(
+            "deadline",
+            format!("{deadline} is below the runtime, {runtime}"),
+        );
+    }
+    if period != 0 && period < deadline {
+        return refuse(
+            "period",
+            format!("{period} is below the deadline, {deadline}"),
+        );
+    }
+    Ok([runtime, deadline, period])
+}
+
+impl Policy {
+    fn new(policy: oci::LinuxSchedulerPolicy) -> Result<Self> {
+        use oci::LinuxSchedulerPolicy as Oci;
+
+        Ok(match policy {
+            Oci::SchedOther => Self::Other,
+            Oci::SchedFifo => Self::Fifo,
+            Oci::SchedRr => Self::Rr,
+            Oci::SchedBatch => Self::Batch,
+            Oci::SchedIdle => Self::Idle,
+            Oci::SchedDeadline => Self::Deadline,
+            Oci::SchedIso => {
+                let message = "Linux reserves SCHED_ISO but does not have it";
+                return Err(Error::config(format!("{FIELD}.policy"), message));
+            }
+        })
+    }
+}
+
+impl Flag {
+    fn new(flag: oci::LinuxSchedulerFlag) -> Self {
+        use oci::LinuxSchedulerFlag as Oci;
+
+        match flag {
+            Oci::SchedResetOnFork => Self::ResetOnFork,
+            Oci::SchedFlagReclaim => Self::Reclaim,
+            Oci::SchedFlagDLOverrun => Self::DlOverrun,
+            Oci::SchedFlagKeepPolicy => Self::KeepPolicy,
+            Oci::SchedFlagKeepParams => Self::KeepParams,
+            Oci::SchedFlagUtilClampMin => Self::UtilClampMin,
+            Oci::SchedFlagUtilClampMax => Self::UtilClampMax,
+        }
+    }
+}
+
+impl Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Other => "SCHED_OTHER",
+            Self::Fifo => "SCHED_FIFO",
+            Self::Rr => "SCHED_RR",
+            Self::Batch => "SCHED_BATCH",
+            Self::Idle => "SCHED_IDLE",
+            Self::Deadline => "SCHED_DEADLINE",
+        })
+    }
+}
+
+impl Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ResetOnFork => "RESET_ON_FORK",
+            Self::Reclaim => "RECLAIM",
+            Self::DlOverrun => "DL_OVERRUN",
+            Self::KeepPolicy => "KEEP_POLICY",
+            Self::KeepParams => "KEEP_PARAMS",
+            Self::UtilClampMin => "UTIL_CLAMP_MIN",
+            Self::UtilClampMax => "UTIL_CLAMP_MAX",
+        })
+    }
+}
+
+impl Display for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.policy)?;
+        match self.policy {
+            Policy::Other | Policy::Batch => write!(f, " nice {}", self.nice)?,
+            Policy::Idle => {}
+            Policy::Fifo | Policy::Rr => write!(f, " priority {}", self.priority)?,
+            Policy::Deadline => {
+                let [runtime, deadline, period] = self.deadlines;
+                let period = period.max(deadline);
+                write!(f, " runtime {runtime} deadline {deadline} period {period}")?;
+            }
+        }
+        self.flags.iter().try_for_each(|flag| write!(f, " {flag}"))
+    }
+}
+
+impl IoPriority {
+    pub(super) fn new(priority: &oci::LinuxIOPriority) -> Result<Self> {
+        let level = priority.priority();
+        check::within("process.ioPriority.priority", level, 0..=7)?;
+        Ok(Self {
+            class: match priority.class() {
+                oci::IOPriorityClass::IoprioClassRt => IoClass::Realtime,
+                oci::IOPriorityClass::IoprioClassBe => IoClass::BestEffort,
+                oci::IOPriorityClass::IoprioClassIdle => IoClass::Idle,
+            },
+            level: level as u8,
+        })
+    }
+
+    /// The value for ioprio_set(2): the class above 13 bits of data.
+    #[must_use]
+    pub const fn value(self) -> i32 {
+        let class = match self.class {
+            IoClass::Realtime => 1,
+            IoClass::BestEffort => 2,
+            IoClass::Idle => 3,
+        };
+        class << 13 | self.level as i32
+    }
+}
+
+impl Display for IoPriority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.class {
+            IoClass::Realtime => write!(f, "realtime {}", self.level),
+            IoClass::BestEffort => write!(f, "best-effort {}", self.level),
+            IoClass::Idle => f.write_str("idle"),
+        }
+    }
+}
