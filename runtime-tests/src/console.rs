@@ -14,6 +14,8 @@ pub struct Master {
     file: File,
     /// Everything that the terminal has shown so far, with plain newlines.
     pub seen: String,
+    /// The same as it was.
+    pub shown: Vec<u8>,
     /// Whether a slave is still open.
     pub open: bool,
 }
@@ -25,6 +27,7 @@ impl Master {
         Self {
             file: fd.into(),
             seen: String::new(),
+            shown: Vec::new(),
             open: true,
         }
     }
@@ -35,6 +38,7 @@ impl Master {
         loop {
             match self.file.read(&mut buffer) {
                 Ok(length) if length > 0 => {
+                    self.shown.extend(&buffer[..length]);
                     self.seen += &String::from_utf8_lossy(&buffer[..length]).replace("\r\n", "\n");
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,

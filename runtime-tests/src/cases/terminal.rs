@@ -33,6 +33,8 @@ pub const TESTS: &[Test] = tests![
     foreground_terminal_passes_the_size_on,
     foreground_terminal_loses_no_output,
     foreground_terminal_with_plain_streams,
+    foreground_terminal_prints_plain_newlines,
+    foreground_terminal_on_a_terminal_adds_the_carriage_return,
     run_detached_with_a_socket,
     endless_output_does_not_outlast_the_process[Need::NotAPeer],
 ];
@@ -344,10 +346,31 @@ fn foreground_terminal_with_plain_streams(t: &Sandbox) {
     let container = terminal(t, script).container();
     let call = t.runtime().arg("run").stdin("typed\n");
     let output = container.launch(call).finish().exits(4);
-    assert!(
-        output.stdout.replace("\r\n", "\n").contains("got typed\n"),
-        "{output}"
-    );
+    assert!(output.stdout.contains("got typed\n"), "{output}");
+}
+
+/// What the program prints is what the caller gets, so that scripts can compare it.
+fn foreground_terminal_prints_plain_newlines(t: &Sandbox) {
+    let script = "printf 'one\\ntwo\\n'; stty -a 2>/dev/null | grep -o '[-]*onlcr'";
+    let container = terminal(t, script).container();
+    let output = container.run().ok();
+    assert_eq!(output.stdout, "one\ntwo\n-onlcr\n");
+    let sleeping = t.bundle().args(&["sleep", "1000"]).container();
+    sleeping.launch_ok();
+    let output = sleeping.exec_with(&["-t"], &["printf", "one\\ntwo\\n"]);
+    assert_eq!(output.ok().stdout, "one\ntwo\n");
+}
+
+/// On a terminal of the caller each line begins in the first column.
+fn foreground_terminal_on_a_terminal_adds_the_carriage_return(t: &Sandbox) {
+    let (mut master, slave) = callers();
+    let script = "stty -a | grep -o '[-]*onlcr'; echo end; sleep 1000";
+    let container = terminal(t, script).container();
+    let running = container.launch(t.runtime().arg("run").terminal(slave));
+    master.wait(t, "end\n");
+    assert_eq!(master.shown, b"onlcr\r\nend\r\n");
+    container.kill("KILL").ok();
+    running.finish();
 }
 
 fn run_detached_with_a_socket(t: &Sandbox) {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::termios::{self, SetArg, Termios};
+use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use nix::unistd::isatty;
 
 use super::sd_notify::SdNotify;
@@ -157,10 +157,27 @@ fn reap(init: i32) -> Result<Option<u8>> {
     Ok(found)
 }
 
-/// Copies the size of the caller's terminal to the container's. This is done before the process can
-/// read the size, and whenever it changes. Nothing is copied if the caller has no terminal, or if
+/// Prepares the container's terminal, before the process can use it. It gets the size of the
+/// caller's terminal. If the output goes to a file or a pipe, the terminal passes a newline on as
+/// it is, so that the caller reads what the program has written, as without a terminal. A terminal
+/// of the caller needs the carriage return, and full-screen programs need both terminals to agree.
+///
+/// # Errors
+/// The settings cannot be changed.
+pub fn prepare(master: BorrowedFd) -> Result<()> {
+    resize(master);
+    if isatty(process::standard_stream(1)).unwrap_or(false) {
+        return Ok(());
+    }
+    let failed = |op: &'static str| move |errno| Error::sys("terminal", op, errno);
+    let mut settings = termios::tcgetattr(master).map_err(failed("tcgetattr"))?;
+    settings.output_flags.remove(OutputFlags::ONLCR);
+    termios::tcsetattr(master, SetArg::TCSANOW, &settings).map_err(failed("tcsetattr"))
+}
+
+/// Copies the size of the caller's terminal to the container's, at first and whenever it changes. Nothing is copied if the caller has no terminal, or if
 /// its terminal has size zero.
-pub fn resize(master: BorrowedFd) {
+fn resize(master: BorrowedFd) {
     match terminal::size(process::standard_stream(0)) {
         Ok((0, 0)) | Err(_) => {}
         Ok((rows, columns)) => drop(terminal::set_size(master, rows, columns)),

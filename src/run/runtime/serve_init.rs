@@ -205,7 +205,7 @@ pub fn serve(
             Some((Report::Console, Some(master))) => match console {
                 Some(console) => send_terminal(console, master.as_fd())?,
                 None => {
-                    relay::resize(master.as_fd());
+                    relay::prepare(master.as_fd())?;
                     terminal = Some(master);
                 }
             },
