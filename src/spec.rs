@@ -38,13 +38,17 @@ pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// Parses and checks the text of the file for `exec --process`. Also returns the warnings.
+/// Parses and checks the text of the file for `exec --process`, which completes it by the process
+/// of the `container`. Also returns the warnings.
 ///
 /// # Errors
 /// As [`config()`].
-pub fn process(json: &[u8]) -> Result<(Process, Vec<String>)> {
+pub fn process(json: &[u8], container: Option<&Process>) -> Result<(Process, Vec<String>)> {
     let (process, mut warnings) = parse::<oci::Process>(json)?;
-    let process = Process::new(&process, &mut warnings)?;
+    let process = match container {
+        Some(container) => Process::in_container(&process, container, &mut warnings)?,
+        None => Process::new(&process, &mut warnings)?,
+    };
     Ok((process, warnings))
 }
 

@@ -25,7 +25,8 @@ flags! {
     ///
     /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
     /// It is 255 if the process could not be executed. COMMAND, NAME=VALUE and paths need not be
-    /// UTF-8.
+    /// UTF-8. Capabilities, limits, labels, umask, I/O priority and oomScoreAdj that the file of
+    /// --process leaves out are those of the container's process.
     #[derive(Debug)]
     pub struct Exec {
         /// File with the process as JSON, like `process` in config.json; used instead of COMMAND
@@ -190,7 +191,7 @@ fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
     if let Some(file) = &args.process {
         let text = std::fs::read(file)
             .map_err(|error| Error::io(format!("--process: {}", file.display()), "open", &error))?;
-        let (mut process, warnings) = spec::process(&text)
+        let (mut process, warnings) = spec::process(&text, config.process.as_ref())
             .map_err(|error| error.context(format!("--process: {}", file.display())))?;
         process.terminal |= args.mode.tty;
         return Ok((process, warnings));

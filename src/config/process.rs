@@ -100,6 +100,34 @@ pub struct Labels {
 }
 
 impl Process {
+    /// Checks `process` of a file for `exec`. Privileges, labels, limits and the umask that it
+    /// leaves out are those of the container's process.
+    ///
+    /// # Errors
+    /// As [`Process::new`].
+    pub fn in_container(
+        process: &oci::Process,
+        container: &Self,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        let mut new = Self::new(process, warnings)?;
+        if process.capabilities().is_none() {
+            new.capabilities = container.capabilities;
+        }
+        if process.user().umask().is_none() {
+            new.user.umask = container.user.umask;
+        }
+        if new.rlimits.is_empty() {
+            new.rlimits.clone_from(&container.rlimits);
+        }
+        let keep = |own: Option<String>, other: &Option<String>| own.or_else(|| other.clone());
+        new.apparmor_profile = keep(new.apparmor_profile, &container.apparmor_profile);
+        new.selinux_label = keep(new.selinux_label, &container.selinux_label);
+        new.oom_score_adj = new.oom_score_adj.or(container.oom_score_adj);
+        new.io_priority = new.io_priority.or(container.io_priority);
+        Ok(new)
+    }
+
     /// Checks `process`, of `config.json` or of a file for `exec`.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ fn containers() -> &'static [Config] {
 }
 
 fn run(data: &[u8]) {
-    let process = match spec::process(data) {
+    let process = match spec::process(data, None) {
         Ok((process, _)) => process,
         Err(error) => return check_config_error(&error),
     };

@@ -3,13 +3,15 @@
 use serde_json::json;
 
 use crate::container::reap;
-use crate::{Sandbox, Test, tests};
+use crate::{Container, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     exec_passes_output_and_exit_status,
     exec_joins_the_container,
     exec_takes_env_cwd_and_user,
     exec_by_process_file,
+    what_a_process_file_leaves_out_is_the_containers,
+    what_a_process_file_has_is_its_own,
     exec_detached_writes_a_pid_file,
     exec_parses_no_flags_after_the_name,
     exec_in_a_stopped_container_is_refused,
@@ -67,6 +69,45 @@ fn exec_by_process_file(t: &Sandbox) {
         "env": ["PATH=/bin", "X=from the file"]});
     let output = container.exec_process(&process).ok();
     output.prints("from the file /home 7 8");
+}
+
+/// Its privileges and limits: the umask, the score, a limit, and the capability sets.
+const LOOK: &str = "umask; cat /proc/self/oom_score_adj; ulimit -n; grep Cap /proc/self/status";
+
+fn limited(t: &Sandbox) -> Container<'_> {
+    let bundle = t.bundle().patch(|config| {
+        let process = &mut config["process"];
+        process["user"]["umask"] = json!(0o27);
+        process["oomScoreAdj"] = json!(77);
+        process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 100}]);
+        let set = json!(["CAP_KILL", "CAP_CHOWN"]);
+        process["capabilities"] = json!({"bounding": set, "permitted": set, "effective": set});
+    });
+    bundle.args(&["sleep", "1000"]).container()
+}
+
+fn what_a_process_file_leaves_out_is_the_containers(t: &Sandbox) {
+    let container = limited(t);
+    container.launch_ok();
+    let process = json!({"cwd": "/", "args": ["sh", "-c", LOOK], "env": ["PATH=/bin"]});
+    let output = container.exec_process(&process).ok();
+    let same = container.exec(&["sh", "-c", LOOK]).ok();
+    output.prints(&same.stdout);
+    assert!(same.stdout.starts_with("0027\n77\n100\n"), "{same}");
+    let effective = format!("CapEff:\t{:016x}", 1 << 5 | 1 << 0);
+    assert!(same.stdout.contains(&effective), "{same}");
+}
+
+fn what_a_process_file_has_is_its_own(t: &Sandbox) {
+    let container = limited(t);
+    container.launch_ok();
+    let process = json!({"cwd": "/", "args": ["sh", "-c", LOOK], "env": ["PATH=/bin"],
+        "user": {"uid": 0, "gid": 0, "umask": 0o77}, "oomScoreAdj": 99, "capabilities": {},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 100}]});
+    let output = container.exec_process(&process).ok();
+    assert!(output.stdout.starts_with("0077\n99\n50\n"), "{output}");
+    let effective = format!("CapEff:\t{:016x}", 0);
+    assert!(output.stdout.contains(&effective), "{output}");
 }
 
 fn exec_detached_writes_a_pid_file(t: &Sandbox) {

@@ -348,9 +348,11 @@ fn unusable_capabilities_are_warnings() {
 
 #[test]
 fn an_exec_file_is_the_value_of_process() {
-    let (process, warnings) =
-        spec::process(br#"{"args": ["id"], "cwd": "/", "capabilities": {"bounding": ["CAP_X"]}}"#)
-            .expect("valid");
+    let (process, warnings) = spec::process(
+        br#"{"args": ["id"], "cwd": "/", "capabilities": {"bounding": ["CAP_X"]}}"#,
+        None,
+    )
+    .expect("valid");
     assert_eq!(process.args, ["id"]);
     assert_eq!(
         warnings,
@@ -365,7 +367,9 @@ fn an_exec_file_is_the_value_of_process() {
         ("{", "line 1, column 1: EOF"),
         ("3", "process: invalid type: integer `3`"),
     ] {
-        let error = spec::process(text.as_bytes()).expect_err(text).to_string();
+        let error = spec::process(text.as_bytes(), None)
+            .expect_err(text)
+            .to_string();
         assert!(error.starts_with(expected), "{text}: {error}");
     }
 }
