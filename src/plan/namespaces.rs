@@ -36,7 +36,14 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     if new_user {
         id_maps(plan, config, host);
     }
-    for kind in NamespaceKind::ALL {
+    // Root has privileges over the namespaces of every user namespace, but only until it enters
+    // another one. Other callers get privileges there.
+    let user_last = joined_user && host.euid == 0;
+    let mut kinds = NamespaceKind::ALL;
+    if user_last {
+        kinds.sort_by_key(|kind| *kind == NamespaceKind::User);
+    }
+    for kind in kinds {
         if let Namespace::Join { field, path } = namespaces.get(kind) {
             let path = c_string(path);
             let not_own = not_own(kind, config);
@@ -45,7 +52,8 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
                 path,
                 not_own,
             };
-            match (is_entered_early(kind, new_user), plan.entry) {
+            let with_user = user_last && kind != NamespaceKind::Mount;
+            match (with_user || is_entered_early(kind, new_user), plan.entry) {
                 (false, _) => plan.init.add(field, InitStep::Enter(step)),
                 (true, Entry::Direct) => plan.leave.add(field, step),
                 // The new user namespace lacks the privileges for it.

@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = tests![
     user_namespace_without_mappings_is_refused,
     mappings_without_user_namespace_are_refused,
     second_container_of_a_pod_joins_the_first,
+    joined_user_namespace_with_namespaces_of_the_host,
     user_namespace_with_joined_network,
     time_offsets_shift_the_clocks,
     time_offsets_in_a_user_namespace,
@@ -388,6 +389,39 @@ fn second_container_of_a_pod_joins_the_first(t: &Sandbox) {
         .shell("id -u; tr '\\0' ' ' </proc/1/cmdline")
         .container();
     third.run().ok().prints("0\nsleep 1000");
+}
+
+/// Each of the other namespaces may belong to the host or to the joined user namespace.
+fn joined_user_namespace_with_namespaces_of_the_host(t: &Sandbox) {
+    let owner = running(user_namespace(t.bundle()));
+    let hosts = running(
+        t.bundle()
+            .push("/linux/namespaces", json!({"type": "time"})),
+    );
+    for kind in ["network", "ipc", "uts", "cgroup", "time"] {
+        let bundle = join_pid(user_namespace(t.bundle()), "user", owner.pid());
+        let bundle = join_pid(bundle, kind, hosts.pid()).patch(|config| {
+            if kind == "uts" {
+                config.as_object_mut().expect("config").remove("hostname");
+            }
+            // These file systems need rights over the namespace.
+            let mounts = config["mounts"].as_array_mut().expect("mounts");
+            mounts.retain(|mount| {
+                !["/sys", "/dev/mqueue"].contains(&mount["destination"].as_str().unwrap_or(""))
+            });
+        });
+        let container = running(bundle);
+        let pid = container.pid().to_string();
+        assert_eq!(link(&pid, "user"), link(&owner.pid().to_string(), "user"));
+        assert_eq!(
+            link(&pid, kind),
+            link(&hosts.pid().to_string(), kind),
+            "{kind}"
+        );
+        container.exec(&["true"]).ok();
+        container.stop();
+        container.delete().ok();
+    }
 }
 
 fn user_namespace_with_joined_network(t: &Sandbox) {
