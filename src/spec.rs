@@ -102,6 +102,8 @@ trait Document: DeserializeOwned {
     const PROCESS: Option<&'static str>;
     /// The JSON pointer to its `resources`.
     const RESOURCES: Option<&'static str>;
+    /// The JSON pointer to the rules of its seccomp filter.
+    const SYSCALLS: Option<&'static str> = None;
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources>;
 }
@@ -110,6 +112,7 @@ impl Document for config::Document {
     const FIELD: &'static str = "";
     const PROCESS: Option<&'static str> = Some("/process");
     const RESOURCES: Option<&'static str> = Some("/linux/resources");
+    const SYSCALLS: Option<&'static str> = Some("/linux/seccomp/syscalls");
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
         self.linux.as_mut()?.resources_mut().as_mut()
@@ -183,6 +186,9 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     }
     if let Some(resources) = T::RESOURCES.and_then(|at| value.pointer_mut(at)) {
         repair::resources(resources)?;
+    }
+    if let Some(syscalls) = T::SYSCALLS.and_then(|at| value.pointer_mut(at)) {
+        repair::syscalls(syscalls);
     }
     // Values of the tree have no positions. An error in its text does have one.
     let text = value.to_string();

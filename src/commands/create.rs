@@ -74,6 +74,9 @@ pub(super) fn make(
     for warning in &plan.warnings {
         context.log.warn(warning.as_str());
     }
+    for detail in &plan.details {
+        context.log.debug(|| detail.clone());
+    }
     let request = Request {
         root: &context.root,
         bundle: &loaded.bundle,

@@ -135,6 +135,9 @@ impl Verb for Exec {
         for warning in warnings.iter().chain(&plan.warnings) {
             context.log.warn(warning.as_str());
         }
+        for detail in &plan.details {
+            context.log.debug(|| detail.clone());
+        }
         let request = ExecRequest {
             dir: &dir,
             state: &state,

@@ -150,8 +150,9 @@ impl Seccomp {
     }
 
     /// Checks the uses of `SCMP_ACT_NOTIFY`. After init has installed the filter, it reports the
-    /// new listener with write(2), and waits with read(2) until the runtime has it. If the filter
-    /// asked the listener about these calls, init would wait forever.
+    /// new listener with write(2). If the filter asked the listener about this call, init would
+    /// wait forever. It then waits with read(2) until the runtime has the listener and has given it
+    /// to the agent, which can answer that call.
     fn check_notify(&self) -> Result<()> {
         if self.notifies() && self.listener.is_none() {
             let field = "linux.seccomp.listenerPath";
@@ -162,11 +163,9 @@ impl Seccomp {
             return Err(Error::config("linux.seccomp.defaultAction", message));
         }
         for (index, rule) in self.rules.iter().enumerate() {
-            let mut names = rule.names.iter();
-            let needed = names.find(|name| ["read", "write"].contains(&name.as_str()));
-            if let (Action::Notify, Some(name)) = (rule.action, needed) {
+            if rule.action == Action::Notify && rule.names.iter().any(|name| name == "write") {
                 let field = format!("linux.seccomp.syscalls[{index}].action");
-                let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall");
+                let message = "SCMP_ACT_NOTIFY cannot be used for the write syscall";
                 return Err(Error::config(field, message)
                     .hint("init needs this call to hand over the listener"));
             }

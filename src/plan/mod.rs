@@ -90,6 +90,8 @@ pub struct Plan {
     pub mount_label: Option<CString>,
     /// Problems that are not errors.
     pub warnings: Vec<String>,
+    /// What only `--debug` shows.
+    pub details: Vec<String>,
 }
 
 /// The process that creates init, and executes the steps of [`Plan::between`] before that.

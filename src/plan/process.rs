@@ -251,6 +251,11 @@ fn rlimits(plan: &mut Plan, process: &Process) {
 fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
     if let Some(profile) = &config.linux.seccomp {
         let filter = super::seccomp::compile(profile, host.arch)?;
+        if !filter.unknown.is_empty() {
+            let names = filter.unknown.join(", ");
+            let detail = format!("linux.seccomp: no architecture has these calls: {names}");
+            plan.details.push(detail);
+        }
         let step = InitStep::Seccomp {
             program: filter.program,
             flags: filter.flags,

@@ -50,7 +50,7 @@ pub struct Filter {
     pub flags: u64,
     /// Installing returns a descriptor for the listener (`SCMP_ACT_NOTIFY` is used).
     pub listener: bool,
-    /// Names in the profile that no architecture knows, for a debug message.
+    /// Names in the profile that no architecture knows.
     pub unknown: Vec<String>,
 }
 

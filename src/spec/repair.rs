@@ -165,6 +165,18 @@ pub(super) fn resources(resources: &mut Value) -> Result<()> {
     }
 }
 
+/// Adds the absent numbers of conditions on arguments, which are 0: writers that leave out zeros
+/// leave out those too.
+pub(super) fn syscalls(rules: &mut Value) {
+    let rules = rules.as_array_mut().into_iter().flatten();
+    let args = rules.filter_map(|rule| rule.get_mut("args")?.as_array_mut());
+    for arg in args.flatten().filter_map(Value::as_object_mut) {
+        for name in ["index", "value"] {
+            arg.entry(name).or_insert(Value::from(0));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,11 @@
 //! seccomp's user notification: an agent on the host answers for the container.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread::JoinHandle;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     an_agent_answers_for_a_hook_of_the_start,
     an_agent_at_a_path_longer_than_an_address_answers,
     a_listener_without_an_agent_fails_the_start,
+    an_agent_answers_for_read,
     a_rule_for_write_cannot_ask,
 ];
 
@@ -31,26 +33,53 @@ fn agent(path: &Path) -> JoinHandle<Value> {
     let listener = UnixListener::bind(&short).unwrap();
     std::fs::rename(&short, path).unwrap();
     std::thread::spawn(move || {
-        let (connection, _) = listener.accept().unwrap();
-        let mut buffer = vec![0; 64 * 1024];
-        let mut space = nix::cmsg_space!([i32; 1]);
-        let (length, fd) = {
-            let mut slices = [std::io::IoSliceMut::new(&mut buffer)];
-            let fd = connection.as_raw_fd();
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            let message = recvmsg::<()>(fd, &mut slices, Some(&mut space), flags).unwrap();
-            let mut fds = message.cmsgs().unwrap().flat_map(|control| match control {
-                ControlMessageOwned::ScmRights(fds) => fds,
-                _ => Vec::new(),
-            });
-            // SAFETY: the kernel has just installed this descriptor for us.
-            (message.bytes, unsafe {
-                OwnedFd::from_raw_fd(fds.next().unwrap())
-            })
-        };
+        let (message, fd) = receive(&listener);
         answer(&fd);
-        serde_json::from_slice(&buffer[..length]).unwrap()
+        message
     })
+}
+
+/// Accepts one message with the listener of a filter.
+fn receive(listener: &UnixListener) -> (Value, OwnedFd) {
+    let (connection, _) = listener.accept().unwrap();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let (length, fd) = {
+        let mut slices = [std::io::IoSliceMut::new(&mut buffer)];
+        let fd = connection.as_raw_fd();
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(fd, &mut slices, Some(&mut space), flags).unwrap();
+        let mut fds = message.cmsgs().unwrap().flat_map(|control| match control {
+            ControlMessageOwned::ScmRights(fds) => fds,
+            _ => Vec::new(),
+        });
+        // SAFETY: the kernel has just installed this descriptor for us.
+        (message.bytes, unsafe {
+            OwnedFd::from_raw_fd(fds.next().unwrap())
+        })
+    };
+    (serde_json::from_slice(&buffer[..length]).unwrap(), fd)
+}
+
+/// Lets the next call continue. Returns false if no process with the filter is left.
+fn continued(listener: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::NONE).unwrap();
+    if !polled[0].revents().unwrap().contains(PollFlags::POLLIN) {
+        return false;
+    }
+    // SAFETY: both structures are plain data, and the ioctls expect them. A failure means that the
+    // caller was killed.
+    unsafe {
+        let mut call: libc::seccomp_notif = std::mem::zeroed();
+        if libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &mut call) == 0 {
+            let mut response: libc::seccomp_notif_resp = std::mem::zeroed();
+            response.id = call.id;
+            response.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+            libc::ioctl(listener.as_raw_fd(), ANSWER as _, &mut response);
+        }
+    }
+    true
 }
 
 fn answer(listener: &OwnedFd) {
@@ -172,6 +201,29 @@ fn a_listener_without_an_agent_fails_the_start(t: &Sandbox) {
         .args(&["true"])
         .container();
     container.run().fails_with("linux.seccomp.listenerPath: ");
+}
+
+/// The first call about which the filter asks is init's own: it waits until the agent has the
+/// listener.
+fn an_agent_answers_for_read(t: &Sandbox) {
+    let socket = t.path("agent.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let agent = std::thread::spawn(move || {
+        let (_, fd) = receive(&listener);
+        let mut calls = 0;
+        while continued(&fd) {
+            calls += 1;
+        }
+        calls
+    });
+    let mut profile = profile(&socket);
+    profile["syscalls"][0]["names"] = json!(["read"]);
+    let bundle = t.bundle().set("/linux/seccomp", profile);
+    let container = bundle
+        .shell("read line </proc/version; echo read")
+        .container();
+    container.run().ok().prints("read");
+    assert!(agent.join().unwrap() > 1);
 }
 
 fn a_rule_for_write_cannot_ask(t: &Sandbox) {

@@ -15,6 +15,8 @@ pub const TESTS: &[Test] = tests![
     arguments_are_compared,
     several_conditions_must_all_hold,
     unknown_call_is_ignored,
+    unknown_calls_are_named_with_debug[Need::NotAPeer],
+    absent_numbers_of_an_argument_are_zero,
     call_that_no_profile_knows_gives_enosys[Need::NotAPeer],
     allowed_default_lets_unknown_calls_through,
     the_runtime_needs_no_call_after_the_filter[Need::NotAPeer],
@@ -167,6 +169,36 @@ fn unknown_call_is_ignored(t: &Sandbox) {
         output.stderr.contains("Operation not permitted"),
         "{output}"
     );
+}
+
+fn unknown_calls_are_named_with_debug(t: &Sandbox) {
+    let rule =
+        json!([{"names": ["no_such_call", "mkdir", "nor_this"], "action": "SCMP_ACT_ERRNO"}]);
+    let container = rules(t, rule).args(&["true"]).container();
+    let output = container.run().ok();
+    assert_eq!(output.stderr, "");
+    let call = t.runtime().args(["--debug", "run"]);
+    let output = container.sibling().launch(call).finish().ok();
+    let line = output
+        .stderr
+        .lines()
+        .find(|line| line.contains("no_such_call"));
+    let line = line.expect("the names");
+    assert!(
+        line.contains("nor_this") && line.contains("debug"),
+        "{line}"
+    );
+}
+
+/// Writers that leave out zeros leave out those of the conditions on arguments too.
+fn absent_numbers_of_an_argument_are_zero(t: &Sandbox) {
+    // The probe calls it with zeros.
+    let rule = json!([{"names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7,
+        "args": [{"op": "SCMP_CMP_EQ"}]}]);
+    let bundle = rules(t, rule);
+    let number = libc::SYS_personality.to_string();
+    let output = bundle.probe(&["syscall", &number]).container().run();
+    output.ok().prints("7");
 }
 
 /// A number that no kernel has assigned to a call.
