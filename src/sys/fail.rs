@@ -180,6 +180,8 @@ notes! {
     22 Thaw => Says::Instead("thaw"),
     /// A file was to be mounted on a directory, or a directory on a file.
     23 FileOnDirectory => Says::Nothing,
+    /// /sys is not the sysfs that was mounted there.
+    24 OtherSysfs => Says::Instead("find the sysfs on /sys"),
 }
 
 /// The maximum length of a call's name; longer names are cut off.

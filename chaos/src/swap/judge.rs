@@ -83,7 +83,10 @@ impl Table {
         let mut covers = 0;
         for mount in moved {
             let same = |one: &&Mount| one.identity() == mount.identity();
-            match rest.iter().position(same) {
+            // A mount that nothing else explains, if there is one.
+            let unexplained = |one: &&Mount| same(one) && !self.is_readonly_copy(one);
+            let place = rest.iter().position(unexplained);
+            match place.or_else(|| rest.iter().position(same)) {
                 Some(place) => drop(rest.swap_remove(place)),
                 None if is_of_the_image(&mount.info.point) => covers += 1,
                 None => wrong.push(format!("missing anywhere: {}", describe(mount))),
@@ -227,21 +230,14 @@ pub fn seen(found: &Value, attacked: &[Attacked]) -> Vec<String> {
     wrong
 }
 
-/// Checks /proc and /sys. A /proc that was exchanged permanently must be detected, because security
-/// modules read through it what a program may do. If it was exchanged for another directory, the
-/// effect is the same as for an image whose owner renames directories later.
+/// Checks /proc and /sys. If one was exchanged permanently, or another mount has covered it, the
+/// create must fail: its masks are elsewhere. If it was exchanged for another directory, the effect
+/// may be the same as for an image whose owner renames directories later.
 fn wrong_places(found: &Value, attacked: &[Attacked]) -> Vec<String> {
-    // If the path of a mask led elsewhere, it may have led there.
-    let is_cover = |one: &Attacked| ["hidden", "frozen", "etc"].contains(&one.target);
     let places = [("/proc", PROC_MAGIC), ("/sys", SYSFS_MAGIC)];
     let asked = places.iter().filter(|(path, _)| {
-        let name = &path[1..];
-        let own = |one: &Attacked| {
-            one.target != name || one.comes_back || (one.for_good && name == "proc")
-        };
-        attacked
-            .iter()
-            .all(|one| own(one) && (name == "proc" || !is_cover(one)))
+        let own = |one: &Attacked| one.target != &path[1..] || one.comes_back || one.for_good;
+        attacked.iter().all(own)
     });
     let wrong = asked.filter(|(path, magic)| found["magic"][*path] != *magic);
     wrong
@@ -299,6 +295,17 @@ mod tests {
         assert_eq!(differs(&copies, &["frozen"]), Vec::<String>::new());
         assert_eq!(differs(&copies, &["data"]).len(), 1);
         assert_eq!(differs(&copy("rw,nosuid"), &["frozen"]).len(), 1);
+    }
+
+    #[test]
+    fn a_read_only_copy_is_not_taken_for_a_mount_that_looks_the_same() {
+        let moved = RIGHT.replace("13 10 0:3 / /hidden", "13 10 0:3 / /other/a");
+        let text = format!(
+            "{moved}14 10 0:4 / /other rw - tmpfs shm rw\n15 14 0:4 / /other ro - tmpfs shm rw\n"
+        );
+        let right = format!("{RIGHT}14 10 0:4 / /other rw - tmpfs shm rw\n");
+        let wrong = Table::new(&text).differs(&Table::new(&right), &["frozen", "hidden"]);
+        assert_eq!(wrong, Vec::<String>::new());
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::{Bundle, Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     procfs_that_is_elsewhere_fails_the_create,
+    sysfs_that_is_elsewhere_fails_the_create[Need::NotAPeer],
+    sysfs_that_a_link_covers_fails_the_create[Need::NotAPeer],
     masks_and_read_only_paths_follow_their_file_system[Need::NotAPeer, Need::Program("strace")],
     copied_up_file_that_becomes_a_pipe_or_a_device[Need::NotAPeer, Need::Program("strace")],
     another_node_at_dev_null_is_not_opened[Need::NotAPeer, Need::Program("strace")],
@@ -32,13 +34,37 @@ fn between<'t>(bundle: Bundle<'t>, script: &str) -> Bundle<'t> {
 }
 
 fn procfs_that_is_elsewhere_fails_the_create(t: &Sandbox) {
-    for script in [
-        "mv proc elsewhere && mkdir proc",
-        "mv proc elsewhere && ln -s elsewhere proc",
-        "mv proc elsewhere",
+    is_elsewhere(t, "proc");
+}
+
+fn sysfs_that_is_elsewhere_fails_the_create(t: &Sandbox) {
+    is_elsewhere(t, "sys");
+}
+
+fn is_elsewhere(t: &Sandbox, name: &str) {
+    for instead in ["mkdir NAME", "ln -s elsewhere NAME", "true"] {
+        let script = format!("mv NAME elsewhere && {instead}").replace("NAME", name);
+        let container = between(t.bundle(), &script).container();
+        container.create().fails_with(&format!("/{name}"));
+    }
+}
+
+/// The path of another mount, of a mask or of a read-only path leads to /sys.
+fn sysfs_that_a_link_covers_fails_the_create(t: &Sandbox) {
+    let linked = || {
+        let bundle = t.bundle();
+        std::os::unix::fs::symlink("sys", bundle.rootfs().join("linked")).expect("link");
+        bundle
+    };
+    let tmpfs = json!({"destination": "/linked", "type": "tmpfs", "source": "tmpfs"});
+    for bundle in [
+        linked().mount(tmpfs),
+        linked().push("/linux/maskedPaths", json!("/linked")),
     ] {
-        let container = between(t.bundle(), script).container();
-        container.create().fails_with("/proc");
+        let container = bundle.container();
+        let failed = container.create().fails_with("the sysfs on /sys");
+        failed.fails_with("a link of the rootfs");
+        container.verb("state").fails_with("does not exist");
     }
 }
 

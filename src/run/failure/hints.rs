@@ -82,6 +82,9 @@ fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
             "a directory is mounted on a directory only, and a file on a file"
         }
         (Note::NotAMountPoint, ..) => "nothing is mounted there",
+        (Note::OtherProcfs | Note::OtherSysfs, ..) => {
+            "a link of the rootfs has led a mount or a mask there, or another process or a hook moves its directories"
+        }
         (Note::HostView, ..) => {
             "a procfs or sysfs there is out of reach: unmount it on the host, or leave out --no-pivot"
         }

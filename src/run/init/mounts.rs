@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::kernel_views::PROC_MAGIC;
+use super::kernel_views::{KernelViews, PROC_MAGIC};
 use super::{Init, copy_up};
 use crate::plan::{
     AfterFailure, Attrs, Bind, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Position,
@@ -39,12 +39,13 @@ impl Init<'_> {
         let data = data.as_deref().unwrap_or(&fs.data);
         // mount(2) needs a path, so the target becomes the working directory.
         path::fchdir(target.as_fd())?;
-        let mounted = match self.take(position) {
-            Some(made_early) => mount::attach(made_early.as_fd(), target.as_fd()),
+        let early = self.take(position);
+        let mounted = match &early {
+            Some(early) => mount::attach(early.as_fd(), target.as_fd()),
             None => mount::mount(&fs.source, c".", &fs.fstype, fs.flags, data),
         };
         let top = match mounted {
-            Ok(()) => None,
+            Ok(()) => early,
             Err(fail) if matches!(fail.errno, Errno::EPERM | Errno::EBUSY) => {
                 instead(fs, target.as_fd(), fail)?
             }
@@ -53,21 +54,18 @@ impl Init<'_> {
         let kept = self.takes_off() || fs.changed_later;
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
         let more = more || !fs.tree_attrs.is_none();
-        if kept || more {
+        if kept || more || KernelViews::may_be_at(&fs.target) {
             let top = match top {
                 Some(top) => Rc::new(top),
                 None => Rc::new(path::mounted_on(target.as_fd())?),
             };
+            self.views.mounted(&fs.target, &top, fs.real_directory)?;
             if kept {
                 self.attached.push((top.clone(), fs.target.clone()));
             }
             if more {
                 self.finish(fs, target.as_fd(), top.as_fd())?;
             }
-        }
-        match fs.real_directory {
-            true => self.views.made(&fs.target, target),
-            false => self.views.mounted(&fs.target, target)?,
         }
         Ok(())
     }
@@ -131,10 +129,12 @@ impl Init<'_> {
         }
         self.refuse_root(target.as_fd())?;
         mount::attach(tree.as_fd(), target.as_fd())?;
+        let tree = Rc::new(tree);
+        self.views.mounted(&bind.target, &tree, false)?;
         if self.takes_off() || bind.changed_later {
-            self.attached.push((Rc::new(tree), bind.target.clone()));
+            self.attached.push((tree, bind.target.clone()));
         }
-        self.views.mounted(&bind.target, target)
+        Ok(())
     }
 
     /// Opens the path to mount on. A missing one is created as a directory or a file, like the root

@@ -82,7 +82,7 @@ impl Init<'_> {
             }
         }
         path::chdir(c"/")?;
-        self.check_proc()
+        self.views.check()
     }
 
     pub(super) fn propagate(&self, propagation: Propagation) -> Sys<()> {
