@@ -17,6 +17,11 @@ use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
 /// sleep can take any time, but a verb must end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// When [`Changes`] lets the files be read again, although no change was reported. The time is
+/// doubled this many times, to one second and a half.
+const FIRST_LOOK: Duration = Duration::from_millis(25);
+const DOUBLED: u32 = 6;
+
 impl Cgroup {
     /// Stops every process, and returns when all have stopped. If that fails, the cgroup is thawed.
     pub fn freeze(&self) -> Result<()> {
@@ -192,6 +197,7 @@ fn wait_for(dir: BorrowedFd, key: &str, wanted: bool, deadline: Instant) -> Sys<
         Err(fail) if is_gone(fail) => return Ok(true),
         events => File::from(events?),
     };
+    let mut changes = Changes::default();
     loop {
         match read_again(&events) {
             Err(fail) if is_gone(fail) => return Ok(true),
@@ -203,12 +209,42 @@ fn wait_for(dir: BorrowedFd, key: &str, wanted: bool, deadline: Instant) -> Sys<
         if left.is_zero() {
             return Ok(false);
         }
-        // Rounded up so that the loop does not spin in the last millisecond.
-        let left =
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], left) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Fail::new("poll", errno)),
+        changes.wait([&events], left)?;
+    }
+}
+
+/// Waits for changes of control files, and from time to time returns without one.
+///
+/// The kernel reports at most one change of `cgroup.events` in 10 ms, the next one at the end of
+/// that time. If another process removes the cgroup before, the kernel drops the report, and does
+/// not report the removal either: poll(2) would wait until its timeout for processes that have
+/// ended long ago. cgroup_file_notify() and cgroup_rm_file() in kernel/cgroup/cgroup.c.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    waits: u32,
+}
+
+impl Changes {
+    /// Returns when one of the files has changed since it was read, after `left`, or when the files
+    /// should be read again: at first soon, because the report of a removal is lost only soon after
+    /// another one.
+    pub(super) fn wait<'f>(
+        &mut self,
+        files: impl IntoIterator<Item = &'f File>,
+        left: Duration,
+    ) -> Sys<()> {
+        let files = files.into_iter();
+        let mut files: Vec<_> = files
+            .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI))
+            .collect();
+        let again = FIRST_LOOK * 2u32.pow(self.waits.min(DOUBLED));
+        self.waits += 1;
+        // Rounded up so that the caller does not spin in the last millisecond.
+        let timeout = left.min(again) + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        match poll(&mut files, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Fail::new("poll", errno)),
         }
     }
 }

@@ -214,15 +214,6 @@ impl Cgroup {
         Ok(())
     }
 
-    /// As [`Cgroup::undo`], but kills nothing: a cgroup with processes stays.
-    pub fn undo_unused(self) -> Result<()> {
-        if self.is_new && !self.remove_unused()? {
-            return Ok(());
-        }
-        tree::undo(&self.made, self.is_new);
-        Ok(())
-    }
-
     /// Refuses a cgroup with processes, which belong to another container, and a frozen cgroup, in
     /// which init would never run.
     ///

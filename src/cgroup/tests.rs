@@ -205,6 +205,29 @@ fn wait_empty_ends() {
     assert!(!cgroup.wait_empty(Duration::from_millis(1)).unwrap());
 }
 
+/// The kernel does not report the end of the last process if the cgroup is removed at once.
+#[test]
+fn wait_empty_ends_when_another_removes_the_cgroup() {
+    let Some(mut fixture) = Fixture::new("removed") else {
+        return;
+    };
+    let limit = Duration::from_secs(60);
+    for _ in 0..5 {
+        let cgroup = fixture.create("").unwrap();
+        let pid = fixture.start(&cgroup);
+        assert_eq!(cgroup.processes().unwrap(), [pid]);
+        let begun = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| cgroup.wait_empty(limit).unwrap());
+            let other = Cgroup::open(&fixture.path()).unwrap().unwrap();
+            other.kill().unwrap();
+            while !other.remove_unused().unwrap() {}
+            assert!(waiter.join().unwrap());
+        });
+        assert!(begun.elapsed() < limit / 2, "{:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn clone3_places_a_process() {
     use crate::sys::process::{Cloned, clone3, exit, wait};

@@ -13,6 +13,10 @@ use crate::sys::{Fail, Sys, path as syspath};
 
 const MODE: Mode = Mode::from_bits_truncate(0o755);
 
+/// How often [`make`] tries. A create that fails removes the parents that it has made and that are
+/// not in use yet, and may remove one that another create has just found.
+const ATTEMPTS: u32 = 8;
+
 /// The result of [`make`].
 pub(super) struct Cgroups {
     /// The last directory, open.
@@ -32,11 +36,19 @@ pub(super) fn make(
     optional: &[String],
 ) -> Result<Cgroups> {
     let mut made = Vec::new();
-    match make_each(mount, path, controllers, optional, &mut made) {
-        Ok((dir, is_new)) => Ok(Cgroups { dir, made, is_new }),
-        Err(error) => {
-            undo(&made, false);
-            Err(error)
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match make_each(mount, path, controllers, optional, &mut made) {
+            Ok((dir, is_new)) => return Ok(Cgroups { dir, made, is_new }),
+            Err(error) => {
+                undo(&made, false);
+                made.clear();
+                let is_gone = matches!(error.errno(), Some(Errno::ENOENT | Errno::ENODEV));
+                if !is_gone || attempt == ATTEMPTS {
+                    return Err(error);
+                }
+            }
         }
     }
 }

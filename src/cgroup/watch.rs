@@ -1,16 +1,11 @@
 //! Waits for events of a cgroup: an out-of-memory kill, and the end of its last process.
 
 use std::fs::File;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use super::lifecycle::{flag, is_gone, read_again};
+use super::lifecycle::{Changes, flag, is_gone, read_again};
 use super::{Cgroup, file, stats};
 use crate::error::Result;
-use crate::sys::Fail;
 
 /// The result of [`Watch::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +28,7 @@ pub struct Watch<'a> {
     memory: Option<File>,
     /// The number of kills that were reported already.
     kills: u64,
+    changes: Changes,
 }
 
 impl Cgroup {
@@ -53,6 +49,7 @@ impl Cgroup {
             life,
             memory,
             kills: 0,
+            changes: Changes::default(),
         };
         watch.kills = watch.count_kills()?;
         Ok(watch)
@@ -81,7 +78,9 @@ impl Watch<'_> {
             if left.is_zero() {
                 return Ok(Event::Timeout);
             }
-            self.wait(left)?;
+            let files = std::iter::once(&self.life).chain(&self.memory);
+            let waited = self.changes.wait(files, left);
+            waited.map_err(|fail| self.cgroup.failed("", fail))?;
         }
     }
 
@@ -99,21 +98,6 @@ impl Watch<'_> {
             None => Ok(0),
             Some(Err(fail)) if is_gone(fail) => Ok(0),
             Some(Err(fail)) => Err(self.cgroup.failed("memory.events", fail)),
-        }
-    }
-
-    /// Returns when one of the files has changed since it was read, or after `left`.
-    fn wait(&self, left: Duration) -> Result<()> {
-        let files = std::iter::once(&self.life).chain(&self.memory);
-        let mut files: Vec<_> = files
-            .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI))
-            .collect();
-        // Rounded up so that the caller does not spin in the last millisecond.
-        let left =
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut files, left) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(self.cgroup.failed("", Fail::new("poll", errno))),
         }
     }
 }

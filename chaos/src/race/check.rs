@@ -318,6 +318,42 @@ mod tests {
     }
 
     #[test]
+    fn the_freezer_accepts_a_value_that_it_has() {
+        let both = |verb, from| [(verb, Answer::Done, from, 19), (verb, Answer::Done, 18, 20)];
+        allowed(after_create(&both(Verb::Pause, 17)));
+        let later = (Verb::Pause, Answer::Done, 20, 21);
+        refused(
+            after_create(&[(Verb::Pause, Answer::Done, 17, 19), later]),
+            1,
+        );
+        let mut calls = vec![(Verb::Pause, Answer::Done, 10, 11)];
+        calls.extend(both(Verb::Resume, 17));
+        allowed(after_create(&calls));
+        let paused = (Verb::State, Answer::Status(Status::Paused, 1), 21, 22);
+        calls.push(paused);
+        refused(after_create(&calls), 3);
+    }
+
+    #[test]
+    fn a_create_that_fails_at_its_end_has_been_seen() {
+        let stopped = Answer::Refused(Refusal::HasStopped);
+        let create = (Verb::Create(1), Answer::Died, 0, 9);
+        let start = (Verb::Start, stopped, 4, 8);
+        let force = (Verb::DeleteForce, Answer::Done, 3, 7);
+        allowed(check(&history(&[create, start, force])));
+        assert!(matches!(
+            check(&history(&[create, start])),
+            Verdict::NotAllowed(1, _)
+        ));
+        // A create that succeeds has not been seen as stopped before it was killed.
+        let done = (Verb::Create(1), Answer::Done, 0, 9);
+        assert!(matches!(
+            check(&history(&[done, start])),
+            Verdict::NotAllowed(1, _)
+        ));
+    }
+
+    #[test]
     fn processes_of_a_stopped_container_are_those_of_an_exec() {
         let calls = |exec_ends| {
             let mut calls = history(&[

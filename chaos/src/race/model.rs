@@ -268,6 +268,7 @@ impl Op {
         match self.verb {
             Verb::Create(generation) => self.create(it, progress, generation),
             Verb::Delete | Verb::DeleteForce => self.delete(it, progress),
+            Verb::Pause | Verb::Resume => self.freeze_or_thaw(it, progress),
             _ => Vec::from_iter(self.change(it).map(|it| (it, DONE))),
         }
     }
@@ -281,20 +282,39 @@ impl Op {
                 Some(Container { phase, ..it })
             }
             Verb::Kill if it.lives() => Some(Container { killed: true, ..it }),
-            // A killed container leaves the freezer, and may be frozen again.
-            Verb::Pause if it.lives() && (!it.paused || it.killed) => {
-                Some(Container { paused: true, ..it })
-            }
-            Verb::Resume if it.lives() && it.paused => Some(Container {
-                paused: false,
-                ..it
-            }),
             _ => None,
         }
     }
 
+    /// Looks at the status, then writes to the freezer. The kernel accepts a value that the freezer
+    /// has already, so two calls that overlap may both succeed, as in runc.
+    fn freeze_or_thaw(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
+        let pauses = self.verb == Verb::Pause;
+        let own = it.generation == progress.generation;
+        match progress.step {
+            // A killed container leaves the freezer, and may be frozen again.
+            0 if it.lives() && (it.paused != pauses || (pauses && it.killed)) => {
+                let generation = it.generation;
+                vec![(
+                    it,
+                    Progress {
+                        step: 1,
+                        generation,
+                    },
+                )]
+            }
+            1 if self.answer == Answer::Cut || !own || !it.lives() => vec![(it, DONE)],
+            1 => {
+                let paused = pauses;
+                vec![(Container { paused, ..it }, DONE)]
+            }
+            _ => vec![],
+        }
+    }
+
     /// Takes the id, then completes the container; or fails because the id was deleted by force
-    /// meanwhile.
+    /// meanwhile. Others may have seen the container as created by then, and have deleted or killed
+    /// it.
     fn create(
         &self,
         it: Container,
@@ -318,16 +338,26 @@ impl Op {
                     vec![(Container { phase, ..it }, DONE)]
                 }
                 Answer::Done => vec![],
-                // It undoes what it has made.
-                _ if own
-                    && it.phase == Phase::Creating
-                    && (it.killed || self.answer == Answer::Cut) =>
-                {
-                    vec![(it.gone(), DONE)]
+                _ if own && it.phase == Phase::Creating => {
+                    let phase = Phase::Created;
+                    let mut next = self.undo(it, own);
+                    next.push((Container { phase, ..it }, at(2)));
+                    next
                 }
-                _ if !own || it.phase == Phase::Absent => vec![(it, DONE)],
-                _ => vec![],
+                _ => self.undo(it, own),
             },
+            2 => self.undo(it, own),
+            _ => vec![],
+        }
+    }
+
+    /// The end of a create that fails: it removes what it has made, unless another call has.
+    fn undo(&self, it: Container, own: bool) -> Vec<(Container, Progress)> {
+        let fails = it.killed || it.phase == Phase::Stopped || self.answer == Answer::Cut;
+        match it.phase {
+            Phase::Absent => vec![(it, DONE)],
+            _ if !own => vec![(it, DONE)],
+            Phase::Creating | Phase::Created | Phase::Stopped if fails => vec![(it.gone(), DONE)],
             _ => vec![],
         }
     }

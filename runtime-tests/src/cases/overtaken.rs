@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     create_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     create_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     create_that_was_deleted_leaves_the_next_container_alone[Need::NotAPeer],
+    create_whose_parent_cgroup_is_removed_makes_it_again[Need::NotAPeer],
     exec_in_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     pause_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     resume_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
@@ -185,7 +186,8 @@ fn list_names_what_a_killed_create_has_left(t: &Sandbox) {
     assert_eq!(output.stderr, "");
 }
 
-/// The first create makes its cgroup after it has been deleted, and the second finds it empty.
+/// The next container with the id has a cgroup of the same name. A create that was deleted neither
+/// makes that cgroup nor removes it.
 fn create_that_was_deleted_leaves_the_next_container_alone(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.create().ok();
@@ -194,18 +196,47 @@ fn create_that_was_deleted_leaves_the_next_container_alone(t: &Sandbox) {
     assert!(!cgroup.exists());
     t.remember(&container.id);
     let call = t.runtime().args(["create", "--bundle"]);
-    let mut first = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+    let mut create = Steps::begin(call.arg(&container.bundle).arg(&container.id));
     let lock = t.root.join(&container.id).join("init.lock");
     while !lock.exists() {
-        first.advance().expect("the create has not ended");
+        create.advance().expect("the create has not ended");
     }
     container.delete_force().ok();
-    while !cgroup.exists() {
-        first.advance().expect("the create has not ended");
+    while create.advance().is_some() {
+        assert!(!cgroup.exists(), "a cgroup without a container");
     }
-    container.launch_ok();
-    first
+    create
         .finish()
         .fails_with("was deleted while it was created");
+    container.launch_ok();
     assert_eq!(container.status(), "running");
+}
+
+/// A create that fails removes the parents of its cgroup that are not in use.
+fn create_whose_parent_cgroup_is_removed_makes_it_again(t: &Sandbox) {
+    let path = format!("/{}-parent/child", t.id);
+    let bundle = t.bundle().set("/linux/cgroupsPath", json!(path));
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.create().ok();
+    let (cgroup, parent) = (container.cgroup(), container.cgroup().join(".."));
+    let parent = parent.canonicalize().expect("the parent");
+    let remove = || std::fs::remove_dir(&parent).expect("remove the parent");
+    container.delete_force().ok();
+    remove();
+    for more in 0..3 {
+        let call = t.runtime().args(["create", "--bundle"]);
+        let mut create = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+        while !parent.exists() {
+            create.advance().expect("the create has not ended");
+        }
+        for _ in 0..more {
+            create.advance().expect("the create has not ended");
+        }
+        assert!(!cgroup.exists());
+        remove();
+        create.finish().ok();
+        assert_eq!(container.cgroup(), cgroup);
+        container.delete_force().ok();
+        remove();
+    }
 }

@@ -188,9 +188,11 @@ fn make<'d>(
     let (connection, runtime) = socket::pair().map_err(connection_lost)?;
     let inherited = inherited(request, dir, runtime, opened)?;
     let own = process::own_pid();
+    // The lock keeps `delete` from ending in between: once the container is deleted, a cgroup of
+    // this name belongs to the next container with the id.
+    let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
     executor(request, undo, &connection).run(&request.plan.prepare, own)?;
-    // If the container exists now, the cgroup is its own: `delete` removes the directory last.
-    dir.check_current()?;
+    locked.release();
     mount_on_host(request, dir, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;

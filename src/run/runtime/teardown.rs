@@ -82,34 +82,34 @@ impl Drop for Undo {
         if let Some(pidfd) = &process {
             process::end(pidfd.as_fd());
         }
-        let cgroup_stays = match self.made.cgroup.take() {
-            // If this container was deleted before its cgroup was created, the next container with
-            // the id may have found the cgroup empty and use it, so nothing in it is killed.
-            Some(cgroup) if process.is_none() => cgroup.undo_unused().is_err(),
-            Some(cgroup) => {
-                // Hooks may have left processes in the cgroup. Errors are ignored, because the
-                // failure that led here is the one to report; `delete --force` can remove the rest.
-                let _ = cgroup.kill();
-                let _ = cgroup.wait_empty(PATIENCE);
-                cgroup.undo().is_err()
-            }
-            None => false,
-        };
-        if let Some(unit) = self.made.unit.take()
-            && let Some(claim) = &self.claim
-            && let Ok(Some(_)) = claim.dir().lock()
-        {
-            // A scope without processes ends by itself, but its name would not be free at once, so
-            // the runtime stops it. The lock is needed because another command may have deleted the
-            // container in the meantime: then the unit of this name may belong to a new container.
-            let _ = systemd::stop(unit.manager(), &unit.name);
-        }
         if let Some((rootfs, number)) = self.mount.take() {
             let _ = host_mount::detach(&rootfs, number);
         }
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
+        // A command that has deleted the container in the meantime has removed its cgroup too. What
+        // has these names by now belongs to the next container with the id. If the lock fails, the
+        // container has probably not been deleted.
+        if matches!(claim.dir().lock(), Ok(None)) {
+            return;
+        }
+        let cgroup_stays = self.made.cgroup.take().is_some_and(|cgroup| {
+            // Hooks may have left processes in the cgroup. Errors are ignored, because the failure
+            // that led here is the one to report; `delete --force` can remove the rest.
+            if process.is_some() {
+                let _ = cgroup.kill();
+                let _ = cgroup.wait_empty(PATIENCE);
+            }
+            cgroup.undo().is_err()
+        });
+        if let Some(unit) = self.made.unit.take() {
+            // A scope without processes ends by itself, but its name would not be free at once.
+            let _ = systemd::stop(unit.manager(), &unit.name);
+        }
         // Only the state in the directory records where the cgroup is, so the directory stays as
         // long as the cgroup does.
-        if cgroup_stays && let Some(claim) = self.claim.take() {
+        if cgroup_stays {
             drop(claim.keep());
         }
     }
