@@ -212,13 +212,16 @@ fn attempt(world: &World, case: &Case<'_>, one: Try, figures: &mut Figures) {
 
 /// Failures that are allowed. A failed hook of the last two moments is a warning and not a failure
 /// of the verb, according to runtime-spec (runtime.md, Lifecycle). `features` leaves out what it
-/// cannot find out. The plan's fallback for a refused sysfs may be taken.
+/// cannot find out. The plan's fallback for a
+/// refused sysfs or device may be taken.
 fn is_allowed(verb: &Verb, one: Try, difference: &str, message: &str) -> bool {
     let call = one.point.number;
     // Nothing can be reported if write(2) itself fails.
     let is_silent = one.for_ever && [libc::SYS_write, libc::SYS_writev].contains(&call);
     let denies_sysfs = call == libc::SYS_mount && one.errno.value == libc::EPERM;
     let is_of_sysfs = |line: &str| line.contains(" /sys") || !line[2..].contains([' ', ':']);
+    let denies_node = call == libc::SYS_mknodat && one.errno.value == libc::EPERM;
+    let is_of_node = |line: &str| line.starts_with("+ /") && line.contains(" /dev/");
     // `list` reports what it cannot read, and continues without it.
     let is_reported = verb.name == "list" && message.contains("load container ");
     verb.name == "features"
@@ -227,14 +230,15 @@ fn is_allowed(verb: &Verb, one: Try, difference: &str, message: &str) -> bool {
         || difference.lines().all(|line| match line {
             "- poststart" => message.contains("hooks.poststart"),
             "- poststop" => is_silent || message.contains("hooks.poststop"),
-            line => denies_sysfs && is_of_sysfs(line),
+            line => (denies_sysfs && is_of_sysfs(line)) || (denies_node && is_of_node(line)),
         })
 }
 
-/// Init fails without a process that waits for it: when it accepts the connection of `start`, which
-/// then finds that the container has stopped.
+/// Init fails without a process that waits for it: when it receives the last message of `create`,
+/// or accepts the connection of `start`, which then finds that the container has stopped.
 fn is_about_start(verb: &Verb, call: i64, difference: &str) -> bool {
-    verb.name == "create" && call == libc::SYS_accept4 && difference.contains("\n+ stopped\n")
+    let is_last = [libc::SYS_recvmsg, libc::SYS_accept4].contains(&call);
+    verb.name == "create" && is_last && difference.contains("\n+ stopped\n")
 }
 
 /// A verb that has failed reports why, and has changed nothing.

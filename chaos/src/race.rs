@@ -249,14 +249,16 @@ fn judge(round: u64, arena: &Arena, records: Vec<Record>, figures: &mut Figures)
         {
             figures.add("containers created", 1);
         }
-        if let Some(kind) = &record.oddity {
-            let text = format!("round {round}, {}: {}", arena.ids[record.id], record.text);
-            figures.found(kind, text);
-        }
         of_ids.entry(record.id).or_default().push(record);
     }
     for (id, mut records) in of_ids {
         records.sort_by_key(|record| record.timed.begun);
+        for (index, record) in records.iter().enumerate() {
+            if let Some(kind) = &record.oddity {
+                let near = extract(&records, index);
+                figures.found(kind, format!("round {round}, {}\n{near}", arena.ids[id]));
+            }
+        }
         let mut timed: Vec<_> = records.iter().map(|record| record.timed.clone()).collect();
         check::mark_processes_of_exec(&mut timed);
         match check(&timed) {

@@ -156,19 +156,24 @@ impl Root {
     pub fn claim(&self, id: &str, config: &[u8]) -> Result<Claim> {
         let place = self.container(id)?;
         self.make_container(&place)?;
-        let opened = place.open().inspect_err(|_| {
-            // The error from `open` is the one to report.
-            let _ = std::fs::remove_dir(&place.path);
-        });
-        let dir = opened?.ok_or_else(|| overtaken(&place))?;
+        // It is empty as long as the id belongs to no caller. The error that led here is the one to
+        // report.
+        let give_back = || drop(std::fs::remove_dir(&place.path));
+        let dir = place
+            .open()
+            .inspect_err(|_| give_back())?
+            .ok_or_else(|| overtaken(&place))?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
-        let file = match dir.open(CONFIG, flags, 0o600) {
-            Err(fail) if fail.errno == Errno::EEXIST => return Err(exists(id)),
-            Err(fail) if fail.errno == Errno::ENOENT => return Err(overtaken(&place)),
-            file => file,
-        };
         let failed = |fail| dir.failed(CONFIG, fail);
-        let file = file.map_err(failed)?;
+        let file = dir.open(CONFIG, flags, 0o600);
+        let file = file.map_err(|fail| match fail.errno {
+            Errno::EEXIST => exists(id),
+            Errno::ENOENT => overtaken(&place),
+            _ => {
+                give_back();
+                failed(fail)
+            }
+        })?;
         let written = status::lock(file.as_fd())
             .and_then(|()| syspath::write_all(file.as_fd(), config))
             .map_err(failed);

@@ -1,6 +1,8 @@
 //! `start`: the container after its client has ended, and the result of a `start` that another
 //! process has overtaken.
 
+use std::cell::Cell;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -66,7 +68,7 @@ fn a_second_start_during_the_first(t: &Sandbox) {
 
 /// Stops `start` at each system call after it has read the state, until it ends. `body` gets the
 /// container and the stopped `start`.
-fn at_each_step(t: &Sandbox, body: fn(&Sandbox, &Container, Steps)) {
+fn at_each_step(t: &Sandbox, body: impl Fn(&Sandbox, &Container, Steps)) {
     let mut count = 0;
     loop {
         let container = t.bundle().args(&["sleep", "1000"]).container();
@@ -87,6 +89,7 @@ fn at_each_step(t: &Sandbox, body: fn(&Sandbox, &Container, Steps)) {
 /// Before init receives the message, start fails because the container has stopped. Afterwards init
 /// may have executed the program before it was killed.
 fn start_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
+    let hints = Cell::new(0);
     at_each_step(t, |_, container, start| {
         let pid = container.pid();
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill init");
@@ -97,8 +100,11 @@ fn start_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
             let words = ["cannot start a container that has stopped", "init died"];
             let right = words.iter().any(|words| output.stderr.contains(words));
             assert!(right, "{output}");
+            let hint = "it has stopped during this start: it was killed, out of memory";
+            hints.set(hints.get() + u32::from(output.stderr.contains(hint)));
         }
     });
+    assert!(hints.get() > 0, "a reason is said once start has looked");
 }
 
 /// Whichever comes first, one starts the container and the other reports that it is running.

@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = tests![
     refused_memory_is_reported[Need::NotAPeer],
     a_pid_file_has_no_temporary_name[Need::NotAPeer, Need::Program("strace")],
     a_cgroup_that_cannot_be_removed_stays_known[Need::NotAPeer, Need::Program("strace")],
+    an_id_whose_config_cannot_be_saved_is_free[Need::NotAPeer, Need::Program("strace")],
     a_hook_that_cannot_be_planned_is_named[Need::NotAPeer, Need::Program("strace")],
 ];
 
@@ -222,4 +223,14 @@ fn a_hook_that_cannot_be_planned_is_named(t: &Sandbox) {
     let deleted = delete.denied(&controllers, "EIO").run().ok();
     let said = "hooks.poststop: not run: ";
     assert!(deleted.stderr.contains(said), "{deleted}");
+}
+
+fn an_id_whose_config_cannot_be_saved_is_free(t: &Sandbox) {
+    for error in ["ENOSPC", "EMFILE"] {
+        let container = t.bundle().args(&["true"]).container();
+        let inject = format!("inject=openat:error={error}");
+        let strace = failing(&inject, &["-P", "config.json"]);
+        run(t, &container, &strace).fails_with("config.json: open");
+        assert!(!t.root.join(&container.id).exists());
+    }
 }

@@ -33,6 +33,10 @@ pub fn check_startable(status: Status) -> Result<()> {
 
 const ALREADY_RUNNING: &str = "cannot start an already running container";
 
+/// Init ended without a report, and only its parent learns how.
+const STOPPED_MEANWHILE: &str =
+    "it has stopped during this start: it was killed, out of memory, or started by another caller";
+
 /// Lets init execute the container's program. `plan` is called only after a failure, to describe
 /// the step that failed.
 ///
@@ -58,8 +62,9 @@ fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
         ) => {
             // A container whose status is still `created` runs the hooks of another start.
             let started = Error::of(Kind::Status, ALREADY_RUNNING);
-            match status.map(check_startable) {
-                Ok(refused) => refused.err().unwrap_or(started),
+            match status.map(|status| (status, check_startable(status))) {
+                Ok((Status::Stopped, Err(refused))) => refused.hint(STOPPED_MEANWHILE),
+                Ok((_, refused)) => refused.err().unwrap_or(started),
                 Err(unseen) => unseen,
             }
         }
