@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use dir::{CONFIG, Dir, Locked, Place, START_SOCKET, STATE};
 pub use process::{open_process, start_time};
 pub use replace::Prepared;
-pub use root::{Claim, Root};
+pub use root::{Claim, Root, deleted};
 pub use status::{Status, lock_init};
 
 use crate::config::Config;

@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 
 use super::dir::{self, CONFIG, Dir, Place};
 use super::status;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host;
 use crate::lexical;
 use crate::sys::{Fail, file, path as syspath, tree};
@@ -162,13 +162,13 @@ impl Root {
         let dir = place
             .open()
             .inspect_err(|_| give_back())?
-            .ok_or_else(|| overtaken(&place))?;
+            .ok_or_else(|| deleted(id))?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
         let failed = |fail| dir.failed(CONFIG, fail);
         let file = dir.open(CONFIG, flags, 0o600);
         let file = file.map_err(|fail| match fail.errno {
             Errno::EEXIST => exists(id),
-            Errno::ENOENT => overtaken(&place),
+            Errno::ENOENT => deleted(id),
             _ => {
                 give_back();
                 failed(fail)
@@ -206,9 +206,10 @@ fn exists(id: &str) -> Error {
     Error::new(format!("container with given ID already exists: {id}"))
 }
 
-fn overtaken(place: &Place) -> Error {
-    let message = format!("{}: another process has removed it", place.path.display());
-    Error::new(message)
+/// The error of a create whose container another command has deleted.
+pub fn deleted(id: &str) -> Error {
+    let message = format!("container {id} was deleted while it was created");
+    Error::of(Kind::Status, message)
 }
 
 /// The id rule: `[A-Za-z0-9_+.-]+`, and neither `.` nor `..`.

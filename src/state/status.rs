@@ -49,7 +49,11 @@ impl State {
     /// # Errors
     /// The process, the lock or the cgroup cannot be inspected, so nothing is known.
     pub fn status(&self, dir: &Dir) -> Result<Status> {
-        self.status_if(dir, || Ok(start_time(self.pid)? == Some(self.start_time)))
+        self.status_if(dir, || self.is_alive())
+    }
+
+    fn is_alive(&self) -> Result<bool> {
+        Ok(start_time(self.pid)? == Some(self.start_time))
     }
 
     /// The status, and a pidfd of init if it is alive, from a single look at the process.
@@ -110,9 +114,13 @@ impl State {
         if !waits {
             return Ok(Status::Running);
         }
-        Ok(match dir.has(START_SOCKET)? {
-            true => Status::Created,
-            false => Status::Creating,
+        if dir.has(START_SOCKET)? {
+            return Ok(Status::Created);
+        }
+        // A delete removes the socket too, but not before init has ended.
+        Ok(match self.is_alive()? {
+            true => Status::Creating,
+            false => Status::Stopped,
         })
     }
 }

@@ -294,12 +294,11 @@ mod tests {
             (Verb::Delete, Answer::Done, 11, 12),
             (Verb::Create(2), Answer::Done, 13, 14),
             (Verb::Start, Answer::Done, 15, 16),
-            (Verb::State, NOT_THERE, 41, 42),
+            (Verb::State, Answer::Status(Status::Running, 2), 41, 42),
         ];
-        refused(after_create(&next), 0);
+        refused(after_create(&next), 4);
         let mut stays = next;
         stays[0].1 = NOT_THERE;
-        stays[4].1 = Answer::Status(Status::Running, 2);
         allowed(after_create(&stays));
     }
 
@@ -332,6 +331,20 @@ mod tests {
         let paused = (Verb::State, Answer::Status(Status::Paused, 1), 21, 22);
         calls.push(paused);
         refused(after_create(&calls), 3);
+    }
+
+    #[test]
+    fn a_container_may_be_started_before_a_delete_kills_it() {
+        let delete = |force| match force {
+            true => (Verb::DeleteForce, Answer::Done, 10, 30),
+            false => (Verb::Delete, Answer::Done, 10, 30),
+        };
+        let start = (Verb::Start, Answer::Done, 11, 12);
+        let running = (Verb::State, Answer::Status(Status::Running, 1), 13, 14);
+        allowed(after_create(&[delete(false), start, running]));
+        allowed(after_create(&[delete(true), start, running]));
+        let late = (Verb::Delete, Answer::Done, 13, 30);
+        refused(after_create(&[start, late]), 1);
     }
 
     #[test]

@@ -136,6 +136,9 @@ const DONE: Progress = Progress {
     generation: 0,
 };
 
+/// The step of a delete that has found the container created.
+const LOOKED: u8 = 3;
+
 impl Container {
     /// An id that was never used.
     pub const NONE: Self = Self {
@@ -363,7 +366,8 @@ impl Op {
     }
 
     /// Kills a live container, waits until it has stopped, and removes it. All steps are about the
-    /// container that the first one has found.
+    /// container that the first one has found. Without --force the status is looked at first, and
+    /// the container may be started before it is killed, as in runc.
     fn delete(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
         let force = self.verb == Verb::DeleteForce;
         let at = |step| Progress {
@@ -374,8 +378,11 @@ impl Op {
         let cut = self.answer == Answer::Cut;
         match (progress.step, it.phase) {
             (0, Phase::Absent | Phase::Removing) if force && !cut => vec![(it, DONE)],
-            (0, Phase::Created) => vec![(Container { killed: true, ..it }, at(1))],
-            (0, Phase::Creating | Phase::Running) if force => {
+            (0, Phase::Created) if !force => vec![(it, at(LOOKED))],
+            (LOOKED, _) if own && it.lives() => vec![(Container { killed: true, ..it }, at(1))],
+            (LOOKED, _) if own => vec![(it, at(1))],
+            (LOOKED, _) if cut => vec![(it, DONE)],
+            (0, Phase::Creating | Phase::Created | Phase::Running) if force => {
                 vec![(Container { killed: true, ..it }, at(1))]
             }
             (0, Phase::Stopped) => vec![(it, at(1))],

@@ -14,6 +14,8 @@ pub const TESTS: &[Test] = tests![
     create_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     create_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     create_that_was_deleted_leaves_the_next_container_alone[Need::NotAPeer],
+    create_that_is_deleted_at_each_step[Need::NotAPeer],
+    state_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     create_whose_parent_cgroup_is_removed_makes_it_again[Need::NotAPeer],
     exec_in_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     pause_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
@@ -239,4 +241,70 @@ fn create_whose_parent_cgroup_is_removed_makes_it_again(t: &Sandbox) {
         container.delete_force().ok();
         remove();
     }
+}
+
+/// Whenever a create is deleted, the next container with the id is the only one.
+fn create_that_is_deleted_at_each_step(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    t.remember(&container.id);
+    let directory = t.root.join(&container.id);
+    let mut count = 0;
+    loop {
+        let call = t.runtime().args(["create", "--bundle"]);
+        let mut first = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+        while !directory.exists() {
+            first.advance().expect("the create has not ended");
+        }
+        if (0..count).any(|_| first.advance().is_none()) {
+            first.finish().ok();
+            container.delete_force().ok();
+            break;
+        }
+        // While the create holds the lock, a delete waits for it.
+        if !is_locked(&directory) {
+            container.delete_force().ok();
+            assert!(!directory.exists());
+            container.launch_ok();
+            let output = first.finish();
+            assert_eq!(container.status(), "running", "step {count}\n{output}");
+        } else {
+            first.finish().ok();
+        }
+        container.delete_force().ok();
+        count += 1;
+    }
+    assert!(count > 50, "only {count} steps");
+}
+
+fn is_locked(directory: &std::path::Path) -> bool {
+    use nix::fcntl::{Flock, FlockArg};
+    let file = std::fs::File::open(directory).expect("open the directory");
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
+}
+
+/// A created container does not become one that is being created.
+fn state_of_a_container_that_is_deleted_meanwhile(t: &Sandbox) {
+    let mut count = 0;
+    loop {
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        container.create().ok();
+        let mut state = Steps::begin(t.runtime().args(["state", &container.id]));
+        state.pass("state.json");
+        if (0..count).any(|_| state.advance().is_none()) {
+            state.finish().ok();
+            container.delete_force().ok();
+            break;
+        }
+        container.delete_force().ok();
+        let output = state.finish();
+        match output.status.success() {
+            true => assert!(
+                !output.stdout.contains("creating"),
+                "step {count}\n{output}"
+            ),
+            false => drop(output.fails_with("does not exist")),
+        }
+        count += 1;
+    }
+    assert!(count > 5, "only {count} steps");
 }

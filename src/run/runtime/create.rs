@@ -12,7 +12,7 @@ use super::teardown::Undo;
 use super::{hooks, host_mount, sd_notify, sources};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
-use crate::error::{Error, Kind, On, Result};
+use crate::error::{Error, On, Result};
 use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan};
 use crate::run::init::{Inherited, Opened};
@@ -107,11 +107,7 @@ pub fn create(request: &Request) -> Result<Created> {
             let began = undo.process_began();
             // If another command has deleted the container, that is the cause of any failure.
             let error = match dir.is_current() {
-                Ok(false) => {
-                    let id = &request.options.id;
-                    let message = format!("container {id} was deleted while it was created");
-                    Error::of(Kind::Status, message)
-                }
+                Ok(false) => state::deleted(&request.options.id),
                 Ok(true) | Err(_) => error,
             };
             // Dropping the directory releases its lock, which must not be held while hooks run.
