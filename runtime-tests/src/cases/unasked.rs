@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = tests![
     a_home_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
     a_program_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
     a_message_that_init_does_not_receive[Need::NotAPeer, Need::Program("strace")],
+    a_start_that_init_does_not_receive[Need::NotAPeer, Need::Program("strace")],
     a_hook_that_is_not_executed_names_the_call[Need::NotAPeer, Need::Program("strace")],
     an_own_binary_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
     refused_memory_is_reported[Need::NotAPeer],
@@ -130,6 +131,21 @@ fn a_message_that_init_does_not_receive(t: &Sandbox) {
         run(t, &mapped, &strace).fails_with(&format!("{call}: operation not permitted"));
         run(t, &container, &strace).fails_with(&format!("{call}: operation not permitted"));
     }
+}
+
+/// The first two messages are those of create.
+fn a_start_that_init_does_not_receive(t: &Sandbox) {
+    let container = t.bundle().args(&["true"]).container();
+    let strace = failing("inject=recvmsg:error=EPERM:when=3+", &[]);
+    let call = t.runtime().arg("create").prefix(&strace);
+    let create = container.launch(call);
+    t.eventually("the container is created", || {
+        let state = container.verb("state").stdout;
+        state.contains(r#""status": "created""#)
+    });
+    let start = container.start();
+    start.fails_with("recvmsg: operation not permitted");
+    create.finish().ok();
 }
 
 fn a_hook_that_is_not_executed_names_the_call(t: &Sandbox) {

@@ -46,9 +46,23 @@ const STOPPED_MEANWHILE: &str =
 pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
     let lost = |fail| overtaken(dir, state, fail);
     let connection = socket::connect_in(dir.fd(), START_SOCKET).map_err(lost)?;
-    say_go(&connection, state).map_err(lost)?;
-    // A reset means that init has executed without reading this message.
-    let receive = |connection: BorrowedFd| Report::receive_once(connection).map_err(lost);
+    let is_end = |fail: &Fail| matches!(fail.errno, Errno::EPIPE | Errno::ECONNRESET);
+    let unread = match say_go(&connection, state) {
+        Err(fail) if !is_end(&fail) => return Err(lost(fail)),
+        said => said.err(),
+    };
+    // Init ends the connection if it has executed without reading this message, and also if it could
+    // not read it. In that case it has sent a report before.
+    let receive = |connection: BorrowedFd| {
+        let (received, unread) = match Report::receive_once(connection) {
+            Err(fail) if is_end(&fail) => (Report::receive_once(connection), Some(fail)),
+            received => (received, unread),
+        };
+        match (received, unread) {
+            (Ok(None), Some(fail)) => Err(lost(fail)),
+            (received, _) => received.map_err(lost),
+        }
+    };
     await_start(&connection, receive, state, plan)
 }
 
