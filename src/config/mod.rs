@@ -14,6 +14,7 @@ pub mod linux;
 pub mod mount_options;
 pub mod mounts;
 mod namespaces;
+pub mod numbers;
 pub mod process;
 pub mod resources;
 pub mod scheduling;

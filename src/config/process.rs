@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use oci_spec::runtime as oci;
 
 use super::check;
-use super::scheduling::{IoPriority, Scheduler};
+use super::scheduling::{ExecAffinity, IoPriority, Scheduler};
 use crate::error::{Error, Result};
 
 /// `process`, checked.
@@ -38,6 +38,8 @@ pub struct Process {
     pub scheduler: Option<Scheduler>,
     /// `process.ioPriority`.
     pub io_priority: Option<IoPriority>,
+    /// `process.execCPUAffinity`.
+    pub exec_affinity: Option<ExecAffinity>,
     /// `process.apparmorProfile`.
     pub apparmor_profile: Option<String>,
     /// `process.selinuxLabel`.
@@ -133,7 +135,6 @@ impl Process {
     /// # Errors
     /// Names the first invalid or unsupported property, by its path starting with `process`.
     pub fn new(process: &oci::Process, warnings: &mut Vec<String>) -> Result<Self> {
-        refuse_unsupported(process)?;
         let terminal = process.terminal().unwrap_or(false);
         let cwd = process.cwd().clone();
         check::absolute("process.cwd", &cwd)?;
@@ -169,6 +170,11 @@ impl Process {
                 .as_ref()
                 .map(IoPriority::new)
                 .transpose()?,
+            exec_affinity: process
+                .exec_cpu_affinity()
+                .as_ref()
+                .map(ExecAffinity::new)
+                .transpose()?,
             apparmor_profile: check::text(
                 "process.apparmorProfile",
                 process.apparmor_profile().as_ref(),
@@ -185,19 +191,6 @@ impl Process {
             selinux: self.selinux_label.is_some(),
         }
     }
-}
-
-fn refuse_unsupported(process: &oci::Process) -> Result<()> {
-    let affinity = process
-        .exec_cpu_affinity()
-        .as_ref()
-        .is_some_and(|affinity| {
-            [affinity.initial(), affinity.cpu_affinity_final()]
-                .into_iter()
-                .flatten()
-                .any(|cpus| !cpus.is_empty())
-        });
-    check::unsupported("process.execCPUAffinity", affinity)
 }
 
 fn args(args: &[String]) -> Result<Vec<OsString>> {

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use oci_spec::runtime as oci;
 
 pub use super::block_io::{BlockIo, Throttle, ThrottleKind, WeightDevice};
-use super::{check, devices};
+use super::{check, devices, numbers};
 use crate::error::{Error, Result};
 
 /// `linux.resources`, checked; absent values are `None`.
@@ -409,20 +409,7 @@ impl Cpu {
 fn list_of_numbers(field: &str, list: Option<&String>) -> Result<Option<String>> {
     let list = check::text(field, list)?;
     if let Some(text) = &list {
-        let number = |text: &str| text.trim().parse::<u32>().ok();
-        let good = |part: &str| match part.split_once('-') {
-            None => number(part).is_some(),
-            Some((first, last)) => match (number(first), number(last)) {
-                (Some(first), Some(last)) => first <= last,
-                _ => false,
-            },
-        };
-        if !text.split(',').all(good) {
-            return Err(Error::config(
-                field,
-                format!("{text:?} is not a list such as 0-3,5"),
-            ));
-        }
+        numbers::checked(field, text)?;
     }
     Ok(list)
 }

@@ -1,10 +1,12 @@
-//! When the process runs: `process.scheduler` and `process.ioPriority`.
+//! When and where the process runs: `process.scheduler`, `process.ioPriority` and
+//! `process.execCPUAffinity`.
 
 use std::fmt::{self, Display};
 
 use oci_spec::runtime as oci;
 
 use super::check;
+use super::numbers::{self, NumberList};
 use crate::error::{Error, Result};
 
 /// `process.scheduler`, as the fields of `struct sched_attr`. sched_setattr(2).
@@ -63,6 +65,29 @@ pub enum IoClass {
     Realtime,
     BestEffort,
     Idle,
+}
+
+/// `process.execCPUAffinity`: the CPUs of a process of `exec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecAffinity {
+    /// `initial`: until the process is in the container's cgroup.
+    pub initial: Option<NumberList>,
+    /// `final`: from then on.
+    pub last: Option<NumberList>,
+}
+
+impl ExecAffinity {
+    pub(super) fn new(affinity: &oci::ExecCPUAffinity) -> Result<Self> {
+        let list = |name: &str, text: &Option<String>| {
+            let field = format!("process.execCPUAffinity.{name}");
+            let text = text.as_deref().unwrap_or_default();
+            NumberList::new(&field, text, numbers::CPUS)
+        };
+        Ok(Self {
+            initial: list("initial", affinity.initial())?,
+            last: list("final", affinity.cpu_affinity_final())?,
+        })
+    }
 }
 
 impl Scheduler {

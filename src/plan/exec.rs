@@ -2,7 +2,10 @@
 
 use std::path::{Component, Path};
 
-use super::{Entry, EntryStep, InitStep, Place, Plan, ProcessOptions, namespaces, process};
+use super::{
+    Cpus, Entry, EntryStep, InitStep, Place, Plan, ProcessOptions, RuntimeStep, namespaces, process,
+};
+use crate::config::scheduling::ExecAffinity;
 use crate::config::{Config, Namespace, NamespaceKind, Process};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -33,9 +36,35 @@ pub fn exec(
     process::streams(&mut plan, process, false);
     let exec = process::become_user(&mut plan, config, process, host, options);
     inherit_oom_score(&mut plan, host);
+    cpus(&mut plan, config, process);
     process::confine(&mut plan, config, process, host, options)?;
     process::execute(&mut plan, exec);
     Ok(plan)
+}
+
+/// The process inherits the first CPUs from the runtime and so has them when it enters the cgroup.
+/// The runtime sets the others when the process is in the cgroup, because entering it changes the
+/// CPUs. If there are only first ones, the kernel decides which of them remain.
+fn cpus(plan: &mut Plan, config: &Config, process: &Process) {
+    const FIELD: &str = "process.execCPUAffinity";
+    let containers = config.process.as_ref();
+    let affinity = process
+        .exec_affinity
+        .as_ref()
+        .or_else(|| containers?.exec_affinity.as_ref());
+    let Some(ExecAffinity { initial, last }) = affinity else {
+        return;
+    };
+    if let Some(cpus) = initial {
+        let step = RuntimeStep::Cpus(Box::new(cpus.clone()));
+        plan.prepare.add(format!("{FIELD}.initial"), step);
+        plan.cpus = Cpus::Planned;
+    }
+    if let Some(cpus) = last {
+        let step = RuntimeStep::Cpus(Box::new(cpus.clone()));
+        plan.meanwhile.add(format!("{FIELD}.final"), step);
+        plan.cpus = Cpus::Planned;
+    }
 }
 
 /// The limits of the container apply only below its cgroup.
@@ -122,5 +151,22 @@ mod tests {
             "{text}"
         );
         assert_eq!(plan.json()["clone"]["cgroup"], "jobs/1");
+    }
+
+    #[test]
+    fn the_first_cpus_are_set_before_the_process_exists() {
+        let json = br#"{"ociVersion": "1.3.0", "root": {"path": "r"}, "process": {"cwd": "/",
+            "args": ["a"], "user": {}, "execCPUAffinity": {"initial": "0", "final": "1-2"}}}"#;
+        let config = crate::spec::config(json, "/b".as_ref()).expect("a config");
+        let mut plan = Plan::default();
+        cpus(&mut plan, &config, &Process::default());
+        let text = plan.text();
+        let lines: Vec<_> = text.lines().filter(|it| it.contains("CPUs")).collect();
+        let expected = [
+            "prepare  run on CPUs 0  <- process.execCPUAffinity.initial",
+            "parent   run on CPUs 1-2  <- process.execCPUAffinity.final",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(plan.cpus, Cpus::Planned);
     }
 }

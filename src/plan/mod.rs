@@ -80,6 +80,8 @@ pub struct Plan {
     pub entry: Entry,
     /// The cgroup that the process of `exec` begins in.
     pub place: Place,
+    /// The CPUs on which the process begins.
+    pub cpus: Cpus,
     /// How long init is dumpable.
     pub dumpable: Dumpable,
     /// Which process makes init's procfs for its own use.
@@ -116,6 +118,16 @@ pub enum Place {
     Container,
     /// `--cgroup`: this one below the container's.
     Below(PathBuf),
+}
+
+/// The CPUs on which the process begins, whatever the caller of the runtime is pinned to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cpus {
+    /// Every CPU of its cgroup.
+    #[default]
+    All,
+    /// Those that a [`RuntimeStep::Cpus`] gives to the runtime, to the process, or to both.
+    Planned,
 }
 
 /// The owner of a process's /proc files is root unless the process is dumpable. proc_pid(5).

@@ -140,6 +140,8 @@ pub(super) fn become_user(
         // In `streams`.
         terminal: _,
         console_size: _,
+        // In `exec::cpus`.
+        exec_affinity: _,
         // In `exec`.
         env: _,
         args: _,

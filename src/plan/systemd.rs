@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use super::annotations::{MANAGER, SUBGROUP};
 use super::cgroup::write::{Fallback, Write};
+use crate::config::numbers;
 use crate::error::{Error, Result};
 use crate::host::Host;
 
@@ -402,25 +403,18 @@ fn io_weight(value: &str) -> Option<Property> {
 fn mask(write: &Write) -> Result<Variant> {
     // More than any kernel is built for. Without a bound, a list of a few bytes could ask for
     // gigabytes.
-    const MAX_BIT: usize = 1 << 16;
-    let invalid = || not_expressible(write);
-    let number = |text: &str| {
-        text.trim()
-            .parse::<usize>()
-            .ok()
-            .filter(|number| *number < MAX_BIT)
-    };
+    const MAX_BIT: u32 = 1 << 16;
+    let ranges = numbers::ranges(write.value.trim());
+    let ranges = ranges.filter(|it| it.iter().all(|range| *range.end() < MAX_BIT));
     let mut bytes: Vec<u8> = Vec::new();
-    for part in write.value.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let first = number(first).ok_or_else(invalid)?;
-        let last = number(last).ok_or_else(invalid)?;
-        for bit in first..=last {
-            if bytes.len() <= bit / 8 {
-                bytes.resize(bit / 8 + 1, 0);
-            }
-            bytes[bit / 8] |= 1 << (bit % 8);
-        }
+    for bit in ranges
+        .ok_or_else(|| not_expressible(write))?
+        .into_iter()
+        .flatten()
+    {
+        let byte = bit as usize / 8;
+        bytes.resize(bytes.len().max(byte + 1), 0);
+        bytes[byte] |= 1 << (bit % 8);
     }
     let bytes = bytes.into_iter().map(Variant::Byte).collect();
     Ok(Variant::Array("y".to_owned(), bytes))

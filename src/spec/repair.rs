@@ -115,6 +115,10 @@ pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
         return;
     };
     process.get_mut("scheduler").map(scheduler);
+    // oci-spec's types refuse an empty list of CPUs, which counts as absent.
+    if let Some(Value::Object(lists)) = process.get_mut("execCPUAffinity") {
+        lists.retain(|_, list| list != "");
+    }
     process
         .entry("user")
         .or_insert_with(|| Value::Object(Map::new()));

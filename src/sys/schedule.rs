@@ -11,9 +11,18 @@ use super::{Sys, check};
 /// reason to fail.
 pub fn use_every_cpu() {
     // No kernel supports more than 8192 CPUs.
-    let mask = [u64::MAX; 8192 / 64];
-    // SAFETY: the kernel reads at most `size_of_val(&mask)` bytes.
-    unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), &mask) };
+    let _ = set_cpus(0, &[u64::MAX; 8192 / 64]);
+}
+
+/// sched_setaffinity(2) of the process `pid`, 0 for this one.
+///
+/// # Errors
+/// The host, or the cgroup of the process, has none of the CPUs.
+pub fn set_cpus(pid: i32, mask: &[u64]) -> Sys<()> {
+    let (size, mask) = (size_of_val(mask), mask.as_ptr());
+    // SAFETY: the kernel reads at most `size` bytes.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size, mask) };
+    check("sched_setaffinity", done).map(drop)
 }
 
 /// ioprio_set(2) of this process. `priority` is the class above 13 bits of data.

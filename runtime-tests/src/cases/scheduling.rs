@@ -1,9 +1,12 @@
-//! `process.scheduler` and `process.ioPriority`: when the program gets the CPU and the disk.
+//! `process.scheduler`, `process.execCPUAffinity` and `process.ioPriority`: when and where the
+//! program gets the CPU and the disk.
+
+use std::fmt::Display;
 
 use serde_json::{Value, json};
 
 use super::userns_fs::mapped;
-use crate::{Bundle, Container, Sandbox, Test, host, tests};
+use crate::{Bundle, Container, Need, Output, Sandbox, Test, host, tests};
 
 pub const TESTS: &[Test] = tests![
     nice_is_set,
@@ -13,6 +16,9 @@ pub const TESTS: &[Test] = tests![
     scheduler_of_exec,
     scheduler_in_a_user_namespace,
     invalid_schedulers,
+    cpus_of_exec[TWO_CPUS],
+    first_cpus_of_exec_remain[TWO_CPUS],
+    cpus_that_the_host_lacks,
     io_priority_is_set,
     io_priority_of_exec,
     io_priority_outside_its_range,
@@ -111,6 +117,67 @@ fn invalid_schedulers(t: &Sandbox) {
         container.create().fails_with(message);
         container.verb("state").fails_with("does not exist");
     }
+}
+
+const TWO_CPUS: Need = Need::Custom("the CPUs 0 and 1", || {
+    let allowed = allowed("self");
+    let both = allowed.starts_with("0-") || allowed.starts_with("0,1");
+    both.then_some(()).ok_or(format!("the CPUs are {allowed}"))
+});
+
+/// The CPUs that a process may use.
+fn allowed(pid: impl Display) -> String {
+    host::proc_status_field(pid, "Cpus_allowed_list:").expect("the CPUs")
+}
+
+const ALLOWED: &str = "grep Cpus_allowed_list /proc/self/status | cut -f2";
+
+fn exec_allowed(container: &Container, affinity: Option<Value>) -> Output {
+    let mut process = json!({"user": {"uid": 1000, "gid": 1000}, "cwd": "/",
+        "args": ["sh", "-c", ALLOWED], "env": ["PATH=/bin"]});
+    if let Some(affinity) = affinity {
+        process["execCPUAffinity"] = affinity;
+    }
+    container.exec_process(&process)
+}
+
+/// Init is not affected. A COMMAND and a file without the property have the container's.
+fn cpus_of_exec(t: &Sandbox) {
+    let affinity = json!({"initial": "0", "final": "1"});
+    let bundle = t.bundle().set("/process/execCPUAffinity", affinity);
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let all = allowed("self");
+    assert_eq!(allowed(container.pid()), all);
+    container.exec(&["sh", "-c", ALLOWED]).ok().prints("1");
+    exec_allowed(&container, None).ok().prints("1");
+    let own = json!({"final": "0"});
+    exec_allowed(&container, Some(own)).ok().prints("0");
+    exec_allowed(&container, Some(json!({}))).ok().prints(&all);
+}
+
+/// Without final CPUs the kernel decides, and it keeps the first ones that the cgroup has.
+fn first_cpus_of_exec_remain(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let first = json!({"initial": "1", "final": ""});
+    exec_allowed(&container, Some(first)).ok().prints("1");
+}
+
+fn cpus_that_the_host_lacks(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    for name in ["initial", "final"] {
+        let output = exec_allowed(&container, Some(json!({name: "8190"})));
+        output.fails_with(&format!(
+            "process.execCPUAffinity.{name}: run on CPUs 8190: sched_setaffinity: invalid argument"
+        ));
+        let output = exec_allowed(&container, Some(json!({name: "1-0"})));
+        output.fails_with(&format!(
+            "process.execCPUAffinity.{name}: \"1-0\" is not a list"
+        ));
+    }
+    assert_eq!(container.status(), "running");
 }
 
 fn with_io_priority<'a>(t: &'a Sandbox, class: &str, priority: i64) -> Bundle<'a> {

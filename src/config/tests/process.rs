@@ -1,7 +1,7 @@
 //! `process`.
 
 use super::*;
-use crate::config::scheduling::Policy;
+use crate::config::scheduling::{ExecAffinity, Policy};
 use crate::config::{ConsoleSize, Process};
 
 fn process(pointer: &str, value: &str) -> Process {
@@ -191,11 +191,20 @@ fn invalid_processes() {
         ),
         (
             "/process/execCPUAffinity",
-            r#"{"final": "0"}"#,
-            "process.execCPUAffinity: not supp",
+            r#"{"final": "a"}"#,
+            "process.execCPUAffinity.final: Invalid execCPUAffinity format: a",
+        ),
+        (
+            "/process/execCPUAffinity",
+            r#"{"initial": "3-1"}"#,
+            "process.execCPUAffinity.initial: \"3-1\" is not a list such as 0-3,5",
+        ),
+        (
+            "/process/execCPUAffinity",
+            r#"{"initial": "0", "final": "0-8192"}"#,
+            "process.execCPUAffinity.final: 8192 is above 8191",
         ),
     ]);
-    accepted(&[("/process/execCPUAffinity", "{}")]);
 }
 
 #[test]
@@ -261,6 +270,15 @@ fn scheduler() {
         "process.scheduler.nice: SCHED_RR has no",
     );
     assert_eq!(warned.process.unwrap().scheduler.unwrap().nice, 0);
+}
+
+#[test]
+fn affinity() {
+    let affinity = |value| process("/execCPUAffinity", value).exec_affinity.unwrap();
+    assert_eq!(affinity("{}"), ExecAffinity::default());
+    let empty = affinity(r#"{"initial": "", "final": "0-1,3"}"#);
+    assert_eq!(empty.initial, None);
+    assert_eq!(empty.last.unwrap().mask, [0b1011]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::super::text::parts::{detail, map_file, one_line, write_cgroup, write_unit};
 use super::super::{cgroup, devices, systemd};
+use crate::config::numbers::NumberList;
 
 /// A step that the runtime executes: before it creates a process, or on the first process, or on
 /// init.
@@ -29,6 +30,8 @@ pub enum RuntimeStep {
     },
     /// /proc/PID/oom_score_adj.
     OomScoreAdj(i32),
+    /// sched_setaffinity(2).
+    Cpus(Box<NumberList>),
     /// unshare(CLONE_NEWNET) by the runtime, which brings up the new loopback interface and returns
     /// to its own namespace. Init waits for it in [`InitStep::EnterNetwork`](super::InitStep::EnterNetwork).
     MakeNetwork,
@@ -68,6 +71,7 @@ impl RuntimeStep {
             Self::DelegateCgroup { .. } => "delegate-cgroup",
             Self::IdMap { .. } => "id-map",
             Self::OomScoreAdj(_) => "oom-score-adj",
+            Self::Cpus(_) => "cpus",
             Self::MakeNetwork => "make-network",
         }
     }
@@ -88,6 +92,7 @@ impl Display for RuntimeStep {
                 write!(f, "write {} {}", map_file(*group), one_line(map))
             }
             Self::OomScoreAdj(score) => write!(f, "write oom_score_adj {score}"),
+            Self::Cpus(cpus) => write!(f, "run on CPUs {cpus}"),
             Self::MakeNetwork => {
                 f.write_str("make a network namespace with its loopback interface up")?;
                 detail(f, format_args!(", while init works"))

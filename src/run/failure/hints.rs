@@ -25,6 +25,9 @@ pub fn hint(step: AnyStep, fail: Failed) -> Hint {
         {
             Some("a score below that of the caller needs CAP_SYS_RESOURCE".into())
         }
+        AnyStep::Runtime(RuntimeStep::Cpus(_)) if fail.errno == Errno::EINVAL => {
+            Some("the host or the container's cgroup has none of these CPUs".into())
+        }
         AnyStep::Rlimit(_) if fail.errno == Errno::EPERM => Some(
             "the hard limit is above that of the caller, and raising it needs CAP_SYS_RESOURCE"
                 .into(),

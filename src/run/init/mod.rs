@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use kernel_views::KernelViews;
 
 use crate::plan::{
-    Dumpable, Exec, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
+    Cpus, Dumpable, Exec, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
 };
 use crate::run::hook::{self, Directory, HookFail, Surroundings};
 use crate::run::protocol::{self, Failure, Report};
@@ -132,7 +132,9 @@ struct Init<'a> {
 /// If `wait` is set, the runtime first has to do something else, such as writing the id maps of a
 /// new user namespace.
 pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
-    sys::schedule::use_every_cpu();
+    if plan.cpus == Cpus::All {
+        sys::schedule::use_every_cpu();
+    }
     let umask = process::umask(0).and_then(|mask| inherited.keep_only(plan).map(|()| mask));
     let umask = match umask {
         Ok(mask) => mask,

@@ -10,7 +10,7 @@ use crate::plan::systemd::Unit;
 use crate::plan::{NewCgroup, Plan, Planned, RuntimeStep, Steps};
 use crate::run::failure;
 use crate::state;
-use crate::sys::file;
+use crate::sys::{file, schedule};
 
 /// The parts of the container's cgroup that have been made so far.
 #[derive(Default)]
@@ -56,6 +56,8 @@ impl Runtime<'_> {
                 file::write_proc(pid, "oom_score_adj", &score.to_string())
                     .map_err(|fail| failure::step_failed(planned, fail))
             }
+            RuntimeStep::Cpus(cpus) => schedule::set_cpus(pid, &cpus.mask)
+                .map_err(|fail| failure::step_failed(planned, fail)),
             RuntimeStep::MakeNetwork => network::make(self.connection).map_err(clone::error),
         }
     }
