@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli;
 use crate::cli::flags::flags;
+use crate::config::memory_policy::{FLAGS, MODES};
 use crate::config::mounts::option_words;
 use crate::config::process::capability_names;
 use crate::config::{NamespaceKind, SPEC_VERSION};
@@ -133,7 +134,10 @@ fn linux() -> Value {
         "apparmor": { "enabled": true },
         "selinux": { "enabled": true },
         "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
-        "memoryPolicy": { "modes": [], "flags": [] },
+        "memoryPolicy": {
+            "modes": MODES.map(|(_, name)| name),
+            "flags": FLAGS.map(|(_, name)| name),
+        },
         "mountExtensions": { "idmap": { "enabled": true } },
         "netDevices": { "enabled": false },
     })

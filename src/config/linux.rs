@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime as oci;
 
 use super::devices::{self, Device};
+use super::memory_policy::MemoryPolicy;
 use super::namespaces::{self, IdMapping, NamespaceKind, Namespaces, TimeOffset};
 use super::resources::Resources;
 use super::seccomp::Seccomp;
@@ -41,6 +42,8 @@ pub struct Linux {
     pub mount_label: Option<String>,
     /// `linux.personality`.
     pub personality: Option<Personality>,
+    /// `linux.memoryPolicy`.
+    pub memory_policy: Option<MemoryPolicy>,
 }
 
 /// `linux.rootfsPropagation`.
@@ -86,7 +89,6 @@ impl Linux {
             .as_ref()
             .is_some_and(|map| !map.is_empty());
         check::unsupported("linux.netDevices", net_devices)?;
-        check::unsupported("linux.memoryPolicy", linux.memory_policy().is_some())?;
         check::unsupported("linux.intelRdt", linux.intel_rdt().is_some())?;
         let namespaces = Namespaces::new(check::list(linux.namespaces()))?;
         let (uid_mappings, gid_mappings) = namespaces::id_mappings(linux, &namespaces.user)?;
@@ -106,6 +108,11 @@ impl Linux {
             masked_paths: masked_paths(linux.masked_paths(), &namespaces)?,
             readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), &namespaces)?,
             mount_label: check::text("linux.mountLabel", linux.mount_label().as_ref())?,
+            memory_policy: linux
+                .memory_policy()
+                .as_ref()
+                .map(MemoryPolicy::new)
+                .transpose()?,
             personality: personality(linux.personality().as_ref())?,
             namespaces,
         })

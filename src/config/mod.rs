@@ -11,6 +11,7 @@ mod devices;
 mod document;
 pub mod hooks;
 pub mod linux;
+pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;
 mod namespaces;

@@ -32,7 +32,7 @@ pub fn exec(
     };
     enter(&mut plan, config, host);
     namespaces::session_keyring(&mut plan, Some(process), host, options);
-    process::personality(&mut plan, config);
+    process::of_every_process(&mut plan, config);
     process::streams(&mut plan, process, false);
     let exec = process::become_user(&mut plan, config, process, host, options);
     inherit_oom_score(&mut plan, host);

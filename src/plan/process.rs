@@ -46,8 +46,9 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) {
     // Without `..`, so that the compiler asks for the steps of a new property.
     let Linux {
         sysctl,
-        // In `personality`.
+        // In `of_every_process`.
         personality: _,
+        memory_policy: _,
         // In `namespaces`.
         namespaces: _,
         uid_mappings: _,
@@ -80,7 +81,7 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) {
         let value = c_string(value.as_str());
         plan.init.add(field, InitStep::Sysctl { path, value });
     }
-    personality(plan, config);
+    of_every_process(plan, config);
 }
 
 /// The path in the config of the parameter at this path below /proc/sys.
@@ -88,7 +89,8 @@ pub(super) fn sysctl_field(path: &str) -> String {
     format!("linux.sysctl[{:?}]", path.replace('/', "."))
 }
 
-pub(super) fn personality(plan: &mut Plan, config: &Config) {
+/// Settings of the container that each of its processes inherits, so those of `exec` get them too.
+pub(super) fn of_every_process(plan: &mut Plan, config: &Config) {
     if let Some(personality) = config.linux.personality {
         let persona = match personality {
             Personality::Linux => 0,
@@ -96,6 +98,10 @@ pub(super) fn personality(plan: &mut Plan, config: &Config) {
         };
         let step = InitStep::Personality(persona);
         plan.init.add("linux.personality", step);
+    }
+    if let Some(policy) = &config.linux.memory_policy {
+        let step = InitStep::MemoryPolicy(Box::new(policy.clone()));
+        plan.init.add("linux.memoryPolicy", step);
     }
 }
 

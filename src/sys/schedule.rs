@@ -1,4 +1,4 @@
-//! When and where a process runs: sched(7).
+//! When and where a process runs, and where its memory is: sched(7), numa(7).
 
 use super::{Sys, check};
 
@@ -68,4 +68,16 @@ pub fn set_scheduler(
     // SAFETY: the structure has the size that it states.
     let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0) };
     check("sched_setattr", done).map(drop)
+}
+
+/// set_mempolicy(2) of this process. `nodes` is a bit mask.
+///
+/// # Errors
+/// The host, or the cgroup of the process, has none of the nodes; or the kernel lacks the mode.
+pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> Sys<()> {
+    // The kernel reads one bit less than the number says.
+    let bits = size_of_val(nodes) * 8 + 1;
+    // SAFETY: the mask has one bit less than `bits`.
+    let done = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) };
+    check("set_mempolicy", done).map(drop)
 }

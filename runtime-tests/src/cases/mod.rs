@@ -38,6 +38,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod manual;
+mod memory_policy;
 mod mount_words;
 mod mounts;
 mod mounts_verb;
@@ -119,6 +120,7 @@ const FILES: &[&[Test]] = &[
     lifecycle::TESTS,
     limits::TESTS,
     manual::TESTS,
+    memory_policy::TESTS,
     mount_words::TESTS,
     mounts::TESTS,
     mounts_verb::TESTS,

@@ -402,8 +402,63 @@ fn other_properties() {
         ),
         (
             "/linux/memoryPolicy",
+            r#"{"nodes": "0"}"#,
+            "linux.memoryPolicy.mode: missing",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_NONE"}"#,
+            "linux.memoryPolicy.mode: unknown variant `MPOL_NONE`",
+        ),
+        (
+            "/linux/memoryPolicy",
             r#"{"mode": "MPOL_BIND"}"#,
-            "linux.memoryPolicy: not supported",
+            "linux.memoryPolicy.nodes: MPOL_BIND needs nodes",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_INTERLEAVE", "nodes": ""}"#,
+            "linux.memoryPolicy.nodes: MPOL_INTERLEAVE needs nodes",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_LOCAL", "nodes": "0"}"#,
+            "linux.memoryPolicy.nodes: MPOL_LOCAL has no nodes",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_DEFAULT", "nodes": "0"}"#,
+            "linux.memoryPolicy.nodes: MPOL_DEFAULT has no nodes",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_BIND", "nodes": "a"}"#,
+            "linux.memoryPolicy.nodes: \"a\" is not a list such as 0-3,5",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_BIND", "nodes": "0-1024"}"#,
+            "linux.memoryPolicy.nodes: 1024 is above 1023",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_X"]}"#,
+            "linux.memoryPolicy.flags[0]: unknown variant `MPOL_F_X`",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}"#,
+            "linux.memoryPolicy.flags: MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES exclude each other",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_PREFERRED", "flags": ["MPOL_F_STATIC_NODES"]}"#,
+            "linux.memoryPolicy.flags: MPOL_PREFERRED without nodes has no",
+        ),
+        (
+            "/linux/memoryPolicy",
+            r#"{"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]}"#,
+            "linux.memoryPolicy.flags: MPOL_INTERLEAVE has no MPOL_F_NUMA_BALANCING",
         ),
         ("/linux/intelRdt", "{}", "linux.intelRdt: not supported"),
     ]);
@@ -431,5 +486,26 @@ fn other_properties() {
     ] {
         let config = accepted(&[("/linux/rootfsPropagation", &format!("{word:?}"))]);
         assert_eq!(config.linux.rootfs_propagation, expected, "{word}");
+    }
+}
+
+#[test]
+fn memory_policy() {
+    let policy = |value| {
+        accepted(&[("/linux/memoryPolicy", value)])
+            .linux
+            .memory_policy
+    };
+    let bind = policy(
+        r#"{"mode": "MPOL_BIND", "nodes": "0,65",
+            "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_NUMA_BALANCING", "MPOL_F_STATIC_NODES"]}"#,
+    );
+    let bind = bind.expect("a policy");
+    assert_eq!(bind.mode_and_flags(), 2 | 1 << 15 | 1 << 13);
+    assert_eq!(bind.nodes.expect("nodes").mask, [1, 2]);
+    for mode in ["MPOL_DEFAULT", "MPOL_LOCAL", "MPOL_PREFERRED"] {
+        let value = format!(r#"{{"mode": "{mode}", "nodes": ""}}"#);
+        let policy = policy(&value).expect("a policy");
+        assert_eq!(policy.nodes, None, "{mode}");
     }
 }

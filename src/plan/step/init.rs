@@ -12,6 +12,7 @@ use super::super::text::words::{
 };
 use super::super::{Bind, Filesystem, Remount, labels};
 use super::{Credentials, EntryStep, Exec, HookStep, Node, Opener, Rlimit, RootSwitch, Symlink};
+use crate::config::memory_policy::MemoryPolicy;
 use crate::config::scheduling::{IoPriority, Scheduler};
 use crate::config::seccomp::Listener;
 use crate::config::{ConsoleSize, Propagation};
@@ -110,6 +111,8 @@ pub enum InitStep {
     },
     /// personality(2).
     Personality(u64),
+    /// set_mempolicy(2).
+    MemoryPolicy(Box<MemoryPolicy>),
     /// Waits while the runtime runs its hooks.
     RuntimeHooks,
     /// chdir(2) as root, because the user may not be permitted to search the path.
@@ -188,6 +191,7 @@ impl InitStep {
             Self::Domainname(_) => "domainname",
             Self::Sysctl { .. } => "sysctl",
             Self::Personality(_) => "personality",
+            Self::MemoryPolicy(_) => "memory-policy",
             Self::Cwd { .. } => "cwd",
             Self::CheckCwd { .. } => "check-cwd",
             Self::Scheduler(_) => "scheduler",
@@ -271,6 +275,7 @@ impl Display for InitStep {
                 write!(f, "write {} to /proc/sys/{}", lossy(value), lossy(path))
             }
             Self::Personality(persona) => write!(f, "personality {}", personality_word(*persona)),
+            Self::MemoryPolicy(policy) => write!(f, "set_mempolicy {policy}"),
             Self::Cwd { path } => write!(f, "chdir {}", lossy(path)),
             Self::CheckCwd { path } => write!(
                 f,

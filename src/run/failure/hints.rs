@@ -158,6 +158,9 @@ fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
         (InitStep::Scheduler(_) | InitStep::IoPriority(_), Errno::EPERM) => {
             "it needs CAP_SYS_NICE of the host, which a user namespace does not give"
         }
+        (InitStep::MemoryPolicy(_), Errno::EINVAL) => {
+            "the host or the container's cgroup has none of these nodes, or the kernel lacks the mode"
+        }
         (InitStep::Scheduler(_), Errno::EBUSY) => {
             "the CPUs have no room for another runtime and period"
         }

@@ -295,6 +295,10 @@ impl Init<'_> {
             InitStep::Domainname(name) => process::set_domainname(name),
             InitStep::Sysctl { path, value } => self.sysctl(path, value),
             InitStep::Personality(persona) => process::personality(*persona),
+            InitStep::MemoryPolicy(policy) => {
+                let nodes = policy.nodes.as_ref().map(|nodes| &nodes.mask[..]);
+                sys::schedule::set_memory_policy(policy.mode_and_flags(), nodes.unwrap_or(&[]))
+            }
             InitStep::Cwd { path } => self.cwd(path),
             InitStep::CheckCwd { path } => self.check_cwd(path),
             InitStep::Scheduler(it) => sys::schedule::set_scheduler(
