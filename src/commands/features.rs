@@ -139,7 +139,7 @@ fn linux() -> Value {
             "flags": FLAGS.map(|(_, name)| name),
         },
         "mountExtensions": { "idmap": { "enabled": true } },
-        "netDevices": { "enabled": false },
+        "netDevices": { "enabled": true },
     })
 }
 

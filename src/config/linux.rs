@@ -7,6 +7,7 @@ use oci_spec::runtime as oci;
 use super::devices::{self, Device};
 use super::memory_policy::MemoryPolicy;
 use super::namespaces::{self, IdMapping, NamespaceKind, Namespaces, TimeOffset};
+use super::net_devices::{self, NetDevice};
 use super::resources::Resources;
 use super::seccomp::Seccomp;
 use super::{check, sysctl};
@@ -42,6 +43,8 @@ pub struct Linux {
     pub mount_label: Option<String>,
     /// `linux.personality`.
     pub personality: Option<Personality>,
+    /// `linux.netDevices`, sorted by the name on the host.
+    pub net_devices: Vec<NetDevice>,
     /// `linux.memoryPolicy`.
     pub memory_policy: Option<MemoryPolicy>,
 }
@@ -84,11 +87,6 @@ impl Linux {
         let Some(linux) = linux else {
             return Ok(Self::default());
         };
-        let net_devices = linux
-            .net_devices()
-            .as_ref()
-            .is_some_and(|map| !map.is_empty());
-        check::unsupported("linux.netDevices", net_devices)?;
         check::unsupported("linux.intelRdt", linux.intel_rdt().is_some())?;
         let namespaces = Namespaces::new(check::list(linux.namespaces()))?;
         let (uid_mappings, gid_mappings) = namespaces::id_mappings(linux, &namespaces.user)?;
@@ -108,6 +106,7 @@ impl Linux {
             masked_paths: masked_paths(linux.masked_paths(), &namespaces)?,
             readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), &namespaces)?,
             mount_label: check::text("linux.mountLabel", linux.mount_label().as_ref())?,
+            net_devices: net_devices::new(linux.net_devices().as_ref(), &namespaces)?,
             memory_policy: linux
                 .memory_policy()
                 .as_ref()

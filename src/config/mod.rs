@@ -15,6 +15,7 @@ pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;
 mod namespaces;
+pub mod net_devices;
 pub mod numbers;
 pub mod process;
 pub mod resources;

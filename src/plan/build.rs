@@ -54,6 +54,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     }
     plan.mount_label = labels::mount(&mut plan, config, host);
     namespaces::steps(&mut plan, config, host, options);
+    network::devices(&mut plan, config);
     rootfs::before_mounts(&mut plan, config, host);
     mounts::steps(&mut plan, config, host);
     mounts::notify(&mut plan, config, host, options);

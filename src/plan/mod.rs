@@ -34,8 +34,8 @@ pub use mounts::types::{
 };
 pub use position::{AnyStep, Found, List, Position};
 pub use step::{
-    Credentials, EntryStep, Exec, HookMoment, HookStep, IfMapDenied, InitStep, NewCgroup, Node,
-    Opener, Planned, Rlimit, RootSwitch, RuntimeStep, Steps, Symlink,
+    Credentials, DeviceNetwork, EntryStep, Exec, HookMoment, HookStep, IfMapDenied, InitStep,
+    MoveDevice, NewCgroup, Node, Opener, Planned, Rlimit, RootSwitch, RuntimeStep, Steps, Symlink,
 };
 
 use std::ffi::{CString, OsStr};

@@ -126,6 +126,9 @@ pub(super) fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
             let shown = config.mounts.iter().find(|mount| mount.is_cgroup());
             shown.map(|mount| format!("{} would show all of its hierarchy", mount.field))
         }
+        NamespaceKind::Network if !config.linux.net_devices.is_empty() => {
+            Some(changed("linux.netDevices".to_owned()))
+        }
         NamespaceKind::Uts if name.is_some() => name.map(|(field, _)| changed(field.to_owned())),
         _ => {
             let mut sysctl = config.linux.sysctl.iter();

@@ -3,12 +3,36 @@
 use std::ffi::CStr;
 
 use super::namespaces::FIELD;
-use super::{InitStep, Plan, Planned, RuntimeStep};
+use super::{DeviceNetwork, InitStep, MoveDevice, Plan, Planned, RuntimeStep};
+use crate::config::{Config, Namespace};
 
 /// File systems that are the same in every network namespace. proc(5) shows that of the reader.
 const NETWORKLESS: [&CStr; 6] = [
     c"proc", c"tmpfs", c"devpts", c"mqueue", c"cgroup2", c"overlay",
 ];
+
+/// The devices of the host move while init waits for the runtime, or for the namespace.
+pub(super) fn devices(plan: &mut Plan, config: &Config) {
+    let mut made = plan.meanwhile.iter();
+    let made = made.any(|planned| matches!(planned.step, RuntimeStep::MakeNetwork));
+    let joined = matches!(config.linux.namespaces.network, Namespace::Join { .. });
+    let into = match made || joined {
+        true => DeviceNetwork::Held,
+        false => DeviceNetwork::OfProcess,
+    };
+    for device in &config.linux.net_devices {
+        let step = RuntimeStep::MoveDevice(Box::new(MoveDevice {
+            host: device.host.clone(),
+            name: device.name.clone(),
+            into,
+        }));
+        let list = match made {
+            true => &mut plan.meanwhile,
+            false => plan.for_init(),
+        };
+        list.add(&device.field, step);
+    }
+}
 
 /// Inserts the step in which init enters the namespace. It goes before the first step that may
 /// depend on the network, or for which init asks the busy runtime for something.

@@ -54,6 +54,8 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) {
         uid_mappings: _,
         gid_mappings: _,
         time_offsets: _,
+        // In `network`.
+        net_devices: _,
         // In `cgroup`.
         cgroups_path: _,
         resources: _,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use entry::EntryStep;
 pub use init::InitStep;
-pub use runtime::{IfMapDenied, NewCgroup, RuntimeStep};
+pub use runtime::{DeviceNetwork, IfMapDenied, MoveDevice, NewCgroup, RuntimeStep};
 
 use crate::config::{Capabilities, DeviceKind};
 

@@ -11,6 +11,7 @@ pub mod inherited;
 pub mod interrupt;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod process;

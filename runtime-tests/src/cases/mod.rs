@@ -44,6 +44,7 @@ mod mounts;
 mod mounts_verb;
 mod namespaces;
 mod nested_cgroups;
+mod net_devices;
 mod notify;
 mod overtaken;
 mod own_binary;
@@ -126,6 +127,7 @@ const FILES: &[&[Test]] = &[
     mounts_verb::TESTS,
     namespaces::TESTS,
     nested_cgroups::TESTS,
+    net_devices::TESTS,
     notify::TESTS,
     own_namespaces::TESTS,
     pause::TESTS,

@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// Each property: the type of its namespace, its JSON pointer, its value, and its name in errors.
-fn properties() -> [(&'static str, &'static str, Value, &'static str); 7] {
+fn properties() -> [(&'static str, &'static str, Value, &'static str); 8] {
     let sysctl = |key: &str, value: &str| json!({ key: value });
     [
         (
@@ -28,6 +28,12 @@ fn properties() -> [(&'static str, &'static str, Value, &'static str); 7] {
             "/linux/sysctl",
             sysctl("net.ipv4.ip_forward", "1"),
             "linux.sysctl[\"net.ipv4.ip_forward\"]",
+        ),
+        (
+            "network",
+            "/linux/netDevices",
+            json!({"eth0": {"name": "eth1"}}),
+            "linux.netDevices",
         ),
         (
             "ipc",

@@ -397,8 +397,28 @@ fn other_properties() {
         ),
         (
             "/linux/netDevices",
-            r#"{"eth0": {}}"#,
-            "linux.netDevices: not supported",
+            r#"{"a b": {}}"#,
+            "linux.netDevices[\"a b\"]: \"a b\" is not a name of a network device",
+        ),
+        (
+            "/linux/netDevices",
+            r#"{"": {}}"#,
+            "linux.netDevices[\"\"]: \"\" is not a name of a network device",
+        ),
+        (
+            "/linux/netDevices",
+            r#"{"e%d": {}}"#,
+            "linux.netDevices[\"e%d\"]: \"e%d\" has a %",
+        ),
+        (
+            "/linux/netDevices",
+            r#"{"e": {"name": "%d%d"}}"#,
+            "linux.netDevices[\"e\"].name: \"%d%d\" has a %",
+        ),
+        (
+            "/linux/netDevices",
+            r#"{"e": {"name": "x"}, "x": {}}"#,
+            "linux.netDevices[\"x\"].name: \"x\" is also the name of linux.netDevices[\"e\"]",
         ),
         (
             "/linux/memoryPolicy",

@@ -1,9 +1,11 @@
 //! The steps of the runtime, and their text.
 
+use std::ffi::CString;
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 
 use super::super::text::parts::{detail, map_file, one_line, write_cgroup, write_unit};
+use super::super::text::words::lossy;
 use super::super::{cgroup, devices, systemd};
 use crate::config::numbers::NumberList;
 
@@ -35,6 +37,25 @@ pub enum RuntimeStep {
     /// unshare(CLONE_NEWNET) by the runtime, which brings up the new loopback interface and returns
     /// to its own namespace. Init waits for it in [`InitStep::EnterNetwork`](super::InitStep::EnterNetwork).
     MakeNetwork,
+    /// RTM_NEWLINK with IFLA_NET_NS_FD, then the addresses and the routes that the device had.
+    MoveDevice(Box<MoveDevice>),
+}
+
+/// A network device that moves from the runtime's network namespace to the container's.
+#[derive(Clone, Debug)]
+pub struct MoveDevice {
+    pub host: CString,
+    pub name: CString,
+    pub into: DeviceNetwork,
+}
+
+/// Where the runtime finds the container's network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceNetwork {
+    /// The runtime has made it, or opened its path.
+    Held,
+    /// The process that waits is in it.
+    OfProcess,
 }
 
 /// A cgroup that the runtime creates.
@@ -73,6 +94,7 @@ impl RuntimeStep {
             Self::OomScoreAdj(_) => "oom-score-adj",
             Self::Cpus(_) => "cpus",
             Self::MakeNetwork => "make-network",
+            Self::MoveDevice(_) => "move-device",
         }
     }
 }
@@ -96,6 +118,11 @@ impl Display for RuntimeStep {
             Self::MakeNetwork => {
                 f.write_str("make a network namespace with its loopback interface up")?;
                 detail(f, format_args!(", while init works"))
+            }
+            Self::MoveDevice(device) => {
+                let (host, name) = (lossy(&device.host), lossy(&device.name));
+                write!(f, "move network device {host} into the container as {name}")?;
+                detail(f, format_args!(", with its addresses and routes"))
             }
         }
     }

@@ -25,6 +25,7 @@ pub fn hint(step: AnyStep, fail: Failed) -> Hint {
         {
             Some("a score below that of the caller needs CAP_SYS_RESOURCE".into())
         }
+        AnyStep::Runtime(RuntimeStep::MoveDevice(_)) => move_hint(fail.errno),
         AnyStep::Runtime(RuntimeStep::Cpus(_)) if fail.errno == Errno::EINVAL => {
             Some("the host or the container's cgroup has none of these CPUs".into())
         }
@@ -34,6 +35,16 @@ pub fn hint(step: AnyStep, fail: Failed) -> Hint {
         ),
         AnyStep::Runtime(_) | AnyStep::Rlimit(_) | AnyStep::Hook(_) => None,
     }
+}
+
+fn move_hint(errno: Errno) -> Hint {
+    Some(Cow::Borrowed(match errno {
+        Errno::ENODEV => "the runtime's network namespace has no such device",
+        Errno::EEXIST => "the container has a device with this name",
+        Errno::EPERM => "it needs CAP_NET_ADMIN in the network namespace of the device",
+        Errno::EINVAL => "some devices cannot leave their network namespace",
+        _ => return None,
+    }))
 }
 
 fn init_hint(step: &InitStep, fail: Failed) -> Hint {

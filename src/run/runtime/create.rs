@@ -9,7 +9,7 @@ use super::pid_file::PidFile;
 use super::serve_init::{self, Ready, Sockets, connection_lost};
 use super::steps::Runtime;
 use super::teardown::Undo;
-use super::{hooks, host_mount, sd_notify, sources};
+use super::{hooks, host_mount, net_devices, sd_notify, sources};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::{Error, On, Result};
@@ -74,6 +74,7 @@ pub fn create(request: &Request) -> Result<Created> {
         sd_notify::make_directory(&dir)?;
     }
     let opened = sources::open(request.plan)?;
+    undo.made.network = net_devices::hold_joined(request.plan, &opened)?;
     let mut state = first_state(request);
     refuse_used_cgroup(&state)?;
     let made = make(

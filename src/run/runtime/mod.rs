@@ -10,6 +10,7 @@ mod host_mount;
 mod id_map;
 pub mod interrupt;
 mod live_mounts;
+mod net_devices;
 mod network;
 mod pid_file;
 pub mod relay;

@@ -16,7 +16,7 @@ const FLAG: i32 = NamespaceKind::Network.flag();
 ///
 /// # Errors
 /// Those of clone3(2) for a network namespace; or the runtime cannot return to its own namespace.
-pub fn make(init: BorrowedFd) -> Sys<()> {
+pub fn make(init: BorrowedFd) -> Sys<OwnedFd> {
     let own = current()?;
     // Enter the runtime's own namespace first: if a seccomp filter forbids setns(2), the runtime
     // could not return, so it fails before it leaves.
@@ -29,13 +29,28 @@ pub fn make(init: BorrowedFd) -> Sys<()> {
 
 /// Sends init the namespace that the runtime is in, and only then sets up the loopback device: init
 /// does not have to wait for that.
-fn hand_over(init: BorrowedFd) -> Sys<()> {
+fn hand_over(init: BorrowedFd) -> Sys<OwnedFd> {
     let made = current()?;
     protocol::unless_gone(protocol::send_opened(init, made.as_fd()))?;
-    net::loopback_up()
+    net::loopback_up()?;
+    Ok(made)
+}
+
+/// Calls `act` in another network namespace.
+///
+/// # Errors
+/// That of `act`; or the runtime may not enter the namespace, or not return from it.
+pub fn within<T>(namespace: BorrowedFd, act: impl FnOnce() -> Sys<T>) -> Sys<T> {
+    let own = current()?;
+    // As in `make`.
+    process::setns(own.as_fd(), FLAG)?;
+    process::setns(namespace, FLAG)?;
+    let done = act();
+    process::setns(own.as_fd(), FLAG)?;
+    done
 }
 
 /// Opens the namespace that the runtime is in now.
-fn current() -> Sys<OwnedFd> {
+pub fn current() -> Sys<OwnedFd> {
     path::open(clone::own_file(NamespaceKind::Network), libc::O_RDONLY)
 }

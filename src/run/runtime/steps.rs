@@ -1,16 +1,16 @@
 //! The steps that the runtime itself executes, one match arm each.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{cgroup, clone, id_map, network};
+use super::{cgroup, clone, id_map, net_devices, network};
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::systemd::Unit;
-use crate::plan::{NewCgroup, Plan, Planned, RuntimeStep, Steps};
+use crate::plan::{DeviceNetwork, MoveDevice, NewCgroup, Plan, Planned, RuntimeStep, Steps};
 use crate::run::failure;
 use crate::state;
-use crate::sys::{file, schedule};
+use crate::sys::{Sys, file, path, schedule};
 
 /// The parts of the container's cgroup that have been made so far.
 #[derive(Default)]
@@ -18,6 +18,9 @@ pub struct Made {
     pub cgroup: Option<Cgroup>,
     /// The systemd unit of the cgroup.
     pub unit: Option<state::Unit>,
+    /// The network namespace that the runtime has made or opened.
+    pub network: Option<OwnedFd>,
+    pub devices: Vec<net_devices::Moved>,
 }
 
 /// Executes the runtime's steps.
@@ -58,8 +61,28 @@ impl Runtime<'_> {
             }
             RuntimeStep::Cpus(cpus) => schedule::set_cpus(pid, &cpus.mask)
                 .map_err(|fail| failure::step_failed(planned, fail)),
-            RuntimeStep::MakeNetwork => network::make(self.connection).map_err(clone::error),
+            RuntimeStep::MakeNetwork => {
+                let made = network::make(self.connection).map_err(clone::error)?;
+                self.made.network = Some(made);
+                Ok(())
+            }
+            RuntimeStep::MoveDevice(device) => self
+                .move_device(device, pid)
+                .map_err(|fail| failure::step_failed(planned, fail)),
         }
+    }
+
+    fn move_device(&mut self, device: &MoveDevice, pid: i32) -> Sys<()> {
+        let moved = match (device.into, &self.made.network) {
+            (DeviceNetwork::Held, Some(held)) => net_devices::move_in(device, held.as_fd()),
+            _ => {
+                let path = path::c_string(format!("/proc/{pid}/ns/net"))?;
+                let namespace = path::open(&path, libc::O_RDONLY)?;
+                net_devices::move_in(device, namespace.as_fd())
+            }
+        }?;
+        self.made.devices.push(moved);
+        Ok(())
     }
 
     fn create_cgroup(&mut self, field: &str, new: &NewCgroup) -> Result<()> {

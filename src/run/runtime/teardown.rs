@@ -82,6 +82,10 @@ impl Drop for Undo {
         if let Some(pidfd) = &process {
             process::end(pidfd.as_fd());
         }
+        // Before the network namespace ends, and with it every virtual device.
+        for device in self.made.devices.drain(..).rev() {
+            device.give_back();
+        }
         if let Some((rootfs, number)) = self.mount.take() {
             let _ = host_mount::detach(&rootfs, number);
         }
