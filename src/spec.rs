@@ -182,7 +182,7 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     let mut warnings = Vec::new();
     repair::drop_nulls(&mut value);
     if let Some(process) = T::PROCESS.and_then(|at| value.pointer_mut(at)) {
-        repair::process(process, &mut warnings);
+        repair::process(process, &mut warnings)?;
     }
     if let Some(resources) = T::RESOURCES.and_then(|at| value.pointer_mut(at)) {
         repair::resources(resources)?;

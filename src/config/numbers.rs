@@ -47,8 +47,11 @@ impl Display for NumberList {
     }
 }
 
-/// The ranges of a list in a property, which must have one.
-pub(super) fn checked(field: &str, text: &str) -> Result<Vec<RangeInclusive<u32>>> {
+/// The ranges of a list in a property.
+///
+/// # Errors
+/// The text is not a list.
+pub fn checked(field: &str, text: &str) -> Result<Vec<RangeInclusive<u32>>> {
     ranges(text).ok_or_else(|| {
         let message = format!("{text:?} is not a list such as 0-3,5");
         Error::config(field, message)

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::config::numbers;
 use crate::error::{Error, Result};
 
 /// The sets of `process.capabilities`.
@@ -109,21 +110,35 @@ fn scheduler(scheduler: &mut Value) {
     }
 }
 
+/// Removes empty lists of CPUs, which count as absent. oci-spec's types refuse them, and do not say
+/// which list is not one.
+fn affinity(lists: &mut Map<String, Value>) -> Result<()> {
+    lists.retain(|_, list| list != "");
+    for (name, list) in lists {
+        if let Value::String(text) = list {
+            numbers::checked(&format!("process.execCPUAffinity.{name}"), text)?;
+        }
+    }
+    Ok(())
+}
+
 /// Adds an absent `user`, which is root. Turns unknown capability names into warnings.
-pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
+///
+/// # Errors
+/// A list of CPUs is not one.
+pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) -> Result<()> {
     let Value::Object(process) = process else {
-        return;
+        return Ok(());
     };
     process.get_mut("scheduler").map(scheduler);
-    // oci-spec's types refuse an empty list of CPUs, which counts as absent.
     if let Some(Value::Object(lists)) = process.get_mut("execCPUAffinity") {
-        lists.retain(|_, list| list != "");
+        affinity(lists)?;
     }
     process
         .entry("user")
         .or_insert_with(|| Value::Object(Map::new()));
     let Some(Value::Object(sets)) = process.get_mut("capabilities") else {
-        return;
+        return Ok(());
     };
     for set in SETS {
         let Some(Value::Array(names)) = sets.get_mut(set) else {
@@ -141,6 +156,7 @@ pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) {
             known
         });
     }
+    Ok(())
 }
 
 /// Removes `pids` if it has no `limit`: there is no limit then.

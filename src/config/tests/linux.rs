@@ -511,7 +511,7 @@ fn other_properties() {
 
 #[test]
 fn memory_policy() {
-    let policy = |value| {
+    let policy = |value: &str| {
         accepted(&[("/linux/memoryPolicy", value)])
             .linux
             .memory_policy

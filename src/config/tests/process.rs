@@ -192,7 +192,7 @@ fn invalid_processes() {
         (
             "/process/execCPUAffinity",
             r#"{"final": "a"}"#,
-            "process.execCPUAffinity.final: Invalid execCPUAffinity format: a",
+            "process.execCPUAffinity.final: \"a\" is not a list such as 0-3,5",
         ),
         (
             "/process/execCPUAffinity",
