@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     create_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     create_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     create_that_was_deleted_leaves_the_next_container_alone[Need::NotAPeer],
+    create_without_its_state_makes_no_cgroup[Need::NotAPeer],
     create_that_is_deleted_at_each_step[Need::NotAPeer],
     state_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     create_whose_parent_cgroup_is_removed_makes_it_again[Need::NotAPeer],
@@ -307,4 +308,19 @@ fn state_of_a_container_that_is_deleted_meanwhile(t: &Sandbox) {
         count += 1;
     }
     assert!(count > 5, "only {count} steps");
+}
+
+/// A delete that fails half-way removes the state first. The next one would not find the cgroup.
+fn create_without_its_state_makes_no_cgroup(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    let call = t.runtime().args(["create", "--bundle"]);
+    let mut create = Steps::begin(call.arg(&container.bundle).arg(&container.id));
+    let directory = t.root.join(&container.id);
+    while !directory.join("state.json").exists() {
+        create.advance().expect("the create has not ended");
+    }
+    std::fs::remove_file(directory.join("state.json")).expect("remove the state");
+    let output = create.finish();
+    output.fails_with("was deleted while it was created");
+    assert!(!directory.exists());
 }

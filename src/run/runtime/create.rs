@@ -188,6 +188,10 @@ fn make<'d>(
     // The lock keeps `delete` from ending in between: once the container is deleted, a cgroup of
     // this name belongs to the next container with the id.
     let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
+    // A delete that failed half-way has removed the state. The next one would not find the cgroup.
+    if !dir.has(state::STATE)? {
+        return Err(state::deleted(&request.options.id));
+    }
     executor(request, undo, &connection).run(&request.plan.prepare, own)?;
     locked.release();
     mount_on_host(request, dir, undo, state)?;
