@@ -98,9 +98,25 @@ pub fn stop(manager: Manager, name: &str) -> Result<()> {
         Err(Failed::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(()),
         Err(failed) => return Err(failed.error(&what, "StopUnit")),
     }
-    // Most units have been unloaded by now.
-    match bus.call("ResetFailedUnit", &[text(name)]) {
-        Err(Failed::Broken(error)) => Err(error.context(format!("{what}: ResetFailedUnit"))),
+    reset_failed(&mut bus, name)
+}
+
+/// Frees the name of a unit that has failed, for example because its process was killed for memory.
+/// A unit of the same name that belongs to another container by now has not failed, and stays.
+///
+/// # Errors
+/// systemd cannot be reached.
+pub fn forget(manager: Manager, name: &str) -> Result<()> {
+    let mut bus = Connection::open(manager).map_err(|error| error.context(what(name)))?;
+    reset_failed(&mut bus, name)
+}
+
+/// Most units have been unloaded by then, and systemd refuses the call.
+fn reset_failed(bus: &mut Connection, name: &str) -> Result<()> {
+    match bus.call("ResetFailedUnit", &[Variant::Text(name.to_owned())]) {
+        Err(Failed::Broken(error)) => {
+            Err(error.context(format!("{}: ResetFailedUnit", what(name))))
+        }
         _ => Ok(()),
     }
 }

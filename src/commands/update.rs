@@ -202,7 +202,10 @@ fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
     };
     let applied = cgroup.write_all(&writes)?;
     unit.map_or(Ok(()), |unit| {
-        cgroup::systemd::set(unit.manager(), &unit.name, &properties)
+        cgroup::systemd::set(unit.manager(), &unit.name, &properties)?;
+        // systemd writes its default for the period of a quota that has no limit.
+        let mut again = writes.iter().filter(|write| write.file == "cpu.max");
+        again.try_for_each(|write| cgroup.write(write))
     })
     .and_then(|()| dir.prepare(CONFIG, &update.config)?.put())
     .map_err(|error| applied.take_back(error))

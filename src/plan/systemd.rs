@@ -137,11 +137,6 @@ pub fn unit(
         Property::new("Slice", Variant::Text(slice.to_owned())),
         flag("Delegate", true),
         flag("DefaultDependencies", false),
-        // Otherwise a unit whose process was killed for memory would remain in the failed state.
-        Property::new(
-            "CollectMode",
-            Variant::Text("inactive-or-failed".to_owned()),
-        ),
         flag("CPUAccounting", true),
         flag("IOAccounting", true),
         flag("MemoryAccounting", true),

@@ -47,6 +47,7 @@ pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
     let mut config: Value =
         serde_json::from_str(&repair::text(config)).map_err(|error| syntax(&error))?;
     let saved = limits_of(&mut config)?;
+    end_idle(&mut request, saved);
     merge(saved, &request);
     complete(&mut request, saved);
     let (resources, _) = resources(request.to_string().as_bytes()).map_err(|error| {
@@ -87,6 +88,16 @@ fn changes(request: &[u8]) -> Result<Value> {
         memory.entry("swap").or_insert(Value::from(-1));
     }
     Ok(request)
+}
+
+/// New shares end the idle state, in which they would have no effect.
+fn end_idle(request: &mut Value, saved: &Value) {
+    let is_idle = saved.pointer("/cpu/idle").and_then(Value::as_i64) == Some(1);
+    if let (true, Some(Value::Object(cpu))) = (is_idle, request.get_mut("cpu"))
+        && cpu.contains_key("shares")
+    {
+        cpu.entry("idle").or_insert(Value::from(0));
+    }
 }
 
 fn remove(value: &mut Value, pointer: &str) {
@@ -309,6 +320,23 @@ mod tests {
         );
         let (done, _) = run(&saved, &json!({"pids": {}})).unwrap();
         assert_eq!(done.resources.pids, None);
+    }
+
+    #[test]
+    fn new_shares_end_the_idle_state() {
+        let saved = json!({"cpu": {"idle": 1}});
+        for (request, idle) in [
+            (json!({"shares": 512}), false),
+            (json!({"shares": 512, "idle": 1}), true),
+            (json!({"period": 50000}), true),
+        ] {
+            let (done, saved) = run(&saved, &json!({"cpu": request})).unwrap();
+            assert_eq!(saved["cpu"]["idle"], i64::from(idle), "{request}");
+            let written = done.resources.cpu.idle;
+            assert_eq!(written.unwrap_or(true), idle, "{request}");
+        }
+        let (done, _) = run(&json!({}), &json!({"cpu": {"shares": 512}})).unwrap();
+        assert_eq!(done.resources.cpu.idle, None);
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub const TESTS: &[Test] = tests![
     an_ended_container_leaves_no_unit [Need::Systemd],
     exec_joins_the_unit [Need::Systemd],
     update_changes_the_unit [Need::Systemd, Need::Controller("memory"), Need::Controller("pids")],
+    update_keeps_the_period [Need::Systemd, Need::Controller("cpu")],
+    update_ends_the_idle_state [Need::Systemd, Need::Controller("cpu"), Need::NotAPeer],
+    a_failed_unit_is_forgotten_with_its_container [Need::Systemd, Need::Controller("memory")],
     quota_is_rounded_as_systemd_does [Need::Systemd, Need::Controller("cpu")],
     annotations_become_properties [Need::Systemd],
     annotations_of_engines_become_properties [Need::Systemd],
@@ -144,6 +147,53 @@ fn update_changes_the_unit(t: &Sandbox) {
         assert_eq!(property(t, &unit(t), name), value);
         assert_eq!(container.cgroup_file(file), value);
     }
+}
+
+/// systemd itself writes its default for the period of a quota without a limit.
+fn update_keeps_the_period(t: &Sandbox) {
+    let cpu = json!({"quota": 20_000, "period": 50_000});
+    let container = bundle(t).set("/linux/resources/cpu", cpu).container();
+    launch(t, &container);
+    for (flags, value) in [
+        (["--cpu-quota", "-1"], "max 50000"),
+        (["--cpu-period", "40000"], "max 40000"),
+        (["--cpu-quota", "20000"], "20000 40000"),
+    ] {
+        let call = t.runtime().arg("update").args(flags);
+        call.arg(&container.id).run().ok();
+        assert_eq!(container.cgroup_file("cpu.max"), value, "{flags:?}");
+    }
+}
+
+fn update_ends_the_idle_state(t: &Sandbox) {
+    let idle = json!({"idle": 1});
+    let container = bundle(t).set("/linux/resources/cpu", idle).container();
+    launch(t, &container);
+    assert_eq!(container.cgroup_file("cpu.idle"), "1");
+    let call = t.runtime().args(["update", "--cpu-share", "2048"]);
+    call.arg(&container.id).run().ok();
+    assert_eq!(container.cgroup_file("cpu.idle"), "0");
+    assert_eq!(
+        property(t, &unit(t), "CPUWeight"),
+        container.cgroup_file("cpu.weight")
+    );
+}
+
+/// CRI-O's tests expect that only an annotation changes how systemd treats a unit that has failed.
+fn a_failed_unit_is_forgotten_with_its_container(t: &Sandbox) {
+    let annotations = json!({
+        "org.systemd.property.RuntimeMaxSec": "1",
+        "org.systemd.property.TimeoutStopSec": "1",
+    });
+    let container = bundle(t).set("/annotations", annotations).container();
+    launch(t, &container);
+    assert_eq!(property(t, &unit(t), "CollectMode"), "inactive");
+    crate::container::reap(container.pid());
+    t.eventually("the unit has failed", || {
+        property(t, &unit(t), "ActiveState") == "failed"
+    });
+    container.delete().ok();
+    assert_eq!(property(t, &unit(t), "LoadState"), "not-found");
 }
 
 fn quota_is_rounded_as_systemd_does(t: &Sandbox) {

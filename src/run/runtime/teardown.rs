@@ -150,6 +150,10 @@ fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
 /// Kills the processes in a cgroup, waits until they have ended, and removes the cgroup.
 fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
     let Some(cgroup) = Cgroup::open(&place.dir())? else {
+        if let Some(unit) = &place.unit {
+            // A systemd that does not answer is not a reason to keep the container.
+            let _ = systemd::forget(unit.manager(), &unit.name);
+        }
         return Ok(());
     };
     // In most cases the cgroup is already empty.
