@@ -67,6 +67,9 @@ pub(super) fn make(
     }
     check_preserved(options.process.preserved_fds)?;
     let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);
+    if runs && loaded.config.process.is_none() {
+        return Err(Error::config("process", "missing").hint("run needs a program"));
+    }
     check_terminal(&loaded.config, setup, mode)?;
     check_rootfs(&loaded.config.root.path)?;
     let host = Host::probe(loaded.config.labels())?;

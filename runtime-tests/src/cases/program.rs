@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::{Output, Sandbox, Test, tests};
+use crate::{Need, Output, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     program_is_found_in_the_path_of_the_config,
@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = tests![
     cwd_that_the_user_may_not_enter_is_refused,
     cwd_through_a_link_stays_inside,
     process_may_be_absent_until_start,
+    run_needs_a_process[Need::NotAPeer],
 ];
 
 /// The environment of `Bundle` with this PATH.
@@ -275,8 +276,20 @@ fn process_may_be_absent_until_start(t: &Sandbox) {
     let container = t.bundle().remove("/process").container();
     container.create().ok();
     assert_eq!(container.status(), "created");
-    let output = container.start().ok();
-    assert!(output.stderr.contains("process: absent"), "{output}");
+    let output = container.start().exits(1);
+    assert!(output.stderr.contains("process: missing"), "{output}");
     container.wait_status("stopped");
     container.delete().ok();
+}
+
+fn run_needs_a_process(t: &Sandbox) {
+    let hook = json!([{"path": "/bin/touch", "args": ["touch", t.path("hook")]}]);
+    let bundle = t.bundle().remove("/process");
+    let container = bundle.set("/hooks/createRuntime", hook).container();
+    for flags in [&[][..], &["--detach"]] {
+        let output = container.run_with(flags).exits(1);
+        assert!(output.stderr.contains("process: missing"), "{output}");
+        container.verb("state").fails_with("does not exist");
+    }
+    assert!(!t.path("hook").exists());
 }
