@@ -88,10 +88,11 @@ pub(super) fn readonly_later(mount: &Mount) -> bool {
 /// the source do not change.
 fn bind_attrs(mount: &Mount, keep_source: bool) -> MountAttrs {
     let plain = mount.attrs.set | mount.attrs.clear;
-    let unnamed = if plain == 0 || keep_source {
-        0
-    } else {
-        PLAIN & !mount.attrs.set
+    let unnamed = match (plain, keep_source) {
+        (0, _) => 0,
+        // The kernel locks the others.
+        (_, true) => libc::MOUNT_ATTR_NOSYMFOLLOW & !mount.attrs.set,
+        (_, false) => PLAIN & !mount.attrs.set,
     };
     MountAttrs {
         top: Attrs {

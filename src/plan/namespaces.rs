@@ -32,6 +32,10 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
         plan.procfs = OwnProcfs::MadeEarly;
     }
     plan.clone_flags = clone_flags(namespaces, offsets);
+    let late_ipc = makes_ipc_late(config);
+    if late_ipc {
+        plan.clone_flags &= !(NamespaceKind::Ipc.flag() as u64);
+    }
     make_network_beside(plan, namespaces, host);
     if new_user {
         id_maps(plan, config, host);
@@ -77,8 +81,12 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
             }
         }
     }
+    if late_ipc {
+        plan.init.add(FIELD, InitStep::Unshare(NamespaceKind::Ipc));
+    }
     if namespaces.cgroup == Namespace::New {
-        plan.init.add(FIELD, InitStep::UnshareCgroup);
+        plan.init
+            .add(FIELD, InitStep::Unshare(NamespaceKind::Cgroup));
     }
     session_keyring(plan, config.process.as_ref(), host, &options.process);
     if plan.clone_flags & NamespaceKind::Network.flag() as u64 != 0 {
@@ -182,6 +190,15 @@ fn is_entered_early(kind: NamespaceKind, new_user: bool) -> bool {
 /// runtime's other namespaces may belong to a user namespace above, so setns(2) would fail.
 pub(super) fn cannot_come_back(host: &Host) -> bool {
     host.in_user_namespace
+}
+
+/// Whether init makes the ipc namespace, as root of the new user namespace. The message queues of a
+/// namespace belong to the user that makes it, and clone3(2) would make it as a user that the new
+/// user namespace does not map.
+fn makes_ipc_late(config: &Config) -> bool {
+    let namespaces = &config.linux.namespaces;
+    let shown = config.mounts.iter().any(|mount| mount.fstype == "mqueue");
+    shown && namespaces.user == Namespace::New && namespaces.ipc == Namespace::New
 }
 
 /// The flags of clone3(2) for the new namespaces. The cgroup namespace is left out: its root is the

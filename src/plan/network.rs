@@ -53,7 +53,7 @@ pub(super) fn enter(plan: &mut Plan) {
 /// mounts it.
 fn depends_on_network(step: &InitStep) -> bool {
     match step {
-        InitStep::UnshareCgroup
+        InitStep::Unshare(_)
         | InitStep::SessionKeyring { .. }
         | InitStep::RootPropagation { .. }
         | InitStep::BindRootfs { .. } => false,

@@ -15,6 +15,9 @@ pub const TESTS: &[Test] = tests![
     files_belong_to_the_mapped_ids,
     unmapped_owners_are_nobody,
     default_devices_come_from_the_host,
+    bound_devices_hold_no_programs,
+    message_queues_belong_to_the_mapped_root,
+    nosymfollow_of_a_source_is_not_kept,
     listed_device_comes_from_the_host,
     listed_device_that_the_host_lacks[Need::NotAPeer],
     listed_device_that_differs_on_the_host[Need::NotAPeer],
@@ -127,6 +130,46 @@ fn default_devices_come_from_the_host(t: &Sandbox) {
 
 fn device(path: &str, major: u32, minor: u32) -> Value {
     json!({"path": path, "type": "c", "major": major, "minor": minor})
+}
+
+/// In the mount table of the container, the options of each mount are in the sixth field.
+fn bound_devices_hold_no_programs(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).push("/linux/devices", device("/dev/kmsg", 1, 11));
+    let bundle = bundle.args(&["cat", "/proc/self/mountinfo"]);
+    let output = bundle.container().run().ok();
+    for path in ["/dev/null", "/dev/tty", "/dev/kmsg"] {
+        let mount = mount_info::at(&output.stdout, path);
+        assert!(mount.has(&["nosuid", "noexec"]), "{mount:?}");
+    }
+}
+
+fn message_queues_belong_to_the_mapped_root(t: &Sandbox) {
+    let bundle = mapped(t.bundle()).args(&["stat", "-c", "%u:%g", "/dev/mqueue"]);
+    bundle.container().run().ok().prints("0:0");
+}
+
+/// An option for the mount decides on all flags that the kernel does not lock.
+fn nosymfollow_of_a_source_is_not_kept(t: &Sandbox) {
+    let source = t.path("source");
+    fs::create_dir(&source).expect("the source");
+    fs::write(source.join("file"), "").expect("a file");
+    std::os::unix::fs::symlink("file", source.join("link")).expect("a link");
+    let script =
+        "mount --bind \"$0\" \"$0\" && mount -o remount,bind,nosymfollow \"$0\" && exec \"$@\"";
+    for (options, status) in [
+        (["rbind", "nodev"], 0),
+        (["rbind", "symfollow"], 0),
+        (["rbind", "nosymfollow"], 1),
+    ] {
+        let mount = json!({"destination": "/mnt", "source": source, "options": options});
+        let bundle = mapped(t.bundle()).mount(mount).args(&["cat", "/mnt/link"]);
+        let container = bundle.container();
+        let source = source.to_string_lossy().into_owned();
+        let call = t.runtime().arg("run");
+        let call = call.prefix(["unshare", "-m", "sh", "-c", script, &source]);
+        let output = container.launch(call).finish();
+        assert_eq!(output.code(), status, "{options:?}\n{output}");
+    }
 }
 
 fn listed_device_comes_from_the_host(t: &Sandbox) {

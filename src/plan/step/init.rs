@@ -15,7 +15,7 @@ use super::{Credentials, EntryStep, Exec, HookStep, Node, Opener, Rlimit, RootSw
 use crate::config::memory_policy::MemoryPolicy;
 use crate::config::scheduling::{IoPriority, Scheduler};
 use crate::config::seccomp::Listener;
-use crate::config::{ConsoleSize, Propagation};
+use crate::config::{ConsoleSize, NamespaceKind, Propagation};
 
 /// A step that init executes. Large variants are boxed, because a plan has dozens of steps and most
 /// are small.
@@ -24,8 +24,10 @@ pub enum InitStep {
     Enter(EntryStep),
     /// Opens the root directory of the container that was entered.
     ContainerRoot,
-    /// unshare(CLONE_NEWCGROUP). Init must be in its cgroup by then, because this becomes the root.
-    UnshareCgroup,
+    /// unshare(2) of a namespace that clone3(2) would make too early: a cgroup namespace begins at
+    /// the cgroup that init is in, and a message queue file system belongs to the user that makes
+    /// its ipc namespace.
+    Unshare(NamespaceKind),
     /// keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name, which creates a new keyring.
     SessionKeyring {
         /// The SELinux context of its keys.
@@ -165,7 +167,7 @@ impl InitStep {
             Self::Rlimit(_) => "rlimit",
             Self::Hook(_) => "hook",
             Self::ContainerRoot => "container-root",
-            Self::UnshareCgroup => "unshare-cgroup",
+            Self::Unshare(_) => "unshare",
             Self::SessionKeyring { .. } => "session-keyring",
             Self::ExecLabel(_) => "exec-label",
             Self::LoopbackUp => "loopback-up",
@@ -214,7 +216,7 @@ impl Display for InitStep {
         match self {
             Self::Enter(step) => step.fmt(f),
             Self::ContainerRoot => f.write_str("open the container's root"),
-            Self::UnshareCgroup => f.write_str("unshare the cgroup namespace"),
+            Self::Unshare(kind) => write!(f, "unshare the {} namespace", kind.name()),
             Self::SessionKeyring { .. } => f.write_str("make a session keyring"),
             Self::ExecLabel(exec) => write_exec_label(f, exec),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),

@@ -58,6 +58,11 @@ impl Init<'_> {
         if !is_device(&path::stat(tree.as_fd())?, file_type(node.kind), node) {
             return Err(Fail::new("open_tree", Errno::ENODEV));
         }
+        let inert = Change {
+            set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+            ..Change::default()
+        };
+        mount::set_attr(tree.as_fd(), inert, false)?;
         let target = path::open_or_make(self.root()?, &node.path, Make::File)?;
         mount::attach(tree.as_fd(), target.as_fd())
     }

@@ -263,7 +263,7 @@ impl Init<'_> {
                 self.root = Some(path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?);
                 Ok(())
             }
-            InitStep::UnshareCgroup => process::unshare(libc::CLONE_NEWCGROUP),
+            InitStep::Unshare(kind) => process::unshare(kind.flag()),
             InitStep::SessionKeyring { label } => self.session_keyring(label.as_deref()),
             InitStep::ExecLabel(exec) => self.exec_label(exec),
             InitStep::LoopbackUp => sys::net::loopback_up(),

@@ -412,7 +412,8 @@ fn unlocked(tree: BorrowedFd, attrs: Attrs, asked: u64) -> Sys<Attrs> {
     if path::mount_flags(tree)? & asked & INERT != 0 {
         return Err(Fail::new("clear a locked mount flag", Errno::EPERM));
     }
-    // The access time mode is replaced as a whole, so its mask stays.
-    let clear = attrs.clear & libc::MOUNT_ATTR__ATIME;
+    // The access time mode is replaced as a whole, so its mask stays. The kernel does not lock
+    // nosymfollow.
+    let clear = attrs.clear & (libc::MOUNT_ATTR__ATIME | libc::MOUNT_ATTR_NOSYMFOLLOW);
     Ok(Attrs { clear, ..attrs })
 }
