@@ -33,6 +33,7 @@ use crate::sys::{Fail, bpf, path as syspath};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use dbus::fuzzing;
+pub use stats::uncounted;
 pub use tree::enable;
 pub use watch::Event;
 

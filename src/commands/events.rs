@@ -1,17 +1,20 @@
 //! `events`: prints statistics and out-of-memory events.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::kill::not_running;
 use super::{Context, DONE, Verb, cgroup_of, print};
-use crate::cgroup::Event;
+use crate::cgroup::{self, Event};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::Status;
 
 flags! {
@@ -39,10 +42,15 @@ impl Verb for Events {
     fn run(&self, context: &Context) -> Result<u8> {
         let id = &self.container.id;
         let (dir, state) = context.load(id)?;
-        let cgroup = match state.status(&dir)? {
-            Status::Creating | Status::Stopped => return Err(not_running(&state)),
-            _ => cgroup_of(&dir, &state)?,
-        };
+        let (status, init) = state.status_and_init(&dir)?;
+        if matches!(status, Status::Creating | Status::Stopped) {
+            return Err(not_running(&state));
+        }
+        if state.cgroup.is_none() {
+            let init = init.ok_or_else(|| not_running(&state))?;
+            return self.without_cgroup(&init);
+        }
+        let cgroup = cgroup_of(&dir, &state)?;
         if self.stats {
             let stats = cgroup.stats()?.ok_or_else(|| not_running(&state))?;
             print_stats(id, &stats)?;
@@ -62,6 +70,30 @@ impl Verb for Events {
                     // After a slow reader has delayed the output, skip the missed intervals.
                     deadline = (deadline + self.interval).max(Instant::now());
                 }
+            }
+        }
+    }
+}
+
+impl Events {
+    /// The events of a container of an ordinary user who could not make a cgroup: statistics in
+    /// which everything is 0, until init has ended.
+    fn without_cgroup(&self, init: &OwnedFd) -> Result<u8> {
+        let stats = cgroup::uncounted();
+        if self.stats {
+            return print_stats(&self.container.id, &stats).map(|()| DONE);
+        }
+        let interval = self.interval.max(Duration::from_millis(1));
+        let interval = PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX);
+        loop {
+            match poll(
+                &mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)],
+                interval,
+            ) {
+                Ok(0) => print_stats(&self.container.id, &stats)?,
+                Ok(_) => return Ok(DONE),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::sys("init", "poll", errno)),
             }
         }
     }

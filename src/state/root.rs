@@ -31,9 +31,23 @@ pub struct Root {
     sticky: bool,
 }
 
+/// The directory that systemd-logind makes for a user, which XDG_RUNTIME_DIR names in sessions only.
+/// `None` for root, and if it does not exist or belongs to another user.
+fn session_directory(euid: u32) -> Result<Option<PathBuf>> {
+    if euid == 0 {
+        return Ok(None);
+    }
+    let path = PathBuf::from(format!("/run/user/{euid}"));
+    let found =
+        syspath::stat_of(&path).map_err(|fail| Error::failed(path.display().to_string(), fail))?;
+    let own = found.is_some_and(|stat| stat.is(libc::S_IFDIR) && stat.uid == euid);
+    Ok(own.then_some(path))
+}
+
 impl Root {
     /// The directory of `--root`, or the default: `/run/sampan`, or `$XDG_RUNTIME_DIR/sampan` for a
-    /// user other than root. Root of a user namespace counts as root only if `USER` is `root`,
+    /// user other than root. Without the variable it is `/run/user/UID/sampan`, if the user has that
+    /// directory. Root of a user namespace counts as root only if `USER` is `root`,
     /// because unshare(1) keeps the environment of the real user.
     ///
     /// # Errors
@@ -43,7 +57,10 @@ impl Root {
             Some(path) => Self::explicit(path),
             None => Self::default_for(
                 geteuid().as_raw(),
-                std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+                match std::env::var_os("XDG_RUNTIME_DIR") {
+                    Some(directory) => Some(directory.into()),
+                    None => session_directory(geteuid().as_raw())?,
+                },
                 || match std::env::var_os("USER") {
                     Some(user) if user == "root" => Ok(false),
                     _ => host::in_user_namespace(),
@@ -93,7 +110,10 @@ impl Root {
                 "mkdir",
                 &error,
             )
-            .hint("choose another directory with --root")
+            .hint(match self.sticky || geteuid().is_root() {
+                true => "choose another directory with --root",
+                false => "set XDG_RUNTIME_DIR to a directory of yours, or choose one with --root",
+            })
         };
         let directory = |mode| {
             let mut builder = DirBuilder::new();

@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     every_verb_works_without_a_cgroup [SETPRIV],
     the_spec_for_ordinary_users_runs [SETPRIV],
     default_root_directory_is_below_the_runtime_directory [SETPRIV],
+    without_a_session_the_runtime_directory_is_found [SETPRIV, Need::NotAPeer],
     root_of_any_user_namespace_has_the_users_root_directory[Need::NotAPeer, Need::Program("unshare")],
     setgroups_is_denied_for_a_single_map [SETPRIV],
     no_user_namespace_is_refused [SETPRIV],
@@ -151,7 +152,15 @@ fn every_verb_works_without_a_cgroup(t: &Sandbox) {
     verb(t, &["exec", "--user", "0:0", &container.id, "hostname"])
         .ok()
         .prints("testbox");
+    let stats = verb(t, &["events", "--stats", &container.id]).ok().json();
+    assert_eq!(stats["data"]["cpu"]["usage"]["kernel"], 0);
+    let stream = runtime(t).args(["events", "--interval", "1ms", &container.id]);
+    let stream = stream.spawn();
+    t.eventually("statistics", || {
+        fs::read_to_string(&stream.stdout).is_ok_and(|text| text.lines().count() > 1)
+    });
     verb(t, &["kill", &container.id, "KILL"]).ok();
+    stream.finish().ok();
     reap(reported["pid"].as_i64().expect("pid") as i32);
     assert_eq!(state(t, &container)["status"], "stopped");
     verb(t, &["delete", &container.id]).ok();
@@ -188,6 +197,27 @@ fn default_root_directory_is_below_the_runtime_directory(t: &Sandbox) {
     assert!(root.join(&container.id).is_dir(), "{}", root.display());
     call(&["delete", "--force", &container.id]).ok();
     assert!(!root.join(&container.id).exists());
+}
+
+/// As from cron, or after su.
+fn without_a_session_the_runtime_directory_is_found(t: &Sandbox) {
+    let container = own(t, bundle(t).args(&["sleep", "1000"]));
+    let runtime = t.runtime.display().to_string();
+    // /run/user of the case's own mount namespace.
+    let script = format!(
+        "mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p $0 && chown {USER} $0 || exit 9
+        user() {{ setpriv --reuid={USER} --regid={USER} --clear-groups env -u XDG_RUNTIME_DIR {runtime} \"$@\"; }}
+        cd {} && user create {} && ls $0/sampan && user delete --force {}",
+        container.bundle.display(), container.id, container.id
+    );
+    let with = |directory: &str| {
+        let words = ["--mount", "sh", "-c", &script, directory];
+        t.call("unshare").args(words).run()
+    };
+    with(&format!("/run/user/{USER}"))
+        .ok()
+        .prints(&container.id);
+    with("/run/other").fails_with("set XDG_RUNTIME_DIR");
 }
 
 /// Even if the map is that of the initial user namespace.
