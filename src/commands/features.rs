@@ -133,7 +133,7 @@ fn linux() -> Value {
         },
         "apparmor": { "enabled": true },
         "selinux": { "enabled": true },
-        "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
+        "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
         "memoryPolicy": {
             "modes": MODES.map(|(_, name)| name),
             "flags": FLAGS.map(|(_, name)| name),

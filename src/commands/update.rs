@@ -217,7 +217,7 @@ fn refuse_intel_rdt(args: &Update) -> Result<()> {
         ("--mem-bw-schema", &args.mem_bw_schema),
     ] {
         if value.is_some() {
-            let message = format!("{flag}: Intel RDT is not supported");
+            let message = format!("{flag}: a change of linux.intelRdt is not supported");
             return Err(Error::new(message));
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime as oci;
 
 use super::devices::{self, Device};
+use super::intel_rdt::IntelRdt;
 use super::memory_policy::MemoryPolicy;
 use super::namespaces::{self, IdMapping, NamespaceKind, Namespaces, TimeOffset};
 use super::net_devices::{self, NetDevice};
@@ -43,6 +44,8 @@ pub struct Linux {
     pub mount_label: Option<String>,
     /// `linux.personality`.
     pub personality: Option<Personality>,
+    /// `linux.intelRdt`.
+    pub intel_rdt: Option<IntelRdt>,
     /// `linux.netDevices`, sorted by the name on the host.
     pub net_devices: Vec<NetDevice>,
     /// `linux.memoryPolicy`.
@@ -87,7 +90,6 @@ impl Linux {
         let Some(linux) = linux else {
             return Ok(Self::default());
         };
-        check::unsupported("linux.intelRdt", linux.intel_rdt().is_some())?;
         let namespaces = Namespaces::new(check::list(linux.namespaces()))?;
         let (uid_mappings, gid_mappings) = namespaces::id_mappings(linux, &namespaces.user)?;
         let resources = linux.resources().as_ref();
@@ -106,6 +108,11 @@ impl Linux {
             masked_paths: masked_paths(linux.masked_paths(), &namespaces)?,
             readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), &namespaces)?,
             mount_label: check::text("linux.mountLabel", linux.mount_label().as_ref())?,
+            intel_rdt: linux
+                .intel_rdt()
+                .as_ref()
+                .map(|it| IntelRdt::new(it, warnings))
+                .transpose()?,
             net_devices: net_devices::new(linux.net_devices().as_ref(), &namespaces)?,
             memory_policy: linux
                 .memory_policy()

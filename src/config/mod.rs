@@ -10,6 +10,7 @@ pub mod default;
 mod devices;
 mod document;
 pub mod hooks;
+pub mod intel_rdt;
 pub mod linux;
 pub mod memory_policy;
 pub mod mount_options;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    InitStep, Plan, RootSwitch, cgroup, hooks, labels, mounts, namespaces, network, process, rootfs,
+    InitStep, Plan, RootSwitch, cgroup, hooks, intel_rdt, labels, mounts, namespaces, network,
+    process, rootfs,
 };
 use crate::config::{Config, Namespace};
 use crate::error::Result;
@@ -55,6 +56,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     plan.mount_label = labels::mount(&mut plan, config, host);
     namespaces::steps(&mut plan, config, host, options);
     network::devices(&mut plan, config);
+    intel_rdt::steps(&mut plan, config, options)?;
     rootfs::before_mounts(&mut plan, config, host);
     mounts::steps(&mut plan, config, host);
     mounts::notify(&mut plan, config, host, options);

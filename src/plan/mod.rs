@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod devices;
 mod exec;
 mod hooks;
+mod intel_rdt;
 mod labels;
 mod live_mounts;
 mod mounts;
@@ -34,8 +35,9 @@ pub use mounts::types::{
 };
 pub use position::{AnyStep, Found, List, Position};
 pub use step::{
-    Credentials, DeviceNetwork, EntryStep, Exec, HookMoment, HookStep, IfMapDenied, InitStep,
-    MoveDevice, NewCgroup, Node, Opener, Planned, Rlimit, RootSwitch, RuntimeStep, Steps, Symlink,
+    Credentials, DeviceNetwork, EntryStep, Exec, HookMoment, HookStep, IfGroupExists, IfMapDenied,
+    InitStep, MoveDevice, NewCgroup, Node, Opener, Planned, ResctrlGroup, Rlimit, RootSwitch,
+    RuntimeStep, Steps, Symlink,
 };
 
 use std::ffi::{CString, OsStr};

@@ -56,6 +56,8 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) {
         time_offsets: _,
         // In `network`.
         net_devices: _,
+        // In `intel_rdt`.
+        intel_rdt: _,
         // In `cgroup`.
         cgroups_path: _,
         resources: _,

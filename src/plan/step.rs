@@ -11,7 +11,9 @@ use std::time::Duration;
 
 pub use entry::EntryStep;
 pub use init::InitStep;
-pub use runtime::{DeviceNetwork, IfMapDenied, MoveDevice, NewCgroup, RuntimeStep};
+pub use runtime::{
+    DeviceNetwork, IfGroupExists, IfMapDenied, MoveDevice, NewCgroup, ResctrlGroup, RuntimeStep,
+};
 
 use crate::config::{Capabilities, DeviceKind};
 

@@ -72,12 +72,30 @@ pub struct State {
     /// does not have its own mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rootfs_mount: Option<u64>,
+    /// The container's groups in the resctrl file system.
+    #[serde(default, skip_serializing_if = "Resctrl::is_none")]
+    pub resctrl: Resctrl,
     /// Flags of `create` that later verbs must respect.
     #[serde(default)]
     pub options: CreateOptions,
     /// The parts of the config that later verbs need. There is no default: a state without this
     /// field does not describe the process and the hooks.
     pub later: DeferredWork,
+}
+
+/// `linux.intelRdt`: groups of the resctrl file system, relative to its mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resctrl {
+    /// Those of the container's processes.
+    pub tasks: Vec<PathBuf>,
+    /// Those that belong to the container alone. `delete` removes them.
+    pub made: Vec<PathBuf>,
+}
+
+impl Resctrl {
+    fn is_none(&self) -> bool {
+        self.tasks.is_empty()
+    }
 }
 
 /// Which parts of the config later verbs need. If there are none, they do not read the config.

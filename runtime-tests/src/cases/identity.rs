@@ -33,7 +33,6 @@ pub const TESTS: &[Test] = tests![
     oom_score_adj_out_of_range_is_refused,
     personality_linux32,
     personality_flags_are_refused[Need::NotAPeer],
-    unsupported_properties_are_named[Need::NotAPeer],
 ];
 
 const STATUS: &str = "grep -E '^(Cap|Groups|NoNew)' /proc/self/status | tr -s '\\t ' ' '";
@@ -353,15 +352,4 @@ fn personality_flags_are_refused(t: &Sandbox) {
         .container();
     container.create().fails_with("linux.personality");
     container.verb("state").fails_with("does not exist");
-}
-
-/// The error names the unsupported property; the container does not start without it.
-fn unsupported_properties_are_named(t: &Sandbox) {
-    let cases: [(&str, Value, &str); 1] =
-        [("/linux/intelRdt", json!({"closID": "a"}), "linux.intelRdt")];
-    for (pointer, value, field) in cases {
-        let container = t.bundle().set(pointer, value).container();
-        container.create().fails_with(field);
-        container.verb("state").fails_with("does not exist");
-    }
 }

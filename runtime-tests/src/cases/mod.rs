@@ -31,6 +31,7 @@ mod hook_streams;
 mod hooks;
 mod id_mapped_mounts;
 mod identity;
+mod intel_rdt;
 mod interrupted;
 mod keyring;
 mod kill_delete;
@@ -114,6 +115,7 @@ const FILES: &[&[Test]] = &[
     hook_moments::TESTS,
     hook_streams::TESTS,
     hooks::TESTS,
+    intel_rdt::TESTS,
     interrupted::TESTS,
     keyring::TESTS,
     kill_delete::TESTS,

@@ -1,6 +1,7 @@
 //! `linux`, except resources and seccomp.
 
 use super::*;
+use crate::config::intel_rdt::Group;
 use crate::config::{DeviceKind, IdMapping, Namespace, Personality, RootPropagation};
 
 #[test]
@@ -480,7 +481,16 @@ fn other_properties() {
             r#"{"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]}"#,
             "linux.memoryPolicy.flags: MPOL_INTERLEAVE has no MPOL_F_NUMA_BALANCING",
         ),
-        ("/linux/intelRdt", "{}", "linux.intelRdt: not supported"),
+        (
+            "/linux/intelRdt",
+            r#"{"closID": "a/b"}"#,
+            "linux.intelRdt.closID: \"a/b\" is not the name of a directory in resctrl",
+        ),
+        (
+            "/linux/intelRdt",
+            r#"{"memBwSchema": "MB"}"#,
+            "linux.intelRdt.memBwSchema: \"MB\" is not a line such as L3:0=ff;1=f",
+        ),
     ]);
     for list in ["maskedPaths", "readonlyPaths"] {
         let config = format!(
@@ -528,4 +538,26 @@ fn memory_policy() {
         let policy = policy(&value).expect("a policy");
         assert_eq!(policy.nodes, None, "{mode}");
     }
+}
+
+#[test]
+fn intel_rdt() {
+    let rdt = |value: &str| accepted(&[("/linux/intelRdt", value)]).linux.intel_rdt;
+    let full = rdt(
+        r#"{"closID": "gold", "memBwSchema": "MB:0=9", "l3CacheSchema": "L3:0=f\nL3:1=f",
+            "schemata": ["L2:0=1"], "enableMonitoring": true}"#,
+    );
+    let full = full.expect("a group");
+    assert_eq!(full.group, Some(Group::Named("gold".to_owned())));
+    assert_eq!(full.schemata, ["L3:0=f", "L3:1=f", "MB:0=9", "L2:0=1"]);
+    assert!(full.monitoring);
+    assert_eq!(rdt(r#"{"closID": ""}"#).expect("a group").group, None);
+    let root = rdt(r#"{"closID": "/"}"#).expect("a group").group;
+    assert_eq!(root, Some(Group::Root));
+    let old = r#"{"enableCMT": true}"#;
+    warned(
+        "/linux/intelRdt",
+        old,
+        "linux.intelRdt.enableCMT: deprecated",
+    );
 }

@@ -39,6 +39,31 @@ pub enum RuntimeStep {
     MakeNetwork,
     /// RTM_NEWLINK with IFLA_NET_NS_FD, then the addresses and the routes that the device had.
     MoveDevice(Box<MoveDevice>),
+    /// mkdir(2) of a group in the resctrl file system, and its schemata.
+    Resctrl(Box<ResctrlGroup>),
+    /// Writes the pid to the file `tasks` of these groups.
+    ResctrlTasks(Vec<PathBuf>),
+}
+
+/// A group of the resctrl file system.
+#[derive(Clone, Debug)]
+pub struct ResctrlGroup {
+    /// Relative to the mount; empty for the root group.
+    pub path: PathBuf,
+    pub if_exists: IfGroupExists,
+    /// The lines of its file `schemata`.
+    pub schemata: Vec<String>,
+}
+
+/// What an existing group means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfGroupExists {
+    /// The group must belong to the container alone, which removes it in the end.
+    Fail,
+    /// Others use the group too, so it must have the same schemata.
+    Compare,
+    /// The group must exist.
+    Needed,
 }
 
 /// A network device that moves from the runtime's network namespace to the container's.
@@ -95,6 +120,8 @@ impl RuntimeStep {
             Self::Cpus(_) => "cpus",
             Self::MakeNetwork => "make-network",
             Self::MoveDevice(_) => "move-device",
+            Self::Resctrl(_) => "resctrl",
+            Self::ResctrlTasks(_) => "resctrl-tasks",
         }
     }
 }
@@ -118,6 +145,29 @@ impl Display for RuntimeStep {
             Self::MakeNetwork => {
                 f.write_str("make a network namespace with its loopback interface up")?;
                 detail(f, format_args!(", while init works"))
+            }
+            Self::Resctrl(group) => {
+                let path = group.path.display();
+                match group.if_exists {
+                    IfGroupExists::Needed => return write!(f, "look for resctrl group /{path}"),
+                    IfGroupExists::Fail => write!(f, "make resctrl group /{path}")?,
+                    IfGroupExists::Compare => {
+                        write!(f, "make resctrl group /{path} or compare it")?;
+                    }
+                }
+                f.write_str(if group.schemata.is_empty() { "" } else { ": " })?;
+                f.write_str(&group.schemata.join(", "))
+            }
+            Self::ResctrlTasks(groups) => {
+                let groups: Vec<_> = groups
+                    .iter()
+                    .map(|it| format!("/{}", it.display()))
+                    .collect();
+                write!(
+                    f,
+                    "put the process into resctrl group {}",
+                    groups.join(" and ")
+                )
             }
             Self::MoveDevice(device) => {
                 let (host, name) = (lossy(&device.host), lossy(&device.name));

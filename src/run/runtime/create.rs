@@ -143,6 +143,10 @@ fn first_state(request: &Request) -> State {
         created: timestamp::rfc3339(timestamp::now()),
         owner: request.host.euid,
         annotations: request.config.annotations.clone(),
+        resctrl: state::Resctrl {
+            tasks: request.plan.resctrl_tasks(),
+            made: request.plan.own_resctrl_groups(),
+        },
         cgroup: planned_cgroup(request.plan, request.host),
         private_pid_namespace: request.config.linux.namespaces.pid == Namespace::New,
         options: state::CreateOptions::from(request.options),

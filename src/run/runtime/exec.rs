@@ -10,7 +10,7 @@ use super::clone::{self, Spawned};
 use super::pid_file::PidFile;
 use super::serve_init::{self, Sockets, await_execve, connection_lost};
 use super::steps::{Made, Runtime};
-use super::{seccomp_listener, sources};
+use super::{resctrl, seccomp_listener, sources};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Error, On, Result};
 use crate::host::Host;
@@ -77,6 +77,7 @@ fn set_up(
 ) -> Result<Option<OwnedFd>> {
     executor(request, connection, &mut Made::default())
         .run(&request.plan.meanwhile, spawned.pid)?;
+    resctrl::add_process("linux.intelRdt", &request.state.resctrl.tasks, spawned.pid)?;
     let death = || {
         Error::new("the process died while it was set up")
             .hint("possibly OOM-killed, or the container has ended")

@@ -14,6 +14,7 @@ mod net_devices;
 mod network;
 mod pid_file;
 pub mod relay;
+mod resctrl;
 pub mod sd_notify;
 mod seccomp_listener;
 mod serve_init;

@@ -1,13 +1,16 @@
 //! The steps that the runtime itself executes, one match arm each.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
-use super::{cgroup, clone, id_map, net_devices, network};
+use super::{cgroup, clone, id_map, net_devices, network, resctrl};
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::systemd::Unit;
-use crate::plan::{DeviceNetwork, MoveDevice, NewCgroup, Plan, Planned, RuntimeStep, Steps};
+use crate::plan::{
+    DeviceNetwork, IfGroupExists, MoveDevice, NewCgroup, Plan, Planned, RuntimeStep, Steps,
+};
 use crate::run::failure;
 use crate::state;
 use crate::sys::{Sys, file, path, schedule};
@@ -21,6 +24,8 @@ pub struct Made {
     /// The network namespace that the runtime has made or opened.
     pub network: Option<OwnedFd>,
     pub devices: Vec<net_devices::Moved>,
+    /// Groups of resctrl that belong to the container alone.
+    pub resctrl: Vec<PathBuf>,
 }
 
 /// Executes the runtime's steps.
@@ -66,6 +71,14 @@ impl Runtime<'_> {
                 self.made.network = Some(made);
                 Ok(())
             }
+            RuntimeStep::Resctrl(group) => {
+                resctrl::make(&planned.field, group)?;
+                if group.if_exists == IfGroupExists::Fail {
+                    self.made.resctrl.insert(0, group.path.clone());
+                }
+                Ok(())
+            }
+            RuntimeStep::ResctrlTasks(groups) => resctrl::add_process(&planned.field, groups, pid),
             RuntimeStep::MoveDevice(device) => self
                 .move_device(device, pid)
                 .map_err(|fail| failure::step_failed(planned, fail)),

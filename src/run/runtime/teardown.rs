@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::host_mount;
 use super::steps::Made;
+use super::{host_mount, resctrl};
 use crate::cgroup::{Cgroup, systemd};
 use crate::error::{Error, Result};
 use crate::state::{self, Claim, Dir, Locked, State};
@@ -86,6 +86,7 @@ impl Drop for Undo {
         for device in self.made.devices.drain(..).rev() {
             device.give_back();
         }
+        let _ = resctrl::remove(&self.made.resctrl);
         if let Some((rootfs, number)) = self.mount.take() {
             let _ = host_mount::detach(&rootfs, number);
         }
@@ -132,6 +133,7 @@ pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()>
         None => wait_for_init(init)?,
         Some(cgroup) => end_cgroup(cgroup, init.is_some())?,
     }
+    resctrl::remove(&state.resctrl.made)?;
     if let Some(number) = state.rootfs_mount {
         host_mount::detach(&state.rootfs, number)?;
     }

@@ -1,0 +1,155 @@
+//! The resctrl file system, in which a directory is a group of processes that share cache and
+//! memory bandwidth.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, On, Result};
+use crate::plan::{IfGroupExists, ResctrlGroup};
+use crate::sys::{Fail, Sys, file, path};
+
+const MOUNT: &str = "/sys/fs/resctrl";
+
+/// Makes a group, or looks at an existing one.
+///
+/// # Errors
+/// resctrl is not mounted; the group exists, or does not exist, or has other schemata, against what
+/// the config says; or the kernel refuses the schemata. The error names `field`.
+pub fn make(field: &str, group: &ResctrlGroup) -> Result<()> {
+    refuse_unmounted(field)?;
+    let directory = Path::new(MOUNT).join(&group.path);
+    let failed = |fail| Error::failed(format!("{field}: {}", directory.display()), fail);
+    let exists = match group.if_exists {
+        IfGroupExists::Needed => {
+            let needed = exists(&directory).map_err(failed)?;
+            return needed.then_some(()).ok_or_else(|| {
+                Error::config(field, format!("{} does not exist", directory.display()))
+                    .hint("make the group, or add schemata")
+            });
+        }
+        IfGroupExists::Compare => exists(&directory).map_err(failed)?,
+        IfGroupExists::Fail => false,
+    };
+    if exists {
+        return compare(field, &directory, &group.schemata);
+    }
+    mkdir(&directory).map_err(|fail| match fail.errno {
+        Errno::EEXIST => failed(fail).hint("closID names a group that is used by others too"),
+        Errno::ENOSPC => failed(fail).hint("the hardware has no room for another group"),
+        _ => failed(fail),
+    })?;
+    set(field, &directory, &group.schemata).inspect_err(|_| {
+        let _ = remove(std::slice::from_ref(&group.path));
+    })
+}
+
+/// Puts a process into the groups, in their order.
+///
+/// # Errors
+/// A group is gone.
+pub fn add_process(field: &str, groups: &[PathBuf], pid: i32) -> Result<()> {
+    groups.iter().try_for_each(|group| {
+        let tasks = Path::new(MOUNT).join(group).join("tasks");
+        write(&tasks, &pid.to_string()).on(|| format!("{field}: {}", tasks.display()))
+    })
+}
+
+/// Removes groups, if they still exist. Their processes return to the root group.
+///
+/// # Errors
+/// rmdir(2) failed.
+pub fn remove(groups: &[PathBuf]) -> Result<()> {
+    groups.iter().try_for_each(|group| {
+        let directory = Path::new(MOUNT).join(group);
+        match std::fs::remove_dir(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(directory.display().to_string(), "rmdir", &error))
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+fn refuse_unmounted(field: &str) -> Result<()> {
+    let schemata = Path::new(MOUNT).join("schemata");
+    match exists(&schemata).on(|| format!("{field}: {}", schemata.display()))? {
+        true => Ok(()),
+        false => Err(
+            Error::config(field, format!("no resctrl is mounted on {MOUNT}"))
+                .hint("mount -t resctrl resctrl /sys/fs/resctrl, if the hardware has it"),
+        ),
+    }
+}
+
+fn exists(path: &Path) -> Sys<bool> {
+    path::stat_of(path).map(|stat| stat.is_some())
+}
+
+fn mkdir(directory: &Path) -> Sys<()> {
+    let made = std::fs::create_dir(directory);
+    made.map_err(|error| {
+        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        Fail::new("mkdir", errno)
+    })
+}
+
+/// resctrl has its files already. A directory that stands in for it in tests gets them here.
+fn write(path: &Path, text: &str) -> Sys<()> {
+    let opened = file::open(path, libc::O_WRONLY | libc::O_CREAT, 0o644)?;
+    path::write_all(std::os::fd::AsFd::as_fd(&opened), text.as_bytes())
+}
+
+fn set(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
+    if schemata.is_empty() {
+        return Ok(());
+    }
+    let path = directory.join("schemata");
+    write(&path, &(schemata.join("\n") + "\n")).map_err(|fail| {
+        let error = Error::failed(format!("{field}: {}", path.display()), fail);
+        match file::read_text(&Path::new(MOUNT).join("info/last_cmd_status")) {
+            Ok(status) => error.hint(format!("the kernel says: {}", status.trim())),
+            Err(_) => error,
+        }
+    })
+}
+
+/// The schemata of an existing group are left as they are, because others use them too.
+fn compare(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
+    let path = directory.join("schemata");
+    let text = file::read_text(&path).on(|| format!("{field}: {}", path.display()))?;
+    let existing: BTreeMap<_, _> = text.lines().filter_map(parts).collect();
+    for line in schemata {
+        let (name, wanted) = parts(line).unwrap_or_default();
+        let has = existing.get(name);
+        if !has.is_some_and(|has| wanted.iter().all(|(id, value)| has.get(id) == Some(value))) {
+            let group = directory.display();
+            let message = format!("{group} exists and its schemata are not {line}");
+            return Err(Error::config(field, message));
+        }
+    }
+    Ok(())
+}
+
+/// The name of a line and the value of each domain, without leading zeros.
+fn parts(line: &str) -> Option<(&str, BTreeMap<&str, String>)> {
+    let (name, values) = line.trim().split_once(':')?;
+    let pairs = values.split(';').filter_map(|pair| {
+        let (id, value) = pair.trim().split_once('=')?;
+        Some((id, value.trim_start_matches('0').to_ascii_lowercase()))
+    });
+    Some((name, pairs.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_compared_by_their_values() {
+        assert_eq!(parts("    L3:0=00ff;1=0F"), parts("L3:0=ff;1=f"));
+        assert_ne!(parts("L3:0=ff;1=f"), parts("L3:0=ff;1=e"));
+        assert_eq!(parts("no line"), None);
+    }
+}
