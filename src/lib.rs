@@ -11,6 +11,9 @@
 //!                                                └▶ explain  └── Failure{step, errno} ┘
 //! ```
 
+// Standard output is the answer of a verb. Only main writes it, because writing can fail.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cgroup;
 pub mod cli;
 pub mod commands;

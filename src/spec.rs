@@ -80,7 +80,7 @@ fn check_request(json: &[u8]) -> Result<Vec<String>> {
 /// As [`config()`].
 pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
     let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
-    let mounts = crate::config::mounts::list(&mounts, bundle, &mut warnings)?;
+    let mounts = config::mounts::list(&mounts, bundle, &mut warnings)?;
     Ok((mounts, warnings))
 }
 
@@ -90,7 +90,7 @@ pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
 /// As [`config()`].
 pub fn mount_points(json: &[u8]) -> Result<(Vec<MountPoint>, Vec<String>)> {
     let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
-    let points = crate::config::mounts::points(&mounts, &mut warnings)?;
+    let points = config::mounts::points(&mounts, &mut warnings)?;
     Ok((points, warnings))
 }
 

@@ -79,9 +79,10 @@ fn positional(arg: &Arg) -> String {
     } else {
         ""
     };
-    match arg.is_required_set() {
-        true => format!(" \\fI{name}\\fR{more}"),
-        false => format!(" [\\fI{name}\\fR{more}]"),
+    if arg.is_required_set() {
+        format!(" \\fI{name}\\fR{more}")
+    } else {
+        format!(" [\\fI{name}\\fR{more}]")
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::Result;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,10 @@ pub fn call(
     );
     let (out, err) = (new_file(&stdout)?, new_file(&stderr)?);
     let input = File::open("/dev/null")?;
-    let root = start(words, [&input, &out, &err].map(|file| file.as_raw_fd()))?;
+    let root = start(
+        words,
+        [&input, &out, &err].map(std::os::fd::AsRawFd::as_raw_fd),
+    )?;
     let mut watch = Watch::new(harm);
     let mut tracer = Tracer::new(root, |stop| watch.at(stop)).patience(PATIENCE);
     if let Some(pid) = attached {

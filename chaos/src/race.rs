@@ -269,7 +269,7 @@ fn judge(round: u64, arena: &Arena, records: Vec<Record>, figures: &mut Figures)
                 let kind = format!(
                     "no order allows that {} answers {}",
                     words::name(op.verb),
-                    words::plain(&format!("{:?}", op.answer))
+                    plain(&format!("{:?}", op.answer))
                 );
                 let possible: Vec<_> = possible.iter().map(ToString::to_string).collect();
                 let text = format!(

@@ -12,7 +12,7 @@
 
 #[path = "../../tests/seccomp/bpf.rs"]
 mod bpf;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/plans/case.rs"]
 mod case;
 #[cfg(feature = "libfuzzer")]

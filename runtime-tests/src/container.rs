@@ -35,7 +35,7 @@ impl<'t> Container<'t> {
     }
 
     /// Another container of the same bundle, which is not created yet.
-    pub fn sibling(&self) -> Container<'t> {
+    pub fn sibling(&self) -> Self {
         self.sandbox.container(&self.bundle)
     }
 

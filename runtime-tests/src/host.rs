@@ -143,7 +143,7 @@ pub fn kernel() -> (u32, u32) {
 }
 
 /// A field of `/proc/PID/status`, such as `Umask:`; `process` is a pid or `self`.
-pub fn proc_status_field(process: impl std::fmt::Display, name: &str) -> Option<String> {
+pub fn proc_status_field(process: impl fmt::Display, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status
         .lines()

@@ -182,10 +182,7 @@ mod tests {
             .unwrap();
         let pid = child.id() as i32;
         // The environment is readable only a moment after execve(2).
-        while std::fs::read(format!("/proc/{pid}/environ"))
-            .unwrap()
-            .is_empty()
-        {
+        while fs::read(format!("/proc/{pid}/environ")).unwrap().is_empty() {
             std::thread::yield_now();
         }
         assert_eq!(processes(&id), [(pid, "sleep".to_owned())]);

@@ -260,9 +260,10 @@ impl LogFlags {
         log::Options {
             target: self.log.as_deref().map(OsStr::as_encoded_bytes),
             format: self.log_format.as_deref(),
-            level: match self.debug {
-                true => log::Level::Debug,
-                false => self.log_level.unwrap_or_default(),
+            level: if self.debug {
+                log::Level::Debug
+            } else {
+                self.log_level.unwrap_or_default()
             },
         }
     }

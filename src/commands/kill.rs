@@ -92,7 +92,7 @@ fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
 }
 
 fn only_init(state: &State) -> Error {
-    let place = state.cgroup.as_ref().map(|cgroup| cgroup.dir());
+    let place = state.cgroup.as_ref().map(super::super::state::Cgroup::dir);
     let message = format!(
         "container {}: its cgroup {} is gone while its init process lives",
         state.id,

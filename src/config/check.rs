@@ -11,9 +11,10 @@ use crate::lexical;
 /// Refuses a NUL byte. The strings of the config become C strings for system calls, which would
 /// end at the NUL.
 pub(super) fn no_nul(field: impl Display, text: impl AsRef<OsStr>) -> Result<()> {
-    match text.as_ref().as_bytes().contains(&0) {
-        true => Err(Error::config(field, "has a NUL byte")),
-        false => Ok(()),
+    if text.as_ref().as_bytes().contains(&0) {
+        Err(Error::config(field, "has a NUL byte"))
+    } else {
+        Ok(())
     }
 }
 
@@ -43,15 +44,31 @@ pub(super) fn text(field: impl Display, value: Option<&String>) -> Result<Option
 
 /// Refuses a property that this runtime does not support yet.
 pub(super) fn unsupported(field: impl Display, present: bool) -> Result<()> {
-    match present {
-        false => Ok(()),
-        true => Err(Error::config(field, "not supported").hint("remove the property")),
+    if present {
+        Err(Error::config(field, "not supported").hint("remove the property"))
+    } else {
+        Ok(())
     }
 }
 
 /// An optional list as a slice, which is empty when the list is absent.
 pub(super) fn list<T>(value: &Option<Vec<T>>) -> &[T] {
     value.as_deref().unwrap_or_default()
+}
+
+/// Refuses a number outside `range`, and returns it in a type that holds this range.
+pub(super) fn narrowed<T, U>(
+    field: impl Display,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<U>
+where
+    T: PartialOrd + Display + Copy,
+    U: TryFrom<T>,
+{
+    within(&field, value, range)?;
+    let too_large = |_| Error::config(&field, format!("{value} is too large"));
+    U::try_from(value).map_err(too_large)
 }
 
 /// Refuses a number outside `range`.
@@ -63,15 +80,16 @@ pub(super) fn within<T>(
 where
     T: PartialOrd + Display,
 {
-    match range.contains(&value) {
-        true => Ok(()),
-        false => Err(Error::config(
+    if range.contains(&value) {
+        Ok(())
+    } else {
+        Err(Error::config(
             field,
             format!(
                 "{value} is outside the range {} to {}",
                 range.start(),
                 range.end()
             ),
-        )),
+        ))
     }
 }

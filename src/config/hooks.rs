@@ -51,7 +51,7 @@ impl Hooks {
             return Ok(Self::default());
         };
         // The property is deprecated, but engines still use it.
-        #[allow(deprecated)]
+        #[allow(deprecated, reason = "engines still write it")]
         let prestart = hooks.prestart();
         Ok(Self {
             prestart: phase("prestart", prestart)?,

@@ -199,9 +199,10 @@ fn uts_name(field: &str, name: &Option<String>, namespaces: &Namespaces) -> Resu
 
 fn annotations(list: Option<BTreeMap<String, String>>) -> Result<BTreeMap<String, String>> {
     let annotations = list.unwrap_or_default();
-    match annotations.contains_key("") {
-        true => Err(Error::config("annotations", "has an empty key")),
-        false => Ok(annotations),
+    if annotations.contains_key("") {
+        Err(Error::config("annotations", "has an empty key"))
+    } else {
+        Ok(annotations)
     }
 }
 

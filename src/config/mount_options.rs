@@ -105,9 +105,10 @@ pub fn mount_flags(attrs: u64) -> u64 {
 
 impl Attrs {
     fn put(&mut self, bits: u64, on: bool) {
-        match on {
-            true => (self.set, self.clear) = (self.set | bits, self.clear & !bits),
-            false => (self.set, self.clear) = (self.set & !bits, self.clear | bits),
+        if on {
+            (self.set, self.clear) = (self.set | bits, self.clear & !bits);
+        } else {
+            (self.set, self.clear) = (self.set & !bits, self.clear | bits);
         }
     }
 
@@ -117,7 +118,7 @@ impl Attrs {
         match on {
             true => self.set = self.set & !libc::MOUNT_ATTR__ATIME | mode,
             false if self.set & libc::MOUNT_ATTR__ATIME == mode => {
-                self.set &= !libc::MOUNT_ATTR__ATIME
+                self.set &= !libc::MOUNT_ATTR__ATIME;
             }
             false => {}
         }

@@ -80,7 +80,7 @@ const PROPAGATION_WORDS: &[(&str, u64)] = &[
 /// All options except those of file systems, for `features`.
 pub fn option_words() -> Vec<String> {
     let attrs = OPTIONS.iter().filter(|option| option.is_attr());
-    let attrs = attrs.flat_map(|option| option.words());
+    let attrs = attrs.flat_map(mount_options::MountOption::words);
     let both = attrs.chain(PROPAGATION_WORDS.iter().map(|(word, _)| *word));
     let mut words: Vec<String> = both
         .flat_map(|word| [word.to_owned(), format!("r{word}")])
@@ -88,7 +88,7 @@ pub fn option_words() -> Vec<String> {
     let of_superblock = OPTIONS.iter().filter(|option| option.is_of_superblock());
     words.extend(
         of_superblock
-            .flat_map(|option| option.words())
+            .flat_map(mount_options::MountOption::words)
             .map(str::to_owned),
     );
     let rest = [
@@ -291,9 +291,10 @@ impl Mount {
     fn read_option(&mut self, word: &str) {
         let superblock = mount_options::find(word).filter(|(option, _)| option.is_of_superblock());
         if let Some((option, on)) = superblock {
-            let (add, remove) = match on {
-                true => (&mut self.super_flags, &mut self.super_clear),
-                false => (&mut self.super_clear, &mut self.super_flags),
+            let (add, remove) = if on {
+                (&mut self.super_flags, &mut self.super_clear)
+            } else {
+                (&mut self.super_clear, &mut self.super_flags)
             };
             *add |= option.ms;
             *remove &= !option.ms;

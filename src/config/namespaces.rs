@@ -100,6 +100,12 @@ impl NamespaceKind {
         }
     }
 
+    /// The same flag as clone3(2) reads it.
+    #[must_use]
+    pub const fn clone_flag(self) -> u64 {
+        self.flag() as u64
+    }
+
     /// The value of `linux.namespaces[].type`.
     pub fn name(self) -> &'static str {
         match self {

@@ -199,9 +199,10 @@ impl Resources {
 
 /// Refuses a property that only cgroup v1 supports.
 fn v1_only(field: impl Display, present: bool) -> Result<()> {
-    match present {
-        false => Ok(()),
-        true => Err(Error::config(field, "cgroup v2 has no such control").hint("remove it")),
+    if !present {
+        Ok(())
+    } else {
+        Err(Error::config(field, "cgroup v2 has no such control").hint("remove it"))
     }
 }
 
@@ -346,7 +347,7 @@ impl Swap {
 /// Warns about controls that only cgroup v1 had. Ignoring them is safe.
 fn warn_of_deprecated(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) {
     // The property is deprecated, but old configs have it.
-    #[allow(deprecated)]
+    #[allow(deprecated, reason = "engines still write it")]
     let kernel = memory.kernel();
     for (name, present) in [
         ("kernel", kernel.is_some()),

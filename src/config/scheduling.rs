@@ -263,14 +263,14 @@ impl Display for Scheduler {
 impl IoPriority {
     pub(super) fn new(priority: &oci::LinuxIOPriority) -> Result<Self> {
         let level = priority.priority();
-        check::within("process.ioPriority.priority", level, 0..=7)?;
+        let level = check::narrowed("process.ioPriority.priority", level, 0..=7)?;
         Ok(Self {
             class: match priority.class() {
                 oci::IOPriorityClass::IoprioClassRt => IoClass::Realtime,
                 oci::IOPriorityClass::IoprioClassBe => IoClass::BestEffort,
                 oci::IOPriorityClass::IoprioClassIdle => IoClass::Idle,
             },
-            level: level as u8,
+            level,
         })
     }
 

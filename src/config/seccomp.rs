@@ -109,6 +109,7 @@ mod flag {
 }
 
 /// The number of an action that carries one, when the config gives none.
+#[expect(clippy::cast_possible_truncation, reason = "EPERM is 1")]
 const DEFAULT_ERRNO: u16 = libc::EPERM as u16;
 /// The largest errno that the kernel returns.
 const MAX_ERRNO: u16 = 4095;
@@ -179,12 +180,13 @@ impl Listener {
         let metadata = seccomp.listener_metadata().clone().unwrap_or_default();
         let path = seccomp.listener_path().clone().unwrap_or_default();
         if path.as_os_str().is_empty() {
-            return match metadata.is_empty() {
-                true => Ok(None),
-                false => Err(Error::config(
+            return if metadata.is_empty() {
+                Ok(None)
+            } else {
+                Err(Error::config(
                     "linux.seccomp.listenerMetadata",
                     "needs listenerPath",
-                )),
+                ))
             };
         }
         check::absolute("linux.seccomp.listenerPath", &path)?;
@@ -200,8 +202,7 @@ impl Action {
             let Some(errno) = errno else {
                 return Ok(DEFAULT_ERRNO);
             };
-            check::within(errno_field, errno, 0..=u32::from(max))?;
-            Ok(errno as u16)
+            check::narrowed(errno_field, errno, 0..=u32::from(max))
         };
         let plain = match action {
             Scmp::ScmpActErrno => return number(MAX_ERRNO).map(Self::Errno),
@@ -308,9 +309,9 @@ impl Argument {
     fn new(field: &str, arg: &oci::LinuxSeccompArg) -> Result<Self> {
         use oci::LinuxSeccompOperator as Scmp;
 
-        check::within(format_args!("{field}.index"), arg.index(), 0..=5)?;
+        let index = check::narrowed(format_args!("{field}.index"), arg.index(), 0..=5)?;
         Ok(Self {
-            index: arg.index() as u8,
+            index,
             value: arg.value(),
             value_two: arg.value_two().unwrap_or(0),
             operator: match arg.op() {

@@ -168,7 +168,7 @@ impl Plan {
 
     /// Whether clone3(2) creates a user namespace.
     pub const fn makes_user_namespace(&self) -> bool {
-        self.clone_flags & NamespaceKind::User.flag() as u64 != 0
+        self.clone_flags & NamespaceKind::User.clone_flag() != 0
     }
 
     /// Whether the first process, and not only a later one, is in the new user namespace.

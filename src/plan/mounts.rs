@@ -271,9 +271,10 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Filesystem {
     };
     let if_denied = match fstype {
         "cgroup2" => own_cgroup(plan, host).map_or(IfDenied::Fail, |own| {
-            match host.euid == 0 && !host.in_user_namespace {
-                true => IfDenied::Bind(own),
-                false => IfDenied::BindOrMask(own),
+            if host.euid == 0 && !host.in_user_namespace {
+                IfDenied::Bind(own)
+            } else {
+                IfDenied::BindOrMask(own)
             }
         }),
         "sysfs" => IfDenied::Bind(c"/sys".into()),

@@ -89,7 +89,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
             .add(FIELD, InitStep::Unshare(NamespaceKind::Cgroup));
     }
     session_keyring(plan, config.process.as_ref(), host, &options.process);
-    if plan.clone_flags & NamespaceKind::Network.flag() as u64 != 0 {
+    if plan.clone_flags & NamespaceKind::Network.clone_flag() != 0 {
         plan.init.add(FIELD, InitStep::LoopbackUp);
     }
 }
@@ -103,7 +103,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
 fn make_network_beside(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
     let is_new = namespaces.network == Namespace::New;
     if is_new && namespaces.user == Namespace::Inherit && !cannot_come_back(host) {
-        plan.clone_flags &= !(NamespaceKind::Network.flag() as u64);
+        plan.clone_flags &= !NamespaceKind::Network.clone_flag();
         let field = FIELD.to_owned();
         let step = RuntimeStep::MakeNetwork;
         // Init will wait for it.
@@ -210,15 +210,16 @@ fn clone_flags(namespaces: &Namespaces, offsets: bool) -> u64 {
         .filter(|&kind| *namespaces.get(kind) == Namespace::New)
         .filter(|&kind| kind != NamespaceKind::Cgroup)
         .filter(|&kind| kind != NamespaceKind::Time || !offsets)
-        .map(|kind| kind.flag() as u64)
+        .map(NamespaceKind::clone_flag)
         .fold(0, |flags, flag| flags | flag)
 }
 
 /// The runtime writes the maps of a new namespace.
 fn id_maps(plan: &mut Plan, config: &Config, host: &Host) {
-    let list = match plan.first_has_maps() {
-        true => &mut plan.beside_first,
-        false => &mut plan.beside_init,
+    let list = if plan.first_has_maps() {
+        &mut plan.beside_first
+    } else {
+        &mut plan.beside_init
     };
     for (field, group, mappings) in maps(config) {
         let step = RuntimeStep::IdMap {

@@ -31,6 +31,10 @@ impl Position {
     }
 
     /// The position as one number.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a plan has far fewer steps than INDEX_BITS can count"
+    )]
     pub const fn number(self) -> u32 {
         (self.list as u32) << INDEX_BITS | self.index as u32
     }

@@ -42,9 +42,10 @@ pub(super) fn before_mounts(plan: &mut Plan, config: &Config, host: &Host) {
     }
     let private = has_mount_namespace(config) && config.linux.rootfs_propagation.is_none();
     let private_parent = root_is_shared(config);
-    let opener = match needs_reach(config, host) {
-        true => Opener::Runtime,
-        false => Opener::Init,
+    let opener = if needs_reach(config, host) {
+        Opener::Runtime
+    } else {
+        Opener::Init
     };
     plan.init.add(
         "root.path",

@@ -4,6 +4,11 @@
 //! `scripts/gen-syscalls`. It has one row per name, so one search finds the numbers on all
 //! architectures.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "the table has few rows and short names, and is packed while the program is compiled"
+)]
+
 mod table;
 
 use crate::config::seccomp::Arch;

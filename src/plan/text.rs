@@ -116,7 +116,7 @@ impl Plan {
     fn new_namespaces(&self) -> Vec<&'static str> {
         NamespaceKind::ALL
             .into_iter()
-            .filter(|kind| self.clone_flags & kind.flag() as u64 != 0)
+            .filter(|kind| self.clone_flags & kind.clone_flag() != 0)
             .map(NamespaceKind::name)
             .collect()
     }

@@ -3,6 +3,11 @@
 //! Wrappers issue the raw call: in the init process a libc wrapper may take locks or signal
 //! threads that do not exist there.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "the kernel returns each value as a long, whatever its range"
+)]
+
 pub mod binary;
 pub mod bpf;
 mod fail;
@@ -24,6 +29,8 @@ pub mod terminal;
 pub mod tree;
 
 pub use fail::{Fail, Failed, Note, Reported, Sys, errno_text};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
 use nix::errno::Errno;
 
 /// Turns the return value of `libc::syscall` into a result.
@@ -33,6 +40,14 @@ pub(crate) fn check(op: &'static str, returned: libc::c_long) -> Sys<libc::c_lon
     } else {
         Ok(returned)
     }
+}
+
+/// The descriptor that a system call has just made. Only for such calls: the descriptor must have no
+/// other owner.
+fn descriptor(op: &'static str, returned: libc::c_long) -> Sys<OwnedFd> {
+    let number = check(op, returned)? as RawFd;
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Tags the error of a nix call with the call's name.

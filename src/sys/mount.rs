@@ -2,11 +2,11 @@
 //! mount(2), umount2(2) and pivot_root(2).
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Fail, Note, Sys, check, path};
+use super::{Fail, Note, Sys, check, descriptor, path};
 
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
@@ -17,11 +17,6 @@ const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
-
-fn owned(op: &'static str, fd: libc::c_long) -> Sys<OwnedFd> {
-    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-    check(op, fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
 
 /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, relative to `dir`
 /// (the working directory for `None`; an empty path names `dir` itself).
@@ -35,7 +30,7 @@ pub fn clone_tree(dir: Option<BorrowedFd>, path: &CStr, recursive: bool) -> Sys<
         flags |= libc::AT_EMPTY_PATH as u32;
     }
     // SAFETY: path is NUL-terminated.
-    owned("open_tree", unsafe {
+    descriptor("open_tree", unsafe {
         libc::syscall(libc::SYS_open_tree, raw, path.as_ptr(), flags)
     })
     .map_err(|fail| fail.note(Note::CopiedMount))
@@ -150,7 +145,7 @@ pub fn pivot_to_cwd() -> Sys<()> {
 /// fsopen(2).
 pub fn fs_open(fstype: &CStr) -> Sys<OwnedFd> {
     // SAFETY: fstype is NUL-terminated.
-    owned("fsopen", unsafe {
+    descriptor("fsopen", unsafe {
         libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC)
     })
 }
@@ -190,7 +185,7 @@ pub fn fs_mount(context: BorrowedFd, attrs: u64) -> Sys<OwnedFd> {
     };
     check("fsconfig", done)?;
     // SAFETY: takes no pointers.
-    owned("fsmount", unsafe {
+    descriptor("fsmount", unsafe {
         libc::syscall(
             libc::SYS_fsmount,
             context.as_raw_fd(),

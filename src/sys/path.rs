@@ -6,12 +6,12 @@
 //! followed.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
-use super::{Fail, Sys, check};
+use super::{Fail, Sys, check, descriptor};
 
 /// Resolves as if the directory were `/`, and refuses magic links. openat2(2), Linux 5.6.
 pub const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
@@ -50,13 +50,12 @@ pub fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64
                 size_of::<libc::open_how>(),
             )
         };
-        match check("openat2", fd) {
+        match descriptor("openat2", fd) {
             Err(Fail {
                 errno: Errno::EAGAIN,
                 ..
             }) => {}
-            // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-            other => return other.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+            other => return other,
         }
     }
     Err(Fail::new("openat2", Errno::EAGAIN))
@@ -92,8 +91,7 @@ pub fn open_at(dir: Option<BorrowedFd>, path: &CStr, flags: i32, mode: u32) -> S
             mode,
         )
     };
-    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-    check("open", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    descriptor("open", fd)
 }
 
 /// `path` as an argument of a system call.
@@ -167,14 +165,14 @@ pub fn split(path: &CStr) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 /// [`split`] with both parts as C strings.
-pub fn split_cstr(path: &CStr) -> Option<(std::ffi::CString, std::ffi::CString)> {
+pub fn split_cstr(path: &CStr) -> Option<(CString, CString)> {
     let (parent, name) = split(path)?;
     Some((CString::new(parent).ok()?, CString::new(name).ok()?))
 }
 
 /// Opens the parent directory of `path` below `root`, creating it if it is missing, and returns the
 /// name in it.
-pub fn open_parent(root: BorrowedFd, path: &CStr) -> Sys<(OwnedFd, std::ffi::CString)> {
+pub fn open_parent(root: BorrowedFd, path: &CStr) -> Sys<(OwnedFd, CString)> {
     let (parent, name) = split_cstr(path).ok_or(Fail::new("openat2", Errno::EINVAL))?;
     let dir = open_or_make(root, &parent, Make::Directory)?;
     Ok((dir, name))
@@ -212,7 +210,7 @@ fn make_in_root(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
 }
 
 /// The path to create instead if `path` is a symbolic link with a missing target.
-fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<std::ffi::CString>> {
+fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<CString>> {
     // With a trailing slash the kernel follows the link despite O_NOFOLLOW.
     let bytes = path.to_bytes();
     let end = bytes.iter().rposition(|&byte| byte != b'/');
@@ -301,7 +299,7 @@ pub fn symlink_at(target: &CStr, dir: BorrowedFd, name: &CStr) -> Sys<()> {
 /// linkat(2): names a file that was opened with O_TMPFILE, through the caller's own /proc.
 pub fn link_at(file: BorrowedFd, dir: BorrowedFd, name: &CStr) -> Sys<()> {
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let own = std::ffi::CString::new(own).map_err(|_| Fail::new("linkat", Errno::EINVAL))?;
+    let own = CString::new(own).map_err(|_| Fail::new("linkat", Errno::EINVAL))?;
     // SAFETY: both paths are NUL-terminated.
     let done = unsafe {
         libc::syscall(

@@ -1,18 +1,16 @@
 //! pidfd_open(2) and pidfd_send_signal(2).
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Sys, check};
+use super::{Sys, check, descriptor};
 
 /// A descriptor for the process `pid`. It keeps referring to that process when the pid is reused.
 /// Close-on-exec. Linux 5.3.
 pub fn open(pid: i32) -> Sys<OwnedFd> {
     // SAFETY: takes no pointers.
-    let fd = check("pidfd_open", unsafe {
+    descriptor("pidfd_open", unsafe {
         libc::syscall(libc::SYS_pidfd_open, pid, 0)
-    })?;
-    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    })
 }
 
 /// Sends `signal` to the process; signal 0 only checks that the process exists. Linux 5.1.

@@ -9,7 +9,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use super::{Fail, Note, Sys, check};
+use super::{Fail, Note, Sys, check, descriptor};
 
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -611,8 +611,7 @@ pub fn is_inherited(fd: RawFd) -> bool {
 pub fn fetch_fd(pidfd: BorrowedFd, number: RawFd) -> Sys<OwnedFd> {
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
-    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-    check("pidfd_getfd", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    descriptor("pidfd_getfd", fd)
 }
 
 /// getpid(2): the pid in the caller's pid namespace.

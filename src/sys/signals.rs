@@ -3,12 +3,12 @@
 //! These are raw system calls for all 64 signals. The C library reserves the first real-time
 //! signals for itself and removes them from every set that it is given.
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
-use super::{Fail, Sys, check, path};
+use super::{Fail, Sys, check, descriptor, path};
 
 /// The highest signal of every architecture but MIPS.
 pub const LAST: i32 = 64;
@@ -89,8 +89,7 @@ impl SignalFd {
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the kernel reads the mask.
         let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &ALL, SET_SIZE, flags) };
-        // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-        check("signalfd", fd).map(|fd| Self(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+        descriptor("signalfd", fd).map(Self)
     }
 
     /// Takes a pending signal and returns its number.

@@ -11,7 +11,7 @@ use nix::sys::socket::{
     UnixAddr, bind, connect, listen, recvmsg, sendmsg, socket, socketpair,
 };
 
-use super::{Fail, Sys, check, file, process, tag};
+use super::{Fail, Sys, descriptor, file, process, tag};
 
 /// A pair of connected SEQPACKET sockets, close-on-exec.
 pub fn pair() -> Sys<(OwnedFd, OwnedFd)> {
@@ -86,13 +86,12 @@ pub fn accept(listener: BorrowedFd) -> Sys<OwnedFd> {
                 libc::SOCK_CLOEXEC,
             )
         };
-        match check("accept4", fd) {
+        match descriptor("accept4", fd) {
             Err(Fail {
                 errno: Errno::EINTR | Errno::ECONNABORTED,
                 ..
             }) => {}
-            // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-            other => return other.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+            other => return other,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Pseudo-terminals, by descriptor. tty_ioctl(4), pts(4).
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Sys, check};
+use super::{Sys, check, descriptor};
 
 /// `TIOCGPTPEER`: opens the other end of a ptmx without a path. Linux 4.13.
 pub fn peer(ptmx: BorrowedFd) -> Sys<OwnedFd> {
@@ -16,8 +16,7 @@ pub fn peer(ptmx: BorrowedFd) -> Sys<OwnedFd> {
             flags,
         )
     };
-    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
-    check("ioctl(TIOCGPTPEER)", fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    descriptor("ioctl(TIOCGPTPEER)", fd)
 }
 
 /// `TIOCSPTLCK`: unlocks the peer.

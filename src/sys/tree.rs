@@ -136,9 +136,10 @@ pub fn clear(top: BorrowedFd) -> Sys<()> {
 /// Goes up again, to the directory with `inode`.
 fn parent_of(child: BorrowedFd, inode: (u64, u64)) -> Sys<OwnedFd> {
     let parent = path::open_at(Some(child), c"..", DIRECTORY, 0)?;
-    match path::stat(parent.as_fd())?.inode() == inode {
-        true => Ok(parent),
-        false => Err(Fail::new("open", Errno::ESTALE)),
+    if path::stat(parent.as_fd())?.inode() == inode {
+        Ok(parent)
+    } else {
+        Err(Fail::new("open", Errno::ESTALE))
     }
 }
 

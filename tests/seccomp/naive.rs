@@ -47,9 +47,10 @@ fn arch_of(profile: &Seccomp, native: Arch, call: &Call) -> Option<Arch> {
     .find(|arch| audit_arch(*arch) == call.arch)?;
     if arch == Arch::X86_64 && call.number >= X32_BIT {
         let skipped_by_tracer = call.number == u32::MAX;
-        return match listed(&Arch::X32) {
-            true => Some(Arch::X32),
-            false => Some(arch).filter(listed).filter(|_| skipped_by_tracer),
+        return if listed(&Arch::X32) {
+            Some(Arch::X32)
+        } else {
+            Some(arch).filter(listed).filter(|_| skipped_by_tracer)
         };
     }
     Some(arch).filter(listed)
@@ -109,9 +110,10 @@ fn alternatives(args: &[Argument]) -> Vec<Vec<&Argument>> {
     let mut seen = [0; 6];
     args.iter()
         .for_each(|argument| seen[usize::from(argument.index)] += 1);
-    match seen.iter().any(|count| *count > 1) {
-        true => args.iter().map(|argument| vec![argument]).collect(),
-        false => vec![args.iter().collect()],
+    if seen.iter().any(|count| *count > 1) {
+        args.iter().map(|argument| vec![argument]).collect()
+    } else {
+        vec![args.iter().collect()]
     }
 }
 

@@ -52,7 +52,7 @@ impl Init<'_> {
             Op::Join(flags) => kernel::join(self.container, flags),
             Op::Keyring => {
                 const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
-                const NO_NAME: *const u8 = std::ptr::null();
+                const NO_NAME: *const u8 = null();
                 check(
                     call!(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NO_NAME),
                     "keyctl",
@@ -144,7 +144,7 @@ impl Init<'_> {
                 );
             }
             Op::Sysctl(path, value) => {
-                crate::kernel::write_at(libc::AT_FDCWD, path, value);
+                kernel::write_at(libc::AT_FDCWD, path, value);
             }
             op => self.process(op),
         }

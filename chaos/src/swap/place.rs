@@ -9,7 +9,7 @@ use runtime_tests::bundle::write_config;
 use serde_json::{Value, json};
 
 use super::CANARY_FILE;
-use super::attack::{self, Decoy, Pair, STORE, fill, own, stored};
+use super::attack::{Decoy, Pair, STORE, fill, own, stored};
 use crate::world::World;
 
 /// The kind of a place's containers.
@@ -221,7 +221,7 @@ fn configured<'t>(bundle: Bundle<'t>, variant: Variant, volume: &Path) -> Bundle
                 .set("/linux/uidMappings", map.clone())
                 .set("/linux/gidMappings", map);
             for path in [bundle.path.clone(), bundle.rootfs()] {
-                attack::own(&path, MAPPED);
+                own(&path, MAPPED);
             }
             bundle
         }

@@ -97,7 +97,7 @@ fn killed_while_the_console_socket_blocks(t: &Sandbox) {
     let create = container.launch(call);
     let wchan = format!("/proc/{}/syscall", create.pid());
     // It waits in connect(2), whose number differs by architecture.
-    let connect = nix::libc::SYS_connect.to_string();
+    let connect = libc::SYS_connect.to_string();
     t.eventually("create waits for the socket", || {
         let text = fs::read_to_string(&wchan).unwrap_or_default();
         text.split(' ').next() == Some(connect.as_str())

@@ -185,7 +185,7 @@ fn propagation_options_of_a_file_system(t: &Sandbox) {
         "runbindable",
     ];
     let lists: Vec<[&str; 1]> = words.iter().map(|word| [*word]).collect();
-    let lists: Vec<&[&str]> = lists.iter().map(|list| list.as_slice()).collect();
+    let lists: Vec<&[&str]> = lists.iter().map(<[&str; 1]>::as_slice).collect();
     let expected = [
         "private",
         "shared",

@@ -38,7 +38,7 @@ fn pids(t: &Sandbox, container: &Container) -> Vec<i64> {
     let listed = few_descriptors(t, &["ps", "--format", "json", &container.id]);
     let listed = listed.ok().json();
     let pids = listed.as_array().into_iter().flatten();
-    pids.filter_map(|pid| pid.as_i64()).collect()
+    pids.filter_map(serde_json::Value::as_i64).collect()
 }
 
 fn reaches(t: &Sandbox, shape: [&str; 2]) {

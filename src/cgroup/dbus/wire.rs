@@ -1,6 +1,11 @@
 //! The wire format of messages. Source: D-Bus specification, "Marshaling (Wire Format)" and
 //! "Message Format".
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "a message is shorter than LONGEST, and a signature than 256 bytes"
+)]
+
 use crate::plan::systemd::Variant;
 
 /// The type of a message.

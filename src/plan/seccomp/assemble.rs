@@ -4,6 +4,11 @@
 //! from its end to its start: every target exists before the jump to it. A conditional jump to a
 //! target out of reach goes to a stepping stone, which is an unconditional jump to the target.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "codes and distances fit: a program has at most 4096 instructions"
+)]
+
 use libc::sock_filter;
 
 use super::answer::{Body, Verdict};

@@ -80,6 +80,10 @@ impl<'a> Profile<'a> {
 
     /// The answer for each number that has a rule, in ascending order. Adds to `bodies` the answers
     /// that depend on arguments.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a key is two numbers of 32 bits"
+    )]
     pub fn numbers(&self, arch: Arch, bodies: &mut Vec<Body>) -> Vec<(u32, Verdict)> {
         let entries = self.entries(arch);
         // By number and then by position, so that rules for one number stay in the order of the

@@ -6,7 +6,10 @@ pub(super) const NO: u32 = u32::MAX;
 /// Name and numbers on x86_64, x32, x86, aarch64, arm, riscv64 (there without
 /// the x32 bit), sorted by name.
 #[rustfmt::skip]
-#[allow(clippy::large_const_arrays)] // Not in the program: read while it is compiled.
+#[allow(
+    clippy::large_const_arrays,
+    reason = "read while the program is compiled, and not in it"
+)]
 pub(super) const TABLE: [(&str, [u32; 6]); 488] = [
     ("_llseek", [NO, NO, 140, NO, 140, NO]),
     ("_newselect", [NO, NO, 142, NO, 142, NO]),

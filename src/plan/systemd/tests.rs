@@ -438,9 +438,10 @@ fn each_honoured_annotation_changes_the_unit_and_no_other_does() {
     };
     let plain = with("org.example", "x");
     for key in HONOURED {
-        let (key, value) = match key.ends_with('.') {
-            true => (format!("{key}KillSignal"), "15"),
-            false => (key.to_owned(), "libpod"),
+        let (key, value) = if key.ends_with('.') {
+            (format!("{key}KillSignal"), "15")
+        } else {
+            (key.to_owned(), "libpod")
         };
         assert_ne!(with(&key, value), plain, "{key}");
     }

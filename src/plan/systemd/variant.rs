@@ -18,10 +18,10 @@ pub enum Variant {
     F64(f64),
     Text(String),
     /// The signature of the elements, which even an empty array has, and the elements.
-    Array(String, Vec<Variant>),
-    Tuple(Vec<Variant>),
+    Array(String, Vec<Self>),
+    Tuple(Vec<Self>),
     /// A value that carries its own type.
-    Boxed(Box<Variant>),
+    Boxed(Box<Self>),
 }
 
 impl Variant {
@@ -197,9 +197,10 @@ impl<'a> Parser<'a> {
     }
 
     fn close(&mut self, token: char) -> Result<(), String> {
-        match self.eat(token) {
-            true => Ok(()),
-            false => Err(format!("{token:?} is missing before {:?}", self.rest)),
+        if self.eat(token) {
+            Ok(())
+        } else {
+            Err(format!("{token:?} is missing before {:?}", self.rest))
         }
     }
 
@@ -317,9 +318,10 @@ impl<'a> Parser<'a> {
             }
             items.push(self.value(types.next())?);
         }
-        match items.is_empty() {
-            true => Err("D-Bus has no empty tuple".to_owned()),
-            false => Ok(Variant::Tuple(items)),
+        if items.is_empty() {
+            Err("D-Bus has no empty tuple".to_owned())
+        } else {
+            Ok(Variant::Tuple(items))
         }
     }
 }

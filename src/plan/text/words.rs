@@ -105,9 +105,10 @@ pub fn quoted(strings: &[CString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@%".contains(c);
     let quote = |text: &CString| {
         let text = text.to_string_lossy();
-        match !text.is_empty() && text.chars().all(plain) {
-            true => text.into_owned(),
-            false => format!("{text:?}"),
+        if !text.is_empty() && text.chars().all(plain) {
+            text.into_owned()
+        } else {
+            format!("{text:?}")
         }
     };
     strings.iter().map(quote).collect::<Vec<_>>().join(" ")
@@ -142,9 +143,10 @@ fn capability_names(set: u64) -> String {
     for name in &mut names {
         *name = name.trim_start_matches("CAP_").to_lowercase();
     }
-    match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(","),
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(",")
     }
 }
 

@@ -107,17 +107,17 @@ struct Init<'a> {
     /// The container's procfs and sysfs.
     views: KernelViews,
     /// The directory of the last node or symbolic link.
-    parent: Option<(std::ffi::CString, Rc<OwnedFd>)>,
+    parent: Option<(CString, Rc<OwnedFd>)>,
     cwd_reached: bool,
     /// The mounts made so far, with their targets. These are all mounts if a failure has to remove
     /// them again, otherwise only those that a later step changes.
-    attached: Vec<(Rc<OwnedFd>, std::ffi::CString)>,
+    attached: Vec<(Rc<OwnedFd>, CString)>,
     /// The caller's umask, for hooks. Init's own is 0, so that files get exactly the given modes.
     umask: u32,
     /// The index of the executable that was found, in the list of candidates.
     executable: usize,
     /// `HOME=`, if the config has none.
-    home: Option<std::ffi::CString>,
+    home: Option<CString>,
     /// The capabilities that the process starts with.
     granted: user::Granted,
     told_executing: bool,
@@ -424,7 +424,7 @@ impl Init<'_> {
         self.await_go(true)
     }
 
-    fn find_executable(&mut self, candidates: &[std::ffi::CString]) -> Sys<()> {
+    fn find_executable(&mut self, candidates: &[CString]) -> Sys<()> {
         self.forget_files();
         let mut worst = Fail::new("access", Errno::ENOENT);
         for (position, candidate) in candidates.iter().enumerate() {

@@ -162,7 +162,7 @@ impl Places {
         if below.is_none() {
             match cgroup::of_process(request.state.pid) {
                 Ok(path) => {
-                    paths.extend(path.map(|path| cgroup.mount.join(path.trim_start_matches('/'))))
+                    paths.extend(path.map(|path| cgroup.mount.join(path.trim_start_matches('/'))));
                 }
                 Err(error) => unseen = Some(error),
             }
