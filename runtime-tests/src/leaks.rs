@@ -134,7 +134,7 @@ fn search_cgroups(directory: &Path, id: &str, depth: usize, found: &mut Vec<Path
 }
 
 /// The live processes of the case `id`, recognised by environment, command line, cgroup, or, in
-/// another mount namespace, by a mount from the case's directory.
+/// another mount namespace, by a root from the case's directory.
 fn processes(id: &str) -> Vec<(i32, String)> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let own = (std::process::id() as i32, namespace("self"));
@@ -151,13 +151,25 @@ fn processes(id: &str) -> Vec<(i32, String)> {
         let belongs = mentions("environ")
             || mentions("cmdline")
             || mentions("cgroup")
-            || (namespace(&name) != own.1 && mentions("mountinfo"));
+            || (namespace(&name) != own.1 && root_comes_from(&name, id));
         if pid != own.0 && belongs && !is_zombie(pid) {
             let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             found.push((pid, comm.trim().to_owned()));
         }
     }
     found
+}
+
+/// Whether the root of a process, in its own mount namespace, is a mount from a directory with this
+/// id. Its other mounts prove nothing: the init of another test has a copy of all mounts that
+/// exist on the host at that moment, until it switches its root.
+fn root_comes_from(pid: &str, id: &str) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    text.lines().any(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (fields.next(), fields.next());
+        point == Some("/") && root.is_some_and(|root| root.contains(id))
+    })
 }
 
 /// Whether a process has ended and waits for its parent to reap it, or does not exist.
