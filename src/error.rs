@@ -1,11 +1,16 @@
-//! The one error type: what failed, on which object, with which errno, and what to do next.
+//! The one error, and the chain of objects around it.
+//!
+//! What checks and plans returns the leaf, [`Error`]: it owns the property, the call, the errno and
+//! the remedy. What acts returns [`anyhow::Result`] and adds the objects that it acts on:
+//! `.with_context(|| path)`. Where the leaf needs no more than the call, it is a [`Fail`]. At the
+//! end `main` turns the chain into one [`Error`] again, whose text and class it reports.
 
 use std::fmt;
 
 use nix::errno::Errno;
 
 pub use crate::sys::errno_text;
-use crate::sys::{Failed, Sys};
+use crate::sys::{Fail, Failed, Note};
 
 /// The class of a failure, where the runtime acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,25 +27,51 @@ pub enum Kind {
     Other,
 }
 
-/// A failure, reported once, at the top.
+/// What is known about a failure, as data: this is the leaf of every chain.
+///
+/// The text names, in this order, the objects around the failure, the property, the object or what
+/// is wrong with it, the system call and its errno, what a program printed, and the remedy.
 #[derive(Clone, Debug)]
 pub struct Error {
-    /// The class.
+    /// The class. It decides the exit status, and what callers do about the failure.
     pub kind: Kind,
-    /// Outermost context first; joined with `: `.
-    context: Vec<String>,
-    /// The path of a property in the config.
-    field: Option<String>,
-    errno: Option<Errno>,
+    /// The objects around the failure, outermost first. [`Error::of_chain`] sets it.
+    pub context: Option<Box<str>>,
+    /// The path of the property in the config that is to blame.
+    pub field: Option<Box<str>>,
+    /// The object of the system call, or what is wrong.
+    pub text: Option<Box<str>>,
+    /// The name of the system call, as in its man page.
+    pub call: Option<Box<str>>,
+    pub errno: Option<Errno>,
+    /// What is known beyond the call and the errno. Its text may stand in their place.
+    pub note: Option<Note>,
     /// What a program printed about the failure.
-    detail: Option<String>,
-    hint: Option<String>,
+    pub detail: Option<Box<str>>,
+    /// What to do next.
+    pub hint: Option<Box<str>>,
 }
 
-/// The result of everything outside `sys` and the init executor.
+/// The result of what checks and plans. What acts returns [`anyhow::Result`], and adds the objects
+/// that it acts on as context.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// A failure of which nothing is known.
+    const fn unknown() -> Self {
+        Self {
+            kind: Kind::Other,
+            context: None,
+            field: None,
+            text: None,
+            call: None,
+            errno: None,
+            note: None,
+            detail: None,
+            hint: None,
+        }
+    }
+
     /// A failure described by `message`.
     pub fn new(message: impl Into<String>) -> Self {
         Self::of(Kind::Other, message)
@@ -48,76 +79,60 @@ impl Error {
 
     /// A failure of `kind` described by `message`.
     pub fn of(kind: Kind, message: impl Into<String>) -> Self {
+        let text = Some(message.into().into());
         Self {
             kind,
-            context: vec![message.into()],
-            field: None,
-            errno: None,
-            detail: None,
-            hint: None,
+            text,
+            ..Self::unknown()
         }
     }
 
     /// A wrong property: `field` is its path in the config, as in `linux.devices[2].type`.
     pub fn config(field: impl fmt::Display, message: impl fmt::Display) -> Self {
-        let field = field.to_string();
-        Self::new(format!("{field}: {message}")).about(field)
+        Self::new(message.to_string()).about(field.to_string())
     }
 
-    /// A failed system call `op` on the object that `what` names.
-    pub fn sys(what: impl Into<String>, op: &str, errno: Errno) -> Self {
-        let mut error = Self::new(what);
-        error.context.push(op.to_owned());
-        error.errno = Some(errno);
-        match errno {
-            Errno::EFBIG => {
-                error.hint("the caller's limit of file sizes is too low: see ulimit -f")
-            }
-            _ => error,
+    /// A failed system call on `object`.
+    pub fn failed(object: impl Into<String>, fail: Failed) -> Self {
+        let text = Some(object.into().into());
+        Self {
+            text,
+            ..Self::from(fail)
         }
     }
 
-    /// A failed system call on the object that `what` names.
-    pub fn failed(what: impl Into<String>, fail: Failed) -> Self {
-        match fail.told_errno() {
-            Some(errno) => Self::sys(what, &fail.call(), errno),
-            None => Self::new(format!("{}: {}", what.into(), fail.call())),
-        }
-    }
-
-    /// A failed operation of the standard library, as [`Error::sys`].
-    pub fn io(what: impl Into<String>, op: &str, error: &std::io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(errno) => Self::sys(what, op, Errno::from_raw(errno)),
-            None => Self::new(format!("{}: {op}: {error}", what.into())),
-        }
-    }
-
-    /// Puts `context` in front.
-    #[must_use]
-    pub fn context(mut self, context: impl Into<String>) -> Self {
-        self.context.insert(0, context.into());
-        self
+    /// The leaf of a chain, with the objects of the chain as its context. The text is that of the
+    /// chain.
+    pub fn of_chain(chain: anyhow::Error) -> Self {
+        let mut objects: Vec<String> = chain.chain().map(ToString::to_string).collect();
+        let root = objects.pop().unwrap_or_default();
+        let mut leaf = match chain.root_cause().downcast_ref::<Fail>() {
+            Some(fail) => Self::from(*fail),
+            None => chain.downcast().unwrap_or_else(|_| Self::new(root)),
+        };
+        objects.extend(leaf.context.take().map(String::from));
+        leaf.context = (!objects.is_empty()).then(|| objects.join(": ").into());
+        leaf
     }
 
     /// What a program printed about the failure; shown behind the reason.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.detail = Some(detail.into().into());
         self
     }
 
     /// Says what to do next; shown in parentheses at the end.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
-    /// Names the property of the config that is to blame, which the text names already.
+    /// Names the property of the config that is to blame; shown before the object.
     #[must_use]
     pub fn about(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.field = Some(field.into().into());
         self
     }
 
@@ -127,26 +142,39 @@ impl Error {
         self.kind = kind;
         self
     }
+}
 
-    /// The path of the wrong property in the config, if one is to blame.
-    pub fn field(&self) -> Option<&str> {
-        self.field.as_deref()
-    }
-
-    /// The errno of the system call behind the failure, if there is one.
-    pub fn errno(&self) -> Option<Errno> {
-        self.errno
+impl From<Failed<'_>> for Error {
+    fn from(fail: Failed) -> Self {
+        let errno = fail.told_errno();
+        let hint = match errno {
+            Some(Errno::EFBIG) => {
+                Some("the caller's limit of file sizes is too low: see ulimit -f".into())
+            }
+            _ => None,
+        };
+        Self {
+            call: Some(fail.op.into()),
+            errno,
+            note: fail.note,
+            hint,
+            ..Self::unknown()
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.context.join(": ")))?;
-        if let Some(errno) = self.errno {
-            write!(f, ": {}", errno_text(errno))?;
-        }
-        if let Some(detail) = &self.detail {
-            write!(f, ": {}", printable(detail))?;
+        let call = self.call.as_deref().map(|op| {
+            let errno = self.errno.unwrap_or(Errno::UnknownErrno);
+            let note = self.note;
+            Failed { op, errno, note }.to_string().into()
+        });
+        let parts = [&self.context, &self.field, &self.text, &call, &self.detail];
+        let mut between = "";
+        for part in parts.into_iter().flatten() {
+            write!(f, "{between}{}", printable(part))?;
+            between = ": ";
         }
         match &self.hint {
             Some(hint) => write!(f, " ({})", printable(hint)),
@@ -156,6 +184,65 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What callers look at in a failure that passes by.
+pub trait Chain {
+    /// The class of the leaf.
+    fn kind(&self) -> Kind;
+
+    /// The property of the config that is to blame.
+    fn field(&self) -> Option<&str>;
+
+    /// The errno of the leaf.
+    fn errno(&self) -> Option<Errno>;
+
+    /// Says what to do next. See [`Error::hint`].
+    #[must_use]
+    fn hint(self, hint: impl Into<String>) -> Self;
+}
+
+impl Chain for anyhow::Error {
+    fn kind(&self) -> Kind {
+        self.downcast_ref::<Error>()
+            .map_or(Kind::Other, |leaf| leaf.kind)
+    }
+
+    fn field(&self) -> Option<&str> {
+        self.downcast_ref::<Error>()?.field.as_deref()
+    }
+
+    fn errno(&self) -> Option<Errno> {
+        match self.downcast_ref::<Error>() {
+            Some(leaf) => leaf.errno,
+            None => self.downcast_ref::<Fail>().map(|fail| fail.errno),
+        }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Error::of_chain(self).hint(hint).into()
+    }
+}
+
+/// Names the system call behind a failure of nix or of the standard library.
+pub trait Call<T> {
+    /// The failure as that of the system call `name`.
+    fn call(self, name: &'static str) -> Result<T>;
+}
+
+impl<T> Call<T> for std::io::Result<T> {
+    fn call(self, name: &'static str) -> Result<T> {
+        self.map_err(|error| match error.raw_os_error() {
+            Some(errno) => Fail::new(name, Errno::from_raw(errno)).into(),
+            None => Error::new(format!("{name}: {error}")),
+        })
+    }
+}
+
+impl<T> Call<T> for nix::Result<T> {
+    fn call(self, name: &'static str) -> Result<T> {
+        self.map_err(|errno| Fail::new(name, errno).into())
+    }
+}
 
 /// Text that may come from a config or a container: control characters are escaped, so that it
 /// cannot write to a terminal or feign a second line of a log.
@@ -171,14 +258,78 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// Names the object of a system call that failed.
-pub trait On<T> {
-    /// Puts `object` in front of the failure. It is formatted only if there is one.
-    fn on<O: Into<String>>(self, object: impl FnOnce() -> O) -> Result<T>;
-}
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
 
-impl<T> On<T> for Sys<T> {
-    fn on<O: Into<String>>(self, object: impl FnOnce() -> O) -> Result<T> {
-        self.map_err(|fail| Error::failed(object(), fail))
+    use super::*;
+
+    fn denied() -> std::result::Result<(), Fail> {
+        Err(Fail::new("openat2", Errno::EACCES))
+    }
+
+    #[test]
+    fn a_chain_becomes_its_leaf() {
+        let chain = denied()
+            .with_context(|| "/etc/\n")
+            .context("mounts")
+            .unwrap_err();
+        assert_eq!(chain.errno(), Some(Errno::EACCES));
+        let text = "mounts: /etc/\\n: openat2: permission denied";
+        let leaf = Error::of_chain(chain);
+        assert_eq!(leaf.to_string(), text);
+        assert_eq!(leaf.context.as_deref(), Some("mounts: /etc/\n"));
+        assert_eq!(
+            (leaf.call.as_deref(), leaf.errno),
+            (Some("openat2"), Some(Errno::EACCES))
+        );
+        let hinted = anyhow::Error::from(leaf).context("c1").hint("chmod it");
+        assert_eq!(format!("{hinted:#}"), format!("c1: {text} (chmod it)"));
+    }
+
+    #[test]
+    fn a_class_is_found_below_the_context() {
+        let gone = Error::of(Kind::NotFound, "gone").about("root.path");
+        let chain = anyhow::Error::from(gone)
+            .context("/b/config.json")
+            .context("c1");
+        assert_eq!(chain.kind(), Kind::NotFound);
+        let leaf = Error::of_chain(chain);
+        assert_eq!(leaf.to_string(), "c1: /b/config.json: root.path: gone");
+        assert_eq!(
+            (leaf.field.as_deref(), leaf.kind),
+            (Some("root.path"), Kind::NotFound)
+        );
+    }
+
+    #[test]
+    fn the_call_and_its_note_are_data() {
+        let fail = Fail::new("mount", Errno::EPERM).note(Note::InsideProcfs);
+        let leaf = Error::failed("/proc/x", fail).about("mounts[2]");
+        let text = "mounts[2]: /proc/x: mount inside procfs: operation not permitted";
+        assert_eq!(leaf.to_string(), text);
+        assert_eq!(leaf.call.as_deref(), Some("mount"));
+        assert_eq!((leaf.errno, leaf.note), (Some(Errno::EPERM), fail.note));
+        let ended = Error::from(Fail::new("waitid", Errno::EPERM).note(Note::Ended(3)));
+        assert_eq!(
+            (ended.to_string().as_str(), ended.errno),
+            ("exit status 3", None)
+        );
+    }
+
+    #[test]
+    fn a_message_alone_is_a_leaf() {
+        let chain = anyhow::anyhow!("no COMMAND").context("exec");
+        assert_eq!((chain.kind(), chain.errno()), (Kind::Other, None));
+        assert_eq!(Error::of_chain(chain).to_string(), "exec: no COMMAND");
+    }
+
+    #[test]
+    fn a_failure_of_the_standard_library_names_its_call() {
+        let missing = std::fs::read("/nonexistent").call("open").unwrap_err();
+        assert_eq!(missing.to_string(), "open: no such file or directory");
+        let odd = std::io::Error::other("odd");
+        let odd = Err::<(), _>(odd).call("read").unwrap_err();
+        assert_eq!((odd.to_string().as_str(), odd.errno), ("read: odd", None));
     }
 }

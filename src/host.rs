@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, Statfs, statfs};
 use nix::sys::statvfs::FsFlags;
+use nix::sys::utsname::uname;
 
 use crate::config::Labels;
 use crate::config::seccomp::Arch;
-use crate::error::{Error, On, Result};
+use crate::error::{Call as _, Chain as _};
 use crate::sys::{file, process};
 
 /// The facts about the host on which a plan depends.
@@ -72,7 +74,7 @@ impl Host {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace()?,
-            last_capability: process::last_capability().on(|| "capabilities")?,
+            last_capability: process::last_capability().context("capabilities")?,
             cgroup: None,
             apparmor: labels.apparmor && apparmor()?,
             selinux: labels.selinux && selinux()?,
@@ -82,20 +84,17 @@ impl Host {
 }
 
 fn read(path: &str) -> Result<String> {
-    file::read_text(Path::new(path)).on(|| path)
+    file::read_text(Path::new(path)).with_context(|| path.to_owned())
 }
 
 fn kernel() -> Result<(u32, u32)> {
-    let name =
-        nix::sys::utsname::uname().map_err(|errno| Error::sys("kernel version", "uname", errno))?;
+    let name = uname().call("uname").context("kernel version")?;
     let release = name.release().to_string_lossy();
     let version = parse_release(&release)
-        .ok_or_else(|| Error::new(format!("kernel version {release:?} is not MAJOR.MINOR")))?;
+        .with_context(|| format!("kernel version {release:?} is not MAJOR.MINOR"))?;
     if version < OLDEST_KERNEL {
         let (major, minor) = OLDEST_KERNEL;
-        return Err(Error::new(format!(
-            "Linux {major}.{minor} or newer is needed, this is {release}"
-        )));
+        bail!("Linux {major}.{minor} or newer is needed, this is {release}");
     }
     Ok(version)
 }
@@ -114,16 +113,14 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 /// # Errors
 /// /proc is missing or cannot be read.
 pub fn in_user_namespace() -> Result<bool> {
-    process::in_user_namespace().on(|| "/proc/self/ns/user")
+    process::in_user_namespace().context("/proc/self/ns/user")
 }
 
 /// The file system at `path`. `None` if the path does not exist.
 fn file_system(path: &str) -> Result<Option<Statfs>> {
     match statfs(path) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        found => found
-            .map(Some)
-            .map_err(|errno| Error::sys(path, "statfs", errno)),
+        found => Ok(Some(found.call("statfs").with_context(|| path.to_owned())?)),
     }
 }
 
@@ -180,9 +177,7 @@ fn arch() -> Result<Arch> {
         "aarch64" => Ok(Arch::Aarch64),
         "arm" => Ok(Arch::Arm),
         "riscv64" => Ok(Arch::Riscv64),
-        other => Err(Error::new(format!(
-            "the architecture {other} is not supported"
-        ))),
+        other => bail!("the architecture {other} is not supported"),
     }
 }
 

@@ -14,7 +14,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use anyhow::{Context as _, Result, bail};
+
+use crate::error::{Call as _, Error};
 use crate::timestamp;
 
 const SYSLOG_SOCKET: &str = "/dev/log";
@@ -89,7 +91,7 @@ impl Log {
             Some("json") => Format::Json,
             Some(other) => {
                 let message = format!("--log-format: unknown format {other:?}");
-                return Err(Error::new(message).hint("use text or json"));
+                bail!(Error::new(message).hint("use text or json"));
             }
         };
         Ok(Self {
@@ -110,6 +112,11 @@ impl Log {
             Sink::Stderr => self.write(Level::Warning, &message.into()),
             _ => self.waiting.borrow_mut().push(message.into()),
         }
+    }
+
+    /// Reports a failure that does not stop the command.
+    pub fn warn_of(&self, failure: anyhow::Error) {
+        self.warn(Error::of_chain(failure).to_string());
     }
 
     /// Writes the result of `message` if `--debug` is given.
@@ -180,18 +187,16 @@ impl Sink {
             .mode(0o644)
             .open(path)
             .map(Self::File)
-            .map_err(|error| failed(&path.display().to_string(), "open", &error))
+            .call("open")
+            .with_context(|| format!("--log: {}", path.display()))
     }
 }
 
 fn connect(path: &str) -> Result<UnixDatagram> {
     UnixDatagram::unbound()
         .and_then(|socket| socket.connect(path).map(|()| socket))
-        .map_err(|error| failed(path, "connect", &error))
-}
-
-fn failed(path: &str, op: &str, error: &std::io::Error) -> Error {
-    Error::io(format!("--log: {path}"), op, error)
+        .call("connect")
+        .with_context(|| format!("--log: {path}"))
 }
 
 impl Level {
@@ -359,7 +364,7 @@ mod tests {
             format: Some("xml"),
             ..Options::default()
         };
-        let error = Log::open(&options).unwrap_err().to_string();
+        let error = format!("{:#}", Log::open(&options).unwrap_err());
         assert_eq!(
             error,
             "--log-format: unknown format \"xml\" (use text or json)"
@@ -368,7 +373,7 @@ mod tests {
             target: Some(b"file:/nonexistent/log"),
             ..Options::default()
         };
-        let error = Log::open(&options).unwrap_err().to_string();
+        let error = format!("{:#}", Log::open(&options).unwrap_err());
         assert_eq!(
             error,
             "--log: /nonexistent/log: open: no such file or directory"

@@ -6,13 +6,14 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use anyhow::Context as _;
 use sampan::cli::{self, Effect, Line, Parsed};
 use sampan::commands::{Context, VERBS, Verb};
-use sampan::error::{Error, Kind, On};
+use sampan::error::{Error, Kind};
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
 use sampan::sys::rt::relro;
-use sampan::sys::{Fail, binary, inherited};
+use sampan::sys::{binary, inherited};
 
 /// The exit status of a failure before the verb begins.
 const FAILURE: u8 = 1;
@@ -21,7 +22,7 @@ sampan::program!(start);
 
 fn start(all: StringArray<'static>) -> u8 {
     if let Err(error) = protect(&all) {
-        return fail(&Log::default(), &error, FAILURE);
+        return fail(&Log::default(), error, FAILURE);
     }
     act(&all)
 }
@@ -45,7 +46,7 @@ fn act(all: &StringArray) -> u8 {
             // Engines read errors from the log, so the error goes to the log that the rejected
             // command line names.
             let log = Log::open(&cli::log_flags(VERBS, &args()).options());
-            fail(&log.unwrap_or_default(), &error, FAILURE)
+            fail(&log.unwrap_or_default(), error.into(), FAILURE)
         }
     }
 }
@@ -59,16 +60,15 @@ fn print(text: &str) -> std::io::Result<()> {
 /// Makes sure that descriptors 0 to 2 are open, so that no other file is opened as a standard
 /// stream, and protects the binary from containers. This runs before any input is read, because it
 /// may execute the program again.
-fn protect(args: &StringArray) -> Result<(), Error> {
-    let failed = |what: &'static str| move |fail: Fail| Error::failed(what, fail);
-    relro::protect().map_err(failed("own binary"))?;
-    let enough_descriptors = inherited::begin().map_err(failed("standard streams"))?;
+fn protect(args: &StringArray) -> anyhow::Result<()> {
+    relro::protect().context("own binary")?;
+    let enough_descriptors = inherited::begin().context("standard streams")?;
     if !args.iter().any(may_enter_a_container) {
         return Ok(());
     }
-    binary::protect(args, &process::environment())
-        .map_err(failed("own binary"))
-        .map_err(|error| error.hint("the file must be readable, and /proc mounted"))?;
+    binary::protect(args, &process::environment()).map_err(|fail| {
+        Error::failed("own binary", fail).hint("the file must be readable, and /proc mounted")
+    })?;
     // These come last, because a program that `binary::protect` executes again would repeat them.
     if !enough_descriptors {
         inherited::raise_to_usual_limit();
@@ -91,10 +91,10 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
     };
     let log = match Log::open(&line.global.log.options()) {
         Ok(log) => log,
-        Err(error) => return fail(&Log::default(), &error, FAILURE),
+        Err(error) => return fail(&Log::default(), error, FAILURE),
     };
     let done = prepared
-        .on(|| "signals")
+        .context("signals")
         .and_then(|()| Context::new(&line.global, &log))
         .and_then(|context| line.verb.run(&context));
     match done {
@@ -102,12 +102,13 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
             log.succeed();
             status
         }
-        Err(error) => fail(&log, &error, line.verb.failure_status()),
+        Err(error) => fail(&log, error, line.verb.failure_status()),
     }
 }
 
-fn fail(log: &Log, error: &Error, status: u8) -> u8 {
-    log.fail(error);
+fn fail(log: &Log, error: anyhow::Error, status: u8) -> u8 {
+    let error = Error::of_chain(error);
+    log.fail(&error);
     match error.kind {
         // The status that a shell reports for a program that the signal ended.
         Kind::Interrupted(signal) => 128 + signal as u8,

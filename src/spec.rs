@@ -199,6 +199,10 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
 }
 
 /// The message of serde without its position, with names of JSON types in place of serde's.
+///
+/// The text has to be edited, because serde_json offers nothing else: `classify` says only that the
+/// data is wrong, and the type that was expected is only in the text. An error type of our own
+/// would have to be that of the deserializer, and would lose the position.
 fn message(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some(end) = text.rfind(" at line ") {

@@ -45,6 +45,16 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "what checks, plans or is init has typed errors",
+        applies_to: |file| {
+            is_pure(file)
+                || ["spec", "cli", "sys", "run/init", "run/protocol", "run/hook"]
+                    .iter()
+                    .any(|module| in_module(file, module))
+        },
+        forbids: |mention| mention.is_in("anyhow"),
+    },
+    Rule {
         name: "sys uses nothing of the other modules",
         applies_to: |file| in_module(file, "sys"),
         forbids: |mention| mention.is_in("crate") && !mention.is_in("crate::sys"),
@@ -224,6 +234,8 @@ fn bad_code_is_reported() {
         ("sys/mount.rs", "use crate::plan::Mount;"),
         ("run/runtime/create.rs", "fn f() { unsafe { call() } }"),
         ("plan/mod.rs", "use oci_spec::runtime::Spec;"),
+        ("plan/mod.rs", "fn f() -> anyhow::Result<()> { Ok(()) }"),
+        ("run/init/mounts.rs", "use anyhow::Context as _;"),
         ("commands/run.rs", "#[derive(clap::Args)] struct Run;"),
         ("cli/mod.rs", "use crate::commands::VERBS;"),
         ("log.rs", "use crate::cli::groups::LogFlags;"),

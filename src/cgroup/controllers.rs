@@ -3,10 +3,11 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::{file, threaded};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::sys::{Sys, path as syspath};
 
 const FILE: &str = "cgroup.subtree_control";
@@ -30,8 +31,7 @@ pub(super) fn enable(
     if controllers.is_empty() && optional.is_empty() {
         return Ok(Vec::new());
     }
-    let enabled = file::read(dir, FILE)
-        .map_err(|fail| Error::failed(at.join(FILE).display().to_string(), fail))?;
+    let enabled = file::read(dir, FILE).with_context(|| at.join(FILE).display().to_string())?;
     let missing = |all: &[String]| -> Vec<String> {
         let is_missing = |name: &&String| !enabled.split_whitespace().any(|have| have == *name);
         all.iter().filter(is_missing).cloned().collect()

@@ -11,7 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, On, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::error::{Call as _, Chain as _, Error};
 use crate::plan::systemd::{Manager, Variant};
 use crate::sys::socket;
 
@@ -40,16 +42,16 @@ pub enum Failed {
     /// The reply is an error.
     Refused { name: String, message: String },
     /// There is no reply.
-    Broken(Error),
+    Broken(anyhow::Error),
 }
 
 impl Failed {
     /// Converts this to an error of the call `member` about `what`.
-    pub fn error(self, what: &str, member: &str) -> Error {
+    pub fn error(self, what: &str, member: &str) -> anyhow::Error {
         match self {
             Self::Refused { name, message } => {
                 let message = if message.is_empty() { name } else { message };
-                Error::new(format!("{what}: {member}: {message}"))
+                anyhow!("{what}: {member}: {message}")
             }
             Self::Broken(error) => error.context(format!("{what}: {member}")),
         }
@@ -83,7 +85,7 @@ impl Connection {
                 Err(error) => _ = first.get_or_insert(error),
             }
         }
-        let error = first.unwrap_or_else(|| Error::new("systemd has no known address"));
+        let error = first.unwrap_or_else(|| anyhow!("systemd has no known address"));
         Err(error.hint(match manager {
             Manager::System => {
                 "systemd must be the init of this host; otherwise use the cgroupfs driver"
@@ -97,7 +99,7 @@ impl Connection {
 
     fn connect(address: &Path, bus: bool, manager: Manager) -> Result<Self> {
         let stream: UnixStream = socket::connect_stream(address)
-            .on(|| address.display().to_string())?
+            .with_context(|| address.display().to_string())?
             .into();
         Self::over(stream, address, bus, manager)
     }
@@ -143,8 +145,8 @@ impl Connection {
         self.send(format!("\0AUTH EXTERNAL {name}\r\nBEGIN\r\n").as_bytes())?;
         let answer = self.line()?;
         if !answer.starts_with("OK") {
-            let message = format!("{}: AUTH EXTERNAL {uid}: {answer}", self.address.display());
-            return Err(Error::new(message));
+            let address = self.address.display();
+            bail!("{address}: AUTH EXTERNAL {uid}: {answer}");
         }
         Ok(())
     }
@@ -206,14 +208,13 @@ impl Connection {
 
     /// The next message. If it reports the end of a job, the result is recorded.
     fn message(&mut self) -> Result<Message> {
-        let broken =
-            |this: &Self, why: &str| Error::new(format!("{}: {why}", this.address.display()));
         loop {
             match wire::length(&self.received) {
                 Ok(Some(length)) if self.received.len() >= length => {
                     let bytes: Vec<u8> = self.received.drain(..length).collect();
                     let message = Message::read(&bytes)
-                        .ok_or_else(|| broken(self, "a malformed D-Bus message"))?;
+                        .context("a malformed D-Bus message")
+                        .with_context(|| self.object())?;
                     if message.member.as_deref() == Some("JobRemoved")
                         && let [job, _unit, result] = message.texts().as_slice()
                     {
@@ -222,7 +223,7 @@ impl Connection {
                     return Ok(message);
                 }
                 Ok(_) => self.receive()?,
-                Err(why) => return Err(broken(self, why)),
+                Err(why) => bail!("{}: {why}", self.object()),
             }
         }
     }
@@ -235,8 +236,7 @@ impl Connection {
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
             if self.received.len() > 4096 {
-                let message = format!("{}: no D-Bus reply", self.address.display());
-                return Err(Error::new(message));
+                bail!("{}: no D-Bus reply", self.object());
             }
             self.receive()?;
         }
@@ -246,7 +246,7 @@ impl Connection {
     fn left(&self) -> Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         match left.is_zero() {
-            true => Err(self.too_late()),
+            true => bail!(self.too_late()),
             false => Ok(left),
         }
     }
@@ -254,7 +254,7 @@ impl Connection {
     fn too_late(&self) -> Error {
         let message = format!(
             "{}: systemd did not reply within {} s",
-            self.address.display(),
+            self.object(),
             PATIENCE.as_secs()
         );
         Error::new(message).hint("it may be busy or hanging: see systemctl list-jobs")
@@ -262,10 +262,11 @@ impl Connection {
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let left = self.left()?;
-        self.stream
+        let written = self
+            .stream
             .set_write_timeout(Some(left))
-            .and_then(|()| self.stream.write_all(bytes))
-            .map_err(|error| self.failed("write", &error))
+            .and_then(|()| self.stream.write_all(bytes));
+        self.in_time("write", written)
     }
 
     fn receive(&mut self) -> Result<()> {
@@ -276,24 +277,30 @@ impl Connection {
             .set_read_timeout(Some(left))
             .and_then(|()| self.stream.read(&mut part));
         match read {
-            Ok(0) => {
-                let message = format!("{}: systemd closed the connection", self.address.display());
-                Err(Error::new(message))
-            }
-            Ok(count) => {
-                self.received.extend(&part[..count]);
-                Ok(())
-            }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(self.failed("read", &error)),
+            read => match self.in_time("read", read)? {
+                0 => bail!("{}: systemd closed the connection", self.object()),
+                count => {
+                    self.received.extend(&part[..count]);
+                    Ok(())
+                }
+            },
         }
     }
 
-    fn failed(&self, op: &str, error: &std::io::Error) -> Error {
-        match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => self.too_late(),
-            _ => Error::io(self.address.display().to_string(), op, error),
+    /// The result of the system call `name`, with the connection as its object.
+    fn in_time<T>(&self, name: &'static str, result: std::io::Result<T>) -> Result<T> {
+        match result {
+            Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
+                bail!(self.too_late())
+            }
+            result => result.call(name).with_context(|| self.object()),
         }
+    }
+
+    /// The connection, for errors.
+    fn object(&self) -> String {
+        self.address.display().to_string()
     }
 }
 

@@ -38,8 +38,8 @@ impl Cgroup {
             _ => return None,
         };
         Some(
-            self.failed("", fail)
-                .context("linux.cgroupsPath")
+            Error::failed(self.object(""), fail)
+                .about("linux.cgroupsPath")
                 .hint(hint),
         )
     }

@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Cgroup, file, threaded};
-use crate::error::{Error, On, Result};
+use crate::error::{Chain as _, Error};
 use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
@@ -31,7 +32,7 @@ impl Cgroup {
         let Err(error) = frozen else { return Ok(()) };
         match self.set_freezer("0") {
             Ok(()) => Err(error.hint("the cgroup has been thawed")),
-            Err(left) => Err(error.hint(format!("and the cgroup is still frozen: {left}"))),
+            Err(left) => Err(error.hint(format!("and the cgroup is still frozen: {left:#}"))),
         }
     }
 
@@ -45,7 +46,7 @@ impl Cgroup {
         };
         wait(self.fd())
             .and_then(|()| tree::walk(self.fd(), wait, |_, _| Ok(())))
-            .map_err(|fail| self.failed("cgroup.events", fail))
+            .with_context(|| self.object("cgroup.events"))
     }
 
     /// Lets the processes continue.
@@ -55,14 +56,12 @@ impl Cgroup {
             return Ok(());
         }
         let late = Fail::new("poll", Errno::ETIMEDOUT).note(Note::Thaw);
-        Err(self
-            .failed("cgroup.events", late)
-            .hint("a parent of the cgroup is frozen"))
+        let late = Error::failed(self.object("cgroup.events"), late);
+        Err(late.hint("a parent of the cgroup is frozen").into())
     }
 
     fn set_freezer(&self, value: &str) -> Result<()> {
-        file::write(self.fd(), "cgroup.freeze", value)
-            .map_err(|fail| self.failed("cgroup.freeze", fail))
+        file::write(self.fd(), "cgroup.freeze", value).with_context(|| self.object("cgroup.freeze"))
     }
 
     /// Whether all processes are stopped, by the freezer of this cgroup or of a parent.
@@ -74,7 +73,7 @@ impl Cgroup {
     pub fn is_frozen_at(path: &Path) -> Result<bool> {
         let events = path.join("cgroup.events");
         flag_unless_gone(sys::file::read_record(&events), "frozen")
-            .on(|| events.display().to_string())
+            .with_context(|| events.display().to_string())
     }
 
     /// The processes of this cgroup and of all cgroups below it, sorted. The kernel lists a process
@@ -91,7 +90,7 @@ impl Cgroup {
                 Ok(pids)
             }
         };
-        let mut pids = all().map_err(|fail| self.failed("cgroup.procs", fail))?;
+        let mut pids = all().with_context(|| self.object("cgroup.procs"))?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
@@ -108,7 +107,7 @@ impl Cgroup {
                 ..
             }) => Ok(()),
             Err(fail) if fail.errno == Errno::EOPNOTSUPP => self.kill_each(),
-            Err(fail) => Err(self.failed("cgroup.kill", fail)),
+            Err(fail) => Err(fail).with_context(|| self.object("cgroup.kill")),
         }
     }
 
@@ -126,7 +125,7 @@ impl Cgroup {
             match self.remove_now() {
                 Ok(()) => return Ok(()),
                 Err(fail) if fail.errno == Errno::EBUSY && Instant::now() < deadline => {}
-                Err(fail) => return Err(self.not_removed(fail)),
+                Err(fail) => return Err(self.not_removed(fail).into()),
             }
             // Waits for dying processes. If there are none, the kernel is about to release the
             // cgroup.
@@ -148,7 +147,7 @@ impl Cgroup {
         match self.remove_now() {
             Ok(()) => Ok(true),
             Err(fail) if fail.errno == Errno::EBUSY => Ok(false),
-            Err(fail) => Err(self.not_removed(fail)),
+            Err(fail) => Err(self.not_removed(fail).into()),
         }
     }
 
@@ -171,7 +170,7 @@ impl Cgroup {
     }
 
     fn not_removed(&self, fail: Fail) -> Error {
-        let error = self.failed("", fail);
+        let error = Error::failed(self.object(""), fail);
         match self.processes() {
             Ok(pids) if !pids.is_empty() => error.hint(format!("processes are left: {pids:?}")),
             _ => error,
@@ -181,12 +180,12 @@ impl Cgroup {
     /// A flag of `cgroup.events`. `false` if the cgroup does not exist.
     pub(super) fn event(&self, key: &str) -> Result<bool> {
         flag_unless_gone(file::read(self.fd(), "cgroup.events"), key)
-            .map_err(|fail| self.failed("cgroup.events", fail))
+            .with_context(|| self.object("cgroup.events"))
     }
 
     fn wait(&self, key: &str, wanted: bool, timeout: Duration) -> Result<bool> {
         wait_for(self.fd(), key, wanted, Instant::now() + timeout)
-            .map_err(|fail| self.failed("cgroup.events", fail))
+            .with_context(|| self.object("cgroup.events"))
     }
 }
 

@@ -22,9 +22,10 @@ mod watch;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Error, On, Result};
+use crate::error::{Chain as _, Error};
 use crate::plan::cgroup::{Fallback, Write};
 use crate::plan::devices::Insn;
 use crate::sys::{Fail, bpf, path as syspath};
@@ -46,7 +47,7 @@ pub fn of_process(pid: i32) -> Result<Option<String>> {
     let file = format!("/proc/{pid}/cgroup");
     match crate::sys::file::read_text(file.as_ref()) {
         Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => Ok(None),
-        Err(fail) => Err(Error::failed(file, fail)),
+        Err(fail) => Err(fail).context(file),
         Ok(text) => {
             let mut lines = text.lines();
             let path = lines.find_map(|line| line.strip_prefix("0::"));
@@ -151,7 +152,7 @@ impl Cgroup {
                 errno: Errno::ENOENT,
                 ..
             }) => Ok(None),
-            Err(fail) => Err(Error::failed(path.display().to_string(), fail)),
+            Err(fail) => Err(fail).with_context(|| path.display().to_string()),
         }
     }
 
@@ -162,18 +163,20 @@ impl Cgroup {
     pub fn open_unit(mount: &Path, name: &str, pid: i32) -> Result<Self> {
         let what = format!("linux.cgroupsPath: systemd unit {name}");
         let found = of_process(pid)
-            .map_err(|error| error.context(&*what))?
+            .with_context(|| what.clone())?
             .unwrap_or_default();
         // systemd prefixes a name with an underscore if the kernel could mistake it for a control
         // file.
         let last = found.rsplit('/').next().unwrap_or_default();
         if last.trim_start_matches('_') != name.trim_start_matches('_') {
             let message = format!("{what}: process {pid} is in {found:?} instead");
-            return Err(Error::new(message)
-                .hint("the process may have been killed; systemd must see the same processes"));
+            bail!(
+                Error::new(message)
+                    .hint("the process may have been killed; systemd must see the same processes")
+            );
         }
         Self::open(&mount.join(found.trim_start_matches('/')))?
-            .ok_or_else(|| Error::new(format!("{what}: its cgroup is gone")))
+            .with_context(|| format!("{what}: its cgroup is gone"))
     }
 
     /// Creates the cgroup `name` in this one, moves the only process `pid` there, and enables all
@@ -188,7 +191,7 @@ impl Cgroup {
         let child = Self::found(dir, path);
         child.add(pid)?;
         let controllers = file::read(self.fd(), "cgroup.controllers")
-            .map_err(|fail| self.failed("cgroup.controllers", fail))?;
+            .with_context(|| self.object("cgroup.controllers"))?;
         let controllers: Vec<_> = controllers.split_whitespace().map(str::to_owned).collect();
         controllers::enable(self.fd(), &self.path, &[], &controllers)?;
         Ok(child)
@@ -229,14 +232,18 @@ impl Cgroup {
         };
         if self.event("populated")? {
             let count = self.processes()?.len();
-            return Err(refuse(format!(
-                "container's cgroup is not empty: {count} process(es) found"
-            ))
-            .hint("another container may use it: choose another linux.cgroupsPath"));
+            bail!(
+                refuse(format!(
+                    "container's cgroup is not empty: {count} process(es) found"
+                ))
+                .hint("another container may use it: choose another linux.cgroupsPath")
+            );
         }
         if self.event("frozen")? {
-            return Err(refuse("container's cgroup unexpectedly frozen".into())
-                .hint("write 0 to its cgroup.freeze and to that of its parents"));
+            bail!(
+                refuse("container's cgroup unexpectedly frozen".into())
+                    .hint("write 0 to its cgroup.freeze and to that of its parents")
+            );
         }
         Ok(())
     }
@@ -256,15 +263,15 @@ impl Cgroup {
             }
             (Fallback::IfAbsent { file, value }, Errno::ENOENT) => {
                 file::write(self.fd(), file, value)
-                    .map_err(|fail| self.refused(&write.field, file, value, fail))
+                    .map_err(|fail| self.refused(&write.field, file, value, fail).into())
             }
-            _ => Err(self.refused(&write.field, &write.file, &write.value, fail)),
+            _ => bail!(self.refused(&write.field, &write.file, &write.value, fail)),
         }
     }
 
     fn refused(&self, field: &str, name: &str, value: &str, fail: Fail) -> Error {
         let file = self.path.join(name);
-        let what = format!("{field}: {}: {:?}", file.display(), value.trim_end());
+        let what = format!("{}: {:?}", file.display(), value.trim_end());
         let error = Error::failed(what, fail).about(field);
         match fail.errno {
             Errno::ENOENT => error.hint("this kernel has no such file for the cgroup"),
@@ -282,17 +289,17 @@ impl Cgroup {
                 errno: Errno::ENOENT,
                 ..
             }) => return Ok(()),
-            Err(fail) => return Err(self.failed(usage, fail)),
+            Err(fail) => return Err(fail).with_context(|| self.object(usage)),
         };
         match (write.value.parse::<u64>(), text.trim().parse::<u64>()) {
-            (Ok(limit), Ok(used)) if limit <= used => Err(Error::config(
-                &write.field,
-                format!(
-                    "{limit} is not more than the {used} in {}/{usage}",
-                    self.path.display()
-                ),
-            )
-            .hint("linux.resources.memory.checkBeforeUpdate asks for this check")),
+            (Ok(limit), Ok(used)) if limit <= used => {
+                let usage = self.object(usage);
+                let message = format!("{limit} is not more than the {used} in {usage}");
+                bail!(
+                    Error::config(&write.field, message)
+                        .hint("linux.resources.memory.checkBeforeUpdate asks for this check")
+                )
+            }
             _ => Ok(()),
         }
     }
@@ -302,8 +309,8 @@ impl Cgroup {
     pub fn attach_device_program(&self, program: &[Insn]) -> Result<()> {
         let code: Vec<u64> = program.iter().map(|insn| insn.encode()).collect();
         let error = |fail: Fail| {
-            let what = format!("linux.resources.devices: {}", self.path.display());
-            Error::failed(what, fail)
+            Error::failed(self.path.display().to_string(), fail)
+                .about("linux.resources.devices")
                 .hint("device rules need CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN")
         };
         let program = bpf::load_device_program(&code).map_err(|refused| {
@@ -320,8 +327,9 @@ impl Cgroup {
             bpf::device_programs(self.fd()).map_err(error)?
         };
         if let [one] = old.as_slice() {
-            return bpf::attach_device_program(self.fd(), program.as_fd(), Some(one.as_fd()))
-                .map_err(error);
+            bpf::attach_device_program(self.fd(), program.as_fd(), Some(one.as_fd()))
+                .map_err(error)?;
+            return Ok(());
         }
         bpf::attach_device_program(self.fd(), program.as_fd(), None).map_err(error)?;
         for one in &old {
@@ -340,10 +348,10 @@ impl Cgroup {
             Err(fail) if fail.errno == Errno::ENOENT => {
                 "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
             }
-            listed => listed.on(|| LIST)?,
+            listed => listed.context(LIST)?,
         };
         let chown = |fd: BorrowedFd| syspath::chown(fd, uid, u32::MAX);
-        chown(self.fd()).map_err(|fail| self.failed("", fail))?;
+        chown(self.fd()).with_context(|| self.object(""))?;
         for name in listed.lines().filter(|name| !name.contains('/')) {
             match file::open(self.fd(), name, libc::O_PATH).and_then(|fd| chown(fd.as_fd())) {
                 // The file belongs to a controller that is not enabled here.
@@ -352,7 +360,7 @@ impl Cgroup {
                     errno: Errno::ENOENT,
                     ..
                 }) => {}
-                Err(fail) => return Err(self.failed(name, fail)),
+                Err(fail) => return Err(fail).with_context(|| self.object(name)),
             }
         }
         Ok(())
@@ -361,18 +369,16 @@ impl Cgroup {
     /// Moves a process into the cgroup, for a caller that cannot use CLONE_INTO_CGROUP. The kernel
     /// waits for a grace period.
     pub fn add(&self, pid: i32) -> Result<()> {
-        file::write(self.fd(), "cgroup.procs", &pid.to_string()).map_err(|fail| {
-            self.failed("cgroup.procs", fail)
-                .context(format!("process {pid}"))
-        })
+        file::write(self.fd(), "cgroup.procs", &pid.to_string())
+            .with_context(|| self.object("cgroup.procs"))
+            .with_context(|| format!("process {pid}"))
     }
 
-    fn failed(&self, name: &str, fail: Fail) -> Error {
-        let file = if name.is_empty() {
-            self.path.clone()
-        } else {
-            self.path.join(name)
-        };
-        Error::failed(file.display().to_string(), fail)
+    /// A file of the cgroup, or without a name the cgroup, for errors.
+    fn object(&self, name: &str) -> String {
+        match name {
+            "" => self.path.display().to_string(),
+            name => self.path.join(name).display().to_string(),
+        }
     }
 }

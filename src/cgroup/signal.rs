@@ -2,10 +2,10 @@
 
 use std::os::fd::AsFd;
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::Cgroup;
-use crate::error::{Error, Result};
 use crate::sys::pidfd;
 
 impl Cgroup {
@@ -37,10 +37,8 @@ impl Cgroup {
             let sent =
                 pidfd::open(pid).and_then(|process| pidfd::send_signal(process.as_fd(), signal));
             match sent {
-                Err(fail) if fail.errno != Errno::ESRCH => {
-                    return Err(Error::failed(format!("process {pid}"), fail));
-                }
-                _ => {}
+                Err(fail) if fail.errno == Errno::ESRCH => {}
+                sent => sent.with_context(|| format!("process {pid}"))?,
             }
         }
         Ok(pids.contains(&init))

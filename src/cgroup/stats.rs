@@ -4,12 +4,12 @@
 //! that v2 does not have are zero or absent, and zeros are left out where other runtimes leave them
 //! out. Source: Documentation/admin-guide/cgroup-v2.rst, Documentation/accounting/psi.rst.
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 
 use super::lifecycle::is_gone;
 use super::{Cgroup, file};
-use crate::error::Result;
 use crate::sys::{Fail, tree};
 
 impl Cgroup {
@@ -27,7 +27,7 @@ impl Cgroup {
                 errno: Errno::ENOENT | Errno::EOPNOTSUPP | Errno::ENODEV,
                 ..
             }) => Ok(None),
-            Err(fail) => Err(self.failed(name, fail)),
+            Err(fail) => Err(fail).with_context(|| self.object(name)),
         };
         let stats = document(&read, &self.page_sizes()?)?;
         // Every existing cgroup has this file.
@@ -36,7 +36,7 @@ impl Cgroup {
 
     /// The sizes of huge pages that this cgroup counts, as in `2MB`.
     fn page_sizes(&self) -> Result<Vec<String>> {
-        let entries = tree::entries(self.fd()).map_err(|fail| self.failed("", fail))?;
+        let entries = tree::entries(self.fd()).with_context(|| self.object(""))?;
         let names = entries.iter().filter_map(|entry| entry.name.to_str().ok());
         let mut sizes: Vec<_> = names
             .filter_map(|name| {
@@ -57,7 +57,7 @@ impl Cgroup {
         match file::read(self.fd(), "memory.events") {
             Ok(text) => Ok(keyed(&text, "oom_kill")),
             Err(fail) if is_gone(fail) => Ok(0),
-            Err(fail) => Err(self.failed("memory.events", fail)),
+            Err(fail) => Err(fail).with_context(|| self.object("memory.events")),
         }
     }
 }

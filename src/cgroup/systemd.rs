@@ -1,7 +1,9 @@
 //! Creates, changes and stops systemd units. Source: org.freedesktop.systemd1(5).
 
+use anyhow::{Context as _, Result, bail};
+
 use super::dbus::{Connection, Failed};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::plan::systemd::{Manager, Property, Unit, Variant};
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
@@ -16,14 +18,15 @@ const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 /// systemd cannot be reached or refuses the call.
 pub fn start(unit: &Unit, pid: i32) -> Result<()> {
     let what = what(&unit.name);
-    let mut bus = Connection::open(unit.manager).map_err(|error| error.context(&*what))?;
+    let mut bus = Connection::open(unit.manager).with_context(|| what.clone())?;
     let job = match start_job(&mut bus, unit, pid) {
         Ok(job) => job,
         Err(Failed::Refused { name, .. }) if name == UNIT_EXISTS => {
-            return Err(Error::new(format!(
-                "{what}: StartTransientUnit: the unit already exists"
-            ))
-            .hint("another container may use it: choose another linux.cgroupsPath"));
+            let message = format!("{what}: StartTransientUnit: the unit already exists");
+            bail!(
+                Error::new(message)
+                    .hint("another container may use it: choose another linux.cgroupsPath")
+            );
         }
         Err(failed) => return Err(failed.error(&what, "StartTransientUnit")),
     };
@@ -91,7 +94,7 @@ fn pair(name: &str, value: &Variant) -> Variant {
 /// systemd cannot be reached or refuses the call.
 pub fn stop(manager: Manager, name: &str) -> Result<()> {
     let what = what(name);
-    let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
+    let mut bus = Connection::open(manager).with_context(|| what.clone())?;
     let text = |text: &str| Variant::Text(text.to_owned());
     match bus.call("StopUnit", &[text(name), text("replace")]) {
         Ok(job) => wait(&mut bus, &job.concat(), &what, "StopUnit")?,
@@ -107,7 +110,7 @@ pub fn stop(manager: Manager, name: &str) -> Result<()> {
 /// # Errors
 /// systemd cannot be reached.
 pub fn forget(manager: Manager, name: &str) -> Result<()> {
-    let mut bus = Connection::open(manager).map_err(|error| error.context(what(name)))?;
+    let mut bus = Connection::open(manager).with_context(|| what(name))?;
     reset_failed(&mut bus, name)
 }
 
@@ -130,7 +133,7 @@ pub fn set(manager: Manager, name: &str, properties: &[Property]) -> Result<()> 
         return Ok(());
     }
     let what = what(name);
-    let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
+    let mut bus = Connection::open(manager).with_context(|| what.clone())?;
     let mut properties: Vec<&Property> = properties.iter().collect();
     loop {
         let pairs = properties
@@ -158,7 +161,7 @@ pub fn set(manager: Manager, name: &str, properties: &[Property]) -> Result<()> 
 /// systemd cannot be reached or refuses the call.
 pub fn attach(manager: Manager, name: &str, below: &str, pid: i32) -> Result<()> {
     let what = what(name);
-    let mut bus = Connection::open(manager).map_err(|error| error.context(&*what))?;
+    let mut bus = Connection::open(manager).with_context(|| what.clone())?;
     let arguments = [
         Variant::Text(name.to_owned()),
         Variant::Text(below.to_owned()),
@@ -174,14 +177,14 @@ fn what(name: &str) -> String {
 }
 
 fn wait(bus: &mut Connection, job: &str, what: &str, call: &str) -> Result<()> {
-    let failed = |message: String| Error::new(format!("{what}: {call}: {message}"));
-    match bus.wait_job(job) {
-        Ok(result) if result == "done" => Ok(()),
-        Ok(result) => Err(
-            failed(format!("the job ended with {result:?}")).hint(format!(
-                "see the reason in the journal: journalctl _PID=1, about {what}"
-            )),
-        ),
-        Err(error) => Err(error.context(format!("{what}: {call}: its job"))),
+    let result = bus
+        .wait_job(job)
+        .with_context(|| format!("{what}: {call}: its job"))?;
+    if result == "done" {
+        return Ok(());
     }
+    let message = format!("{what}: {call}: the job ended with {result:?}");
+    bail!(Error::new(message).hint(format!(
+        "see the reason in the journal: journalctl _PID=1, about {what}"
+    )))
 }

@@ -144,16 +144,14 @@ fn used_or_frozen_cgroup_is_refused() {
     let cgroup = fixture.create("a").unwrap();
     fixture.start(&cgroup);
     fixture.start(&cgroup);
-    let error = fixture.create("a").unwrap_err();
+    let error = format!("{:#}", fixture.create("a").unwrap_err());
     assert!(
-        error
-            .to_string()
-            .contains("container's cgroup is not empty: 2 process(es) found"),
+        error.contains("container's cgroup is not empty: 2 process(es) found"),
         "{error}"
     );
     let frozen = fixture.create("b").unwrap();
     frozen.freeze().unwrap();
-    let error = fixture.create("b").unwrap_err().to_string();
+    let error = format!("{:#}", fixture.create("b").unwrap_err());
     assert!(error.contains("cgroup unexpectedly frozen"), "{error}");
 }
 
@@ -293,7 +291,7 @@ fn writes_and_their_fallbacks() {
         .write(&write("cgroup.max.depth", "x", Fallback::Fail))
         .unwrap_err();
     assert_eq!(
-        error.to_string(),
+        format!("{error:#}"),
         format!(
             "linux.resources.unified.cgroup.max.depth: {}: \"x\": write: invalid argument",
             fixture.path().join("cgroup.max.depth").display()
@@ -301,8 +299,8 @@ fn writes_and_their_fallbacks() {
     );
     let error = cgroup
         .write(&write("absent.max", "3", Fallback::Fail))
-        .unwrap_err()
-        .to_string();
+        .unwrap_err();
+    let error = format!("{error:#}");
     assert!(
         error.contains("no such file or directory (this kernel has no such file"),
         "{error}"
@@ -324,7 +322,7 @@ fn a_limit_below_the_use_is_refused_when_asked() {
         ..write("cgroup.max.descendants", value, Fallback::Fail)
     };
     cgroup.write(&limit("8")).unwrap();
-    let error = cgroup.write(&limit("7")).unwrap_err().to_string();
+    let error = format!("{:#}", cgroup.write(&limit("7")).unwrap_err());
     assert!(error.contains("7 is not more than the 7 in"), "{error}");
 }
 
@@ -337,10 +335,8 @@ fn controllers_are_enabled_on_the_way_down() {
     let missing = ["nonsense".to_owned()];
     let path = fixture.name.join("a");
     let error = Cgroup::create(&fixture.mount, &path, &missing, &[]).unwrap_err();
-    assert!(
-        error.to_string().contains("needs the nonsense controller"),
-        "{error}"
-    );
+    let error = format!("{error:#}");
+    assert!(error.contains("needs the nonsense controller"), "{error}");
     assert!(!fixture.path().exists(), "a failed create leaves nothing");
     Cgroup::create(&fixture.mount, &path, &[], &missing).expect("optional ones may be missing");
     let root = std::fs::read_to_string(host.mount.join("cgroup.subtree_control")).unwrap();

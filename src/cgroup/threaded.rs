@@ -4,11 +4,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::lifecycle::is_gone;
 use super::{Cgroup, file};
-use crate::error::{Error, Result};
 use crate::sys::{self, Sys, path as syspath, pidfd, tree};
 
 const TYPE: &str = "cgroup.type";
@@ -78,10 +78,8 @@ impl Cgroup {
         self.freeze()?;
         let killed = self.processes().and_then(|pids| {
             pids.iter().try_for_each(|&pid| match kill(pid) {
-                Err(fail) if fail.errno != Errno::ESRCH => {
-                    Err(Error::failed(format!("process {pid}"), fail))
-                }
-                _ => Ok(()),
+                Err(fail) if fail.errno == Errno::ESRCH => Ok(()),
+                killed => killed.with_context(|| format!("process {pid}")),
             })
         });
         let thawed = self.thaw();

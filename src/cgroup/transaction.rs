@@ -1,9 +1,10 @@
 //! A sequence of writes that takes effect as a whole or not at all.
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::{Cgroup, file};
-use crate::error::{Error, Result};
+use crate::error::Chain as _;
 use crate::plan::cgroup::{Fallback, Write};
 
 /// The writes that took effect, and the files' previous values.
@@ -60,14 +61,14 @@ impl Cgroup {
         match file::read(self.fd(), name) {
             Ok(text) => Ok(Some(text)),
             Err(fail) if [Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
-            Err(fail) => Err(self.failed(name, fail)),
+            Err(fail) => Err(fail).with_context(|| self.object(name)),
         }
     }
 }
 
 impl Applied<'_> {
     /// Restores the files, the last write first. Returns `error`, the reason for undoing them.
-    pub fn take_back(self, error: Error) -> Error {
+    pub fn take_back(self, error: anyhow::Error) -> anyhow::Error {
         let mut failed: Vec<&str> = Vec::new();
         for (name, value) in self.old.iter().rev() {
             // If a file was written twice, the last attempt counts: it restores the oldest value.

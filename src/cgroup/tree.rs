@@ -4,11 +4,12 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use anyhow::Result;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 
 use super::{controllers, file};
-use crate::error::{Error, Result};
+use crate::error::{Chain as _, Error};
 use crate::sys::{Fail, Sys, path as syspath};
 
 const MODE: Mode = Mode::from_bits_truncate(0o755);
@@ -110,7 +111,7 @@ pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
             false => open(parent, &name),
         }
     };
-    make().map_err(|fail| failed(path, fail))
+    Ok(make().map_err(|fail| failed(path, fail))?)
 }
 
 /// Returns whether the directory was missing.
@@ -135,7 +136,7 @@ fn open_new(parent: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
 }
 
 fn failed(at: &Path, fail: Fail) -> Error {
-    let error = Error::failed(format!("linux.cgroupsPath: {}", at.display()), fail);
+    let error = Error::failed(at.display().to_string(), fail).about("linux.cgroupsPath");
     match fail.errno {
         Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
         Errno::EROFS => error.hint("the cgroup2 mount is read-only here"),

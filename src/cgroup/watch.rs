@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::time::Instant;
 
+use anyhow::{Context as _, Result};
+
 use super::lifecycle::{Changes, flag, is_gone, read_again};
 use super::{Cgroup, file, stats};
-use crate::error::Result;
 
 /// The result of [`Watch::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +39,11 @@ impl Cgroup {
     /// The cgroup does not exist, or a system call failed.
     pub fn watch(&self) -> Result<Watch<'_>> {
         let open = |name| file::open(self.fd(), name, libc::O_RDONLY).map(File::from);
-        let life = open("cgroup.events").map_err(|fail| self.failed("cgroup.events", fail))?;
+        let life = open("cgroup.events").with_context(|| self.object("cgroup.events"))?;
         let memory = match open("memory.events") {
             Ok(file) => Some(file),
             Err(fail) if is_gone(fail) => None,
-            Err(fail) => return Err(self.failed("memory.events", fail)),
+            Err(fail) => return Err(fail).with_context(|| self.object("memory.events")),
         };
         let mut watch = Watch {
             cgroup: self,
@@ -80,7 +81,7 @@ impl Watch<'_> {
             }
             let files = std::iter::once(&self.life).chain(&self.memory);
             let waited = self.changes.wait(files, left);
-            waited.map_err(|fail| self.cgroup.failed("", fail))?;
+            waited.with_context(|| self.cgroup.object(""))?;
         }
     }
 
@@ -88,7 +89,7 @@ impl Watch<'_> {
         match read_again(&self.life) {
             Ok(text) => Ok(flag(&text, "populated")),
             Err(fail) if is_gone(fail) => Ok(false),
-            Err(fail) => Err(self.cgroup.failed("cgroup.events", fail)),
+            Err(fail) => Err(fail).with_context(|| self.cgroup.object("cgroup.events")),
         }
     }
 
@@ -97,7 +98,7 @@ impl Watch<'_> {
             Some(Ok(text)) => Ok(stats::keyed(&text, "oom_kill")),
             None => Ok(0),
             Some(Err(fail)) if is_gone(fail) => Ok(0),
-            Some(Err(fail)) => Err(self.cgroup.failed("memory.events", fail)),
+            Some(Err(fail)) => Err(fail).with_context(|| self.cgroup.object("memory.events")),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail};
+
 use crate::cli::groups::{Bundle, CgroupManager, ContainerFlags, DescriptorFlags};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::spec;
@@ -26,17 +28,14 @@ impl Loaded {
     /// # Errors
     /// The bundle or the config cannot be read, or a property is invalid.
     pub fn read(args: &Bundle) -> Result<Self> {
-        let bundle = sys::file::real_path(&args.bundle).map_err(|fail| {
-            let what = format!("--bundle: {}", args.bundle.display());
-            Error::failed(what, fail)
-        })?;
+        let bundle = sys::file::real_path(&args.bundle)
+            .with_context(|| format!("--bundle: {}", args.bundle.display()))?;
         let file = bundle.join(&args.config);
         let bytes = sys::file::read(&file).map_err(|fail| {
             Error::failed(file.display().to_string(), fail)
                 .hint("a bundle needs a config.json; sampan spec writes one")
         })?;
-        let config = spec::config(&bytes, &bundle)
-            .map_err(|error| error.context(file.display().to_string()))?;
+        let config = spec::config(&bytes, &bundle).with_context(|| file.display().to_string())?;
         Ok(Self {
             bundle,
             bytes,
@@ -49,7 +48,7 @@ impl Loaded {
     /// # Errors
     /// A property needs something that `host` does not have.
     pub fn plan(&self, host: &Host, options: &plan::Options) -> Result<Plan> {
-        plan::build(&self.config, host, options)
+        Ok(plan::build(&self.config, host, options)?)
     }
 }
 
@@ -108,7 +107,7 @@ pub fn check_preserved(count: u32) -> Result<()> {
         None => Ok(()),
         Some(number) => {
             let message = format!("--preserve-fds: descriptor {number} is not open");
-            Err(Error::new(message).hint(format!(
+            bail!(Error::new(message).hint(format!(
                 "{count} descriptors, from 3 upwards, are to be passed to the process"
             )))
         }
@@ -136,9 +135,10 @@ mod tests {
     fn a_missing_bundle_or_config_is_named() {
         let read = |bundle: &str, config: &str| {
             let (bundle, config) = (bundle.into(), config.into());
-            Loaded::read(&Bundle { bundle, config })
-                .unwrap_err()
-                .to_string()
+            format!(
+                "{:#}",
+                Loaded::read(&Bundle { bundle, config }).unwrap_err()
+            )
         };
         assert_eq!(
             read("/nonexistent", "config.json"),

@@ -4,15 +4,19 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+
 use super::bundle::{Loaded, check_preserved, options};
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Setup;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::run::{self, Created, Request, sd_notify};
+use crate::sys::Fail;
 
 /// How long the runtime stays with the container.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,7 +72,7 @@ pub(super) fn make(
     check_preserved(options.process.preserved_fds)?;
     let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);
     if runs && loaded.config.process.is_none() {
-        return Err(Error::config("process", "missing").hint("run needs a program"));
+        bail!(Error::config("process", "missing").hint("run needs a program"));
     }
     check_terminal(&loaded.config, setup, mode)?;
     check_rootfs(&loaded.config.root.path)?;
@@ -117,25 +121,23 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    Err(Error::new(message))
+    bail!(message)
 }
 
 /// Checks that `root.path` is an existing directory and not the host's root. Source: runtime-spec
 /// 1.3, config.md, root.
 fn check_rootfs(rootfs: &Path) -> Result<()> {
-    let what = || format!("root.path: {}", rootfs.display());
-    let stat =
-        |path: &Path| std::fs::metadata(path).map_err(|error| Error::io(what(), "stat", &error));
+    let object = || format!("root.path: {}", rootfs.display());
+    let stat = |path: &Path| std::fs::metadata(path).call("stat").with_context(object);
     let found = stat(rootfs)?;
     if !found.is_dir() {
-        return Err(Error::sys(what(), "stat", nix::errno::Errno::ENOTDIR));
+        return Err(Fail::new("stat", Errno::ENOTDIR)).with_context(object);
     }
     // Compared by device and inode, because many paths lead to the host's root: `/tmp/..`, symbolic
     // links, `/proc/1/root`.
     let host = stat(Path::new("/"))?;
     if (found.dev(), found.ino()) == (host.dev(), host.ino()) {
-        let message = format!("{}: the host's root cannot be a container's", what());
-        return Err(Error::new(message));
+        bail!("{}: the host's root cannot be a container's", object());
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! `delete`.
 
+use anyhow::{Result, bail};
+
 use super::remains::remove_remains;
 use super::saved::destroy;
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Chain as _, Error, Kind};
 use crate::state::{Found, Locked, State, Status};
 
 flags! {
@@ -33,7 +35,7 @@ impl Verb for Delete {
         context.each(&self.container.id, self.regex, |id| {
             match delete_one(context, id, self.force) {
                 // With --force the goal is that the container does not exist.
-                Err(error) if self.force && error.kind == Kind::NotFound => Ok(()),
+                Err(error) if self.force && error.kind() == Kind::NotFound => Ok(()),
                 result => result,
             }
         })?;
@@ -47,9 +49,9 @@ fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
     let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
     match State::find(&dir)? {
         Found::State(state) => delete_known(context, locked, &state, force),
-        Found::Broken { error, .. } if !force => Err(error),
-        Found::Broken { text, error } => remove_remains(context, locked, &text, &error),
-        Found::Nothing if !force => Err(dir.half_made()),
+        Found::Broken { error, .. } if !force => bail!(error),
+        Found::Broken { text, error } => remove_remains(context, locked, &text, error),
+        Found::Nothing if !force => bail!(dir.half_made()),
         Found::Nothing => locked.remove(),
     }
 }
@@ -66,7 +68,7 @@ fn delete_known(context: &Context, locked: Locked, state: &State, force: bool) -
                 "cannot delete container {} that is not stopped: {status}",
                 state.id
             );
-            Err(Error::of(Kind::Status, message).hint("kill it first, or use delete --force"))
+            bail!(Error::of(Kind::Status, message).hint("kill it first, or use delete --force"))
         }
     }
 }

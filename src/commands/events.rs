@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::cgroup::{self, Event};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
-use crate::error::{Error, Result};
+use crate::error::Call as _;
 use crate::state::Status;
 
 flags! {
@@ -44,7 +45,7 @@ impl Verb for Events {
         let (dir, state) = context.load(id)?;
         let (status, init) = state.status_and_init(&dir)?;
         if matches!(status, Status::Creating | Status::Stopped) {
-            return Err(not_running(&state));
+            bail!(not_running(&state));
         }
         if state.cgroup.is_none() {
             let init = init.ok_or_else(|| not_running(&state))?;
@@ -93,7 +94,7 @@ impl Events {
                 Ok(0) => print_stats(&self.container.id, &stats)?,
                 Ok(_) => return Ok(DONE),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::sys("init", "poll", errno)),
+                Err(errno) => return Err(errno).call("poll").context("init"),
             }
         }
     }

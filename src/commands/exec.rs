@@ -6,13 +6,15 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail};
+
 use super::bundle::{check_preserved, process_options};
 use super::saved::Saved;
 use super::{Context, DONE, Verb, kill, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags};
 use crate::config::{Config, Process};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Call as _, Error, Kind};
 use crate::host::Host;
 use crate::plan;
 use crate::run::{self, ExecRequest, relay};
@@ -186,21 +188,21 @@ fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
         Status::Stopped => "cannot exec in a stopped container",
         Status::Creating => "cannot exec in a container that is being created",
     };
-    Err(Error::of(Kind::Status, message))
+    bail!(Error::of(Kind::Status, message))
 }
 
 /// Reads the process from the file, or takes the container's process with the changes of the flags.
 fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
     if let Some(file) = &args.process {
-        let text = std::fs::read(file)
-            .map_err(|error| Error::io(format!("--process: {}", file.display()), "open", &error))?;
-        let (mut process, warnings) = spec::process(&text, config.process.as_ref())
-            .map_err(|error| error.context(format!("--process: {}", file.display())))?;
+        let object = || format!("--process: {}", file.display());
+        let text = std::fs::read(file).call("open").with_context(object)?;
+        let (mut process, warnings) =
+            spec::process(&text, config.process.as_ref()).with_context(object)?;
         process.terminal |= args.mode.tty;
         return Ok((process, warnings));
     }
     if args.command.is_empty() {
-        return Err(Error::new("exec needs a COMMAND or --process FILE"));
+        bail!("exec needs a COMMAND or --process FILE");
     }
     let mut process = config.process.clone().unwrap_or_else(|| Process {
         cwd: "/".into(),
@@ -217,14 +219,13 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
     if let Some(cwd) = &args.changes.cwd {
         process.cwd.clone_from(cwd);
         if !cwd.is_absolute() {
-            return Err(Error::new("--cwd: must be an absolute path"));
+            bail!("--cwd: must be an absolute path");
         }
     }
     for entry in &args.changes.env {
         let bytes = entry.as_bytes();
         let Some(end) = bytes.iter().position(|&b| b == b'=').filter(|&end| end > 0) else {
-            let message = format!("--env: {:?} is not NAME=VALUE", entry.to_string_lossy());
-            return Err(Error::new(message));
+            bail!("--env: {:?} is not NAME=VALUE", entry.to_string_lossy());
         };
         let name = &bytes[..=end];
         process
@@ -315,7 +316,7 @@ fn check_terminal(process: &Process, args: &Exec) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    Err(Error::new(message))
+    bail!(message)
 }
 
 #[cfg(test)]
@@ -339,7 +340,7 @@ mod tests {
             "4294967295",
             "0x1",
         ] {
-            let text = parse_user(user).unwrap_err().to_string();
+            let text = format!("{:#}", parse_user(user).unwrap_err());
             assert!(text.starts_with("--user: "), "{user:?}: {text}");
         }
     }

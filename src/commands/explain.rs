@@ -1,10 +1,11 @@
 //! `explain`: prints the steps that `create` and `start` would take.
 
+use anyhow::Result;
+
 use super::bundle::{Loaded, options};
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Bundle, ContainerFlags, DescriptorFlags};
-use crate::error::Result;
 use crate::host::Host;
 
 flags! {

@@ -4,6 +4,7 @@
 //! lists nothing that the runtime would reject in a config. Source: runtime-spec, features.md and
 //! features-linux.md.
 
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Context, DONE, Verb, pretty, print};
@@ -13,7 +14,6 @@ use crate::config::memory_policy::{FLAGS, MODES};
 use crate::config::mounts::option_words;
 use crate::config::process::capability_names;
 use crate::config::{NamespaceKind, SPEC_VERSION};
-use crate::error::Result;
 use crate::plan::annotations::HONOURED;
 use crate::sys::seccomp;
 

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
 use super::{Context, DONE, Verb, open_cgroup};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Chain as _, Error, Kind};
 use crate::signal;
 use crate::state::{Dir, State};
 use crate::sys::pidfd;
@@ -42,7 +43,7 @@ impl Verb for Kill {
             match send(&dir, &state, signal, self.all) {
                 // Engines clean up with `--all`, and conclude from a failure that processes are
                 // left.
-                Err(error) if self.all && error.kind == Kind::Status => Ok(()),
+                Err(error) if self.all && error.kind() == Kind::Status => Ok(()),
                 result => result,
             }
         })?;
@@ -64,7 +65,7 @@ pub fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
     // SIGKILL needs no thaw: the freezer of cgroup v2 lets a frozen process die.
     match state.init(dir)? {
         Some(init) => send_init(state, &init, signal),
-        None => Err(not_running(state)),
+        None => bail!(not_running(state)),
     }
 }
 
@@ -77,14 +78,14 @@ fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
         send_init(state, &init, signal)?;
         return match signal == libc::SIGKILL && state.private_pid_namespace {
             true => Ok(()),
-            false => Err(only_init(state)),
+            false => bail!(only_init(state)),
         };
     };
     let listed = cgroup.signal_all(signal, state.pid)?;
     match init {
         Some(init) if !listed => match send_init(state, &init, signal) {
             // SIGKILL has already ended init.
-            Err(error) if error.kind == Kind::Status => Ok(()),
+            Err(error) if error.kind() == Kind::Status => Ok(()),
             sent => sent,
         },
         _ => Ok(()),
@@ -103,9 +104,8 @@ fn only_init(state: &State) -> Error {
 
 fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
     match pidfd::send_signal(process.as_fd(), signal) {
-        Ok(()) => Ok(()),
-        Err(fail) if fail.errno == Errno::ESRCH => Err(not_running(state)),
-        Err(fail) => Err(Error::failed(format!("container {}", state.id), fail)),
+        Err(fail) if fail.errno == Errno::ESRCH => bail!(not_running(state)),
+        sent => sent.with_context(|| format!("container {}", state.id)),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
+use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 
 use super::{Context, DONE, Verb, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::ListFormat;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Chain as _, Error, Kind};
 use crate::state::{Dir, Place, State, View};
 
 flags! {
@@ -34,11 +35,10 @@ impl Verb for List {
                 Ok(view) => views.extend(view),
                 // This is not an error for the log. eprintln! would panic on a closed standard
                 // error.
-                Err(error) => drop(writeln!(
-                    std::io::stderr(),
-                    "load container {}: {error}",
-                    place.id
-                )),
+                Err(error) => {
+                    let error = error.context(format!("load container {}", place.id));
+                    drop(writeln!(std::io::stderr(), "{}", Error::of_chain(error)));
+                }
             }
         }
         print(&match (self.quiet, self.format) {
@@ -57,7 +57,7 @@ fn view(place: &Place) -> Result<Option<View>> {
         return Ok(None);
     };
     let state = match State::load(&dir) {
-        Err(error) if error.kind == Kind::NotFound && !is_abandoned(&dir)? => return Ok(None),
+        Err(error) if error.kind() == Kind::NotFound && !is_abandoned(&dir)? => return Ok(None),
         loaded => loaded?,
     };
     let status = state.status(&dir)?;
@@ -87,8 +87,7 @@ fn json(views: &[View]) -> Result<String> {
         [] => Ok("null".to_owned()),
         _ => serde_json::to_string(views),
     };
-    text.map(|text| text + "\n")
-        .map_err(|error| Error::new(format!("list: {error}")))
+    Ok(text.context("list")? + "\n")
 }
 
 /// Formats the containers as a heading and one line each. A column is three blanks wider than its

@@ -25,10 +25,12 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::io::Write;
 
+use anyhow::{Context as _, Result};
+
 use crate::cgroup::Cgroup;
 use crate::cli::groups::{CgroupManager, Global};
 use crate::cli::{self, Effect};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Call as _, Error, Kind};
 use crate::log::Log;
 use crate::run::sd_notify::SdNotify;
 use crate::state::{Dir, Root, State, Status};
@@ -60,7 +62,7 @@ impl<'a> Context<'a> {
     /// opened, or users other than the caller may change it.
     pub fn open(&self, id: &str) -> Result<Dir> {
         let place = self.root.container(id)?;
-        place.open()?.ok_or_else(|| place.missing())
+        Ok(place.open()?.ok_or_else(|| place.missing())?)
     }
 
     /// Opens the directory of an existing container and reads its state.
@@ -77,7 +79,7 @@ impl<'a> Context<'a> {
     /// there is one. If no socket can be reached at NOTIFY_SOCKET, this is a warning.
     fn notify(&self, dir: &Dir) -> Option<SdNotify> {
         SdNotify::bind(dir).unwrap_or_else(|error| {
-            self.log.warn(error.to_string());
+            self.log.warn_of(error);
             None
         })
     }
@@ -87,8 +89,8 @@ impl<'a> Context<'a> {
     /// # Errors
     /// The pattern is invalid, or the root directory cannot be read.
     pub fn matching(&self, pattern: &str) -> Result<Vec<String>> {
-        let regex = regex_lite::Regex::new(pattern)
-            .map_err(|error| Error::new(format!("--regex: {pattern:?}: {error}")))?;
+        let regex =
+            regex_lite::Regex::new(pattern).with_context(|| format!("--regex: {pattern:?}"))?;
         let mut ids: Vec<_> = self
             .root
             .containers()?
@@ -110,7 +112,7 @@ impl<'a> Context<'a> {
         }
         for id in self.matching(id)? {
             if let Err(error) = one(&id) {
-                self.log.warn(format!("{id}: {error}"));
+                self.log.warn_of(error.context(id));
             }
         }
         Ok(())
@@ -185,17 +187,17 @@ fn open_cgroup(dir: &Dir, state: &State) -> Result<Option<Cgroup>> {
 /// # Errors
 /// Those of [`open_cgroup`]; `container not running` if the cgroup is gone.
 fn cgroup_of(dir: &Dir, state: &State) -> Result<Cgroup> {
-    open_cgroup(dir, state)?.ok_or_else(|| kill::not_running(state))
+    open_cgroup(dir, state)?.ok_or_else(|| kill::not_running(state).into())
 }
 
 /// Replaces `error` with the error of `check` if the container has stopped in the meantime: then
 /// the message does not depend on which system call noticed it first.
 fn unless_stopped(
-    error: Error,
+    error: anyhow::Error,
     dir: &Dir,
     state: &State,
     check: impl FnOnce(Status) -> Result<()>,
-) -> Error {
+) -> anyhow::Error {
     match state.status(dir) {
         Ok(Status::Stopped) => check(Status::Stopped).err().unwrap_or(error),
         _ => error,
@@ -210,7 +212,8 @@ fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| Error::io("standard output", "write", &error))
+        .call("write")
+        .context("standard output")
 }
 
 /// Serialises `value` as indented JSON.
@@ -218,9 +221,8 @@ fn print(text: &str) -> Result<()> {
 /// # Errors
 /// A path in it is not UTF-8.
 fn pretty(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|error| Error::new(format!("JSON: {error}")))
+    let text = serde_json::to_string_pretty(value).context("JSON")?;
+    Ok(text + "\n")
 }
 
 #[cfg(test)]

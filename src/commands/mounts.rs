@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail};
+
 use super::kill::not_running;
 use super::saved::Saved;
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Error, Result};
+use crate::error::Call as _;
 use crate::host::Host;
 use crate::state::Status;
 use crate::{plan, run, spec};
@@ -45,23 +47,21 @@ impl Verb for Mounts {
         let (dir, state) = context.load(&self.container.id)?;
         let check = |status| match status {
             Status::Created | Status::Running => Ok(()),
-            Status::Paused => Err(not_running(&state).hint("it is paused")),
-            Status::Creating | Status::Stopped => Err(not_running(&state)),
+            Status::Paused => bail!(not_running(&state).hint("it is paused")),
+            Status::Creating | Status::Stopped => bail!(not_running(&state)),
         };
         check(state.status(&dir)?)?;
-        let file = self.file.display().to_string();
-        let text =
-            std::fs::read(&self.file).map_err(|error| Error::io(file.clone(), "open", &error))?;
-        let in_file = |error: Error| error.context(file);
+        let file = || self.file.display().to_string();
+        let text = std::fs::read(&self.file).call("open").with_context(file)?;
         let config = Saved::read(&dir, &state)?.config;
         let host = Host::probe(config.labels())?;
         let (plan, warnings) = match self.action {
             Action::Add => {
-                let (mounts, warnings) = spec::mounts(&text, &state.bundle).map_err(in_file)?;
+                let (mounts, warnings) = spec::mounts(&text, &state.bundle).with_context(file)?;
                 (plan::add_mounts(config, mounts, &host)?, warnings)
             }
             Action::Remove => {
-                let (points, warnings) = spec::mount_points(&text).map_err(in_file)?;
+                let (points, warnings) = spec::mount_points(&text).with_context(file)?;
                 (plan::remove_mounts(&config, &points, &host)?, warnings)
             }
         };

@@ -1,10 +1,11 @@
 //! `pause`: stops a container with the freezer of its cgroup.
 
+use anyhow::{Result, bail};
+
 use super::kill::not_running;
 use super::{Context, DONE, Verb, cgroup_of};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::Result;
 use crate::state::Status;
 
 flags! {
@@ -22,8 +23,8 @@ impl Verb for Pause {
         let (dir, state) = context.load(&self.container.id)?;
         match state.status(&dir)? {
             Status::Created | Status::Running => cgroup_of(&dir, &state)?.freeze()?,
-            Status::Paused => return Err(not_running(&state).hint("it is paused")),
-            Status::Creating | Status::Stopped => return Err(not_running(&state)),
+            Status::Paused => bail!(not_running(&state).hint("it is paused")),
+            Status::Creating | Status::Stopped => bail!(not_running(&state)),
         }
         Ok(DONE)
     }

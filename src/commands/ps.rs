@@ -1,13 +1,15 @@
 //! `ps`: lists the processes of a container, with process ids as the caller sees them.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
 
 use super::{Context, DONE, Verb, open_cgroup, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Container, ListFormat};
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::state::{State, start_time};
 
 flags! {
@@ -71,19 +73,17 @@ fn run_ps(args: &[OsString]) -> Result<String> {
         [] => command.arg("-ef"),
         _ => command.args(args),
     };
-    let output = command.stdin(Stdio::null()).output().map_err(|error| {
-        let missing = error.kind() == ErrorKind::NotFound;
-        let error = Error::io("ps", "execve", &error);
-        match missing {
-            true => error.hint("install ps, of procps, or use --format json"),
-            false => error,
-        }
-    })?;
+    let output = command.stdin(Stdio::null()).output().call("execve");
+    let output = output
+        .map_err(|error| match error.errno {
+            Some(Errno::ENOENT) => error.hint("install ps, of procps, or use --format json"),
+            _ => error,
+        })
+        .context("ps")?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let text = text.lines().find(|line| !line.trim().is_empty());
-        let message = format!("ps: {}: {}", output.status, text.unwrap_or_default().trim());
-        return Err(Error::new(message));
+        bail!("ps: {}: {}", output.status, text.unwrap_or_default().trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -179,7 +179,7 @@ sleep 1001          17 S
 
     #[test]
     fn a_table_without_pids_is_refused() {
-        let error = rows("UID CMD\nroot 7\n", &[7]).unwrap_err().to_string();
+        let error = format!("{:#}", rows("UID CMD\nroot 7\n", &[7]).unwrap_err());
         assert!(error.contains("no column PID"), "{error}");
         assert!(rows("", &[7]).is_err());
     }

@@ -1,9 +1,11 @@
 //! Removes what is left of a container whose state cannot be read.
 
+use anyhow::Result;
+
 use super::Context;
 use super::saved::destroy;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::host::Host;
 use crate::plan;
 use crate::run::planned_cgroup;
@@ -16,13 +18,13 @@ use crate::state::{CONFIG, Cgroup, DeferredWork, Dir, Locked, State};
 ///
 /// # Errors
 /// The processes cannot be found, or they cannot be ended; the directory is kept.
-pub fn remove_remains(context: &Context, locked: Locked, text: &[u8], why: &Error) -> Result<()> {
+pub fn remove_remains(context: &Context, locked: Locked, text: &[u8], why: Error) -> Result<()> {
     let dir = locked.dir();
     if let Some(state) = State::salvage(&dir.id, text) {
         let init = state.process()?;
         return destroy(context, locked, &state, init.as_ref());
     }
-    context.log.warn(why.to_string());
+    context.log.warn_of(why.into());
     let Some(config) = dir.read(CONFIG)? else {
         // `create` writes the config first, so without a config it made nothing else.
         return locked.remove();
@@ -78,7 +80,7 @@ fn state_of(dir: &Dir, config: &Config) -> Result<State> {
         }
     }
     state.cgroup = None;
-    unplanned.map_or(Ok(state), Err)
+    unplanned.map_or(Ok(state), |error| Err(error.into()))
 }
 
 fn exists(place: Option<&Cgroup>) -> Result<bool> {

@@ -1,9 +1,11 @@
 //! `resume`: thaws a paused container.
 
+use anyhow::{Result, bail};
+
 use super::{Context, DONE, Verb, cgroup_of};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::state::Status;
 
 flags! {
@@ -23,7 +25,7 @@ impl Verb for Resume {
             Status::Paused => cgroup_of(&dir, &state)?.thaw()?,
             _ => {
                 let message = format!("container not paused: {}", state.id);
-                return Err(Error::of(Kind::Status, message));
+                bail!(Error::of(Kind::Status, message));
             }
         }
         Ok(DONE)

@@ -1,11 +1,12 @@
 //! `run`: does the work of `create`, `start` and finally `delete`.
 
+use anyhow::{Context as _, Result};
+
 use super::create::{Mode, make};
 use super::saved::destroy_started;
 use super::{Context, DONE, Verb};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Setup;
-use crate::error::{On, Result};
 use crate::run::{self, Created, relay};
 use crate::state::Status;
 use crate::sys::interrupt;
@@ -73,7 +74,7 @@ impl Verb for Run {
             (Ok(()), None) => {
                 return match notify {
                     Some(notify) => {
-                        interrupt::release().on(|| "signals")?;
+                        interrupt::release().context("signals")?;
                         notify.wait(state.pid, &pidfd).map(|()| DONE)
                     }
                     None => Ok(DONE),

@@ -2,11 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::Context;
 use crate::config::Config;
-use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::run::{run_poststop_hooks, teardown};
@@ -50,7 +50,7 @@ impl Saved {
     /// The host has changed so that the plan cannot be built any more.
     pub fn plan(&self) -> Result<Plan> {
         let host = Host::probe(self.config.labels())?;
-        plan::build(&self.config, &host, &self.options)
+        Ok(plan::build(&self.config, &host, &self.options)?)
     }
 }
 
@@ -59,12 +59,9 @@ impl Saved {
 /// # Errors
 /// The copy cannot be read.
 pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
-    let missing = || {
-        let path = dir.path_of(CONFIG).display().to_string();
-        let fail = Fail::new("open", Errno::ENOENT);
-        Error::failed(path, fail)
-    };
-    dir.read(CONFIG)?.ok_or_else(missing)
+    dir.read(CONFIG)?
+        .ok_or(Fail::new("open", Errno::ENOENT))
+        .with_context(|| dir.path_of(CONFIG).display().to_string())
 }
 
 /// Ends a container: kills its processes, removes its cgroup and its directory, then runs the
@@ -95,7 +92,8 @@ pub fn destroy(
         None => Vec::new(),
     };
     for error in failures {
-        context.log.warn(format!("container {}: {error}", state.id));
+        let object = format!("container {}", state.id);
+        context.log.warn_of(error.context(object));
     }
     Ok(())
 }

@@ -4,11 +4,12 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use nix::unistd::{getegid, geteuid};
 
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::spec::{CONFIG_FILE, default_config};
 
 flags! {
@@ -44,20 +45,25 @@ impl Verb for Spec {
 }
 
 fn write(path: &Path, text: &str, replace: bool) -> Result<()> {
-    let name = path.display().to_string();
-    let mut file = OpenOptions::new()
+    let object = || path.display().to_string();
+    let made = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(replace)
         .create_new(!replace)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => Error::new(format!("{name} already exists"))
-                .hint("remove it first, or name another file with --file"),
-            _ => Error::io(name.clone(), "open", &error),
-        })?;
-    file.write_all(text.as_bytes())
-        .map_err(|error| Error::io(name, "write", &error))
+        .open(path);
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!(
+                Error::new(format!("{} already exists", object()))
+                    .hint("remove it first, or name another file with --file")
+            )
+        }
+        made => made
+            .call("open")
+            .and_then(|mut file| file.write_all(text.as_bytes()).call("write"))
+            .with_context(object),
+    }
 }
 
 #[cfg(test)]
@@ -68,7 +74,7 @@ mod tests {
     fn an_existing_file_is_replaced_only_on_demand() {
         let path = std::env::temp_dir().join(format!("sampan-spec-{}", std::process::id()));
         write(&path, "a longer text", false).unwrap();
-        let error = write(&path, "b", false).unwrap_err().to_string();
+        let error = format!("{:#}", write(&path, "b", false).unwrap_err());
         assert!(error.contains("already exists"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a longer text");
         write(&path, "b", true).unwrap();

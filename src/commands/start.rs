@@ -1,10 +1,12 @@
 //! `start`.
 
+use anyhow::{Result, bail};
+
 use super::saved::{Saved, destroy_started};
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Chain as _, Error, Kind};
 use crate::plan::Plan;
 use crate::run;
 use crate::state::{Dir, State, Status};
@@ -25,7 +27,7 @@ impl Verb for Start {
         run::check_startable(state.status(&dir)?)?;
         let plan = || Saved::read(&dir, &state)?.plan();
         if !state.later.process {
-            return Err(nothing_to_start(&dir, &state, plan));
+            bail!(nothing_to_start(&dir, &state, plan));
         }
         let notify = context.notify(&dir);
         let started = run::start(&dir, &state, plan).and_then(|()| {
@@ -36,7 +38,7 @@ impl Verb for Start {
         });
         if started
             .as_ref()
-            .is_err_and(|error| error.kind == Kind::Hook)
+            .is_err_and(|error| error.kind() == Kind::Hook)
         {
             // Source: runtime-spec 1.3, runtime.md, lifecycle, steps 7 and 10.
             destroy_started(context, &dir, &state)?;

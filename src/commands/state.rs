@@ -1,9 +1,10 @@
 //! `state`: prints the state of a container as JSON.
 
+use anyhow::Result;
+
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::Result;
 
 flags! {
     /// Print the state of a container as JSON.

@@ -269,7 +269,7 @@ fn a_pattern_picks_ids_and_failures_are_warnings() {
     let seen = std::cell::RefCell::new(Vec::new());
     let fail = |id: &str| {
         seen.borrow_mut().push(id.to_owned());
-        Err(Error::of(Kind::Status, "no"))
+        Err(Error::of(Kind::Status, "no").into())
     };
     context.each("web", true, fail).unwrap();
     assert!(context.each("db", false, fail).is_err());

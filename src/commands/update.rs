@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value};
 
 use super::kill::not_running;
@@ -14,7 +15,7 @@ use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
 use crate::config::Labels;
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Chain as _};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};
@@ -125,7 +126,7 @@ impl Verb for Update {
         let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
         let state = State::load(&dir)?;
         if state.status(&dir)? == Status::Stopped {
-            return Err(not_running(&state));
+            bail!(not_running(&state));
         }
         let saved = config_text(&dir)?;
         change(context, &locked, &state, &saved, &given.text).map_err(|error| given.name(error))?;
@@ -149,7 +150,9 @@ impl Request {
     fn read(context: &Context, args: &Update) -> Result<Self> {
         if let Some(file) = &args.resources {
             let flag = format!("--resources {}", file.display());
-            let text = read_request(file).map_err(|error| Error::io(&flag, "read", &error))?;
+            let text = read_request(file)
+                .call("read")
+                .with_context(|| flag.clone())?;
             let source = Source::File(flag);
             return Ok(Self { text, source });
         }
@@ -162,9 +165,9 @@ impl Request {
     }
 
     /// Adds the name of the flag to an error.
-    fn name(&self, error: Error) -> Error {
+    fn name(&self, error: anyhow::Error) -> anyhow::Error {
         match &self.source {
-            Source::File(flag) => error.context(flag),
+            Source::File(flag) => error.context(flag.clone()),
             Source::Flags(flags) => name_flag(error, flags),
         }
     }
@@ -217,8 +220,7 @@ fn refuse_intel_rdt(args: &Update) -> Result<()> {
         ("--mem-bw-schema", &args.mem_bw_schema),
     ] {
         if value.is_some() {
-            let message = format!("{flag}: a change of linux.intelRdt is not supported");
-            return Err(Error::new(message));
+            bail!("{flag}: a change of linux.intelRdt is not supported");
         }
     }
     Ok(())
@@ -309,7 +311,7 @@ fn request(args: &Update) -> (Value, Vec<Given>) {
 }
 
 /// Prefixes an error with the flag whose property it is about.
-fn name_flag(error: Error, given: &[Given]) -> Error {
+fn name_flag(error: anyhow::Error, given: &[Given]) -> anyhow::Error {
     let field = error.field().unwrap_or_default();
     let about = field.strip_prefix("linux.resources.").unwrap_or(field);
     let flag = given.iter().find(|(_, property)| *property == about);
@@ -355,7 +357,7 @@ mod tests {
         };
         let (request, flags) = request(&args);
         let error = spec::update(b"{}", request.to_string().as_bytes()).unwrap_err();
-        let text = name_flag(error, &flags).to_string();
+        let text = format!("{:#}", name_flag(error.into(), &flags));
         assert!(
             text.starts_with("--cpu-quota: linux.resources.cpu.quota: "),
             "{text}"

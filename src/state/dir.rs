@@ -11,10 +11,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Call as _, Error, Kind};
 use crate::host;
 use crate::sys::path::{self, Stat};
 use crate::sys::{Fail, Sys, file, tree};
@@ -43,15 +44,16 @@ impl Place {
     /// The directory cannot be opened, or users other than the caller may change its content: the
     /// hooks in its config would run as the caller.
     pub fn open(&self) -> Result<Option<Dir>> {
+        let object = || self.path.display().to_string();
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let fd = match file::open(&self.path, flags, 0) {
             Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
-            opened => opened.map_err(|fail| failed(&self.path, fail))?,
+            opened => opened.with_context(object)?,
         };
-        let own = path::stat(fd.as_fd()).map_err(|fail| failed(&self.path, fail))?;
+        let own = path::stat(fd.as_fd()).with_context(object)?;
         let caller = geteuid().as_raw();
         check_container(&self.path, &own, caller)?;
-        let above = path::stat_at(fd.as_fd(), c"..").map_err(|fail| failed(&self.path, fail))?;
+        let above = path::stat_at(fd.as_fd(), c"..").with_context(object)?;
         match (above, self.path.parent()) {
             (Some(above), Some(root)) => check_root(root, &above, caller)?,
             // A removed directory has no parent.
@@ -130,7 +132,7 @@ impl Dir {
         opened
             .and_then(|file| read(file.as_fd()))
             .map(Some)
-            .map_err(|fail| self.failed(name, fail))
+            .with_context(|| self.object(name))
     }
 
     /// Whether a file of this name exists.
@@ -140,11 +142,12 @@ impl Dir {
     pub fn has(&self, name: &CStr) -> Result<bool> {
         path::stat_at(self.fd(), name)
             .map(|found| found.is_some())
-            .map_err(|fail| self.failed(name, fail))
+            .with_context(|| self.object(name))
     }
 
-    pub(super) fn failed(&self, name: &CStr, fail: Fail) -> Error {
-        failed(&self.path_of(name), fail)
+    /// A file of the directory, for errors.
+    pub fn object(&self, name: &CStr) -> String {
+        self.path_of(name).display().to_string()
     }
 
     /// Whether the container still exists, that is, whether its path still leads to this directory.
@@ -154,7 +157,7 @@ impl Dir {
     pub fn is_current(&self) -> Result<bool> {
         path::stat_of(&self.path)
             .map(|found| found.is_some_and(|found| found.inode() == self.inode))
-            .map_err(|fail| failed(&self.path, fail))
+            .with_context(|| self.path.display().to_string())
     }
 
     /// Fails if the container has been deleted. An object that was opened by a path from the state
@@ -165,7 +168,7 @@ impl Dir {
     pub fn check_current(&self) -> Result<()> {
         match self.is_current()? {
             true => Ok(()),
-            false => Err(self.missing()),
+            false => bail!(self.missing()),
         }
     }
 
@@ -175,7 +178,7 @@ impl Dir {
     /// # Errors
     /// flock(2) or fstatat(2) failed.
     pub fn lock(&self) -> Result<Option<Locked<'_>>> {
-        path::lock(self.fd()).map_err(|fail| failed(&self.path, fail))?;
+        path::lock(self.fd()).with_context(|| self.path.display().to_string())?;
         Ok(self.is_current()?.then_some(Locked { dir: self }))
     }
 
@@ -218,9 +221,9 @@ impl Locked<'_> {
         if std::fs::remove_dir(path).is_ok() {
             return Ok(());
         }
-        tree::clear(fd.as_fd()).map_err(|fail| failed(path, fail))?;
-        std::fs::remove_dir(path)
-            .map_err(|error| Error::io(path.display().to_string(), "rmdir", &error))
+        let object = || path.display().to_string();
+        tree::clear(fd.as_fd()).with_context(object)?;
+        std::fs::remove_dir(path).call("rmdir").with_context(object)
     }
 
     /// Releases the lock before the directory is closed.
@@ -234,20 +237,16 @@ fn missing(id: &str) -> Error {
     Error::of(Kind::NotFound, format!("container does not exist: {id}"))
 }
 
-fn failed(path: &Path, fail: Fail) -> Error {
-    Error::failed(path.display().to_string(), fail)
-}
-
 /// Refuses a directory that users other than the caller may change: the caller executes its hooks
 /// and signals its processes.
 fn check_container(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     let what = || format!("container directory {}", path.display());
     if stat.uid != caller {
-        return Err(foreign(what(), stat, caller));
+        bail!(foreign(what(), stat, caller));
     }
     match stat.mode & 0o022 {
         0 => Ok(()),
-        _ => Err(writable(what(), stat)),
+        _ => bail!(writable(what(), stat)),
     }
 }
 
@@ -260,24 +259,26 @@ pub(super) fn check_root(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
         || stat.uid == 0
         || (stat.uid == overflow_uid()? && host::in_user_namespace()?);
     if !trusted {
-        return Err(foreign(what(), stat, caller));
+        bail!(foreign(what(), stat, caller));
     }
     let (group, all, sticky) = (0o020, 0o002, libc::S_ISVTX);
     let is_written = stat.mode & sticky == 0
         && (stat.mode & all != 0 || (stat.mode & group != 0 && stat.gid != getegid().as_raw()));
     match is_written {
         false => Ok(()),
-        true => Err(writable(what(), stat)),
+        true => bail!(writable(what(), stat)),
     }
 }
 
 /// The uid that stands for users that a user namespace does not map. user_namespaces(7).
 fn overflow_uid() -> Result<u32> {
     const FILE: &str = "/proc/sys/kernel/overflowuid";
-    let text = file::read_text(FILE.as_ref()).map_err(|fail| failed(FILE.as_ref(), fail))?;
-    text.trim()
-        .parse()
-        .map_err(|_| failed(FILE.as_ref(), Fail::new("read", Errno::EBADMSG)))
+    let read = || {
+        let text = file::read_text(FILE.as_ref())?;
+        let number = text.trim().parse();
+        number.map_err(|_| Fail::new("read", Errno::EBADMSG))
+    };
+    read().context(FILE)
 }
 
 fn foreign(what: String, stat: &Stat, caller: u32) -> Error {
@@ -323,13 +324,13 @@ mod tests {
             check(own, mode).unwrap();
         }
         for mode in [0o770, 0o707, 0o1777] {
-            let text = check(own, mode).unwrap_err().to_string();
+            let text = format!("{:#}", check(own, mode).unwrap_err());
             assert!(
                 text.contains("container directory /r/one: users other"),
                 "{text}"
             );
         }
-        let text = check(own + 1, 0o700).unwrap_err().to_string();
+        let text = format!("{:#}", check(own + 1, 0o700).unwrap_err());
         assert!(text.contains("belongs to user"), "{text}");
     }
 

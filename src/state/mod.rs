@@ -25,6 +25,7 @@ mod status;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use dir::{CONFIG, Dir, Locked, Place, START_SOCKET, STATE};
@@ -34,7 +35,7 @@ pub use root::{Claim, Root, deleted};
 pub use status::{Status, lock_init};
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::plan;
 use crate::plan::systemd::Manager;
 
@@ -255,8 +256,8 @@ impl State {
     /// # Errors
     /// As [`State::save`].
     pub fn prepare<'d>(&self, dir: &'d Dir) -> Result<Prepared<'d>> {
-        let mut text = serde_json::to_vec(self)
-            .map_err(|error| Error::new(format!("state of container {}: {error}", self.id)))?;
+        let mut text =
+            serde_json::to_vec(self).with_context(|| format!("state of container {}", self.id))?;
         text.push(b'\n');
         dir.prepare(STATE, &text)
     }
@@ -277,7 +278,7 @@ impl State {
                     path.display(),
                     state.id
                 );
-                Err(Error::new(message).hint("restore the directory's name"))
+                bail!(Error::new(message).hint("restore the directory's name"))
             }
             Ok(state) => Ok(Found::State(Box::new(state))),
             Err(error) => {
@@ -301,9 +302,9 @@ impl State {
     pub fn load(dir: &Dir) -> Result<Self> {
         match Self::find(dir)? {
             Found::State(state) => Ok(*state),
-            Found::Broken { error, .. } => Err(error),
+            Found::Broken { error, .. } => bail!(error),
             // A running delete may have removed the file. The lock waits for it to finish.
-            Found::Nothing => Err(match dir.lock()? {
+            Found::Nothing => bail!(match dir.lock()? {
                 Some(_) => dir.half_made(),
                 None => dir.missing(),
             }),
@@ -333,7 +334,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::{Chain as _, Kind};
     use std::os::unix::fs::PermissionsExt;
 
     fn sample() -> State {
@@ -410,18 +411,19 @@ mod tests {
             let claim = root.claim("one", b"{}").unwrap();
             assert!(root.container("two").unwrap().open().unwrap().is_none());
             let half = State::load(claim.dir()).unwrap_err();
-            assert_eq!(half.kind, Kind::NotFound);
-            assert!(half.to_string().contains("delete --force"), "{half}");
+            assert_eq!(half.kind(), Kind::NotFound);
+            let half = format!("{half:#}");
+            assert!(half.contains("delete --force"), "{half}");
             for broken in ["{\"id\":", "", "\0\0", "\n"] {
                 std::fs::write(claim.dir().path_of(STATE), broken).unwrap();
-                assert_eq!(State::load(claim.dir()).unwrap_err().kind, Kind::Other);
+                assert_eq!(State::load(claim.dir()).unwrap_err().kind(), Kind::Other);
                 assert_eq!(State::salvage("one", broken.as_bytes()), None);
             }
             sample().save(claim.dir()).unwrap();
             let gone = claim.dir().clone();
             drop(claim);
             let gone = State::load(&gone).unwrap_err();
-            assert_eq!(gone.to_string(), "container does not exist: one");
+            assert_eq!(format!("{gone:#}"), "container does not exist: one");
         });
     }
 
@@ -430,7 +432,7 @@ mod tests {
         in_root("renamed", |root| {
             let claim = root.claim("two", b"{}").unwrap();
             sample().save(claim.dir()).unwrap();
-            let text = State::load(claim.dir()).unwrap_err().to_string();
+            let text = format!("{:#}", State::load(claim.dir()).unwrap_err());
             assert!(
                 text.contains("it belongs to the container \"one\""),
                 "{text}"
@@ -447,7 +449,7 @@ mod tests {
             let old = old.to_string();
             std::fs::write(claim.dir().path_of(STATE), &old).unwrap();
             let error = State::load(claim.dir()).unwrap_err();
-            let text = error.to_string();
+            let text = format!("{error:#}");
             assert!(
                 text.contains("later") && text.contains("delete --force"),
                 "{text}"

@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::sys::{Fail, file, pidfd};
 
 /// PF_EXITING of the kernel's flags word: the process is exiting, and has closed its files or is
@@ -18,18 +19,17 @@ const EXITING: u64 = 4;
 /// The file cannot be read or is hidden from the caller, so nothing is known about the process.
 pub fn start_time(pid: i32) -> Result<Option<u64>> {
     let path = format!("/proc/{pid}/stat");
-    let failed = |fail: Fail| Error::failed(&path, fail);
     for _ in 0..2 {
         match file::read_record(path.as_ref()) {
             Ok(text) => {
                 return match Life::parse(&text) {
                     Some(Life::Since(start)) => Ok(Some(start)),
                     Some(Life::Ended) => Ok(None),
-                    None => Err(failed(Fail::new("read", Errno::EBADMSG))),
+                    None => Err(Fail::new("read", Errno::EBADMSG)).context(path),
                 };
             }
             Err(fail) if ![Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => {
-                return Err(failed(fail));
+                return Err(fail).context(path);
             }
             Err(_) => {}
         }
@@ -39,7 +39,9 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
         // Another process got the pid meanwhile, or /proc does not show this one.
     }
     let hint = "/proc is mounted with hidepid and does not show processes of other users";
-    Err(failed(Fail::new("open", Errno::EACCES)).hint(hint))
+    Err(Error::failed(path, Fail::new("open", Errno::EACCES))
+        .hint(hint)
+        .into())
 }
 
 /// The state of a process according to /proc/PID/stat.
@@ -91,7 +93,7 @@ fn open_number(pid: i32) -> Result<Option<OwnedFd>> {
         // ESRCH if the pid is free. If it is the id of a thread, ENOENT, or EINVAL before Linux
         // 6.15.
         Err(fail) if [Errno::ESRCH, Errno::ENOENT, Errno::EINVAL].contains(&fail.errno) => Ok(None),
-        Err(fail) => Err(Error::failed(format!("process {pid}"), fail)),
+        Err(fail) => Err(fail).with_context(|| format!("process {pid}")),
     }
 }
 

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::Dir;
-use crate::error::{Error, Result};
-use crate::sys::{Fail, Sys, path as syspath};
+use crate::sys::{Sys, path as syspath};
 
 /// A complete file that has not been renamed to its final name. Dropping it removes the file.
 #[must_use]
@@ -34,7 +34,7 @@ impl<'a> Prepared<'a> {
         content: &[u8],
         mode: u32,
     ) -> Result<Self> {
-        let failed = |fail| failed(path, fail);
+        let object = || path.display().to_string();
         let own = [
             b".",
             name.to_bytes(),
@@ -42,7 +42,7 @@ impl<'a> Prepared<'a> {
             std::process::id().to_string().as_bytes(),
         ]
         .concat();
-        let own = syspath::c_string(OsStr::from_bytes(&own)).map_err(failed)?;
+        let own = syspath::c_string(OsStr::from_bytes(&own)).with_context(object)?;
         let write = || write_new(dir, &own, content, mode);
         // The directory of a pid file may be writable by other users. Nothing is written through a
         // file that they have put there under the temporary name, in particular not through a link.
@@ -58,7 +58,7 @@ impl<'a> Prepared<'a> {
             temporary: Some(own.clone()),
             path: path.to_owned(),
         };
-        written.map_err(failed)?;
+        written.with_context(object)?;
         Ok(prepared)
     }
 
@@ -71,7 +71,7 @@ impl<'a> Prepared<'a> {
             return Ok(());
         };
         syspath::rename_at(self.dir, temporary, &self.name)
-            .map_err(|fail| failed(&self.path, fail))?;
+            .with_context(|| self.path.display().to_string())?;
         self.temporary = None;
         Ok(())
     }
@@ -90,10 +90,6 @@ fn write_new(dir: BorrowedFd, name: &CStr, content: &[u8], mode: u32) -> Sys<()>
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
     let made = syspath::open_at(Some(dir), name, flags, mode)?;
     syspath::write_all(made.as_fd(), content)
-}
-
-fn failed(path: &Path, fail: Fail) -> Error {
-    Error::failed(path.display().to_string(), fail)
 }
 
 impl Dir {

@@ -7,15 +7,16 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::dir::{self, CONFIG, Dir, Place};
 use super::status;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Call as _, Error, Kind};
 use crate::host;
 use crate::lexical;
-use crate::sys::{Fail, file, path as syspath, tree};
+use crate::sys::{file, path as syspath, tree};
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`. Programs that clean up that directory skip
 /// entries with the sticky bit (XDG Base Directory Specification).
@@ -38,8 +39,7 @@ fn session_directory(euid: u32) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let path = PathBuf::from(format!("/run/user/{euid}"));
-    let found =
-        syspath::stat_of(&path).map_err(|fail| Error::failed(path.display().to_string(), fail))?;
+    let found = syspath::stat_of(&path).with_context(|| path.display().to_string())?;
     let own = found.is_some_and(|stat| stat.is(libc::S_IFDIR) && stat.uid == euid);
     Ok(own.then_some(path))
 }
@@ -71,10 +71,11 @@ impl Root {
 
     fn explicit(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)
-            .map_err(|error| Error::io(format!("--root: {}", path.display()), "getcwd", &error))?;
+            .call("getcwd")
+            .with_context(|| format!("--root: {}", path.display()))?;
         let path = lexical::clean(&path);
         if path == Path::new("/") {
-            return Err(Error::new("--root: / cannot be the root directory"));
+            bail!("--root: / cannot be the root directory");
         }
         Ok(Self {
             path,
@@ -104,16 +105,14 @@ impl Root {
     /// # Errors
     /// mkdir(2) failed.
     pub fn make(&self) -> Result<()> {
-        let failed = |error| {
-            Error::io(
-                format!("root directory {}", self.path.display()),
-                "mkdir",
-                &error,
-            )
-            .hint(match self.sticky || geteuid().is_root() {
-                true => "choose another directory with --root",
-                false => "set XDG_RUNTIME_DIR to a directory of yours, or choose one with --root",
-            })
+        let hint = match self.sticky || geteuid().is_root() {
+            true => "choose another directory with --root",
+            false => "set XDG_RUNTIME_DIR to a directory of yours, or choose one with --root",
+        };
+        let named = |made: std::io::Result<()>| {
+            made.call("mkdir")
+                .map_err(|error| error.hint(hint))
+                .with_context(|| self.object())
         };
         let directory = |mode| {
             let mut builder = DirBuilder::new();
@@ -122,13 +121,18 @@ impl Root {
         };
         if let Some(above) = self.path.parent() {
             let mut above_all = directory(0o700);
-            above_all.recursive(true).create(above).map_err(failed)?;
+            named(above_all.recursive(true).create(above))?;
         }
         let mode = if self.sticky { XDG_MODE } else { 0o700 };
         match directory(mode).create(&self.path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
-            _ => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => named(made),
         }
+    }
+
+    /// The directory, for errors.
+    fn object(&self) -> String {
+        format!("root directory {}", self.path.display())
     }
 
     /// The place of the container `id`, which need not exist.
@@ -149,15 +153,14 @@ impl Root {
     /// The directory cannot be read, is missing although the user chose it, or can be changed by
     /// users other than the caller.
     pub fn containers(&self) -> Result<Vec<Place>> {
-        let failed =
-            |fail: Fail| Error::failed(format!("root directory {}", self.path.display()), fail);
+        let object = || self.object();
         let opened = match file::open(&self.path, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
             Err(fail) if fail.errno == Errno::ENOENT && !self.explicit => return Ok(vec![]),
-            opened => opened.map_err(failed)?,
+            opened => opened.with_context(object)?,
         };
-        let stat = syspath::stat(opened.as_fd()).map_err(failed)?;
+        let stat = syspath::stat(opened.as_fd()).with_context(object)?;
         dir::check_root(&self.path, &stat, geteuid().as_raw())?;
-        let entries = tree::entries(opened.as_fd()).map_err(failed)?;
+        let entries = tree::entries(opened.as_fd()).with_context(object)?;
         let directories = entries.into_iter().filter(|entry| entry.is_dir);
         let mut containers: Vec<_> = directories
             .filter_map(|entry| self.container(entry.name.to_str().ok()?).ok())
@@ -184,19 +187,16 @@ impl Root {
             .inspect_err(|_| give_back())?
             .ok_or_else(|| deleted(id))?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
-        let failed = |fail| dir.failed(CONFIG, fail);
-        let file = dir.open(CONFIG, flags, 0o600);
-        let file = file.map_err(|fail| match fail.errno {
-            Errno::EEXIST => exists(id),
-            Errno::ENOENT => deleted(id),
-            _ => {
-                give_back();
-                failed(fail)
-            }
-        })?;
+        let file = match dir.open(CONFIG, flags, 0o600) {
+            Err(fail) if fail.errno == Errno::EEXIST => bail!(exists(id)),
+            Err(fail) if fail.errno == Errno::ENOENT => bail!(deleted(id)),
+            file => file
+                .inspect_err(|_| give_back())
+                .with_context(|| dir.object(CONFIG))?,
+        };
         let written = status::lock(file.as_fd())
             .and_then(|()| syspath::write_all(file.as_fd(), config))
-            .map_err(failed);
+            .with_context(|| dir.object(CONFIG));
         let claim = Claim {
             dir: Rc::new(dir),
             _lock: file,
@@ -215,10 +215,12 @@ impl Root {
             }
             made => made,
         };
-        made.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => exists(&place.id),
-            _ => Error::io(place.path.display().to_string(), "mkdir", &error),
-        })
+        match made {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(exists(&place.id)),
+            made => made
+                .call("mkdir")
+                .with_context(|| place.path.display().to_string()),
+        }
     }
 }
 
@@ -237,7 +239,7 @@ fn check_id(id: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
     if id.is_empty() || id == "." || id == ".." || !id.bytes().all(plain) {
         let message = format!("invalid container ID format: {id:?}");
-        return Err(Error::new(message).hint("letters, digits and _ + - . are allowed"));
+        bail!(Error::new(message).hint("letters, digits and _ + - . are allowed"));
     }
     Ok(())
 }
@@ -294,7 +296,7 @@ mod tests {
             );
         }
         for id in ["", ".", "..", "a/b", "/", "a b", "é", "a\n", "a\0"] {
-            let text = root.container(id).unwrap_err().to_string();
+            let text = format!("{:#}", root.container(id).unwrap_err());
             assert!(
                 text.starts_with("invalid container ID format"),
                 "{id:?}: {text}"
@@ -352,12 +354,8 @@ mod tests {
         let claim = root.claim("one", b"{}").unwrap();
         let config = std::fs::read(claim.dir().path_of(CONFIG)).unwrap();
         assert_eq!(config, b"{}");
-        let error = root.claim("one", b"").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("container with given ID already exists")
-        );
+        let error = format!("{:#}", root.claim("one", b"").unwrap_err());
+        assert!(error.starts_with("container with given ID already exists"));
         drop(claim);
         let dir = root.claim("one", b"").unwrap().keep();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
@@ -432,7 +430,7 @@ mod tests {
         root.make().unwrap();
         std::fs::create_dir_all(path.join("one/notify/deep")).unwrap();
         std::fs::write(path.join("one/notify/file"), "").unwrap();
-        let error = root.claim("one", b"").unwrap_err().to_string();
+        let error = format!("{:#}", root.claim("one", b"").unwrap_err());
         assert!(error.starts_with("container with given ID already exists"));
         let left = root.container("one").unwrap().open().unwrap().unwrap();
         left.lock().unwrap().unwrap().remove().unwrap();

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
@@ -12,7 +13,7 @@ use super::dir::{CONFIG, INIT_LOCK, Locked, START_SOCKET, STATE};
 use super::process::{open_process, start_time};
 use super::{Dir, State};
 use crate::cgroup::Cgroup;
-use crate::error::Result;
+use crate::error::Call as _;
 use crate::sys::{Fail, Sys};
 
 /// The status values of the specification, and `paused`.
@@ -146,7 +147,7 @@ pub fn lock_init(dir: &Dir) -> Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
     dir.open(INIT_LOCK, flags, 0o600)
         .and_then(|file| lock(file.as_fd()).map(|()| file))
-        .map_err(|fail| dir.failed(INIT_LOCK, fail))
+        .with_context(|| dir.object(INIT_LOCK))
 }
 
 /// Takes a write lock that belongs to the open file description.
@@ -161,11 +162,12 @@ pub(super) fn lock(file: BorrowedFd) -> Sys<()> {
 fn is_locked(dir: &Dir, name: &CStr) -> Result<bool> {
     let file = match dir.open(name, libc::O_RDONLY, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => return Ok(false),
-        opened => opened.map_err(|fail| dir.failed(name, fail))?,
+        opened => opened.with_context(|| dir.object(name))?,
     };
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
-        .map_err(|errno| dir.failed(name, Fail::new("fcntl(F_OFD_GETLK)", errno)))?;
+        .call("fcntl(F_OFD_GETLK)")
+        .with_context(|| dir.object(name))?;
     Ok(lock.l_type != libc::F_UNLCK as i16)
 }
 

@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use sampan::cgroup::fuzzing::{call, read, talk};
+use sampan::error::Error;
 use sampan::plan::systemd::Variant;
 
 use crate::{Form, Target, check_error};
@@ -77,7 +78,7 @@ fn run(data: &[u8]) {
     peer.write_all(bytes).expect("a socket with room");
     peer.shutdown(Shutdown::Write).expect("a connected socket");
     if let Err(error) = talk(ours, bus % 2 == 1) {
-        check_error(&error);
+        check_error(&Error::of_chain(error));
     }
     check_written(bytes);
 }

@@ -151,7 +151,7 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
             let own = || Ok(plan.clone());
             let listener = |number| match number {
                 0.. => Ok(()),
-                _ => Err(Error::new("no such descriptor")),
+                _ => Err(Error::new("no such descriptor").into()),
             };
             await_execve(connection, i32::MAX, receive, own, listener)
         }
@@ -159,7 +159,7 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
         _ => return drop(receive_opened(connection.as_fd())),
     };
     if let Err(error) = heard {
-        check_error(&error);
+        check_error(&Error::of_chain(error));
     }
 }
 

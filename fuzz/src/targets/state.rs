@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use sampan::error::Error;
 use sampan::state::{Dir, Root, STATE, State, Status};
 
 use crate::{Form, Target, check_error, scratch};
@@ -58,6 +59,7 @@ fn run(data: &[u8]) {
     let state = match State::load(dir) {
         Ok(state) => state,
         Err(error) => {
+            let error = Error::of_chain(error);
             check_error(&error);
             let text = error.to_string();
             let file = dir.path_of(STATE).display().to_string();

@@ -51,7 +51,7 @@ pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
             _ if stat.is(libc::S_IFDIR) => {
                 error(&name, "is a directory").hint("process.args[0] must name a program")
             }
-            (_, Some(found)) if found.errno == errno => found.error,
+            (_, Some(found)) if found.errno == Some(errno) => found,
             (Errno::EACCES, _) => error(&name, "permission denied").hint(denied(candidate, stat)),
             (Errno::EPERM, _) if has_filter(plan) => error(&name, errno_text(errno))
                 .hint("the filter of linux.seccomp may forbid execve"),
@@ -127,27 +127,22 @@ pub fn check_found(plan: &Plan, candidate: u32, root: BorrowedFd) -> Result<()> 
         .exec()
         .and_then(|exec| exec.candidates.get(candidate as usize))
     {
-        Some(candidate) => check(plan, candidate, root).map_err(|wrong| wrong.error),
+        Some(candidate) => check(plan, candidate, root),
         None => Ok(()),
     }
 }
 
-/// The error for an unusable file, and the errno that execve(2) would return for it.
-struct Wrong {
-    errno: Errno,
-    error: Error,
-}
-
-impl Wrong {
-    /// Formats `exec: "name": the errno's text: detail (hint)`.
-    fn new(name: &str, errno: Errno, detail: impl std::fmt::Display, hint: &str) -> Self {
-        let reason = format!("{}: {detail}", errno_text(errno));
-        let error = error(name, reason).hint(hint);
-        Self { errno, error }
+/// The error for an unusable file, with the errno that execve(2) would return for it:
+/// `exec: "name": the errno's text: detail (hint)`.
+fn unusable(name: &str, errno: Errno, detail: impl std::fmt::Display, hint: &str) -> Error {
+    let reason = format!("{}: {detail}", errno_text(errno));
+    Error {
+        errno: Some(errno),
+        ..error(name, reason).hint(hint)
     }
 }
 
-fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result<(), Wrong> {
+fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
     let name = plan
         .exec()
         .and_then(|exec| exec.args.first())
@@ -174,13 +169,13 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result
                 let text = file.to_string_lossy();
                 let detail = format!("{text} is for {arch}, this host is {native}");
                 let hint = "use an image for this architecture";
-                return Err(Wrong::new(&name, Errno::ENOEXEC, detail, hint));
+                return Err(unusable(&name, Errno::ENOEXEC, detail, hint));
             }
             Found::NoProgram if no_foreign_formats() => {
                 let text = file.to_string_lossy();
                 let detail = format!("{text} is neither an ELF file nor a script");
                 let hint = "a script starts with #! and its interpreter";
-                return Err(Wrong::new(&name, Errno::ENOEXEC, detail, hint));
+                return Err(unusable(&name, Errno::ENOEXEC, detail, hint));
             }
             Found::Foreign(_) | Found::NoProgram => return Ok(()),
         };
@@ -190,7 +185,7 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> std::result::Result
     // The chain is longer than the kernel allows, so the last file need not be inspected.
     let detail = format!("interpreters of {name}");
     let hint = "at most five interpreters in a row are followed";
-    Err(Wrong::new(&name, Errno::ELOOP, detail, hint))
+    Err(unusable(&name, Errno::ELOOP, detail, hint))
 }
 
 /// Makes a path absolute. The kernel resolves a relative path from the working directory.
@@ -216,26 +211,21 @@ fn check_interpreter(
     interpreter: &CStr,
     what: &str,
     root: BorrowedFd,
-) -> std::result::Result<(), Wrong> {
+) -> Result<()> {
     let (text, wanted) = (file.to_string_lossy(), interpreter.to_string_lossy());
     let detail = format!("{wanted:?}, the {what} of {text}");
     let opened = path::open_in_root(root, interpreter, libc::O_PATH);
     match opened.and_then(|opened| path::stat(opened.as_fd())) {
         Ok(stat) if !stat.is(libc::S_IFREG) || stat.mode & 0o111 == 0 => {
             let hint = denied(interpreter, stat);
-            Err(Wrong::new(name, Errno::EACCES, detail, &hint))
+            Err(unusable(name, Errno::EACCES, detail, &hint))
         }
         Err(Fail {
             errno: errno @ (Errno::ENOENT | Errno::ENOTDIR),
             ..
         }) => {
             let hint = missing(interpreter, what);
-            Err(Wrong::new(
-                name,
-                errno,
-                format!("{detail}, is missing"),
-                hint,
-            ))
+            Err(unusable(name, errno, format!("{detail}, is missing"), hint))
         }
         // Any other failure is left to the kernel.
         Ok(_) | Err(_) => Ok(()),

@@ -41,7 +41,7 @@ pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -
             let point = hook::printed(shown);
             let call = format!("hide {} of the host", String::from_utf8_lossy(&point));
             with_hint(
-                Error::sys(found.to_string(), &call, fail.errno),
+                Error::failed(found.step.to_string(), Failed::new(&call, fail.errno)),
                 found,
                 fail,
             )
@@ -60,7 +60,7 @@ where
 
 /// The same, for a step of any list.
 pub fn found_failed(found: Found, fail: Failed) -> Error {
-    let error = Error::failed(found.to_string(), fail);
+    let error = Error::failed(found.step.to_string(), fail);
     let error = match found.step {
         AnyStep::Hook(_) => error.kind(Kind::Hook),
         _ => error,

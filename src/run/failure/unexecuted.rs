@@ -5,9 +5,10 @@
 //! failure, or kill init. The runtime then only sees the end of the connection, and a successful
 //! execve(2) looks the same.
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::sys::process;
 
 /// Checks the process `pid` after the connection to it has ended.
@@ -22,8 +23,9 @@ pub fn refuse(pid: i32) -> Result<()> {
         Ok(_) => return Ok(()),
         Err(error) if is_gone(&error) => {}
         Err(error) => {
-            let program = format!("the program of process {pid}");
-            return Err(Error::io(program, "readlink", &error));
+            return Err(error)
+                .call("readlink")
+                .with_context(|| format!("the program of process {pid}"));
         }
     }
     let status = match process::forked_only(pid) {
@@ -32,16 +34,14 @@ pub fn refuse(pid: i32) -> Result<()> {
         // If its parent has already reaped it, nothing can be found out, and the usual case, a
         // successful execve(2), is assumed.
         Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => return Ok(()),
-        Err(fail) => {
-            return Err(Error::failed(format!("/proc/{pid}/stat"), fail));
-        }
+        Err(fail) => return Err(fail).with_context(|| format!("/proc/{pid}/stat")),
     };
     let how = match status {
         129.. => format!("killed by signal {}", status - 128),
         _ => format!("exit status {status}"),
     };
     let message = format!("linux.seccomp: init ended before execve(2): {how}");
-    Err(Error::new(message).hint(
+    bail!(Error::new(message).hint(
         "the profile must allow execve; if it also allows write, init can report the failing call",
     ))
 }

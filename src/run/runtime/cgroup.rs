@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::host::{CgroupHost, Host};
 use crate::plan::{NewCgroup, Plan, RuntimeStep};
+use crate::sys::Fail;
 
 /// Carries out [`RuntimeStep::CreateCgroup`]. Returns `None` if the container does not need a
 /// cgroup and the caller may not make one, or may not move processes into it.
@@ -29,13 +31,13 @@ pub fn make(
     } = new;
     let mount = &hierarchy.mount;
     let made = match (out_of_reach(host, hierarchy, path), *required) {
-        (Some(file), true) => Err(unreachable(field, &file)),
+        (Some(file), true) => Err(unreachable(field, &file).into()),
         (Some(_), false) => Ok(None),
         (None, true) => Cgroup::create(mount, path, controllers, optional).map(Some),
         (None, false) => Cgroup::create_if_permitted(mount, path, controllers, optional),
     };
     made.map_err(|error| match first_limit(plan) {
-        Some(field) if is_ordinary(host) => error.context(field),
+        Some(field) if is_ordinary(host) => error.context(field.to_owned()),
         _ => error,
     })
 }
@@ -54,11 +56,13 @@ fn out_of_reach(host: &Host, hierarchy: &CgroupHost, path: &Path) -> Option<Path
 }
 
 fn unreachable(field: &str, file: &Path) -> Error {
-    let what = format!("{field}: {}", file.display());
-    Error::sys(what, "access", Errno::EACCES).hint(
-        "a limit needs a cgroup that is delegated to the caller, who must be in it too: \
-         systemd-run --user --scope -p Delegate=yes starts the runtime in one",
-    )
+    let denied = Fail::new("access", Errno::EACCES);
+    Error::failed(file.display().to_string(), denied)
+        .about(field)
+        .hint(
+            "a limit needs a cgroup that is delegated to the caller, who must be in it too: \
+             systemd-run --user --scope -p Delegate=yes starts the runtime in one",
+        )
 }
 
 /// The property of the first limit, which is why a cgroup is needed.

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::slice;
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::config::NamespaceKind;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::plan::{Entry, EntryStep, InitStep, List, OwnProcfs, Plan, Position};
+use crate::run::failure;
 use crate::run::init::{self, Inherited};
 use crate::run::protocol::{self, Report};
 use crate::sys::interrupt::{self, Aim};
@@ -95,7 +97,7 @@ pub fn failed(
     cgroup: Option<&Cgroup>,
 ) -> Error {
     match position.and_then(|position| plan.at(position)) {
-        Some(found) => crate::run::failure::found_failed(found, fail),
+        Some(found) => failure::found_failed(found, fail),
         None => cgroup
             .and_then(|cgroup| cgroup.not_entered(fail))
             .unwrap_or_else(|| error(fail)),
@@ -299,16 +301,16 @@ pub fn hand_over(
     if !plan.has_process_between() {
         return Ok(first);
     }
-    let lost = |fail: Fail| Error::failed("intermediate process", fail);
-    match Report::receive(connection.as_fd()).map_err(lost)? {
+    const OBJECT: &str = "intermediate process";
+    match Report::receive(connection.as_fd()).context(OBJECT)? {
         Some((Report::Pid(pid), _)) => {
-            process::wait(first.pidfd.as_fd()).map_err(lost)?;
-            let spawned = Spawned::new(pid, pidfd::open(pid).map_err(lost)?);
+            process::wait(first.pidfd.as_fd()).context(OBJECT)?;
+            let spawned = Spawned::new(pid, pidfd::open(pid).context(OBJECT)?);
             beside(pid)?;
-            protocol::unless_gone(protocol::send_go(connection.as_fd(), &[])).map_err(lost)?;
+            protocol::unless_gone(protocol::send_go(connection.as_fd(), &[])).context(OBJECT)?;
             Ok(spawned)
         }
-        Some((Report::Failure(failure), _)) => Err(crate::run::failure::failure(plan, &failure)),
-        _ => Err(lost(Fail::new("recvmsg", Errno::ECHILD))),
+        Some((Report::Failure(failure), _)) => bail!(failure::failure(plan, &failure)),
+        _ => Err(Fail::new("recvmsg", Errno::ECHILD)).context(OBJECT),
     }
 }

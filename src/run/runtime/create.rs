@@ -4,15 +4,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use anyhow::{Context as _, Result, bail};
+
 use super::clone::{self, Spawned};
 use super::pid_file::PidFile;
-use super::serve_init::{self, Ready, Sockets, connection_lost};
+use super::serve_init::{self, CONNECTION, Ready, Sockets};
 use super::steps::Runtime;
 use super::teardown::Undo;
 use super::{hooks, host_mount, net_devices, sd_notify, sources};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
-use crate::error::{Error, On, Result};
 use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan};
 use crate::run::init::{Inherited, Opened};
@@ -64,7 +65,7 @@ pub struct Created {
 pub fn create(request: &Request) -> Result<Created> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    interrupt::catch().on(|| "signals")?;
+    interrupt::catch().context("signals")?;
     let claim = request
         .root
         .claim(&request.options.id, request.config_text)?;
@@ -108,7 +109,7 @@ pub fn create(request: &Request) -> Result<Created> {
             let began = undo.process_began();
             // If another command has deleted the container, that is the cause of any failure.
             let error = match dir.is_current() {
-                Ok(false) => state::deleted(&request.options.id),
+                Ok(false) => state::deleted(&request.options.id).into(),
                 Ok(true) | Err(_) => error,
             };
             // Dropping the directory releases its lock, which must not be held while hooks run.
@@ -186,7 +187,7 @@ fn make<'d>(
     console: Option<&OwnedFd>,
 ) -> Result<(Made, Option<Prepared<'d>>)> {
     state.save(dir)?;
-    let (connection, runtime) = socket::pair().map_err(connection_lost)?;
+    let (connection, runtime) = socket::pair().context(CONNECTION)?;
     let inherited = inherited(request, dir, runtime, opened)?;
     let own = process::own_pid();
     // The lock keeps `delete` from ending in between: once the container is deleted, a cgroup of
@@ -194,7 +195,7 @@ fn make<'d>(
     let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
     // A delete that failed half-way has removed the state. The next one would not find the cgroup.
     if !dir.has(state::STATE)? {
-        return Err(state::deleted(&request.options.id));
+        bail!(state::deleted(&request.options.id));
     }
     executor(request, undo, &connection).run(&request.plan.prepare, own)?;
     locked.release();
@@ -206,7 +207,7 @@ fn make<'d>(
     let hooks = || {
         hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
         hooks::state_text_inside(state, Status::Creating)
-            .on(|| format!("/proc/{}/status", state.pid))
+            .with_context(|| format!("/proc/{}/status", state.pid))
     };
     let mut prepared = Some(state.prepare(dir)?);
     if may_be_told(request)?
@@ -252,10 +253,7 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
 /// # Errors
 /// A system call failed.
 fn listen(dir: &Dir) -> Result<OwnedFd> {
-    socket::listen_in(dir.fd(), START_SOCKET).map_err(|fail| {
-        let path = dir.path_of(START_SOCKET);
-        Error::failed(path.display().to_string(), fail)
-    })
+    socket::listen_in(dir.fd(), START_SOCKET).with_context(|| dir.object(START_SOCKET))
 }
 
 /// Makes init, and carries out the runtime's steps that need its process.
@@ -268,12 +266,12 @@ fn spawn(
 ) -> Result<Spawned> {
     let plan = request.plan;
     let dumpable = plan.dumpable == Dumpable::UntilMapped;
-    process::set_dumpable(dumpable).map_err(connection_lost)?;
+    process::set_dumpable(dumpable).context(CONNECTION)?;
     let cgroup = undo.made.cgroup.as_ref();
     let first = clone::spawn(plan, inherited, cgroup)
         .map_err(|(position, fail)| clone::failed(plan, position, fail, cgroup))?;
     if dumpable {
-        process::set_dumpable(false).map_err(connection_lost)?;
+        process::set_dumpable(false).context(CONNECTION)?;
     }
     undo.process = Some(first.pidfd.clone());
     let mut runtime = executor(request, undo, connection);

@@ -4,15 +4,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
 use super::clone::{self, Spawned};
 use super::pid_file::PidFile;
-use super::serve_init::{self, Sockets, await_execve, connection_lost};
+use super::serve_init::{self, CONNECTION, Sockets, await_execve};
 use super::steps::{Made, Runtime};
 use super::{resctrl, seccomp_listener, sources};
 use crate::cgroup::{self, Cgroup, systemd};
-use crate::error::{Error, On, Result};
+use crate::error::Error;
 use crate::host::Host;
 use crate::plan::{Place, Plan, Position};
 use crate::run::init::{Inherited, Opened};
@@ -47,7 +48,7 @@ pub struct Executed {
 /// The container is gone; or a step failed, which the error names by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
-    interrupt::catch().on(|| "signals")?;
+    interrupt::catch().context("signals")?;
     let places = Places::find(request)?;
     // The paths may belong to another container by now.
     request.dir.check_current()?;
@@ -141,7 +142,7 @@ struct Places {
     cgroups: Vec<Cgroup>,
     /// Why the cgroup of init is not known. The container may have hidden it below a path that is
     /// too long, so this matters only if the first cgroup cannot be used.
-    unseen: Option<Error>,
+    unseen: Option<anyhow::Error>,
 }
 
 impl Places {
@@ -173,8 +174,7 @@ impl Places {
             cgroups.extend(Cgroup::open(&path)?);
         }
         if cgroups.is_empty() && below.is_some() {
-            let message = "--cgroup: no such cgroup in the container";
-            return Err(Error::new(message));
+            bail!("--cgroup: no such cgroup in the container");
         }
         Ok(Self { cgroups, unseen })
     }
@@ -196,7 +196,7 @@ type Failed = (Option<Position>, Fail);
 fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     prepare_oneself(request)?;
     // The container's processes must not be able to inspect the runtime while the process joins.
-    process::set_dumpable(false).map_err(connection_lost)?;
+    process::set_dumpable(false).context(CONNECTION)?;
     let mut refused = None;
     for cgroup in &found.cgroups {
         match spawn_in(request, Some(cgroup)) {
@@ -240,7 +240,7 @@ fn spawn_in(
     cgroup: Option<&Cgroup>,
 ) -> std::result::Result<Result<(OwnedFd, Spawned)>, Failed> {
     let connected = || {
-        let (connection, runtimes) = crate::sys::socket::pair().map_err(connection_lost)?;
+        let (connection, runtimes) = crate::sys::socket::pair().context(CONNECTION)?;
         Ok((connection, inherited(request, runtimes)?))
     };
     let (connection, inherited) = match connected() {
@@ -260,12 +260,13 @@ fn not_made(
     found: &Places,
     (position, fail): Failed,
     cgroup: Option<&Cgroup>,
-) -> Error {
-    let error = clone::failed(request.plan, position, fail, cgroup).context("exec");
-    match &found.unseen {
-        Some(unseen) => error.hint(format!("the cgroup of init is not known: {unseen}")),
+) -> anyhow::Error {
+    let error = clone::failed(request.plan, position, fail, cgroup);
+    let error = match &found.unseen {
+        Some(unseen) => error.hint(format!("the cgroup of init is not known: {unseen:#}")),
         None => error,
-    }
+    };
+    anyhow::Error::from(error).context("exec")
 }
 
 /// Carries out the steps whose results the process inherits. They come before set_dumpable(false),
@@ -275,7 +276,7 @@ fn prepare_oneself(request: &ExecRequest) -> Result<()> {
         return Ok(());
     }
     // These steps send nothing, and there is no process at the other end yet.
-    let (connection, _) = crate::sys::socket::pair().map_err(connection_lost)?;
+    let (connection, _) = crate::sys::socket::pair().context(CONNECTION)?;
     let own = process::own_pid();
     executor(request, &connection, &mut Made::default()).run(&request.plan.prepare, own)
 }

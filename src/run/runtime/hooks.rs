@@ -1,6 +1,7 @@
 //! Runs the hooks in the runtime, and formats the state that a hook reads.
 
-use crate::error::{Error, On, Result};
+use anyhow::{Context as _, Result};
+
 use crate::plan::{HookMoment, HookStep, Steps};
 use crate::run::failure;
 use crate::run::hook::{self, Directory, Surroundings};
@@ -18,7 +19,7 @@ pub fn run_hooks(hooks: &Steps<HookStep>, state: &State, status: Status) -> Resu
 
 /// Runs all poststop hooks, even if one fails. Source: runtime-spec 1.3, runtime.md, lifecycle,
 /// step 13.
-pub fn run_poststop_hooks(hooks: &Steps<HookStep>, state: &State) -> Vec<Error> {
+pub fn run_poststop_hooks(hooks: &Steps<HookStep>, state: &State) -> Vec<anyhow::Error> {
     each_hook(hooks, state, Status::Stopped)
         .filter_map(Result::err)
         .collect()
@@ -38,18 +39,15 @@ fn each_hook(
             HookMoment::Prestart => Status::Created,
             _ => status,
         };
-        path::c_string(&state.bundle)
-            .on(|| "bundle")
-            .and_then(|bundle| {
-                let around = Surroundings {
-                    directory: Directory::Path(&bundle),
-                    environment: &process::environment(),
-                };
-                hook::run(hook, &around, &state_text(state, status)).map_err(|failed| {
-                    let error = failure::step_failed(planned, failed.told.fail());
-                    failure::with_output(error, &failed.output)
-                })
-            })
+        let bundle = path::c_string(&state.bundle).context("bundle")?;
+        let around = Surroundings {
+            directory: Directory::Path(&bundle),
+            environment: &process::environment(),
+        };
+        hook::run(hook, &around, &state_text(state, status)).map_err(|failed| {
+            let error = failure::step_failed(planned, failed.told.fail());
+            failure::with_output(error, &failed.output).into()
+        })
     })
 }
 

@@ -7,12 +7,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::plan::{InitStep, Plan};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path};
+
+/// The mount, for errors.
+const OBJECT: &str = "root.path without a mount namespace";
 
 /// Makes the mount of the rootfs without attaching it. Returns `None` if the container has a mount
 /// namespace or no mounts.
@@ -29,7 +33,7 @@ pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
     if plan.has_mount_namespace() || !plan.init.iter().any(|planned| mounts(&planned.step)) {
         return Ok(None);
     }
-    let rootfs = path::c_string(rootfs).map_err(words)?;
+    let rootfs = path::c_string(rootfs).context(OBJECT)?;
     let made = mount::clone_tree(None, &rootfs, true).and_then(|tree| {
         let propagation = libc::MS_PRIVATE;
         mount::set_attr(
@@ -42,8 +46,10 @@ pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
         )?;
         Ok(tree)
     });
-    made.map(Some)
-        .map_err(|fail| words(fail).hint("without a mount namespace, mounts need root on the host"))
+    let tree = made.map_err(|fail| {
+        Error::failed(OBJECT, fail).hint("without a mount namespace, mounts need root on the host")
+    })?;
+    Ok(Some(tree))
 }
 
 /// The mount id, which the state records.
@@ -51,7 +57,7 @@ pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
 /// # Errors
 /// statx(2) failed.
 pub fn number(tree: &OwnedFd) -> Result<u64> {
-    path::mount_id(tree.as_fd()).map_err(words)
+    path::mount_id(tree.as_fd()).context(OBJECT)
 }
 
 /// Attaches the mount to the rootfs.
@@ -59,10 +65,10 @@ pub fn number(tree: &OwnedFd) -> Result<u64> {
 /// # Errors
 /// move_mount(2) failed.
 pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
-    let rootfs = path::c_string(rootfs).map_err(words)?;
+    let rootfs = path::c_string(rootfs).context(OBJECT)?;
     let attached = path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY)
         .and_then(|target| mount::attach(tree.as_fd(), target.as_fd()));
-    attached.map_err(words)
+    attached.context(OBJECT)
 }
 
 /// Detaches the mount and everything mounted below it, if it is still the top mount on the rootfs.
@@ -70,7 +76,7 @@ pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
 /// # Errors
 /// umount2(2) failed.
 pub fn detach(rootfs: &Path, number: u64) -> Result<()> {
-    let rootfs = path::c_string(rootfs).map_err(words)?;
+    let rootfs = path::c_string(rootfs).context(OBJECT)?;
     let detached = || -> Sys<()> {
         let top = match path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY) {
             Err(Fail {
@@ -84,9 +90,5 @@ pub fn detach(rootfs: &Path, number: u64) -> Result<()> {
             false => Ok(()),
         }
     };
-    detached().map_err(words)
-}
-
-fn words(fail: Fail) -> Error {
-    Error::failed("root.path without a mount namespace", fail)
+    detached().context(OBJECT)
 }

@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::plan::{AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep};
 use crate::run::failure;
 use crate::sys::mount::{self, Change};
@@ -30,9 +31,7 @@ pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) ->
         AnyStep::Init(InitStep::Bind(bind)) => Some((found, bind.id_map.as_ref()?)),
         _ => None,
     }) else {
-        return Err(Error::new(
-            "internal error: init asked to map ids for a step without a map",
-        ));
+        bail!("internal error: init asked to map ids for a step without a map");
     };
     let failed =
         |fail: Fail| {
@@ -54,7 +53,7 @@ pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) ->
         userns_fd: namespace.as_raw_fd() as u64,
         ..Change::default()
     };
-    mount::set_attr(tree, change, map.recursive).map_err(failed)
+    Ok(mount::set_attr(tree, change, map.recursive).map_err(failed)?)
 }
 
 fn user_namespace(pid: i32) -> Sys<OwnedFd> {
@@ -79,7 +78,7 @@ fn made_for(planned: Found, uids: &str, gids: &str) -> Result<OwnedFd> {
                 .and_then(|()| user_namespace(pid))
                 .map_err(failed);
             process::end(pidfd.as_fd());
-            made
+            Ok(made?)
         }
     }
 }
@@ -104,12 +103,12 @@ pub fn write(
         // setgroups(2) is denied because a process could otherwise leave a group that a file's mode
         // denies access to (CVE-2014-8989).
         IfMapDenied::DenySetgroups if fail.errno == Errno::EPERM => {
-            file::write_proc(pid, "setgroups", "deny")
+            Ok(file::write_proc(pid, "setgroups", "deny")
                 .and_then(|()| file::write_proc(pid, name, map))
-                .map_err(failed)
+                .map_err(failed)?)
         }
         IfMapDenied::Helper if fail.errno == Errno::EPERM => helper(planned, pid, group, map),
-        _ => Err(failed(fail)),
+        _ => bail!(failed(fail)),
     }
 }
 
@@ -132,14 +131,15 @@ fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> R
         .env_clear()
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| Error::io(planned.to_string(), name, &error))?;
+        .call(name)
+        .with_context(|| planned.to_string())?;
     if ended.status.success() {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&ended.stderr);
     let message = format!("{planned}: {name}: {}", words.trim());
     let hint = format!("{grants} must grant these ids to the user");
-    Err(Error::new(message).hint(hint))
+    bail!(Error::new(message).hint(hint))
 }
 
 fn find(name: &str) -> Result<Option<PathBuf>> {
@@ -158,6 +158,8 @@ fn is_executable(file: &Path) -> Result<bool> {
     match std::fs::metadata(file) {
         Ok(found) => Ok(found.is_file() && found.permissions().mode() & 0o111 != 0),
         Err(error) if CANNOT_BE.map(Some).contains(&error.raw_os_error()) => Ok(false),
-        Err(error) => Err(Error::io(file.display().to_string(), "stat", &error)),
+        Err(error) => Err(error)
+            .call("stat")
+            .with_context(|| file.display().to_string()),
     }
 }

@@ -2,15 +2,17 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use anyhow::{Context as _, Result};
+
 use super::clone;
-use super::serve_init::{self, connection_lost};
+use super::serve_init::{self, CONNECTION};
 use super::sources;
 use crate::config::NamespaceKind;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, State};
-use crate::sys::{Fail, file, pidfd, process, socket};
+use crate::sys::{file, pidfd, process, socket};
 
 /// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
 ///
@@ -21,12 +23,13 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
         .ok_or_else(|| Error::of(Kind::Status, "container not running"))?;
     refuse_own_cgroups(plan, state.pid, &init)?;
     // The container's processes must not be able to inspect the runtime while its process joins.
-    process::set_dumpable(false).map_err(connection_lost)?;
+    process::set_dumpable(false).context(CONNECTION)?;
     let opened = open(plan, &init)?;
-    let (connection, runtime) = socket::pair().map_err(connection_lost)?;
+    let (connection, runtime) = socket::pair().context(CONNECTION)?;
     let inherited = Inherited::joining(runtime, opened);
     let first = clone::spawn(plan, inherited, None)
-        .map_err(|(position, fail)| clone::failed(plan, position, fail, None).context("mounts"))?;
+        .map_err(|(position, fail)| clone::failed(plan, position, fail, None))
+        .context("mounts")?;
     let nothing_beside = |_| Ok(());
     let spawned = clone::hand_over(plan, first, &connection, nothing_beside)?;
     let no_hooks = || Ok(Vec::new());
@@ -50,10 +53,10 @@ fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
             continue;
         };
         let name = format!("/proc/{pid}/ns/cgroup");
-        let failed = |fail: Fail| Error::failed(name.clone(), fail);
-        let namespace = file::open(name.as_ref(), libc::O_PATH, 0).map_err(failed)?;
+        let object = || name.clone();
+        let namespace = file::open(name.as_ref(), libc::O_PATH, 0).with_context(object)?;
         // Another process may have got this pid before the file was opened.
-        pidfd::send_signal(init.as_fd(), 0).map_err(failed)?;
+        pidfd::send_signal(init.as_fd(), 0).with_context(object)?;
         sources::refuse_own(NamespaceKind::Cgroup, &namespace, why)?;
     }
     Ok(())

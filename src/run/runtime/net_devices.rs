@@ -3,11 +3,12 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::network;
 use crate::config::NamespaceKind;
-use crate::error::{Error, Result};
+use crate::error::Call as _;
 use crate::plan::{AnyStep, DeviceNetwork, EntryStep, MoveDevice, Plan, RuntimeStep};
 use crate::run::init::Opened;
 use crate::sys::netlink::{Netlink, Setup};
@@ -50,7 +51,7 @@ pub fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd>> {
             _ => None,
         });
     let copy = joined.map(OwnedFd::try_clone).transpose();
-    copy.map_err(|error| Error::io("linux.netDevices", "fcntl", &error))
+    copy.call("fcntl").context("linux.netDevices")
 }
 
 /// Moves a device and sets it up as it was, but always up.

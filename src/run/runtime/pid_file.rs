@@ -4,10 +4,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::unistd::{ftruncate, geteuid};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::state::Prepared;
 use crate::sys::path::{self as syspath, Stat};
 use crate::sys::{Fail, Sys, file};
@@ -34,9 +35,8 @@ impl PidFile {
     /// The directory is missing, or the file is of a type that a pid cannot be written to.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |fail| failed(path, fail);
-        let name = path.file_name().ok_or_else(|| {
-            let message = format!("--pid-file: {:?} is not the path of a file", path.display());
-            Error::new(message)
+        let name = path.file_name().with_context(|| {
+            format!("--pid-file: {:?} is not the path of a file", path.display())
         })?;
         let name = syspath::c_string(name).map_err(failed)?;
         let parent = match path.parent() {
@@ -68,19 +68,19 @@ impl PidFile {
                     Err(fail)
                         if [Errno::ENOTSUP, Errno::EISDIR, Errno::ENOENT, Errno::EEXIST]
                             .contains(&fail.errno) => {}
-                    put => return put.map_err(|fail| failed(&self.path, fail)),
+                    put => return Ok(put.map_err(|fail| failed(&self.path, fail))?),
                 }
                 Prepared::write(dir.as_fd(), &self.path, name, text.as_bytes(), 0o644)
                     .and_then(Prepared::put)
-                    .map_err(|error| error.context("--pid-file"))
+                    .context("--pid-file")
             }
-            Target::Written(file) => syspath::stat(file.as_fd())
+            Target::Written(file) => Ok(syspath::stat(file.as_fd())
                 .and_then(|stat| match stat.is(libc::S_IFREG) {
                     true => ftruncate(file, 0).map_err(|errno| Fail::new("ftruncate", errno)),
                     false => Ok(()),
                 })
                 .and_then(|()| syspath::write_all(file.as_fd(), text.as_bytes()))
-                .map_err(|fail| failed(&self.path, fail)),
+                .map_err(|fail| failed(&self.path, fail))?),
         }
     }
 }

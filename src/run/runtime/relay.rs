@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,10 +12,14 @@ use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use nix::unistd::isatty;
 
 use super::sd_notify::SdNotify;
-use crate::error::{Error, On, Result};
+use crate::error::Call as _;
 use crate::sys::signals::{self, SignalFd};
-use crate::sys::{Fail, interrupt, path, pidfd, process, terminal};
+use crate::sys::{interrupt, path, pidfd, process, terminal};
 
+/// The objects of failures.
+const SIGNALS: &str = "signals";
+const TERMINAL: &str = "terminal";
+const EXIT_STATUS: &str = "exit status of the process";
 /// How many bytes of the container's output are read at once.
 const COPIED_AT_ONCE: usize = 16 * 1024;
 /// More bytes than the kernel buffers of a terminal's output. Source: TTYB_DEFAULT_MEM_LIMIT in the
@@ -35,7 +40,7 @@ impl Signals {
         signals::block_all_but(&interrupt::ASKING)
             .and_then(|()| SignalFd::new())
             .map(Self)
-            .map_err(failed)
+            .context(SIGNALS)
     }
 
     /// Blocks the remaining signals too: from now on every signal is forwarded to the process.
@@ -43,12 +48,8 @@ impl Signals {
     /// # Errors
     /// A system call failed; or the runtime was interrupted by an earlier signal.
     pub fn block_all(&self) -> Result<()> {
-        super::interrupt::instead(signals::block().map_err(failed))
+        super::interrupt::instead(signals::block().context(SIGNALS))
     }
-}
-
-fn failed(fail: Fail) -> Error {
-    Error::failed("signals", fail)
 }
 
 /// Makes orphans of the container children of this process, which reaps them.
@@ -63,7 +64,7 @@ pub fn become_subreaper() -> Result<()> {
         arguments,
     )
     .map(drop)
-    .on(|| "subreaper")
+    .context("subreaper")
 }
 
 /// Serves the container until its process ends. Returns its exit status, or 128 plus the number of
@@ -94,8 +95,8 @@ pub fn relay(
         polled.extend(output.map(|(fd, events)| PollFd::new(fd, events)));
         polled.extend(input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut polled, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::sys("relay", "poll", errno)),
+            Err(Errno::EINTR) => {}
+            polled => _ = polled.call("poll").context("relay")?,
         }
         let ready = |index: usize| polled[index].any().unwrap_or(false);
         let (signalled, ended) = (ready(0), ready(1));
@@ -118,7 +119,7 @@ pub fn relay(
         if ended && status.is_none() {
             // The pidfd is ready, but a debugger may still have to reap the process first. poll(2)
             // does not wait for that.
-            let ended = process::wait(pidfd.as_fd()).map_err(lost)?;
+            let ended = process::wait(pidfd.as_fd()).context(EXIT_STATUS)?;
             status = Some(ended as u8);
         }
     }
@@ -128,13 +129,8 @@ pub fn relay(
     Ok(status.unwrap_or_default())
 }
 
-/// The error if the exit status of the process cannot be read.
-fn lost(fail: Fail) -> Error {
-    Error::failed("exit status of the process", fail)
-}
-
 fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<()> {
-    while let Some(number) = signals.0.next().on(|| "signals")? {
+    while let Some(number) = signals.0.next().context(SIGNALS)? {
         match (Signal::try_from(number), terminal) {
             (Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE), _) => {}
             (Ok(Signal::SIGWINCH), Some(terminal)) => resize(terminal.master.as_fd()),
@@ -149,7 +145,7 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> R
 /// them.
 fn reap(init: i32) -> Result<Option<u8>> {
     let mut found = None;
-    while let Some((pid, status)) = process::reap().map_err(lost)? {
+    while let Some((pid, status)) = process::reap().context(EXIT_STATUS)? {
         if pid == init {
             found = Some(status as u8);
         }
@@ -169,14 +165,17 @@ pub fn prepare(master: BorrowedFd) -> Result<()> {
     if isatty(process::standard_stream(1)).unwrap_or(false) {
         return Ok(());
     }
-    let failed = |op: &'static str| move |errno| Error::sys("terminal", op, errno);
-    let mut settings = termios::tcgetattr(master).map_err(failed("tcgetattr"))?;
+    let mut settings = termios::tcgetattr(master)
+        .call("tcgetattr")
+        .context(TERMINAL)?;
     settings.output_flags.remove(OutputFlags::ONLCR);
-    termios::tcsetattr(master, SetArg::TCSANOW, &settings).map_err(failed("tcsetattr"))
+    termios::tcsetattr(master, SetArg::TCSANOW, &settings)
+        .call("tcsetattr")
+        .context(TERMINAL)
 }
 
-/// Copies the size of the caller's terminal to the container's, at first and whenever it changes. Nothing is copied if the caller has no terminal, or if
-/// its terminal has size zero.
+/// Copies the size of the caller's terminal to the container's, at first and whenever it changes.
+/// Nothing is copied if the caller has no terminal, or if its terminal has size zero.
 fn resize(master: BorrowedFd) {
     match terminal::size(process::standard_stream(0)) {
         Ok((0, 0)) | Err(_) => {}
@@ -198,7 +197,8 @@ struct Terminal {
 impl Terminal {
     fn new(master: OwnedFd) -> Result<Self> {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|errno| Error::sys("terminal", "fcntl", errno))?;
+            .call("fcntl")
+            .context(TERMINAL)?;
         let input = process::standard_stream(0);
         let saved = if isatty(input).unwrap_or(false) {
             Some(make_raw(input)?)
@@ -284,11 +284,14 @@ enum Copied {
 }
 
 fn make_raw(input: BorrowedFd) -> Result<Termios> {
-    let failed = |op: &'static str| move |errno| Error::sys("terminal", op, errno);
-    let saved = termios::tcgetattr(input).map_err(failed("tcgetattr"))?;
+    let saved = termios::tcgetattr(input)
+        .call("tcgetattr")
+        .context(TERMINAL)?;
     let mut raw = saved.clone();
     termios::cfmakeraw(&mut raw);
-    termios::tcsetattr(input, SetArg::TCSANOW, &raw).map_err(failed("tcsetattr"))?;
+    termios::tcsetattr(input, SetArg::TCSANOW, &raw)
+        .call("tcsetattr")
+        .context(TERMINAL)?;
     Ok(saved)
 }
 

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Error, On, Result};
+use crate::error::{Call as _, Error};
 use crate::plan::{IfGroupExists, ResctrlGroup};
 use crate::sys::{Fail, Sys, file, path};
 
@@ -20,14 +21,14 @@ const MOUNT: &str = "/sys/fs/resctrl";
 pub fn make(field: &str, group: &ResctrlGroup) -> Result<()> {
     refuse_unmounted(field)?;
     let directory = Path::new(MOUNT).join(&group.path);
-    let failed = |fail| Error::failed(format!("{field}: {}", directory.display()), fail);
+    let failed = |fail| Error::failed(directory.display().to_string(), fail).about(field);
     let exists = match group.if_exists {
         IfGroupExists::Needed => {
             let needed = exists(&directory).map_err(failed)?;
-            return needed.then_some(()).ok_or_else(|| {
+            return Ok(needed.then_some(()).ok_or_else(|| {
                 Error::config(field, format!("{} does not exist", directory.display()))
                     .hint("make the group, or add schemata")
-            });
+            })?);
         }
         IfGroupExists::Compare => exists(&directory).map_err(failed)?,
         IfGroupExists::Fail => false,
@@ -52,7 +53,7 @@ pub fn make(field: &str, group: &ResctrlGroup) -> Result<()> {
 pub fn add_process(field: &str, groups: &[PathBuf], pid: i32) -> Result<()> {
     groups.iter().try_for_each(|group| {
         let tasks = Path::new(MOUNT).join(group).join("tasks");
-        write(&tasks, &pid.to_string()).on(|| format!("{field}: {}", tasks.display()))
+        write(&tasks, &pid.to_string()).with_context(|| format!("{field}: {}", tasks.display()))
     })
 }
 
@@ -64,21 +65,21 @@ pub fn remove(groups: &[PathBuf]) -> Result<()> {
     groups.iter().try_for_each(|group| {
         let directory = Path::new(MOUNT).join(group);
         match std::fs::remove_dir(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(directory.display().to_string(), "rmdir", &error))
-            }
-            _ => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed
+                .call("rmdir")
+                .with_context(|| directory.display().to_string()),
         }
     })
 }
 
 fn refuse_unmounted(field: &str) -> Result<()> {
     let schemata = Path::new(MOUNT).join("schemata");
-    match exists(&schemata).on(|| format!("{field}: {}", schemata.display()))? {
+    match exists(&schemata).with_context(|| format!("{field}: {}", schemata.display()))? {
         true => Ok(()),
-        false => Err(
+        false => bail!(
             Error::config(field, format!("no resctrl is mounted on {MOUNT}"))
-                .hint("mount -t resctrl resctrl /sys/fs/resctrl, if the hardware has it"),
+                .hint("mount -t resctrl resctrl /sys/fs/resctrl, if the hardware has it")
         ),
     }
 }
@@ -106,19 +107,19 @@ fn set(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
         return Ok(());
     }
     let path = directory.join("schemata");
-    write(&path, &(schemata.join("\n") + "\n")).map_err(|fail| {
-        let error = Error::failed(format!("{field}: {}", path.display()), fail);
+    Ok(write(&path, &(schemata.join("\n") + "\n")).map_err(|fail| {
+        let error = Error::failed(path.display().to_string(), fail).about(field);
         match file::read_text(&Path::new(MOUNT).join("info/last_cmd_status")) {
             Ok(status) => error.hint(format!("the kernel says: {}", status.trim())),
             Err(_) => error,
         }
-    })
+    })?)
 }
 
 /// The schemata of an existing group are left as they are, because others use them too.
 fn compare(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
     let path = directory.join("schemata");
-    let text = file::read_text(&path).on(|| format!("{field}: {}", path.display()))?;
+    let text = file::read_text(&path).with_context(|| format!("{field}: {}", path.display()))?;
     let existing: BTreeMap<_, _> = text.lines().filter_map(parts).collect();
     for line in schemata {
         let (name, wanted) = parts(line).unwrap_or_default();
@@ -126,7 +127,7 @@ fn compare(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
         if !has.is_some_and(|has| wanted.iter().all(|(id, value)| has.get(id) == Some(value))) {
             let group = directory.display();
             let message = format!("{group} exists and its schemata are not {line}");
-            return Err(Error::config(field, message));
+            bail!(Error::config(field, message));
         }
     }
     Ok(())

@@ -13,10 +13,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::state::Dir;
 use crate::sys::{Fail, path, process, socket};
 
@@ -34,10 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// mkdir(2) failed.
 pub fn make_directory(dir: &Dir) -> Result<()> {
-    process::with_umask(0, || path::mkdir_at(dir.fd(), DIRECTORY, 0o755)).map_err(|fail| {
-        let path = dir.path_of(DIRECTORY);
-        Error::failed(path.display().to_string(), fail)
-    })
+    process::with_umask(0, || path::mkdir_at(dir.fd(), DIRECTORY, 0o755))
+        .with_context(|| dir.object(DIRECTORY))
 }
 
 /// The container's socket, and a socket that is connected to the manager.
@@ -74,7 +73,7 @@ impl SdNotify {
         let container = socket::open_to_all_in(directory.as_fd(), SOCKET).map_err(failed)?;
         let (container, manager) = (container.into(), UnixDatagram::from(manager));
         let limited = manager.set_write_timeout(Some(PATIENCE));
-        limited.map_err(|error| Error::io(VARIABLE, "setsockopt", &error))?;
+        limited.call("setsockopt").context(VARIABLE)?;
         Ok(Some(Self { container, manager }))
     }
 
@@ -136,9 +135,8 @@ impl SdNotify {
             ];
             match poll(&mut polled, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Error::sys(VARIABLE, "poll", errno)),
-                Ok(_) => {}
-            }
+                polled => polled.call("poll").context(VARIABLE)?,
+            };
             let [message, ended] = polled.map(|entry| entry.any().unwrap_or(false));
             if (message && self.serve(Some(pid))) || (ended && !message) {
                 return Ok(());

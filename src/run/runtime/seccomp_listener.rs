@@ -5,8 +5,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use anyhow::{Context as _, Result};
+
 use super::hooks;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
 use crate::sys::{process, socket};
@@ -31,13 +33,13 @@ pub fn hand_over(
     number: i32,
 ) -> Result<()> {
     let (pid, pidfd) = process;
-    let listener = listener(plan)
-        .ok_or_else(|| Error::new("linux.seccomp: init sent a listener that the config lacks"))?;
-    let what = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
-    let told = |fail: crate::sys::Fail| Error::failed(what(), fail);
-    let fd = process::fetch_fd(pidfd, number).map_err(told)?;
+    let listener =
+        listener(plan).context("linux.seccomp: init sent a listener that the config lacks")?;
+    let object = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
+    let fd = process::fetch_fd(pidfd, number).with_context(object)?;
     let agent = socket::connect_stream(&listener.path).map_err(|fail| {
-        told(fail).hint("the seccomp agent must listen there on a Unix stream socket")
+        Error::failed(object(), fail)
+            .hint("the seccomp agent must listen there on a Unix stream socket")
     })?;
     let message = serde_json::json!({
         "ociVersion": state.oci_version,
@@ -51,5 +53,5 @@ pub fn hand_over(
         message.to_string().as_bytes(),
         Some(fd.as_fd()),
     )
-    .map_err(told)
+    .with_context(object)
 }

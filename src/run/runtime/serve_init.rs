@@ -4,12 +4,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use anyhow::{Context as _, Result, bail};
+
 use super::{id_map, relay, sources};
-use crate::error::{Error, On, Result};
+use crate::error::Error;
 use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
 use crate::run::failure::{self, executable, unexecuted};
 use crate::run::protocol::{self, Received, Report};
-use crate::sys::{Fail, Sys, process, socket};
+use crate::sys::{Sys, process, socket};
 
 /// The engine's sockets, connected before anything is made.
 pub struct Sockets {
@@ -39,7 +41,7 @@ impl Sockets {
     pub fn send_pidfd(&self, name: &str, pidfd: BorrowedFd) -> Result<()> {
         match &self.pidfd {
             Some(socket) => {
-                socket::send(socket.as_fd(), name.as_bytes(), Some(pidfd)).on(|| "--pidfd-socket")
+                socket::send(socket.as_fd(), name.as_bytes(), Some(pidfd)).context("--pidfd-socket")
             }
             None => Ok(()),
         }
@@ -47,19 +49,16 @@ impl Sockets {
 }
 
 fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
-    path.map(|path| {
-        socket::connect_stream(path).map_err(|fail| {
-            Error::failed(format!("{flag} {}", path.display()), fail)
-                .hint("the caller must listen there on a Unix stream socket")
-        })
-    })
-    .transpose()
+    let Some(path) = path else { return Ok(None) };
+    let socket = socket::connect_stream(path).map_err(|fail| {
+        Error::failed(format!("{flag} {}", path.display()), fail)
+            .hint("the caller must listen there on a Unix stream socket")
+    })?;
+    Ok(Some(socket))
 }
 
-/// The error for a failed system call on the connection to init.
-pub fn connection_lost(fail: Fail) -> Error {
-    Error::failed("connection to init", fail)
-}
+/// The object of each system call on the connection to a process that sets itself up.
+pub const CONNECTION: &str = "connection to init";
 
 /// Raises the hard limits of the process `pid`, for which init lacks the privilege.
 ///
@@ -79,9 +78,9 @@ pub fn raise_limits(plan: &Plan, pid: i32) -> Result<()> {
 /// Whether the hard limit is above the runtime's own, and so above that of its children.
 fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
     let limit = &planned.step;
-    process::limit(limit.resource)
-        .map(|(_, own)| limit.hard > own)
-        .map_err(|fail| failure::step_failed(planned, fail))
+    let (_, own) =
+        process::limit(limit.resource).map_err(|fail| failure::step_failed(planned, fail))?;
+    Ok(limit.hard > own)
 }
 
 /// Whether the go-ahead to execute can be sent before the process reports that it is ready. That is
@@ -132,17 +131,17 @@ pub fn dismiss(plan: &Plan, connection: BorrowedFd, death: impl Fn() -> Error) -
     };
     // If init has ended, it may have reported a failure before. An init that is alive sends
     // nothing.
-    protocol::unless_gone(Err(fail)).map_err(connection_lost)?;
+    protocol::unless_gone(Err(fail)).context(CONNECTION)?;
     match Report::receive(connection) {
-        Ok(Some((Report::Failure(failure), _))) => Err(failure::failure(plan, &failure)),
-        Ok(None) => Err(death()),
-        _ => Err(connection_lost(fail)),
+        Ok(Some((Report::Failure(failure), _))) => bail!(failure::failure(plan, &failure)),
+        Ok(None) => bail!(death()),
+        _ => Err(fail).context(CONNECTION),
     }
 }
 
 /// Ignores a failure to send because the process has ended.
 fn heard(sent: Sys<()>) -> Result<()> {
-    protocol::unless_gone(sent).map_err(connection_lost)
+    protocol::unless_gone(sent).context(CONNECTION)
 }
 
 /// Waits for a report from a process that this runtime made.
@@ -150,7 +149,7 @@ fn heard(sent: Sys<()>) -> Result<()> {
 /// # Errors
 /// recvmsg(2) failed.
 pub fn receive(connection: BorrowedFd) -> Result<Received> {
-    Report::receive(connection).map_err(connection_lost)
+    Report::receive(connection).context(CONNECTION)
 }
 
 /// A process that waits for the go-ahead to execute.
@@ -170,7 +169,11 @@ impl Ready {
     /// # Errors
     /// The error that execve(2) would return, with the reason.
     pub fn check_executable(&self, plan: &Plan) -> Result<()> {
-        executable::check_found(plan, self.candidate, self.root.as_fd())
+        Ok(executable::check_found(
+            plan,
+            self.candidate,
+            self.root.as_fd(),
+        )?)
     }
 }
 
@@ -218,10 +221,10 @@ pub fn serve(
             }
             Some((Report::Failure(failure), shown)) => {
                 let shown = shown.as_ref().map(AsFd::as_fd);
-                return Err(failure::failure_shown(plan, &failure, shown));
+                bail!(failure::failure_shown(plan, &failure, shown));
             }
             Some(_) => {}
-            None => return Err(death()),
+            None => bail!(death()),
         }
     }
 }
@@ -229,12 +232,12 @@ pub fn serve(
 /// Sends the terminal's master in one message, with a name that says what it is. Source: the
 /// console socket of runtime command lines, as engines receive it.
 fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
-    socket::send(console.as_fd(), b"/dev/ptmx", Some(master)).on(|| "--console-socket")
+    socket::send(console.as_fd(), b"/dev/ptmx", Some(master)).context("--console-socket")
 }
 
 /// Waits until execve(2) in the process `pid` closes the connection. `plan` is called only after a
-/// failure, to describe the step that failed. `listener` passes on the listener of a seccomp
-/// filter, if the filter has one.
+/// failure, to describe the step that failed: if `create` saved the texts, each container would pay
+/// for them. `listener` passes on the listener of a seccomp filter, if the filter has one.
 ///
 /// # Errors
 /// A step of the start failed, or the process died before execve(2).
@@ -255,7 +258,7 @@ pub fn await_execve(
             }
             Some((Report::Failure(failure), shown)) => {
                 let shown = shown.as_ref().map(AsFd::as_fd);
-                return Err(match plan() {
+                bail!(match plan() {
                     Ok(plan) => failure::failure_shown(&plan, &failure, shown),
                     Err(_) => Error::failed("start", failure.told.fail()),
                 });
@@ -265,8 +268,7 @@ pub fn await_execve(
                 Some(true) => return unexecuted::refuse(pid),
                 Some(false) => return Ok(()),
                 None => {
-                    let message = "init died before it executed the process (possibly OOM-killed)";
-                    return Err(Error::new(message));
+                    bail!("init died before it executed the process (possibly OOM-killed)");
                 }
             },
         }

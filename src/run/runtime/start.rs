@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
 use super::create::Created;
-use super::serve_init::{self, await_execve, connection_lost};
+use super::serve_init::{self, CONNECTION, await_execve};
 use super::{hooks, seccomp_listener};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Chain as _, Error, Kind};
 use crate::plan::Plan;
 use crate::run::protocol::{self, Received, Report};
 use crate::state::{Dir, START_SOCKET, State, Status, open_process};
@@ -25,10 +26,10 @@ pub fn check_startable(status: Status) -> Result<()> {
         Status::Running => ALREADY_RUNNING,
         Status::Paused => {
             let message = "cannot start a container in the paused state";
-            return Err(Error::of(Kind::Status, message).hint("resume it first"));
+            bail!(Error::of(Kind::Status, message).hint("resume it first"));
         }
     };
-    Err(Error::of(Kind::Status, message))
+    bail!(Error::of(Kind::Status, message))
 }
 
 const ALREADY_RUNNING: &str = "cannot start an already running container";
@@ -68,21 +69,23 @@ pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Resul
 
 /// The error if init does not answer. Init accepts one client and then stops listening, and it also
 /// stops when it ends. The container's status shows which of the two happened.
-fn overtaken(dir: &Dir, state: &State, fail: Fail) -> Error {
+fn overtaken(dir: &Dir, state: &State, fail: Fail) -> anyhow::Error {
     match (fail.errno, state.status(dir)) {
         (
             Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE | Errno::ENOENT | Errno::ESRCH,
             status,
         ) => {
             // A container whose status is still `created` runs the hooks of another start.
-            let started = Error::of(Kind::Status, ALREADY_RUNNING);
-            match status.map(|status| (status, check_startable(status))) {
-                Ok((Status::Stopped, Err(refused))) => refused.hint(STOPPED_MEANWHILE),
-                Ok((_, refused)) => refused.err().unwrap_or(started),
-                Err(unseen) => unseen,
-            }
+            let refused = match status {
+                Ok(Status::Stopped) => {
+                    check_startable(Status::Stopped).map_err(|error| error.hint(STOPPED_MEANWHILE))
+                }
+                status => status.and_then(check_startable),
+            };
+            let started = || Error::of(Kind::Status, ALREADY_RUNNING).into();
+            refused.err().unwrap_or_else(started)
         }
-        _ => connection_lost(fail),
+        _ => anyhow::Error::from(fail).context(CONNECTION),
     }
 }
 
@@ -95,7 +98,7 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     let (connection, state) = (&created.connection, &created.state);
     let _aim = interrupt::aim(&created.pidfd);
     if !created.told_to_execute {
-        protocol::unless_gone(say_go(connection, state)).map_err(connection_lost)?;
+        protocol::unless_gone(say_go(connection, state)).context(CONNECTION)?;
     }
     await_start(connection, serve_init::receive, state, plan)
 }
@@ -116,8 +119,8 @@ fn await_start(
     plan: impl Fn() -> Result<Plan>,
 ) -> Result<()> {
     let listener = |number| {
-        let gone = || Error::new("init died before its seccomp listener was passed on");
-        let pidfd = open_process(state.pid, state.start_time)?.ok_or_else(gone)?;
+        let pidfd = open_process(state.pid, state.start_time)?
+            .context("init died before its seccomp listener was passed on")?;
         let process = (state.pid, pidfd.as_fd());
         // The filter is part of creating the container, even if it is loaded during `start`.
         seccomp_listener::hand_over(&plan()?, state, Status::Creating, process, number)

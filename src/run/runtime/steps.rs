@@ -3,9 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use anyhow::Result;
+
 use super::{cgroup, clone, id_map, net_devices, network, resctrl};
 use crate::cgroup::{Cgroup, systemd};
-use crate::error::Result;
 use crate::host::Host;
 use crate::plan::systemd::Unit;
 use crate::plan::{
@@ -61,11 +62,11 @@ impl Runtime<'_> {
                 if_denied,
             } => id_map::write(planned, pid, *group, map, *if_denied),
             RuntimeStep::OomScoreAdj(score) => {
-                file::write_proc(pid, "oom_score_adj", &score.to_string())
-                    .map_err(|fail| failure::step_failed(planned, fail))
+                Ok(file::write_proc(pid, "oom_score_adj", &score.to_string())
+                    .map_err(|fail| failure::step_failed(planned, fail))?)
             }
-            RuntimeStep::Cpus(cpus) => schedule::set_cpus(pid, &cpus.mask)
-                .map_err(|fail| failure::step_failed(planned, fail)),
+            RuntimeStep::Cpus(cpus) => Ok(schedule::set_cpus(pid, &cpus.mask)
+                .map_err(|fail| failure::step_failed(planned, fail))?),
             RuntimeStep::MakeNetwork => {
                 let made = network::make(self.connection).map_err(clone::error)?;
                 self.made.network = Some(made);
@@ -79,9 +80,9 @@ impl Runtime<'_> {
                 Ok(())
             }
             RuntimeStep::ResctrlTasks(groups) => resctrl::add_process(&planned.field, groups, pid),
-            RuntimeStep::MoveDevice(device) => self
+            RuntimeStep::MoveDevice(device) => Ok(self
                 .move_device(device, pid)
-                .map_err(|fail| failure::step_failed(planned, fail)),
+                .map_err(|fail| failure::step_failed(planned, fail))?),
         }
     }
 

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
 use super::steps::Made;
 use super::{host_mount, resctrl};
 use crate::cgroup::{Cgroup, systemd};
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::state::{self, Claim, Dir, Locked, State};
 use crate::sys::{pidfd, process};
 
@@ -142,10 +143,8 @@ pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()>
 
 fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
     match pidfd::send_signal(init.as_fd(), libc::SIGKILL) {
-        Err(fail) if fail.errno != Errno::ESRCH => {
-            Err(Error::failed(format!("process {pid}"), fail))
-        }
-        _ => Ok(()),
+        Err(fail) if fail.errno == Errno::ESRCH => Ok(()),
+        sent => sent.with_context(|| format!("process {pid}")),
     }
 }
 
@@ -165,8 +164,10 @@ fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
     cgroup.kill()?;
     if !cgroup.wait_empty(PATIENCE)? {
         let message = format!("{}: killed processes do not end", cgroup.path().display());
-        return Err(Error::new(message)
-            .hint("a process hangs in the kernel, or its parent, outside of the container, has not waited for it; try again later"));
+        bail!(
+            Error::new(message)
+                .hint("a process hangs in the kernel, or its parent, outside of the container, has not waited for it; try again later")
+        );
     }
     if let Some(unit) = &place.unit {
         // The scope is stopped so that its name is free at once. It would also end by itself, so a
@@ -180,9 +181,11 @@ fn wait_for_init(init: Option<&OwnedFd>) -> Result<()> {
     let Some(init) = init else { return Ok(()) };
     let poll = nix::poll::PollFd::new(init.as_fd(), nix::poll::PollFlags::POLLIN);
     let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap_or(nix::poll::PollTimeout::MAX);
-    match nix::poll::poll(&mut [poll], timeout) {
-        Ok(0) => Err(Error::new("the killed init process does not end")),
-        Ok(_) => Ok(()),
-        Err(errno) => Err(Error::sys("init", "poll", errno)),
+    match nix::poll::poll(&mut [poll], timeout)
+        .call("poll")
+        .context("init")?
+    {
+        0 => bail!("the killed init process does not end"),
+        _ => Ok(()),
     }
 }

@@ -4,9 +4,9 @@
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
 use crate::plan::{AnyStep, BindSource, InitStep, Plan, Position};
 use crate::run::failure;
 use crate::sys::{Fail, Sys, path};
@@ -34,10 +34,10 @@ pub fn open_for_init(plan: &Plan, position: Position, root: BorrowedFd) -> Resul
         _ => none(),
     });
     match (found, opened) {
-        (Some(found), Some(opened)) => opened.map_err(|fail| failure::found_failed(found, fail)),
-        _ => Err(Error::new(
-            "internal error: init asked to open a path for a step without one",
-        )),
+        (Some(found), Some(opened)) => {
+            Ok(opened.map_err(|fail| failure::found_failed(found, fail))?)
+        }
+        _ => bail!("internal error: init asked to open a path for a step without one"),
     }
 }
 

@@ -8,16 +8,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
 use super::open_for_init;
 use crate::config::NamespaceKind;
-use crate::error::{Error, Result};
 use crate::plan::{Bind, BindSource, InitStep, Plan, Position};
 use crate::run::failure;
 use crate::run::init::{self, Opened};
 use crate::run::protocol::{self, Report};
-use crate::run::runtime::serve_init::connection_lost;
+use crate::run::runtime::serve_init::CONNECTION;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, mount, path, socket};
 
@@ -30,8 +30,8 @@ pub fn copy_locked(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Res
     if sources(plan).next().is_none() {
         return Ok(());
     }
-    let (connection, childs) = socket::pair().map_err(connection_lost)?;
-    match process::clone3(0, None, false).map_err(connection_lost)? {
+    let (connection, childs) = socket::pair().context(CONNECTION)?;
+    match process::clone3(0, None, false).context(CONNECTION)? {
         Cloned::Child => {
             drop(connection);
             if let Err((position, fail)) = send_all(plan, container, &childs) {
@@ -41,7 +41,7 @@ pub fn copy_locked(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Res
         }
         Cloned::Parent { pidfd, .. } => {
             let received = file::close(childs)
-                .map_err(connection_lost)
+                .context(CONNECTION)
                 .and_then(|()| receive_all(plan, &connection, opened));
             process::end(pidfd.as_fd());
             received
@@ -96,23 +96,18 @@ fn receive_all(plan: &Plan, connection: &OwnedFd, opened: &mut Opened) -> Result
     let connection = connection.as_fd();
     let mut missing = sources(plan).count();
     while missing > 0 {
-        match Report::receive(connection).map_err(connection_lost)? {
+        match Report::receive(connection).context(CONNECTION)? {
             Some((Report::Reach(position), Some(root))) => {
                 let source = open_for_init(plan, position, root.as_fd())?;
-                protocol::send_opened(connection, source.as_fd()).map_err(connection_lost)?;
+                protocol::send_opened(connection, source.as_fd()).context(CONNECTION)?;
             }
             Some((Report::Tree(position), Some(tree))) => {
                 opened.put(position, tree);
                 missing -= 1;
             }
-            Some((Report::Failure(failure), _)) => return Err(failure::failure(plan, &failure)),
-            Some(_) => {
-                return Err(connection_lost(Fail::new("recvmsg", Errno::EPROTO)));
-            }
-            None => {
-                let message = "the process that copies the sources of binds died";
-                return Err(Error::new(message));
-            }
+            Some((Report::Failure(failure), _)) => bail!(failure::failure(plan, &failure)),
+            Some(_) => return Err(Fail::new("recvmsg", Errno::EPROTO)).context(CONNECTION),
+            None => bail!("the process that copies the sources of binds died"),
         }
     }
     Ok(())

@@ -10,17 +10,18 @@ pub use locked_copies::copy_locked;
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 
 use super::clone;
 use crate::config::NamespaceKind;
-use crate::error::{Error, Result};
+use crate::error::{Call as _, Error};
 use crate::plan::{
     self, AnyStep, Bind, BindSource, EntryStep, Found, InitStep, Plan, Planned, Position,
 };
 use crate::run::init::Opened;
 use crate::run::{failure, init};
-use crate::sys::{Fail, inherited, mount, path, process};
+use crate::sys::{inherited, mount, path, process};
 
 /// Opens the files of the host that steps of other processes need.
 ///
@@ -63,12 +64,11 @@ fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let text = path.to_string_lossy();
     let opened = path::open(path, flags);
-    let namespace = opened.map_err(|fail| words(found.field, &text, fail))?;
+    let namespace = opened.map_err(|fail| Error::failed(&*text, fail).about(found.field))?;
     check_namespace(*kind, &namespace)
         .map_err(|message| Error::config(found.field, format!("{text}: {message}")))?;
     if let Some(why) = not_own {
-        refuse_own(*kind, &namespace, why)
-            .map_err(|error| error.context(format!("{}: {text}", found.field)))?;
+        refuse_own(*kind, &namespace, why).with_context(|| format!("{}: {text}", found.field))?;
     }
     Ok(Some(namespace))
 }
@@ -79,9 +79,12 @@ fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedF
     let path = bind.source.path();
     let failed = |fail| {
         let object = format!("source {}", path.to_string_lossy());
-        words(&planned.field, &object, fail)
+        Error::failed(object, fail).about(&planned.field)
     };
-    let look_up = || path::open(path, libc::O_PATH).map(|_| None).map_err(failed);
+    let look_up = || match path::open(path, libc::O_PATH) {
+        Ok(_) => Ok(None),
+        Err(fail) => bail!(failed(fail)),
+    };
     match &bind.source {
         BindSource::OpenedByRuntime(_) | BindSource::CopiedInUserNamespace(_) => look_up(),
         BindSource::CopiedByInit { looked_up, .. } if *looked_up => look_up(),
@@ -91,9 +94,9 @@ fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedF
                 Ok(tree) => changed(planned, bind, tree).map(Some),
                 Err(fail) if fail.errno == Errno::EINVAL && *or_by_init => Ok(None),
                 Err(fail) if fail.errno == Errno::EINVAL => {
-                    Err(plan::unbindable(&planned.field, &bind.source))
+                    bail!(plan::unbindable(&planned.field, &bind.source))
                 }
-                Err(fail) => Err(failed(fail)),
+                Err(fail) => bail!(failed(fail)),
             }
         }
     }
@@ -112,16 +115,11 @@ fn changed(planned: &Planned<InitStep>, bind: &Bind, tree: OwnedFd) -> Result<Ow
 pub fn enter(plan: &Plan, init: &OwnedFd, opened: &mut Opened) -> Result<()> {
     for (position, found) in plan.entry_steps() {
         if let AnyStep::Entry(EntryStep::EnterContainer { .. }) = found.step {
-            let copy = init.try_clone();
-            let copy = copy.map_err(|error| Error::io("pidfd of the container", "dup", &error))?;
-            opened.put(position, copy);
+            let copy = init.try_clone().call("dup");
+            opened.put(position, copy.context("pidfd of the container")?);
         }
     }
     Ok(())
-}
-
-fn words(field: &str, object: &str, fail: Fail) -> Error {
-    Error::failed(format!("{field}: {object}"), fail)
 }
 
 fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Result<(), String> {
@@ -143,15 +141,15 @@ fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Res
 /// Refuses the runtime's own namespace and the host's, by whatever path they were opened.
 pub(super) fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) -> Result<()> {
     let name = kind.name();
-    let failed = |fail: Fail| Error::failed(format!("{name} namespace"), fail);
+    let object = || format!("{name} namespace");
     let id = |namespace: &OwnedFd| path::stat(namespace.as_fd()).map(|stat| (stat.dev, stat.ino));
-    let found = id(namespace).map_err(failed)?;
+    let found = id(namespace).with_context(object)?;
     let own = path::open(clone::own_file(kind), libc::O_PATH).and_then(|own| id(&own));
     let whose = match process::initial_namespace(kind.flag()) {
-        _ if own.map_err(failed)? == found => "the runtime's own",
+        _ if own.with_context(object)? == found => "the runtime's own",
         Some(inode) if inode == found.1 => "the host's",
         _ => return Ok(()),
     };
     let message = format!("{whose} {name} namespace: {why}");
-    Err(Error::new(message).hint("without a path the container gets a namespace of its own"))
+    bail!(Error::new(message).hint("without a path the container gets a namespace of its own"))
 }
