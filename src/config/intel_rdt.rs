@@ -30,17 +30,7 @@ pub const RESERVED: [&str; 3] = ["info", "mon_data", "mon_groups"];
 const FIELD: &str = "linux.intelRdt";
 
 impl IntelRdt {
-    pub(super) fn new(rdt: &oci::LinuxIntelRdt, warnings: &mut Vec<String>) -> Result<Self> {
-        let old = [
-            ("enableCMT", rdt.enable_cmt()),
-            ("enableMBM", rdt.enable_mbm()),
-        ];
-        for (name, value) in old {
-            if value.is_some() {
-                let message = "deprecated, ignored; enableMonitoring replaces it";
-                warnings.push(format!("{FIELD}.{name}: {message}"));
-            }
-        }
+    pub(super) fn new(rdt: &oci::LinuxIntelRdt) -> Result<Self> {
         let schemas = [
             ("l3CacheSchema", rdt.l3_cache_schema()),
             ("memBwSchema", rdt.mem_bw_schema()),

@@ -108,11 +108,7 @@ impl Linux {
             masked_paths: masked_paths(linux.masked_paths(), &namespaces)?,
             readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), &namespaces)?,
             mount_label: check::text("linux.mountLabel", linux.mount_label().as_ref())?,
-            intel_rdt: linux
-                .intel_rdt()
-                .as_ref()
-                .map(|it| IntelRdt::new(it, warnings))
-                .transpose()?,
+            intel_rdt: linux.intel_rdt().as_ref().map(IntelRdt::new).transpose()?,
             net_devices: net_devices::new(linux.net_devices().as_ref(), &namespaces)?,
             memory_policy: linux
                 .memory_policy()

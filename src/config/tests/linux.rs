@@ -554,10 +554,4 @@ fn intel_rdt() {
     assert_eq!(rdt(r#"{"closID": ""}"#).expect("a group").group, None);
     let root = rdt(r#"{"closID": "/"}"#).expect("a group").group;
     assert_eq!(root, Some(Group::Root));
-    let old = r#"{"enableCMT": true}"#;
-    warned(
-        "/linux/intelRdt",
-        old,
-        "linux.intelRdt.enableCMT: deprecated",
-    );
 }
