@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::{Call as _, Error};
 use crate::host::Host;
 use crate::plan::Plan;
+use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::run::{self, Created, Request, sd_notify};
 use crate::sys::Fail;
 
@@ -84,6 +85,7 @@ pub(super) fn make(
     for detail in &plan.details {
         context.log.debug(|| detail.clone());
     }
+    let receiver = loaded.config.annotations.get(PIDFD_RECEIVER);
     let request = Request {
         root: &context.root,
         bundle: &loaded.bundle,
@@ -93,7 +95,11 @@ pub(super) fn make(
         host: &host,
         options: &options,
         console_socket: setup.caller.console_socket.as_deref(),
-        pidfd_socket: setup.caller.pidfd_socket.as_deref(),
+        pidfd_socket: setup
+            .caller
+            .pidfd_socket
+            .as_deref()
+            .or(receiver.map(Path::new)),
         pid_file: setup.caller.pid_file.as_deref(),
         runs,
     };

@@ -252,7 +252,13 @@ mod tests {
             document()["potentiallyUnsafeConfigAnnotations"],
             json!([
                 "io.container.manager",
+                "module.wasm.image/variant",
                 "org.systemd.property.",
+                "run.oci.handler",
+                "run.oci.keep_original_groups",
+                "run.oci.mount_context_type",
+                "run.oci.pidfd_receiver",
+                "run.oci.seccomp_fail_unknown_syscall",
                 "run.oci.systemd.subgroup",
             ])
         );

@@ -2,7 +2,14 @@
 //!
 //! Engines use that list to decide which annotations to accept from a user who may not write
 //! configs.
-//! Source: runtime-spec 1.3, features.md, "Unsafe annotations in config.json".
+//! Source: runtime-spec 1.3, features.md, "Unsafe annotations in config.json". Those that begin with
+//! `run.oci.` are crun's.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
 
 /// `org.systemd.property.NAME`: a property of the container's unit.
 pub const UNIT_PROPERTY: &str = "org.systemd.property.";
@@ -10,6 +17,92 @@ pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 pub const SUBGROUP: &str = "run.oci.systemd.subgroup";
 /// The engine that wrote the config.
 pub const MANAGER: &str = "io.container.manager";
+/// The process keeps the supplementary groups of the runtime's caller.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+/// `--pidfd-socket`, if the command line has none.
+pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+/// The mount option that holds `linux.mountLabel`.
+pub const CONTEXT_TYPE: &str = "run.oci.mount_context_type";
+/// A system call that no architecture has is an error of the seccomp profile.
+pub const STRICT_SECCOMP: &str = "run.oci.seccomp_fail_unknown_syscall";
+/// A program that executes the container in place of the kernel.
+pub const HANDLER: &str = "run.oci.handler";
+/// The same, for WebAssembly.
+const WASM: &str = "module.wasm.image/variant";
+/// The kind of a Kubernetes container; a sandbox never has a handler.
+const KUBERNETES_KIND: &str = "io.kubernetes.cri.container-type";
 
 /// All of them, sorted. One that ends with a dot stands for all annotations that begin with it.
-pub const HONOURED: [&str; 3] = [MANAGER, UNIT_PROPERTY, SUBGROUP];
+pub const HONOURED: [&str; 9] = [
+    MANAGER,
+    WASM,
+    UNIT_PROPERTY,
+    HANDLER,
+    KEEP_GROUPS,
+    CONTEXT_TYPE,
+    PIDFD_RECEIVER,
+    STRICT_SECCOMP,
+    SUBGROUP,
+];
+
+/// The values of [`CONTEXT_TYPE`]. mount(8).
+const CONTEXT_TYPES: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+
+/// Refuses what an annotation asks for and this runtime does not have.
+///
+/// # Errors
+/// A handler, or an unknown value.
+pub(super) fn check(config: &Config) -> Result<()> {
+    if let Some((key, value)) = handler(config) {
+        let message = format!("this runtime has no handler {value:?}");
+        return Err(refused(key, message)
+            .hint("it executes programs for the host's kernel; remove the annotation"));
+    }
+    match config.annotations.get(CONTEXT_TYPE) {
+        Some(value) if !CONTEXT_TYPES.contains(&value.as_str()) => {
+            let known = CONTEXT_TYPES.join(", ");
+            Err(refused(
+                CONTEXT_TYPE,
+                format!("{value:?} is none of {known}"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The annotation that asks for a handler, and its value.
+fn handler(config: &Config) -> Option<(&'static str, &str)> {
+    let value = |key| config.annotations.get(key).map(String::as_str);
+    if value(KUBERNETES_KIND) == Some("sandbox") {
+        return None;
+    }
+    if let Some(handler) = value(HANDLER).filter(|name| !name.is_empty()) {
+        return Some((HANDLER, handler));
+    }
+    let program = config.process.as_ref().and_then(|it| it.args.first());
+    match value(WASM)? {
+        "compat" => Some((WASM, "wasm")),
+        "compat-smart" if program.is_some_and(|it| is_wasm(it)) => Some((WASM, "wasm")),
+        _ => None,
+    }
+}
+
+fn is_wasm(program: &OsStr) -> bool {
+    let ends = |end: &&[u8]| program.as_bytes().ends_with(end);
+    [&b".wasm"[..], b".wat"].iter().any(ends)
+}
+
+pub(super) fn refused(key: &str, message: impl std::fmt::Display) -> Error {
+    Error::config(format!("annotations[{key:?}]"), message)
+}
+
+/// Whether the container has this annotation, with any value.
+pub(super) fn has(config: &Config, key: &str) -> bool {
+    config.annotations.contains_key(key)
+}
+
+/// The mount option that holds `linux.mountLabel`.
+pub(super) fn context_type(config: &Config) -> &str {
+    let value = config.annotations.get(CONTEXT_TYPE);
+    value.map_or(CONTEXT_TYPES[0], String::as_str)
+}

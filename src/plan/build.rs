@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    InitStep, Plan, RootSwitch, cgroup, hooks, intel_rdt, labels, mounts, namespaces, network,
-    process, rootfs,
+    InitStep, Plan, RootSwitch, annotations, cgroup, hooks, intel_rdt, labels, mounts, namespaces,
+    network, process, rootfs,
 };
 use crate::config::{Config, Namespace};
 use crate::error::Result;
@@ -43,6 +43,7 @@ pub struct ProcessOptions {
 /// A property asks for something that this host does not offer.
 pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     namespaces::refuse_powerless(&config.linux.namespaces, host)?;
+    annotations::check(config)?;
     let mut plan = Plan {
         warnings: config.warnings.clone(),
         ..Plan::default()

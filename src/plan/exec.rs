@@ -3,7 +3,8 @@
 use std::path::{Component, Path};
 
 use super::{
-    Cpus, Entry, EntryStep, InitStep, Place, Plan, ProcessOptions, RuntimeStep, namespaces, process,
+    Cpus, Entry, EntryStep, InitStep, Place, Plan, ProcessOptions, RuntimeStep, annotations,
+    namespaces, process,
 };
 use crate::config::scheduling::ExecAffinity;
 use crate::config::{Config, Namespace, NamespaceKind, Process};
@@ -99,28 +100,31 @@ pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host) {
         .filter(|&kind| *config.linux.namespaces.get(kind) != Namespace::Inherit)
         .collect();
     let user = all.contains(&NamespaceKind::User);
+    let keep_groups = annotations::has(config, annotations::KEEP_GROUPS);
     let leaves = all.contains(&NamespaceKind::Pid) && namespaces::cannot_come_back(host);
     if leaves || (user && (host.euid != 0 || host.in_user_namespace)) {
         plan.entry = Entry::ThroughUserNamespace;
-        enter_all(all, |step| plan.between.add(FIELD, step));
+        enter_all(all, keep_groups, |step| plan.between.add(FIELD, step));
     } else {
         let (pid, others) = all
             .into_iter()
             .partition(|&kind| kind == NamespaceKind::Pid);
-        enter_all(pid, |step| plan.leave.add(FIELD, step));
-        enter_all(others, |step| plan.init.add(FIELD, InitStep::Enter(step)));
+        enter_all(pid, keep_groups, |step| plan.leave.add(FIELD, step));
+        enter_all(others, keep_groups, |step| {
+            plan.init.add(FIELD, InitStep::Enter(step));
+        });
     }
     plan.init.add("root.path", InitStep::ContainerRoot);
 }
 
-fn enter_all(kinds: Vec<NamespaceKind>, mut add: impl FnMut(EntryStep)) {
+fn enter_all(kinds: Vec<NamespaceKind>, keep_groups: bool, mut add: impl FnMut(EntryStep)) {
     let enters_user = kinds.contains(&NamespaceKind::User);
     if !kinds.is_empty() {
         let not_own = None;
         add(EntryStep::EnterContainer { kinds, not_own });
     }
     if enters_user {
-        add(EntryStep::BecomeRoot);
+        add(EntryStep::BecomeRoot { keep_groups });
     }
 }
 

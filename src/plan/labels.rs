@@ -77,11 +77,25 @@ pub(super) fn mount(plan: &mut Plan, config: &Config, host: &Host) -> Option<CSt
     read_by(plan, "linux.mountLabel", reader, label)
 }
 
-/// `data` with the context of a new file system. mount(8), "context=".
-pub(super) fn with_context(data: &str, label: Option<&CString>) -> String {
+/// `data` with the context of a new file system, in the mount option `kind`. mount(8), "context=".
+pub(super) fn with_context(data: &str, kind: &str, label: Option<&CString>) -> String {
     let Some(label) = label else {
         return data.to_owned();
     };
     let comma = if data.is_empty() { "" } else { "," };
-    format!("{data}{comma}context=\"{}\"", label.to_string_lossy())
+    format!("{data}{comma}{kind}=\"{}\"", label.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_context_is_in_the_option_that_the_annotation_says() {
+        let label = c_string("system_u:object_r:container_file_t:s0:c1,c2");
+        let data = with_context("size=1k", "rootcontext", Some(&label));
+        let expected = "size=1k,rootcontext=\"system_u:object_r:container_file_t:s0:c1,c2\"";
+        assert_eq!(data, expected);
+        assert_eq!(with_context("size=1k", "context", None), "size=1k");
+    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{
     Bind, BindIdMap, BindSource, Filesystem, INERT, IfDenied, InitStep, MountAttrs, Options, Plan,
-    Remount, c_string, labels, namespaces,
+    Remount, annotations, c_string, labels, namespaces,
 };
 use crate::config::{Attrs, Config, Mount, Namespace, Propagation, RootPropagation, mount_options};
 use crate::host::Host;
@@ -27,7 +27,8 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) {
                     let mut filesystem = filesystem(mount, plan, host);
                     filesystem.made_early = made_early(mount, config);
                     let label = plan.mount_label.as_ref();
-                    InitStep::Filesystem(Box::new(labelled(filesystem, mount, label)))
+                    let kind = annotations::context_type(config);
+                    InitStep::Filesystem(Box::new(labelled(filesystem, mount, kind, label)))
                 }
             },
         };
@@ -312,11 +313,11 @@ fn made_early(mount: &Mount, config: &Config) -> Option<u64> {
 }
 
 /// Gives a new file system the container's SELinux context. Kernel interfaces have their own.
-fn labelled(mut fs: Filesystem, mount: &Mount, label: Option<&CString>) -> Filesystem {
+fn labelled(mut fs: Filesystem, mount: &Mount, kind: &str, label: Option<&CString>) -> Filesystem {
     match fs.fstype.to_str() {
         Ok("proc" | "sysfs" | "cgroup2") => {}
         Ok("mqueue") => fs.label = label.cloned(),
-        _ => fs.data = c_string(labels::with_context(&mount.data, label)),
+        _ => fs.data = c_string(labels::with_context(&mount.data, kind, label)),
     }
     fs
 }

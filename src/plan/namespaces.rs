@@ -2,7 +2,7 @@
 
 use super::{
     Dumpable, Entry, EntryStep, IfMapDenied, InitStep, Options, OwnProcfs, Plan, Planned,
-    ProcessOptions, RuntimeStep, c_string, labels, process,
+    ProcessOptions, RuntimeStep, annotations, c_string, labels, process,
 };
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Result};
@@ -73,7 +73,8 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
             // changes its user.
             time_offsets(plan, config);
             if new_user || joined_user {
-                let step = EntryStep::BecomeRoot;
+                let keep_groups = annotations::has(config, annotations::KEEP_GROUPS);
+                let step = EntryStep::BecomeRoot { keep_groups };
                 match plan.entry {
                     Entry::ThroughUserNamespace => plan.between.add(FIELD, step),
                     _ => plan.init.add(FIELD, InitStep::Enter(step)),

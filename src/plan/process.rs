@@ -5,11 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{
-    Credentials, Exec, InitStep, Options, Plan, ProcessOptions, Rlimit, RuntimeStep, c_string,
-    hooks, labels,
+    Credentials, Exec, InitStep, Options, Plan, ProcessOptions, Rlimit, RuntimeStep, annotations,
+    c_string, hooks, labels,
 };
 use crate::config::{Config, Linux, Personality, Process};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 
 /// The search path for executables when the environment has no PATH.
@@ -185,7 +185,10 @@ pub(super) fn become_user(
     let credentials = InitStep::Credentials(Box::new(Credentials {
         uid: user.uid,
         gid: user.gid,
-        groups: user.additional_gids.clone(),
+        groups: match annotations::has(config, annotations::KEEP_GROUPS) {
+            true => None,
+            false => Some(user.additional_gids.clone()),
+        },
         umask: user.umask,
         capabilities: *capabilities,
         last_capability: host.last_capability,
@@ -265,8 +268,11 @@ fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
         let filter = super::seccomp::compile(profile, host.arch)?;
         if !filter.unknown.is_empty() {
             let names = filter.unknown.join(", ");
-            let detail = format!("linux.seccomp: no architecture has these calls: {names}");
-            plan.details.push(detail);
+            let detail = format!("no architecture has these calls: {names}");
+            if annotations::has(config, annotations::STRICT_SECCOMP) {
+                return Err(Error::config("linux.seccomp.syscalls", detail));
+            }
+            plan.details.push(format!("linux.seccomp: {detail}"));
         }
         let step = InitStep::Seccomp {
             program: filter.program,

@@ -120,7 +120,8 @@ pub enum HookMoment {
 pub struct Credentials {
     pub uid: u32,
     pub gid: u32,
-    pub groups: Vec<u32>,
+    /// `None` to keep those of the caller.
+    pub groups: Option<Vec<u32>>,
     pub umask: u32,
     pub capabilities: Capabilities,
     /// Highest capability number to drop from the bounding set.

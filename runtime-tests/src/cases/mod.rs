@@ -2,6 +2,7 @@
 
 use crate::Test;
 
+mod annotations;
 mod asked_to_end;
 mod attacks;
 mod bad_input;
@@ -82,6 +83,7 @@ mod update;
 mod userns_fs;
 
 const FILES: &[&[Test]] = &[
+    annotations::TESTS,
     asked_to_end::TESTS,
     attacks::TESTS,
     bad_input::TESTS,

@@ -40,7 +40,7 @@ fn listen(t: &Sandbox, path: &PathBuf) -> UnixListener {
 
 /// The descriptor that arrived over the first connection, and the text with it.
 #[track_caller]
-fn received(listener: &UnixListener) -> (OwnedFd, String) {
+pub(super) fn received(listener: &UnixListener) -> (OwnedFd, String) {
     listener.set_nonblocking(true).unwrap();
     let (connection, _) = listener.accept().expect("a connection");
     let mut buffer = [0; 256];

@@ -29,7 +29,7 @@ pub enum EntryStep {
     /// unshare(2) of a time namespace, with its offsets. The child enters it.
     TimeOffsets { offsets: String },
     /// setgroups(2) if it is allowed, setresuid(2) and setresgid(2) to root of the user namespace.
-    BecomeRoot,
+    BecomeRoot { keep_groups: bool },
 }
 
 impl EntryStep {
@@ -40,7 +40,7 @@ impl EntryStep {
             Self::EnterContainer { .. } => "enter-container",
             Self::CheckIdMap { .. } => "check-id-map",
             Self::TimeOffsets { .. } => "time-offsets",
-            Self::BecomeRoot => "become-root",
+            Self::BecomeRoot { .. } => "become-root",
         }
     }
 }
@@ -68,7 +68,10 @@ impl Display for EntryStep {
             Self::TimeOffsets { offsets } => {
                 write!(f, "new time namespace with offsets {}", one_line(offsets))
             }
-            Self::BecomeRoot => {
+            Self::BecomeRoot { keep_groups: true } => {
+                f.write_str("become root of the user namespace, with the caller's groups")
+            }
+            Self::BecomeRoot { keep_groups: false } => {
                 f.write_str("become root of the user namespace")?;
                 detail(f, format_args!(", without groups if setgroups is allowed"))
             }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::seccomp::Arch;
 use crate::host::CgroupHost;
-use crate::plan::annotations::{HONOURED, UNIT_PROPERTY};
+use crate::plan::annotations::{HONOURED, MANAGER, SUBGROUP, UNIT_PROPERTY};
 
 fn host(euid: u32, in_user_namespace: bool, own: &str) -> Host {
     Host {
@@ -431,13 +431,13 @@ fn an_annotation_cannot_undo_a_limit_of_the_config() {
 
 /// `features` reports this list to engines.
 #[test]
-fn each_honoured_annotation_changes_the_unit_and_no_other_does() {
+fn each_annotation_about_the_unit_changes_it_and_no_other_does() {
     let with = |key: &str, value: &str| {
         let annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
         unit(None, "box", &annotations, &[], &root()).unwrap()
     };
     let plain = with("org.example", "x");
-    for key in HONOURED {
+    for key in [MANAGER, UNIT_PROPERTY, SUBGROUP] {
         let (key, value) = if key.ends_with('.') {
             (format!("{key}KillSignal"), "15")
         } else {

@@ -227,9 +227,13 @@ pub fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result 
 
 pub fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
     write!(f, "become user {}:{}", user.uid, user.gid)?;
-    if !user.groups.is_empty() {
-        let groups: Vec<_> = user.groups.iter().map(u32::to_string).collect();
-        write!(f, " groups {}", groups.join(","))?;
+    match &user.groups {
+        None => f.write_str(" with the caller's groups")?,
+        Some(groups) if groups.is_empty() => {}
+        Some(groups) => {
+            let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
+            write!(f, " groups {}", groups.join(","))?;
+        }
     }
     let capabilities = capability_words(&user.capabilities);
     let umask = user.umask;

@@ -102,7 +102,9 @@ fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
         (Note::HostView, ..) => {
             "a procfs or sysfs there is out of reach: unmount it on the host, or leave out --no-pivot"
         }
-        (Note::Groups, InitStep::Credentials(user), Errno::EPERM) if !user.groups.is_empty() => {
+        (Note::Groups, InitStep::Credentials(user), Errno::EPERM)
+            if user.groups.as_ref().is_some_and(|it| !it.is_empty()) =>
+        {
             "setgroups is denied in this user namespace: drop additionalGids"
         }
         _ => return None,

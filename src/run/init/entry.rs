@@ -26,7 +26,7 @@ pub fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
             let file = path::open(c"/proc/self/timens_offsets", libc::O_WRONLY)?;
             path::write_all(file.as_fd(), offsets.as_bytes())
         }
-        EntryStep::BecomeRoot => user::become_root(),
+        EntryStep::BecomeRoot { keep_groups } => user::become_root(*keep_groups),
     }
 }
 

@@ -10,9 +10,11 @@ use crate::sys::{Fail, Sys, path, process};
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Becomes root of the user namespace, without the caller's groups.
-pub fn become_root() -> Sys<()> {
-    set_groups(&[])?;
+/// Becomes root of the user namespace, in most cases without the caller's groups.
+pub fn become_root(keep_groups: bool) -> Sys<()> {
+    if !keep_groups {
+        set_groups(&[])?;
+    }
     process::set_gid(0)?;
     process::set_uid(0)
 }
@@ -51,7 +53,9 @@ pub fn become_user(user: &Credentials) -> Sys<Granted> {
         }
     }
     process::keep_capabilities(true)?;
-    set_groups(&user.groups)?;
+    if let Some(groups) = &user.groups {
+        set_groups(groups)?;
+    }
     process::set_gid(user.gid)?;
     process::set_uid(user.uid)?;
     process::umask(user.umask)?;

@@ -158,7 +158,7 @@ impl Own {
             EntryStep::JoinNamespace { kind, .. } => slice::from_ref(kind),
             EntryStep::EnterContainer { kinds, .. } => kinds,
             EntryStep::TimeOffsets { .. } => &[NamespaceKind::Time],
-            EntryStep::CheckIdMap { .. } | EntryStep::BecomeRoot => &[],
+            EntryStep::CheckIdMap { .. } | EntryStep::BecomeRoot { .. } => &[],
         };
         for &kind in kinds {
             let own = path::open(own_file(kind), libc::O_RDONLY)?;

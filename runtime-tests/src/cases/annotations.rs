@@ -1,0 +1,97 @@
+//! Annotations of crun that change what the runtime does.
+
+use std::os::unix::net::UnixListener;
+
+use serde_json::{Value, json};
+
+use super::sockets::received;
+use crate::{Bundle, Need, Sandbox, Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    groups_of_the_caller_are_kept[Need::Program("setpriv")],
+    the_pidfd_goes_to_its_receiver,
+    unknown_system_calls_can_be_an_error,
+    handlers_are_refused_by_name[Need::NotAPeer],
+    unknown_context_types_are_refused[Need::NotAPeer],
+];
+
+fn with<'a>(bundle: Bundle<'a>, key: &str, value: &str) -> Bundle<'a> {
+    bundle.set("/annotations", json!({ key: value }))
+}
+
+fn groups_of_the_caller_are_kept(t: &Sandbox) {
+    let show = "grep ^Groups: /proc/self/status | tr -s '\\t ' ' '";
+    let user = json!({"uid": 1000, "gid": 1000, "additionalGids": [7]});
+    let bundle = with(t.bundle(), "run.oci.keep_original_groups", "1");
+    let bundle = bundle.set("/process/user", user);
+    let container = bundle.shell(&format!("{show}; sleep 1000")).container();
+    let prefix = ["setpriv", "--groups", "4242,4243", "--"];
+    let call = t.runtime().args(["run", "--detach"]).prefix(prefix);
+    container.launch(call).finish().ok();
+    container.wait_stdout("Groups: 4242 4243");
+    let words = ["exec", &container.id, "sh", "-c", show];
+    let output = t.runtime().args(words).prefix(prefix).run().ok();
+    assert_eq!(output.stdout.trim(), "Groups: 4242 4243");
+}
+
+fn the_pidfd_goes_to_its_receiver(t: &Sandbox) {
+    let path = t.path("receiver");
+    let listener = UnixListener::bind(&path).expect("bind");
+    let receiver = path.to_str().expect("UTF-8");
+    let bundle = with(t.bundle(), "run.oci.pidfd_receiver", receiver);
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let (_, name) = received(&listener);
+    assert_eq!(name, "standard");
+}
+
+fn unknown_system_calls_can_be_an_error(t: &Sandbox) {
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["getpid", "no_such_call"], "action": "SCMP_ACT_ERRNO"}]});
+    let bundle = || t.bundle().set("/linux/seccomp", profile.clone());
+    bundle().args(&["true"]).container().run().ok();
+    let strict = with(bundle(), "run.oci.seccomp_fail_unknown_syscall", "1");
+    let message = "linux.seccomp.syscalls: no architecture has these calls: no_such_call";
+    strict.container().create().fails_with(message);
+}
+
+fn handlers_are_refused_by_name(t: &Sandbox) {
+    let args = |program: &str| t.bundle().args(&[program]);
+    for (bundle, annotations, name) in [
+        (args("true"), json!({"run.oci.handler": "krun"}), "krun"),
+        (args("true"), json!({"run.oci.handler": "wasm"}), "wasm"),
+        (
+            args("true"),
+            json!({"module.wasm.image/variant": "compat"}),
+            "wasm",
+        ),
+        (
+            args("/a.wasm"),
+            json!({"module.wasm.image/variant": "compat-smart"}),
+            "wasm",
+        ),
+    ] {
+        let container = bundle.set("/annotations", annotations).container();
+        let output = container.create();
+        assert!(output.stderr.contains(name), "{output}");
+        output.fails_with("this runtime has no handler");
+        container.verb("state").fails_with("does not exist");
+    }
+    let runs: [Value; 3] = [
+        json!({"run.oci.handler": ""}),
+        json!({"module.wasm.image/variant": "compat-smart"}),
+        json!({"run.oci.handler": "wasm", "io.kubernetes.cri.container-type": "sandbox"}),
+    ];
+    for annotations in runs {
+        let bundle = args("true").set("/annotations", annotations);
+        bundle.container().run().ok();
+    }
+}
+
+fn unknown_context_types_are_refused(t: &Sandbox) {
+    let bundle = with(t.bundle(), "run.oci.mount_context_type", "seclabel");
+    bundle
+        .container()
+        .create()
+        .fails_with("is none of context, fscontext");
+}
