@@ -26,6 +26,8 @@ pub struct Host {
     pub in_user_namespace: bool,
     /// The highest capability that the kernel knows.
     pub last_capability: u8,
+    /// The permitted capabilities of the runtime.
+    pub capabilities: u64,
     /// The cgroup2 hierarchy, if one is mounted.
     pub cgroup: Option<CgroupHost>,
     /// Whether AppArmor is enabled. False if the probe did not ask.
@@ -75,6 +77,7 @@ impl Host {
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace()?,
             last_capability: process::last_capability().context("capabilities")?,
+            capabilities: process::capget().context("capabilities")?.1,
             cgroup: None,
             apparmor: labels.apparmor && apparmor()?,
             selinux: labels.selinux && selinux()?,

@@ -375,7 +375,11 @@ impl Cpu {
         let quota = cpu.quota();
         let this = Self {
             shares: cpu.shares().filter(|shares| *shares != 0),
-            quota: Limit::unless_zero(format_args!("{field}.quota"), quota)?,
+            // Any negative quota means no limit.
+            quota: match quota {
+                Some(..0) => Some(Limit::Max),
+                quota => Limit::unless_zero(format_args!("{field}.quota"), quota)?,
+            },
             period: cpu.period().filter(|period| *period != 0),
             burst: cpu.burst(),
             idle: idle.map(|idle| idle == 1),

@@ -8,7 +8,8 @@ use super::{
     Credentials, Exec, InitStep, Options, Plan, ProcessOptions, Rlimit, RuntimeStep, annotations,
     c_string, hooks, labels,
 };
-use crate::config::{Config, Linux, Personality, Process};
+use crate::config::process::capability_names;
+use crate::config::{Capabilities, Config, Linux, Namespace, Personality, Process};
 use crate::error::{Error, Result};
 use crate::host::Host;
 
@@ -182,6 +183,9 @@ pub(super) fn become_user(
         let step = InitStep::IoPriority(priority);
         plan.init.add("process.ioPriority", step);
     }
+    if config.linux.namespaces.user == Namespace::Inherit {
+        warn_of_ungrantable(plan, *capabilities, host);
+    }
     let credentials = InitStep::Credentials(Box::new(Credentials {
         uid: user.uid,
         gid: user.gid,
@@ -211,6 +215,24 @@ pub(super) fn become_user(
     }
     plan.init.add("process", InitStep::WaitForStart);
     exec
+}
+
+/// A new user namespace gives every capability. Otherwise the process can have only those of the
+/// runtime. Source: runtime-spec 1.3, config.md, "capabilities": a warning, and no error.
+fn warn_of_ungrantable(plan: &mut Plan, sets: Capabilities, host: &Host) {
+    let asked = sets.bounding | sets.permitted | sets.inheritable;
+    let missing = capability_names(asked & !host.capabilities);
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        let (verb, them) = if missing.len() == 1 {
+            ("is", "it")
+        } else {
+            ("are", "them")
+        };
+        plan.warnings.push(format!(
+            "process.capabilities: {names} {verb} not granted: the runtime does not have {them}"
+        ));
+    }
 }
 
 /// Whether init must keep CAP_SYS_ADMIN for the filter: without no_new_privs the kernel requires

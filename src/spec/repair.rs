@@ -140,6 +140,7 @@ pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) -> Result
     let Some(Value::Object(sets)) = process.get_mut("capabilities") else {
         return Ok(());
     };
+    let mut told: Vec<String> = Vec::new();
     for set in SETS {
         let Some(Value::Array(names)) = sets.get_mut(set) else {
             continue;
@@ -149,7 +150,9 @@ pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) -> Result
                 return true;
             };
             let known = name.parse::<caps::Capability>().is_ok();
-            if !known {
+            // Most names stand in several sets.
+            if !known && !told.contains(name) {
+                told.push(name.clone());
                 let field = format!("process.capabilities.{set}");
                 warnings.push(format!("{field}: unknown capability {name:?}, ignored"));
             }

@@ -183,6 +183,7 @@ pub fn host(name: &str) -> Host {
         egid: 0,
         in_user_namespace: false,
         last_capability: 40,
+        capabilities: u64::MAX,
         cgroup: cgroup("/sys/fs/cgroup", &all, "/system.slice/engine.service"),
         apparmor: false,
         selinux: false,

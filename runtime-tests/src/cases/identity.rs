@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = tests![
     inheritable_without_ambient,
     unknown_capability_only_warns,
     capability_that_cannot_be_ambient_only_warns,
+    capability_that_the_runtime_lacks_only_warns[Need::Program("setpriv"), Need::NotAPeer],
     capabilities_are_limited_to_the_bounding_set,
     set_user_id_program_gains_nothing_with_no_new_privileges,
     set_user_id_program_works_without_no_new_privileges,
@@ -179,6 +180,28 @@ fn unknown_capability_only_warns(t: &Sandbox) {
     assert!(output.stderr.contains("CAP_NONSENSE"), "{output}");
     assert!(
         output.stdout.contains(&format!("CapBnd: {KILL:016x}")),
+        "{output}"
+    );
+}
+
+fn capability_that_the_runtime_lacks_only_warns(t: &Sandbox) {
+    let set = json!(["CAP_KILL", "CAP_CHOWN"]);
+    let sets = json!({"bounding": set, "permitted": set, "effective": set, "inheritable": set,
+        "ambient": set});
+    let bundle = t.bundle().set("/process/capabilities", sets);
+    let container = bundle
+        .shell("grep -E 'Cap(Eff|Amb)' /proc/self/status")
+        .container();
+    let call = t
+        .runtime()
+        .arg("run")
+        .prefix(["setpriv", "--bounding-set=-kill"]);
+    let output = container.launch(call).finish().ok();
+    let chown = format!("{:016x}", 1);
+    assert_eq!(output.stdout.matches(&chown).count(), 2, "{output}");
+    assert_eq!(output.stderr.lines().count(), 1, "{output}");
+    assert!(
+        output.stderr.contains("CAP_KILL is not granted"),
         "{output}"
     );
 }

@@ -365,6 +365,15 @@ fn unusable_capabilities_are_warnings() {
 }
 
 #[test]
+fn an_unknown_capability_in_several_sets_is_one_warning() {
+    let sets =
+        r#"{"bounding": ["CAP_X", "CAP_KILL"], "permitted": ["CAP_X"], "ambient": ["CAP_X"]}"#;
+    let text = format!(r#"{{"args": ["id"], "cwd": "/", "capabilities": {sets}}}"#);
+    let (_, warnings) = spec::process(text.as_bytes(), None).expect("valid");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
 fn an_exec_file_is_the_value_of_process() {
     let (process, warnings) = spec::process(
         br#"{"args": ["id"], "cwd": "/", "capabilities": {"bounding": ["CAP_X"]}}"#,

@@ -202,6 +202,7 @@ fn machine(cgroup: Option<CgroupHost>) -> Host {
         egid: 0,
         in_user_namespace: false,
         last_capability: 40,
+        capabilities: u64::MAX,
         cgroup,
         apparmor: false,
         selinux: false,

@@ -10,6 +10,7 @@ fn host(euid: u32, in_user_namespace: bool, own: &str) -> Host {
         egid: euid,
         in_user_namespace,
         last_capability: 40,
+        capabilities: u64::MAX,
         cgroup: Some(CgroupHost {
             mount: "/sys/fs/cgroup".into(),
             controllers: Vec::new(),

@@ -69,7 +69,8 @@ pub fn become_user(user: &Credentials) -> Sys<Granted> {
         granted.set()?;
     }
     for capability in 0..=user.last_capability {
-        if user.capabilities.ambient & 1 << capability != 0 {
+        let ambient = user.capabilities.ambient & granted.permitted & granted.inheritable;
+        if ambient & 1 << capability != 0 {
             process::raise_ambient(capability)?;
         }
     }
