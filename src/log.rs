@@ -126,6 +126,15 @@ impl Log {
         }
     }
 
+    /// Writes each of `messages` if `--debug` is given.
+    pub fn debug_each(&self, messages: impl FnOnce() -> Vec<String>) {
+        if self.level >= Level::Debug {
+            for message in messages() {
+                self.write(Level::Debug, &message);
+            }
+        }
+    }
+
     /// Writes the warnings. Called when the command has succeeded.
     pub fn succeed(&self) {
         for message in self.waiting.take() {

@@ -6,6 +6,7 @@
 
 mod locate;
 mod objects;
+pub mod properties;
 mod repair;
 mod update;
 

@@ -8,6 +8,7 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
+    "docs/properties.md",
     "docs/reliability.md",
     "docs/decisions/README.md",
 ];

@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::run::{self, Created, Request, sd_notify};
+use crate::spec;
 use crate::sys::Fail;
 
 /// How long the runtime stays with the container.
@@ -85,6 +86,9 @@ pub(super) fn make(
     for detail in &plan.details {
         context.log.debug(|| detail.clone());
     }
+    context
+        .log
+        .debug_each(|| spec::properties::ignored(&loaded.bytes, ""));
     let receiver = loaded.config.annotations.get(PIDFD_RECEIVER);
     let request = Request {
         root: &context.root,

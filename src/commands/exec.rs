@@ -120,7 +120,7 @@ impl Verb for Exec {
         // The config, the process and the plan are never freed: the new process shares their pages,
         // and freeing would write to these pages, so that the kernel would copy them.
         let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
-        let (process, warnings) = process(&saved.config, self)?;
+        let (process, warnings) = process(context, &saved.config, self)?;
         let process = ManuallyDrop::new(process);
         check_terminal(&process, self)?;
         let options = process_options(state.options.no_new_keyring, &self.descriptors);
@@ -192,12 +192,15 @@ fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
 }
 
 /// Reads the process from the file, or takes the container's process with the changes of the flags.
-fn process(config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
+fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
     if let Some(file) = &args.process {
         let object = || format!("--process: {}", file.display());
         let text = std::fs::read(file).call("open").with_context(object)?;
         let (mut process, warnings) =
             spec::process(&text, config.process.as_ref()).with_context(object)?;
+        context
+            .log
+            .debug_each(|| spec::properties::ignored(&text, "process"));
         process.terminal |= args.mode.tty;
         return Ok((process, warnings));
     }

@@ -7,6 +7,7 @@ use super::{Context, DONE, Verb, pretty, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Bundle, ContainerFlags, DescriptorFlags};
 use crate::host::Host;
+use crate::spec;
 
 flags! {
     /// Show every step that creating a container would take.
@@ -41,7 +42,9 @@ impl Verb for Explain {
             context.cgroup_manager,
         );
         let loaded = Loaded::read(&self.bundle)?;
-        let plan = loaded.plan(&Host::probe(loaded.config.labels())?, &options)?;
+        let mut plan = loaded.plan(&Host::probe(loaded.config.labels())?, &options)?;
+        plan.warnings
+            .extend(spec::properties::ignored(&loaded.bytes, ""));
         print(&match self.json {
             true => pretty(&plan.json())?,
             false => plan.text(),

@@ -24,4 +24,5 @@ pub struct Document {
     pub windows: Option<IgnoredAny>,
     pub solaris: Option<IgnoredAny>,
     pub zos: Option<IgnoredAny>,
+    pub freebsd: Option<IgnoredAny>,
 }

@@ -176,6 +176,7 @@ fn foreign_sections(spec: &Document) -> Vec<String> {
         ("windows", spec.windows.is_some()),
         ("solaris", spec.solaris.is_some()),
         ("zos", spec.zos.is_some()),
+        ("freebsd", spec.freebsd.is_some()),
     ];
     let present = sections.into_iter().filter(|(_, present)| *present);
     present

@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     log_file_holds_one_json_object,
     log_file_is_appended_to,
     unknown_log_format_is_refused,
+    unknown_properties_are_named[Need::NotAPeer],
 ];
 
 fn odd_ids_are_refused(t: &Sandbox) {
@@ -190,4 +191,24 @@ fn unknown_log_format_is_refused(t: &Sandbox) {
         .args(["--log-format", "nonsense", "list"])
         .run()
         .fails_with("nonsense");
+}
+
+/// As the specification says they are ignored, so only `explain` and the debug log name them.
+fn unknown_properties_are_named(t: &Sandbox) {
+    let bundle = t
+        .bundle()
+        .set("/linux/namspaces", json!([]))
+        .args(&["true"]);
+    let container = bundle.container();
+    let said = "linux.namspaces: unknown, ignored; the nearest known is linux.namespaces";
+    let call = t.runtime().args(["explain", "--bundle"]);
+    let output = call.arg(&container.bundle).run().ok();
+    assert!(
+        output.stdout.contains(&format!("warning  {said}\n")),
+        "{output}"
+    );
+    assert_eq!(container.run().ok().stderr, "");
+    let call = t.runtime().args(["--debug", "run"]);
+    let output = container.sibling().launch(call).finish().ok();
+    assert!(output.stderr.contains(said), "{output}");
 }

@@ -273,6 +273,12 @@ fn scheduler() {
 }
 
 #[test]
+fn a_command_line_gives_a_warning() {
+    let expected = "process.commandLine: for another platform, ignored";
+    warned("/process/commandLine", r#""a""#, expected);
+}
+
+#[test]
 fn affinity() {
     let affinity = |value| process("/execCPUAffinity", value).exec_affinity.unwrap();
     assert_eq!(affinity("{}"), ExecAffinity::default());

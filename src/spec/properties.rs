@@ -1,0 +1,316 @@
+//! Every property of the specification's schema, to name those of a document that are none.
+//! Source: runtime-spec 1.3, schema/config-schema.json and what it includes for Linux.
+
+use serde_json::{Map, Value};
+
+use super::locate;
+
+/// An object, and its properties. `[]` stands for any index and `*` for any key.
+pub type Object = (&'static str, &'static str);
+
+/// All objects that have named properties. A property with other values than objects, or whose keys
+/// are free, is only listed in its own object.
+pub const OBJECTS: &[Object] = &[
+    (
+        "",
+        "ociVersion root mounts process hostname domainname hooks annotations linux vm windows solaris zos freebsd",
+    ),
+    ("root", "path readonly"),
+    (
+        "mounts[]",
+        "destination type source options uidMappings gidMappings",
+    ),
+    ("mounts[].uidMappings[]", "containerID hostID size"),
+    ("mounts[].gidMappings[]", "containerID hostID size"),
+    (
+        "process",
+        "terminal consoleSize user args commandLine env cwd capabilities rlimits noNewPrivileges oomScoreAdj apparmorProfile selinuxLabel ioPriority scheduler execCPUAffinity",
+    ),
+    ("process.consoleSize", "height width"),
+    ("process.user", "uid gid umask additionalGids username"),
+    (
+        "process.capabilities",
+        "bounding permitted effective inheritable ambient",
+    ),
+    ("process.rlimits[]", "type soft hard"),
+    ("process.ioPriority", "class priority"),
+    (
+        "process.scheduler",
+        "policy nice priority flags runtime deadline period",
+    ),
+    ("process.execCPUAffinity", "initial final"),
+    (
+        "hooks",
+        "prestart createRuntime createContainer startContainer poststart poststop",
+    ),
+    ("hooks.prestart[]", "path args env timeout"),
+    ("hooks.createRuntime[]", "path args env timeout"),
+    ("hooks.createContainer[]", "path args env timeout"),
+    ("hooks.startContainer[]", "path args env timeout"),
+    ("hooks.poststart[]", "path args env timeout"),
+    ("hooks.poststop[]", "path args env timeout"),
+    (
+        "linux",
+        "namespaces uidMappings gidMappings timeOffsets devices netDevices cgroupsPath resources rootfsPropagation seccomp sysctl maskedPaths readonlyPaths mountLabel intelRdt memoryPolicy personality",
+    ),
+    ("linux.namespaces[]", "type path"),
+    ("linux.uidMappings[]", "containerID hostID size"),
+    ("linux.gidMappings[]", "containerID hostID size"),
+    ("linux.timeOffsets.*", "secs nanosecs"),
+    ("linux.devices[]", "path type major minor fileMode uid gid"),
+    ("linux.netDevices.*", "name"),
+    (
+        "linux.seccomp",
+        "defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata syscalls",
+    ),
+    ("linux.seccomp.syscalls[]", "names action errnoRet args"),
+    ("linux.seccomp.syscalls[].args[]", "index value valueTwo op"),
+    (
+        "linux.intelRdt",
+        "closID schemata l3CacheSchema memBwSchema enableMonitoring enableCMT enableMBM",
+    ),
+    ("linux.memoryPolicy", "mode nodes flags"),
+    ("linux.personality", "domain flags"),
+    (
+        "linux.resources",
+        "devices memory cpu pids blockIO hugepageLimits network rdma unified",
+    ),
+    ("linux.resources.devices[]", "allow type major minor access"),
+    (
+        "linux.resources.memory",
+        "limit reservation swap kernel kernelTCP swappiness disableOOMKiller useHierarchy checkBeforeUpdate",
+    ),
+    (
+        "linux.resources.cpu",
+        "shares quota burst period realtimeRuntime realtimePeriod cpus mems idle",
+    ),
+    ("linux.resources.pids", "limit"),
+    (
+        "linux.resources.blockIO",
+        "weight leafWeight weightDevice throttleReadBpsDevice throttleWriteBpsDevice throttleReadIOPSDevice throttleWriteIOPSDevice",
+    ),
+    (
+        "linux.resources.blockIO.weightDevice[]",
+        "major minor weight leafWeight",
+    ),
+    (
+        "linux.resources.blockIO.throttleReadBpsDevice[]",
+        "major minor rate",
+    ),
+    (
+        "linux.resources.blockIO.throttleWriteBpsDevice[]",
+        "major minor rate",
+    ),
+    (
+        "linux.resources.blockIO.throttleReadIOPSDevice[]",
+        "major minor rate",
+    ),
+    (
+        "linux.resources.blockIO.throttleWriteIOPSDevice[]",
+        "major minor rate",
+    ),
+    ("linux.resources.hugepageLimits[]", "pageSize limit"),
+    ("linux.resources.network", "classID priorities"),
+    ("linux.resources.network.priorities[]", "name priority"),
+    ("linux.resources.rdma.*", "hcaHandles hcaObjects"),
+];
+
+/// Properties of the schema that the parser does not even read, with the reason.
+pub const UNREAD: &[(&str, &str)] = &[
+    ("process.user.username", "for another platform, ignored"),
+    (
+        "linux.intelRdt.enableCMT",
+        "deprecated, ignored; enableMonitoring replaces it",
+    ),
+    (
+        "linux.intelRdt.enableMBM",
+        "deprecated, ignored; enableMonitoring replaces it",
+    ),
+];
+
+/// The properties of a document that are ignored without a warning, one sentence for each. `at` is
+/// the place of the document in the config, such as `process` for the file of `exec`.
+///
+/// It parses the document again, so it is for `explain` and for the debug log.
+pub fn ignored(json: &[u8], at: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Ok(document) = serde_json::from_slice(json) {
+        walk(&document, at, at, &mut found);
+    }
+    found
+}
+
+/// Visits a value whose place is `path`, and `pattern` in [`OBJECTS`].
+fn walk(value: &Value, pattern: &str, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Array(elements) => {
+            let pattern = format!("{pattern}[]");
+            for (index, element) in elements.iter().enumerate() {
+                walk(element, &pattern, &format!("{path}[{index}]"), found);
+            }
+        }
+        Value::Object(members) => walk_object(members, pattern, path, found),
+        _ => {}
+    }
+}
+
+fn walk_object(members: &Map<String, Value>, pattern: &str, path: &str, found: &mut Vec<String>) {
+    let named = names(pattern);
+    let any = format!("{pattern}.*");
+    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+        let path = locate::join(path, name);
+        let Some(named) = &named else {
+            walk(value, &any, &path, found);
+            continue;
+        };
+        let child = locate::join(pattern, name);
+        match UNREAD.iter().find(|(property, _)| *property == child) {
+            Some((_, reason)) => found.push(format!("{path}: {reason}")),
+            None if named.contains(&name.as_str()) => walk(value, &child, &path, found),
+            None => found.push(match nearest(pattern, named, name) {
+                Some(known) => format!("{path}: unknown, ignored; the nearest known is {known}"),
+                None => format!("{path}: unknown, ignored"),
+            }),
+        }
+    }
+}
+
+/// The properties of the object at `pattern`, if it is one with named properties.
+fn names(pattern: &str) -> Option<Vec<&'static str>> {
+    let object = OBJECTS.iter().find(|(object, _)| *object == pattern)?;
+    Some(object.1.split(' ').collect())
+}
+
+/// The property that was probably meant: one of the same object with nearly the same name, or one of
+/// another object with the same name.
+fn nearest(pattern: &str, named: &[&str], name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let near = named
+        .iter()
+        .map(|known| (distance(&known.to_ascii_lowercase(), &lower), known))
+        .min()
+        .filter(|(distance, _)| *distance <= 1.max(name.len() / 3));
+    if let Some((_, known)) = near {
+        return Some(locate::join(pattern, known));
+    }
+    let mut others = OBJECTS.iter();
+    others.find_map(|(object, known)| {
+        let same = known
+            .split(' ')
+            .find(|known| known.eq_ignore_ascii_case(name))?;
+        Some(locate::join(object, same))
+    })
+}
+
+/// The number of bytes to insert, delete or replace, or of neighbours to exchange.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let replaced = rows[i][j] + usize::from(a != b);
+            let mut least = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A document with only this property, whose value has a type that no property has.
+    fn wrong(path: &str) -> String {
+        let mut text = "[[[[7]]]]".to_owned();
+        for name in path.rsplit('.') {
+            let plain = name.trim_end_matches("[]");
+            if plain.len() < name.len() {
+                text = format!("[{text}]");
+            }
+            text = format!("{{{:?}: {text}}}", plain.replace('*', "x"));
+        }
+        text
+    }
+
+    fn all() -> impl Iterator<Item = String> {
+        OBJECTS.iter().flat_map(|(object, names)| {
+            names.split(' ').map(|name| match *object {
+                "" => name.to_owned(),
+                object => format!("{object}.{name}"),
+            })
+        })
+    }
+
+    #[test]
+    fn no_property_of_the_schema_is_ignored_without_a_word() {
+        for property in all() {
+            // A missing limit of huge pages is reported before the type of the size.
+            let limit = if property.ends_with(".pageSize") {
+                r#"[[[[7]]]], "limit": 1"#
+            } else {
+                "[[[[7]]]]"
+            };
+            let text = wrong(&property).replace("[[[[7]]]]", limit);
+            let path = property.replace("[]", "[0]").replace('*', "x");
+            let words = match crate::spec::config(text.as_bytes(), Path::new("/b")) {
+                Err(error) => format!("{error:#}"),
+                Ok(config) => config.warnings.join("\n"),
+            };
+            // The sections of other platforms and commandLine are only looked for.
+            let foreign = [
+                "windows",
+                "solaris",
+                "zos",
+                "freebsd",
+                "vm",
+                "process.commandLine",
+            ];
+            let said = words.contains(&format!("{path}: "))
+                || words.contains(&format!("{path}["))
+                || ignored(text.as_bytes(), "")
+                    .iter()
+                    .any(|it| it.starts_with(&path))
+                || foreign.contains(&property.as_str());
+            assert!(said, "{property}: {words}");
+        }
+    }
+
+    #[test]
+    fn unknown_properties_are_named_with_the_nearest_known_one() {
+        let json = br#"{"ociVersion": "1.3.0", "root": {"path": "r", "readOnly": true},
+            "resources": {}, "x-note": null, "note": {"a": 1},
+            "process": {"user": {"userName": "a", "username": "b"}, "evn": ["A=1"]},
+            "linux": {"namespcaes": [], "netDevices": {"eth0": {"nam": "a"}},
+                "seccomp": {"syscalls": [{"names": ["a"], "comment": "c"}]},
+                "sysctl": {"net.x": "1"}, "resources": {"unified": {"a.b": "c"}}}}"#;
+        let expected = [
+            "root.readOnly: unknown, ignored; the nearest known is root.readonly",
+            "resources: unknown, ignored; the nearest known is linux.resources",
+            "note: unknown, ignored",
+            "process.user.userName: unknown, ignored; the nearest known is process.user.username",
+            "process.user.username: for another platform, ignored",
+            "process.evn: unknown, ignored; the nearest known is process.env",
+            "linux.namespcaes: unknown, ignored; the nearest known is linux.namespaces",
+            "linux.netDevices.eth0.nam: unknown, ignored; the nearest known is linux.netDevices.*.name",
+            "linux.seccomp.syscalls[0].comment: unknown, ignored",
+        ];
+        let mut found = ignored(json, "");
+        let mut expected: Vec<_> = expected.map(str::to_owned).into();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+        let process = ignored(br#"{"cwd": "/", "argv": []}"#, "process");
+        assert_eq!(
+            process,
+            ["process.argv: unknown, ignored; the nearest known is process.args"]
+        );
+    }
+}
