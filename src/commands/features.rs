@@ -255,6 +255,8 @@ mod tests {
                 "module.wasm.image/variant",
                 "org.systemd.property.",
                 "run.oci.handler",
+                "run.oci.hooks.stderr",
+                "run.oci.hooks.stdout",
                 "run.oci.keep_original_groups",
                 "run.oci.mount_context_type",
                 "run.oci.pidfd_receiver",

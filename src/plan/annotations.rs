@@ -25,6 +25,8 @@ pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 /// A system call that no architecture has is an error of the seccomp profile.
 pub const STRICT_SECCOMP: &str = "run.oci.seccomp_fail_unknown_syscall";
+/// Files to which the stdout and the stderr of hooks are appended, if the host runs them.
+pub const HOOK_STREAMS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
 /// A program that executes the container in place of the kernel.
 pub const HANDLER: &str = "run.oci.handler";
 /// The same, for WebAssembly.
@@ -33,11 +35,13 @@ const WASM: &str = "module.wasm.image/variant";
 const KUBERNETES_KIND: &str = "io.kubernetes.cri.container-type";
 
 /// All of them, sorted. One that ends with a dot stands for all annotations that begin with it.
-pub const HONOURED: [&str; 9] = [
+pub const HONOURED: [&str; 11] = [
     MANAGER,
     WASM,
     UNIT_PROPERTY,
     HANDLER,
+    HOOK_STREAMS[1],
+    HOOK_STREAMS[0],
     KEEP_GROUPS,
     CONTEXT_TYPE,
     PIDFD_RECEIVER,
@@ -58,6 +62,12 @@ pub(super) fn check(config: &Config) -> Result<()> {
         return Err(refused(key, message)
             .hint("it executes programs for the host's kernel; remove the annotation"));
     }
+    for key in HOOK_STREAMS {
+        let file = config.annotations.get(key).map_or("", String::as_str);
+        if file.contains('\0') || !(file.is_empty() || file.starts_with('/')) {
+            return Err(refused(key, format!("{file:?} is not an absolute path")));
+        }
+    }
     match config.annotations.get(CONTEXT_TYPE) {
         Some(value) if !CONTEXT_TYPES.contains(&value.as_str()) => {
             let known = CONTEXT_TYPES.join(", ");
@@ -68,6 +78,16 @@ pub(super) fn check(config: &Config) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A warning for each annotation of crun that has no effect here.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let ours = |key: &str| HONOURED.contains(&key) || key == HANDLER;
+    let keys = config.annotations.keys();
+    let ignored = keys.filter(|key| key.starts_with("run.oci.") && !ours(key));
+    ignored
+        .map(|key| format!("annotations[{key:?}]: this runtime does not have it, ignored"))
+        .collect()
 }
 
 /// The annotation that asks for a handler, and its value.

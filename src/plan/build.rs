@@ -48,6 +48,7 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
         warnings: config.warnings.clone(),
         ..Plan::default()
     };
+    plan.warnings.extend(annotations::warnings(config));
     plan.init.reserve(expected(config));
     if !options.no_cgroup {
         plan.warnings

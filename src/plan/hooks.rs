@@ -1,6 +1,8 @@
 //! `hooks`, each at its point in the lifecycle.
 
-use super::{HookMoment, HookStep, InitStep, Plan, Steps, c_string};
+use std::ffi::CString;
+
+use super::{HookMoment, HookStep, InitStep, Plan, Steps, annotations, c_string};
 use crate::config::{Config, Hook};
 
 impl HookMoment {
@@ -20,17 +22,28 @@ impl HookMoment {
 /// The hooks of `create`.
 pub(super) fn create(plan: &mut Plan, config: &Config) {
     let hooks = &config.hooks;
-    add(&mut plan.hooks, HookMoment::Prestart, &hooks.prestart);
+    let streams = &streams(config);
+    add(
+        &mut plan.hooks,
+        HookMoment::Prestart,
+        &hooks.prestart,
+        streams,
+    );
     add(
         &mut plan.hooks,
         HookMoment::CreateRuntime,
         &hooks.create_runtime,
+        streams,
     );
     // In the same step, the runtime sends init the state for the hooks of the container.
     if !plan.hooks.is_empty() || !hooks.create_container.is_empty() {
         plan.init.add("hooks", InitStep::RuntimeHooks);
     }
-    for (field, hook) in steps(HookMoment::CreateContainer, &hooks.create_container) {
+    for (field, hook) in steps(
+        HookMoment::CreateContainer,
+        &hooks.create_container,
+        streams,
+    ) {
         plan.init.add(field, InitStep::Hook(Box::new(hook)));
     }
 }
@@ -38,33 +51,55 @@ pub(super) fn create(plan: &mut Plan, config: &Config) {
 /// The hooks that run after the start of the user process and after `delete`.
 pub(super) fn later(plan: &mut Plan, config: &Config) {
     let hooks = &config.hooks;
+    let streams = &streams(config);
     add(
         &mut plan.after_start,
         HookMoment::Poststart,
         &hooks.poststart,
+        streams,
     );
     add(
         &mut plan.after_delete,
         HookMoment::Poststop,
         &hooks.poststop,
+        streams,
     );
 }
 
-/// The hooks that run where the user process will run, by default with its environment.
+/// The hooks that run where the user process will run, by default with its environment. The host's
+/// files are out of their reach, so their streams have none.
 pub(super) fn start(plan: &mut Plan, config: &Config) {
-    for (field, hook) in steps(HookMoment::StartContainer, &config.hooks.start_container) {
+    let hooks = &config.hooks.start_container;
+    for (field, hook) in steps(HookMoment::StartContainer, hooks, &[None, None]) {
         plan.start.add(field, InitStep::Hook(Box::new(hook)));
     }
 }
 
-fn add(list: &mut Steps<HookStep>, moment: HookMoment, hooks: &[Hook]) {
-    for (field, hook) in steps(moment, hooks) {
+/// The files of the annotations for stdout and stderr.
+fn streams(config: &Config) -> [Option<CString>; 2] {
+    annotations::HOOK_STREAMS.map(|key| {
+        let file = config.annotations.get(key);
+        file.filter(|file| !file.is_empty()).map(c_string)
+    })
+}
+
+fn add(
+    list: &mut Steps<HookStep>,
+    moment: HookMoment,
+    hooks: &[Hook],
+    streams: &[Option<CString>; 2],
+) {
+    for (field, hook) in steps(moment, hooks, streams) {
         list.add(field, hook);
     }
 }
 
 /// The hooks at one point in the lifecycle, each with its property.
-fn steps(moment: HookMoment, hooks: &[Hook]) -> impl Iterator<Item = (&str, HookStep)> {
+fn steps<'a>(
+    moment: HookMoment,
+    hooks: &'a [Hook],
+    streams: &'a [Option<CString>; 2],
+) -> impl Iterator<Item = (&'a str, HookStep)> {
     hooks.iter().map(move |hook| {
         let env = hook.env.as_ref();
         let step = HookStep {
@@ -73,6 +108,7 @@ fn steps(moment: HookMoment, hooks: &[Hook]) -> impl Iterator<Item = (&str, Hook
             env: env.map(|env| env.iter().map(c_string).collect()),
             timeout: hook.timeout,
             moment,
+            streams: streams.clone(),
         };
         (hook.field.as_str(), step)
     })

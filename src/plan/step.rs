@@ -102,6 +102,8 @@ pub struct HookStep {
     pub env: Option<Vec<CString>>,
     pub timeout: Option<Duration>,
     pub moment: HookMoment,
+    /// Files of the host to which the hook's stdout and stderr are appended.
+    pub streams: [Option<CString>; 2],
 }
 
 /// The six points in the lifecycle at which the specification runs hooks.

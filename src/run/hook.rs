@@ -6,7 +6,7 @@
 //!
 //! The runtime and init share this code, so it uses only system calls.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
@@ -77,8 +77,12 @@ fn run_to_end(
     let (failed, fail_end) = pipe()?;
     let (printed, print_end) = pipe()?;
     let input = filled_pipe(state)?;
+    let files = open_streams(hook)?;
     let pidfd = match process::clone3(0, None, false)? {
-        Cloned::Child => execute(hook, around, &input, &print_end, &fail_end),
+        Cloned::Child => {
+            let streams = files.each_ref().map(|it| it.as_ref().unwrap_or(&print_end));
+            execute(hook, around, &input, streams, &fail_end)
+        }
         Cloned::Parent { pidfd, .. } => Rc::new(pidfd),
     };
     let _aim = interrupt::aim_meanwhile(&pidfd);
@@ -104,6 +108,19 @@ fn run_to_end(
             ended.note(Note::Ended(status)).into()
         })),
     }
+}
+
+/// Opens the files for stdout and stderr. The output in a file is not kept for the error.
+fn open_streams(hook: &HookStep) -> Sys<[Option<OwnedFd>; 2]> {
+    let [stdout, stderr] = &hook.streams;
+    let open = |file: &Option<CString>| {
+        let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NOCTTY;
+        let opened = file
+            .as_ref()
+            .map(|file| path::open_at(None, file, flags, 0o600));
+        opened.transpose()
+    };
+    Ok([open(stdout)?, open(stderr)?])
 }
 
 fn pipe() -> Sys<(OwnedFd, OwnedFd)> {
@@ -152,10 +169,10 @@ fn execute(
     hook: &HookStep,
     around: &Surroundings,
     input: &OwnedFd,
-    output: &OwnedFd,
+    streams: [&OwnedFd; 2],
     failed: &OwnedFd,
 ) -> ! {
-    let fail = prepare(around.directory, input, output)
+    let fail = prepare(around.directory, input, streams)
         .err()
         .unwrap_or_else(|| {
             let args = StringArray::from(hook.args.as_slice());
@@ -168,15 +185,15 @@ fn execute(
     process::exit(127)
 }
 
-fn prepare(directory: Directory, input: &OwnedFd, output: &OwnedFd) -> Sys<()> {
+fn prepare(directory: Directory, input: &OwnedFd, streams: [&OwnedFd; 2]) -> Sys<()> {
     match directory {
         Directory::Path(path) => path::chdir(path).or_else(|_| path::chdir(c"/"))?,
         Directory::Open(directory) => path::fchdir(directory)?,
         Directory::Own => {}
     }
     process::dup_over(input.as_fd(), 0)?;
-    process::dup_over(output.as_fd(), 1)?;
-    process::dup_over(output.as_fd(), 2)?;
+    process::dup_over(streams[0].as_fd(), 1)?;
+    process::dup_over(streams[1].as_fd(), 2)?;
     // A hook must not inherit the descriptors that the caller preserves for the container.
     process::close_on_exec_from(3)?;
     // Init has already done this before it runs a startContainer hook.

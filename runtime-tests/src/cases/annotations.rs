@@ -13,6 +13,8 @@ pub const TESTS: &[Test] = tests![
     unknown_system_calls_can_be_an_error,
     handlers_are_refused_by_name[Need::NotAPeer],
     unknown_context_types_are_refused[Need::NotAPeer],
+    output_of_hooks_is_appended_to_files,
+    annotations_without_effect_give_a_warning[Need::NotAPeer],
 ];
 
 fn with<'a>(bundle: Bundle<'a>, key: &str, value: &str) -> Bundle<'a> {
@@ -94,4 +96,43 @@ fn unknown_context_types_are_refused(t: &Sandbox) {
         .container()
         .create()
         .fails_with("is none of context, fscontext");
+}
+
+/// Those of the container's start cannot reach files of the host.
+fn output_of_hooks_is_appended_to_files(t: &Sandbox) {
+    let (stdout, stderr) = (t.path("hooks.out"), t.path("hooks.err"));
+    std::fs::write(&stdout, "before\n").expect("a file");
+    let annotations = json!({
+        "run.oci.hooks.stdout": stdout.to_str().expect("UTF-8"),
+        "run.oci.hooks.stderr": stderr.to_str().expect("UTF-8"),
+    });
+    let hook = |name: &str| {
+        let script = format!("echo {name}; echo error of {name} >&2");
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}])
+    };
+    let hooks = json!({"createRuntime": hook("one"), "createContainer": hook("two"),
+        "startContainer": hook("inside"), "poststart": hook("three"), "poststop": hook("four")});
+    let bundle = t.bundle().set("/annotations", annotations);
+    let container = bundle.set("/hooks", hooks).args(&["true"]).container();
+    container.run().ok();
+    let read = |file| std::fs::read_to_string(file).expect("a file");
+    assert_eq!(read(&stdout), "before\none\ntwo\nthree\nfour\n");
+    let errors: Vec<_> = ["one", "two", "three", "four"]
+        .map(|it| format!("error of {it}\n"))
+        .into();
+    assert_eq!(read(&stderr), errors.concat());
+
+    let missing = with(t.bundle(), "run.oci.hooks.stdout", "/no/such/dir/file");
+    let hooks = json!({"createRuntime": hook("one")});
+    let container = missing.set("/hooks", hooks).container();
+    container
+        .create()
+        .fails_with("open: no such file or directory");
+}
+
+fn annotations_without_effect_give_a_warning(t: &Sandbox) {
+    let bundle = with(t.bundle(), "run.oci.seccomp.plugins", "/lib/plugin.so");
+    let output = bundle.args(&["true"]).container().run().ok();
+    let message = "this runtime does not have it, ignored";
+    assert!(output.stderr.contains(message), "{output}");
 }

@@ -211,6 +211,11 @@ pub fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Result {
     if hook.args != [hook.path.clone()] {
         detail(f, format_args!(", argv {}", quoted(&hook.args)))?;
     }
+    for (stream, file) in ["stdout", "stderr"].into_iter().zip(&hook.streams) {
+        if let Some(file) = file {
+            detail(f, format_args!(", {stream} to {}", lossy(file)))?;
+        }
+    }
     match &hook.env {
         Some(env) => detail(f, format_args!(", variables: {}", env.len())),
         None if hook.moment == HookMoment::StartContainer => {
