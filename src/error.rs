@@ -165,11 +165,15 @@ impl From<Failed<'_>> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let call = self.call.as_deref().map(|op| {
-            let errno = self.errno.unwrap_or(Errno::UnknownErrno);
-            let note = self.note;
-            Failed { op, errno, note }.to_string().into()
-        });
+        let call = match (self.call.as_deref(), self.errno) {
+            (Some(op), errno) => {
+                let errno = errno.unwrap_or(Errno::UnknownErrno);
+                let note = self.note;
+                Some(Failed { op, errno, note }.to_string().into())
+            }
+            // The text has the call.
+            (None, errno) => errno.map(|errno| errno_text(errno).into()),
+        };
         let parts = [&self.context, &self.field, &self.text, &call, &self.detail];
         let mut between = "";
         for part in parts.into_iter().flatten() {

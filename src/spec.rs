@@ -226,6 +226,17 @@ fn syntax(error: &serde_json::Error) -> Error {
     Error::new(format!("line {line}, column {column}: {}", message(error)))
 }
 
+/// The type of the JSON value at the start of `text`, and a short one itself.
+fn found(text: &str) -> String {
+    let value = serde_json::Deserializer::from_str(text).into_iter().next();
+    match value.and_then(serde_json::Result::<Value>::ok) {
+        Some(Value::Number(number)) => format!("number `{number}`"),
+        Some(Value::Bool(value)) => format!("boolean `{value}`"),
+        Some(Value::Array(_)) => "array".to_owned(),
+        _ => "value".to_owned(),
+    }
+}
+
 fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
     // The text has one line, and columns count bytes. The column of an unexpected bracket is the
     // one before it.
@@ -238,7 +249,16 @@ fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
         (field, within) if within.starts_with('[') => format!("{field}{within}"),
         (field, within) => format!("{field}.{within}"),
     };
-    let message = message(error);
+    let message = match message(error) {
+        // What serde_json says where the text has to begin with a quotation mark.
+        message if message == "expected value" => {
+            format!(
+                "invalid type: {}, expected a string",
+                found(&text[column.saturating_sub(1)..])
+            )
+        }
+        message => message,
+    };
     let missing = message
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));

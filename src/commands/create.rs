@@ -60,6 +60,8 @@ pub(super) fn make(
     mode: Mode,
     runs: bool,
 ) -> Result<(Created, ManuallyDrop<Plan>)> {
+    // The id stands in other names, whose errors would come first.
+    let place = context.root.container(&setup.new.id)?;
     let mut options = options(
         &setup.new.id,
         &setup.container,
@@ -67,7 +69,6 @@ pub(super) fn make(
         context.cgroup_manager,
     );
     if std::env::var_os(sd_notify::VARIABLE).is_some_and(|socket| !socket.is_empty()) {
-        let place = context.root.container(&setup.new.id)?;
         let name = sd_notify::DIRECTORY.to_string_lossy();
         options.notify = Some(place.path.join(name.as_ref()));
     }
@@ -119,19 +120,21 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
         .as_ref()
         .is_some_and(|process| process.terminal);
     let socket = setup.caller.console_socket.is_some();
-    let message = match (terminal, socket, mode) {
-        (true, false, Mode::Detached) => {
-            "process.terminal: cannot allocate tty if runtime will detach without setting console socket"
-        }
-        (false, true, _) => {
-            "--console-socket: cannot use console socket if runtime will not detach or allocate tty"
-        }
-        (_, true, Mode::Foreground) => {
-            "--console-socket: cannot use console socket if runtime will not detach or allocate tty"
-        }
+    const UNUSED: &str =
+        "--console-socket: cannot use console socket if runtime will not detach or allocate tty";
+    let (message, remedy) = match (terminal, socket, mode) {
+        (true, false, Mode::Detached) => (
+            "process.terminal: cannot allocate tty if runtime will detach without setting console socket",
+            "give --console-socket, set process.terminal to false, or use run without --detach",
+        ),
+        (false, true, _) => (
+            UNUSED,
+            "set process.terminal to true, or leave out the flag",
+        ),
+        (_, true, Mode::Foreground) => (UNUSED, "give --detach, or leave out the flag"),
         _ => return Ok(()),
     };
-    bail!(message)
+    bail!(Error::new(message).hint(remedy))
 }
 
 /// Checks that `root.path` is an existing directory and not the host's root. Source: runtime-spec

@@ -14,7 +14,7 @@ use super::{Context, DONE, Verb, kill, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags};
 use crate::config::{Config, Process};
-use crate::error::{Call as _, Error, Kind};
+use crate::error::{Call as _, Chain as _, Error, Kind};
 use crate::host::Host;
 use crate::plan;
 use crate::run::{self, ExecRequest, relay};
@@ -114,7 +114,7 @@ impl Verb for Exec {
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         let (status, init) = state.status_and_init(&dir)?;
-        let check = |status| check_status(status, self.changes.ignore_paused);
+        let check = |status| check_status(status, self.changes.ignore_paused, &self.container.id);
         check(status)?;
         let init = init.ok_or_else(|| kill::not_running(&state))?;
         // The config, the process and the plan are never freed: the new process shares their pages,
@@ -150,8 +150,10 @@ impl Verb for Exec {
             pidfd_socket: self.caller.pidfd_socket.as_deref(),
             pid_file: self.caller.pid_file.as_deref(),
         };
-        let execute =
-            || run::exec(&request).map_err(|error| unless_stopped(error, &dir, &state, check));
+        let execute = || {
+            run::exec(&request)
+                .map_err(|error| unless_stopped(self.named(error), &dir, &state, check))
+        };
         if self.mode.detach {
             return execute().map(|_| DONE);
         }
@@ -180,7 +182,23 @@ impl Verb for Exec {
     }
 }
 
-fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
+impl Exec {
+    /// Names the flag, if the property that failed has its value.
+    fn named(&self, error: anyhow::Error) -> anyhow::Error {
+        let changes = &self.changes;
+        let flag = match error.field() {
+            Some("process.cwd") if changes.cwd.is_some() => "--cwd",
+            Some("process.user") if changes.user.is_some() => "--user",
+            Some("process.user") if !changes.additional_gids.is_empty() => "--additional-gids",
+            Some("process.apparmorProfile") if changes.apparmor.is_some() => "--apparmor",
+            Some("process.selinuxLabel") if changes.process_label.is_some() => "--process-label",
+            _ => return error,
+        };
+        error.context(flag)
+    }
+}
+
+fn check_status(status: Status, ignore_paused: bool, id: &str) -> Result<()> {
     let message = match status {
         Status::Running | Status::Created => return Ok(()),
         Status::Paused if ignore_paused => return Ok(()),
@@ -188,7 +206,7 @@ fn check_status(status: Status, ignore_paused: bool) -> Result<()> {
         Status::Stopped => "cannot exec in a stopped container",
         Status::Creating => "cannot exec in a container that is being created",
     };
-    bail!(Error::of(Kind::Status, message))
+    bail!(Error::of(Kind::Status, format!("{message}: {id}")))
 }
 
 /// Reads the process from the file, or takes the container's process with the changes of the flags.
@@ -206,6 +224,10 @@ fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, 
     }
     if args.command.is_empty() {
         bail!("exec needs a COMMAND or --process FILE");
+    }
+    if args.command[0].is_empty() {
+        let message = "exec: \"\": executable file not found in $PATH";
+        bail!(Error::new(message).hint("COMMAND is empty"));
     }
     let mut process = config.process.clone().unwrap_or_else(|| Process {
         cwd: "/".into(),
@@ -306,20 +328,22 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
 
 /// Checks the terminal as `create` does: a process has to hold its master.
 fn check_terminal(process: &Process, args: &Exec) -> Result<()> {
-    let message = match (
+    let (message, remedy) = match (
         process.terminal,
         args.mode.detach,
         args.caller.console_socket.is_some(),
     ) {
-        (true, true, false) => {
-            "cannot allocate tty if runtime will detach without setting console socket"
-        }
-        (false, _, true) | (_, false, true) => {
-            "cannot use console socket if runtime will not detach or allocate tty"
-        }
+        (true, true, false) => (
+            "cannot allocate tty if runtime will detach without setting console socket",
+            "give --console-socket, or leave out --detach",
+        ),
+        (false, _, true) | (_, false, true) => (
+            "cannot use console socket if runtime will not detach or allocate tty",
+            "give --detach and --tty, or leave out --console-socket",
+        ),
         _ => return Ok(()),
     };
-    bail!(message)
+    bail!(Error::new(message).hint(remedy))
 }
 
 #[cfg(test)]

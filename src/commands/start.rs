@@ -24,7 +24,7 @@ impl Verb for Start {
     /// Lets the created container execute its process, and runs the poststart hooks.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
-        run::check_startable(state.status(&dir)?)?;
+        run::check_startable(state.status(&dir)?, &state.id)?;
         let plan = || Saved::read(&dir, &state)?.plan();
         if !state.later.process {
             bail!(nothing_to_start(&dir, &state, plan));

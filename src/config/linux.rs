@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
+use super::check;
 use super::devices::{self, Device};
 use super::intel_rdt::IntelRdt;
 use super::memory_policy::MemoryPolicy;
@@ -11,7 +12,7 @@ use super::namespaces::{self, IdMapping, NamespaceKind, Namespaces, TimeOffset};
 use super::net_devices::{self, NetDevice};
 use super::resources::Resources;
 use super::seccomp::Seccomp;
-use super::{check, sysctl};
+use super::sysctl::{self, Sysctl};
 use crate::error::{Error, Result};
 
 /// `linux`, checked.
@@ -33,7 +34,7 @@ pub struct Linux {
     /// `linux.rootfsPropagation`.
     pub rootfs_propagation: Option<RootPropagation>,
     /// `linux.sysctl`, sorted. Each key has become the path below /proc/sys.
-    pub sysctl: Vec<(String, String)>,
+    pub sysctl: Vec<Sysctl>,
     /// `linux.seccomp`.
     pub seccomp: Option<Seccomp>,
     /// `linux.maskedPaths`, without duplicates.

@@ -91,6 +91,8 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+/// NGROUPS_MAX. setgroups(2).
+const MOST_GROUPS: usize = 65_536;
 /// The id that the kernel reads as "unset".
 const NO_ID: u32 = u32::MAX;
 
@@ -152,7 +154,7 @@ impl Process {
             console_size: size.map(ConsoleSize::new).transpose()?.flatten(),
             cwd,
             env: env(check::list(process.env()))?,
-            args: args(check::list(process.args()))?,
+            args: args(process.args().as_deref())?,
             user: User::new(process.user())?,
             capabilities: capabilities.map_or_else(Capabilities::default, |sets| {
                 Capabilities::new(sets, warnings)
@@ -193,8 +195,11 @@ impl Process {
     }
 }
 
-fn args(args: &[String]) -> Result<Vec<OsString>> {
+fn args(args: Option<&[String]>) -> Result<Vec<OsString>> {
+    let given = args.is_some();
+    let args = args.unwrap_or_default();
     match args.first() {
+        None if given => return Err(Error::config("process.args", "is empty")),
         None => return Err(Error::config("process.args", "missing")),
         Some(program) if program.is_empty() => {
             return Err(Error::config("process.args[0]", "is empty"));
@@ -254,6 +259,13 @@ impl User {
         let umask = user.umask().unwrap_or(0o022);
         check::within("process.user.umask", umask, 0..=0o7777)?;
         let additional_gids = check::list(user.additional_gids()).to_vec();
+        if additional_gids.len() > MOST_GROUPS {
+            let message = format!(
+                "{} entries; the kernel accepts {MOST_GROUPS}",
+                additional_gids.len()
+            );
+            return Err(Error::config("process.user.additionalGids", message));
+        }
         let groups = additional_gids.iter().map(|gid| ("additionalGids", *gid));
         for (name, id) in [("uid", user.uid()), ("gid", user.gid())]
             .into_iter()

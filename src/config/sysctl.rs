@@ -18,6 +18,16 @@ const IPC: &[&str] = &[
     "kernel/shm_rmid_forced",
 ];
 
+/// One parameter of `linux.sysctl`.
+#[derive(Clone, Debug)]
+pub struct Sysctl {
+    /// Below /proc/sys.
+    pub path: String,
+    pub value: String,
+    /// Its path in the config, with the key as it is written there.
+    pub field: String,
+}
+
 /// Checks `linux.sysctl`; the result is sorted by path below /proc/sys.
 ///
 /// # Errors
@@ -26,7 +36,7 @@ const IPC: &[&str] = &[
 pub(super) fn new(
     sysctl: &Option<HashMap<String, String>>,
     namespaces: &Namespaces,
-) -> Result<Vec<(String, String)>> {
+) -> Result<Vec<Sysctl>> {
     let mut out = BTreeMap::new();
     let mut keys: Vec<_> = sysctl.iter().flatten().collect();
     keys.sort_unstable();
@@ -38,11 +48,16 @@ pub(super) fn new(
             return Err(Error::config(field, "not the name of a kernel parameter"));
         }
         allowed(&field, &path, namespaces)?;
-        if out.insert(path, value.clone()).is_some() {
+        let sysctl = Sysctl {
+            path: path.clone(),
+            value: value.clone(),
+            field: field.clone(),
+        };
+        if out.insert(path, sysctl).is_some() {
             return Err(Error::config(field, "is set twice, in two spellings"));
         }
     }
-    Ok(out.into_iter().collect())
+    Ok(out.into_values().collect())
 }
 
 /// The path below /proc/sys. As in sysctl(8), the first separator decides: if it is a slash, the

@@ -2,7 +2,7 @@
 
 use super::{
     Dumpable, Entry, EntryStep, IfMapDenied, InitStep, Options, OwnProcfs, Plan, Planned,
-    ProcessOptions, RuntimeStep, annotations, c_string, labels, process,
+    ProcessOptions, RuntimeStep, annotations, c_string, labels,
 };
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Result};
@@ -141,8 +141,8 @@ pub(super) fn not_own(kind: NamespaceKind, config: &Config) -> Option<String> {
         NamespaceKind::Uts if name.is_some() => name.map(|(field, _)| changed(field.to_owned())),
         _ => {
             let mut sysctl = config.linux.sysctl.iter();
-            let (path, _) = sysctl.find(|(path, _)| sysctl::namespace(path) == Some(kind))?;
-            Some(changed(process::sysctl_field(path)))
+            let changing = sysctl.find(|it| sysctl::namespace(&it.path) == Some(kind))?;
+            Some(changed(changing.field.clone()))
         }
     }
 }

@@ -80,18 +80,13 @@ pub(super) fn settings(plan: &mut Plan, config: &Config) {
         let name = c_string(name.as_str());
         plan.init.add("domainname", InitStep::Domainname(name));
     }
-    for (path, value) in sysctl {
-        let field = sysctl_field(path);
-        let path = c_string(path.as_str());
-        let value = c_string(value.as_str());
-        plan.init.add(field, InitStep::Sysctl { path, value });
+    for sysctl in sysctl {
+        let path = c_string(sysctl.path.as_str());
+        let value = c_string(sysctl.value.as_str());
+        plan.init
+            .add(&sysctl.field, InitStep::Sysctl { path, value });
     }
     of_every_process(plan, config);
-}
-
-/// The path in the config of the parameter at this path below /proc/sys.
-pub(super) fn sysctl_field(path: &str) -> String {
-    format!("linux.sysctl[{:?}]", path.replace('/', "."))
 }
 
 /// Settings of the container that each of its processes inherits, so those of `exec` get them too.

@@ -241,6 +241,11 @@ fn check_id(id: &str) -> Result<()> {
         let message = format!("invalid container ID format: {id:?}");
         bail!(Error::new(message).hint("letters, digits and _ + - . are allowed"));
     }
+    // It is the name of a directory.
+    if id.len() > 255 {
+        let message = format!("invalid container ID format: it has {} bytes", id.len());
+        bail!(Error::new(message).hint("the limit is 255"));
+    }
     Ok(())
 }
 

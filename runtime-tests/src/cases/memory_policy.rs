@@ -59,7 +59,7 @@ fn memory_policy_of_exec(t: &Sandbox) {
 fn memory_nodes_that_the_host_lacks(t: &Sandbox) {
     let policy = json!({"mode": "MPOL_BIND", "nodes": "1000"});
     let container = with_policy(t, policy, SHOW);
-    let message = "linux.memoryPolicy: set_mempolicy MPOL_BIND nodes 1000: set_mempolicy: ";
+    let message = "linux.memoryPolicy: set_mempolicy MPOL_BIND nodes 1000: ";
     container.create().fails_with(message);
     container.verb("state").fails_with("does not exist");
 }

@@ -41,6 +41,7 @@ mod lifecycle;
 mod limits;
 mod manual;
 mod memory_policy;
+mod messages;
 mod mount_words;
 mod mounts;
 mod mounts_verb;
@@ -126,6 +127,7 @@ const FILES: &[&[Test]] = &[
     limits::TESTS,
     manual::TESTS,
     memory_policy::TESTS,
+    messages::TESTS,
     mount_words::TESTS,
     mounts::TESTS,
     mounts_verb::TESTS,

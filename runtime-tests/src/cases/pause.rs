@@ -64,7 +64,7 @@ fn start_of_a_paused_container_is_refused(t: &Sandbox) {
         }
         container.verb("pause").ok();
         let refused = container.start();
-        refused.fails_with("cannot start a container in the paused state (resume it first)");
+        refused.fails_with("cannot start a container in the paused state");
     }
 }
 

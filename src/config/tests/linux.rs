@@ -311,7 +311,7 @@ fn sysctl() {
         .linux
         .sysctl
         .iter()
-        .map(|(key, _)| key.as_str())
+        .map(|sysctl| sysctl.path.as_str())
         .collect();
     let expected = [
         "kernel/shm_rmid_forced",

@@ -14,7 +14,7 @@ fn process(pointer: &str, value: &str) -> Process {
 fn invalid_processes() {
     refused(&[
         ("/process/args", "", "process.args: missing"),
-        ("/process/args", "[]", "process.args: missing"),
+        ("/process/args", "[]", "process.args: is empty"),
         ("/process/args/0", r#""""#, "process.args[0]: is empty"),
         (
             "/process/args/2",

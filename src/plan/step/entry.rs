@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt::{self, Display};
 
-use super::super::text::parts::{detail, detail_if, map_file, one_line};
+use super::super::text::parts::{detail, detail_if, id_map, map_file, one_line};
 use super::super::text::words::lossy;
 use crate::config::NamespaceKind;
 
@@ -63,7 +63,7 @@ impl Display for EntryStep {
                 detail_if(f, not_own.is_some(), detail)
             }
             Self::CheckIdMap { group, map } => {
-                write!(f, "compare {} with {}", map_file(*group), one_line(map))
+                write!(f, "compare {} with {}", map_file(*group), id_map(map))
             }
             Self::TimeOffsets { offsets } => {
                 write!(f, "new time namespace with offsets {}", one_line(offsets))

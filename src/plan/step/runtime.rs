@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 
-use super::super::text::parts::{detail, map_file, one_line, write_cgroup, write_unit};
+use super::super::text::parts::{detail, id_map, map_file, write_cgroup, write_unit};
 use super::super::text::words::lossy;
 use super::super::{cgroup, devices, systemd};
 use crate::config::numbers::NumberList;
@@ -138,7 +138,7 @@ impl Display for RuntimeStep {
             }
             Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
             Self::IdMap { group, map, .. } => {
-                write!(f, "write {} {}", map_file(*group), one_line(map))
+                write!(f, "write {} {}", map_file(*group), id_map(map))
             }
             Self::OomScoreAdj(score) => write!(f, "write oom_score_adj {score}"),
             Self::Cpus(cpus) => write!(f, "run on CPUs {cpus}"),

@@ -161,7 +161,7 @@ pub fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
         Some((uids, gids)) => {
             detail(
                 f,
-                format_args!(": users {}; groups {}", one_line(uids), one_line(gids)),
+                format_args!(": users {}; groups {}", id_map(uids), id_map(gids)),
             )?;
         }
     }
@@ -230,14 +230,31 @@ pub fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result 
     write!(f, "prlimit {} {soft} {hard}", rlimit.name)
 }
 
+/// How many elements of a list a text shows.
+const SHOWN: usize = 16;
+
+fn and_more(count: usize) -> String {
+    match count.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
+/// The lines of an id map.
+pub fn id_map(map: &str) -> String {
+    let lines: Vec<_> = map.lines().collect();
+    let shown = lines[..lines.len().min(SHOWN)].join("\n");
+    format!("{}{}", one_line(&shown), and_more(lines.len()))
+}
+
 pub fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
     write!(f, "become user {}:{}", user.uid, user.gid)?;
     match &user.groups {
         None => f.write_str(" with the caller's groups")?,
         Some(groups) if groups.is_empty() => {}
         Some(groups) => {
-            let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
-            write!(f, " groups {}", groups.join(","))?;
+            let shown: Vec<_> = groups.iter().take(SHOWN).map(u32::to_string).collect();
+            write!(f, " groups {}{}", shown.join(","), and_more(groups.len()))?;
         }
     }
     let capabilities = capability_words(&user.capabilities);

@@ -111,16 +111,35 @@ fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
     })
 }
 
+/// The bytes of options that mount(2) reads, on most machines.
+const READ_BY_MOUNT: usize = 4095;
+
+/// The option that gives the file system an owner.
+fn owner(fs: &Filesystem) -> Option<&str> {
+    let options = fs.data.to_str().ok()?;
+    options
+        .split(',')
+        .find(|option| option.starts_with("gid=") || option.starts_with("uid="))
+}
+
 fn file_system(fs: &Filesystem, errno: Errno) -> Hint {
     Some(match errno {
         Errno::ENODEV => {
             let name = fs.fstype.to_string_lossy();
             format!("the kernel has no file system {name}").into()
         }
-        Errno::EINVAL => match filesystem::of_refused_options(fs) {
-            Some(reason) => format!("the kernel says: {reason}").into(),
-            None => "the kernel refuses an option of the mount; its log says which".into(),
+        Errno::EINVAL => match (filesystem::of_refused_options(fs), owner(fs)) {
+            (Some(reason), _) => format!("the kernel says: {reason}").into(),
+            (None, Some(owner)) => {
+                format!("in a user namespace the id of {owner} must be mapped").into()
+            }
+            (None, None) => "the kernel refuses an option of the mount; its log says which".into(),
         },
+        _ if fs.data.count_bytes() > READ_BY_MOUNT => format!(
+            "the options have {} bytes, of which mount(2) may read only {READ_BY_MOUNT}: use shorter paths",
+            fs.data.count_bytes()
+        )
+        .into(),
         Errno::ENOTDIR | Errno::ELOOP if fs.real_directory => {
             "the rootfs must have a real directory there, not a symbolic link".into()
         }

@@ -60,7 +60,16 @@ where
 
 /// The same, for a step of any list.
 pub fn found_failed(found: Found, fail: Failed) -> Error {
-    let error = Error::failed(found.step.to_string(), fail);
+    let mut error = Error::failed(found.step.to_string(), fail);
+    // Many steps are named after their system call.
+    if fail.call() == fail.op
+        && let (Some(step), Some(call)) = (&error.text, &error.call)
+        && step
+            .strip_prefix(&**call)
+            .is_some_and(|rest| rest.starts_with(' '))
+    {
+        error.call = None;
+    }
     let error = match found.step {
         AnyStep::Hook(_) => error.kind(Kind::Hook),
         _ => error,

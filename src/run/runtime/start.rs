@@ -18,18 +18,18 @@ use crate::sys::{Fail, Sys, interrupt, socket};
 ///
 /// # Errors
 /// [`Kind::Status`], in the words that engines match.
-pub fn check_startable(status: Status) -> Result<()> {
+pub fn check_startable(status: Status, id: &str) -> Result<()> {
     let message = match status {
         Status::Created => return Ok(()),
         Status::Stopped => "cannot start a container that has stopped",
         Status::Creating => "cannot start a container that is being created",
         Status::Running => ALREADY_RUNNING,
         Status::Paused => {
-            let message = "cannot start a container in the paused state";
+            let message = format!("cannot start a container in the paused state: {id}");
             bail!(Error::of(Kind::Status, message).hint("resume it first"));
         }
     };
-    bail!(Error::of(Kind::Status, message))
+    bail!(Error::of(Kind::Status, format!("{message}: {id}")))
 }
 
 const ALREADY_RUNNING: &str = "cannot start an already running container";
@@ -77,12 +77,12 @@ fn overtaken(dir: &Dir, state: &State, fail: Fail) -> anyhow::Error {
         ) => {
             // A container whose status is still `created` runs the hooks of another start.
             let refused = match status {
-                Ok(Status::Stopped) => {
-                    check_startable(Status::Stopped).map_err(|error| error.hint(STOPPED_MEANWHILE))
-                }
-                status => status.and_then(check_startable),
+                Ok(Status::Stopped) => check_startable(Status::Stopped, &state.id)
+                    .map_err(|error| error.hint(STOPPED_MEANWHILE)),
+                status => status.and_then(|status| check_startable(status, &state.id)),
             };
-            let started = || Error::of(Kind::Status, ALREADY_RUNNING).into();
+            let started =
+                || Error::of(Kind::Status, format!("{ALREADY_RUNNING}: {}", state.id)).into();
             refused.err().unwrap_or_else(started)
         }
         _ => anyhow::Error::from(fail).context(CONNECTION),
