@@ -20,6 +20,9 @@ pub struct Propagation {
     pub recursive: bool,
 }
 
+/// File systems that show objects of the kernel, which no version maps. Of others the kernel decides.
+const KERNEL_VIEWS: [&str; 6] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "sysfs"];
+
 /// One element of `mounts`.
 #[derive(Clone, Debug)]
 pub struct Mount {
@@ -373,8 +376,13 @@ impl Mount {
                 error.hint("only a bind mount, with the option bind or rbind, needs no type")
             );
         }
-        if self.id_map.is_some() && (self.bind.is_none() || self.remount) {
-            let message = "only a new bind mount can have mapped ids";
+        if self.id_map.is_some() && self.remount {
+            let message = "only a new mount can have mapped ids";
+            return Err(Error::config(&self.field, message));
+        }
+        let shows_kernel = self.bind.is_none() && KERNEL_VIEWS.contains(&self.fstype.as_str());
+        if self.id_map.is_some() && shows_kernel {
+            let message = format!("{} cannot have mapped ids", self.fstype);
             return Err(Error::config(&self.field, message));
         }
         if self.tmpcopyup && (self.bind.is_some() || self.fstype != "tmpfs") {

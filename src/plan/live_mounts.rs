@@ -36,7 +36,7 @@ pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Pla
             // The fallbacks are paths of the host, which the container's mount namespace hides.
             fs.if_denied = IfDenied::Fail;
             // If it were made early, any other file system would show a namespace of the runtime.
-            if fs.fstype.as_c_str() != c"proc" || !pid_entered_early {
+            if fs.id_map.is_none() && (fs.fstype.as_c_str() != c"proc" || !pid_entered_early) {
                 fs.made_early = None;
             }
         }

@@ -26,6 +26,11 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host) {
                 None => {
                     let mut filesystem = filesystem(mount, plan, host);
                     filesystem.made_early = made_early(mount, config);
+                    filesystem.id_map = id_map(mount, config);
+                    if filesystem.id_map.is_some() {
+                        let later = u64::from(readonly_later(mount)) * libc::MOUNT_ATTR_RDONLY;
+                        filesystem.made_early = Some(mount.attrs.set & !later);
+                    }
                     let label = plan.mount_label.as_ref();
                     let kind = annotations::context_type(config);
                     InitStep::Filesystem(Box::new(labelled(filesystem, mount, kind, label)))
@@ -176,7 +181,7 @@ pub(super) fn live_source(source: BindSource, config: &Config, host: &Host) -> O
     }
 }
 
-/// The id map of a bind mount. A map equal to that of the container's user namespace does not need
+/// The id map of a mount. A map equal to that of the container's user namespace does not need
 /// its own namespace.
 fn id_map(mount: &Mount, config: &Config) -> Option<BindIdMap> {
     let map = mount.id_map.as_ref()?;
@@ -289,6 +294,7 @@ fn filesystem(mount: &Mount, plan: &Plan, host: &Host) -> Filesystem {
         data: c_string(mount.data.as_str()),
         if_denied,
         made_early: None,
+        id_map: None,
         real_directory: matches!(fstype, "proc" | "sysfs"),
         inherit_mode: fstype == "tmpfs"
             && !mount.data.split(',').any(|word| word.starts_with("mode=")),

@@ -21,6 +21,8 @@ pub const TESTS: &[Test] = tests![
     mounts_below_are_mapped_if_asked_for,
     a_mount_added_later_is_mapped[Need::NotAPeer],
     a_map_needs_a_user_namespace_or_mappings[Need::NotAPeer],
+    a_new_tmpfs_is_mapped[Need::Kernel(6, 3)],
+    a_new_file_system_that_cannot_map_is_named[Need::NotAPeer],
     file_system_that_cannot_map_is_named[Need::NotAPeer],
 ];
 
@@ -162,12 +164,46 @@ fn a_map_needs_a_user_namespace_or_mappings(t: &Sandbox) {
     let mut half = with_maps(bind(&volume, &["bind"]), 1, 1);
     half["gidMappings"] = json!([]);
     refused(half, "gidMappings");
-    let tmpfs = json!({"destination": "/volume", "type": "tmpfs", "source": "tmpfs"});
-    refused(with_maps(tmpfs, 1, 1), "only a new bind mount");
+    let remount = bind(&volume, &["bind", "remount"]);
+    refused(with_maps(remount, 1, 1), "only a new mount");
 }
 
 fn file_system_that_cannot_map_is_named(t: &Sandbox) {
     let bundle = mapped(t.bundle()).mount(bind(Path::new("/sys/class"), &["bind", "idmap"]));
     let output = bundle.container().create().fails_with("mount_setattr");
     assert!(output.stderr.contains("cannot map ids"), "{output}");
+}
+
+/// The owners in the file system are those on the other side of the map, with and without a user
+/// namespace.
+fn a_new_tmpfs_is_mapped(t: &Sandbox) {
+    let tmpfs = json!({"destination": "/volume", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "size=1m"]});
+    let script = "stat -c '%u %g %a' /volume; touch /volume/made && stat -c '%u %g' /volume/made";
+    let plain = t.bundle().mount(with_maps(tmpfs.clone(), 5000, 6000));
+    let output = plain.shell(script).container().run();
+    assert!(output.stdout.starts_with("5000 6000 1777\n"), "{output}");
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let mut mount = tmpfs;
+    mount["uidMappings"] = map.clone();
+    mount["gidMappings"] = map;
+    let bundle = mapped(t.bundle().file("/volume/under", "")).mount(mount);
+    bundle
+        .shell(script)
+        .container()
+        .run()
+        .ok()
+        .prints("0 0 755\n0 0");
+}
+
+fn a_new_file_system_that_cannot_map_is_named(t: &Sandbox) {
+    for (fstype, words) in [
+        ("mqueue", "mqueue cannot have mapped ids"),
+        ("ramfs", "mount ramfs on /volume"),
+        ("ramfs", "the file system cannot map ids"),
+    ] {
+        let mount = json!({"destination": "/volume", "type": fstype, "source": fstype});
+        let bundle = mapped(t.bundle()).mount(with_maps(mount, 5000, 6000));
+        bundle.container().create().fails_with(words);
+    }
 }

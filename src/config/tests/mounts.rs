@@ -86,7 +86,7 @@ fn invalid_mounts() {
         (
             "/mounts/0/options/-",
             r#""idmap""#,
-            "mounts[0]: only a new bind mount",
+            "mounts[0]: proc cannot have mapped ids",
         ),
     ]);
     accepted(&[("/mounts/8/uidMappings", "[]")]);
@@ -230,7 +230,7 @@ fn superblock_options_data_and_propagation() {
 fn every_listed_option_is_known() {
     let words = option_words();
     assert!(words.len() > 50, "{words:?}");
-    // Those for mapped ids are only for bind mounts.
+    // Those for mapped ids are not for every file system.
     for word in words.iter().filter(|word| !word.contains("idmap")) {
         assert_eq!(mount(word).data, "", "{word}");
     }

@@ -115,6 +115,9 @@ pub struct Filesystem {
     /// joined all of them. For `mounts add`, it has joined the pid namespace at most, so it does
     /// not make a mqueue.
     pub made_early: Option<u64>,
+    /// If set, the runtime makes the file system early, in its own namespaces: the kernel maps the
+    /// ids of a file system only if it belongs to the initial user namespace. Init attaches it.
+    pub id_map: Option<BindIdMap>,
     /// Whether the target must be a real directory, never a symbolic link. Later steps and the
     /// container's masks rely on the places /proc and /sys.
     pub real_directory: bool,

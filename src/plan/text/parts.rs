@@ -7,8 +7,8 @@ use super::words::{
 };
 use crate::config::DeviceKind;
 use crate::plan::{
-    Bind, BindSource, Credentials, ExecLabel, Filesystem, HookMoment, HookStep, IfDenied, Module,
-    MountAttrs, NewCgroup, Node, Remount, Rlimit, RootSwitch, Symlink, systemd,
+    Bind, BindIdMap, BindSource, Credentials, ExecLabel, Filesystem, HookMoment, HookStep,
+    IfDenied, Module, MountAttrs, NewCgroup, Node, Remount, Rlimit, RootSwitch, Symlink, systemd,
 };
 
 /// A cgroup with its required and its optional controllers.
@@ -115,7 +115,8 @@ pub fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::
             propagation_words(&mount.propagation),
         ],
     )?;
-    let early = mount.made_early.is_some();
+    write_map(f, mount.id_map.as_ref())?;
+    let early = mount.made_early.is_some() && mount.id_map.is_none();
     detail_if(f, early, ", made in the joined namespaces")?;
     let mode = ", with the mode of the directory below";
     detail_if(f, mount.inherit_mode, mode)?;
@@ -149,7 +150,11 @@ pub fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
         detail(f, format_args!(", keeping the other flags of the source"))?;
     }
     detail(f, format_args!("{}", copier(&bind.source)))?;
-    let Some(map) = &bind.id_map else {
+    write_map(f, bind.id_map.as_ref())
+}
+
+fn write_map(f: &mut fmt::Formatter<'_>, map: Option<&BindIdMap>) -> fmt::Result {
+    let Some(map) = map else {
         return Ok(());
     };
     detail(f, format_args!(", ids mapped"))?;

@@ -40,6 +40,9 @@ impl Init<'_> {
         // mount(2) needs a path, so the target becomes the working directory.
         path::fchdir(target.as_fd())?;
         let early = self.take(position);
+        if let (Some(_), Some(made)) = (&fs.id_map, &early) {
+            self.map_ids(position, made.as_fd())?;
+        }
         let mounted = match &early {
             Some(early) => mount::attach(early.as_fd(), target.as_fd()),
             None => mount::mount(&fs.source, c".", &fs.fstype, fs.flags, data),
@@ -51,6 +54,10 @@ impl Init<'_> {
             }
             Err(fail) => return Err(fail),
         };
+        if let (Some(_), Some(made), true) = (&fs.id_map, &top, fs.inherit_mode && !is_new) {
+            let root = path::open_at(Some(made.as_fd()), c".", libc::O_RDONLY, 0)?;
+            path::chmod(root.as_fd(), path::stat(target.as_fd())?.mode & 0o7777)?;
+        }
         let kept = self.takes_off() || fs.changed_later;
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
         let more = more || !fs.tree_attrs.is_none();

@@ -198,7 +198,7 @@ fn make_early(
         let InitStep::Filesystem(fs) = &planned.step else {
             continue;
         };
-        if let Some(attrs) = fs.made_early {
+        if let (Some(attrs), None) = (fs.made_early, &fs.id_map) {
             let position = Position::init(index);
             let made = made_by_child(&fs.fstype, &fs.source, &fs.data, attrs)
                 .map_err(|fail| (Some(position), fail))?;

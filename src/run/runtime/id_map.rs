@@ -29,6 +29,7 @@ pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) ->
     let found = plan.at(position);
     let Some((planned, map)) = found.and_then(|found| match found.step {
         AnyStep::Init(InitStep::Bind(bind)) => Some((found, bind.id_map.as_ref()?)),
+        AnyStep::Init(InitStep::Filesystem(fs)) => Some((found, fs.id_map.as_ref()?)),
         _ => None,
     }) else {
         bail!("internal error: init asked to map ids for a step without a map");

@@ -91,7 +91,8 @@ fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
 /// getrlimit(2) failed; the error names the step.
 pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
     let asks = |step: &InitStep| {
-        matches!(
+        let maps = matches!(step, InitStep::Filesystem(fs) if fs.id_map.is_some());
+        maps || matches!(
             step,
             InitStep::Console { .. }
                 | InitStep::RuntimeHooks

@@ -42,6 +42,13 @@ pub fn open(plan: &Plan) -> Result<Opened> {
         {
             opened.put(Position::init(index), tree);
         }
+        if let InitStep::Filesystem(fs) = &planned.step
+            && let (Some(attrs), Some(_)) = (fs.made_early, &fs.id_map)
+        {
+            let made = mount::make(&fs.fstype, &fs.source, &fs.data, attrs)
+                .map_err(|fail| failure::step_failed(planned, fail))?;
+            opened.put(Position::init(index), made);
+        }
     }
     Ok(opened)
 }
