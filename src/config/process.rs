@@ -129,6 +129,10 @@ impl Process {
         new.selinux_label = keep(new.selinux_label, &container.selinux_label);
         new.oom_score_adj = new.oom_score_adj.or(container.oom_score_adj);
         new.io_priority = new.io_priority.or(container.io_priority);
+        new.scheduler = new.scheduler.or_else(|| container.scheduler.clone());
+        new.exec_affinity = new
+            .exec_affinity
+            .or_else(|| container.exec_affinity.clone());
         Ok(new)
     }
 

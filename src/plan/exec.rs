@@ -37,7 +37,7 @@ pub fn exec(
     process::streams(&mut plan, process, false);
     let exec = process::become_user(&mut plan, config, process, host, options);
     inherit_oom_score(&mut plan, host);
-    cpus(&mut plan, config, process);
+    cpus(&mut plan, process);
     process::confine(&mut plan, config, process, host, options)?;
     process::execute(&mut plan, exec);
     Ok(plan)
@@ -46,14 +46,9 @@ pub fn exec(
 /// The process inherits the first CPUs from the runtime and so has them when it enters the cgroup.
 /// The runtime sets the others when the process is in the cgroup, because entering it changes the
 /// CPUs. If there are only first ones, the kernel decides which of them remain.
-fn cpus(plan: &mut Plan, config: &Config, process: &Process) {
+fn cpus(plan: &mut Plan, process: &Process) {
     const FIELD: &str = "process.execCPUAffinity";
-    let containers = config.process.as_ref();
-    let affinity = process
-        .exec_affinity
-        .as_ref()
-        .or_else(|| containers?.exec_affinity.as_ref());
-    let Some(ExecAffinity { initial, last }) = affinity else {
+    let Some(ExecAffinity { initial, last }) = &process.exec_affinity else {
         return;
     };
     if let Some(cpus) = initial {
@@ -163,7 +158,7 @@ mod tests {
             "args": ["a"], "user": {}, "execCPUAffinity": {"initial": "0", "final": "1-2"}}}"#;
         let config = crate::spec::config(json, "/b".as_ref()).expect("a config");
         let mut plan = Plan::default();
-        cpus(&mut plan, &config, &Process::default());
+        cpus(&mut plan, config.process.as_ref().expect("a process"));
         let text = plan.text();
         let lines: Vec<_> = text.lines().filter(|it| it.contains("CPUs")).collect();
         let expected = [

@@ -165,17 +165,12 @@ pub(super) fn become_user(
     plan.init
         .add("process.cwd", InitStep::Cwd { path: cwd.clone() });
     labels::exec(plan, process, host);
-    // A process that `exec` reads from a file has the container's where the file is silent.
-    let containers = config.process.as_ref();
-    if let Some(scheduler) = scheduler
-        .as_ref()
-        .or(containers.and_then(|it| it.scheduler.as_ref()))
-    {
+    if let Some(scheduler) = scheduler {
         let step = InitStep::Scheduler(Box::new(scheduler.clone()));
         plan.init.add("process.scheduler", step);
     }
-    if let Some(priority) = io_priority.or_else(|| containers?.io_priority) {
-        let step = InitStep::IoPriority(priority);
+    if let Some(priority) = io_priority {
+        let step = InitStep::IoPriority(*priority);
         plan.init.add("process.ioPriority", step);
     }
     if config.linux.namespaces.user == Namespace::Inherit {

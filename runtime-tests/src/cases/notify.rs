@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     an_agent_answers_for_a_hook_of_the_start,
     an_agent_at_a_path_longer_than_an_address_answers,
     a_listener_without_an_agent_fails_the_start,
+    a_listener_path_that_is_no_socket_fails_the_create,
     an_agent_answers_for_read,
     a_rule_for_write_cannot_ask,
 ];
@@ -201,6 +202,20 @@ fn a_listener_without_an_agent_fails_the_start(t: &Sandbox) {
         .args(&["true"])
         .container();
     container.run().fails_with("linux.seccomp.listenerPath: ");
+}
+
+/// What can be known before the container exists is said then.
+fn a_listener_path_that_is_no_socket_fails_the_create(t: &Sandbox) {
+    let file = t.path("file");
+    std::fs::write(&file, "").unwrap();
+    for path in [t.path("nothing"), file] {
+        let bundle = t.bundle().set("/linux/seccomp", profile(&path));
+        let container = bundle.args(&["true"]).container();
+        container
+            .create()
+            .fails_with("linux.seccomp.listenerPath: ");
+        container.verb("state").fails_with("does not exist");
+    }
 }
 
 /// The first call about which the filter asks is init's own: it waits until the agent has the

@@ -11,7 +11,7 @@ use super::pid_file::PidFile;
 use super::serve_init::{self, CONNECTION, Ready, Sockets};
 use super::steps::Runtime;
 use super::teardown::Undo;
-use super::{hooks, host_mount, net_devices, sd_notify, sources};
+use super::{hooks, host_mount, net_devices, sd_notify, seccomp_listener, sources};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::host::Host;
@@ -63,6 +63,7 @@ pub struct Created {
 /// # Errors
 /// The step that failed, named by its property of the config.
 pub fn create(request: &Request) -> Result<Created> {
+    seccomp_listener::check_agent(request.plan)?;
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
     interrupt::catch().context("signals")?;

@@ -5,13 +5,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::hooks;
 use crate::error::Error;
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
-use crate::sys::{process, socket};
+use crate::sys::{path, process, socket};
 
 /// The agent's socket and the metadata for the agent.
 fn listener(plan: &Plan) -> Option<&Listener> {
@@ -19,6 +19,26 @@ fn listener(plan: &Plan) -> Option<&Listener> {
         InitStep::Seccomp { listener, .. } => listener.as_ref(),
         _ => None,
     })
+}
+
+/// Checks that the agent's socket exists. The agent receives the listener when the filter is loaded,
+/// and until then it has no reason to accept a connection.
+///
+/// # Errors
+/// There is no socket at `linux.seccomp.listenerPath`.
+pub fn check_agent(plan: &Plan) -> Result<()> {
+    let Some(listener) = listener(plan) else {
+        return Ok(());
+    };
+    let object = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
+    let found = path::stat_of(&listener.path).with_context(object)?;
+    let message = match found {
+        None => "no such file or directory",
+        Some(stat) if !stat.is(libc::S_IFSOCK) => "not a socket",
+        Some(_) => return Ok(()),
+    };
+    let message = format!("{}: {message}", object());
+    bail!(Error::new(message).hint("the seccomp agent must listen there on a Unix stream socket"))
 }
 
 /// Sends the process's descriptor `number` to the agent in one message, then closes the connection.
