@@ -269,7 +269,8 @@ fn add_pressure(object: &mut Value, read: Read, file: &str) -> Result<()> {
             let mut values = line?.split_whitespace();
             values.find_map(|it| it.strip_prefix(key)?.strip_prefix('='))
         };
-        let average = |key| value(key).and_then(|text| text.parse::<f64>().ok());
+        // A number with two decimals, as JSON has it too.
+        let average = |key| value(key).and_then(|text| serde_json::from_str::<f64>(text).ok());
         json!({
             "avg10": average("avg10").unwrap_or_default(),
             "avg60": average("avg60").unwrap_or_default(),

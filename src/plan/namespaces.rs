@@ -43,11 +43,10 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     // Root has privileges over the namespaces of every user namespace, but only until it enters
     // another one. Other callers get privileges there.
     let user_last = joined_user && host.euid == 0;
-    let mut kinds = NamespaceKind::ALL;
-    if user_last {
-        kinds.sort_by_key(|kind| *kind == NamespaceKind::User);
-    }
-    for kind in kinds {
+    let is_last = |kind: &NamespaceKind| user_last && *kind == NamespaceKind::User;
+    let all = NamespaceKind::ALL.into_iter();
+    let last = all.clone().filter(is_last);
+    for kind in all.filter(|kind| !is_last(kind)).chain(last) {
         if let Namespace::Join { field, path } = namespaces.get(kind) {
             let path = c_string(path);
             let not_own = not_own(kind, config);

@@ -74,7 +74,8 @@ impl fmt::Display for Variant {
             Self::I64(value) => write!(f, "{value}"),
             Self::U64(u64::MAX) => f.write_str("infinity"),
             Self::U64(value) => write!(f, "{value}"),
-            Self::F64(value) => write!(f, "{value}"),
+            // As JSON, which the program can write anyway.
+            Self::F64(value) => write!(f, "{}", serde_json::Value::from(*value)),
             Self::Text(value) => write!(f, "{value:?}"),
             Self::Array(_, items) => write_list(f, "[", items, "]"),
             Self::Tuple(items) => write_list(f, "(", items, ")"),
@@ -235,7 +236,8 @@ impl<'a> Parser<'a> {
         let signature = expected.unwrap_or(if is_float { "d" } else { "i" });
         let bad = || format!("{text:?} is not a number of type {signature}");
         if signature == "d" {
-            return text.parse().map(Variant::F64).map_err(|_| bad());
+            let value = serde_json::from_str(text);
+            return value.map(Variant::F64).map_err(|_| bad());
         }
         let number = integer(text).ok_or_else(bad)?;
         let typed = match signature {
