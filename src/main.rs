@@ -111,7 +111,7 @@ fn fail(log: &Log, error: anyhow::Error, status: u8) -> u8 {
     log.fail(&error);
     match error.kind {
         // The status that a shell reports for a program that the signal ended.
-        Kind::Interrupted(signal) => 128 + signal as u8,
+        Kind::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         _ => status,
     }
 }

@@ -311,16 +311,16 @@ impl Ready<'_> {
     /// The status or, without a container, the error about it.
     pub fn status(&self) -> String {
         let output = self.container.verb("state");
-        match output.status.success() {
-            true => output.json()["status"]
+        if output.status.success() {
+            output.json()["status"]
                 .as_str()
                 .unwrap_or_default()
-                .to_owned(),
-            // Without the time.
-            false => output
+                .to_owned()
+        } else {
+            output
                 .stderr
                 .split_once("msg=")
-                .map_or_else(|| output.stderr.clone(), |(_, text)| text.to_owned()),
+                .map_or_else(|| output.stderr.clone(), |(_, text)| text.to_owned())
         }
     }
 

@@ -79,9 +79,10 @@ impl World {
 
     /// The bundles of each selected shape.
     pub fn bundles(&self, options: &Options) -> Vec<Bundles> {
-        let shapes: &[Shape] = match options.systemd {
-            true => &[Shape::Systemd],
-            false => &[Shape::Plain, Shape::Userns],
+        let shapes: &[Shape] = if options.systemd {
+            &[Shape::Systemd]
+        } else {
+            &[Shape::Plain, Shape::Userns]
         };
         shapes
             .iter()

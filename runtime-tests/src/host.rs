@@ -176,9 +176,10 @@ pub fn peer_name(runtime: &Path) -> Option<String> {
 /// mount_setattr(2).
 pub fn change_readonly(file: &fs::File, readonly: bool) -> nix::Result<()> {
     const MOUNT_ATTR_RDONLY: u64 = 1;
-    let change: [u64; 4] = match readonly {
-        true => [MOUNT_ATTR_RDONLY, 0, 0, 0],
-        false => [0, MOUNT_ATTR_RDONLY, 0, 0],
+    let change: [u64; 4] = if readonly {
+        [MOUNT_ATTR_RDONLY, 0, 0, 0]
+    } else {
+        [0, MOUNT_ATTR_RDONLY, 0, 0]
     };
     // SAFETY: the path is NUL-terminated, and change has the layout and the size of mount_attr.
     let changed = unsafe {

@@ -245,9 +245,10 @@ impl Connection {
     /// The time left until the deadline.
     fn left(&self) -> Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        match left.is_zero() {
-            true => bail!(self.too_late()),
-            false => Ok(left),
+        if left.is_zero() {
+            bail!(self.too_late())
+        } else {
+            Ok(left)
         }
     }
 

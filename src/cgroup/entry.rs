@@ -14,9 +14,10 @@ impl Cgroup {
     pub fn not_entered(&self, fail: Fail) -> Option<Error> {
         if fail.errno == Errno::EAGAIN {
             let (full, limit) = self.path.ancestors().find_map(full)?;
-            let message = match full == self.path {
-                true => "linux.resources.pids.limit",
-                false => "a parent of the container's cgroup",
+            let message = if full == self.path {
+                "linux.resources.pids.limit"
+            } else {
+                "a parent of the container's cgroup"
             };
             let what = format!("{message}: {}", full.join("pids.max").display());
             return Some(Error::failed(what, fail).hint(format!(

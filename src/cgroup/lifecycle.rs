@@ -40,9 +40,12 @@ impl Cgroup {
     /// own, the kernel reports it as frozen when those are, regardless of the cgroups below it. A
     /// cgroup that is removed meanwhile has nothing left to freeze.
     fn wait_frozen(&self, deadline: Instant) -> Result<()> {
-        let wait = |dir: BorrowedFd| match wait_for(dir, "frozen", true, deadline)? {
-            true => Ok(()),
-            false => Err(Fail::new("poll", Errno::ETIMEDOUT).note(Note::Freeze)),
+        let wait = |dir: BorrowedFd| {
+            if wait_for(dir, "frozen", true, deadline)? {
+                Ok(())
+            } else {
+                Err(Fail::new("poll", Errno::ETIMEDOUT).note(Note::Freeze))
+            }
         };
         wait(self.fd())
             .and_then(|()| tree::walk(self.fd(), wait, |_, _| Ok(())))

@@ -66,9 +66,10 @@ impl Cgroup {
     /// clone3(2) into the cgroup failed with EOPNOTSUPP: makes the cgroup threaded if that helps.
     /// Returns whether it did. The cgroups of an existing container are left as they are.
     pub fn make_threaded(&self) -> Sys<bool> {
-        match self.for_new_container {
-            true => make(self.fd()),
-            false => Ok(false),
+        if self.for_new_container {
+            make(self.fd())
+        } else {
+            Ok(false)
         }
     }
 

@@ -71,9 +71,12 @@ fn make_each(
         at.push(component);
         let found = make_one(dir.as_fd(), &name);
         is_new = found == Ok(true);
-        let opened = found.and_then(|_| match is_new {
-            true => open_new(dir.as_fd(), &name),
-            false => open(dir.as_fd(), &name),
+        let opened = found.and_then(|_| {
+            if is_new {
+                open_new(dir.as_fd(), &name)
+            } else {
+                open(dir.as_fd(), &name)
+            }
         });
         if is_new || !enabled.is_empty() {
             made.push(Level {
@@ -106,9 +109,10 @@ pub fn enable(mount: &Path, path: &Path, required: &[String]) -> Result<()> {
 pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
     let make = || {
         let name = syspath::c_string(path.file_name().unwrap_or_default())?;
-        match make_one(parent, &name)? {
-            true => open_new(parent, &name),
-            false => open(parent, &name),
+        if make_one(parent, &name)? {
+            open_new(parent, &name)
+        } else {
+            open(parent, &name)
         }
     };
     Ok(make().map_err(|fail| failed(path, fail))?)

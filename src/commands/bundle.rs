@@ -90,9 +90,10 @@ pub fn process_options(
 /// Source: sd_listen_fds(3).
 fn listen_fds(pid: Option<&str>, fds: Option<&str>, own: u32) -> u32 {
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
-    match number(pid) == Some(own) {
-        true => number(fds).unwrap_or_default(),
-        false => 0,
+    if number(pid) == Some(own) {
+        number(fds).unwrap_or_default()
+    } else {
+        0
     }
 }
 

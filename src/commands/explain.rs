@@ -45,9 +45,10 @@ impl Verb for Explain {
         let mut plan = loaded.plan(&Host::probe(loaded.config.labels())?, &options)?;
         plan.warnings
             .extend(spec::properties::ignored(&loaded.bytes, ""));
-        print(&match self.json {
-            true => pretty(&plan.json())?,
-            false => plan.text(),
+        print(&if self.json {
+            pretty(&plan.json())?
+        } else {
+            plan.text()
         })?;
         Ok(DONE)
     }

@@ -76,9 +76,10 @@ fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
     let Some(cgroup) = open_cgroup(dir, state)? else {
         let init = init.ok_or_else(|| not_running(state))?;
         send_init(state, &init, signal)?;
-        return match signal == libc::SIGKILL && state.private_pid_namespace {
-            true => Ok(()),
-            false => bail!(only_init(state)),
+        return if signal == libc::SIGKILL && state.private_pid_namespace {
+            Ok(())
+        } else {
+            bail!(only_init(state))
         };
     };
     let listed = cgroup.signal_all(signal, state.pid)?;

@@ -77,9 +77,10 @@ pub fn destroy(
     init: Option<&OwnedFd>,
 ) -> Result<()> {
     // The hooks are read before the directory is removed.
-    let plan = match state.later.poststop_hooks {
-        true => Some(Saved::read(locked.dir(), state).and_then(|saved| saved.plan())),
-        false => None,
+    let plan = if state.later.poststop_hooks {
+        Some(Saved::read(locked.dir(), state).and_then(|saved| saved.plan()))
+    } else {
+        None
     };
     teardown::end(&locked, state, init)?;
     let failures = match plan {

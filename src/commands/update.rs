@@ -241,9 +241,10 @@ fn warn_of_ignored(context: &Context, args: &Update) {
 /// Reads the file of `--resources`, or standard input.
 fn read_request(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    match file == Path::new("-") {
-        true => std::io::stdin().read_to_end(&mut text)?,
-        false => std::fs::File::open(file)?.read_to_end(&mut text)?,
+    if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut text)?
+    } else {
+        std::fs::File::open(file)?.read_to_end(&mut text)?
     };
     Ok(text)
 }

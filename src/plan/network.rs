@@ -16,9 +16,10 @@ pub(super) fn devices(plan: &mut Plan, config: &Config) {
     let mut made = plan.meanwhile.iter();
     let made = made.any(|planned| matches!(planned.step, RuntimeStep::MakeNetwork));
     let joined = matches!(config.linux.namespaces.network, Namespace::Join { .. });
-    let into = match made || joined {
-        true => DeviceNetwork::Held,
-        false => DeviceNetwork::OfProcess,
+    let into = if made || joined {
+        DeviceNetwork::Held
+    } else {
+        DeviceNetwork::OfProcess
     };
     for device in &config.linux.net_devices {
         let step = RuntimeStep::MoveDevice(Box::new(MoveDevice {
@@ -26,9 +27,10 @@ pub(super) fn devices(plan: &mut Plan, config: &Config) {
             name: device.name.clone(),
             into,
         }));
-        let list = match made {
-            true => &mut plan.meanwhile,
-            false => plan.for_init(),
+        let list = if made {
+            &mut plan.meanwhile
+        } else {
+            plan.for_init()
         };
         list.add(&device.field, step);
     }

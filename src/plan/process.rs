@@ -179,9 +179,10 @@ pub(super) fn become_user(
     let credentials = InitStep::Credentials(Box::new(Credentials {
         uid: user.uid,
         gid: user.gid,
-        groups: match annotations::has(config, annotations::KEEP_GROUPS) {
-            true => None,
-            false => Some(user.additional_gids.clone()),
+        groups: if annotations::has(config, annotations::KEEP_GROUPS) {
+            None
+        } else {
+            Some(user.additional_gids.clone())
         },
         umask: user.umask,
         capabilities: *capabilities,

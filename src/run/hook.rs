@@ -105,7 +105,7 @@ fn run_to_end(
         0 => Ok(()),
         status => Err(not_executed(failed.as_fd())?.unwrap_or_else(|| {
             let ended = Fail::new("waitid", Errno::ECHILD);
-            ended.note(Note::Ended(status)).into()
+            ended.note(Note::Ended(status.into())).into()
         })),
     }
 }
@@ -213,7 +213,7 @@ fn not_executed(failed: BorrowedFd) -> Sys<Option<Reported>> {
 
 /// Waits for the hook to end. The end of the pipe is not enough, because a process that the hook
 /// left behind may keep it open.
-fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Tail) -> Sys<i32> {
+fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Tail) -> Sys<u8> {
     let start = Instant::now();
     let mut open = true;
     loop {

@@ -166,9 +166,10 @@ impl Dir {
     /// # Errors
     /// [`Kind::NotFound`], or those of [`Dir::is_current`].
     pub fn check_current(&self) -> Result<()> {
-        match self.is_current()? {
-            true => Ok(()),
-            false => bail!(self.missing()),
+        if self.is_current()? {
+            Ok(())
+        } else {
+            bail!(self.missing())
         }
     }
 
@@ -264,9 +265,10 @@ pub(super) fn check_root(path: &Path, stat: &Stat, caller: u32) -> Result<()> {
     let (group, all, sticky) = (0o020, 0o002, libc::S_ISVTX);
     let is_written = stat.mode & sticky == 0
         && (stat.mode & all != 0 || (stat.mode & group != 0 && stat.gid != getegid().as_raw()));
-    match is_written {
-        false => Ok(()),
-        true => bail!(writable(what(), stat)),
+    if !is_written {
+        Ok(())
+    } else {
+        bail!(writable(what(), stat))
     }
 }
 

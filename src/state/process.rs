@@ -64,9 +64,10 @@ impl Life {
         let start = fields.nth(1)?.parse().ok()?;
         let ended = ["Z", "X", "x"].contains(&state) || flags & EXITING != 0;
         // If only the first thread has ended, the process is still alive.
-        Some(match ended && threads <= 1 {
-            true => Self::Ended,
-            false => Self::Since(start),
+        Some(if ended && threads <= 1 {
+            Self::Ended
+        } else {
+            Self::Since(start)
         })
     }
 }

@@ -105,9 +105,10 @@ impl Root {
     /// # Errors
     /// mkdir(2) failed.
     pub fn make(&self) -> Result<()> {
-        let hint = match self.sticky || geteuid().is_root() {
-            true => "choose another directory with --root",
-            false => "set XDG_RUNTIME_DIR to a directory of yours, or choose one with --root",
+        let hint = if self.sticky || geteuid().is_root() {
+            "choose another directory with --root"
+        } else {
+            "set XDG_RUNTIME_DIR to a directory of yours, or choose one with --root"
         };
         let named = |made: std::io::Result<()>| {
             made.call("mkdir")

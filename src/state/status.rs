@@ -119,14 +119,19 @@ impl State {
             return Ok(Status::Created);
         }
         // A delete removes the socket too, but not before init has ended.
-        Ok(match self.is_alive()? {
-            true => Status::Creating,
-            false => Status::Stopped,
+        Ok(if self.is_alive()? {
+            Status::Creating
+        } else {
+            Status::Stopped
         })
     }
 }
 
 /// The argument for an open file description lock of type `kind` on a whole file.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the kernel's field is a short"
+)]
 fn whole_file(kind: i32) -> libc::flock {
     libc::flock {
         l_type: kind as i16,
@@ -168,7 +173,7 @@ fn is_locked(dir: &Dir, name: &CStr) -> Result<bool> {
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
         .call("fcntl(F_OFD_GETLK)")
         .with_context(|| dir.object(name))?;
-    Ok(lock.l_type != libc::F_UNLCK as i16)
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
 impl Locked<'_> {

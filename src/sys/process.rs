@@ -537,7 +537,7 @@ fn trap() -> ! {
 
 /// Waits until a process ends. Returns its status as a shell counts it: 128 + signal if a signal
 /// ended it. waitid(2).
-pub fn wait(pidfd: BorrowedFd) -> Sys<i32> {
+pub fn wait(pidfd: BorrowedFd) -> Sys<u8> {
     let ended = wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as u32, libc::WEXITED)?;
     ended
         .map(|(_, status)| status)
@@ -553,14 +553,14 @@ pub fn end(pidfd: BorrowedFd) {
 }
 
 /// Reaps a child that has ended, if any. Returns its pid and its status as [`wait`] does.
-pub fn reap() -> Sys<Option<(i32, i32)>> {
+pub fn reap() -> Sys<Option<(i32, u8)>> {
     match wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG) {
         Err(fail) if fail.errno == Errno::ECHILD => Ok(None),
         ended => ended,
     }
 }
 
-fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, i32)>> {
+fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, u8)>> {
     loop {
         // SAFETY: siginfo_t is plain data, for which all-zero is a valid value.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -583,7 +583,7 @@ fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, i32
             done => done?,
         };
         // SAFETY: waitid has filled in the fields for the end of a child, or left the zeros.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status() as u8) };
         // The status may be a real-time signal, for which nix has no type.
         return Ok((pid != 0).then_some(match info.si_code {
             libc::CLD_EXITED => (pid, status),

@@ -335,9 +335,12 @@ mod tests {
 
     #[test]
     fn a_container_may_be_started_before_a_delete_kills_it() {
-        let delete = |force| match force {
-            true => (Verb::DeleteForce, Answer::Done, 10, 30),
-            false => (Verb::Delete, Answer::Done, 10, 30),
+        let delete = |force| {
+            if force {
+                (Verb::DeleteForce, Answer::Done, 10, 30)
+            } else {
+                (Verb::Delete, Answer::Done, 10, 30)
+            }
         };
         let start = (Verb::Start, Answer::Done, 11, 12);
         let running = (Verb::State, Answer::Status(Status::Running, 1), 13, 14);

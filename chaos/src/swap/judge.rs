@@ -182,9 +182,12 @@ pub struct Attacked {
 pub fn seen(found: &Value, attacked: &[Attacked]) -> Vec<String> {
     let mut wrong = wrong_places(found, attacked);
     let untouched = |name: &str| attacked.iter().all(|one| !is_below(name, one.target));
-    let is_there = |path: &str| match path.contains("/proc") {
-        true => found["magic"]["/proc"] == PROC_MAGIC,
-        false => found["magic"]["/sys"] == SYSFS_MAGIC,
+    let is_there = |path: &str| {
+        if path.contains("/proc") {
+            found["magic"]["/proc"] == PROC_MAGIC
+        } else {
+            found["magic"]["/sys"] == SYSFS_MAGIC
+        }
     };
     for path in inside::CLOSED {
         if is_there(path) && found["closed"][*path] == 0 {

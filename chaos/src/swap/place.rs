@@ -167,9 +167,10 @@ fn listing(directory: &Path) -> Vec<String> {
     let mut lines = vec![line(directory)];
     for entry in fs::read_dir(directory).expect("read a directory").flatten() {
         let path = entry.path();
-        match entry.file_type().expect("a type").is_dir() {
-            true => lines.extend(listing(&path)),
-            false => lines.push(line(&path)),
+        if entry.file_type().expect("a type").is_dir() {
+            lines.extend(listing(&path));
+        } else {
+            lines.push(line(&path));
         }
     }
     lines.sort();

@@ -443,9 +443,10 @@ fn keyring(t: &Sandbox, config: &Value) -> String {
             false => panic!("{output}"),
         }
     };
-    let session = match config["linux"]["uidMappings"].is_array() {
-        true => looks(rootless::by_user(t.runtime()), rootless::own),
-        false => looks(t.runtime(), |_, bundle| bundle.container()),
+    let session = if config["linux"]["uidMappings"].is_array() {
+        looks(rootless::by_user(t.runtime()), rootless::own)
+    } else {
+        looks(t.runtime(), |_, bundle| bundle.container())
     };
     section("keyring", [format!("session: {session}")])
 }

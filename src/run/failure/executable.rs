@@ -336,8 +336,9 @@ fn loader(file: &OwnedFd, head: &[u8], wide: bool) -> Sys<Option<CString>> {
     };
     let (class, entry_size) = if wide { (2, 56) } else { (1, 32) };
     let table = header((28, 4), (32, 8))?;
-    let size = header((42, 2), (54, 2))? as usize;
-    let count = header((44, 2), (56, 2))? as usize;
+    let fits = |number| usize::try_from(number).map_err(|_| broken);
+    let size = fits(header((42, 2), (54, 2))?)?;
+    let count = fits(header((44, 2), (56, 2))?)?;
     let is_program = matches!(number(head, 16, 2), Some(ET_EXEC | ET_DYN));
     if !is_program || head[4] != class || size != entry_size || size * count > LARGEST_TABLE {
         return Err(broken);
@@ -360,7 +361,7 @@ fn loader(file: &OwnedFd, head: &[u8], wide: bool) -> Sys<Option<CString>> {
         if !(2..=libc::PATH_MAX as u64).contains(&length) {
             return Err(broken);
         }
-        let text = read_at(file, offset, length as usize)?;
+        let text = read_at(file, offset, fits(length)?)?;
         return match CStr::from_bytes_until_nul(&text) {
             Ok(name)
                 if !name.is_empty() && text.len() as u64 == length && text.ends_with(b"\0") =>

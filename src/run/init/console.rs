@@ -120,9 +120,10 @@ fn open_ptmx(root: BorrowedFd) -> Sys<OwnedFd> {
     }
     let flags = libc::O_RDWR | libc::O_NOCTTY;
     let ptmx = path::openat2(directory.as_fd(), c"ptmx", flags, 0, path::BENEATH)?;
-    match path::stat(ptmx.as_fd())?.is_char(5, 2) {
-        true => Ok(ptmx),
-        false => Err(foreign),
+    if path::stat(ptmx.as_fd())?.is_char(5, 2) {
+        Ok(ptmx)
+    } else {
+        Err(foreign)
     }
 }
 

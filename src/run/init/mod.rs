@@ -115,7 +115,7 @@ struct Init<'a> {
     /// The caller's umask, for hooks. Init's own is 0, so that files get exactly the given modes.
     umask: u32,
     /// The index of the executable that was found, in the list of candidates.
-    executable: usize,
+    executable: u32,
     /// `HOME=`, if the config has none.
     home: Option<CString>,
     /// The capabilities that the process starts with.
@@ -427,7 +427,7 @@ impl Init<'_> {
     fn find_executable(&mut self, candidates: &[CString]) -> Sys<()> {
         self.forget_files();
         let mut worst = Fail::new("access", Errno::ENOENT);
-        for (position, candidate) in candidates.iter().enumerate() {
+        for (position, candidate) in (0..).zip(candidates) {
             match self.executable_file(candidate) {
                 Ok(()) => {
                     self.executable = position;
@@ -464,7 +464,7 @@ impl Init<'_> {
         if !self.plan.limits(sys::inherited::OPEN_FILES) {
             sys::inherited::give_back_limit()?;
         }
-        let ready = Report::Ready(self.executable as u32);
+        let ready = Report::Ready(self.executable);
         ready.send(self.connection().as_fd(), Some(root.as_fd()))?;
         drop(root);
         let with_state = self.plan.has_start_hooks();
@@ -535,7 +535,7 @@ impl Init<'_> {
         if let Err(fail) = self.tell_executing(false) {
             return fail;
         }
-        let Some(file) = exec.candidates.get(self.executable) else {
+        let Some(file) = exec.candidates.get(self.executable as usize) else {
             return Fail::new("execve", Errno::ENOENT);
         };
         let args = process::StringArray::from(exec.args.as_slice());

@@ -152,9 +152,10 @@ impl Init<'_> {
                 errno: Errno::ENOENT,
                 ..
             }) => {
-                let make = match path::is_directory(tree)? {
-                    true => Make::Directory,
-                    false => Make::File,
+                let make = if path::is_directory(tree)? {
+                    Make::Directory
+                } else {
+                    Make::File
                 };
                 self.open_or_make(&bind.target, make)
             }
@@ -167,9 +168,10 @@ impl Init<'_> {
     /// `exec` would enter the mount on top, which has none of the masks and mounts that were made
     /// afterwards. setns(2).
     pub(super) fn refuse_root(&self, target: BorrowedFd) -> Sys<()> {
-        match self.is_root(target)? {
-            true => Err(Fail::new("mount", Errno::EPERM).note(Note::OnRoot)),
-            false => Ok(()),
+        if self.is_root(target)? {
+            Err(Fail::new("mount", Errno::EPERM).note(Note::OnRoot))
+        } else {
+            Ok(())
         }
     }
 

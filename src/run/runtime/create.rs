@@ -235,9 +235,10 @@ fn make<'d>(
 
 /// The descriptors and paths that init inherits.
 fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> Result<Inherited> {
-    let listener = match request.runs {
-        true => None,
-        false => Some(listen(dir)?),
+    let listener = if request.runs {
+        None
+    } else {
+        Some(listen(dir)?)
     };
     Ok(Inherited {
         runtime,

@@ -85,9 +85,10 @@ pub fn detach(rootfs: &Path, number: u64) -> Result<()> {
             }) => return Ok(()),
             other => other?,
         };
-        match path::mount_id(top.as_fd())? == number {
-            true => mount::detach(top.as_fd()),
-            false => Ok(()),
+        if path::mount_id(top.as_fd())? == number {
+            mount::detach(top.as_fd())
+        } else {
+            Ok(())
         }
     };
     detached().context(OBJECT)

@@ -116,9 +116,10 @@ pub fn write(
 /// Runs newuidmap or newgidmap, which writes the map. The environment is empty, so the caller's
 /// variables do not reach the set-user-ID program.
 fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> Result<()> {
-    let (name, grants) = match group {
-        true => ("newgidmap", "/etc/subgid"),
-        false => ("newuidmap", "/etc/subuid"),
+    let (name, grants) = if group {
+        ("newgidmap", "/etc/subgid")
+    } else {
+        ("newuidmap", "/etc/subuid")
     };
     let program = find(name)?.ok_or_else(|| {
         let message = format!("{planned}: {name} is not in PATH");

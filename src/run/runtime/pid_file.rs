@@ -75,9 +75,12 @@ impl PidFile {
                     .context("--pid-file")
             }
             Target::Written(file) => Ok(syspath::stat(file.as_fd())
-                .and_then(|stat| match stat.is(libc::S_IFREG) {
-                    true => ftruncate(file, 0).map_err(|errno| Fail::new("ftruncate", errno)),
-                    false => Ok(()),
+                .and_then(|stat| {
+                    if stat.is(libc::S_IFREG) {
+                        ftruncate(file, 0).map_err(|errno| Fail::new("ftruncate", errno))
+                    } else {
+                        Ok(())
+                    }
                 })
                 .and_then(|()| syspath::write_all(file.as_fd(), text.as_bytes()))
                 .map_err(|fail| failed(&self.path, fail))?),
@@ -129,10 +132,10 @@ fn open_to_write(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     let opened = syspath::open_at(Some(dir), name, flags, 0)?;
     let stat = syspath::stat(opened.as_fd())?;
     let kinds = [libc::S_IFREG, libc::S_IFCHR, libc::S_IFIFO];
-    match kinds.iter().any(|&kind| stat.is(kind)) {
-        true => Ok(opened),
-        // Writing a pid to a block device would damage its data.
-        false => Err(Fail::new("open", Errno::ENOTSUP)),
+    if kinds.iter().any(|&kind| stat.is(kind)) {
+        Ok(opened)
+    } else {
+        Err(Fail::new("open", Errno::ENOTSUP))
     }
 }
 

@@ -120,7 +120,7 @@ pub fn relay(
             // The pidfd is ready, but a debugger may still have to reap the process first. poll(2)
             // does not wait for that.
             let ended = process::wait(pidfd.as_fd()).context(EXIT_STATUS)?;
-            status = Some(ended as u8);
+            status = Some(ended);
         }
     }
     if let Some(terminal) = &mut terminal {
@@ -147,7 +147,7 @@ fn reap(init: i32) -> Result<Option<u8>> {
     let mut found = None;
     while let Some((pid, status)) = process::reap().context(EXIT_STATUS)? {
         if pid == init {
-            found = Some(status as u8);
+            found = Some(status);
         }
     }
     Ok(found)

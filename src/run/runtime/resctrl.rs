@@ -75,12 +75,13 @@ pub fn remove(groups: &[PathBuf]) -> Result<()> {
 
 fn refuse_unmounted(field: &str) -> Result<()> {
     let schemata = Path::new(MOUNT).join("schemata");
-    match exists(&schemata).with_context(|| format!("{field}: {}", schemata.display()))? {
-        true => Ok(()),
-        false => bail!(
+    if exists(&schemata).with_context(|| format!("{field}: {}", schemata.display()))? {
+        Ok(())
+    } else {
+        bail!(
             Error::config(field, format!("no resctrl is mounted on {MOUNT}"))
                 .hint("mount -t resctrl resctrl /sys/fs/resctrl, if the hardware has it")
-        ),
+        )
     }
 }
 

@@ -105,9 +105,10 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
 
 /// Sends the message to execute, with the state that the next hooks read.
 fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
-    let text = match state.later.start_container_hooks {
-        true => hooks::state_text_inside(state, Status::Created)?,
-        false => Vec::new(),
+    let text = if state.later.start_container_hooks {
+        hooks::state_text_inside(state, Status::Created)?
+    } else {
+        Vec::new()
     };
     protocol::send_go(connection.as_fd(), &text)
 }
