@@ -38,7 +38,7 @@ pub use document::Document;
 pub use hooks::{Hook, Hooks};
 pub use linux::{Linux, Personality, RootPropagation};
 pub use mount_options::Attrs;
-pub use mounts::{Mount, MountPoint, Propagation};
+pub use mounts::{Mount, MountPoint, Propagation, SourceLink, TargetLink};
 pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces};
 pub use process::{Capabilities, ConsoleSize, Labels, Process};
 pub use resources::Resources;

@@ -56,8 +56,34 @@ pub struct Mount {
     pub remount: bool,
     /// `tmpcopyup`.
     pub tmpcopyup: bool,
+    /// `src-nofollow` and `copy-symlink`.
+    pub source_link: SourceLink,
+    /// `dest-nofollow`.
+    pub target_link: TargetLink,
     /// The options as written, for messages.
     pub options: Vec<String>,
+}
+
+/// What becomes of the source of a bind mount if it is a symbolic link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceLink {
+    /// What it leads to is mounted.
+    #[default]
+    Followed,
+    /// `src-nofollow`: the link itself is mounted.
+    Mounted,
+    /// `copy-symlink`: the container gets the same link.
+    Copied,
+}
+
+/// What becomes of the destination of a bind mount if it is a symbolic link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TargetLink {
+    /// The mount is on what it leads to in the container.
+    #[default]
+    Followed,
+    /// `dest-nofollow`: the mount is on the link itself.
+    Covered,
 }
 
 /// The map of an id-mapped mount: the files have other owners in the mount than in the file system.
@@ -102,6 +128,9 @@ pub fn option_words() -> Vec<String> {
         "remount",
         "ridmap",
         "tmpcopyup",
+        "copy-symlink",
+        "dest-nofollow",
+        "src-nofollow",
     ];
     words.extend(rest.map(str::to_owned));
     words.sort_unstable();
@@ -209,6 +238,8 @@ impl Mount {
             id_map: id_map(&field, mount)?,
             remount: false,
             tmpcopyup: false,
+            source_link: SourceLink::default(),
+            target_link: TargetLink::default(),
             options: check::list(mount.options()).to_vec(),
             field,
         };
@@ -326,6 +357,9 @@ impl Mount {
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
             "tmpcopyup" => self.tmpcopyup = true,
+            "copy-symlink" => self.source_link = SourceLink::Copied,
+            "src-nofollow" => self.source_link = SourceLink::Mounted,
+            "dest-nofollow" => self.target_link = TargetLink::Covered,
             "idmap" => _ = self.id_map.get_or_insert_default(),
             "ridmap" => self.id_map.get_or_insert_default().recursive = true,
             data => {
@@ -384,6 +418,14 @@ impl Mount {
         if self.id_map.is_some() && shows_kernel {
             let message = format!("{} cannot have mapped ids", self.fstype);
             return Err(Error::config(&self.field, message));
+        }
+        let follows = (self.source_link, self.target_link) == Default::default();
+        if !follows && (self.bind.is_none() || self.remount) {
+            let message = "copy-symlink, src-nofollow and dest-nofollow are for new bind mounts";
+            return Err(Error::config(
+                format_args!("{}.options", self.field),
+                message,
+            ));
         }
         if self.tmpcopyup && (self.bind.is_some() || self.fstype != "tmpfs") {
             warnings.push(format!(

@@ -46,6 +46,7 @@ use std::path::PathBuf;
 
 pub use crate::config::seccomp::Listener;
 pub use crate::config::{Attrs, Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
+pub use crate::config::{SourceLink, TargetLink};
 
 /// All steps: one list for each process and point in time, in the order of the fields. The lists of
 /// the runtime and those of other processes have different types.

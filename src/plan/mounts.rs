@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{
     Bind, BindIdMap, BindSource, Filesystem, INERT, IfDenied, InitStep, MountAttrs, Options, Plan,
-    Remount, annotations, c_string, labels, namespaces,
+    Remount, SourceLink, TargetLink, annotations, c_string, labels, namespaces,
 };
 use crate::config::{Attrs, Config, Mount, Namespace, Propagation, RootPropagation, mount_options};
 use crate::host::Host;
@@ -121,6 +121,8 @@ fn bind(mount: &Mount, recursive: bool, config: &Config, host: &Host) -> Bind {
     Bind {
         source,
         target: c_string(&mount.destination),
+        source_link: mount.source_link,
+        target_link: mount.target_link,
         recursive,
         attrs: bind_attrs(mount, keep_source),
         propagation: bind_propagation(mount, config),
@@ -373,6 +375,8 @@ fn host_bind(
     Bind {
         source,
         target,
+        source_link: SourceLink::default(),
+        target_link: TargetLink::default(),
         recursive: false,
         attrs,
         propagation,

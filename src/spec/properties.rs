@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::locate;
+use super::{locate, repair};
 
 /// An object, and its properties. `[]` stands for any index and `*` for any key.
 pub type Object = (&'static str, &'static str);
@@ -134,7 +134,8 @@ pub const UNREAD: &[(&str, &str)] = &[
 /// It parses the document again, so it is for `explain` and for the debug log.
 pub fn ignored(json: &[u8], at: &str) -> Vec<String> {
     let mut found = Vec::new();
-    if let Ok(document) = serde_json::from_slice(json) {
+    // From a `&str`, as everything else here, so that serde's generic code is compiled only once.
+    if let Ok(document) = serde_json::from_str(&repair::text(json)) {
         walk(&document, at, at, &mut found);
     }
     found

@@ -21,8 +21,22 @@ const FSCONFIG_CMD_CREATE: u32 = 6;
 /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, relative to `dir`
 /// (the working directory for `None`; an empty path names `dir` itself).
 pub fn clone_tree(dir: Option<BorrowedFd>, path: &CStr, recursive: bool) -> Sys<OwnedFd> {
+    clone_tree_at(dir, path, recursive, 0)
+}
+
+/// The same for a path whose last component is opened with these flags, of which only O_NOFOLLOW has
+/// a meaning.
+pub fn clone_tree_at(
+    dir: Option<BorrowedFd>,
+    path: &CStr,
+    recursive: bool,
+    open: i32,
+) -> Sys<OwnedFd> {
     let raw = dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     let mut flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    if open & libc::O_NOFOLLOW != 0 {
+        flags |= libc::AT_SYMLINK_NOFOLLOW as u32;
+    }
     if recursive {
         flags |= libc::AT_RECURSIVE as u32;
     }

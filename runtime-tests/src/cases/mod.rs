@@ -42,6 +42,7 @@ mod limits;
 mod manual;
 mod memory_policy;
 mod messages;
+mod mount_links;
 mod mount_words;
 mod mounts;
 mod mounts_verb;
@@ -128,6 +129,7 @@ const FILES: &[&[Test]] = &[
     manual::TESTS,
     memory_policy::TESTS,
     messages::TESTS,
+    mount_links::TESTS,
     mount_words::TESTS,
     mounts::TESTS,
     mounts_verb::TESTS,

@@ -333,6 +333,8 @@ fn cgroup_mount(readonly: bool) -> Mount {
         id_map: None,
         remount: false,
         tmpcopyup: false,
+        source_link: crate::config::SourceLink::default(),
+        target_link: crate::config::TargetLink::default(),
         options: Vec::new(),
     }
 }

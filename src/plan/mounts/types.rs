@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use crate::config::{Attrs, Propagation};
+use crate::config::{Attrs, Propagation, SourceLink, TargetLink};
 
 /// The attributes with which a mount can only be used to read data. mount_setattr(2).
 pub const INERT: u64 = libc::MOUNT_ATTR_RDONLY
@@ -55,12 +55,32 @@ impl BindSource {
     }
 }
 
+impl Bind {
+    /// The flags with which the source is opened.
+    pub fn source_flags(&self) -> i32 {
+        match self.source_link {
+            SourceLink::Followed => 0,
+            SourceLink::Mounted | SourceLink::Copied => libc::O_NOFOLLOW,
+        }
+    }
+
+    /// The flags with which the target is opened.
+    pub const fn target_flags(&self) -> i32 {
+        match self.target_link {
+            TargetLink::Followed => 0,
+            TargetLink::Covered => libc::O_NOFOLLOW,
+        }
+    }
+}
+
 /// One bind mount: open_tree(2), mount_setattr(2), move_mount(2).
 #[derive(Clone, Debug)]
 pub struct Bind {
     pub source: BindSource,
     /// Absolute path in the container.
     pub target: CString,
+    pub source_link: SourceLink,
+    pub target_link: TargetLink,
     /// `rbind`.
     pub recursive: bool,
     pub attrs: MountAttrs,

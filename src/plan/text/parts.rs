@@ -8,7 +8,8 @@ use super::words::{
 use crate::config::DeviceKind;
 use crate::plan::{
     Bind, BindIdMap, BindSource, Credentials, ExecLabel, Filesystem, HookMoment, HookStep,
-    IfDenied, Module, MountAttrs, NewCgroup, Node, Remount, Rlimit, RootSwitch, Symlink, systemd,
+    IfDenied, Module, MountAttrs, NewCgroup, Node, Remount, Rlimit, RootSwitch, SourceLink,
+    Symlink, TargetLink, systemd,
 };
 
 /// A cgroup with its required and its optional controllers.
@@ -142,9 +143,23 @@ pub fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
         lossy(source),
         lossy(&bind.target)
     )?;
+    let source_link = match bind.source_link {
+        SourceLink::Followed => "",
+        SourceLink::Mounted => "src-nofollow",
+        SourceLink::Copied => "copy-symlink",
+    };
+    let target_link = match bind.target_link {
+        TargetLink::Followed => "",
+        TargetLink::Covered => "dest-nofollow",
+    };
     write_words(
         f,
-        &[attr_words(bind.attrs), propagation_words(&bind.propagation)],
+        &[
+            attr_words(bind.attrs),
+            propagation_words(&bind.propagation),
+            source_link.to_owned(),
+            target_link.to_owned(),
+        ],
     )?;
     if bind.attrs.locked.is_some() {
         detail(f, format_args!(", keeping the other flags of the source"))?;

@@ -1,7 +1,8 @@
 //! Makes the config's mounts. Each target is below the rootfs and held by a descriptor.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -10,7 +11,7 @@ use super::kernel_views::{KernelViews, PROC_MAGIC};
 use super::{Init, copy_up};
 use crate::plan::{
     AfterFailure, Attrs, Bind, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Position,
-    Propagation, Remount,
+    Propagation, Remount, SourceLink,
 };
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
@@ -124,6 +125,9 @@ impl Init<'_> {
                 tree
             }
         };
+        if bind.source_link == SourceLink::Copied && path::stat(tree.as_fd())?.is(libc::S_IFLNK) {
+            return self.copy_link(tree.as_fd(), &bind.target);
+        }
         if bind.id_map.is_some() {
             self.map_ids(position, tree.as_fd())?;
         }
@@ -144,10 +148,27 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// Makes a link with the content of another one. The same link may exist.
+    fn copy_link(&self, link: BorrowedFd, target: &CStr) -> Sys<()> {
+        let text = path::read_link(link)?;
+        let content = path::c_string(OsStr::from_bytes(&text))?;
+        let (parent, name) = path::open_parent(self.root()?, target)?;
+        match path::symlink_at(&content, parent.as_fd(), &name) {
+            Err(fail) if fail.errno == Errno::EEXIST => {
+                let flags = libc::O_PATH | libc::O_NOFOLLOW;
+                let found = path::open_at(Some(parent.as_fd()), &name, flags, 0)?;
+                let same = path::stat(found.as_fd())?.is(libc::S_IFLNK)
+                    && path::read_link(found.as_fd())? == text;
+                if same { Ok(()) } else { Err(fail) }
+            }
+            made => made,
+        }
+    }
+
     /// Opens the path to mount on. A missing one is created as a directory or a file, like the root
     /// of the tree.
     fn bind_target(&self, bind: &Bind, tree: BorrowedFd) -> Sys<OwnedFd> {
-        match self.open(&bind.target, libc::O_PATH) {
+        match self.open(&bind.target, libc::O_PATH | bind.target_flags()) {
             Err(Fail {
                 errno: Errno::ENOENT,
                 ..
@@ -237,12 +258,13 @@ impl Init<'_> {
                 mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)
             }
             BindSource::CopiedByInit { path, .. } | BindSource::CopiedByRuntime { path, .. } => {
-                mount::clone_tree(None, path, bind.recursive)
+                mount::clone_tree_at(None, path, bind.recursive, bind.source_flags())
             }
             // The runtime must have opened it: in the container the path means another file.
             BindSource::CopiedInUserNamespace(_) => Err(Fail::new("open_tree", Errno::EBADF)),
             BindSource::Rootfs(below) => {
-                let source = path::open_in_root(self.root()?, below, libc::O_PATH)?;
+                let flags = libc::O_PATH | bind.source_flags();
+                let source = path::open_in_root(self.root()?, below, flags)?;
                 mount::clone_tree(Some(source.as_fd()), c"", bind.recursive)
             }
         }

@@ -25,7 +25,7 @@ pub fn open_for_init(plan: &Plan, position: Position, root: BorrowedFd) -> Resul
         }
         AnyStep::Init(InitStep::Bind(bind)) => match &bind.source {
             BindSource::OpenedByRuntime(path) | BindSource::CopiedInUserNamespace(path) => {
-                open_below(root, path, 0)
+                open_below(root, path, bind.source_flags())
             }
             BindSource::CopiedByInit { .. }
             | BindSource::CopiedByRuntime { .. }

@@ -88,7 +88,8 @@ fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedF
         let object = format!("source {}", path.to_string_lossy());
         Error::failed(object, fail).about(&planned.field)
     };
-    let look_up = || match path::open(path, libc::O_PATH) {
+    let flags = bind.source_flags();
+    let look_up = || match path::open(path, libc::O_PATH | flags) {
         Ok(_) => Ok(None),
         Err(fail) => bail!(failed(fail)),
     };
@@ -97,7 +98,7 @@ fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedF
         BindSource::CopiedByInit { looked_up, .. } if *looked_up => look_up(),
         BindSource::CopiedByInit { .. } | BindSource::Rootfs(_) => Ok(None),
         BindSource::CopiedByRuntime { or_by_init, .. } => {
-            match mount::clone_tree(None, path, bind.recursive) {
+            match mount::clone_tree_at(None, path, bind.recursive, flags) {
                 Ok(tree) => changed(planned, bind, tree).map(Some),
                 Err(fail) if fail.errno == Errno::EINVAL && *or_by_init => Ok(None),
                 Err(fail) if fail.errno == Errno::EINVAL => {
