@@ -22,6 +22,7 @@ pub struct Table {
     mounts: Vec<Mount>,
 }
 
+#[derive(Clone)]
 struct Mount {
     id: String,
     parent: String,
@@ -29,6 +30,17 @@ struct Mount {
 }
 
 impl Mount {
+    /// The same mount after mount_setattr(2) has made it read-only.
+    fn readonly(&self) -> Self {
+        let mut changed = self.clone();
+        for option in &mut changed.info.options {
+            if option == "rw" {
+                "ro".clone_into(option);
+            }
+        }
+        changed
+    }
+
     /// All attributes except the path. A directory keeps its mount when it is exchanged, and the
     /// mount table shows a bind mount's source under its current name.
     fn identity(&self) -> String {
@@ -62,7 +74,8 @@ impl Table {
 
     /// The differences from `right`. A mount whose mount point is below one of the `attacked`
     /// directories may be wherever these led. A mask of the image's own files there may be missing,
-    /// because its path may have led to nothing.
+    /// because its path may have led to nothing. The image's read-only path may have led to the
+    /// root, which then is read-only itself.
     pub fn differs(&self, right: &Self, attacked: &[&str]) -> Vec<String> {
         let mut rest: Vec<&Mount> = self.mounts.iter().collect();
         let mut wrong = Vec::new();
@@ -72,8 +85,11 @@ impl Table {
             .iter()
             .partition(|mount| is_attacked(&mount.info.point));
         for mount in fixed {
+            let readonly_root = attacked.contains(&"frozen") && mount.info.point == "/";
             let place = rest.iter().position(|one| {
-                one.info.point == mount.info.point && one.identity() == mount.identity()
+                let same = one.identity() == mount.identity()
+                    || readonly_root && one.identity() == mount.readonly().identity();
+                one.info.point == mount.info.point && same
             });
             match place {
                 Some(place) => drop(rest.swap_remove(place)),
@@ -84,7 +100,7 @@ impl Table {
         for mount in moved {
             let same = |one: &&Mount| one.identity() == mount.identity();
             // A mount that nothing else explains, if there is one.
-            let unexplained = |one: &&Mount| same(one) && !self.is_readonly_copy(one);
+            let unexplained = |one: &&Mount| same(one) && !self.is_in_readonly_copy(one);
             let place = rest.iter().position(unexplained);
             match place.or_else(|| rest.iter().position(same)) {
                 Some(place) => drop(rest.swap_remove(place)),
@@ -93,7 +109,7 @@ impl Table {
             }
         }
         if attacked.contains(&"frozen") {
-            rest.retain(|mount| !self.is_readonly_copy(mount));
+            rest.retain(|mount| !self.is_in_readonly_copy(mount));
         }
         // The path of a mask may have led to any file, which is now covered.
         for _ in 0..covers {
@@ -108,16 +124,23 @@ impl Table {
         wrong
     }
 
-    /// A read-only path is made read-only together with all mounts below it. If its directory has
-    /// led to another mount, the read-only copy is mounted on that.
-    fn is_readonly_copy(&self, mount: &Mount) -> bool {
+    /// A read-only path is a read-only copy of its directory on top of it, with copies of the mounts
+    /// below. If its directory has led to another mount, the copies are on that.
+    fn is_in_readonly_copy(&self, mount: &Mount) -> bool {
+        let is_above = |one: &&Mount| one.id == mount.parent && one.info.point != mount.info.point;
+        let above = || self.mounts.iter().find(is_above);
+        self.is_copy(mount)
+            && (mount.info.has(&["ro"]) || above().is_some_and(|it| self.is_in_readonly_copy(it)))
+    }
+
+    /// Whether the same part of a file system is mounted at the same place twice.
+    fn is_copy(&self, mount: &Mount) -> bool {
         let file_system = |it: &Mount| (it.info.fstype.clone(), it.info.root.clone());
-        let is_origin = |one: &Mount| {
+        self.mounts.iter().any(|one| {
             one.id != mount.id
                 && one.info.point == mount.info.point
                 && file_system(one) == file_system(mount)
-        };
-        mount.info.has(&["ro"]) && self.mounts.iter().any(is_origin)
+        })
     }
 
     /// Whatever happened to the paths, no procfs may be without its masks, and no sysfs writable.
@@ -298,6 +321,25 @@ mod tests {
         assert_eq!(differs(&copies, &["frozen"]), Vec::<String>::new());
         assert_eq!(differs(&copies, &["data"]).len(), 1);
         assert_eq!(differs(&copy("rw,nosuid"), &["frozen"]).len(), 1);
+    }
+
+    #[test]
+    fn a_read_only_path_may_have_led_to_a_mount_with_others_below_it() {
+        let right = format!("{RIGHT}14 13 0:4 / /hidden/a rw - tmpfs a rw\n");
+        let copies = "15 13 0:3 / /hidden ro,nosuid - tmpfs none ro\n\
+                      16 15 0:4 / /hidden/a rw - tmpfs a rw\n";
+        let differs = |below: &str, attacked: &[&str]| {
+            Table::new(&format!("{right}{below}")).differs(&Table::new(&right), attacked)
+        };
+        assert_eq!(differs(copies, &["frozen"]), Vec::<String>::new());
+        assert_eq!(differs(copies, &["data"]).len(), 2);
+    }
+
+    #[test]
+    fn a_read_only_path_may_have_led_to_the_root() {
+        let readonly = RIGHT.replace("/ rw -", "/ ro -");
+        assert_eq!(differs(&readonly, &["frozen"]), Vec::<String>::new());
+        assert_eq!(differs(&readonly, &["data"]).len(), 2);
     }
 
     #[test]
