@@ -3,7 +3,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use crate::sys::{self, Sys, path as syspath};
+use nix::errno::Errno;
+
+use crate::sys::{self, Fail, Sys, path as syspath};
+
+/// Whether the cgroup was removed or has no such file.
+pub(super) fn is_gone(fail: Fail) -> bool {
+    matches!(fail.errno, Errno::ENOENT | Errno::ENODEV)
+}
 
 /// Opens a directory by its path.
 pub(super) fn open_dir(path: &Path) -> Sys<OwnedFd> {

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Cgroup, file, threaded};
+use super::file::{self, is_gone};
+use super::{Cgroup, threaded};
 use crate::error::{Chain as _, Error};
 use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
 
@@ -261,11 +262,6 @@ pub(super) fn read_again(file: &File) -> Sys<String> {
             Err(Fail::new("read", errno))
         }
     }
-}
-
-/// Whether the cgroup was removed or has no such file.
-pub(super) fn is_gone(fail: Fail) -> bool {
-    matches!(fail.errno, Errno::ENOENT | Errno::ENODEV)
 }
 
 /// A flag in the text of `cgroup.events`, which has one `key 0` or `key 1` per line.

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 
-use super::lifecycle::is_gone;
-use super::{Cgroup, file};
+use super::Cgroup;
+use super::file::{self, is_gone};
 use crate::sys::{Fail, tree};
 
 impl Cgroup {

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
-use super::lifecycle::is_gone;
-use super::{Cgroup, file};
+use super::Cgroup;
+use super::file::{self, is_gone};
 use crate::sys::{self, Sys, path as syspath, pidfd, tree};
 
 const TYPE: &str = "cgroup.type";

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::lifecycle::{Changes, flag, is_gone, read_again};
+use super::file::is_gone;
+use super::lifecycle::{Changes, flag, read_again};
 use super::{Cgroup, file, stats};
 
 /// The result of [`Watch::next`].
