@@ -1,5 +1,6 @@
 //! Small checks that all parts of the config share.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
@@ -54,6 +55,15 @@ pub(super) fn unsupported(field: impl Display, present: bool) -> Result<()> {
 /// An optional list as a slice, which is empty when the list is absent.
 pub(super) fn list<T>(value: &Option<Vec<T>>) -> &[T] {
     value.as_deref().unwrap_or_default()
+}
+
+/// The entries of an optional map in the order of their names, so that the same config always gives
+/// the same plan or the same error.
+pub(super) fn by_name<V>(map: Option<&HashMap<String, V>>) -> Vec<(&String, &V)> {
+    let Some(map) = map else { return Vec::new() };
+    let mut names: Vec<_> = map.keys().collect();
+    names.sort_unstable();
+    names.into_iter().map(|name| (name, &map[name])).collect()
 }
 
 /// Refuses a number outside `range`, and returns it in a type that holds this range.

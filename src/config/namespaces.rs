@@ -323,7 +323,7 @@ pub(super) fn time_offsets(
     time: &Namespace,
 ) -> Result<Vec<TimeOffset>> {
     let mut out = Vec::new();
-    for (clock, offset) in offsets.iter().flatten() {
+    for (clock, offset) in check::by_name(offsets.as_ref()) {
         let field = format!("linux.timeOffsets.{clock}");
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
             return Err(Error::config(
@@ -340,7 +340,6 @@ pub(super) fn time_offsets(
             nanosecs,
         });
     }
-    out.sort_unstable_by(|one, other| one.clock.cmp(&other.clock));
     match time {
         Namespace::Inherit if !out.is_empty() => {
             let error = Error::config("linux.timeOffsets", "needs a time namespace");

@@ -27,8 +27,7 @@ pub(super) fn new(
     devices: Option<&HashMap<String, oci::LinuxNetDevice>>,
     namespaces: &Namespaces,
 ) -> Result<Vec<NetDevice>> {
-    let mut sorted: Vec<_> = devices.into_iter().flatten().collect();
-    sorted.sort_unstable_by_key(|(name, _)| *name);
+    let sorted = check::by_name(devices);
     if !sorted.is_empty() {
         namespaces.require("linux.netDevices", NamespaceKind::Network)?;
     }

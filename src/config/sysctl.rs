@@ -38,9 +38,7 @@ pub(super) fn new(
     namespaces: &Namespaces,
 ) -> Result<Vec<Sysctl>> {
     let mut out = BTreeMap::new();
-    let mut keys: Vec<_> = sysctl.iter().flatten().collect();
-    keys.sort_unstable();
-    for (key, value) in keys {
+    for (key, value) in check::by_name(sysctl.as_ref()) {
         let field = format!("linux.sysctl[{key:?}]");
         check::no_nul(&field, value)?;
         let path = path_of(key);

@@ -1,7 +1,6 @@
 //! The resctrl file system, in which a directory is a group of processes that share cache and
 //! memory bandwidth.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -121,11 +120,11 @@ fn set(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
 fn compare(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
     let path = directory.join("schemata");
     let text = file::read_text(&path).with_context(|| format!("{field}: {}", path.display()))?;
-    let existing: BTreeMap<_, _> = text.lines().filter_map(parts).collect();
+    let existing: Vec<_> = text.lines().filter_map(parts).collect();
     for line in schemata {
         let (name, wanted) = parts(line).unwrap_or_default();
-        let has = existing.get(name);
-        if !has.is_some_and(|has| wanted.iter().all(|(id, value)| has.get(id) == Some(value))) {
+        let mut has = existing.iter().filter(|(other, _)| *other == name);
+        if !has.any(|(_, has)| wanted.iter().all(|one| has.contains(one))) {
             let group = directory.display();
             let message = format!("{group} exists and its schemata are not {line}");
             bail!(Error::config(field, message));
@@ -135,7 +134,7 @@ fn compare(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
 }
 
 /// The name of a line and the value of each domain, without leading zeros.
-fn parts(line: &str) -> Option<(&str, BTreeMap<&str, String>)> {
+fn parts(line: &str) -> Option<(&str, Vec<(&str, String)>)> {
     let (name, values) = line.trim().split_once(':')?;
     let pairs = values.split(';').filter_map(|pair| {
         let (id, value) = pair.trim().split_once('=')?;
