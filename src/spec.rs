@@ -228,13 +228,13 @@ fn syntax(error: &serde_json::Error) -> Error {
 
 /// The type of the JSON value at the start of `text`, and a short one itself.
 fn found(text: &str) -> String {
-    let value = serde_json::Deserializer::from_str(text).into_iter().next();
-    match value.and_then(serde_json::Result::<Value>::ok) {
-        Some(Value::Number(number)) => format!("number `{number}`"),
-        Some(Value::Bool(value)) => format!("boolean `{value}`"),
-        Some(Value::Array(_)) => "array".to_owned(),
-        _ => "value".to_owned(),
-    }
+    let end = text.find([',', ']', '}']).unwrap_or(text.len());
+    let kind = match text.as_bytes().first() {
+        Some(b'[') => return "array".to_owned(),
+        Some(b't' | b'f') => "boolean",
+        _ => "number",
+    };
+    format!("{kind} `{}`", &text[..end])
 }
 
 fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
