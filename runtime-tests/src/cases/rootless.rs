@@ -206,7 +206,7 @@ fn without_a_session_the_runtime_directory_is_found(t: &Sandbox) {
     // /run/user of the case's own mount namespace.
     let script = format!(
         "mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p $0 && chown {USER} $0 || exit 9
-        user() {{ setpriv --reuid={USER} --regid={USER} --clear-groups env -u XDG_RUNTIME_DIR {runtime} \"$@\"; }}
+        user() {{ env -u XDG_RUNTIME_DIR setpriv --reuid={USER} --regid={USER} --clear-groups {runtime} \"$@\"; }}
         cd {} && user create {} && ls $0/sampan && user delete --force {}",
         container.bundle.display(), container.id, container.id
     );
