@@ -1,14 +1,14 @@
 //! sampan: a low-level OCI container runtime for Linux.
 //!
 //! [`spec`] parses `config.json` into a validated [`config::Config`]. A pure function turns the
-//! config into a [`plan::Plan`], an explicit ordered list of steps. A short executor then carries
+//! config into a [`plan::Plan`], an explicit ordered list of steps. [`run`] then carries
 //! out the steps on both sides of one clone3(2).
 //!
 //! ```text
-//! argv ────────cli──▶ Options ┐ config.json ─spec─▶ Config  ├─▶ plan::build ─▶ Plan ─▶ run::create
-//! ──clone3──▶ run::init ──execve──▶ process kernel ──────host─▶ Host    ┘     (pure)        │
-//! ▲     one SEQPACKET pair │
-//!                                                └▶ explain  └── Failure{step, errno} ┘
+//! argv ────────cli──▶ verb   ┐
+//! config.json ─spec─▶ Config ├─▶ plan::build ─▶ Plan ─▶ runtime ──clone3──▶ init ──execve──▶ program
+//! kernel ──────host─▶ Host   ┘     (pure)        │         ▲  one SEQPACKET  │
+//!                                                └▶ explain └────pair: Failure┘
 //! ```
 
 // A number from a config or a file that does not fit must become an error.

@@ -1,14 +1,12 @@
 //! The stored data of a container, and its status.
 //!
 //! ```text
-//! ROOT/ID/config.json  the bytes of the config, so that later changes to the bundle have no
-//! effect;
-//!                      the first file of the directory; `create` holds its write lock to the end
-//! ROOT/ID/state.json   the data for later verbs, on one line; `create` writes it before it creates
+//! ROOT/ID/config.json  the bytes of the config: later changes to the bundle have no effect.
+//!                      The first file of the directory; `create` locks it to the end
+//! ROOT/ID/state.json   the data for later verbs, on one line. `create` writes it before it makes
 //!                      anything else, and replaces it as a whole when more is known
-//! ROOT/ID/start.sock   init accepts a connection here, from the end of its setup until `start`;
-//! `run`
-//!                      does not need it
+//! ROOT/ID/start.sock   init accepts a connection here, from the end of its setup until
+//!                      `start`; `run` does not need it
 //! ROOT/ID/init.lock    init holds the write lock until its execve(2)
 //! ```
 //!

@@ -125,12 +125,19 @@ impl Table {
     }
 
     /// A read-only path is a read-only copy of its directory on top of it, with copies of the mounts
-    /// below. If its directory has led to another mount, the copies are on that.
+    /// below. If its directory has led to another one, the copies are there.
     fn is_in_readonly_copy(&self, mount: &Mount) -> bool {
         let is_above = |one: &&Mount| one.id == mount.parent && one.info.point != mount.info.point;
         let above = || self.mounts.iter().find(is_above);
         self.is_copy(mount)
-            && (mount.info.has(&["ro"]) || above().is_some_and(|it| self.is_in_readonly_copy(it)))
+            && (mount.info.has(&["ro"]) || above().is_some_and(|it| self.is_readonly(it)))
+    }
+
+    /// Whether the mount is read-only, or is below one that is. The root does not count.
+    fn is_readonly(&self, mount: &Mount) -> bool {
+        let above = || self.mounts.iter().find(|one| one.id == mount.parent);
+        mount.info.point != "/"
+            && (mount.info.has(&["ro"]) || above().is_some_and(|it| self.is_readonly(it)))
     }
 
     /// Whether the same part of a file system is mounted at the same place twice.
