@@ -60,8 +60,11 @@ fn create_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
     while !is_created() {
         create.advance().expect("the create has not ended");
     }
-    kill(Pid::from_raw(container.pid()), Signal::SIGKILL).expect("kill init");
+    let init = container.pid();
+    kill(Pid::from_raw(init), Signal::SIGKILL).expect("kill init");
     container.wait_status("stopped");
+    // It counts as stopped when it begins to end. Its end of the connection is closed a little later.
+    super::unseen::wait_for_zombie(t, init);
     let output = create.finish();
     output.fails_with("init died while it set the container up: killed by signal 9");
     container.verb("state").fails_with("does not exist");

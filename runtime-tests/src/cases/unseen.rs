@@ -123,7 +123,7 @@ fn a_created_container_that_ends_never_runs(t: &Sandbox) {
     assert!(count > 10, "only {count} steps");
 }
 
-fn wait_for_zombie(t: &Sandbox, pid: i32) {
+pub(super) fn wait_for_zombie(t: &Sandbox, pid: i32) {
     t.eventually("init has ended", || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process");
         stat.rsplit(") ")
