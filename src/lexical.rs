@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 /// The absolute form of `path`, without `.`, `..` and repeated or trailing slashes. A relative path
 /// starts at the root, and `..` at the root stays there.
 #[must_use]
-pub fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     if is_clean(path) {
         return path.to_owned();
     }
@@ -25,7 +25,7 @@ pub fn clean(path: &Path) -> PathBuf {
 
 /// As [`clean`], relative to the root.
 #[must_use]
-pub fn below_root(path: &Path) -> PathBuf {
+pub(crate) fn below_root(path: &Path) -> PathBuf {
     clean(path).iter().skip(1).collect()
 }
 

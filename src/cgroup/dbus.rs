@@ -38,7 +38,7 @@ const JOBS: &str = "type='signal',sender='org.freedesktop.systemd1',\
 
 /// The reason why a call has no result.
 #[derive(Debug)]
-pub enum Failed {
+pub(super) enum Failed {
     /// The reply is an error.
     Refused { name: String, message: String },
     /// There is no reply.
@@ -47,7 +47,7 @@ pub enum Failed {
 
 impl Failed {
     /// Converts this to an error of the call `member` about `what`.
-    pub fn error(self, what: &str, member: &str) -> anyhow::Error {
+    pub(super) fn error(self, what: &str, member: &str) -> anyhow::Error {
         match self {
             Self::Refused { name, message } => {
                 let message = if message.is_empty() { name } else { message };
@@ -58,7 +58,7 @@ impl Failed {
     }
 }
 
-pub struct Connection {
+pub(super) struct Connection {
     stream: UnixStream,
     /// The socket's path, for errors.
     address: PathBuf,
@@ -77,7 +77,7 @@ impl Connection {
     ///
     /// # Errors
     /// There is no manager, or it refuses the caller.
-    pub fn open(manager: Manager) -> Result<Self> {
+    pub(super) fn open(manager: Manager) -> Result<Self> {
         let mut first = None;
         for (address, bus) in addresses(manager) {
             match Self::connect(&address, bus, manager) {
@@ -155,7 +155,7 @@ impl Connection {
     ///
     /// # Errors
     /// The call was refused, or there was no reply in time.
-    pub fn call(
+    pub(super) fn call(
         &mut self,
         member: &str,
         arguments: &[Variant],
@@ -197,7 +197,7 @@ impl Connection {
     ///
     /// # Errors
     /// The job does not end in time.
-    pub fn wait_job(&mut self, job: &str) -> Result<String> {
+    pub(super) fn wait_job(&mut self, job: &str) -> Result<String> {
         loop {
             if let Some((_, result)) = self.ended.iter().find(|(path, _)| path == job) {
                 return Ok(result.clone());

@@ -36,7 +36,7 @@ flags! {
     /// process would execute. `start` runs the process. Later changes to config.json have no
     /// effect.
     #[derive(Debug)]
-    pub struct Create {
+    pub(super) struct Create {
         #[command(flatten)]
         pub setup: Setup,
     }

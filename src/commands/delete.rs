@@ -15,7 +15,7 @@ flags! {
     ///
     /// A container that was created but never started is killed and deleted.
     #[derive(Debug)]
-    pub struct Delete {
+    pub(super) struct Delete {
         /// Kill a running container first; succeed if the container does not exist
         #[arg(short, long)]
         pub force: bool,

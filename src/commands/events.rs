@@ -24,7 +24,7 @@ flags! {
     /// Each line is a JSON object. The first statistics are printed after the first interval. The
     /// command ends when the last process of the container has ended.
     #[derive(Debug)]
-    pub struct Events {
+    pub(super) struct Events {
         /// Time between statistics, such as 500ms, 5s or 1m30s
         #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
         pub interval: Duration,

@@ -30,7 +30,7 @@ flags! {
     /// UTF-8. Capabilities, limits, labels, umask, I/O priority and oomScoreAdj that the file of
     /// --process leaves out are those of the container's process.
     #[derive(Debug)]
-    pub struct Exec {
+    pub(super) struct Exec {
         /// File with the process as JSON, like `process` in config.json; used instead of COMMAND
         #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
         pub process: Option<PathBuf>,
@@ -54,7 +54,7 @@ flags! {
 
     // How long the runtime stays with the process.
     #[derive(Clone, Copy, Debug, Default)]
-    pub struct ExecMode {
+    pub(super) struct ExecMode {
         /// Return as soon as the process runs
         #[arg(short, long)]
         pub detach: bool,
@@ -66,7 +66,7 @@ flags! {
 
     // Properties of the process of a COMMAND.
     #[derive(Clone, Debug, Default)]
-    pub struct ProcessFlags {
+    pub(super) struct ProcessFlags {
         /// Working directory in the container
         #[arg(long, value_name = "DIR")]
         pub cwd: Option<PathBuf>,

@@ -14,7 +14,7 @@ flags! {
     ///
     /// No step is carried out and nothing is changed.
     #[derive(Debug)]
-    pub struct Explain {
+    pub(super) struct Explain {
         #[command(flatten)]
         pub bundle: Bundle,
         #[command(flatten)]

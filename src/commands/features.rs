@@ -20,7 +20,7 @@ use crate::sys::seccomp;
 flags! {
     /// Print what this runtime supports as JSON
     #[derive(Debug)]
-    pub struct Features {}
+    pub(super) struct Features {}
 }
 
 impl Verb for Features {

@@ -16,7 +16,7 @@ use crate::sys::pidfd;
 flags! {
     /// Send a signal to the process of a container
     #[derive(Debug)]
-    pub struct Kill {
+    pub(super) struct Kill {
         /// Signal every process of the container; succeed if the container has stopped
         #[arg(short, long)]
         pub all: bool,
@@ -57,7 +57,7 @@ impl Verb for Kill {
 ///
 /// # Errors
 /// `container not running`, [`Kind::Status`]; or a system call failed.
-pub fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
+pub(super) fn send(dir: &Dir, state: &State, signal: i32, all: bool) -> Result<()> {
     let fatal = signal == libc::SIGKILL;
     if state.cgroup.is_some() && (all || (fatal && !state.private_pid_namespace)) {
         return send_to_all(dir, state, signal);

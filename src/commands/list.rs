@@ -14,7 +14,7 @@ use crate::state::{Dir, Place, State, View};
 flags! {
     /// List the containers below the root directory
     #[derive(Debug)]
-    pub struct List {
+    pub(super) struct List {
         /// Output format
         #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
         pub format: ListFormat,

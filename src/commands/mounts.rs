@@ -21,7 +21,7 @@ flags! {
     /// of the mounts or none. `remove` unmounts their destinations in the order of the array and
     /// ignores all other members; the destinations must not contain symbolic links.
     #[derive(Debug)]
-    pub struct Mounts {
+    pub(super) struct Mounts {
         /// What to do with the mounts
         #[arg(value_name = "ACTION", value_enum)]
         pub action: Action,
@@ -35,7 +35,7 @@ flags! {
     }
 
     /// The action of `mounts`.
-    pub enum Action {
+    pub(super) enum Action {
         Add,
         Remove,
     }

@@ -11,7 +11,7 @@ use crate::state::Status;
 flags! {
     /// Stop every process of a container until it is resumed
     #[derive(Debug)]
-    pub struct Pause {
+    pub(super) struct Pause {
         #[command(flatten)]
         pub container: Container,
     }

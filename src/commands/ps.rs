@@ -15,7 +15,7 @@ use crate::state::{State, start_time};
 flags! {
     /// List the processes of a container
     #[derive(Debug)]
-    pub struct Ps {
+    pub(super) struct Ps {
         /// Output format; json has only the process ids, as the caller sees them
         #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
         pub format: ListFormat,

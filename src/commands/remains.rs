@@ -18,7 +18,12 @@ use crate::state::{CONFIG, Cgroup, DeferredWork, Dir, Locked, State};
 ///
 /// # Errors
 /// The processes cannot be found, or they cannot be ended; the directory is kept.
-pub fn remove_remains(context: &Context, locked: Locked, text: &[u8], why: Error) -> Result<()> {
+pub(super) fn remove_remains(
+    context: &Context,
+    locked: Locked,
+    text: &[u8],
+    why: Error,
+) -> Result<()> {
     let dir = locked.dir();
     if let Some(state) = State::salvage(&dir.id, text) {
         let init = state.process()?;

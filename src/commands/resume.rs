@@ -11,7 +11,7 @@ use crate::state::Status;
 flags! {
     /// Resume the processes of a paused container
     #[derive(Debug)]
-    pub struct Resume {
+    pub(super) struct Resume {
         #[command(flatten)]
         pub container: Container,
     }

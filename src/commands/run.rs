@@ -19,7 +19,7 @@ flags! {
     /// is removed, and the status is 128 plus the number of the signal. Once the process runs,
     /// these signals are forwarded to it.
     #[derive(Debug)]
-    pub struct Run {
+    pub(super) struct Run {
         #[command(flatten)]
         pub setup: Setup,
         #[command(flatten)]
@@ -28,7 +28,7 @@ flags! {
 
     // How long `run` stays, and what it keeps.
     #[derive(Clone, Copy, Debug, Default)]
-    pub struct RunFlags {
+    pub(super) struct RunFlags {
         /// Return as soon as the process runs
         #[arg(short, long)]
         pub detach: bool,

@@ -15,7 +15,7 @@ use crate::state::{CONFIG, Dir, Locked, State};
 use crate::sys::Fail;
 
 /// The config that the container was created from.
-pub struct Saved {
+pub(super) struct Saved {
     pub config: Config,
     options: plan::Options,
 }
@@ -25,7 +25,7 @@ impl Saved {
     ///
     /// # Errors
     /// The copy cannot be read.
-    pub fn read(dir: &Dir, state: &State) -> Result<Self> {
+    pub(super) fn read(dir: &Dir, state: &State) -> Result<Self> {
         Ok(Self {
             config: spec::config(&config_text(dir)?, &state.bundle)?,
             options: plan::Options {
@@ -48,7 +48,7 @@ impl Saved {
     ///
     /// # Errors
     /// The host has changed so that the plan cannot be built any more.
-    pub fn plan(&self) -> Result<Plan> {
+    pub(super) fn plan(&self) -> Result<Plan> {
         let host = Host::probe(self.config.labels())?;
         Ok(plan::build(&self.config, &host, &self.options)?)
     }
@@ -58,7 +58,7 @@ impl Saved {
 ///
 /// # Errors
 /// The copy cannot be read.
-pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
+pub(super) fn config_text(dir: &Dir) -> Result<Vec<u8>> {
     dir.read(CONFIG)?
         .ok_or(Fail::new("open", Errno::ENOENT))
         .with_context(|| dir.path_of(CONFIG).display().to_string())
@@ -70,7 +70,7 @@ pub fn config_text(dir: &Dir) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// A process cannot be killed, or the cgroup or the directory cannot be removed.
-pub fn destroy(
+pub(super) fn destroy(
     context: &Context,
     locked: Locked,
     state: &State,
@@ -104,7 +104,7 @@ pub fn destroy(
 ///
 /// # Errors
 /// Those of [`destroy`].
-pub fn destroy_started(context: &Context, dir: &Dir, state: &State) -> Result<()> {
+pub(super) fn destroy_started(context: &Context, dir: &Dir, state: &State) -> Result<()> {
     match dir.lock()? {
         Some(locked) => {
             let init = state.process()?;

@@ -15,7 +15,7 @@ use crate::spec::{CONFIG_FILE, default_config};
 flags! {
     /// Write a default config.json
     #[derive(Debug)]
-    pub struct Spec {
+    pub(super) struct Spec {
         /// Directory to write config.json to
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         pub bundle: PathBuf,

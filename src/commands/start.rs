@@ -14,7 +14,7 @@ use crate::state::{Dir, State, Status};
 flags! {
     /// Run the process of a created container
     #[derive(Debug)]
-    pub struct Start {
+    pub(super) struct Start {
         #[command(flatten)]
         pub container: Container,
     }

@@ -11,7 +11,7 @@ flags! {
     ///
     /// In paths, U+FFFD replaces bytes that are not UTF-8. The other commands use the exact bytes.
     #[derive(Debug)]
-    pub struct State {
+    pub(super) struct State {
         #[command(flatten)]
         pub container: Container,
     }

@@ -27,7 +27,7 @@ flags! {
     ///
     /// Either all changes are made or none. They are stored with the container until it is deleted.
     #[derive(Debug, Default)]
-    pub struct Update {
+    pub(super) struct Update {
         /// File with the new limits, the linux.resources of a config as JSON; - is standard input.
         ///
         /// The flags for single limits are then ignored. Values that the file omits do not change,

@@ -102,10 +102,10 @@ pub struct Listener {
 
 /// `SECCOMP_FILTER_FLAG_*`. Source: seccomp(2).
 mod flag {
-    pub const TSYNC: u64 = 1;
-    pub const LOG: u64 = 2;
-    pub const SPEC_ALLOW: u64 = 4;
-    pub const WAIT_KILLABLE_RECV: u64 = 32;
+    pub(super) const TSYNC: u64 = 1;
+    pub(super) const LOG: u64 = 2;
+    pub(super) const SPEC_ALLOW: u64 = 4;
+    pub(super) const WAIT_KILLABLE_RECV: u64 = 32;
 }
 
 /// The number of an action that carries one, when the config gives none.

@@ -144,11 +144,11 @@ fn encode(action: Action) -> u32 {
 mod audit {
     const LE: u32 = 0x4000_0000;
     const BITS_64: u32 = 0x8000_0000;
-    pub const X86_64: u32 = 62 | BITS_64 | LE;
-    pub const I386: u32 = 3 | LE;
-    pub const AARCH64: u32 = 183 | BITS_64 | LE;
-    pub const ARM: u32 = 40 | LE;
-    pub const RISCV64: u32 = 243 | BITS_64 | LE;
+    pub(super) const X86_64: u32 = 62 | BITS_64 | LE;
+    pub(super) const I386: u32 = 3 | LE;
+    pub(super) const AARCH64: u32 = 183 | BITS_64 | LE;
+    pub(super) const ARM: u32 = 40 | LE;
+    pub(super) const RISCV64: u32 = 243 | BITS_64 | LE;
 }
 
 /// `seccomp_data.arch` of calls made on `arch`. x32 shares that of x86_64 and differs by

@@ -30,7 +30,7 @@ const LAST_READS: usize = 16;
 
 /// A hook that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HookFail {
+pub(super) struct HookFail {
     /// The failed system call, or how the hook ended.
     pub told: Reported,
     /// The end of its output on both streams, without surrounding white space.
@@ -38,7 +38,7 @@ pub struct HookFail {
 }
 
 /// The working directory and the environment of a hook.
-pub struct Surroundings<'a> {
+pub(super) struct Surroundings<'a> {
     pub directory: Directory<'a>,
     /// The environment, if the config has none for the hook.
     pub environment: &'a StringArray<'a>,
@@ -46,7 +46,7 @@ pub struct Surroundings<'a> {
 
 /// The working directory of a hook.
 #[derive(Clone, Copy)]
-pub enum Directory<'a> {
+pub(super) enum Directory<'a> {
     /// This path, or `/` if it does not exist: engines delete containers whose bundle is already
     /// gone.
     Path(&'a CStr),
@@ -59,7 +59,7 @@ pub enum Directory<'a> {
 ///
 /// # Errors
 /// The hook could not be executed, failed, or timed out. The error has the end of its output.
-pub fn run(hook: &HookStep, around: &Surroundings, state: &[u8]) -> Result<(), HookFail> {
+pub(super) fn run(hook: &HookStep, around: &Surroundings, state: &[u8]) -> Result<(), HookFail> {
     let mut output = Tail::default();
     run_to_end(hook, around, state, &mut output).map_err(|told| HookFail {
         told,
@@ -133,7 +133,7 @@ fn pipe() -> Sys<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 /// pipe2(2) failed, or the content is longer than the user's pipes may be. pipe(7).
-pub fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
+pub(super) fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
     let (input, input_end) = pipe()?;
     let fail = |op| move |errno| Fail::new(op, errno);
     if content.len() > SMALLEST_PIPE {
@@ -152,7 +152,7 @@ pub fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
 
 /// Reads the content of a [`filled_pipe`] from init. The content is complete, so this does not
 /// wait.
-pub fn printed(pipe: BorrowedFd) -> Vec<u8> {
+pub(super) fn printed(pipe: BorrowedFd) -> Vec<u8> {
     let mut content = vec![0; SMALLEST_PIPE];
     let read = set_nonblocking(pipe).and_then(|()| path::read(pipe, &mut content));
     content.truncate(read.unwrap_or(0));

@@ -50,7 +50,7 @@ const MORE: u8 = b'S';
 const REPORT_LENGTH: usize = 8 + Reported::LENGTH;
 
 /// A report with the descriptor that was sent with it; `None` at the end of file.
-pub type Received = Option<(Report, Option<OwnedFd>)>;
+pub(super) type Received = Option<(Report, Option<OwnedFd>)>;
 
 /// A message from init to the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl Report {
 }
 
 /// Sends init a go-ahead, with the state that the next hooks read, which may be empty.
-pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
+pub(super) fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
     let mut rest = state;
     loop {
         let (part, after) = rest.split_at(rest.len().min(PART));
@@ -196,13 +196,13 @@ pub fn send_go(socket: BorrowedFd, state: &[u8]) -> Sys<()> {
 }
 
 /// Sends init the file that the runtime has opened for it.
-pub fn send_opened(socket: BorrowedFd, opened: BorrowedFd) -> Sys<()> {
+pub(super) fn send_opened(socket: BorrowedFd, opened: BorrowedFd) -> Sys<()> {
     socket::send(socket, b"O", Some(opened))
 }
 
 /// Ignores a failure to send because the receiver has ended. The runtime next receives the end of
 /// file, or the reports that the process sent before it ended.
-pub fn unless_gone(sent: Sys<()>) -> Sys<()> {
+pub(super) fn unless_gone(sent: Sys<()>) -> Sys<()> {
     match sent {
         Err(fail) if [Errno::EPIPE, Errno::ECONNRESET].contains(&fail.errno) => Ok(()),
         sent => sent,

@@ -9,26 +9,28 @@ use serde::ser::Serializer;
 
 /// For `state.json`, which only this program reads: a path is a string if it is UTF-8, and an array
 /// of bytes otherwise.
-pub mod exact {
+pub(super) mod exact {
     use super::*;
 
-    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
         match path.to_str() {
             Some(text) => serializer.serialize_str(text),
             None => serializer.collect_seq(path.as_os_str().as_bytes()),
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<PathBuf, D::Error> {
         deserializer.deserialize_any(TextOrBytes)
     }
 }
 
 /// [`exact`], for a path that may be absent.
-pub mod exact_option {
+pub(super) mod exact_option {
     use super::*;
 
-    pub fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         path: &Option<PathBuf>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -38,7 +40,7 @@ pub mod exact_option {
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<PathBuf>, D::Error> {
         exact::deserialize(deserializer).map(Some)
@@ -48,7 +50,7 @@ pub mod exact_option {
 /// For output that engines and hooks read: bytes that are not UTF-8 become U+FFFD, as in Go's
 /// encoding/json. The only other way within a string is a lone surrogate, which strict parsers
 /// refuse.
-pub fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 

@@ -27,7 +27,7 @@ pub const CONFIG: &CStr = c"config.json";
 /// The SEQPACKET socket on which the init process waits for `start`.
 pub const START_SOCKET: &CStr = c"start.sock";
 /// The file whose write lock the init process holds until its execve(2).
-pub const INIT_LOCK: &CStr = c"init.lock";
+pub(super) const INIT_LOCK: &CStr = c"init.lock";
 
 /// The place of a container's directory, which need not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::plan::systemd::Variant;
 
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Call,
     Return,
     Error,
@@ -19,7 +19,7 @@ pub enum Kind {
 
 /// A message from the peer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message {
+pub(super) struct Message {
     pub kind: Kind,
     /// The serial of the call that this message replies to.
     pub reply_to: Option<u32>,
@@ -34,7 +34,7 @@ pub struct Message {
 
 /// The object and interface of a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub(super) struct Target<'a> {
     /// Empty if there is no message bus.
     pub destination: &'a str,
     pub path: &'a str,
@@ -56,7 +56,7 @@ const FIXED: usize = 16;
 const LONGEST: usize = 1 << 20;
 
 /// Encodes a method call.
-pub fn call(serial: u32, target: Target, member: &str, arguments: &[Variant]) -> Vec<u8> {
+pub(super) fn call(serial: u32, target: Target, member: &str, arguments: &[Variant]) -> Vec<u8> {
     let mut body = Writer::default();
     arguments.iter().for_each(|argument| body.value(argument));
     let body = body.0;
@@ -171,7 +171,7 @@ fn alignment(signature: &str) -> usize {
 ///
 /// # Errors
 /// `start` does not begin a message, or the message is longer than any expected here.
-pub fn length(start: &[u8]) -> Result<Option<usize>, &'static str> {
+pub(super) fn length(start: &[u8]) -> Result<Option<usize>, &'static str> {
     let Some(fixed) = start.get(..FIXED) else {
         return Ok(None);
     };
@@ -192,7 +192,7 @@ pub fn length(start: &[u8]) -> Result<Option<usize>, &'static str> {
 
 impl Message {
     /// Decodes a message of the length that [`length`] returned. `None` if it is malformed.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let big_endian = *bytes.first()? == b'B';
         let kind = match bytes.get(1)? {
             1 => Kind::Call,
@@ -237,7 +237,7 @@ impl Message {
 
     /// The strings and object paths among the leading arguments that are strings, object paths or
     /// 32-bit integers.
-    pub fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         let mut reader = Reader::new(&self.body, 0, self.big_endian);
         let mut texts = Vec::new();
         for letter in self.signature.bytes() {

@@ -1,5 +1,7 @@
 //! Random changes of a JSON value.
 
+#![allow(unreachable_pub, reason = "fuzz and other tests include this file")]
+
 use serde_json::Value;
 
 /// A xorshift generator, which gives the same numbers in every run.

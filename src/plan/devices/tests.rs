@@ -110,10 +110,10 @@ fn all_reachable(program: &[Insn]) -> bool {
 }
 
 /// xorshift64, which gives the same lists in every run.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
     }
 
@@ -141,7 +141,7 @@ impl Random {
         }
     }
 
-    pub fn rules(&mut self) -> Vec<DeviceRule> {
+    pub(crate) fn rules(&mut self) -> Vec<DeviceRule> {
         (0..self.below(8)).map(|_| self.rule()).collect()
     }
 }

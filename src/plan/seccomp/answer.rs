@@ -4,7 +4,7 @@ use seccompiler::SeccompCondition;
 
 /// The answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// `SECCOMP_RET_*`.
     Return(u32),
     /// The answer of the body with this index.
@@ -13,7 +13,7 @@ pub enum Verdict {
 
 /// An answer that depends on arguments: that of the first clause that matches.
 #[derive(PartialEq)]
-pub struct Body {
+pub(super) struct Body {
     pub clauses: Vec<Clause>,
     /// `SECCOMP_RET_*` if no clause matches.
     pub otherwise: u32,
@@ -21,7 +21,7 @@ pub struct Body {
 
 /// If all conditions hold, the answer is `action`.
 #[derive(PartialEq)]
-pub struct Clause {
+pub(super) struct Clause {
     pub conditions: Vec<SeccompCondition>,
     pub action: u32,
 }

@@ -15,7 +15,7 @@ use super::answer::{Body, Verdict};
 use super::rules;
 
 /// The answers for one architecture.
-pub struct Section {
+pub(super) struct Section {
     /// `AUDIT_ARCH_*`.
     pub audit: u32,
     /// The answer from each number up to the next. The first number is 0.
@@ -37,7 +37,7 @@ const OFFSET_ARCH: u32 = 4;
 const REACH: usize = 253;
 
 /// The program for `sections`, which it tries in their order. Other architectures get `foreign`.
-pub fn assemble(sections: &[Section], bodies: &[Body], foreign: u32) -> Vec<sock_filter> {
+pub(super) fn assemble(sections: &[Section], bodies: &[Body], foreign: u32) -> Vec<sock_filter> {
     let mut code = Code {
         backward: Vec::new(),
         returns: Vec::new(),

@@ -8,7 +8,7 @@ use crate::config::seccomp::{Action, Arch, Argument, Operator, Seccomp};
 use crate::plan::syscalls::{Syscall, multiplexed};
 
 /// A profile whose names have been looked up.
-pub struct Profile<'a> {
+pub(super) struct Profile<'a> {
     rules: Vec<Rule<'a>>,
     /// `SECCOMP_RET_*` for every call that no rule answers.
     pub default: u32,
@@ -37,7 +37,7 @@ struct Entry<'a> {
 
 impl<'a> Profile<'a> {
     /// Looks up the names of `profile`.
-    pub fn new(profile: &'a Seccomp) -> Self {
+    pub(super) fn new(profile: &'a Seccomp) -> Self {
         let mut unknown = Vec::new();
         let mut rules = Vec::with_capacity(profile.rules.len());
         for rule in &profile.rules {
@@ -69,7 +69,7 @@ impl<'a> Profile<'a> {
 
     /// The newest call below `limit` that the profile names, with any action. A call that i386
     /// reaches through a multiplexer names the multiplexer too, so that no rule has a higher number.
-    pub fn newest(&self, arch: Arch, limit: u32) -> Option<u32> {
+    pub(super) fn newest(&self, arch: Arch, limit: u32) -> Option<u32> {
         let calls = self.rules.iter().flat_map(|rule| &rule.calls);
         calls
             .flat_map(|(syscall, name)| [syscall.number(arch), behind(name, arch).map(|it| it.0)])
@@ -84,7 +84,7 @@ impl<'a> Profile<'a> {
         clippy::cast_possible_truncation,
         reason = "a key is two numbers of 32 bits"
     )]
-    pub fn numbers(&self, arch: Arch, bodies: &mut Vec<Body>) -> Vec<(u32, Verdict)> {
+    pub(super) fn numbers(&self, arch: Arch, bodies: &mut Vec<Body>) -> Vec<(u32, Verdict)> {
         let entries = self.entries(arch);
         // By number and then by position, so that rules for one number stay in the order of the
         // profile.
@@ -247,7 +247,7 @@ fn condition(argument: &Argument, arch: Arch) -> Option<SeccompCondition> {
 
 /// The conditions as instructions. If all conditions match, execution falls through. Otherwise it
 /// continues after the RET that the caller puts behind these instructions.
-pub fn instructions(conditions: &[SeccompCondition]) -> seccompiler::BpfProgram {
+pub(super) fn instructions(conditions: &[SeccompCondition]) -> seccompiler::BpfProgram {
     let rule = SeccompRule::new(conditions.to_vec()).expect("an empty list was a verdict");
     let mut program = seccompiler::BpfProgram::from(rule);
     // The first two instructions only jump into and around the rule.

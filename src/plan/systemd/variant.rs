@@ -112,7 +112,7 @@ pub fn parse(text: &str) -> Result<Variant, String> {
 ///
 /// # Errors
 /// As [`parse`], or the value has another type.
-pub fn parse_as(text: &str, signature: &str) -> Result<Variant, String> {
+pub(super) fn parse_as(text: &str, signature: &str) -> Result<Variant, String> {
     parse_whole(text, Some(signature))
 }
 

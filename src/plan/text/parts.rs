@@ -13,7 +13,7 @@ use crate::plan::{
 };
 
 /// A cgroup with its required and its optional controllers.
-pub fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result {
+pub(crate) fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result {
     write!(f, "create cgroup {}", new.path.display())?;
     let (needed, optional) = (&new.controllers, &new.optional);
     for (names, before) in [(needed, " with"), (optional, ", if possible with")] {
@@ -24,16 +24,16 @@ pub fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result 
     f.write_str(if new.required { "" } else { ", if permitted" })
 }
 
-pub const fn map_file(group: bool) -> &'static str {
+pub(crate) const fn map_file(group: bool) -> &'static str {
     if group { "gid_map" } else { "uid_map" }
 }
 
 /// The lines of a file in /proc, joined to one line.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.trim().replace('\n', ", ")
 }
 
-pub fn write_exec_label(f: &mut fmt::Formatter<'_>, exec: &ExecLabel) -> fmt::Result {
+pub(crate) fn write_exec_label(f: &mut fmt::Formatter<'_>, exec: &ExecLabel) -> fmt::Result {
     let (module, file) = match exec.module {
         Module::AppArmor => ("AppArmor profile", "apparmor/exec"),
         Module::Selinux => ("SELinux label", "exec"),
@@ -42,7 +42,7 @@ pub fn write_exec_label(f: &mut fmt::Formatter<'_>, exec: &ExecLabel) -> fmt::Re
     write!(f, "write {module} {label} to /proc/self/attr/{file}")
 }
 
-pub fn write_remount(f: &mut fmt::Formatter<'_>, remount: &Remount) -> fmt::Result {
+pub(crate) fn write_remount(f: &mut fmt::Formatter<'_>, remount: &Remount) -> fmt::Result {
     let kind = if remount.bind { "bind of " } else { "" };
     write!(f, "remount {kind}{}", lossy(&remount.target))?;
     let words = if remount.bind {
@@ -54,7 +54,7 @@ pub fn write_remount(f: &mut fmt::Formatter<'_>, remount: &Remount) -> fmt::Resu
     write_words(f, &[words, lossy(&remount.data), propagation])
 }
 
-pub fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fmt::Result {
+pub(crate) fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fmt::Result {
     let (path, target) = (lossy(&symlink.path), lossy(&symlink.target));
     write!(f, "symlink {path} to {target}")?;
     detail_if(f, symlink.if_target_exists, ", if that exists")?;
@@ -66,7 +66,11 @@ pub fn write_symlink(f: &mut fmt::Formatter<'_>, symlink: &Symlink) -> fmt::Resu
     detail(f, format_args!(", {existing} whatever is already there"))
 }
 
-pub fn write_switch(f: &mut fmt::Formatter<'_>, kind: RootSwitch, shared: bool) -> fmt::Result {
+pub(crate) fn write_switch(
+    f: &mut fmt::Formatter<'_>,
+    kind: RootSwitch,
+    shared: bool,
+) -> fmt::Result {
     f.write_str(match kind {
         RootSwitch::Pivot => "pivot_root to the rootfs",
         RootSwitch::Move => "move the rootfs to / and chroot",
@@ -77,7 +81,7 @@ pub fn write_switch(f: &mut fmt::Formatter<'_>, kind: RootSwitch, shared: bool) 
     detail_if(f, is_slave, slave)
 }
 
-pub fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
+pub(crate) fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Result {
     write!(f, "start systemd unit {} around the process", unit.name)?;
     if let systemd::Manager::User { uid } = unit.manager {
         write!(f, ", in the manager of user {uid}")?;
@@ -95,7 +99,7 @@ pub fn write_unit(f: &mut fmt::Formatter<'_>, unit: &systemd::Unit) -> fmt::Resu
     Ok(())
 }
 
-pub fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Result {
+pub(crate) fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::Result {
     write!(f, "mount {}", lossy(&mount.fstype))?;
     if has_device(mount) {
         write!(f, " of {}", lossy(&mount.source))?;
@@ -130,7 +134,7 @@ pub fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -> fmt::
     }
 }
 
-pub fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
+pub(crate) fn write_bind(f: &mut fmt::Formatter<'_>, bind: &Bind) -> fmt::Result {
     let source = bind.source.path();
     let place = match &bind.source {
         BindSource::Rootfs(_) => " from the rootfs",
@@ -205,7 +209,7 @@ const fn copier(source: &BindSource) -> &'static str {
     }
 }
 
-pub fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
+pub(crate) fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
     let path = lossy(&node.path);
     let (kind, name) = match node.kind {
         DeviceKind::Char => ("c", "device"),
@@ -223,7 +227,7 @@ pub fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
     }
 }
 
-pub fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Result {
+pub(crate) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Result {
     write!(f, "run {} hook {}", hook.moment.name(), lossy(&hook.path))?;
     if let Some(timeout) = hook.timeout {
         write!(f, " within {} s", timeout.as_secs())?;
@@ -245,7 +249,7 @@ pub fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Result {
     }
 }
 
-pub fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result {
+pub(crate) fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result {
     let (soft, hard) = (limit(rlimit.soft), limit(rlimit.hard));
     write!(f, "prlimit {} {soft} {hard}", rlimit.name)
 }
@@ -261,13 +265,13 @@ fn and_more(count: usize) -> String {
 }
 
 /// The lines of an id map.
-pub fn id_map(map: &str) -> String {
+pub(crate) fn id_map(map: &str) -> String {
     let lines: Vec<_> = map.lines().collect();
     let shown = lines[..lines.len().min(SHOWN)].join("\n");
     format!("{}{}", one_line(&shown), and_more(lines.len()))
 }
 
-pub fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
+pub(crate) fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt::Result {
     write!(f, "become user {}:{}", user.uid, user.gid)?;
     match &user.groups {
         None => f.write_str(" with the caller's groups")?,
@@ -294,7 +298,7 @@ pub fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) -> fmt:
 
 /// Writes text that only `{:#}` shows: the fallback of a step, and long lists. An error message is
 /// clearer without it.
-pub fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
+pub(crate) fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
     if f.alternate() {
         f.write_fmt(text)
     } else {
@@ -303,7 +307,7 @@ pub fn detail(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Resu
 }
 
 /// As [`detail`], if `holds`.
-pub fn detail_if(f: &mut fmt::Formatter<'_>, holds: bool, text: &str) -> fmt::Result {
+pub(crate) fn detail_if(f: &mut fmt::Formatter<'_>, holds: bool, text: &str) -> fmt::Result {
     if holds {
         detail(f, format_args!("{text}"))
     } else {

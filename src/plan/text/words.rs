@@ -9,11 +9,11 @@ use crate::error::printable;
 use crate::plan::{Capabilities, MountAttrs};
 
 /// Text of the config, with control characters escaped.
-pub fn lossy(text: &CStr) -> String {
+pub(crate) fn lossy(text: &CStr) -> String {
     printable(&text.to_string_lossy())
 }
 
-pub fn join(strings: &[CString], separator: &str) -> String {
+pub(crate) fn join(strings: &[CString], separator: &str) -> String {
     strings
         .iter()
         .map(|text| lossy(text))
@@ -21,7 +21,7 @@ pub fn join(strings: &[CString], separator: &str) -> String {
         .join(separator)
 }
 
-pub fn limit(value: u64) -> String {
+pub(crate) fn limit(value: u64) -> String {
     if value == u64::MAX {
         "unlimited".to_owned()
     } else {
@@ -30,7 +30,7 @@ pub fn limit(value: u64) -> String {
 }
 
 /// Writes the parts that are not empty as ` (a,b)`.
-pub fn write_words(f: &mut fmt::Formatter<'_>, parts: &[String]) -> fmt::Result {
+pub(crate) fn write_words(f: &mut fmt::Formatter<'_>, parts: &[String]) -> fmt::Result {
     let words: Vec<_> = parts
         .iter()
         .filter(|part| !part.is_empty())
@@ -43,7 +43,7 @@ pub fn write_words(f: &mut fmt::Formatter<'_>, parts: &[String]) -> fmt::Result 
     }
 }
 
-pub fn propagation_word(propagation: Propagation) -> String {
+pub(crate) fn propagation_word(propagation: Propagation) -> String {
     let word = match propagation.flag {
         libc::MS_SHARED => "shared",
         libc::MS_SLAVE => "slave",
@@ -57,7 +57,7 @@ pub fn propagation_word(propagation: Propagation) -> String {
     }
 }
 
-pub fn propagation_words(list: &[Propagation]) -> String {
+pub(crate) fn propagation_words(list: &[Propagation]) -> String {
     list.iter()
         .copied()
         .map(propagation_word)
@@ -70,11 +70,11 @@ fn words(bits: u64, table: impl Iterator<Item = (u64, &'static str)>) -> String 
     named.map(|(_, word)| word).collect::<Vec<_>>().join(",")
 }
 
-pub fn mount_words(flags: u64) -> String {
+pub(crate) fn mount_words(flags: u64) -> String {
     words(flags, OPTIONS.iter().map(|option| (option.ms, option.on)))
 }
 
-pub fn attr_words(attrs: MountAttrs) -> String {
+pub(crate) fn attr_words(attrs: MountAttrs) -> String {
     let attr_words = |bits| words(bits, OPTIONS.iter().map(|option| (option.attr, option.on)));
     let mut all = vec![attr_words(attrs.top.set)];
     let lists = [
@@ -101,7 +101,7 @@ pub fn attr_words(attrs: MountAttrs) -> String {
 }
 
 /// A list of arguments, quoted so that the boundaries of each are visible.
-pub fn quoted(strings: &[CString]) -> String {
+pub(crate) fn quoted(strings: &[CString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@%".contains(c);
     let quote = |text: &CString| {
         let text = text.to_string_lossy();
@@ -116,7 +116,7 @@ pub fn quoted(strings: &[CString]) -> String {
 
 /// The sets in a form such as `chown,kill (bounding permitted), none (effective inheritable
 /// ambient)`. Equal sets are listed once.
-pub fn capability_words(sets: &Capabilities) -> String {
+pub(crate) fn capability_words(sets: &Capabilities) -> String {
     let named = [
         ("bounding", sets.bounding),
         ("permitted", sets.permitted),
@@ -151,7 +151,7 @@ fn capability_names(set: u64) -> String {
 }
 
 /// The flags of seccomp(2), without SECCOMP_FILTER_FLAG_.
-pub fn filter_flag_words(flags: u64) -> String {
+pub(crate) fn filter_flag_words(flags: u64) -> String {
     let table = [
         (libc::SECCOMP_FILTER_FLAG_TSYNC, "TSYNC"),
         (libc::SECCOMP_FILTER_FLAG_LOG, "LOG"),
@@ -167,7 +167,7 @@ pub fn filter_flag_words(flags: u64) -> String {
 }
 
 /// personality(2).
-pub fn personality_word(persona: u64) -> String {
+pub(crate) fn personality_word(persona: u64) -> String {
     match persona {
         0 => "linux".to_owned(),
         8 => "linux32".to_owned(),

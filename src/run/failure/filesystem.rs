@@ -12,7 +12,7 @@ use crate::sys::{mount, path};
 
 /// Returns the kernel's message about the first option that it refuses; `None` if it accepts each
 /// option on its own, or has no message.
-pub fn of_refused_options(fs: &Filesystem) -> Option<String> {
+pub(super) fn of_refused_options(fs: &Filesystem) -> Option<String> {
     let context = mount::fs_open(&fs.fstype).ok()?;
     let data = fs.data.to_str().ok()?;
     data.split(',')

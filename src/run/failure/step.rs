@@ -1,19 +1,23 @@
-//! Builds the errors for steps that failed. The plan says what each step was for.
+//! Builds the errors for steps that failed. The plan says what each step was for. The hint says what
+//! to do next: it depends on the step, the errno, and the note of the failed call.
 
+use std::borrow::Cow;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use super::executable;
-use super::hints::hint;
+use super::{executable, filesystem};
+use crate::config::scheduling::Policy;
 use crate::error::{Error, Kind};
-use crate::plan::{AnyStep, Found, InitStep, Plan, Planned};
+use crate::plan::{
+    AnyStep, EntryStep, Filesystem, Found, InitStep, Module, Plan, Planned, RootSwitch, RuntimeStep,
+};
 use crate::run::hook;
 use crate::run::protocol::Failure;
 use crate::sys::{Failed, Note};
 
 /// The error for a failure that init has reported.
-pub fn failure(plan: &Plan, failure: &Failure) -> Error {
+pub(crate) fn failure(plan: &Plan, failure: &Failure) -> Error {
     let fail = failure.told.fail();
     match failure.step.and_then(|position| plan.at(position)) {
         Some(found) => found_failed(found, fail),
@@ -23,7 +27,7 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
 
 /// The error for a failure that init has reported together with `shown`, a descriptor that helps to
 /// explain it: a pipe with a text, or the container's root.
-pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -> Error {
+pub(crate) fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -> Error {
     let fail = failed.told.fail();
     let found = failed.step.and_then(|position| plan.at(position));
     let (Some(found), Some(shown)) = (found, shown) else {
@@ -51,7 +55,7 @@ pub fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<BorrowedFd>) -
 }
 
 /// The error for a step and the system call that failed in it.
-pub fn step_failed<'a, S>(planned: &'a Planned<S>, fail: Failed) -> Error
+pub(crate) fn step_failed<'a, S>(planned: &'a Planned<S>, fail: Failed) -> Error
 where
     AnyStep<'a>: From<&'a S>,
 {
@@ -59,7 +63,7 @@ where
 }
 
 /// The same, for a step of any list.
-pub fn found_failed(found: Found, fail: Failed) -> Error {
+pub(crate) fn found_failed(found: Found, fail: Failed) -> Error {
     let mut error = Error::failed(found.step.to_string(), fail);
     // Many steps are named after their system call.
     if fail.call() == fail.op
@@ -78,7 +82,7 @@ pub fn found_failed(found: Found, fail: Failed) -> Error {
 }
 
 /// Appends the output of a hook to its error.
-pub fn with_output(error: Error, printed: &[u8]) -> Error {
+pub(crate) fn with_output(error: Error, printed: &[u8]) -> Error {
     match printed {
         [] => error,
         _ => error.detail(String::from_utf8_lossy(printed)),
@@ -91,4 +95,203 @@ fn with_hint(error: Error, found: Found, fail: Failed) -> Error {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+type Hint = Option<Cow<'static, str>>;
+
+/// The hint for a step that failed, if there is one.
+fn hint(step: AnyStep, fail: Failed) -> Hint {
+    if fail.errno == Errno::ENOSYS {
+        return missing_call(fail);
+    }
+    match step {
+        AnyStep::Init(step) => init_hint(step, fail),
+        AnyStep::Entry(step) => entry_hint(step, fail).map(Cow::Borrowed),
+        AnyStep::Runtime(RuntimeStep::OomScoreAdj(_))
+            if matches!(fail.errno, Errno::EACCES | Errno::EPERM) =>
+        {
+            Some("a score below that of the caller needs CAP_SYS_RESOURCE".into())
+        }
+        AnyStep::Runtime(RuntimeStep::MoveDevice(_)) => move_hint(fail.errno),
+        AnyStep::Runtime(RuntimeStep::Cpus(_)) if fail.errno == Errno::EINVAL => {
+            Some("the host or the container's cgroup has none of these CPUs".into())
+        }
+        AnyStep::Rlimit(_) if fail.errno == Errno::EPERM => Some(
+            "the hard limit is above that of the caller, and raising it needs CAP_SYS_RESOURCE"
+                .into(),
+        ),
+        AnyStep::Runtime(_) | AnyStep::Rlimit(_) | AnyStep::Hook(_) => None,
+    }
+}
+
+fn move_hint(errno: Errno) -> Hint {
+    Some(Cow::Borrowed(match errno {
+        Errno::ENODEV => "the runtime's network namespace has no such device",
+        Errno::EEXIST => "the container has a device with this name",
+        Errno::EPERM => "it needs CAP_NET_ADMIN in the network namespace of the device",
+        Errno::EINVAL => "some devices cannot leave their network namespace",
+        _ => return None,
+    }))
+}
+
+fn init_hint(step: &InitStep, fail: Failed) -> Hint {
+    by_note(step, fail)
+        .or_else(|| in_root(step, fail.errno))
+        .or_else(|| about_process(step, fail.errno))
+        .map(Cow::Borrowed)
+        .or_else(|| match step {
+            InitStep::Filesystem(fs) => file_system(fs, fail.errno),
+            _ => None,
+        })
+}
+
+fn entry_hint(step: &EntryStep, fail: Failed) -> Option<&'static str> {
+    match (step, fail.note, fail.errno) {
+        (_, Some(Note::OtherMap), _) => {
+            Some("the user namespace to join has other mappings; drop those of the config")
+        }
+        (EntryStep::EnterContainer { .. }, _, Errno::EPERM) => Some(
+            "the kernel lets only root enter a container that has not started, and only its owner or root one that has",
+        ),
+        _ => None,
+    }
+}
+
+fn missing_call(fail: Failed) -> Hint {
+    let call = fail.call();
+    let text = format!("the kernel or a seccomp filter around the runtime lacks {call}");
+    Some(text.into())
+}
+
+/// Hints for failures whose errno alone could have several reasons.
+fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
+    Some(match (fail.note?, step, fail.errno) {
+        (Note::InsideProcfs, ..) => {
+            "the target leads into the container's /proc, where nothing may be mounted"
+        }
+        (Note::OnRoot, ..) => {
+            "a link of the rootfs leads to the container's /, on which nothing may be mounted"
+        }
+        (Note::LockedFlag, ..)
+        | (Note::Attributes, InitStep::Bind(_) | InitStep::Remount(_), Errno::EPERM) => {
+            "in a user namespace the flags of the source's mount are locked; drop the option that clears one"
+        }
+        (Note::CopiedMount, InitStep::Bind(bind), Errno::EINVAL) if !bind.recursive => {
+            "in a user namespace a bind without rbind cannot leave submounts behind; an unbindable mount cannot be bound at all"
+        }
+        (Note::FileOnDirectory, ..) => {
+            "a directory is mounted on a directory only, and a file on a file"
+        }
+        (Note::NotAMountPoint, ..) => "nothing is mounted there",
+        (Note::OtherProcfs | Note::OtherSysfs, ..) => {
+            "a link of the rootfs has led a mount or a mask there, or another process or a hook moves its directories"
+        }
+        (Note::HostView, ..) => {
+            "a procfs or sysfs there is out of reach: unmount it on the host, or leave out --no-pivot"
+        }
+        (Note::Groups, InitStep::Credentials(user), Errno::EPERM)
+            if user.groups.as_ref().is_some_and(|it| !it.is_empty()) =>
+        {
+            "setgroups is denied in this user namespace: drop additionalGids"
+        }
+        _ => return None,
+    })
+}
+
+/// The bytes of options that mount(2) reads, on most machines.
+const READ_BY_MOUNT: usize = 4095;
+
+/// The option that gives the file system an owner.
+fn owner(fs: &Filesystem) -> Option<&str> {
+    let options = fs.data.to_str().ok()?;
+    options
+        .split(',')
+        .find(|option| option.starts_with("gid=") || option.starts_with("uid="))
+}
+
+fn file_system(fs: &Filesystem, errno: Errno) -> Hint {
+    Some(match errno {
+        Errno::ENODEV => {
+            let name = fs.fstype.to_string_lossy();
+            format!("the kernel has no file system {name}").into()
+        }
+        Errno::EINVAL => match (filesystem::of_refused_options(fs), owner(fs)) {
+            (Some(reason), _) => format!("the kernel says: {reason}").into(),
+            (None, Some(owner)) => {
+                format!("in a user namespace the id of {owner} must be mapped").into()
+            }
+            (None, None) => "the kernel refuses an option of the mount; its log says which".into(),
+        },
+        _ if fs.data.count_bytes() > READ_BY_MOUNT => format!(
+            "the options have {} bytes, of which mount(2) may read only {READ_BY_MOUNT}: use shorter paths",
+            fs.data.count_bytes()
+        )
+        .into(),
+        Errno::ENOTDIR | Errno::ELOOP if fs.real_directory => {
+            "the rootfs must have a real directory there, not a symbolic link".into()
+        }
+        _ => return None,
+    })
+}
+
+/// Hints for steps that make, mount or find files in the rootfs, or that switch to it.
+fn in_root(step: &InitStep, errno: Errno) -> Option<&'static str> {
+    Some(match (step, errno) {
+        (InitStep::Unmount { .. }, Errno::ELOOP) => "name the destination without symbolic links",
+        (InitStep::Node(_), Errno::EEXIST) => {
+            "the path exists and is not this device; remove it from the rootfs"
+        }
+        (InitStep::Console { .. }, Errno::ENOENT | Errno::ENODEV) => {
+            "a terminal needs a devpts mounted on /dev/pts"
+        }
+        (InitStep::CheckCwd { .. }, Errno::ENOENT) => {
+            "process.cwd must be a directory inside the container"
+        }
+        (InitStep::BindRootfs { .. }, Errno::EACCES) => {
+            "the root of the user namespace needs search permission on each directory above the rootfs"
+        }
+        (InitStep::SwitchRoot { .. }, Errno::ESTALE) => {
+            "the rootfs was changed in the meantime: do not share its files with another container"
+        }
+        (InitStep::SwitchRoot { kind, .. }, Errno::EINVAL) if *kind == RootSwitch::Pivot => {
+            "pivot_root does not work on an initramfs: use --no-pivot"
+        }
+        (InitStep::Sysctl { .. }, Errno::ENOENT) => "the kernel has no such setting",
+        _ => return None,
+    })
+}
+
+/// Hints for steps that set the identity, privileges and limits of the process.
+fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
+    Some(match (step, errno) {
+        (InitStep::ExecLabel(exec), Errno::ENOENT) if exec.module == Module::AppArmor => {
+            "the profile is not loaded: apparmor_parser loads profiles"
+        }
+        (InitStep::ExecLabel(_), Errno::EINVAL) => "the policy of the host does not know the label",
+        (InitStep::SessionKeyring { .. }, Errno::EDQUOT) => {
+            "the user may have no more keys (kernel.keys.maxkeys): --no-new-keyring does without"
+        }
+        (InitStep::Scheduler(scheduler), Errno::EPERM) if scheduler.policy == Policy::Deadline => {
+            "SCHED_DEADLINE needs CAP_SYS_NICE of the host, and no linux.resources.cpu.cpus"
+        }
+        (InitStep::Scheduler(_) | InitStep::IoPriority(_), Errno::EPERM) => {
+            "it needs CAP_SYS_NICE of the host, which a user namespace does not give"
+        }
+        (InitStep::MemoryPolicy(_), Errno::EINVAL) => {
+            "the host or the container's cgroup has none of these nodes, or the kernel lacks the mode"
+        }
+        (InitStep::Scheduler(_), Errno::EBUSY) => {
+            "the CPUs have no room for another runtime and period"
+        }
+        (InitStep::Credentials(_), Errno::EINVAL) => {
+            "the user namespace does not map the user, its group or one of its groups"
+        }
+        (InitStep::Seccomp { .. }, Errno::EACCES) => {
+            "without noNewPrivileges, installing a filter needs CAP_SYS_ADMIN"
+        }
+        (InitStep::DropSysAdmin, _) => {
+            "without noNewPrivileges the seccomp profile must allow capset"
+        }
+        _ => return None,
+    })
 }

@@ -15,7 +15,7 @@ use crate::sys::process;
 ///
 /// # Errors
 /// The process has ended without executing the program.
-pub fn refuse(pid: i32) -> Result<()> {
+pub(crate) fn refuse(pid: i32) -> Result<()> {
     // A live process has executed the program, because nothing else closes its end of the
     // connection. A process that is ending has no program by now: the kernel detaches the program
     // before it closes the files.

@@ -26,7 +26,7 @@ const OPEN: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 /// Only a file that is known to be regular is opened, because opening a FIFO could block forever
 /// and opening a device could have an effect. It is reopened through `descriptors`, the procfs
 /// directory of this process's descriptors.
-pub fn copy(from: BorrowedFd, to: BorrowedFd, descriptors: BorrowedFd) -> Sys<()> {
+pub(super) fn copy(from: BorrowedFd, to: BorrowedFd, descriptors: BorrowedFd) -> Sys<()> {
     Copier { descriptors }.directory(from, to, DEEPEST)
 }
 

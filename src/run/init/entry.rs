@@ -9,7 +9,7 @@ use crate::plan::{EntryStep, NamespaceKind};
 use crate::sys::{Fail, Note, Sys, path, process};
 
 /// Carries out one step. `opened` is the namespace, or a pidfd of the container to enter.
-pub fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
+pub(crate) fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
     let into = |flags| {
         let namespace = opened.ok_or(Fail::new("setns", Errno::EBADF))?;
         process::setns(namespace.as_fd(), flags)

@@ -15,9 +15,9 @@ mod opened;
 mod root;
 mod user;
 
-pub use entry::enter;
-pub use mounts::change;
-pub use opened::Opened;
+pub(super) use entry::enter;
+pub(super) use mounts::change;
+pub(super) use opened::Opened;
 
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
@@ -36,7 +36,7 @@ use crate::run::protocol::{self, Failure, Report};
 use crate::sys::{self, Fail, Reported, Sys, path, process, signals, socket};
 
 /// What init inherits besides the plan.
-pub struct Inherited {
+pub(super) struct Inherited {
     /// The connection to the runtime that made init.
     pub runtime: OwnedFd,
     /// The socket to which `start` connects. Without it the runtime that made init starts it, as in
@@ -53,7 +53,7 @@ pub struct Inherited {
 
 impl Inherited {
     /// For a process that joins a container, which is started by the runtime that makes it.
-    pub fn joining(runtime: OwnedFd, opened: Opened) -> Self {
+    pub(super) fn joining(runtime: OwnedFd, opened: Opened) -> Self {
         Self {
             runtime,
             listener: None,
@@ -131,7 +131,7 @@ struct Init<'a> {
 ///
 /// If `wait` is set, the runtime first has to do something else, such as writing the id maps of a
 /// new user namespace.
-pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
+pub(super) fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
     if plan.cpus == Cpus::All {
         sys::schedule::use_every_cpu();
     }
@@ -180,7 +180,7 @@ pub fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
 }
 
 /// Reports which step failed.
-pub fn tell(connection: &OwnedFd, position: Option<Position>, fail: Fail) -> bool {
+pub(super) fn tell(connection: &OwnedFd, position: Option<Position>, fail: Fail) -> bool {
     report(connection, Failure::new(position, fail), None)
 }
 

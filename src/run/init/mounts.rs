@@ -392,7 +392,7 @@ fn mask_cwd(flags: u64) -> Sys<()> {
 
 /// Applies propagation and attributes to a tree: first the attributes of its top mount, then those
 /// of the whole tree. In this order the recursive options apply whatever the plain options clear.
-pub fn change(
+pub(crate) fn change(
     tree: BorrowedFd,
     attrs: MountAttrs,
     propagation: &[Propagation],

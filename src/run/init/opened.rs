@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use crate::plan::{List, Plan, Position};
 
 /// Descriptors by the position of their step in the plan.
-pub struct Opened {
+pub(crate) struct Opened {
     leave: Vec<Option<OwnedFd>>,
     between: Vec<Option<OwnedFd>>,
     init: Vec<Option<OwnedFd>>,
@@ -13,7 +13,7 @@ pub struct Opened {
 
 impl Opened {
     /// An empty slot for each step of a plan.
-    pub fn none(plan: &Plan) -> Self {
+    pub(crate) fn none(plan: &Plan) -> Self {
         let none = |count| std::iter::repeat_with(|| None).take(count).collect();
         Self {
             leave: none(plan.leave.len()),
@@ -43,30 +43,30 @@ impl Opened {
     }
 
     /// The descriptor of a step.
-    pub fn get(&self, at: Position) -> Option<&OwnedFd> {
+    pub(crate) fn get(&self, at: Position) -> Option<&OwnedFd> {
         self.list(at.list)?.get(at.index)?.as_ref()
     }
 
     /// Removes and returns the descriptor of a step.
-    pub fn take(&mut self, at: Position) -> Option<OwnedFd> {
+    pub(crate) fn take(&mut self, at: Position) -> Option<OwnedFd> {
         self.place(at)?.take()
     }
 
     /// Stores a descriptor for a step.
-    pub fn put(&mut self, at: Position, descriptor: OwnedFd) {
+    pub(crate) fn put(&mut self, at: Position, descriptor: OwnedFd) {
         if let Some(place) = self.place(at) {
             *place = Some(descriptor);
         }
     }
 
     /// All descriptors.
-    pub fn iter(&self) -> impl Iterator<Item = &OwnedFd> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OwnedFd> {
         let lists = [&self.leave, &self.between, &self.init];
         lists.into_iter().flatten().flatten()
     }
 
     /// Closes all descriptors.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         (self.leave, self.between, self.init) = (Vec::new(), Vec::new(), Vec::new());
     }
 }

@@ -11,7 +11,7 @@ use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path, pidfd, process};
 
 /// Changes the propagation of every mount of the namespace.
-pub fn propagate_all(flag: u64) -> Sys<()> {
+pub(super) fn propagate_all(flag: u64) -> Sys<()> {
     let root = path::open(c"/", libc::O_PATH)?;
     mount::set_attr(
         root.as_fd(),

@@ -11,7 +11,7 @@ use crate::sys::{Fail, Sys, path, process};
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Becomes root of the user namespace, in most cases without the caller's groups.
-pub fn become_root(keep_groups: bool) -> Sys<()> {
+pub(super) fn become_root(keep_groups: bool) -> Sys<()> {
     if !keep_groups {
         set_groups(&[])?;
     }
@@ -32,7 +32,7 @@ fn set_groups(groups: &[u32]) -> Sys<()> {
 }
 
 /// Joins a new session keyring, so that the container does not see the caller's keys.
-pub fn session_keyring() -> Sys<()> {
+pub(super) fn session_keyring() -> Sys<()> {
     match process::new_session_keyring() {
         // The kernel has no keyrings, or a seccomp filter of the caller forbids them: the container
         // cannot reach the caller's keys either.
@@ -46,7 +46,7 @@ pub fn session_keyring() -> Sys<()> {
 
 /// Drops everything that the config does not grant. The order follows from the privileges that each
 /// step needs. capabilities(7), credentials(7).
-pub fn become_user(user: &Credentials) -> Sys<Granted> {
+pub(super) fn become_user(user: &Credentials) -> Sys<Granted> {
     for capability in 0..=user.last_capability {
         if user.capabilities.bounding & 1 << capability == 0 {
             process::drop_bounding(capability)?;
@@ -83,7 +83,7 @@ pub fn become_user(user: &Credentials) -> Sys<Granted> {
 /// The capabilities that the config grants and the process holds. A capability that the process
 /// does not hold cannot be granted, which is not an error.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Granted {
+pub(super) struct Granted {
     effective: u64,
     permitted: u64,
     inheritable: u64,
@@ -100,7 +100,7 @@ impl Granted {
     }
 
     /// Sets them with capset(2).
-    pub fn set(self) -> Sys<()> {
+    pub(super) fn set(self) -> Sys<()> {
         process::capset(self.effective, self.permitted, self.inheritable)
     }
 }
@@ -109,7 +109,7 @@ impl Granted {
 ///
 /// # Errors
 /// The file could not be read for a reason that the image did not cause: the line may exist.
-pub fn home(uid: u32) -> Sys<CString> {
+pub(super) fn home(uid: u32) -> Sys<CString> {
     let directory = home_directory(uid)?.unwrap_or_else(|| b"/".to_vec());
     let home = CString::new([b"HOME=".as_slice(), &directory].concat());
     Ok(home.unwrap_or_else(|_| c"HOME=/".into()))

@@ -16,7 +16,7 @@ use crate::sys::Fail;
 ///
 /// # Errors
 /// A limit needs the cgroup, and it cannot be made; or the cgroup is in use.
-pub fn make(
+pub(super) fn make(
     plan: &Plan,
     field: &str,
     new: &NewCgroup,

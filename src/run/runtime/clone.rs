@@ -22,7 +22,7 @@ use crate::sys::{Fail, Note, Sys, file, mount, path, pidfd, socket};
 const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
 
 /// A new process, and the runtime's end of the connection to it.
-pub struct Spawned {
+pub(super) struct Spawned {
     pub pid: i32,
     pub pidfd: Rc<OwnedFd>,
     /// As long as this is kept, a signal that ends the runtime also ends the process.
@@ -42,7 +42,7 @@ impl Spawned {
 ///
 /// # Errors
 /// The position of the step that failed, and the failure. clone3(2) itself has no position.
-pub fn spawn(
+pub(super) fn spawn(
     plan: &Plan,
     mut inherited: Inherited,
     cgroup: Option<&Cgroup>,
@@ -90,7 +90,7 @@ fn clone_into(flags: u64, cgroup: Option<&Cgroup>) -> Sys<Cloned> {
 }
 
 /// The error for a failure of [`spawn`].
-pub fn failed(
+pub(super) fn failed(
     plan: &Plan,
     position: Option<Position>,
     fail: Fail,
@@ -105,7 +105,7 @@ pub fn failed(
 }
 
 /// The error for a clone3(2) or unshare(2) that failed.
-pub fn error(fail: Fail) -> Error {
+pub(super) fn error(fail: Fail) -> Error {
     let error = Error::failed("linux.namespaces", fail);
     match fail.errno {
         Errno::ENOSPC | Errno::EUSERS => {
@@ -292,7 +292,7 @@ fn make_init(
 ///
 /// # Errors
 /// The intermediate process died or reported a failure, or a step failed.
-pub fn hand_over(
+pub(super) fn hand_over(
     plan: &Plan,
     first: Spawned,
     connection: &OwnedFd,

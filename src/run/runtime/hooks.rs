@@ -52,13 +52,13 @@ fn each_hook(
 }
 
 /// The state that a hook reads.
-pub fn state_text(state: &State, status: Status) -> Vec<u8> {
+pub(super) fn state_text(state: &State, status: Status) -> Vec<u8> {
     serde_json::to_vec(&state_view(state, status)).unwrap_or_default()
 }
 
 /// The state that hooks and seccomp agents receive. It contains the pid even if the container has
 /// stopped.
-pub fn state_view(state: &State, status: Status) -> View {
+pub(super) fn state_view(state: &State, status: Status) -> View {
     let mut view = state.view(status, String::new());
     view.pid = state.pid;
     view
@@ -68,7 +68,7 @@ pub fn state_view(state: &State, status: Status) -> View {
 ///
 /// # Errors
 /// The pid of init in that namespace cannot be read from /proc.
-pub fn state_text_inside(state: &State, status: Status) -> Sys<Vec<u8>> {
+pub(super) fn state_text_inside(state: &State, status: Status) -> Sys<Vec<u8>> {
     let inside = State {
         pid: pid_inside(state.pid)?,
         ..state.clone()

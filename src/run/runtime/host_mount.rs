@@ -23,7 +23,7 @@ const OBJECT: &str = "root.path without a mount namespace";
 ///
 /// # Errors
 /// open_tree(2) or mount_setattr(2) failed.
-pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
+pub(super) fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
     let mounts = |step: &InitStep| {
         matches!(
             step,
@@ -56,7 +56,7 @@ pub fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
 ///
 /// # Errors
 /// statx(2) failed.
-pub fn number(tree: &OwnedFd) -> Result<u64> {
+pub(super) fn number(tree: &OwnedFd) -> Result<u64> {
     path::mount_id(tree.as_fd()).context(OBJECT)
 }
 
@@ -64,7 +64,7 @@ pub fn number(tree: &OwnedFd) -> Result<u64> {
 ///
 /// # Errors
 /// move_mount(2) failed.
-pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
+pub(super) fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
     let rootfs = path::c_string(rootfs).context(OBJECT)?;
     let attached = path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY)
         .and_then(|target| mount::attach(tree.as_fd(), target.as_fd()));
@@ -75,7 +75,7 @@ pub fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
 ///
 /// # Errors
 /// umount2(2) failed.
-pub fn detach(rootfs: &Path, number: u64) -> Result<()> {
+pub(super) fn detach(rootfs: &Path, number: u64) -> Result<()> {
     let rootfs = path::c_string(rootfs).context(OBJECT)?;
     let detached = || -> Sys<()> {
         let top = match path::open(&rootfs, libc::O_PATH | libc::O_DIRECTORY) {

@@ -25,7 +25,7 @@ use crate::sys::{Fail, Sys, file, socket};
 ///
 /// # Errors
 /// mount_setattr(2) failed, or the namespace cannot be made.
-pub fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) -> Result<()> {
+pub(super) fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) -> Result<()> {
     let found = plan.at(position);
     let Some((planned, map)) = found.and_then(|found| match found.step {
         AnyStep::Init(InitStep::Bind(bind)) => Some((found, bind.id_map.as_ref()?)),
@@ -88,7 +88,7 @@ fn made_for(planned: Found, uids: &str, gids: &str) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// write(2) failed; the helper is missing or refuses.
-pub fn write(
+pub(super) fn write(
     planned: &Planned<RuntimeStep>,
     pid: i32,
     group: bool,

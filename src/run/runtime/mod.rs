@@ -33,6 +33,6 @@ pub use start::{check_startable, start, start_created};
 /// For fuzz/.
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
-pub mod fuzzing {
+pub(super) mod fuzzing {
     pub use super::serve_init::{await_execve, receive, serve};
 }

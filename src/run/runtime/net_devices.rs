@@ -32,7 +32,7 @@ pub struct Moved {
 ///
 /// # Errors
 /// fcntl(2) failed.
-pub fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd>> {
+pub(super) fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd>> {
     let held = |step: &RuntimeStep| matches!(step, RuntimeStep::MoveDevice(it) if it.into == DeviceNetwork::Held);
     let lists = [&plan.beside_first, &plan.beside_init, &plan.meanwhile];
     if !lists
@@ -59,7 +59,7 @@ pub fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd>> {
 /// # Errors
 /// The host has no such device, the container already has one with the name, or the kernel refuses
 /// a part of it. A device that has moved is given back.
-pub fn move_in(device: &MoveDevice, namespace: BorrowedFd) -> Sys<Moved> {
+pub(super) fn move_in(device: &MoveDevice, namespace: BorrowedFd) -> Sys<Moved> {
     let host = Netlink::open()?;
     let inside = network::within(namespace, Netlink::open)?;
     let no_device = Fail::new("RTM_GETLINK", Errno::ENODEV);

@@ -16,7 +16,7 @@ const FLAG: i32 = NamespaceKind::Network.flag();
 ///
 /// # Errors
 /// Those of clone3(2) for a network namespace; or the runtime cannot return to its own namespace.
-pub fn make(init: BorrowedFd) -> Sys<OwnedFd> {
+pub(super) fn make(init: BorrowedFd) -> Sys<OwnedFd> {
     let own = current()?;
     // Enter the runtime's own namespace first: if a seccomp filter forbids setns(2), the runtime
     // could not return, so it fails before it leaves.
@@ -40,7 +40,7 @@ fn hand_over(init: BorrowedFd) -> Sys<OwnedFd> {
 ///
 /// # Errors
 /// That of `act`; or the runtime may not enter the namespace, or not return from it.
-pub fn within<T>(namespace: BorrowedFd, act: impl FnOnce() -> Sys<T>) -> Sys<T> {
+pub(super) fn within<T>(namespace: BorrowedFd, act: impl FnOnce() -> Sys<T>) -> Sys<T> {
     let own = current()?;
     // As in `make`.
     process::setns(own.as_fd(), FLAG)?;
@@ -51,6 +51,6 @@ pub fn within<T>(namespace: BorrowedFd, act: impl FnOnce() -> Sys<T>) -> Sys<T> 
 }
 
 /// Opens the namespace that the runtime is in now.
-pub fn current() -> Sys<OwnedFd> {
+pub(super) fn current() -> Sys<OwnedFd> {
     path::open(clone::own_file(NamespaceKind::Network), libc::O_RDONLY)
 }

@@ -14,7 +14,7 @@ use crate::sys::path::{self as syspath, Stat};
 use crate::sys::{Fail, Sys, file};
 
 /// The file that the pid will be written to.
-pub struct PidFile {
+pub(super) struct PidFile {
     path: PathBuf,
     target: Target,
 }
@@ -33,7 +33,7 @@ impl PidFile {
     ///
     /// # Errors
     /// The directory is missing, or the file is of a type that a pid cannot be written to.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let failed = |fail| failed(path, fail);
         let name = path.file_name().with_context(|| {
             format!("--pid-file: {:?} is not the path of a file", path.display())
@@ -58,7 +58,7 @@ impl PidFile {
     ///
     /// # Errors
     /// A system call failed.
-    pub fn write(&self, pid: i32) -> Result<()> {
+    pub(super) fn write(&self, pid: i32) -> Result<()> {
         let text = pid.to_string();
         match &self.target {
             Target::Replaced { dir, name } => {

@@ -17,7 +17,7 @@ const MOUNT: &str = "/sys/fs/resctrl";
 /// # Errors
 /// resctrl is not mounted; the group exists, or does not exist, or has other schemata, against what
 /// the config says; or the kernel refuses the schemata. The error names `field`.
-pub fn make(field: &str, group: &ResctrlGroup) -> Result<()> {
+pub(super) fn make(field: &str, group: &ResctrlGroup) -> Result<()> {
     refuse_unmounted(field)?;
     let directory = Path::new(MOUNT).join(&group.path);
     let failed = |fail| Error::failed(directory.display().to_string(), fail).about(field);
@@ -49,7 +49,7 @@ pub fn make(field: &str, group: &ResctrlGroup) -> Result<()> {
 ///
 /// # Errors
 /// A group is gone.
-pub fn add_process(field: &str, groups: &[PathBuf], pid: i32) -> Result<()> {
+pub(super) fn add_process(field: &str, groups: &[PathBuf], pid: i32) -> Result<()> {
     groups.iter().try_for_each(|group| {
         let tasks = Path::new(MOUNT).join(group).join("tasks");
         write(&tasks, &pid.to_string()).with_context(|| format!("{field}: {}", tasks.display()))
@@ -60,7 +60,7 @@ pub fn add_process(field: &str, groups: &[PathBuf], pid: i32) -> Result<()> {
 ///
 /// # Errors
 /// rmdir(2) failed.
-pub fn remove(groups: &[PathBuf]) -> Result<()> {
+pub(super) fn remove(groups: &[PathBuf]) -> Result<()> {
     groups.iter().try_for_each(|group| {
         let directory = Path::new(MOUNT).join(group);
         match std::fs::remove_dir(&directory) {

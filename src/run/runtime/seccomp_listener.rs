@@ -26,7 +26,7 @@ fn listener(plan: &Plan) -> Option<&Listener> {
 ///
 /// # Errors
 /// There is no socket at `linux.seccomp.listenerPath`.
-pub fn check_agent(plan: &Plan) -> Result<()> {
+pub(super) fn check_agent(plan: &Plan) -> Result<()> {
     let Some(listener) = listener(plan) else {
         return Ok(());
     };
@@ -45,7 +45,7 @@ pub fn check_agent(plan: &Plan) -> Result<()> {
 ///
 /// # Errors
 /// No process listens at `linux.seccomp.listenerPath`, or the container's process is gone.
-pub fn hand_over(
+pub(super) fn hand_over(
     plan: &Plan,
     state: &State,
     status: Status,

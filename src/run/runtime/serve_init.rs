@@ -14,7 +14,7 @@ use crate::run::protocol::{self, Received, Report};
 use crate::sys::{Sys, process, socket};
 
 /// The engine's sockets, connected before anything is made.
-pub struct Sockets {
+pub(super) struct Sockets {
     /// `--console-socket`.
     pub console: Option<OwnedFd>,
     /// `--pidfd-socket`.
@@ -26,7 +26,7 @@ impl Sockets {
     ///
     /// # Errors
     /// No process listens on a socket.
-    pub fn connect(console: Option<&Path>, pidfd: Option<&Path>) -> Result<Self> {
+    pub(super) fn connect(console: Option<&Path>, pidfd: Option<&Path>) -> Result<Self> {
         Ok(Self {
             console: connect(console, "--console-socket")?,
             pidfd: connect(pidfd, "--pidfd-socket")?,
@@ -38,7 +38,7 @@ impl Sockets {
     ///
     /// # Errors
     /// The receiver is gone.
-    pub fn send_pidfd(&self, name: &str, pidfd: BorrowedFd) -> Result<()> {
+    pub(super) fn send_pidfd(&self, name: &str, pidfd: BorrowedFd) -> Result<()> {
         match &self.pidfd {
             Some(socket) => {
                 socket::send(socket.as_fd(), name.as_bytes(), Some(pidfd)).context("--pidfd-socket")
@@ -58,13 +58,13 @@ fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
 }
 
 /// The object of each system call on the connection to a process that sets itself up.
-pub const CONNECTION: &str = "connection to init";
+pub(super) const CONNECTION: &str = "connection to init";
 
 /// Raises the hard limits of the process `pid`, for which init lacks the privilege.
 ///
 /// # Errors
 /// The step that failed.
-pub fn raise_limits(plan: &Plan, pid: i32) -> Result<()> {
+pub(super) fn raise_limits(plan: &Plan, pid: i32) -> Result<()> {
     for planned in plan.ready.iter() {
         let limit = &planned.step;
         if is_above(planned)? {
@@ -89,7 +89,7 @@ fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
 ///
 /// # Errors
 /// getrlimit(2) failed; the error names the step.
-pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
+pub(super) fn may_go_ahead(plan: &Plan) -> Result<bool> {
     let asks = |step: &InitStep| {
         let maps = matches!(step, InitStep::Filesystem(fs) if fs.id_map.is_some());
         maps || matches!(
@@ -118,7 +118,7 @@ pub fn may_go_ahead(plan: &Plan) -> Result<bool> {
 ///
 /// # Errors
 /// sendmsg(2) failed for a reason other than the end of the process.
-pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
+pub(super) fn go_ahead(connection: BorrowedFd) -> Result<()> {
     heard(protocol::send_go(connection, &[]))
 }
 
@@ -126,7 +126,11 @@ pub fn go_ahead(connection: BorrowedFd) -> Result<()> {
 ///
 /// # Errors
 /// sendmsg(2) failed. If init has ended, the error is the step that failed, or that of `death`.
-pub fn dismiss(plan: &Plan, connection: BorrowedFd, death: impl Fn() -> Error) -> Result<()> {
+pub(super) fn dismiss(
+    plan: &Plan,
+    connection: BorrowedFd,
+    death: impl Fn() -> Error,
+) -> Result<()> {
     let Err(fail) = protocol::send_go(connection, &[]) else {
         return Ok(());
     };

@@ -30,7 +30,7 @@ pub struct Made {
 }
 
 /// Executes the runtime's steps.
-pub struct Runtime<'a> {
+pub(super) struct Runtime<'a> {
     pub plan: &'a Plan,
     pub host: &'a Host,
     /// The connection to the process that waits for the network namespace.
@@ -43,7 +43,7 @@ impl Runtime<'_> {
     ///
     /// # Errors
     /// The step that failed.
-    pub fn run(&mut self, steps: &Steps<RuntimeStep>, pid: i32) -> Result<()> {
+    pub(super) fn run(&mut self, steps: &Steps<RuntimeStep>, pid: i32) -> Result<()> {
         steps.iter().try_for_each(|planned| self.step(planned, pid))
     }
 

@@ -16,7 +16,7 @@ use crate::sys::{Fail, Sys, path};
 ///
 /// # Errors
 /// The path cannot be opened, or the step at `position` has no path.
-pub fn open_for_init(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd> {
+pub(crate) fn open_for_init(plan: &Plan, position: Position, root: BorrowedFd) -> Result<OwnedFd> {
     let found = plan.at(position);
     let none = || Err(Fail::new("openat2", Errno::EPROTO));
     let opened = found.map(|found| match found.step {

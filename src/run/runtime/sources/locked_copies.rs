@@ -26,7 +26,7 @@ use crate::sys::{Fail, Sys, file, mount, path, socket};
 ///
 /// # Errors
 /// The step whose source cannot be opened, copied or changed.
-pub fn copy_locked(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Result<()> {
+pub(crate) fn copy_locked(plan: &Plan, container: &OwnedFd, opened: &mut Opened) -> Result<()> {
     if sources(plan).next().is_none() {
         return Ok(());
     }

@@ -5,8 +5,8 @@
 mod for_init;
 mod locked_copies;
 
-pub use for_init::open_for_init;
-pub use locked_copies::copy_locked;
+pub(super) use for_init::open_for_init;
+pub(super) use locked_copies::copy_locked;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -27,7 +27,7 @@ use crate::sys::{inherited, mount, path, process};
 ///
 /// # Errors
 /// A path of the config cannot be opened, or is not a namespace of the type that the config says.
-pub fn open(plan: &Plan) -> Result<Opened> {
+pub(super) fn open(plan: &Plan) -> Result<Opened> {
     let mut opened = Opened::none(plan);
     let binds = plan.init.iter().filter(|it| is_bind(&it.step)).count();
     inherited::make_room_for(plan.entry_steps().count() + binds);
@@ -120,7 +120,7 @@ fn changed(planned: &Planned<InitStep>, bind: &Bind, tree: OwnedFd) -> Result<Ow
 ///
 /// # Errors
 /// dup(2) failed.
-pub fn enter(plan: &Plan, init: &OwnedFd, opened: &mut Opened) -> Result<()> {
+pub(super) fn enter(plan: &Plan, init: &OwnedFd, opened: &mut Opened) -> Result<()> {
     for (position, found) in plan.entry_steps() {
         if let AnyStep::Entry(EntryStep::EnterContainer { .. }) = found.step {
             let copy = init.try_clone().call("dup");
