@@ -11,8 +11,8 @@
 //!                                                └▶ explain └────pair: Failure┘
 //! ```
 
-// What says `pub` has a user outside the crate, or could have one.
-#![warn(unreachable_pub)]
+// What says `pub` has a user outside the crate: a test, or fuzz/, whose feature is on in the workspace.
+#![cfg_attr(feature = "fuzzing", warn(unreachable_pub))]
 // A number from a config or a file that does not fit must become an error.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 // Standard output is the answer of a verb. Only main writes it, because writing can fail.

@@ -26,42 +26,66 @@ const DOUBLED: u32 = 6;
 
 impl Cgroup {
     /// Stops every process, and returns when all have stopped. If that fails, the cgroup is thawed.
-    pub fn freeze(&self) -> Result<()> {
+    /// Returns false if another process has thawed it in the meantime.
+    pub fn freeze(&self) -> Result<bool> {
         let frozen = self
             .set_freezer("1")
             .and_then(|()| self.wait_frozen(Instant::now() + PATIENCE));
-        let Err(error) = frozen else { return Ok(()) };
-        match self.set_freezer("0") {
+        let error = match frozen {
+            Ok(frozen) => return Ok(frozen),
+            Err(error) => error,
+        };
+        match file::write(self.fd(), "cgroup.freeze", "0") {
             Ok(()) => Err(error.hint("the cgroup has been thawed")),
-            Err(left) => Err(error.hint(format!("and the cgroup is still frozen: {left:#}"))),
+            Err(fail) if is_gone(fail) => Err(error),
+            Err(fail) => Err(error.hint(format!("and the cgroup is still frozen: {fail}"))),
         }
     }
 
     /// Waits until this cgroup and each cgroup below it is frozen. If a cgroup has processes of its
     /// own, the kernel reports it as frozen when those are, regardless of the cgroups below it. A
-    /// cgroup that is removed meanwhile has nothing left to freeze.
-    fn wait_frozen(&self, deadline: Instant) -> Result<()> {
-        let wait = |dir: BorrowedFd| {
-            if wait_for(dir, "frozen", true, deadline)? {
-                Ok(())
-            } else {
-                Err(Fail::new("poll", Errno::ETIMEDOUT).note(Note::Freeze))
+    /// cgroup that is removed meanwhile has nothing left to freeze. Returns false if another process
+    /// has thawed the cgroup.
+    fn wait_frozen(&self, deadline: Instant) -> Result<bool> {
+        let mut frozen = true;
+        let mut wait = |dir: BorrowedFd| {
+            let thawed = || self.freezer_is("0");
+            match wait_for(dir, "frozen", true, deadline, thawed)? {
+                Waited::Reached => {}
+                Waited::Overtaken => frozen = false,
+                Waited::TooLong => {
+                    return Err(Fail::new("poll", Errno::ETIMEDOUT).note(Note::Freeze));
+                }
             }
+            Ok(())
         };
         wait(self.fd())
             .and_then(|()| tree::walk(self.fd(), wait, |_, _| Ok(())))
-            .with_context(|| self.object("cgroup.events"))
+            .with_context(|| self.object("cgroup.events"))?;
+        Ok(frozen)
     }
 
-    /// Lets the processes continue.
+    /// Lets the processes continue. Another process may have frozen them again when it returns.
     pub fn thaw(&self) -> Result<()> {
         self.set_freezer("0")?;
-        if self.wait("frozen", false, PATIENCE)? {
-            return Ok(());
+        let deadline = Instant::now() + PATIENCE;
+        let frozen = || self.freezer_is("1");
+        let waited = wait_for(self.fd(), "frozen", false, deadline, frozen);
+        match waited.with_context(|| self.object("cgroup.events"))? {
+            Waited::Reached | Waited::Overtaken => return Ok(()),
+            Waited::TooLong => {}
         }
         let late = Fail::new("poll", Errno::ETIMEDOUT).note(Note::Thaw);
         let late = Error::failed(self.object("cgroup.events"), late);
         Err(late.hint("a parent of the cgroup is frozen").into())
+    }
+
+    /// The last request to the freezer, by any process.
+    fn freezer_is(&self, value: &str) -> Sys<bool> {
+        match file::read(self.fd(), "cgroup.freeze") {
+            Err(fail) if is_gone(fail) => Ok(false),
+            text => Ok(text?.trim_end() == value),
+        }
     }
 
     fn set_freezer(&self, value: &str) -> Result<()> {
@@ -117,7 +141,11 @@ impl Cgroup {
 
     /// Waits until no process is left. `false` if some are left after `timeout`.
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
-        self.wait("populated", false, timeout)
+        let deadline = Instant::now() + timeout;
+        let never = || Ok(false);
+        let waited = wait_for(self.fd(), "populated", false, deadline, never);
+        let waited = waited.with_context(|| self.object("cgroup.events"))?;
+        Ok(matches!(waited, Waited::Reached))
     }
 
     /// Removes the cgroup and all cgroups below it. Its processes must be dead or dying; the error
@@ -186,31 +214,44 @@ impl Cgroup {
         flag_unless_gone(file::read(self.fd(), "cgroup.events"), key)
             .with_context(|| self.object("cgroup.events"))
     }
+}
 
-    fn wait(&self, key: &str, wanted: bool, timeout: Duration) -> Result<bool> {
-        wait_for(self.fd(), key, wanted, Instant::now() + timeout)
-            .with_context(|| self.object("cgroup.events"))
-    }
+/// How a wait has ended.
+enum Waited {
+    /// The flag has the wanted value, or the cgroup is removed.
+    Reached,
+    /// Another process wants the opposite.
+    Overtaken,
+    TooLong,
 }
 
 /// Waits until the flag `key` of the `cgroup.events` of `dir` is `wanted`, or the cgroup is
-/// removed. `false` if neither happens before the `deadline`.
-fn wait_for(dir: BorrowedFd, key: &str, wanted: bool, deadline: Instant) -> Sys<bool> {
+/// removed, or `overtaken` says that the flag will not become `wanted`.
+fn wait_for(
+    dir: BorrowedFd,
+    key: &str,
+    wanted: bool,
+    deadline: Instant,
+    overtaken: impl Fn() -> Sys<bool>,
+) -> Sys<Waited> {
     let events = match file::open(dir, "cgroup.events", libc::O_RDONLY) {
-        Err(fail) if is_gone(fail) => return Ok(true),
+        Err(fail) if is_gone(fail) => return Ok(Waited::Reached),
         events => File::from(events?),
     };
     let mut changes = Changes::default();
     loop {
         match read_again(&events) {
-            Err(fail) if is_gone(fail) => return Ok(true),
+            Err(fail) if is_gone(fail) => return Ok(Waited::Reached),
             Err(fail) => return Err(fail),
-            Ok(text) if flag(&text, key) == wanted => return Ok(true),
+            Ok(text) if flag(&text, key) == wanted => return Ok(Waited::Reached),
             Ok(_) => {}
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(false);
+            return Ok(Waited::TooLong);
+        }
+        if changes.have_been_awaited() && overtaken()? {
+            return Ok(Waited::Overtaken);
         }
         changes.wait([&events], left)?;
     }
@@ -228,6 +269,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// Whether there was a change since the files were read first.
+    fn have_been_awaited(&self) -> bool {
+        self.waits > 0
+    }
+
     /// Returns when one of the files has changed since it was read, after `left`, or when the files
     /// should be read again: at first soon, because the report of a removal is lost only soon after
     /// another one.

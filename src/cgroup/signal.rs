@@ -25,7 +25,8 @@ impl Cgroup {
         if self.is_frozen()? {
             return self.signal_listed(signal, init);
         }
-        self.freeze()?;
+        // Another process may resume the container at the same time.
+        while !self.freeze()? {}
         let result = self.signal_listed(signal, init);
         let thawed = self.thaw();
         result.and_then(|listed| thawed.map(|()| listed))

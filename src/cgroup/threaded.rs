@@ -76,7 +76,7 @@ impl Cgroup {
     /// [`Cgroup::kill`] for a threaded cgroup. Frozen processes do not fork, and SIGKILL reaches
     /// them.
     pub(super) fn kill_each(&self) -> Result<()> {
-        self.freeze()?;
+        while !self.freeze()? {}
         let killed = self.processes().and_then(|pids| {
             pids.iter().try_for_each(|&pid| match kill(pid) {
                 Err(fail) if fail.errno == Errno::ESRCH => Ok(()),

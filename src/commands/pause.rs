@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::kill::not_running;
-use super::{Context, DONE, Verb, cgroup_of};
+use super::{Context, DONE, Verb, cgroup_of, unless_stopped};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::state::Status;
@@ -22,10 +22,15 @@ impl Verb for Pause {
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         match state.status(&dir)? {
-            Status::Created | Status::Running => cgroup_of(&dir, &state)?.freeze()?,
+            Status::Created | Status::Running => {}
             Status::Paused => bail!(not_running(&state).hint("it is paused")),
             Status::Creating | Status::Stopped => bail!(not_running(&state)),
         }
+        let stopped = |_| Err(not_running(&state).into());
+        // A resume at the same time may come later: then the container runs.
+        cgroup_of(&dir, &state)?
+            .freeze()
+            .map_err(|error| unless_stopped(error, &dir, &state, stopped))?;
         Ok(DONE)
     }
 }

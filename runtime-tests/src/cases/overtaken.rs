@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = tests![
     state_of_a_container_that_is_deleted_meanwhile[Need::NotAPeer],
     create_whose_parent_cgroup_is_removed_makes_it_again[Need::NotAPeer],
     exec_in_a_container_that_is_killed_meanwhile[Need::NotAPeer],
+    pause_of_a_container_that_is_resumed_meanwhile[Need::NotAPeer],
     pause_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     resume_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     update_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
@@ -68,6 +69,20 @@ fn create_of_a_container_that_is_killed_meanwhile(t: &Sandbox) {
     let output = create.finish();
     output.fails_with("init died while it set the container up: killed by signal 9");
     container.verb("state").fails_with("does not exist");
+}
+
+/// The container is resumed before the pause has seen that it is frozen. The pause is the earlier of
+/// the two then, and does not wait for a freezer that stays off.
+fn pause_of_a_container_that_is_resumed_meanwhile(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let mut pause = Steps::begin(t.runtime().args(["pause", &container.id]));
+    while container.status() != "paused" {
+        pause.advance().expect("the pause has not ended");
+    }
+    container.verb("resume").ok();
+    pause.finish().ok();
+    assert_eq!(container.status(), "running");
 }
 
 /// Stops a verb at each system call after it has read the state, kills the container, and continues

@@ -72,21 +72,17 @@ pub fn create(request: &Request) -> Result<Created> {
         .claim(&request.options.id, request.config_text)?;
     let dir = claim.dir().clone();
     let mut undo = Undo::new(claim);
-    if request.options.notify.is_some() {
-        sd_notify::make_directory(&dir)?;
-    }
-    let opened = sources::open(request.plan)?;
-    undo.made.network = net_devices::hold_joined(request.plan, &opened)?;
     let mut state = first_state(request);
-    refuse_used_cgroup(&state)?;
-    let made = make(
-        request,
-        &dir,
-        &mut undo,
-        &mut state,
-        opened,
-        sockets.console.as_ref(),
-    );
+    let made = begin(request, &dir, &mut undo, &state).and_then(|opened| {
+        make(
+            request,
+            &dir,
+            &mut undo,
+            &mut state,
+            opened,
+            sockets.console.as_ref(),
+        )
+    });
     // A signal that arrives after the container is finished has no effect.
     let finished = super::interrupt::instead(made).and_then(|(made, state)| {
         // Without a state to put in place, init has already been told to execute, and there is
@@ -108,10 +104,13 @@ pub fn create(request: &Request) -> Result<Created> {
         }),
         Err(error) => {
             let began = undo.process_began();
-            // If another command has deleted the container, that is the cause of any failure.
-            let error = match dir.is_current() {
-                Ok(false) => state::deleted(&request.options.id).into(),
-                Ok(true) | Err(_) => error,
+            // A `delete` waits until the process has been reaped.
+            undo.end_process();
+            // If another command has deleted the container, or is deleting it and has removed the
+            // cgroup first, that is the cause of any failure.
+            let error = match dir.lock() {
+                Ok(None) => state::deleted(&request.options.id).into(),
+                Ok(Some(_)) | Err(_) => error,
             };
             // Dropping the directory releases its lock, which must not be held while hooks run.
             drop((undo, dir));
@@ -122,6 +121,17 @@ pub fn create(request: &Request) -> Result<Created> {
             Err(error)
         }
     }
+}
+
+/// Opens the files of the host, and looks at what else the container will use.
+fn begin(request: &Request, dir: &Dir, undo: &mut Undo, state: &State) -> Result<Opened> {
+    if request.options.notify.is_some() {
+        sd_notify::make_directory(dir)?;
+    }
+    let opened = sources::open(request.plan)?;
+    undo.made.network = net_devices::hold_joined(request.plan, &opened)?;
+    refuse_used_cgroup(state)?;
+    Ok(opened)
 }
 
 /// Refuses a cgroup that another container uses. This comes before the state names the cgroup: from

@@ -44,6 +44,13 @@ impl Undo {
         self.process.is_some()
     }
 
+    /// Kills and reaps the process of init, if there is one.
+    pub fn end_process(&mut self) {
+        if let Some(pidfd) = &self.process {
+            process::end(pidfd.as_fd());
+        }
+    }
+
     /// Keeps the container, which is complete.
     ///
     /// # Panics
@@ -79,10 +86,7 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        let process = self.process.take();
-        if let Some(pidfd) = &process {
-            process::end(pidfd.as_fd());
-        }
+        self.end_process();
         // Before the network namespace ends, and with it every virtual device.
         for device in self.made.devices.drain(..).rev() {
             device.give_back();
@@ -100,10 +104,11 @@ impl Drop for Undo {
         if matches!(claim.dir().lock(), Ok(None)) {
             return;
         }
+        let began = self.process_began();
         let cgroup_stays = self.made.cgroup.take().is_some_and(|cgroup| {
             // Hooks may have left processes in the cgroup. Errors are ignored, because the failure
             // that led here is the one to report; `delete --force` can remove the rest.
-            if process.is_some() {
+            if began {
                 let _ = cgroup.kill();
                 let _ = cgroup.wait_empty(PATIENCE);
             }
