@@ -87,6 +87,7 @@ pub struct Dir {
 }
 
 impl Dir {
+    /// The directory's own descriptor. It leads to the same directory even if its path does not.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -205,6 +206,7 @@ pub struct Locked<'a> {
 }
 
 impl Locked<'_> {
+    /// The directory that is locked.
     pub fn dir(&self) -> &Dir {
         self.dir
     }

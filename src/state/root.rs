@@ -262,6 +262,7 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// The new directory of the container.
     pub fn dir(&self) -> &Rc<Dir> {
         &self.dir
     }

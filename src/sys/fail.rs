@@ -210,6 +210,7 @@ impl Reported {
         }
     }
 
+    /// The failure as a message of fixed length. See [`Self::decode`].
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let (code, value) = self.note.map_or((0, 0), Note::code);
         let mut bytes = [0; Self::LENGTH];
