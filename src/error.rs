@@ -227,6 +227,34 @@ impl Chain for anyhow::Error {
     }
 }
 
+/// Adds the object that is acted on to a failure.
+///
+/// This is anyhow's context for any failure. anyhow's own trait makes a type, with a table of its
+/// functions, for each pair of an error and a context, and the program relocates those tables at
+/// each start. Here each failure becomes an `anyhow::Error` first, and each object a `String`.
+pub trait Context<T> {
+    /// Adds `object`.
+    fn context(self, object: impl fmt::Display) -> anyhow::Result<T>;
+
+    /// Adds the object that `object` returns, which is only called after a failure.
+    fn with_context<D: fmt::Display>(self, object: impl FnOnce() -> D) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Context<T> for std::result::Result<T, E> {
+    fn context(self, object: impl fmt::Display) -> anyhow::Result<T> {
+        self.map_err(|error| within(error.into(), object.to_string()))
+    }
+
+    fn with_context<D: fmt::Display>(self, object: impl FnOnce() -> D) -> anyhow::Result<T> {
+        self.map_err(|error| within(error.into(), object().to_string()))
+    }
+}
+
+#[cold]
+fn within(error: anyhow::Error, object: String) -> anyhow::Error {
+    error.context(object)
+}
+
 /// Names the system call behind a failure of nix or of the standard library.
 pub trait Call<T> {
     /// The failure as that of the system call `name`.
@@ -264,7 +292,6 @@ pub fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
 
     use super::*;
 

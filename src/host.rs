@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, FsType, Statfs, statfs};
 use nix::sys::statvfs::FsFlags;
@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 
 use crate::config::Labels;
 use crate::config::seccomp::Arch;
-use crate::error::{Call as _, Chain as _};
+use crate::error::{Call as _, Chain as _, Context as _};
 use crate::sys::{file, process};
 
 /// The facts about the host on which a plan depends.
@@ -94,7 +94,7 @@ fn kernel() -> Result<(u32, u32)> {
     let name = uname().call("uname").context("kernel version")?;
     let release = name.release().to_string_lossy();
     let version = parse_release(&release)
-        .with_context(|| format!("kernel version {release:?} is not MAJOR.MINOR"))?;
+        .ok_or_else(|| anyhow!("kernel version {release:?} is not MAJOR.MINOR"))?;
     if version < OLDEST_KERNEL {
         let (major, minor) = OLDEST_KERNEL;
         bail!("Linux {major}.{minor} or newer is needed, this is {release}");

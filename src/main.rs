@@ -6,10 +6,9 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use anyhow::Context as _;
 use sampan::cli::{self, Effect, Line, Parsed};
 use sampan::commands::{Context, VERBS, Verb};
-use sampan::error::{Error, Kind};
+use sampan::error::{Context as _, Error, Kind};
 use sampan::log::Log;
 use sampan::sys::process::{self, StringArray};
 use sampan::sys::rt::relro;

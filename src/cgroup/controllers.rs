@@ -3,11 +3,11 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::{file, threaded};
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::sys::{Sys, path as syspath};
 
 const FILE: &str = "cgroup.subtree_control";

@@ -11,9 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 
-use crate::error::{Call as _, Chain as _, Error};
+use crate::error::{Call as _, Chain as _, Context as _, Error};
 use crate::plan::systemd::{Manager, Variant};
 use crate::sys::socket;
 
@@ -213,7 +213,7 @@ impl Connection {
                 Ok(Some(length)) if self.received.len() >= length => {
                     let bytes: Vec<u8> = self.received.drain(..length).collect();
                     let message = Message::read(&bytes)
-                        .context("a malformed D-Bus message")
+                        .ok_or_else(|| Error::new("a malformed D-Bus message"))
                         .with_context(|| self.object())?;
                     if message.member.as_deref() == Some("JobRemoved")
                         && let [job, _unit, result] = message.texts().as_slice()

@@ -6,13 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::file::{self, is_gone};
 use super::{Cgroup, threaded};
-use crate::error::{Chain as _, Error};
+use crate::error::{Chain as _, Context as _, Error};
 use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible

@@ -22,10 +22,10 @@ mod watch;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Chain as _, Error};
+use crate::error::{Chain as _, Context as _, Error};
 use crate::plan::cgroup::{Fallback, Write};
 use crate::plan::devices::Insn;
 use crate::sys::{Fail, bpf, path as syspath};
@@ -175,8 +175,8 @@ impl Cgroup {
                     .hint("the process may have been killed; systemd must see the same processes")
             );
         }
-        Self::open(&mount.join(found.trim_start_matches('/')))?
-            .with_context(|| format!("{what}: its cgroup is gone"))
+        let gone = || Error::new(format!("{what}: its cgroup is gone"));
+        Ok(Self::open(&mount.join(found.trim_start_matches('/')))?.ok_or_else(gone)?)
     }
 
     /// Creates the cgroup `name` in this one, moves the only process `pid` there, and enables all

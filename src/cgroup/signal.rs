@@ -2,10 +2,11 @@
 
 use std::os::fd::AsFd;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::Cgroup;
+use crate::error::Context as _;
 use crate::sys::pidfd;
 
 impl Cgroup {

@@ -4,12 +4,13 @@
 //! that v2 does not have are zero or absent, and zeros are left out where other runtimes leave them
 //! out. Source: Documentation/admin-guide/cgroup-v2.rst, Documentation/accounting/psi.rst.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 
 use super::Cgroup;
 use super::file::{self, is_gone};
+use crate::error::Context as _;
 use crate::sys::{Fail, tree};
 
 impl Cgroup {

@@ -1,9 +1,9 @@
 //! Creates, changes and stops systemd units. Source: org.freedesktop.systemd1(5).
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::dbus::{Connection, Failed};
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::plan::systemd::{Manager, Property, Unit, Variant};
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";

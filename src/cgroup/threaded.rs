@@ -4,11 +4,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::Cgroup;
 use super::file::{self, is_gone};
+use crate::error::Context as _;
 use crate::sys::{self, Sys, path as syspath, pidfd, tree};
 
 const TYPE: &str = "cgroup.type";

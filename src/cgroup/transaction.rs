@@ -1,10 +1,10 @@
 //! A sequence of writes that takes effect as a whole or not at all.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::{Cgroup, file};
-use crate::error::Chain as _;
+use crate::error::{Chain as _, Context as _};
 use crate::plan::cgroup::{Fallback, Write};
 
 /// The writes that took effect, and the files' previous values.

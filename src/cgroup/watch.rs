@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::file::is_gone;
 use super::lifecycle::{Changes, flag, read_again};
 use super::{Cgroup, file, stats};
+use crate::error::Context as _;
 
 /// The result of [`Watch::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

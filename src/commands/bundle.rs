@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::cli::groups::{Bundle, CgroupManager, ContainerFlags, DescriptorFlags};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::spec;

@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::bundle::{Loaded, check_preserved, options};
@@ -12,7 +12,7 @@ use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Setup;
 use crate::config::Config;
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::annotations::PIDFD_RECEIVER;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::cgroup::{self, Event};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
-use crate::error::Call as _;
+use crate::error::{Call as _, Context as _};
 use crate::state::Status;
 
 flags! {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::bundle::{check_preserved, process_options};
 use super::saved::Saved;
@@ -14,7 +14,7 @@ use super::{Context, DONE, Verb, kill, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags};
 use crate::config::{Config, Process};
-use crate::error::{Call as _, Chain as _, Error, Kind};
+use crate::error::{Call as _, Chain as _, Context as _, Error, Kind};
 use crate::host::Host;
 use crate::plan;
 use crate::run::{self, ExecRequest, relay};

@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::{Context, DONE, Verb, open_cgroup};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Chain as _, Error, Kind};
+use crate::error::{Chain as _, Context as _, Error, Kind};
 use crate::signal;
 use crate::state::{Dir, State};
 use crate::sys::pidfd;

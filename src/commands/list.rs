@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::unistd::{Uid, User};
 
 use super::{Context, DONE, Verb, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::ListFormat;
-use crate::error::{Chain as _, Error, Kind};
+use crate::error::{Chain as _, Context as _, Error, Kind};
 use crate::state::{Dir, Place, State, View};
 
 flags! {

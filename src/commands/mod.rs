@@ -25,12 +25,12 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::io::Write;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::cgroup::Cgroup;
 use crate::cli::groups::{CgroupManager, Global};
 use crate::cli::{self, Effect};
-use crate::error::{Call as _, Error, Kind};
+use crate::error::{Call as _, Context as _, Error, Kind};
 use crate::log::Log;
 use crate::run::sd_notify::SdNotify;
 use crate::state::{Dir, Root, State, Status};

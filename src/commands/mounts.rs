@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::kill::not_running;
 use super::saved::Saved;
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::Call as _;
+use crate::error::{Call as _, Context as _};
 use crate::host::Host;
 use crate::state::Status;
 use crate::{plan, run, spec};

@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::{Context, DONE, Verb, open_cgroup, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Container, ListFormat};
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::state::{State, start_time};
 
 flags! {

@@ -1,12 +1,13 @@
 //! `run`: does the work of `create`, `start` and finally `delete`.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::create::{Mode, make};
 use super::saved::destroy_started;
 use super::{Context, DONE, Verb};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Setup;
+use crate::error::Context as _;
 use crate::run::{self, Created, relay};
 use crate::state::Status;
 use crate::sys::interrupt;

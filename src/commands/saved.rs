@@ -2,11 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::Context;
 use crate::config::Config;
+use crate::error::Context as _;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::run::{run_poststop_hooks, teardown};

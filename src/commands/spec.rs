@@ -4,12 +4,12 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::unistd::{getegid, geteuid};
 
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::spec::{CONFIG_FILE, default_config};
 
 flags! {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
 use super::kill::not_running;
@@ -15,7 +15,7 @@ use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
 use crate::config::Labels;
-use crate::error::{Call as _, Chain as _};
+use crate::error::{Call as _, Chain as _, Context as _};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};

@@ -11,11 +11,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use crate::error::{Call as _, Error, Kind};
+use crate::error::{Call as _, Context as _, Error, Kind};
 use crate::host;
 use crate::sys::path::{self, Stat};
 use crate::sys::{Fail, Sys, file, tree};

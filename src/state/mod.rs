@@ -23,7 +23,7 @@ mod status;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use dir::{CONFIG, Dir, Locked, Place, START_SOCKET, STATE};
@@ -33,7 +33,7 @@ pub use root::{Claim, Root, deleted};
 pub use status::{Status, lock_init};
 
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::plan;
 use crate::plan::systemd::Manager;
 

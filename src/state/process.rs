@@ -2,10 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::sys::{Fail, file, pidfd};
 
 /// PF_EXITING of the kernel's flags word: the process is exiting, and has closed its files or is

@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::Dir;
+use crate::error::Context as _;
 use crate::sys::{Sys, path as syspath};
 
 /// A complete file that has not been renamed to its final name. Dropping it removes the file.

@@ -7,13 +7,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::dir::{self, CONFIG, Dir, Place};
 use super::status;
-use crate::error::{Call as _, Error, Kind};
+use crate::error::{Call as _, Context as _, Error, Kind};
 use crate::host;
 use crate::lexical;
 use crate::sys::{file, path as syspath, tree};

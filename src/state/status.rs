@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use super::dir::{CONFIG, INIT_LOCK, Locked, START_SOCKET, STATE};
 use super::process::{open_process, start_time};
 use super::{Dir, State};
 use crate::cgroup::Cgroup;
-use crate::error::Call as _;
+use crate::error::{Call as _, Context as _};
 use crate::sys::{Fail, Sys};
 
 /// The status values of the specification, and `paused`.

@@ -5,10 +5,10 @@
 //! failure, or kill init. The runtime then only sees the end of the connection, and a successful
 //! execve(2) looks the same.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::sys::process;
 
 /// Checks the process `pid` after the connection to it has ended.

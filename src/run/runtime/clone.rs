@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::slice;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::config::NamespaceKind;
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::plan::{Entry, EntryStep, InitStep, List, OwnProcfs, Plan, Position};
 use crate::run::failure;
 use crate::run::init::{self, Inherited};

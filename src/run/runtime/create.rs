@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::clone::{self, Spawned};
 use super::pid_file::PidFile;
@@ -14,6 +14,7 @@ use super::teardown::Undo;
 use super::{hooks, host_mount, net_devices, sd_notify, seccomp_listener, sources};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
+use crate::error::Context as _;
 use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan};
 use crate::run::init::{Inherited, Opened};

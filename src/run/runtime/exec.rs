@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::clone::{self, Spawned};
@@ -13,7 +13,7 @@ use super::serve_init::{self, CONNECTION, Sockets, await_execve};
 use super::steps::{Made, Runtime};
 use super::{resctrl, seccomp_listener, sources};
 use crate::cgroup::{self, Cgroup, systemd};
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::host::Host;
 use crate::plan::{Place, Plan, Position};
 use crate::run::init::{Inherited, Opened};

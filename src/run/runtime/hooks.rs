@@ -1,7 +1,8 @@
 //! Runs the hooks in the runtime, and formats the state that a hook reads.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
+use crate::error::Context as _;
 use crate::plan::{HookMoment, HookStep, Steps};
 use crate::run::failure;
 use crate::run::hook::{self, Directory, Surroundings};

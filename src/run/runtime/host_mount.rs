@@ -7,10 +7,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::plan::{InitStep, Plan};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path};

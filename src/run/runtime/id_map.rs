@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::plan::{AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep};
 use crate::run::failure;
 use crate::sys::mount::{self, Change};

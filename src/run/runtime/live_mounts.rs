@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::clone;
 use super::serve_init::{self, CONNECTION};
 use super::sources;
 use crate::config::NamespaceKind;
-use crate::error::{Error, Kind};
+use crate::error::{Context as _, Error, Kind};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, State};

@@ -3,12 +3,12 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::network;
 use crate::config::NamespaceKind;
-use crate::error::Call as _;
+use crate::error::{Call as _, Context as _};
 use crate::plan::{AnyStep, DeviceNetwork, EntryStep, MoveDevice, Plan, RuntimeStep};
 use crate::run::init::Opened;
 use crate::sys::netlink::{Netlink, Setup};

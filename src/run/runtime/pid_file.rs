@@ -4,11 +4,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, anyhow};
 use nix::errno::Errno;
 use nix::unistd::{ftruncate, geteuid};
 
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::state::Prepared;
 use crate::sys::path::{self as syspath, Stat};
 use crate::sys::{Fail, Sys, file};
@@ -35,9 +35,9 @@ impl PidFile {
     /// The directory is missing, or the file is of a type that a pid cannot be written to.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let failed = |fail| failed(path, fail);
-        let name = path.file_name().with_context(|| {
-            format!("--pid-file: {:?} is not the path of a file", path.display())
-        })?;
+        let name = path
+            .file_name()
+            .ok_or_else(|| anyhow!("--pid-file: {:?} is not the path of a file", path.display()))?;
         let name = syspath::c_string(name).map_err(failed)?;
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

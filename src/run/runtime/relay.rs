@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +12,7 @@ use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use nix::unistd::isatty;
 
 use super::sd_notify::SdNotify;
-use crate::error::Call as _;
+use crate::error::{Call as _, Context as _};
 use crate::sys::signals::{self, SignalFd};
 use crate::sys::{interrupt, path, pidfd, process, terminal};
 

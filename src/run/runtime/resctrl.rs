@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::plan::{IfGroupExists, ResctrlGroup};
 use crate::sys::{Fail, Sys, file, path};
 

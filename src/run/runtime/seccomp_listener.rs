@@ -5,10 +5,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::hooks;
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
 use crate::sys::{path, process, socket};
@@ -53,8 +53,8 @@ pub(super) fn hand_over(
     number: i32,
 ) -> Result<()> {
     let (pid, pidfd) = process;
-    let listener =
-        listener(plan).context("linux.seccomp: init sent a listener that the config lacks")?;
+    let listener = listener(plan)
+        .ok_or_else(|| anyhow!("linux.seccomp: init sent a listener that the config lacks"))?;
     let object = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
     let fd = process::fetch_fd(pidfd, number).with_context(object)?;
     let agent = socket::connect_stream(&listener.path).map_err(|fail| {

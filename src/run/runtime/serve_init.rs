@@ -4,10 +4,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{id_map, relay, sources};
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
 use crate::run::failure::{self, executable, unexecuted};
 use crate::run::protocol::{self, Received, Report};

@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use nix::errno::Errno;
 
 use super::create::Created;
 use super::serve_init::{self, CONNECTION, await_execve};
 use super::{hooks, seccomp_listener};
-use crate::error::{Chain as _, Error, Kind};
+use crate::error::{Chain as _, Context as _, Error, Kind};
 use crate::plan::Plan;
 use crate::run::protocol::{self, Received, Report};
 use crate::state::{Dir, START_SOCKET, State, Status, open_process};
@@ -121,7 +121,7 @@ fn await_start(
 ) -> Result<()> {
     let listener = |number| {
         let pidfd = open_process(state.pid, state.start_time)?
-            .context("init died before its seccomp listener was passed on")?;
+            .ok_or_else(|| anyhow!("init died before its seccomp listener was passed on"))?;
         let process = (state.pid, pidfd.as_fd());
         // The filter is part of creating the container, even if it is loaded during `start`.
         seccomp_listener::hand_over(&plan()?, state, Status::Creating, process, number)

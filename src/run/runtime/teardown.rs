@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::steps::Made;
 use super::{host_mount, resctrl};
 use crate::cgroup::{Cgroup, systemd};
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::state::{self, Claim, Dir, Locked, State};
 use crate::sys::{pidfd, process};
 

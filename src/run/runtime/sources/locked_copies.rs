@@ -8,11 +8,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::open_for_init;
 use crate::config::NamespaceKind;
+use crate::error::Context as _;
 use crate::plan::{Bind, BindSource, InitStep, Plan, Position};
 use crate::run::failure;
 use crate::run::init::{self, Opened};

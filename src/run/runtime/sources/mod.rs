@@ -10,12 +10,12 @@ pub(super) use locked_copies::copy_locked;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::clone;
 use crate::config::NamespaceKind;
-use crate::error::{Call as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::plan::{
     self, AnyStep, Bind, BindSource, EntryStep, Found, InitStep, Plan, Planned, Position,
 };
