@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use sampan::spec::properties::{OBJECTS, UNREAD};
+use sampan::spec::properties::{UNREAD, objects};
 
 const TABLE: &str = include_str!("../docs/properties.md");
 
@@ -39,9 +39,8 @@ fn each_property_has_one_row() {
             assert_eq!(row[2] == "named", unread, "{property}");
         }
     }
-    let known: BTreeSet<_> = OBJECTS
-        .iter()
-        .flat_map(|(object, names)| names.split(' ').map(|name| joined(object, name)))
+    let known: BTreeSet<_> = objects()
+        .flat_map(|(object, names)| names.into_iter().map(move |name| joined(object, name)))
         .collect();
     assert_eq!(listed, known);
 }

@@ -5,115 +5,80 @@ use serde_json::{Map, Value};
 
 use super::{locate, repair};
 
-/// An object, and its properties. `[]` stands for any index and `*` for any key.
-pub type Object = (&'static str, &'static str);
+/// All objects that have named properties, and their properties. In the path of an object `[]` stands
+/// for any index and `*` for any key. A property with other values than objects, or whose keys are
+/// free, is only listed in its own object. One text has nothing to relocate at the start.
+const OBJECTS: &str = "\
+: ociVersion root mounts process hostname domainname hooks annotations linux vm windows solaris
+    zos freebsd
+root: path readonly
+mounts[]: destination type source options uidMappings gidMappings
+mounts[].uidMappings[]: containerID hostID size
+mounts[].gidMappings[]: containerID hostID size
+process: terminal consoleSize user args commandLine env cwd capabilities rlimits noNewPrivileges
+    oomScoreAdj apparmorProfile selinuxLabel ioPriority scheduler execCPUAffinity
+process.consoleSize: height width
+process.user: uid gid umask additionalGids username
+process.capabilities: bounding permitted effective inheritable ambient
+process.rlimits[]: type soft hard
+process.ioPriority: class priority
+process.scheduler: policy nice priority flags runtime deadline period
+process.execCPUAffinity: initial final
+hooks: prestart createRuntime createContainer startContainer poststart poststop
+hooks.prestart[]: path args env timeout
+hooks.createRuntime[]: path args env timeout
+hooks.createContainer[]: path args env timeout
+hooks.startContainer[]: path args env timeout
+hooks.poststart[]: path args env timeout
+hooks.poststop[]: path args env timeout
+linux: namespaces uidMappings gidMappings timeOffsets devices netDevices cgroupsPath resources
+    rootfsPropagation seccomp sysctl maskedPaths readonlyPaths mountLabel intelRdt memoryPolicy
+    personality
+linux.namespaces[]: type path
+linux.uidMappings[]: containerID hostID size
+linux.gidMappings[]: containerID hostID size
+linux.timeOffsets.*: secs nanosecs
+linux.devices[]: path type major minor fileMode uid gid
+linux.netDevices.*: name
+linux.seccomp: defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata
+    syscalls
+linux.seccomp.syscalls[]: names action errnoRet args
+linux.seccomp.syscalls[].args[]: index value valueTwo op
+linux.intelRdt: closID schemata l3CacheSchema memBwSchema enableMonitoring enableCMT enableMBM
+linux.memoryPolicy: mode nodes flags
+linux.personality: domain flags
+linux.resources: devices memory cpu pids blockIO hugepageLimits network rdma unified
+linux.resources.devices[]: allow type major minor access
+linux.resources.memory: limit reservation swap kernel kernelTCP swappiness disableOOMKiller
+    useHierarchy checkBeforeUpdate
+linux.resources.cpu: shares quota burst period realtimeRuntime realtimePeriod cpus mems idle
+linux.resources.pids: limit
+linux.resources.blockIO: weight leafWeight weightDevice throttleReadBpsDevice
+    throttleWriteBpsDevice throttleReadIOPSDevice throttleWriteIOPSDevice
+linux.resources.blockIO.weightDevice[]: major minor weight leafWeight
+linux.resources.blockIO.throttleReadBpsDevice[]: major minor rate
+linux.resources.blockIO.throttleWriteBpsDevice[]: major minor rate
+linux.resources.blockIO.throttleReadIOPSDevice[]: major minor rate
+linux.resources.blockIO.throttleWriteIOPSDevice[]: major minor rate
+linux.resources.hugepageLimits[]: pageSize limit
+linux.resources.network: classID priorities
+linux.resources.network.priorities[]: name priority
+linux.resources.rdma.*: hcaHandles hcaObjects
+";
 
-/// All objects that have named properties. A property with other values than objects, or whose keys
-/// are free, is only listed in its own object.
-pub const OBJECTS: &[Object] = &[
-    (
-        "",
-        "ociVersion root mounts process hostname domainname hooks annotations linux vm windows solaris zos freebsd",
-    ),
-    ("root", "path readonly"),
-    (
-        "mounts[]",
-        "destination type source options uidMappings gidMappings",
-    ),
-    ("mounts[].uidMappings[]", "containerID hostID size"),
-    ("mounts[].gidMappings[]", "containerID hostID size"),
-    (
-        "process",
-        "terminal consoleSize user args commandLine env cwd capabilities rlimits noNewPrivileges oomScoreAdj apparmorProfile selinuxLabel ioPriority scheduler execCPUAffinity",
-    ),
-    ("process.consoleSize", "height width"),
-    ("process.user", "uid gid umask additionalGids username"),
-    (
-        "process.capabilities",
-        "bounding permitted effective inheritable ambient",
-    ),
-    ("process.rlimits[]", "type soft hard"),
-    ("process.ioPriority", "class priority"),
-    (
-        "process.scheduler",
-        "policy nice priority flags runtime deadline period",
-    ),
-    ("process.execCPUAffinity", "initial final"),
-    (
-        "hooks",
-        "prestart createRuntime createContainer startContainer poststart poststop",
-    ),
-    ("hooks.prestart[]", "path args env timeout"),
-    ("hooks.createRuntime[]", "path args env timeout"),
-    ("hooks.createContainer[]", "path args env timeout"),
-    ("hooks.startContainer[]", "path args env timeout"),
-    ("hooks.poststart[]", "path args env timeout"),
-    ("hooks.poststop[]", "path args env timeout"),
-    (
-        "linux",
-        "namespaces uidMappings gidMappings timeOffsets devices netDevices cgroupsPath resources rootfsPropagation seccomp sysctl maskedPaths readonlyPaths mountLabel intelRdt memoryPolicy personality",
-    ),
-    ("linux.namespaces[]", "type path"),
-    ("linux.uidMappings[]", "containerID hostID size"),
-    ("linux.gidMappings[]", "containerID hostID size"),
-    ("linux.timeOffsets.*", "secs nanosecs"),
-    ("linux.devices[]", "path type major minor fileMode uid gid"),
-    ("linux.netDevices.*", "name"),
-    (
-        "linux.seccomp",
-        "defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata syscalls",
-    ),
-    ("linux.seccomp.syscalls[]", "names action errnoRet args"),
-    ("linux.seccomp.syscalls[].args[]", "index value valueTwo op"),
-    (
-        "linux.intelRdt",
-        "closID schemata l3CacheSchema memBwSchema enableMonitoring enableCMT enableMBM",
-    ),
-    ("linux.memoryPolicy", "mode nodes flags"),
-    ("linux.personality", "domain flags"),
-    (
-        "linux.resources",
-        "devices memory cpu pids blockIO hugepageLimits network rdma unified",
-    ),
-    ("linux.resources.devices[]", "allow type major minor access"),
-    (
-        "linux.resources.memory",
-        "limit reservation swap kernel kernelTCP swappiness disableOOMKiller useHierarchy checkBeforeUpdate",
-    ),
-    (
-        "linux.resources.cpu",
-        "shares quota burst period realtimeRuntime realtimePeriod cpus mems idle",
-    ),
-    ("linux.resources.pids", "limit"),
-    (
-        "linux.resources.blockIO",
-        "weight leafWeight weightDevice throttleReadBpsDevice throttleWriteBpsDevice throttleReadIOPSDevice throttleWriteIOPSDevice",
-    ),
-    (
-        "linux.resources.blockIO.weightDevice[]",
-        "major minor weight leafWeight",
-    ),
-    (
-        "linux.resources.blockIO.throttleReadBpsDevice[]",
-        "major minor rate",
-    ),
-    (
-        "linux.resources.blockIO.throttleWriteBpsDevice[]",
-        "major minor rate",
-    ),
-    (
-        "linux.resources.blockIO.throttleReadIOPSDevice[]",
-        "major minor rate",
-    ),
-    (
-        "linux.resources.blockIO.throttleWriteIOPSDevice[]",
-        "major minor rate",
-    ),
-    ("linux.resources.hugepageLimits[]", "pageSize limit"),
-    ("linux.resources.network", "classID priorities"),
-    ("linux.resources.network.priorities[]", "name priority"),
-    ("linux.resources.rdma.*", "hcaHandles hcaObjects"),
-];
+/// Each object of the schema, with the names of its properties.
+pub fn objects() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    // A line that begins with a blank continues the one before.
+    let mut lines = OBJECTS.lines().peekable();
+    std::iter::from_fn(move || {
+        let (object, names) = lines.next()?.split_once(':')?;
+        let mut all: Vec<_> = names.split_whitespace().collect();
+        while let Some(more) = lines.next_if(|line| line.starts_with(' ')) {
+            all.extend(more.split_whitespace());
+        }
+        Some((object, all))
+    })
+}
 
 /// Properties of the schema that the parser does not even read, with the reason.
 pub const UNREAD: &[(&str, &str)] = &[
@@ -141,7 +106,7 @@ pub fn ignored(json: &[u8], at: &str) -> Vec<String> {
     found
 }
 
-/// Visits a value whose place is `path`, and `pattern` in [`OBJECTS`].
+/// Visits a value whose place is `path`, and `pattern` among [`objects`].
 fn walk(value: &Value, pattern: &str, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Array(elements) => {
@@ -178,8 +143,9 @@ fn walk_object(members: &Map<String, Value>, pattern: &str, path: &str, found: &
 
 /// The properties of the object at `pattern`, if it is one with named properties.
 fn names(pattern: &str) -> Option<Vec<&'static str>> {
-    let object = OBJECTS.iter().find(|(object, _)| *object == pattern)?;
-    Some(object.1.split(' ').collect())
+    objects()
+        .find(|(object, _)| *object == pattern)
+        .map(|(_, names)| names)
 }
 
 /// The property that was probably meant: one of the same object with nearly the same name, or one of
@@ -194,10 +160,9 @@ fn nearest(pattern: &str, named: &[&str], name: &str) -> Option<String> {
     if let Some((_, known)) = near {
         return Some(locate::join(pattern, known));
     }
-    let mut others = OBJECTS.iter();
-    others.find_map(|(object, known)| {
+    objects().find_map(|(object, known)| {
         let same = known
-            .split(' ')
+            .into_iter()
             .find(|known| known.eq_ignore_ascii_case(name))?;
         Some(locate::join(object, same))
     })
@@ -242,8 +207,8 @@ mod tests {
     }
 
     fn all() -> impl Iterator<Item = String> {
-        OBJECTS.iter().flat_map(|(object, names)| {
-            names.split(' ').map(|name| match *object {
+        objects().flat_map(|(object, names)| {
+            names.into_iter().map(move |name| match object {
                 "" => name.to_owned(),
                 object => format!("{object}.{name}"),
             })
