@@ -163,7 +163,7 @@ fn every_page_has_its_sections() {
 #[test]
 fn properties_that_annotations_may_set_are_listed() {
     let page = &pages()["sampan.8"];
-    for allowed in sampan::plan::systemd::properties::ALLOWED {
+    for allowed in sampan::plan::systemd::properties::allowed() {
         assert!(page.contains(allowed.name), "{allowed:?}");
     }
 }

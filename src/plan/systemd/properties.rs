@@ -23,52 +23,51 @@ pub struct Allowed {
     file: Option<&'static str>,
 }
 
-const fn plain(name: &'static str, signature: &'static str) -> Allowed {
-    Allowed {
-        name,
-        signature,
-        file: None,
-    }
-}
-
-const fn limit(name: &'static str, signature: &'static str, file: &'static str) -> Allowed {
-    Allowed {
-        name,
-        signature,
-        file: Some(file),
-    }
-}
-
 /// All properties that an annotation may set, sorted.
 ///
 /// `After` starts and stops nothing, and `DefaultDependencies` is what systemd gives every other
 /// unit. Both make systemd stop the container in the right order when the host shuts down. CRI-O
 /// sets them for every container; Podman sets `KillSignal` and `TimeoutStopUSec`.
-pub const ALLOWED: &[Allowed] = &[
-    plain("After", "as"),
-    limit("AllowedCPUs", "ay", "cpuset.cpus"),
-    limit("AllowedMemoryNodes", "ay", "cpuset.mems"),
-    limit("CPUQuotaPerSecUSec", "t", "cpu.max"),
-    limit("CPUQuotaPeriodUSec", "t", "cpu.max"),
-    plain("CollectMode", "s"),
-    plain("DefaultDependencies", "b"),
-    plain("Description", "s"),
-    plain("Documentation", "as"),
-    limit("IOReadBandwidthMax", "a(st)", "io.max"),
-    limit("IOReadIOPSMax", "a(st)", "io.max"),
-    limit("IOWriteBandwidthMax", "a(st)", "io.max"),
-    limit("IOWriteIOPSMax", "a(st)", "io.max"),
-    plain("KillSignal", "i"),
-    limit("MemoryHigh", "t", "memory.high"),
-    limit("MemoryMax", "t", "memory.max"),
-    limit("MemorySwapMax", "t", "memory.swap.max"),
-    limit("MemoryZSwapMax", "t", "memory.zswap.max"),
-    limit("OOMPolicy", "s", "memory.oom.group"),
-    plain("RuntimeMaxUSec", "t"),
-    plain("SendSIGHUP", "b"),
-    limit("TasksMax", "t", "pids.max"),
-    plain("TimeoutStopUSec", "t"),
-];
+///
+/// A line has a name, a signature, and for a limit its file. One text has nothing to relocate at the
+/// start.
+const ALLOWED: &str = "\
+After as
+AllowedCPUs ay cpuset.cpus
+AllowedMemoryNodes ay cpuset.mems
+CPUQuotaPerSecUSec t cpu.max
+CPUQuotaPeriodUSec t cpu.max
+CollectMode s
+DefaultDependencies b
+Description s
+Documentation as
+IOReadBandwidthMax a(st) io.max
+IOReadIOPSMax a(st) io.max
+IOWriteBandwidthMax a(st) io.max
+IOWriteIOPSMax a(st) io.max
+KillSignal i
+MemoryHigh t memory.high
+MemoryMax t memory.max
+MemorySwapMax t memory.swap.max
+MemoryZSwapMax t memory.zswap.max
+OOMPolicy s memory.oom.group
+RuntimeMaxUSec t
+SendSIGHUP b
+TasksMax t pids.max
+TimeoutStopUSec t
+";
+
+/// The elements of the list of what an annotation may set.
+pub fn allowed() -> impl Iterator<Item = Allowed> {
+    ALLOWED.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        Some(Allowed {
+            name: words.next()?,
+            signature: words.next()?,
+            file: words.next(),
+        })
+    })
+}
 
 /// Adds the properties of the annotations to those that the runtime sets.
 ///
@@ -91,7 +90,7 @@ pub fn annotate(
         };
         // The runtime has set the same value: containerd asks for Delegate.
         let same = |value: Variant| own.contains(&Property::new(&name, value));
-        let Some(allowed) = ALLOWED.iter().find(|allowed| allowed.name == name) else {
+        let Some(allowed) = allowed().find(|allowed| allowed.name == name) else {
             if parse(text).is_ok_and(same) {
                 continue;
             }
@@ -184,7 +183,7 @@ fn reason(name: &str) -> (&'static str, String) {
         "FinalKillSignal" | "KillMode" | "RestartKillSignal" | "SendSIGKILL" => {
             ("the container could outlive its unit", REMOVE)
         }
-        name if DEPENDENCIES.contains(&name) => (
+        name if DEPENDENCIES.split(' ').any(|one| one == name) => (
             "it can start, stop or delay units of the host",
             "the other unit can name the container's scope in its own file",
         ),
@@ -193,7 +192,7 @@ fn reason(name: &str) -> (&'static str, String) {
             "linux.resources has cpu.shares, blockIO.weight, memory.reservation and unified",
         ),
         _ => {
-            let names: Vec<_> = ALLOWED.iter().map(|allowed| allowed.name).collect();
+            let names: Vec<_> = allowed().map(|allowed| allowed.name).collect();
             let why = "it is not known to concern the container alone";
             return (why, format!("these can: {}", names.join(", ")));
         }
@@ -202,34 +201,11 @@ fn reason(name: &str) -> (&'static str, String) {
 }
 
 /// All dependencies except `After`, and their names in the other unit.
-const DEPENDENCIES: &[&str] = &[
-    "Before",
-    "BindsTo",
-    "BoundBy",
-    "ConflictedBy",
-    "Conflicts",
-    "ConsistsOf",
-    "JoinsNamespaceOf",
-    "OnFailure",
-    "OnSuccess",
-    "PartOf",
-    "PropagatesReloadTo",
-    "PropagatesStopTo",
-    "ReloadPropagatedFrom",
-    "RequiredBy",
-    "Requires",
-    "RequiresMountsFor",
-    "Requisite",
-    "RequisiteOf",
-    "StopPropagatedFrom",
-    "TriggeredBy",
-    "Triggers",
-    "UpheldBy",
-    "Upholds",
-    "WantedBy",
-    "Wants",
-    "WantsMountsFor",
-];
+const DEPENDENCIES: &str = "\
+    Before BindsTo BoundBy ConflictedBy Conflicts ConsistsOf JoinsNamespaceOf OnFailure \
+    OnSuccess PartOf PropagatesReloadTo PropagatesStopTo ReloadPropagatedFrom RequiredBy \
+    Requires RequiresMountsFor Requisite RequisiteOf StopPropagatedFrom TriggeredBy Triggers \
+    UpheldBy Upholds WantedBy Wants WantsMountsFor";
 
 /// The last part of the names of properties that divide scarce resources among units.
 const SHARES: &[&str] = &["Weight", "Shares", "MemoryLow", "MemoryMin", "Preference"];
