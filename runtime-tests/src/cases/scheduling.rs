@@ -2,6 +2,9 @@
 //! program gets the CPU and the disk.
 
 use std::fmt::Display;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -10,8 +13,8 @@ use crate::{Bundle, Container, Need, Output, Sandbox, Test, host, tests};
 
 pub const TESTS: &[Test] = tests![
     nice_is_set,
-    realtime_policies_are_set[host::CAP_SYS_NICE],
-    realtime_is_reset_on_fork[host::CAP_SYS_NICE],
+    realtime_policies_are_set[REALTIME],
+    realtime_is_reset_on_fork[REALTIME],
     deadlines_are_set[host::CAP_SYS_NICE],
     scheduler_of_exec,
     scheduler_in_a_user_namespace,
@@ -45,6 +48,29 @@ fn nice_is_set(t: &Sandbox) {
     let higher = json!({"policy": "SCHED_OTHER", "nice": -5});
     with_scheduler(t, higher, SHOW).run().ok().prints("-5 0 0");
 }
+
+/// A kernel with CONFIG_RT_GROUP_SCHED gives a cgroup with the cpu controller of version 2 no
+/// real-time budget, and has no file to change that.
+const REALTIME: Need = Need::Custom("real-time policies in a cgroup", || {
+    let hierarchy = Path::new("/sys/fs/cgroup");
+    let controllers = fs::read_to_string(hierarchy.join("cgroup.controllers"));
+    let has_cpu = controllers.is_ok_and(|names| names.split_whitespace().any(|it| it == "cpu"));
+    let probe = hierarchy.join(format!("runtime-tests-realtime-{}", std::process::id()));
+    let mut script = "exec chrt -f 9 true".to_owned();
+    if has_cpu {
+        // As every container does that gets a limit of the controller.
+        let _ = fs::write(hierarchy.join("cgroup.subtree_control"), "+cpu");
+        fs::create_dir(&probe).map_err(|error| error.to_string())?;
+        script = format!("echo 0 >{}/cgroup.procs && {script}", probe.display());
+    }
+    let tried = Command::new("sh").args(["-c", &script]).output();
+    let _ = fs::remove_dir(&probe);
+    match tried {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+});
 
 fn realtime_policies_are_set(t: &Sandbox) {
     for (policy, number) in [("SCHED_FIFO", 1), ("SCHED_RR", 2)] {

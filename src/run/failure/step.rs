@@ -274,6 +274,11 @@ fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
         (InitStep::Scheduler(scheduler), Errno::EPERM) if scheduler.policy == Policy::Deadline => {
             "SCHED_DEADLINE needs CAP_SYS_NICE of the host, and no linux.resources.cpu.cpus"
         }
+        (InitStep::Scheduler(scheduler), Errno::EPERM)
+            if matches!(scheduler.policy, Policy::Fifo | Policy::Rr) =>
+        {
+            "it needs CAP_SYS_NICE of the host, and in a cgroup with the cpu controller a kernel without CONFIG_RT_GROUP_SCHED"
+        }
         (InitStep::Scheduler(_) | InitStep::IoPriority(_), Errno::EPERM) => {
             "it needs CAP_SYS_NICE of the host, which a user namespace does not give"
         }
