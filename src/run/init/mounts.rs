@@ -32,10 +32,15 @@ impl Init<'_> {
             self.refuse_root(target.as_fd())?;
         }
         // On a directory that the image does not have, a tmpfs keeps the kernel's mode 1777.
-        let data = if fs.inherit_mode && !is_new {
-            data_with_mode(fs, target.as_fd())?
-        } else {
-            None
+        // The directory gets it too, because the next container with this rootfs will find it.
+        let data = match (fs.inherit_mode, is_new) {
+            (true, false) => data_with_mode(fs, target.as_fd())?,
+            (true, true) => {
+                let made = path::open_at(Some(target.as_fd()), c".", libc::O_RDONLY, 0)?;
+                path::chmod(made.as_fd(), 0o1777)?;
+                None
+            }
+            (false, _) => None,
         };
         let data = data.as_deref().unwrap_or(&fs.data);
         // mount(2) needs a path, so the target becomes the working directory.
