@@ -547,9 +547,12 @@ pub fn wait(pidfd: BorrowedFd) -> Sys<u8> {
 /// Kills a child and reaps it. Errors are ignored: either another error is about to be reported, or
 /// the child has no work left.
 pub fn end(pidfd: BorrowedFd) {
-    // The child may have exited already.
-    let _ = super::pidfd::send_signal(pidfd, libc::SIGKILL);
-    let _ = wait(pidfd);
+    // The child may have exited already. One that cannot be killed is not waited for: it ends when
+    // this process does, because it finds its connection closed.
+    match super::pidfd::send_signal(pidfd, libc::SIGKILL) {
+        Err(fail) if fail.errno != Errno::ESRCH => {}
+        _ => drop(wait(pidfd)),
+    }
 }
 
 /// Reaps a child that has ended, if any. Returns its pid and its status as [`wait`] does.
