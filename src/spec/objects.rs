@@ -188,62 +188,13 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Objects<S> {
 mod tests {
     use std::path::Path;
 
-    /// The paths of all objects in `config.json` that have named properties. `[]` stands for any
-    /// index and `*` for any key.
-    const OBJECTS: &[&str] = &[
-        "root",
-        "mounts[]",
-        "process",
-        "process.user",
-        "process.consoleSize",
-        "process.capabilities",
-        "process.rlimits[]",
-        "hooks",
-        "hooks.prestart[]",
-        "hooks.createRuntime[]",
-        "hooks.createContainer[]",
-        "hooks.startContainer[]",
-        "hooks.poststart[]",
-        "hooks.poststop[]",
-        "linux",
-        "linux.namespaces[]",
-        "linux.uidMappings[]",
-        "linux.gidMappings[]",
-        "linux.timeOffsets.*",
-        "linux.devices[]",
-        "linux.personality",
-        "linux.seccomp",
-        "linux.seccomp.syscalls[]",
-        "linux.seccomp.syscalls[].args[]",
-        "linux.resources",
-        "linux.resources.devices[]",
-        "linux.resources.memory",
-        "linux.resources.cpu",
-        "linux.resources.pids",
-        "linux.resources.blockIO",
-        "linux.resources.blockIO.weightDevice[]",
-        "linux.resources.blockIO.throttleReadBpsDevice[]",
-        "linux.resources.blockIO.throttleWriteBpsDevice[]",
-        "linux.resources.blockIO.throttleReadIOPSDevice[]",
-        "linux.resources.blockIO.throttleWriteIOPSDevice[]",
-        "linux.resources.hugepageLimits[]",
-        "linux.resources.network",
-        "linux.resources.network.priorities[]",
-        "linux.resources.rdma.*",
-    ];
+    use crate::spec::properties;
 
     #[test]
     fn an_array_for_an_object_is_refused_by_its_path() {
-        for pattern in OBJECTS {
-            // `mounts[]` becomes {"mounts": [[]]}, `rdma.*` becomes {"rdma": {"x": []}}.
-            let mut text = "[]".to_owned();
-            for name in pattern.rsplit('.') {
-                let plain = name.trim_end_matches("[]");
-                if plain.len() < name.len() {
-                    text = format!("[{text}]");
-                }
-                text = format!("{{{:?}: {text}}}", plain.replace('*', "x"));
-            }
+        // The document itself has a test of its own.
+        for (pattern, _) in properties::objects().filter(|(object, _)| !object.is_empty()) {
+            let text = properties::document_with(pattern, "[]");
             let error = crate::spec::config(text.as_bytes(), Path::new("/bundle"));
             let path = pattern.replace("[]", "[0]").replace('*', "x");
             assert_eq!(

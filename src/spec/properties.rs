@@ -187,24 +187,26 @@ fn distance(one: &str, other: &str) -> usize {
     rows[one.len()][other.len()]
 }
 
+/// A document with only this property: `mounts[]` is `{"mounts": [VALUE]}`, and `rdma.*` is
+/// `{"rdma": {"x": VALUE}}`.
+#[cfg(test)]
+pub(super) fn document_with(property: &str, value: &str) -> String {
+    let mut text = value.to_owned();
+    for name in property.rsplit('.') {
+        let plain = name.trim_end_matches("[]");
+        if plain.len() < name.len() {
+            text = format!("[{text}]");
+        }
+        text = format!("{{{:?}: {text}}}", plain.replace('*', "x"));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
-
-    /// A document with only this property, whose value has a type that no property has.
-    fn wrong(path: &str) -> String {
-        let mut text = "[[[[7]]]]".to_owned();
-        for name in path.rsplit('.') {
-            let plain = name.trim_end_matches("[]");
-            if plain.len() < name.len() {
-                text = format!("[{text}]");
-            }
-            text = format!("{{{:?}: {text}}}", plain.replace('*', "x"));
-        }
-        text
-    }
 
     fn all() -> impl Iterator<Item = String> {
         objects().flat_map(|(object, names)| {
@@ -218,13 +220,14 @@ mod tests {
     #[test]
     fn no_property_of_the_schema_is_ignored_without_a_word() {
         for property in all() {
-            // A missing limit of huge pages is reported before the type of the size.
-            let limit = if property.ends_with(".pageSize") {
+            // A value of a type that no property has. A missing limit of huge pages is reported
+            // before the type of the size.
+            let wrong = if property.ends_with(".pageSize") {
                 r#"[[[[7]]]], "limit": 1"#
             } else {
                 "[[[[7]]]]"
             };
-            let text = wrong(&property).replace("[[[[7]]]]", limit);
+            let text = document_with(&property, wrong);
             let path = property.replace("[]", "[0]").replace('*', "x");
             let words = match crate::spec::config(text.as_bytes(), Path::new("/b")) {
                 Err(error) => format!("{error:#}"),
