@@ -119,15 +119,8 @@ impl Log {
         self.warn(Error::of_chain(failure).to_string());
     }
 
-    /// Writes the result of `message` if `--debug` is given.
-    pub fn debug(&self, message: impl FnOnce() -> String) {
-        if self.level >= Level::Debug {
-            self.write(Level::Debug, &message());
-        }
-    }
-
     /// Writes each of `messages` if `--debug` is given.
-    pub fn debug_each(&self, messages: impl FnOnce() -> Vec<String>) {
+    pub fn debug(&self, messages: impl FnOnce() -> Vec<String>) {
         if self.level >= Level::Debug {
             for message in messages() {
                 self.write(Level::Debug, &message);
@@ -355,7 +348,7 @@ mod tests {
             options.level = Level::Debug;
             options.format = None;
         });
-        log.debug(|| "step 1".to_owned());
+        log.debug(|| vec!["step 1".to_owned()]);
         assert!(take(&path).ends_with(" level=debug msg=\"step 1\"\n"));
     }
 

@@ -134,7 +134,7 @@ impl Cgroup {
                 errno: Errno::ENODEV | Errno::ENOENT,
                 ..
             }) => Ok(()),
-            Err(fail) if fail.errno == Errno::EOPNOTSUPP => self.kill_each(),
+            Err(fail) if fail.errno == Errno::EOPNOTSUPP => self.kill_listed(),
             Err(fail) => Err(fail).with_context(|| self.object("cgroup.kill")),
         }
     }

@@ -26,11 +26,23 @@ impl Cgroup {
         if self.is_frozen()? {
             return self.signal_listed(signal, init);
         }
+        self.while_frozen(|| self.signal_listed(signal, init))
+    }
+
+    /// [`Cgroup::kill`] for a threaded cgroup, which has no `cgroup.kill`. SIGKILL reaches frozen
+    /// processes too.
+    pub(super) fn kill_listed(&self) -> Result<()> {
+        self.while_frozen(|| self.signal_listed(libc::SIGKILL, 0))
+            .map(drop)
+    }
+
+    /// Calls `act` while no process can fork, and thaws the cgroup afterwards.
+    fn while_frozen<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         // Another process may resume the container at the same time.
         while !self.freeze()? {}
-        let result = self.signal_listed(signal, init);
+        let done = act();
         let thawed = self.thaw();
-        result.and_then(|listed| thawed.map(|()| listed))
+        done.and_then(|done| thawed.map(|()| done))
     }
 
     fn signal_listed(&self, signal: i32, init: i32) -> Result<bool> {

@@ -4,13 +4,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::Result;
 use nix::errno::Errno;
 
 use super::Cgroup;
 use super::file::{self, is_gone};
-use crate::error::Context as _;
-use crate::sys::{self, Sys, path as syspath, pidfd, tree};
+use crate::sys::{self, Sys, path as syspath, tree};
 
 const TYPE: &str = "cgroup.type";
 
@@ -73,22 +71,4 @@ impl Cgroup {
             Ok(false)
         }
     }
-
-    /// [`Cgroup::kill`] for a threaded cgroup. Frozen processes do not fork, and SIGKILL reaches
-    /// them.
-    pub(super) fn kill_each(&self) -> Result<()> {
-        while !self.freeze()? {}
-        let killed = self.processes().and_then(|pids| {
-            pids.iter().try_for_each(|&pid| match kill(pid) {
-                Err(fail) if fail.errno == Errno::ESRCH => Ok(()),
-                killed => killed.with_context(|| format!("process {pid}")),
-            })
-        });
-        let thawed = self.thaw();
-        killed.and(thawed)
-    }
-}
-
-fn kill(pid: i32) -> Sys<()> {
-    pidfd::send_signal(pidfd::open(pid)?.as_fd(), libc::SIGKILL)
 }

@@ -84,12 +84,10 @@ pub(super) fn make(
     for warning in &plan.warnings {
         context.log.warn(warning.as_str());
     }
-    for detail in &plan.details {
-        context.log.debug(|| detail.clone());
-    }
+    context.log.debug(|| plan.details.clone());
     context
         .log
-        .debug_each(|| spec::properties::ignored(&loaded.bytes, ""));
+        .debug(|| spec::properties::ignored(&loaded.bytes, ""));
     let receiver = loaded.config.annotations.get(PIDFD_RECEIVER);
     let request = Request {
         root: &context.root,

@@ -137,9 +137,7 @@ impl Verb for Exec {
         for warning in warnings.iter().chain(&plan.warnings) {
             context.log.warn(warning.as_str());
         }
-        for detail in &plan.details {
-            context.log.debug(|| detail.clone());
-        }
+        context.log.debug(|| plan.details.clone());
         let request = ExecRequest {
             dir: &dir,
             state: &state,
@@ -218,7 +216,7 @@ fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, 
             spec::process(&text, config.process.as_ref()).with_context(object)?;
         context
             .log
-            .debug_each(|| spec::properties::ignored(&text, "process"));
+            .debug(|| spec::properties::ignored(&text, "process"));
         process.terminal |= args.mode.tty;
         return Ok((process, warnings));
     }

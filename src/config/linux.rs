@@ -1,5 +1,6 @@
 //! `linux.*`, except resources and seccomp.
 
+use std::fmt::Arguments;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
@@ -107,7 +108,7 @@ impl Linux {
             sysctl: sysctl::new(linux.sysctl(), &namespaces)?,
             seccomp: seccomp.map(|it| Seccomp::new(it, warnings)).transpose()?,
             masked_paths: masked_paths(linux.masked_paths(), &namespaces)?,
-            readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), &namespaces)?,
+            readonly_paths: readonly_paths(linux.readonly_paths(), &namespaces)?,
             mount_label: check::text("linux.mountLabel", linux.mount_label().as_ref())?,
             intel_rdt: linux.intel_rdt().as_ref().map(IntelRdt::new).transpose()?,
             net_devices: net_devices::new(linux.net_devices().as_ref(), &namespaces)?,
@@ -154,22 +155,31 @@ fn rootfs_propagation(value: Option<&str>) -> Result<Option<RootPropagation>> {
 }
 
 fn masked_paths(list: &Option<Vec<String>>, namespaces: &Namespaces) -> Result<Vec<PathBuf>> {
-    const FIELD: &str = "linux.maskedPaths";
-    for (index, path) in check::list(list).iter().enumerate() {
-        let field = format!("{FIELD}[{index}]");
-        if check::absolute(&field, Path::new(path))? == Path::new("/") {
+    paths("linux.maskedPaths", list, namespaces, |field, path| {
+        if path == Path::new("/") {
             let message = "/ is the container's root and cannot be mounted over";
             return Err(Error::config(field, message));
         }
-    }
-    paths(FIELD, list, namespaces)
+        Ok(())
+    })
 }
 
-fn paths(field: &str, list: &Option<Vec<String>>, namespaces: &Namespaces) -> Result<Vec<PathBuf>> {
+fn readonly_paths(list: &Option<Vec<String>>, namespaces: &Namespaces) -> Result<Vec<PathBuf>> {
+    paths("linux.readonlyPaths", list, namespaces, |_, _| Ok(()))
+}
+
+/// Cleans a list of paths for mounts, which `accept` may refuse.
+fn paths(
+    field: &str,
+    list: &Option<Vec<String>>,
+    namespaces: &Namespaces,
+    accept: impl Fn(Arguments, &Path) -> Result<()>,
+) -> Result<Vec<PathBuf>> {
     let list = check::list(list);
     let mut out = Vec::with_capacity(list.len());
     for (index, path) in list.iter().enumerate() {
         let path = check::absolute(format_args!("{field}[{index}]"), Path::new(path))?;
+        accept(format_args!("{field}[{index}]"), &path)?;
         // Comparing bytes is enough for clean paths. `Path` would compare component by component.
         let known = |other: &PathBuf| other.as_os_str() == path.as_os_str();
         if !out.iter().any(known) {

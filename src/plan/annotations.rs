@@ -82,9 +82,9 @@ pub(super) fn check(config: &Config) -> Result<()> {
 
 /// A warning for each annotation of crun that has no effect here.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
-    let ours = |key: &str| HONOURED.contains(&key) || key == HANDLER;
     let keys = config.annotations.keys();
-    let ignored = keys.filter(|key| key.starts_with("run.oci.") && !ours(key));
+    let ignored =
+        keys.filter(|key| key.starts_with("run.oci.") && !HONOURED.contains(&key.as_str()));
     ignored
         .map(|key| format!("annotations[{key:?}]: this runtime does not have it, ignored"))
         .collect()

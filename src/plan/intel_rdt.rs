@@ -23,24 +23,20 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, options: &Options) -> Resu
         let message = format!("resctrl has a directory {id}, so no group can have this id");
         return Err(Error::config(FIELD, message));
     }
-    let group = group(rdt, id);
-    let mut tasks = vec![group.path.clone()];
+    let mut groups = vec![(FIELD.to_owned(), group(rdt, id))];
     if rdt.monitoring {
-        let path = group.path.join("mon_groups").join(id);
-        tasks.push(path.clone());
-        plan.prepare
-            .add(FIELD, RuntimeStep::Resctrl(Box::new(group)));
         let monitor = ResctrlGroup {
-            path,
+            path: groups[0].1.path.join("mon_groups").join(id),
             if_exists: IfGroupExists::Fail,
             schemata: Vec::new(),
         };
-        let field = format!("{FIELD}.enableMonitoring");
+        groups.push((format!("{FIELD}.enableMonitoring"), monitor));
+    }
+    let tasks = groups.iter().map(|(_, group)| group.path.clone());
+    let tasks = tasks.collect();
+    for (field, group) in groups {
         plan.prepare
-            .add(field, RuntimeStep::Resctrl(Box::new(monitor)));
-    } else {
-        plan.prepare
-            .add(FIELD, RuntimeStep::Resctrl(Box::new(group)));
+            .add(field, RuntimeStep::Resctrl(Box::new(group)));
     }
     plan.for_init().add(FIELD, RuntimeStep::ResctrlTasks(tasks));
     Ok(())
@@ -78,9 +74,7 @@ impl Plan {
     /// The groups of the container's processes.
     #[must_use]
     pub fn resctrl_tasks(&self) -> Vec<PathBuf> {
-        let lists = [&self.beside_first, &self.beside_init, &self.meanwhile];
-        let mut steps = lists.into_iter().flat_map(|list| list.iter());
-        let tasks = steps.find_map(|planned| match &planned.step {
+        let tasks = self.beside().find_map(|step| match step {
             RuntimeStep::ResctrlTasks(tasks) => Some(tasks.clone()),
             _ => None,
         });

@@ -182,6 +182,13 @@ impl Plan {
         !self.beside_first.is_empty()
     }
 
+    /// The steps that the runtime executes while a process waits for it or works.
+    pub fn beside(&self) -> impl Iterator<Item = &RuntimeStep> {
+        let lists = [&self.beside_first, &self.beside_init, &self.meanwhile];
+        let steps = lists.into_iter().flat_map(|list| list.iter());
+        steps.map(|planned| &planned.step)
+    }
+
     /// The list for steps that the runtime executes on init. If init waits for the runtime anyway,
     /// the steps come before init continues; otherwise init works in the meantime.
     fn for_init(&mut self) -> &mut Steps<RuntimeStep> {

@@ -34,7 +34,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     plan.clone_flags = clone_flags(namespaces, offsets);
     let late_ipc = makes_ipc_late(config);
     if late_ipc {
-        plan.clone_flags &= !(NamespaceKind::Ipc.flag() as u64);
+        plan.clone_flags &= !NamespaceKind::Ipc.clone_flag();
     }
     make_network_beside(plan, namespaces, host);
     if new_user {

@@ -36,8 +36,7 @@ impl Init<'_> {
         let data = match (fs.inherit_mode, is_new) {
             (true, false) => data_with_mode(fs, target.as_fd())?,
             (true, true) => {
-                let made = path::open_at(Some(target.as_fd()), c".", libc::O_RDONLY, 0)?;
-                path::chmod(made.as_fd(), 0o1777)?;
+                set_mode(target.as_fd(), 0o1777)?;
                 None
             }
             (false, _) => None,
@@ -61,8 +60,7 @@ impl Init<'_> {
             Err(fail) => return Err(fail),
         };
         if let (Some(_), Some(made), true) = (&fs.id_map, &top, fs.inherit_mode && !is_new) {
-            let root = path::open_at(Some(made.as_fd()), c".", libc::O_RDONLY, 0)?;
-            path::chmod(root.as_fd(), path::stat(target.as_fd())?.mode & 0o7777)?;
+            set_mode(made.as_fd(), path::stat(target.as_fd())?.mode & 0o7777)?;
         }
         let kept = self.takes_off() || fs.changed_later;
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
@@ -340,6 +338,12 @@ fn refuse_proc(target: BorrowedFd) -> Sys<()> {
         return Err(Fail::new("mount", Errno::EPERM).note(Note::InsideProcfs));
     }
     Ok(())
+}
+
+/// Sets the mode of a directory that is open as O_PATH.
+fn set_mode(directory: BorrowedFd, mode: u32) -> Sys<()> {
+    let readable = path::open_at(Some(directory), c".", libc::O_RDONLY, 0)?;
+    path::chmod(readable.as_fd(), mode)
 }
 
 /// Prefixes the data with `mode=` of the covered directory.

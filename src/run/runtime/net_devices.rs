@@ -34,11 +34,7 @@ pub struct Moved {
 /// fcntl(2) failed.
 pub(super) fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd>> {
     let held = |step: &RuntimeStep| matches!(step, RuntimeStep::MoveDevice(it) if it.into == DeviceNetwork::Held);
-    let lists = [&plan.beside_first, &plan.beside_init, &plan.meanwhile];
-    if !lists
-        .iter()
-        .any(|list| list.iter().any(|planned| held(&planned.step)))
-    {
+    if !plan.beside().any(held) {
         return Ok(None);
     }
     let joined = plan
