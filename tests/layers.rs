@@ -1,6 +1,8 @@
 //! Checks the layers of the design: which file may name which path. Reads the source in `src/`,
 //! without comments, strings and test modules.
 
+#[path = "layers/circles.rs"]
+mod circles;
 #[path = "layers/source.rs"]
 mod source;
 
@@ -179,25 +181,29 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn the_source_follows_the_rules() {
+/// Every file in `src/`, with its text.
+fn sources() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&src, &mut files);
+    let mut paths = Vec::new();
+    rust_files(&src, &mut paths);
+    let read = |path: &PathBuf| {
+        let name = path.strip_prefix(&src).expect("below src").to_str();
+        let text = fs::read_to_string(path).expect("source file");
+        (name.expect("UTF-8").to_owned(), text)
+    };
+    let files: Vec<_> = paths.iter().map(read).collect();
     assert!(
-        files.iter().any(|file| file.ends_with("config/mod.rs")),
+        files.iter().any(|(file, _)| file == "config/mod.rs"),
         "the source was not found"
     );
-    let broken: Vec<_> = files
+    files
+}
+
+#[test]
+fn the_source_follows_the_rules() {
+    let broken: Vec<_> = sources()
         .iter()
-        .flat_map(|path| {
-            let name = path
-                .strip_prefix(&src)
-                .expect("below src")
-                .to_str()
-                .expect("UTF-8");
-            violations(name, &fs::read_to_string(path).expect("source file"))
-        })
+        .flat_map(|(file, text)| violations(file, text))
         .collect();
     assert!(
         broken.is_empty(),

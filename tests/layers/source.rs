@@ -43,7 +43,7 @@ pub fn mentions(file: &str, text: &str) -> Vec<Mention> {
 }
 
 /// `plan/mounts.rs` is `crate::plan::mounts`, `plan/mod.rs` and `plan.rs` are `crate::plan`.
-fn module_of(file: &str) -> Vec<String> {
+pub fn module_of(file: &str) -> Vec<String> {
     let name = file.trim_end_matches(".rs").trim_end_matches("/mod");
     let inner = name
         .split('/')

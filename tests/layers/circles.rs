@@ -1,23 +1,17 @@
 //! No files of `src/` may use each other in a circle. A module and the modules in it may: the outer
 //! one presents them, and they share its types.
 
-#[allow(dead_code, reason = "tests/layers.rs uses more of it")]
-#[path = "layers/source.rs"]
-mod source;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+
+use crate::source::{mentions, module_of};
+use crate::sources;
 
 /// From each module to the modules that it names.
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 /// `plan/mounts.rs` is `crate::plan::mounts`.
 fn module(file: &str) -> String {
-    let name = file.trim_end_matches(".rs").trim_end_matches("/mod");
-    let parts = name.split('/').filter(|part| *part != "lib");
-    let parts: Vec<_> = std::iter::once("crate").chain(parts).collect();
-    parts.join("::")
+    module_of(file).join("::")
 }
 
 fn contains(outer: &str, inner: &str) -> bool {
@@ -33,8 +27,8 @@ fn uses(files: &[(String, String)]) -> Uses {
         above.max_by_key(|module| module.len()).cloned()
     };
     let used = |own: &str, file: &str, text: &str| {
-        let mentions = source::mentions(file, text);
-        let used = mentions.iter().filter_map(|mention| owner(&mention.path));
+        let mentioned = mentions(file, text);
+        let used = mentioned.iter().filter_map(|mention| owner(&mention.path));
         used.filter(|other| !contains(other, own) && !contains(own, other))
             .collect()
     };
@@ -74,26 +68,16 @@ fn circles(files: &[(String, String)]) -> Vec<String> {
     lines.collect()
 }
 
-fn read(directory: &Path, src: &Path, files: &mut Vec<(String, String)>) {
-    for entry in fs::read_dir(directory).expect("read the source") {
-        let path = entry.expect("entry").path();
-        let name = path.strip_prefix(src).expect("below src").to_str();
-        let name = name.expect("UTF-8").to_owned();
-        let is_test = ["tests", "tests.rs"].iter().any(|end| path.ends_with(end));
-        if path.is_dir() && !is_test {
-            read(&path, src, files);
-        } else if name.ends_with(".rs") && !is_test {
-            files.push((name, fs::read_to_string(&path).expect("source file")));
-        }
-    }
+/// Whether a file is a module of tests.
+fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.contains("/tests/")
 }
 
 #[test]
 fn no_files_use_each_other_in_a_circle() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    read(&src, &src, &mut files);
-    assert!(files.len() > 100, "the source was not found");
+    let mut files = sources();
+    files.retain(|(file, _)| !is_test(file));
+    assert!(files.len() > 100, "{} files", files.len());
     let circles = circles(&files);
     assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
