@@ -11,7 +11,7 @@ use nix::sys::utsname::uname;
 use crate::config::Labels;
 use crate::config::seccomp::Arch;
 use crate::error::{Call as _, Chain as _, Context as _};
-use crate::sys::{file, process};
+use crate::sys::{credentials, file, process};
 
 /// The facts about the host on which a plan depends.
 #[derive(Clone, Debug)]
@@ -76,8 +76,8 @@ impl Host {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
             in_user_namespace: in_user_namespace()?,
-            last_capability: process::last_capability().context("capabilities")?,
-            capabilities: process::capget().context("capabilities")?.1,
+            last_capability: credentials::last_capability().context("capabilities")?,
+            capabilities: credentials::capget().context("capabilities")?.1,
             cgroup: None,
             apparmor: labels.apparmor && apparmor()?,
             selinux: labels.selinux && selinux()?,

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::{file, threaded};
 use crate::error::{Context as _, Error};
-use crate::sys::{Sys, path as syspath};
+use crate::sys::{Sys, stat};
 
 const FILE: &str = "cgroup.subtree_control";
 
@@ -65,7 +65,7 @@ fn enable_optional(dir: BorrowedFd, mut names: Vec<String>) -> Vec<String> {
 /// Undoes [`enable`], unless the cgroup has children, which may rely on the controllers by now.
 /// Errors are ignored, because the failure that led here is the one to report.
 pub(super) fn disable(dir: BorrowedFd, controllers: &[String]) {
-    let childless = syspath::stat(dir).is_ok_and(|stat| stat.links <= 2);
+    let childless = stat::stat(dir).is_ok_and(|stat| stat.links <= 2);
     if childless && !controllers.is_empty() {
         _ = write(dir, '-', controllers);
     }

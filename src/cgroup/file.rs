@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::sys::{self, Fail, Sys, path as syspath};
+use crate::sys::{self, Fail, Sys, io, path as syspath};
 
 /// Whether the cgroup was removed or has no such file.
 pub(super) fn is_gone(fail: Fail) -> bool {
@@ -40,5 +40,5 @@ pub(super) fn read(dir: BorrowedFd, name: &str) -> Sys<String> {
 /// Writes the value in one write(2), because the kernel parses each write on its own.
 pub(super) fn write(dir: BorrowedFd, name: &str, value: &str) -> Sys<()> {
     let file = open(dir, name, libc::O_WRONLY)?;
-    syspath::write_all(file.as_fd(), value.as_bytes())
+    io::write_all(file.as_fd(), value.as_bytes())
 }

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::file::{self, is_gone};
 use super::{Cgroup, threaded};
 use crate::error::{Chain as _, Context as _, Error};
-use crate::sys::{self, Fail, Note, Sys, path as syspath, tree};
+use crate::sys::{self, Fail, Note, Sys, path as syspath, stat, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
 /// sleep can take any time, but a verb must end.
@@ -188,8 +188,8 @@ impl Cgroup {
     fn remove_now(&self) -> Sys<()> {
         let name = syspath::c_string(self.path.file_name().unwrap_or_default())?;
         let parent = syspath::open_at(Some(self.fd()), c"..", libc::O_PATH, 0)?;
-        match syspath::stat_at(parent.as_fd(), &name)? {
-            Some(found) if found.inode() == syspath::stat(self.fd())?.inode() => {}
+        match stat::stat_at(parent.as_fd(), &name)? {
+            Some(found) if found.inode() == stat::stat(self.fd())?.inode() => {}
             _ => return Ok(()),
         }
         match syspath::remove_dir_at(parent.as_fd(), &name) {

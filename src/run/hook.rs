@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::HookStep;
 use crate::sys::process::{self, Cloned, StringArray};
-use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, path, signals};
+use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, io, path, signals};
 
 /// How many bytes of a hook's output are kept. They fit into one page together with the mark of a
 /// cut.
@@ -145,7 +145,7 @@ pub(super) fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
                 .map_err(fail("fcntl(F_SETPIPE_SZ)"))?;
         }
     }
-    path::write_all(input_end.as_fd(), content)?;
+    io::write_all(input_end.as_fd(), content)?;
     file::close(input_end)?;
     Ok(input)
 }
@@ -154,7 +154,7 @@ pub(super) fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
 /// wait.
 pub(super) fn printed(pipe: BorrowedFd) -> Vec<u8> {
     let mut content = vec![0; SMALLEST_PIPE];
-    let read = set_nonblocking(pipe).and_then(|()| path::read(pipe, &mut content));
+    let read = set_nonblocking(pipe).and_then(|()| io::read(pipe, &mut content));
     content.truncate(read.unwrap_or(0));
     content
 }
@@ -181,7 +181,7 @@ fn execute(
                 None => process::execve(&hook.path, &args, around.environment),
             }
         });
-    let _ = path::write_all(failed.as_fd(), &Reported::from(fail).encode());
+    let _ = io::write_all(failed.as_fd(), &Reported::from(fail).encode());
     process::exit(127)
 }
 
@@ -207,7 +207,7 @@ fn prepare(directory: Directory, input: &OwnedFd, streams: [&OwnedFd; 2]) -> Sys
 /// Returns the failure that kept the hook from being executed, if there was one.
 fn not_executed(failed: BorrowedFd) -> Sys<Option<Reported>> {
     let mut told = [0; Reported::LENGTH];
-    let length = path::read(failed, &mut told)?;
+    let length = io::read(failed, &mut told)?;
     Ok(Reported::decode(&told[..length]))
 }
 
@@ -264,7 +264,7 @@ impl Tail {
     /// stop the hook.
     fn read(&mut self, pipe: BorrowedFd) -> Read {
         let mut buffer = [0; SMALLEST_PIPE];
-        match path::read(pipe, &mut buffer) {
+        match io::read(pipe, &mut buffer) {
             Ok(0) => Read::End,
             Ok(length) => {
                 self.push(&buffer[..length]);

@@ -40,7 +40,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::plan::Position;
-use crate::sys::{Fail, Reported, Sys, path, socket};
+use crate::sys::{Fail, Reported, Sys, io, socket};
 
 /// The number of bytes of a hook's state that are sent in one message. It is far below the default
 /// socket buffer. A state has to be split, because its annotations have no limit.
@@ -151,7 +151,7 @@ impl Report {
 
     /// Sends the report with write(2), which a seccomp filter with a listener must allow.
     pub fn write(self, socket: BorrowedFd) -> Sys<()> {
-        path::write_all(socket, &self.encode())
+        io::write_all(socket, &self.encode())
     }
 
     /// Sends the report, with a descriptor if there is one.

@@ -17,8 +17,9 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Call as _, Context as _, Error, Kind};
 use crate::host;
-use crate::sys::path::{self, Stat};
-use crate::sys::{Fail, Sys, file, tree};
+use crate::sys::path;
+use crate::sys::stat::Stat;
+use crate::sys::{Fail, Sys, file, stat, tree};
 
 /// The data for later verbs: [`super::State`].
 pub const STATE: &CStr = c"state.json";
@@ -50,10 +51,10 @@ impl Place {
             Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
             opened => opened.with_context(object)?,
         };
-        let own = path::stat(fd.as_fd()).with_context(object)?;
+        let own = stat::stat(fd.as_fd()).with_context(object)?;
         let caller = geteuid().as_raw();
         check_container(&self.path, &own, caller)?;
-        let above = path::stat_at(fd.as_fd(), c"..").with_context(object)?;
+        let above = stat::stat_at(fd.as_fd(), c"..").with_context(object)?;
         match (above, self.path.parent()) {
             (Some(above), Some(root)) => check_root(root, &above, caller)?,
             // A removed directory has no parent.
@@ -141,7 +142,7 @@ impl Dir {
     /// # Errors
     /// fstatat(2) failed.
     pub fn has(&self, name: &CStr) -> Result<bool> {
-        path::stat_at(self.fd(), name)
+        stat::stat_at(self.fd(), name)
             .map(|found| found.is_some())
             .with_context(|| self.object(name))
     }
@@ -156,7 +157,7 @@ impl Dir {
     /// # Errors
     /// fstatat(2) of the path failed.
     pub fn is_current(&self) -> Result<bool> {
-        path::stat_of(&self.path)
+        stat::stat_of(&self.path)
             .map(|found| found.is_some_and(|found| found.inode() == self.inode))
             .with_context(|| self.path.display().to_string())
     }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::Dir;
 use crate::error::Context as _;
-use crate::sys::{Sys, path as syspath};
+use crate::sys::{Sys, io, path as syspath};
 
 /// A complete file that has not been renamed to its final name. Dropping it removes the file.
 #[must_use]
@@ -90,7 +90,7 @@ impl Drop for Prepared<'_> {
 fn write_new(dir: BorrowedFd, name: &CStr, content: &[u8], mode: u32) -> Sys<()> {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
     let made = syspath::open_at(Some(dir), name, flags, mode)?;
-    syspath::write_all(made.as_fd(), content)
+    io::write_all(made.as_fd(), content)
 }
 
 impl Dir {

@@ -16,7 +16,7 @@ use super::status;
 use crate::error::{Call as _, Context as _, Error, Kind};
 use crate::host;
 use crate::lexical;
-use crate::sys::{file, path as syspath, tree};
+use crate::sys::{file, io, stat, tree};
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`. Programs that clean up that directory skip
 /// entries with the sticky bit (XDG Base Directory Specification).
@@ -39,7 +39,7 @@ fn session_directory(euid: u32) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let path = PathBuf::from(format!("/run/user/{euid}"));
-    let found = syspath::stat_of(&path).with_context(|| path.display().to_string())?;
+    let found = stat::stat_of(&path).with_context(|| path.display().to_string())?;
     let own = found.is_some_and(|stat| stat.is(libc::S_IFDIR) && stat.uid == euid);
     Ok(own.then_some(path))
 }
@@ -159,7 +159,7 @@ impl Root {
             Err(fail) if fail.errno == Errno::ENOENT && !self.explicit => return Ok(vec![]),
             opened => opened.with_context(object)?,
         };
-        let stat = syspath::stat(opened.as_fd()).with_context(object)?;
+        let stat = stat::stat(opened.as_fd()).with_context(object)?;
         dir::check_root(&self.path, &stat, geteuid().as_raw())?;
         let entries = tree::entries(opened.as_fd()).with_context(object)?;
         let directories = entries.into_iter().filter(|entry| entry.is_dir);
@@ -196,7 +196,7 @@ impl Root {
                 .with_context(|| dir.object(CONFIG))?,
         };
         let written = status::lock(file.as_fd())
-            .and_then(|()| syspath::write_all(file.as_fd(), config))
+            .and_then(|()| io::write_all(file.as_fd(), config))
             .with_context(|| dir.object(CONFIG));
         let claim = Claim {
             dir: Rc::new(dir),

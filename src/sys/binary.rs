@@ -30,7 +30,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mount::{self, Change};
 use super::process::{self, StringArray};
-use super::{Sys, path, tag};
+use super::{Sys, path, stat, tag};
 
 const EXE: &CStr = c"/proc/self/exe";
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
@@ -74,7 +74,7 @@ fn is_detached() -> Sys<bool> {
 /// runtime's caller has executed the binary from such a mount and still holds the mount open, the
 /// mount is in an anonymous namespace.
 fn is_unchangeable(exe: BorrowedFd) -> Sys<bool> {
-    let readonly = path::mount_flags(exe)? & libc::ST_RDONLY != 0;
+    let readonly = stat::mount_flags(exe)? & libc::ST_RDONLY != 0;
     Ok(readonly && set_readonly(exe).is_err_and(|fail| fail.errno == Errno::EINVAL))
 }
 

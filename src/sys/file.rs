@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::NixPath;
 use nix::errno::Errno;
 
-use super::{Fail, Sys, path};
+use super::{Fail, Sys, io, path};
 
 /// Large enough for most files of /proc and of a container's directory to need one read(2).
 const FIRST_READ: usize = 4096;
@@ -74,7 +74,7 @@ pub fn read(file: &Path) -> Sys<Vec<u8>> {
 /// `read` failed.
 pub fn read_open(file: BorrowedFd) -> Sys<Vec<u8>> {
     let mut content = Vec::with_capacity(FIRST_READ);
-    while path::read_more(file, &mut content)? > 0 {
+    while io::read_more(file, &mut content)? > 0 {
         if content.len() == content.capacity() {
             content.reserve_exact(3 * content.len());
         }
@@ -89,7 +89,7 @@ pub fn read_open(file: BorrowedFd) -> Sys<Vec<u8>> {
 /// `read` failed.
 pub fn read_line(file: BorrowedFd) -> Sys<Vec<u8>> {
     let mut content = Vec::with_capacity(FIRST_READ);
-    path::read_more(file, &mut content)?;
+    io::read_more(file, &mut content)?;
     if content.last() != Some(&b'\n') {
         content.extend(read_open(file)?);
     }
@@ -117,7 +117,7 @@ fn text(content: Vec<u8>) -> String {
 pub fn read_record(file: &Path) -> Sys<String> {
     let opened = open(file, libc::O_RDONLY, 0)?;
     let mut content = Vec::with_capacity(FIRST_READ);
-    path::read_more(opened.as_fd(), &mut content)?;
+    io::read_more(opened.as_fd(), &mut content)?;
     if content.len() == content.capacity() {
         content.extend(read_open(opened.as_fd())?);
     }
@@ -130,7 +130,7 @@ pub fn read_record(file: &Path) -> Sys<String> {
 /// `open` or `write` failed.
 pub fn write(file: &Path, content: &[u8]) -> Sys<()> {
     let opened = open(file, libc::O_WRONLY, 0)?;
-    path::write_all(opened.as_fd(), content)
+    io::write_all(opened.as_fd(), content)
 }
 
 /// Writes to a file of the process `pid` in /proc, in one write(2). proc(5).

@@ -22,7 +22,7 @@ use nix::errno::Errno;
 
 use super::process;
 use super::signals::{self, Disposition};
-use super::{Fail, Sys, check, path};
+use super::{Fail, Sys, check, io, path};
 
 /// Enough for the runtime's own files, sockets and namespaces, with some to spare.
 const DESCRIPTORS: usize = 64;
@@ -162,7 +162,7 @@ pub fn give_back_limit() -> Sys<()> {
 pub fn look_at_signals() {
     let mut text = Vec::with_capacity(4096);
     let read = path::open(c"/proc/self/status", libc::O_RDONLY)
-        .and_then(|status| path::read_more(status.as_fd(), &mut text));
+        .and_then(|status| io::read_more(status.as_fd(), &mut text));
     // If the file cannot be read, every signal is reset.
     if read.is_ok()
         && let Some(ignored) = ignored_signals(&text)

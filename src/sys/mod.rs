@@ -10,10 +10,12 @@
 
 pub mod binary;
 pub mod bpf;
+pub mod credentials;
 mod fail;
 pub mod file;
 pub mod inherited;
 pub mod interrupt;
+pub mod io;
 pub mod mount;
 pub mod net;
 pub mod netlink;
@@ -25,6 +27,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;
+pub mod stat;
 pub mod terminal;
 pub mod tree;
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Fail, Note, Sys, check, descriptor, path};
+use super::{Fail, Note, Sys, check, descriptor, stat};
 
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
@@ -67,7 +67,7 @@ pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
         // mount(2) reports ENOTDIR here, which engines look for.
         Err(fail)
             if fail.errno == Errno::EINVAL
-                && path::is_directory(from)? != path::is_directory(to)? =>
+                && stat::is_directory(from)? != stat::is_directory(to)? =>
         {
             Err(Fail::new("move_mount", Errno::ENOTDIR).note(Note::FileOnDirectory))
         }

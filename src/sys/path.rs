@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
-use super::{Fail, Sys, check, descriptor};
+use super::{Fail, Sys, check, descriptor, stat};
 
 /// Resolves as if the directory were `/`, and refuses magic links. openat2(2), Linux 5.6.
 pub const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
@@ -116,7 +116,7 @@ pub fn reopen(handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
 pub fn reopen_in(descriptors: BorrowedFd, handle: BorrowedFd, flags: i32) -> Sys<OwnedFd> {
     let name = c_string(handle.as_raw_fd().to_string())?;
     let opened = open_at(Some(descriptors), &name, flags, 0)?;
-    if stat(opened.as_fd())?.inode() != stat(handle)?.inode() {
+    if stat::stat(opened.as_fd())?.inode() != stat::stat(handle)?.inode() {
         return Err(Fail::new("open", Errno::ESTALE));
     }
     Ok(opened)
@@ -224,7 +224,7 @@ fn dangling_target(root: BorrowedFd, path: &CStr) -> Sys<Option<CString>> {
         }) => return Ok(None),
         Err(fail) => return Err(fail),
     };
-    if !stat(link.as_fd())?.is(libc::S_IFLNK) {
+    if !stat::stat(link.as_fd())?.is(libc::S_IFLNK) {
         return Ok(None);
     }
     let target = read_link(link.as_fd())?;
@@ -362,78 +362,6 @@ pub fn chmod(fd: BorrowedFd, mode: u32) -> Sys<()> {
     check("chmod", done).map(drop)
 }
 
-/// Attributes of a file. stat(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub rdev: (u32, u32),
-    pub dev: u64,
-    pub ino: u64,
-    /// The number of links; of a directory, 2 more than it has directories.
-    pub links: u64,
-}
-
-impl Stat {
-    /// Whether the file type is `kind`, one of `S_IF*`.
-    pub fn is(&self, kind: u32) -> bool {
-        self.mode & libc::S_IFMT == kind
-    }
-
-    /// The device and the inode number. They identify the file as long as a descriptor for it is
-    /// open.
-    pub fn inode(&self) -> (u64, u64) {
-        (self.dev, self.ino)
-    }
-
-    /// Whether the file is the character device `major`:`minor`.
-    pub fn is_char(&self, major: u32, minor: u32) -> bool {
-        self.is(libc::S_IFCHR) && self.rdev == (major, minor)
-    }
-}
-
-impl From<libc::stat> for Stat {
-    fn from(raw: libc::stat) -> Self {
-        Self {
-            mode: raw.st_mode,
-            uid: raw.st_uid,
-            gid: raw.st_gid,
-            rdev: (libc::major(raw.st_rdev), libc::minor(raw.st_rdev)),
-            dev: raw.st_dev,
-            ino: raw.st_ino,
-            links: raw.st_nlink,
-        }
-    }
-}
-
-/// Whether the file is a directory.
-pub fn is_directory(fd: BorrowedFd) -> Sys<bool> {
-    Ok(stat(fd)?.is(libc::S_IFDIR))
-}
-
-/// fstat(2); works with O_PATH.
-pub fn stat(fd: BorrowedFd) -> Sys<Stat> {
-    super::tag("fstat", nix::sys::stat::fstat(fd)).map(Stat::from)
-}
-
-/// fstatat(2) of a name in `dir`, without following a link. `None` if it does not exist.
-pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Sys<Option<Stat>> {
-    let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
-    match nix::sys::stat::fstatat(dir, name, flags) {
-        Err(Errno::ENOENT) => Ok(None),
-        found => super::tag("fstatat", found).map(|raw| Some(Stat::from(raw))),
-    }
-}
-
-/// fstatat(2) of a path of the host, without following a link. `None` if it does not exist.
-pub fn stat_of(file: &std::path::Path) -> Sys<Option<Stat>> {
-    match nix::sys::stat::lstat(file) {
-        Err(Errno::ENOENT) => Ok(None),
-        found => super::tag("fstatat", found).map(|raw| Some(Stat::from(raw))),
-    }
-}
-
 /// flock(2): waits for the lock of an open file. The lock is released when the last descriptor is
 /// closed.
 pub fn lock(fd: BorrowedFd) -> Sys<()> {
@@ -452,89 +380,6 @@ pub fn unlock(fd: BorrowedFd) -> Sys<()> {
     // SAFETY: takes no pointers.
     let done = unsafe { libc::syscall(libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_UN) };
     check("flock", done).map(drop)
-}
-
-/// statx(2): the id of the mount that contains `fd`. It is never reused if the kernel has unique
-/// mount ids (Linux 6.8).
-pub fn mount_id(fd: BorrowedFd) -> Sys<u64> {
-    mount_id_at(Some(fd), c"")
-}
-
-/// The id of the topmost mount at `path`. A link at the end is not followed.
-pub fn mount_id_at(dir: Option<BorrowedFd>, path: &CStr) -> Sys<u64> {
-    const UNIQUE: u32 = 0x4000;
-    match mount_number(dir, path, UNIQUE)? {
-        Some(number) => Ok(number),
-        None => {
-            mount_number(dir, path, libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
-        }
-    }
-}
-
-/// statx(2): the id of the mount that contains `fd`, as /proc/PID/mountinfo shows it.
-pub fn mountinfo_id(fd: BorrowedFd) -> Sys<u64> {
-    mount_number(Some(fd), c"", libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
-}
-
-/// The mount, the file system and the inode number. For two open descriptors they are equal only if
-/// mounting on one is the same as mounting on the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    mount: u64,
-    device: (u32, u32),
-    inode: u64,
-}
-
-/// statx(2): the place of `fd`.
-pub fn place(fd: BorrowedFd) -> Sys<Place> {
-    let stat = statx(Some(fd), c"", libc::STATX_MNT_ID | libc::STATX_INO)?;
-    Ok(Place {
-        mount: stat.stx_mnt_id,
-        device: (stat.stx_dev_major, stat.stx_dev_minor),
-        inode: stat.stx_ino,
-    })
-}
-
-/// `None` if the kernel does not have this kind of mount id.
-fn mount_number(dir: Option<BorrowedFd>, path: &CStr, mask: u32) -> Sys<Option<u64>> {
-    let stat = statx(dir, path, mask)?;
-    Ok((stat.stx_mask & mask != 0).then_some(stat.stx_mnt_id))
-}
-
-fn statx(dir: Option<BorrowedFd>, path: &CStr, mask: u32) -> Sys<libc::statx> {
-    // SAFETY: statx is plain integers, for which all-zero is a valid value.
-    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: the path is NUL-terminated, and the buffer lives across the call.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_statx,
-            dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd()),
-            path.as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW,
-            mask,
-            &mut stat,
-        )
-    };
-    check("statx", done).map(|_| stat)
-}
-
-/// fstatfs(2): the magic number of the file system.
-pub fn magic(fd: BorrowedFd) -> Sys<i64> {
-    let raw = super::tag("fstatfs", nix::sys::statfs::fstatfs(fd))?;
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the C libraries disagree about the type"
-    )]
-    Ok(raw.filesystem_type().0 as i64)
-}
-
-/// The `ST_*` flags of the mount that contains `fd`. statvfs(3).
-pub fn mount_flags(fd: BorrowedFd) -> Sys<u64> {
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the C libraries disagree about the type"
-    )]
-    super::tag("fstatfs", nix::sys::statvfs::fstatvfs(fd)).map(|raw| raw.flags().bits() as u64)
 }
 
 /// fsetxattr(2) of a directory that is open with O_PATH.
@@ -599,57 +444,6 @@ pub fn may_execute(path: &CStr) -> Sys<()> {
         )
     };
     check("faccessat2", done).map(drop)
-}
-
-/// read(2) into `buffer`. Retried on EINTR.
-pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Sys<usize> {
-    // SAFETY: the buffer is writable for the given length.
-    unsafe { read_raw(fd, buffer.as_mut_ptr(), buffer.len()) }
-}
-
-/// read(2) into the spare capacity of `content`. Retried on EINTR. Capacity beyond the result is
-/// not written.
-pub fn read_more(fd: BorrowedFd, content: &mut Vec<u8>) -> Sys<usize> {
-    let room = content.spare_capacity_mut();
-    // SAFETY: the room is writable for the given length.
-    let length = unsafe { read_raw(fd, room.as_mut_ptr().cast(), room.len()) }?;
-    // SAFETY: the kernel has written `length` bytes after the old content.
-    unsafe { content.set_len(content.len() + length) };
-    Ok(length)
-}
-
-/// # Safety
-/// `buffer` is writable for `length` bytes.
-unsafe fn read_raw(fd: BorrowedFd, buffer: *mut u8, length: usize) -> Sys<usize> {
-    loop {
-        // SAFETY: the caller guarantees it.
-        let done = unsafe { libc::syscall(libc::SYS_read, fd.as_raw_fd(), buffer, length) };
-        match check("read", done) {
-            Err(Fail {
-                errno: Errno::EINTR,
-                ..
-            }) => {}
-            other => return other.map(|length| length as usize),
-        }
-    }
-}
-
-/// Writes all of `data`. Retried on EINTR.
-pub fn write_all(fd: BorrowedFd, mut data: &[u8]) -> Sys<()> {
-    while !data.is_empty() {
-        // SAFETY: the data is readable for the given length.
-        let length =
-            unsafe { libc::syscall(libc::SYS_write, fd.as_raw_fd(), data.as_ptr(), data.len()) };
-        match check("write", length) {
-            Err(Fail {
-                errno: Errno::EINTR,
-                ..
-            }) => {}
-            Err(fail) => return Err(fail),
-            Ok(length) => data = &data[length as usize..],
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

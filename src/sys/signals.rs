@@ -8,7 +8,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use super::{Fail, Sys, check, descriptor, path};
+use super::{Fail, Sys, check, descriptor, io};
 
 /// The highest signal of every architecture but MIPS.
 pub const LAST: i32 = 64;
@@ -96,7 +96,7 @@ impl SignalFd {
     pub fn next(&self) -> Sys<Option<i32>> {
         // The buffer holds a struct signalfd_siginfo, which begins with the number.
         let mut info = [0; 128];
-        match path::read(self.0.as_fd(), &mut info) {
+        match io::read(self.0.as_fd(), &mut info) {
             Ok(_) => Ok(Some(i32::from_ne_bytes([
                 info[0], info[1], info[2], info[3],
             ]))),

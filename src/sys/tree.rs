@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::{Fail, Sys, path};
+use super::{Fail, Sys, path, stat};
 
 const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
@@ -55,7 +55,7 @@ fn is_dir(parent: BorrowedFd, name: &CStr) -> Sys<bool> {
     let flags = libc::O_PATH | libc::O_NOFOLLOW;
     match path::open_at(Some(parent), name, flags, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => Ok(false),
-        opened => Ok(path::stat(opened?.as_fd())?.is(libc::S_IFDIR)),
+        opened => Ok(stat::stat(opened?.as_fd())?.is(libc::S_IFDIR)),
     }
 }
 
@@ -99,7 +99,7 @@ pub fn walk(
             let below = directories(child.as_fd())?;
             levels.push(Level {
                 name,
-                parent: path::stat(parent)?.inode(),
+                parent: stat::stat(parent)?.inode(),
                 rest: std::mem::replace(&mut rest, below),
             });
             here = Some(child);
@@ -136,7 +136,7 @@ pub fn clear(top: BorrowedFd) -> Sys<()> {
 /// Goes up again, to the directory with `inode`.
 fn parent_of(child: BorrowedFd, inode: (u64, u64)) -> Sys<OwnedFd> {
     let parent = path::open_at(Some(child), c"..", DIRECTORY, 0)?;
-    if path::stat(parent.as_fd())?.inode() == inode {
+    if stat::stat(parent.as_fd())?.inode() == inode {
         Ok(parent)
     } else {
         Err(Fail::new("open", Errno::ESTALE))

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result, errno_text};
 use crate::plan::{Exec, InitStep, Plan};
-use crate::sys::path::Stat;
-use crate::sys::{Fail, Sys, path};
+use crate::sys::stat::Stat;
+use crate::sys::{Fail, Sys, path, stat};
 
 /// The longest chain of files that the kernel follows: the program and five interpreters.
 /// fs/exec.c, exec_binprm().
@@ -83,7 +83,7 @@ fn likeliest<'a>(plan: &Plan, exec: &'a Exec, root: BorrowedFd) -> Option<(&'a C
     let mut existing = exec.candidates.iter().filter_map(|candidate| {
         let path = from_cwd(plan, candidate);
         let file = path::open_in_root(root, &path, libc::O_PATH).ok()?;
-        Some((candidate.as_c_str(), path::stat(file.as_fd()).ok()?))
+        Some((candidate.as_c_str(), stat::stat(file.as_fd()).ok()?))
     });
     let first = existing.next()?;
     let executable = |(_, stat): &(_, Stat)| stat.is(libc::S_IFREG) && stat.mode & 0o111 != 0;
@@ -215,7 +215,7 @@ fn check_interpreter(
     let (text, wanted) = (file.to_string_lossy(), interpreter.to_string_lossy());
     let detail = format!("{wanted:?}, the {what} of {text}");
     let opened = path::open_in_root(root, interpreter, libc::O_PATH);
-    match opened.and_then(|opened| path::stat(opened.as_fd())) {
+    match opened.and_then(|opened| stat::stat(opened.as_fd())) {
         Ok(stat) if !stat.is(libc::S_IFREG) || stat.mode & 0o111 == 0 => {
             let hint = denied(interpreter, stat);
             Err(unusable(name, Errno::EACCES, detail, &hint))
@@ -389,7 +389,7 @@ fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
 /// because opening a FIFO could block and opening a device could have an effect.
 fn open_regular(root: BorrowedFd, name: &CStr) -> Sys<Option<OwnedFd>> {
     let handle = path::open_in_root(root, name, libc::O_PATH)?;
-    if !path::stat(handle.as_fd())?.is(libc::S_IFREG) {
+    if !stat::stat(handle.as_fd())?.is(libc::S_IFREG) {
         return Ok(None);
     }
     path::reopen(handle.as_fd(), libc::O_RDONLY).map(Some)

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::plan::Filesystem;
-use crate::sys::{mount, path};
+use crate::sys::{io, mount};
 
 /// Returns the kernel's message about the first option that it refuses; `None` if it accepts each
 /// option on its own, or has no message.
@@ -35,7 +35,7 @@ pub(super) fn of_refused_options(fs: &Filesystem) -> Option<String> {
 fn message(context: BorrowedFd) -> Option<String> {
     let mut buffer = [0; 1024];
     let mut last = None;
-    while let Ok(length @ 1..) = path::read(context, &mut buffer) {
+    while let Ok(length @ 1..) = io::read(context, &mut buffer) {
         let text = String::from_utf8_lossy(&buffer[..length]);
         if let Some(error) = text.strip_prefix("e ") {
             last = Some(error.trim_end().to_owned());

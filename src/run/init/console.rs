@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use super::files::host_null;
 use super::{Init, Report};
 use crate::plan::ConsoleSize;
-use crate::sys::{Fail, Note, Sys, mount, path, process, terminal};
+use crate::sys::{Fail, Note, Sys, mount, path, process, stat, terminal};
 
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 const KEEP: u32 = u32::MAX;
@@ -46,7 +46,7 @@ impl Init<'_> {
         let mut null = None;
         for stream in 0..3 {
             let fd = process::standard_stream(stream);
-            let stat = path::stat(fd)?;
+            let stat = stat::stat(fd)?;
             if !stat.is_char(1, 3) {
                 if stat.uid != uid {
                     own(fd, uid)?;
@@ -106,7 +106,7 @@ fn containers_null(root: BorrowedFd, flags: i32) -> Sys<Option<OwnedFd>> {
 }
 
 fn is_null(file: &OwnedFd) -> Sys<bool> {
-    path::stat(file.as_fd()).map(|stat| stat.is_char(1, 3))
+    stat::stat(file.as_fd()).map(|stat| stat.is_char(1, 3))
 }
 
 /// Opens ptmx in the container's /dev/pts. The directory must be a devpts itself, in which only the
@@ -115,12 +115,12 @@ fn is_null(file: &OwnedFd) -> Sys<bool> {
 fn open_ptmx(root: BorrowedFd) -> Sys<OwnedFd> {
     let directory = path::open_in_root(root, c"/dev/pts", libc::O_PATH | libc::O_DIRECTORY)?;
     let foreign = Fail::new("open", Errno::ENODEV).note(Note::Ptmx);
-    if path::magic(directory.as_fd())? != DEVPTS_MAGIC {
+    if stat::magic(directory.as_fd())? != DEVPTS_MAGIC {
         return Err(foreign);
     }
     let flags = libc::O_RDWR | libc::O_NOCTTY;
     let ptmx = path::openat2(directory.as_fd(), c"ptmx", flags, 0, path::BENEATH)?;
-    if path::stat(ptmx.as_fd())?.is_char(5, 2) {
+    if stat::stat(ptmx.as_fd())?.is_char(5, 2) {
         Ok(ptmx)
     } else {
         Err(foreign)
@@ -141,7 +141,7 @@ fn console_target(root: BorrowedFd) -> Sys<OwnedFd> {
         Err(fail) => return Err(fail),
     }
     let target = path::open_at(Some(dir.as_fd()), &name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-    if path::stat(target.as_fd())?.is(libc::S_IFLNK) {
+    if stat::stat(target.as_fd())?.is(libc::S_IFLNK) {
         return Err(Fail::new("open", Errno::ELOOP).note(Note::DevConsole));
     }
     Ok(target)

@@ -7,8 +7,9 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::sys::path::{self, Stat};
-use crate::sys::{Fail, Note, Sys};
+use crate::sys::path;
+use crate::sys::stat::Stat;
+use crate::sys::{Fail, Note, Sys, io, stat};
 
 /// The deepest tree that is copied. No image needs a deeper one in a temporary directory.
 const DEEPEST: usize = 64;
@@ -62,7 +63,7 @@ impl Copier<'_> {
 
     fn entry(&self, from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: usize) -> Sys<()> {
         let source = path::open_at(Some(from), name, HANDLE, 0)?;
-        let stat = path::stat(source.as_fd())?;
+        let stat = stat::stat(source.as_fd())?;
         let mode = stat.mode & 0o7777;
         match stat.mode & libc::S_IFMT {
             libc::S_IFDIR => {
@@ -97,9 +98,9 @@ impl Copier<'_> {
         let target = path::open_at(Some(to), name, flags, mode)?;
         let mut buffer = [0; 16 * 1024];
         loop {
-            match path::read(source.as_fd(), &mut buffer)? {
+            match io::read(source.as_fd(), &mut buffer)? {
                 0 => return Ok(target),
-                length => path::write_all(target.as_fd(), &buffer[..length])?,
+                length => io::write_all(target.as_fd(), &buffer[..length])?,
             }
         }
     }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::user;
 use crate::plan::{EntryStep, NamespaceKind};
-use crate::sys::{Fail, Note, Sys, path, process};
+use crate::sys::{Fail, Note, Sys, io, path, process};
 
 /// Carries out one step. `opened` is the namespace, or a pidfd of the container to enter.
 pub(crate) fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
@@ -24,7 +24,7 @@ pub(crate) fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
         EntryStep::TimeOffsets { offsets } => {
             process::unshare(NamespaceKind::Time.flag())?;
             let file = path::open(c"/proc/self/timens_offsets", libc::O_WRONLY)?;
-            path::write_all(file.as_fd(), offsets.as_bytes())
+            io::write_all(file.as_fd(), offsets.as_bytes())
         }
         EntryStep::BecomeRoot { keep_groups } => user::become_root(*keep_groups),
     }
@@ -42,7 +42,7 @@ fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
     // Large enough for the maximum of 340 lines with three columns of ten digits and a blank.
     // user_namespaces(7).
     let mut text = vec![0; 16 * 1024];
-    let length = path::read(file.as_fd(), &mut text)?;
+    let length = io::read(file.as_fd(), &mut text)?;
     let found = String::from_utf8_lossy(&text[..length]);
     if sorted_map(&found) == sorted_map(wanted) {
         Ok(())

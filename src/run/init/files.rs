@@ -10,8 +10,9 @@ use nix::errno::Errno;
 use super::Init;
 use crate::plan::{DeviceKind, INERT, Node, Symlink};
 use crate::sys::mount::{self, Change};
-use crate::sys::path::{self, Make, Stat};
-use crate::sys::{Fail, Note, Sys};
+use crate::sys::path::{self, Make};
+use crate::sys::stat::Stat;
+use crate::sys::{Fail, Note, Sys, io, stat};
 
 impl Init<'_> {
     pub(super) fn node(&mut self, node: &Node) -> Sys<()> {
@@ -40,7 +41,7 @@ impl Init<'_> {
         // the right device.
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let made = path::open_at(Some(dir.as_fd()), &name, flags, 0)?;
-        let stat = path::stat(made.as_fd())?;
+        let stat = stat::stat(made.as_fd())?;
         if !is_device(&stat, kind, node) {
             return Err(Fail::new("mknod", Errno::EEXIST));
         }
@@ -55,7 +56,7 @@ impl Init<'_> {
     fn bind_node(&self, node: &Node) -> Sys<()> {
         let tree = mount::clone_tree(None, &node.path, false)?;
         // The path comes from the config. Without this check it could be any file of the host.
-        if !is_device(&path::stat(tree.as_fd())?, file_type(node.kind), node) {
+        if !is_device(&stat::stat(tree.as_fd())?, file_type(node.kind), node) {
             return Err(Fail::new("open_tree", Errno::ENODEV));
         }
         let inert = Change {
@@ -120,7 +121,7 @@ impl Init<'_> {
             }) => return Ok(()),
             other => other?,
         };
-        if path::stat(target.as_fd())?.is(libc::S_IFDIR) {
+        if stat::stat(target.as_fd())?.is(libc::S_IFDIR) {
             self.refuse_root(target.as_fd())?;
             return self.mask_directory(target);
         }
@@ -224,7 +225,7 @@ impl Init<'_> {
         let proc = self.own_proc()?;
         let sys = path::openat2(proc, c"sys", libc::O_PATH, 0, path::BENEATH)?;
         let file = path::openat2(sys.as_fd(), key, libc::O_WRONLY, 0, path::BENEATH)?;
-        path::write_all(file.as_fd(), value.to_bytes())
+        io::write_all(file.as_fd(), value.to_bytes())
     }
 }
 
@@ -249,7 +250,7 @@ fn is_device(stat: &Stat, kind: u32, node: &Node) -> bool {
 /// change of the node, whose mode and owner are shared with the whole host.
 pub(super) fn host_null() -> Sys<OwnedFd> {
     let null = path::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
-    if !path::stat(null.as_fd())?.is_char(1, 3) {
+    if !stat::stat(null.as_fd())?.is_char(1, 3) {
         return Err(Fail::new("open", Errno::ENODEV).note(Note::HostDevNull));
     }
     let mount = mount::clone_tree(Some(null.as_fd()), c"", false)?;

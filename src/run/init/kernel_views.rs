@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use super::Init;
 use crate::sys::path::{self, Make};
-use crate::sys::{Fail, Note, Sys};
+use crate::sys::{Fail, Note, Sys, stat};
 
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 pub(super) const PROC_MAGIC: i64 = 0x9fa0;
@@ -56,7 +56,7 @@ impl KernelViews {
     pub(super) fn mounted(&mut self, target: &CStr, top: &Rc<OwnedFd>, known: bool) -> Sys<()> {
         for (kind, view) in KINDS.iter().zip(&mut self.0) {
             if kind.path == target {
-                let is_view = known || path::magic(top.as_fd())? == kind.magic;
+                let is_view = known || stat::magic(top.as_fd())? == kind.magic;
                 *view = is_view.then(|| top.clone());
             }
         }
@@ -87,8 +87,8 @@ impl KernelViews {
 
 impl Kind {
     fn check(&self, top: BorrowedFd) -> Sys<()> {
-        match path::mount_id_at(None, self.path) {
-            Ok(found) if found == path::mount_id(top)? => Ok(()),
+        match stat::mount_id_at(None, self.path) {
+            Ok(found) if found == stat::mount_id(top)? => Ok(()),
             Ok(_)
             | Err(Fail {
                 errno: Errno::ENOENT,

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::kernel_views::PROC_MAGIC;
 use super::{Init, user};
 use crate::plan::{ExecLabel, Module};
-use crate::sys::{Fail, Sys, mount, path, process};
+use crate::sys::{Fail, Sys, io, mount, path, process, stat};
 
 impl Init<'_> {
     /// Mounts a procfs without attaching it, so that no other process can change it. The /proc of
@@ -33,7 +33,7 @@ impl Init<'_> {
             Ok(proc) => proc,
             Err(fail) if fail.errno == Errno::EPERM => {
                 mounted = path::open(c"/proc", libc::O_PATH | libc::O_DIRECTORY)?;
-                match path::magic(mounted.as_fd())? {
+                match stat::magic(mounted.as_fd())? {
                     PROC_MAGIC => mounted.as_fd(),
                     _ => return Err(fail),
                 }
@@ -55,7 +55,7 @@ impl Init<'_> {
     fn write_attribute(&mut self, file: &str, value: &[u8]) -> Sys<()> {
         let name = path::c_string(format!("{}/attr/{file}", process::own_pid()))?;
         let attribute = path::openat2(self.own_proc()?, &name, libc::O_WRONLY, 0, path::BENEATH)?;
-        path::write_all(attribute.as_fd(), value)
+        io::write_all(attribute.as_fd(), value)
     }
 
     /// Sets the label that the process gets at its execve(2). apparmor(7), setexeccon(3).

@@ -33,7 +33,9 @@ use crate::plan::{
 };
 use crate::run::hook::{self, Directory, HookFail, Surroundings};
 use crate::run::protocol::{self, Failure, Report};
-use crate::sys::{self, Fail, Reported, Sys, path, process, signals, socket};
+use crate::sys::{
+    self, Fail, Reported, Sys, credentials, io, path, process, signals, socket, stat,
+};
 
 /// What init inherits besides the plan.
 pub(super) struct Inherited {
@@ -97,7 +99,7 @@ struct Init<'a> {
     /// The rootfs. Every file in it is opened from here.
     root: Option<OwnedFd>,
     /// The location of the rootfs, determined when it is first needed.
-    root_place: OnceCell<path::Place>,
+    root_place: OnceCell<stat::Place>,
     /// A mount of the host's /dev/null over a masked file.
     null: Option<OwnedFd>,
     /// The empty read-only directory that covers masked directories.
@@ -216,7 +218,7 @@ impl Init<'_> {
             self.await_go(false)?;
         }
         match self.plan.dumpable {
-            Dumpable::UntilMapped => process::set_dumpable(false),
+            Dumpable::UntilMapped => credentials::set_dumpable(false),
             Dumpable::Never => Ok(()),
         }
     }
@@ -313,7 +315,7 @@ impl Init<'_> {
                 self.granted = user::become_user(credentials)?;
                 Ok(())
             }
-            InitStep::NoNewPrivileges => process::no_new_privileges(),
+            InitStep::NoNewPrivileges => credentials::no_new_privileges(),
             InitStep::FindExecutable { candidates } => self.find_executable(candidates),
             InitStep::FindHome { uid } => {
                 self.home = Some(user::home(*uid)?);
@@ -448,7 +450,7 @@ impl Init<'_> {
         path::may_execute(candidate)?;
         // access(2) also reports directories and devices as executable.
         let file = path::open(candidate, libc::O_PATH)?;
-        match path::stat(file.as_fd())? {
+        match stat::stat(file.as_fd())? {
             stat if stat.is(libc::S_IFREG) => Ok(()),
             stat if stat.is(libc::S_IFDIR) => Err(Fail::new("execve", Errno::EISDIR)),
             _ => Err(Fail::new("execve", Errno::EACCES)),
@@ -524,7 +526,7 @@ impl Init<'_> {
         };
         let connection = self.connection().as_fd();
         Report::Listener(listener.as_raw_fd()).write(connection)?;
-        match path::read(connection, &mut [0]) {
+        match io::read(connection, &mut [0]) {
             Ok(0) => process::exit(1),
             read => read.map(drop),
         }

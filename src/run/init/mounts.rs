@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
-use crate::sys::{Fail, Note, Sys};
+use crate::sys::{Fail, Note, Sys, stat};
 
 /// How many mounts are removed from a stack. The limit keeps a container that mounts faster than
 /// the runtime unmounts from occupying the runtime forever.
@@ -60,7 +60,7 @@ impl Init<'_> {
             Err(fail) => return Err(fail),
         };
         if let (Some(_), Some(made), true) = (&fs.id_map, &top, fs.inherit_mode && !is_new) {
-            set_mode(made.as_fd(), path::stat(target.as_fd())?.mode & 0o7777)?;
+            set_mode(made.as_fd(), stat::stat(target.as_fd())?.mode & 0o7777)?;
         }
         let kept = self.takes_off() || fs.changed_later;
         let more = fs.copy_up || fs.label.is_some() || !fs.propagation.is_empty();
@@ -128,7 +128,7 @@ impl Init<'_> {
                 tree
             }
         };
-        if bind.source_link == SourceLink::Copied && path::stat(tree.as_fd())?.is(libc::S_IFLNK) {
+        if bind.source_link == SourceLink::Copied && stat::stat(tree.as_fd())?.is(libc::S_IFLNK) {
             return self.copy_link(tree.as_fd(), &bind.target);
         }
         if bind.id_map.is_some() {
@@ -137,7 +137,7 @@ impl Init<'_> {
         let target = self.bind_target(bind, tree.as_fd())?;
         if !bind.on_proc {
             refuse_proc(target.as_fd())?;
-        } else if path::is_directory(tree.as_fd())? && path::magic(tree.as_fd())? != PROC_MAGIC {
+        } else if stat::is_directory(tree.as_fd())? && stat::magic(tree.as_fd())? != PROC_MAGIC {
             // /proc as a whole may only be covered by another procfs.
             return Err(Fail::new("move_mount", Errno::EPERM));
         }
@@ -160,7 +160,7 @@ impl Init<'_> {
             Err(fail) if fail.errno == Errno::EEXIST => {
                 let flags = libc::O_PATH | libc::O_NOFOLLOW;
                 let found = path::open_at(Some(parent.as_fd()), &name, flags, 0)?;
-                let same = path::stat(found.as_fd())?.is(libc::S_IFLNK)
+                let same = stat::stat(found.as_fd())?.is(libc::S_IFLNK)
                     && path::read_link(found.as_fd())? == text;
                 if same { Ok(()) } else { Err(fail) }
             }
@@ -176,7 +176,7 @@ impl Init<'_> {
                 errno: Errno::ENOENT,
                 ..
             }) => {
-                let make = if path::is_directory(tree)? {
+                let make = if stat::is_directory(tree)? {
                     Make::Directory
                 } else {
                     Make::File
@@ -204,11 +204,11 @@ impl Init<'_> {
         let root = match self.root_place.get() {
             Some(place) => *place,
             None => {
-                let place = path::place(self.root()?)?;
+                let place = stat::place(self.root()?)?;
                 *self.root_place.get_or_init(|| place)
             }
         };
-        Ok(path::place(target)? == root)
+        Ok(stat::place(target)? == root)
     }
 
     /// Unmounts the top mount on `target`. Symbolic links in the path are refused, because they
@@ -242,13 +242,13 @@ impl Init<'_> {
     /// Removes one mount. A mount on a file is unmounted by its name; if the name leads to another
     /// mount by now, the mount stays.
     fn take_off_one(&self, top: BorrowedFd, target: &CStr) -> Sys<()> {
-        if path::is_directory(top)? {
+        if stat::is_directory(top)? {
             return take_off_stack(top);
         }
         let (parent, name) = path::open_parent(self.root()?, target)?;
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let found = path::open_at(Some(parent.as_fd()), &name, flags, 0)?;
-        if path::mount_id(found.as_fd())? != path::mount_id(top)? {
+        if stat::mount_id(found.as_fd())? != stat::mount_id(top)? {
             return Err(Fail::new("umount2", Errno::EINVAL));
         }
         take_off(parent.as_fd(), &name, top)
@@ -305,10 +305,10 @@ impl Init<'_> {
 /// cannot be the working directory, so it is unmounted by its name; the name cannot change while a
 /// mount is on it.
 fn take_off(parent: BorrowedFd, name: &CStr, top: BorrowedFd) -> Sys<()> {
-    if path::mount_id(parent)? == path::mount_id(top)? {
+    if stat::mount_id(parent)? == stat::mount_id(top)? {
         return Err(Fail::new("statx", Errno::EINVAL).note(Note::NotAMountPoint));
     }
-    if path::stat(top)?.is(libc::S_IFDIR) {
+    if stat::stat(top)?.is(libc::S_IFDIR) {
         path::fchdir(top)?;
         return mount::detach_cwd();
     }
@@ -322,7 +322,7 @@ fn take_off_stack(top: BorrowedFd) -> Sys<()> {
     for _ in 0..STACK {
         let above = path::open_at(Some(top), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
         // A mount that is no longer attached has no parent mount.
-        if path::mount_id(above.as_fd())? == path::mount_id(top)? {
+        if stat::mount_id(above.as_fd())? == stat::mount_id(top)? {
             return Ok(());
         }
         path::fchdir(top)?;
@@ -334,7 +334,7 @@ fn take_off_stack(top: BorrowedFd) -> Sys<()> {
 /// Refuses a target in the container's procfs: a mount on one of its files could redirect a later
 /// write to another file.
 fn refuse_proc(target: BorrowedFd) -> Sys<()> {
-    if path::magic(target)? == PROC_MAGIC {
+    if stat::magic(target)? == PROC_MAGIC {
         return Err(Fail::new("mount", Errno::EPERM).note(Note::InsideProcfs));
     }
     Ok(())
@@ -348,7 +348,7 @@ fn set_mode(directory: BorrowedFd, mode: u32) -> Sys<()> {
 
 /// Prefixes the data with `mode=` of the covered directory.
 fn data_with_mode(fs: &Filesystem, target: BorrowedFd) -> Sys<Option<CString>> {
-    let mode = path::stat(target)?.mode & 0o7777;
+    let mode = stat::stat(target)?.mode & 0o7777;
     let mut data = format!("mode={mode:04o}").into_bytes();
     if !fs.data.is_empty() {
         data.push(b',');
@@ -449,7 +449,7 @@ fn set_attrs(tree: BorrowedFd, attrs: Attrs, propagation: u64, recursive: bool) 
 /// locked, this is an error. mount_namespaces(7).
 fn unlocked(tree: BorrowedFd, attrs: Attrs, asked: u64) -> Sys<Attrs> {
     // The bits are the same as ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC.
-    if path::mount_flags(tree)? & asked & INERT != 0 {
+    if stat::mount_flags(tree)? & asked & INERT != 0 {
         return Err(Fail::new("clear a locked mount flag", Errno::EPERM));
     }
     // The access time mode is replaced as a whole, so its mask stays. The kernel does not lock

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use super::Init;
 use super::root::change_propagation;
 use crate::sys::mount::Change;
-use crate::sys::{Fail, Note, Sys, mount, path, process};
+use crate::sys::{Fail, Note, Sys, io, mount, path, process, stat};
 
 const PAGE: usize = 4096;
 
@@ -30,7 +30,7 @@ impl Init<'_> {
         }
         path::fchdir(self.root()?)?;
         mount::mount(c".", c"/", c"", libc::MS_MOVE, c"")?;
-        let container = path::mountinfo_id(self.root()?)?;
+        let container = stat::mountinfo_id(self.root()?)?;
         self.hide_host_views(below.as_fd(), container, shared)?;
         path::fchdir(self.root()?)?;
         path::chroot(c".")
@@ -102,7 +102,7 @@ impl Table {
         let name = path::c_string(format!("{}/mountinfo", process::own_pid()))?;
         let file = path::openat2(proc, &name, libc::O_RDONLY, 0, path::BENEATH)?;
         let mut text = Vec::with_capacity(PAGE);
-        while path::read_more(file.as_fd(), &mut text)? > 0 {
+        while io::read_more(file.as_fd(), &mut text)? > 0 {
             text.reserve(PAGE);
         }
         let lines = text.split(|&byte| byte == b'\n');

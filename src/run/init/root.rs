@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::Init;
 use crate::plan::{Opener, Position, Propagation, RootSwitch};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Fail, Sys, path, pidfd, process};
+use crate::sys::{Fail, Sys, path, pidfd, process, stat};
 
 /// Changes the propagation of every mount of the namespace.
 pub(super) fn propagate_all(flag: u64) -> Sys<()> {
@@ -133,7 +133,7 @@ pub(super) fn change_propagation(inside: BorrowedFd, propagation: u64) -> Sys<()
                 ..
             }) => {
                 let above = path::open_at(Some(at.as_fd()), c"..", libc::O_PATH, 0)?;
-                let (here, there) = (path::stat(at.as_fd())?, path::stat(above.as_fd())?);
+                let (here, there) = (stat::stat(at.as_fd())?, stat::stat(above.as_fd())?);
                 if (here.dev, here.ino) == (there.dev, there.ino) {
                     return Err(Fail::new("mount_setattr", Errno::EINVAL));
                 }

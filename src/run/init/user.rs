@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use crate::plan::{Capabilities, Credentials};
-use crate::sys::{Fail, Sys, path, process};
+use crate::sys::{Fail, Sys, credentials, io, path, process, stat};
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
@@ -15,14 +15,14 @@ pub(super) fn become_root(keep_groups: bool) -> Sys<()> {
     if !keep_groups {
         set_groups(&[])?;
     }
-    process::set_gid(0)?;
-    process::set_uid(0)
+    credentials::set_gid(0)?;
+    credentials::set_uid(0)
 }
 
 /// Sets the supplementary groups. A user namespace may deny setgroups(2). That is ignored if the
 /// list is empty, because the config then needs no groups. user_namespaces(7).
 fn set_groups(groups: &[u32]) -> Sys<()> {
-    match process::set_groups(groups) {
+    match credentials::set_groups(groups) {
         Err(Fail {
             errno: Errno::EPERM,
             ..
@@ -49,34 +49,34 @@ pub(super) fn session_keyring() -> Sys<()> {
 pub(super) fn become_user(user: &Credentials) -> Sys<Granted> {
     for capability in 0..=user.last_capability {
         if user.capabilities.bounding & 1 << capability == 0 {
-            process::drop_bounding(capability)?;
+            credentials::drop_bounding(capability)?;
         }
     }
-    process::keep_capabilities(true)?;
+    credentials::keep_capabilities(true)?;
     if let Some(groups) = &user.groups {
         set_groups(groups)?;
     }
-    process::set_gid(user.gid)?;
-    process::set_uid(user.uid)?;
+    credentials::set_gid(user.gid)?;
+    credentials::set_uid(user.uid)?;
     process::umask(user.umask)?;
-    let (_, held, _) = process::capget()?;
+    let (_, held, _) = credentials::capget()?;
     let granted = Granted::new(user.capabilities, held);
     if user.keep_sys_admin {
         let admin = CAP_SYS_ADMIN & held;
         let (effective, permitted) = (granted.effective | admin, granted.permitted | admin);
-        process::capset(effective, permitted, granted.inheritable)?;
+        credentials::capset(effective, permitted, granted.inheritable)?;
     } else {
         granted.set()?;
     }
     for capability in 0..=user.last_capability {
         let ambient = user.capabilities.ambient & granted.permitted & granted.inheritable;
         if ambient & 1 << capability != 0 {
-            process::raise_ambient(capability)?;
+            credentials::raise_ambient(capability)?;
         }
     }
     // With fs.suid_dumpable=1, a change of ids makes the process accessible to other processes of
     // the same user (CVE-2016-9962). proc_sys_fs(5).
-    process::set_dumpable(false)?;
+    credentials::set_dumpable(false)?;
     Ok(granted)
 }
 
@@ -101,7 +101,7 @@ impl Granted {
 
     /// Sets them with capset(2).
     pub(super) fn set(self) -> Sys<()> {
-        process::capset(self.effective, self.permitted, self.inheritable)
+        credentials::capset(self.effective, self.permitted, self.inheritable)
     }
 }
 
@@ -125,14 +125,14 @@ fn home_directory(uid: u32) -> Sys<Option<Vec<u8>>> {
         }) => return Ok(None),
         opened => opened?,
     };
-    if !path::stat(file.as_fd())?.is(libc::S_IFREG) {
+    if !stat::stat(file.as_fd())?.is(libc::S_IFREG) {
         return Ok(None);
     }
     let mut text = Vec::new();
     let mut chunk = [0; 4096];
     // A limit of one megabyte, because an image could contain an endless file.
     while text.len() < 1 << 20 {
-        match path::read(file.as_fd(), &mut chunk)? {
+        match io::read(file.as_fd(), &mut chunk)? {
             0 => break,
             length => text.extend_from_slice(&chunk[..length]),
         }

@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Dir, Prepared, Root, START_SOCKET, State, Status};
-use crate::sys::{interrupt, process, socket};
+use crate::sys::{credentials, interrupt, process, socket};
 use crate::timestamp;
 
 /// Everything that is needed to create a container.
@@ -279,12 +279,12 @@ fn spawn(
 ) -> Result<Spawned> {
     let plan = request.plan;
     let dumpable = plan.dumpable == Dumpable::UntilMapped;
-    process::set_dumpable(dumpable).context(CONNECTION)?;
+    credentials::set_dumpable(dumpable).context(CONNECTION)?;
     let cgroup = undo.made.cgroup.as_ref();
     let first = clone::spawn(plan, inherited, cgroup)
         .map_err(|(position, fail)| clone::failed(plan, position, fail, cgroup))?;
     if dumpable {
-        process::set_dumpable(false).context(CONNECTION)?;
+        credentials::set_dumpable(false).context(CONNECTION)?;
     }
     undo.process = Some(first.pidfd.clone());
     let mut runtime = executor(request, undo, connection);

@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::plan::{Place, Plan, Position};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Dir, State, Status};
-use crate::sys::{Fail, interrupt, process};
+use crate::sys::{Fail, credentials, interrupt, process};
 
 /// Everything that is needed to execute a process in a container.
 pub struct ExecRequest<'a> {
@@ -196,7 +196,7 @@ type Failed = (Option<Position>, Fail);
 fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     prepare_oneself(request)?;
     // The container's processes must not be able to inspect the runtime while the process joins.
-    process::set_dumpable(false).context(CONNECTION)?;
+    credentials::set_dumpable(false).context(CONNECTION)?;
     let mut refused = None;
     for cgroup in &found.cgroups {
         match spawn_in(request, Some(cgroup)) {

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use crate::error::{Context as _, Error};
 use crate::plan::{InitStep, Plan};
 use crate::sys::mount::{self, Change};
-use crate::sys::{Fail, Sys, path};
+use crate::sys::{Fail, Sys, path, stat};
 
 /// The mount, for errors.
 const OBJECT: &str = "root.path without a mount namespace";
@@ -57,7 +57,7 @@ pub(super) fn make(plan: &Plan, rootfs: &Path) -> Result<Option<OwnedFd>> {
 /// # Errors
 /// statx(2) failed.
 pub(super) fn number(tree: &OwnedFd) -> Result<u64> {
-    path::mount_id(tree.as_fd()).context(OBJECT)
+    stat::mount_id(tree.as_fd()).context(OBJECT)
 }
 
 /// Attaches the mount to the rootfs.
@@ -85,7 +85,7 @@ pub(super) fn detach(rootfs: &Path, number: u64) -> Result<()> {
             }) => return Ok(()),
             other => other?,
         };
-        if path::mount_id(top.as_fd())? == number {
+        if stat::mount_id(top.as_fd())? == number {
             mount::detach(top.as_fd())
         } else {
             Ok(())

@@ -12,7 +12,7 @@ use crate::error::{Context as _, Error, Kind};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, State};
-use crate::sys::{file, pidfd, process, socket};
+use crate::sys::{credentials, file, pidfd, process, socket};
 
 /// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
 ///
@@ -23,7 +23,7 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
         .ok_or_else(|| Error::of(Kind::Status, "container not running"))?;
     refuse_own_cgroups(plan, state.pid, &init)?;
     // The container's processes must not be able to inspect the runtime while its process joins.
-    process::set_dumpable(false).context(CONNECTION)?;
+    credentials::set_dumpable(false).context(CONNECTION)?;
     let opened = open(plan, &init)?;
     let (connection, runtime) = socket::pair().context(CONNECTION)?;
     let inherited = Inherited::joining(runtime, opened);

@@ -10,8 +10,9 @@ use nix::unistd::{ftruncate, geteuid};
 
 use crate::error::{Context as _, Error};
 use crate::state::Prepared;
-use crate::sys::path::{self as syspath, Stat};
-use crate::sys::{Fail, Sys, file};
+use crate::sys::path as syspath;
+use crate::sys::stat::Stat;
+use crate::sys::{Fail, Sys, file, io, stat};
 
 /// The file that the pid will be written to.
 pub(super) struct PidFile {
@@ -44,7 +45,7 @@ impl PidFile {
             _ => Path::new("."),
         };
         let dir = file::open(parent, libc::O_PATH | libc::O_DIRECTORY, 0).map_err(failed)?;
-        let target = match syspath::stat_at(dir.as_fd(), &name).map_err(failed)? {
+        let target = match stat::stat_at(dir.as_fd(), &name).map_err(failed)? {
             Some(found) if is_written(dir.as_fd(), &name, &found).map_err(failed)? => {
                 Target::Written(open_to_write(dir.as_fd(), &name).map_err(failed)?)
             }
@@ -74,7 +75,7 @@ impl PidFile {
                     .and_then(Prepared::put)
                     .context("--pid-file")
             }
-            Target::Written(file) => Ok(syspath::stat(file.as_fd())
+            Target::Written(file) => Ok(stat::stat(file.as_fd())
                 .and_then(|stat| {
                     if stat.is(libc::S_IFREG) {
                         ftruncate(file, 0).map_err(|errno| Fail::new("ftruncate", errno))
@@ -82,7 +83,7 @@ impl PidFile {
                         Ok(())
                     }
                 })
-                .and_then(|()| syspath::write_all(file.as_fd(), text.as_bytes()))
+                .and_then(|()| io::write_all(file.as_fd(), text.as_bytes()))
                 .map_err(|fail| failed(&self.path, fail))?),
         }
     }
@@ -93,7 +94,7 @@ impl PidFile {
 fn put_unnamed(dir: BorrowedFd, name: &CStr, content: &[u8]) -> Sys<()> {
     let flags = libc::O_WRONLY | libc::O_TMPFILE;
     let made = syspath::open_at(Some(dir), c".", flags, 0o644)?;
-    syspath::write_all(made.as_fd(), content)?;
+    io::write_all(made.as_fd(), content)?;
     match syspath::link_at(made.as_fd(), dir, name) {
         Err(fail) if fail.errno == Errno::EEXIST => {
             syspath::unlink_at(Some(dir), name)?;
@@ -121,7 +122,7 @@ fn is_written(dir: BorrowedFd, name: &CStr, found: &Stat) -> Sys<bool> {
     }
     match syspath::open_at(Some(dir), name, libc::O_PATH, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => Ok(false),
-        target => Ok(!syspath::stat(target?.as_fd())?.is(libc::S_IFREG)),
+        target => Ok(!stat::stat(target?.as_fd())?.is(libc::S_IFREG)),
     }
 }
 
@@ -130,7 +131,7 @@ fn is_written(dir: BorrowedFd, name: &CStr, found: &Stat) -> Sys<bool> {
 fn open_to_write(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let opened = syspath::open_at(Some(dir), name, flags, 0)?;
-    let stat = syspath::stat(opened.as_fd())?;
+    let stat = stat::stat(opened.as_fd())?;
     let kinds = [libc::S_IFREG, libc::S_IFCHR, libc::S_IFIFO];
     if kinds.iter().any(|&kind| stat.is(kind)) {
         Ok(opened)

@@ -14,7 +14,7 @@ use nix::unistd::isatty;
 use super::sd_notify::SdNotify;
 use crate::error::{Call as _, Context as _};
 use crate::sys::signals::{self, SignalFd};
-use crate::sys::{interrupt, path, pidfd, process, terminal};
+use crate::sys::{interrupt, io, pidfd, process, terminal};
 
 /// The objects of failures.
 const SIGNALS: &str = "signals";
@@ -232,7 +232,7 @@ impl Terminal {
     fn serve(&mut self, output: bool, typed: bool) {
         if typed {
             let mut buffer = [0; 4096];
-            match path::read(process::standard_stream(0), &mut buffer) {
+            match io::read(process::standard_stream(0), &mut buffer) {
                 Ok(0) | Err(_) => self.input_open = false,
                 Ok(length) => self.pending.extend_from_slice(&buffer[..length]),
             }
@@ -252,7 +252,7 @@ impl Terminal {
 
     fn copy_output(&mut self) -> Copied {
         let mut buffer = [0; COPIED_AT_ONCE];
-        match path::read(self.master.as_fd(), &mut buffer) {
+        match io::read(self.master.as_fd(), &mut buffer) {
             Ok(0) => Copied::Closed,
             Err(fail) if fail.errno == Errno::EAGAIN => Copied::Nothing,
             // read(2) fails with EIO when all slaves are closed. pts(4).
@@ -260,7 +260,7 @@ impl Terminal {
             Ok(length) => {
                 // If nothing reads the runtime's output, the output is lost and the container
                 // continues.
-                let _ = path::write_all(process::standard_stream(1), &buffer[..length]);
+                let _ = io::write_all(process::standard_stream(1), &buffer[..length]);
                 Copied::Some
             }
         }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::error::{Call as _, Context as _, Error};
 use crate::plan::{IfGroupExists, ResctrlGroup};
-use crate::sys::{Fail, Sys, file, path};
+use crate::sys::{Fail, Sys, file, io, stat};
 
 const MOUNT: &str = "/sys/fs/resctrl";
 
@@ -85,7 +85,7 @@ fn refuse_unmounted(field: &str) -> Result<()> {
 }
 
 fn exists(path: &Path) -> Sys<bool> {
-    path::stat_of(path).map(|stat| stat.is_some())
+    stat::stat_of(path).map(|stat| stat.is_some())
 }
 
 fn mkdir(directory: &Path) -> Sys<()> {
@@ -99,7 +99,7 @@ fn mkdir(directory: &Path) -> Sys<()> {
 /// resctrl has its files already. A directory that stands in for it in tests gets them here.
 fn write(path: &Path, text: &str) -> Sys<()> {
     let opened = file::open(path, libc::O_WRONLY | libc::O_CREAT, 0o644)?;
-    path::write_all(std::os::fd::AsFd::as_fd(&opened), text.as_bytes())
+    io::write_all(std::os::fd::AsFd::as_fd(&opened), text.as_bytes())
 }
 
 fn set(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {

@@ -11,7 +11,7 @@ use super::hooks;
 use crate::error::{Context as _, Error};
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
-use crate::sys::{path, process, socket};
+use crate::sys::{process, socket, stat};
 
 /// The agent's socket and the metadata for the agent.
 fn listener(plan: &Plan) -> Option<&Listener> {
@@ -31,7 +31,7 @@ pub(super) fn check_agent(plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let object = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
-    let found = path::stat_of(&listener.path).with_context(object)?;
+    let found = stat::stat_of(&listener.path).with_context(object)?;
     let message = match found {
         None => "no such file or directory",
         Some(stat) if !stat.is(libc::S_IFSOCK) => "not a socket",

@@ -21,7 +21,7 @@ use crate::plan::{
 };
 use crate::run::init::Opened;
 use crate::run::{failure, init};
-use crate::sys::{inherited, mount, path, process};
+use crate::sys::{inherited, mount, path, process, stat};
 
 /// Opens the files of the host that steps of other processes need.
 ///
@@ -150,7 +150,7 @@ fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Res
 pub(super) fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) -> Result<()> {
     let name = kind.name();
     let object = || format!("{name} namespace");
-    let id = |namespace: &OwnedFd| path::stat(namespace.as_fd()).map(|stat| (stat.dev, stat.ino));
+    let id = |namespace: &OwnedFd| stat::stat(namespace.as_fd()).map(|stat| (stat.dev, stat.ino));
     let found = id(namespace).with_context(object)?;
     let own = path::open(clone::own_file(kind), libc::O_PATH).and_then(|own| id(&own));
     let whose = match process::initial_namespace(kind.flag()) {
