@@ -43,6 +43,7 @@ pub struct Error {
     pub text: Option<Box<str>>,
     /// The name of the system call, as in its man page.
     pub call: Option<Box<str>>,
+    /// The errno of that call.
     pub errno: Option<Errno>,
     /// What is known beyond the call and the errno. Its text may stand in their place.
     pub note: Option<Note>,

@@ -25,9 +25,12 @@ const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 /// The severity of a line, the most severe first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// The verb failed.
     Error,
+    /// The verb did less than it was asked to do.
     #[default]
     Warning,
+    /// What the verb does.
     Debug,
 }
 

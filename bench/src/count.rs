@@ -26,6 +26,7 @@ pub enum What {
 /// The result of counting.
 #[derive(Debug, Default)]
 pub struct Counted {
+    /// Instructions or system calls, with those of the children.
     pub count: u64,
     /// The program's exit status.
     pub status: i32,

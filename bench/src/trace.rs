@@ -52,14 +52,18 @@ pub enum Stop {
 pub struct Call {
     /// 0 for the program, then its children in the order of their creation.
     pub process: usize,
+    /// Of the process that makes it.
     pub pid: i32,
+    /// `SYS_*`.
     pub number: i64,
+    /// The registers of its arguments, unused ones included.
     pub args: [u64; 6],
 }
 
 /// The way in which a process continues.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Then {
+    /// The system call is executed.
     GoOn,
     /// The system call is skipped and returns this errno.
     Fail(c_int),

@@ -40,6 +40,7 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Valid input, made from the tests' data.
     pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Decides how input is changed.
     pub form: Form,
     /// Strings that input may contain, separated by blanks.
     pub words: &'static str,
@@ -52,9 +53,11 @@ pub struct Target {
 /// The format of the input, so that most changes of it are not refused at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
+    /// One JSON document.
     Json,
     /// Lines of text.
     Lines,
+    /// Anything.
     Bytes,
 }
 

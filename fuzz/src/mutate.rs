@@ -39,6 +39,7 @@ const NUMBERS: [u64; 16] = [
 const CHARACTERS: &str = "/.:,=-_+@%*\\\"' \t\n\0\u{7f}\u{e9}\u{2028}0aZ";
 
 impl Mutator {
+    /// Begins with the seeds of the target.
     pub fn new(target: &'static Target) -> Self {
         let seeds = (target.seeds)();
         let json = |seed: &Vec<u8>| serde_json::from_slice(seed).ok();

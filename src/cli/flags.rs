@@ -128,6 +128,7 @@ macro_rules! flags {
         $(#[$($meta)*])*
         #[derive(clap::Args)]
         #[group(skip)]
+        #[allow(missing_docs, reason = "clap would print the docstring of a group in the help")]
         $vis struct $name {
             $($(#[$($attribute)*])* pub $field: $type,)*
         }
@@ -143,6 +144,7 @@ macro_rules! flags {
     ($(#[$($meta:tt)*])* $vis:vis enum $name:ident { $($variants:tt)* } $($next:tt)*) => {
         $(#[$($meta)*])*
         #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "clap would print the docstring of a variant in the help")]
         $vis enum $name { $($variants)* }
 
         $crate::cli::flags::flags! { $($next)* }

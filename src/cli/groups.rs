@@ -229,8 +229,11 @@ flags! {
 /// `--rootless`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rootless {
+    /// `auto`
     Auto,
+    /// `true`, in any of Go's spellings.
     Yes,
+    /// `false`, in any of Go's spellings.
     No,
 }
 

@@ -39,8 +39,11 @@ fn version_text() -> String {
 /// A parsed command line; `T` holds the arguments of its verb.
 #[derive(Debug)]
 pub struct Line<T> {
+    /// The flags before the verb.
     pub global: Global,
+    /// The arguments of the verb.
     pub verb: T,
+    /// What the verb does to containers.
     pub effect: Effect,
 }
 

@@ -31,7 +31,9 @@ pub enum Effect {
 /// A verb, whose arguments are parsed into a `T`.
 #[derive(Debug)]
 pub struct Verb<T> {
+    /// As typed on the command line.
     pub name: &'static str,
+    /// What it does to containers.
     pub effect: Effect,
     pub(super) fields: &'static [Field],
     define: Define,

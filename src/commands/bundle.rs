@@ -19,6 +19,7 @@ pub struct Loaded {
     pub bundle: PathBuf,
     /// The config file's content, unchanged, for the copy in the container's directory.
     pub bytes: Vec<u8>,
+    /// The checked content of the config file.
     pub config: Config,
 }
 

@@ -38,9 +38,11 @@ use crate::state::{Dir, Root, State, Status};
 /// What every verb receives: the root directory, the cgroup manager and the log.
 #[derive(Debug)]
 pub struct Context<'a> {
+    /// The root directory, `--root`.
     pub root: Root,
     /// The manager for a new container. The state of an existing container records its own.
     pub cgroup_manager: CgroupManager,
+    /// Where warnings and messages for debugging go.
     pub log: &'a Log,
 }
 

@@ -8,13 +8,17 @@ use crate::error::{Error, Result};
 /// `resources.blockIO`.
 #[derive(Clone, Debug, Default)]
 pub struct BlockIo {
+    /// `weight`: 10 to 1000.
     pub weight: Option<u16>,
+    /// `weightDevice`.
     pub weight_devices: Vec<WeightDevice>,
+    /// All four `throttle…Device` lists.
     pub throttle: Vec<Throttle>,
 }
 
 /// One element of `blockIO.weightDevice`.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are named as the properties")]
 pub struct WeightDevice {
     pub major: i64,
     pub minor: i64,
@@ -24,18 +28,26 @@ pub struct WeightDevice {
 /// One element of a `blockIO.throttle…Device` list.
 #[derive(Clone, Debug)]
 pub struct Throttle {
+    /// Which of the four lists it is in.
     pub kind: ThrottleKind,
+    /// The device's major number.
     pub major: i64,
+    /// The device's minor number.
     pub minor: i64,
+    /// Bytes or operations per second, depending on the list.
     pub rate: u64,
 }
 
 /// The list that a throttle comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThrottleKind {
+    /// `throttleReadBpsDevice`, bytes per second.
     ReadBps,
+    /// `throttleWriteBpsDevice`, bytes per second.
     WriteBps,
+    /// `throttleReadIOPSDevice`, operations per second.
     ReadIops,
+    /// `throttleWriteIOPSDevice`, operations per second.
     WriteIops,
 }
 

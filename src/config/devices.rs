@@ -11,8 +11,11 @@ use crate::error::{Error, Result};
 /// The node types of mknod(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
+    /// `c` and `u`.
     Char,
+    /// `b`.
     Block,
+    /// `p`.
     Fifo,
 }
 

@@ -21,6 +21,7 @@ pub struct IntelRdt {
 pub enum Group {
     /// `/`, in which every process begins.
     Root,
+    /// A group of its own, made if it does not exist.
     Named(String),
 }
 

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 /// `linux`, checked.
 #[derive(Clone, Debug, Default)]
 pub struct Linux {
+    /// `linux.namespaces`.
     pub namespaces: Namespaces,
     /// `linux.uidMappings`.
     pub uid_mappings: Vec<IdMapping>,
@@ -56,6 +57,10 @@ pub struct Linux {
 
 /// `linux.rootfsPropagation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum RootPropagation {
     Shared,
     Slave,
@@ -65,6 +70,10 @@ pub enum RootPropagation {
 
 /// `linux.personality.domain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum Personality {
     Linux,
     Linux32,

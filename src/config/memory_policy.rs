@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// `linux.memoryPolicy`. set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPolicy {
+    /// `mode`.
     pub mode: Mode,
     /// Each one once.
     pub flags: Vec<Flag>,
@@ -20,6 +21,10 @@ pub struct MemoryPolicy {
 
 /// `linux.memoryPolicy.mode`, with the kernel's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum Mode {
     Default = 0,
     Preferred = 1,
@@ -32,6 +37,10 @@ pub enum Mode {
 
 /// An element of `linux.memoryPolicy.flags`, with the kernel's bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum Flag {
     NumaBalancing = 1 << 13,
     RelativeNodes = 1 << 14,

@@ -95,6 +95,7 @@ pub struct MountIdMap {
     /// From the ids of the file system to those of the host. Both lists are empty when the mount
     /// uses the map of the container's user namespace.
     pub uid_mappings: Vec<IdMapping>,
+    /// The same for groups.
     pub gid_mappings: Vec<IdMapping>,
 }
 

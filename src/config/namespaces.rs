@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 /// The eight namespace types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the variants are named as in namespaces(7)")]
 pub enum NamespaceKind {
     User,
     Pid,
@@ -33,12 +34,14 @@ pub enum Namespace {
     Join {
         /// Its path in the config, such as `linux.namespaces[2].path`.
         field: String,
+        /// The path itself, absolute.
         path: PathBuf,
     },
 }
 
 /// One entry per namespace type.
 #[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are named as in namespaces(7)")]
 pub struct Namespaces {
     pub user: Namespace,
     pub pid: Namespace,
@@ -53,8 +56,11 @@ pub struct Namespaces {
 /// One line of a uid_map or gid_map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdMapping {
+    /// `containerID`: the first id inside the namespace.
     pub container_id: u32,
+    /// `hostID`: the first id in the namespace's parent.
     pub host_id: u32,
+    /// The number of ids.
     pub size: u32,
 }
 

@@ -70,6 +70,10 @@ pub struct User {
 
 /// The five capability sets as bit masks (bit n is capability n).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are named as the sets in capabilities(7)"
+)]
 pub struct Capabilities {
     pub bounding: u64,
     pub effective: u64,
@@ -87,7 +91,9 @@ pub struct Rlimit {
     pub name: String,
     /// The resource's number.
     pub resource: u32,
+    /// In the unit of the resource; `u64::MAX` is no limit.
     pub soft: u64,
+    /// The ceiling for the soft limit.
     pub hard: u64,
 }
 
@@ -99,7 +105,9 @@ const NO_ID: u32 = u32::MAX;
 /// The security modules for which labels are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
+    /// AppArmor is enabled.
     pub apparmor: bool,
+    /// SELinux is enabled.
     pub selinux: bool,
 }
 

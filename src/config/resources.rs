@@ -12,14 +12,21 @@ use crate::error::{Error, Result};
 /// `linux.resources`, checked; absent values are `None`.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
+    /// `devices`, in the order of the config.
     pub devices: Vec<DeviceRule>,
+    /// `memory`.
     pub memory: Memory,
+    /// `cpu`.
     pub cpu: Cpu,
     /// `pids.limit`. 0 becomes 1, because the kernel also counts the first process of the container.
     pub pids: Option<Limit>,
+    /// `blockIO`.
     pub block_io: BlockIo,
+    /// `hugepageLimits`.
     pub hugepages: Vec<Hugepage>,
+    /// `rdma`, by the name of the device.
     pub rdma: BTreeMap<String, Rdma>,
+    /// `unified`: the control file and what is written to it.
     pub unified: BTreeMap<String, String>,
 }
 
@@ -28,6 +35,7 @@ pub struct Resources {
 pub enum Limit {
     /// -1.
     Max,
+    /// In the unit of the property.
     At(u64),
 }
 
@@ -63,32 +71,47 @@ impl Display for Limit {
 /// One element of `resources.devices`. A number that is `None` is the wildcard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceRule {
+    /// Whether the rule allows the accesses that it matches, or denies them.
     pub allow: bool,
+    /// `type`.
     pub kind: DeviceRuleKind,
+    /// `major`.
     pub major: Option<u32>,
+    /// `minor`.
     pub minor: Option<u32>,
+    /// `r` in `access`.
     pub read: bool,
+    /// `w` in `access`.
     pub write: bool,
+    /// `m` in `access`.
     pub mknod: bool,
 }
 
 /// `a`, `b` or `c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceRuleKind {
+    /// `a`
     All,
+    /// `b`
     Block,
+    /// `c`
     Char,
 }
 
 /// `resources.memory`, bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    /// `limit`.
     pub limit: Option<Limit>,
+    /// `reservation`.
     pub reservation: Option<Limit>,
     /// Swap alone, as cgroup v2 counts it. The property counts memory and swap together.
     pub swap: Option<Swap>,
+    /// `swappiness`, 0 to 100. cgroup v2 has no such limit.
     pub swappiness: Option<u64>,
+    /// `disableOOMKiller`. cgroup v2 has no such switch.
     pub disable_oom_killer: bool,
+    /// `checkBeforeUpdate`: refuse a limit below the current usage.
     pub check_before_update: bool,
 }
 
@@ -104,13 +127,19 @@ pub enum Swap {
 /// `resources.cpu`.
 #[derive(Clone, Debug, Default)]
 pub struct Cpu {
+    /// `shares`, 2 to 262144.
     pub shares: Option<u64>,
+    /// `quota`: microseconds of processor time in each period.
     pub quota: Option<Limit>,
+    /// `period`, microseconds.
     pub period: Option<u64>,
     /// At most the quota.
     pub burst: Option<u64>,
+    /// `idle`: SCHED_IDLE for the whole cgroup.
     pub idle: Option<bool>,
+    /// `cpus`: a list such as `0-3,7`.
     pub cpus: Option<String>,
+    /// `mems`: a list of memory nodes.
     pub mems: Option<String>,
 }
 
@@ -119,13 +148,16 @@ pub struct Cpu {
 pub struct Hugepage {
     /// Such as `2MB`.
     pub page_size: String,
+    /// Bytes.
     pub limit: u64,
 }
 
 /// One value of `resources.rdma`; at least one of the two is set.
 #[derive(Clone, Debug)]
 pub struct Rdma {
+    /// `hcaHandles`.
     pub hca_handles: Option<u32>,
+    /// `hcaObjects`.
     pub hca_objects: Option<u32>,
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 /// `process.scheduler`, as the fields of `struct sched_attr`. sched_setattr(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheduler {
+    /// `policy`.
     pub policy: Policy,
     /// Each `SCHED_FLAG_*` with its bit.
     pub flags: Vec<Flag>,
@@ -26,6 +27,10 @@ pub struct Scheduler {
 
 /// `process.scheduler.policy`, with the kernel's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum Policy {
     Other = 0,
     Fifo = 1,
@@ -37,6 +42,10 @@ pub enum Policy {
 
 /// An element of `process.scheduler.flags`, with the kernel's bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum Flag {
     ResetOnFork = 0x01,
     Reclaim = 0x02,
@@ -54,6 +63,7 @@ const SHORTEST: u64 = 1024;
 /// `process.ioPriority`. ioprio_set(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoPriority {
+    /// `class`.
     pub class: IoClass,
     /// 0, the highest, to 7. The idle class has no levels.
     pub level: u8,
@@ -61,6 +71,10 @@ pub struct IoPriority {
 
 /// `process.ioPriority.class`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum IoClass {
     Realtime,
     BestEffort,

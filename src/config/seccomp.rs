@@ -10,8 +10,11 @@ use crate::error::{Error, Result};
 /// The action of a filter for a system call. Numbers as in seccomp(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
+    /// Kills the process.
     KillProcess,
+    /// Kills the thread.
     KillThread,
+    /// Sends SIGSYS.
     Trap,
     /// With the errno to return.
     Errno(u16),
@@ -19,12 +22,15 @@ pub enum Action {
     Trace(u16),
     /// Asks the listener at `listenerPath`.
     Notify,
+    /// Allows the call and logs it.
     Log,
+    /// Allows the call.
     Allow,
 }
 
 /// The architectures for which the filter compiler has system call tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the variants are named as the architectures")]
 pub enum Arch {
     X86_64,
     X32,
@@ -48,6 +54,10 @@ impl Arch {
 
 /// `SCMP_CMP_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the variants are named as the values of the property"
+)]
 pub enum Operator {
     NotEqual,
     Less,
@@ -67,25 +77,31 @@ pub struct Argument {
     pub value: u64,
     /// For `MaskedEqual` the value that the masked argument must equal.
     pub value_two: u64,
+    /// How the argument is compared.
     pub operator: Operator,
 }
 
 /// One element of `linux.seccomp.syscalls`.
 #[derive(Clone, Debug)]
 pub struct Rule {
+    /// The system calls.
     pub names: Vec<String>,
+    /// What happens if all `args` match.
     pub action: Action,
+    /// The comparisons; without any the rule always matches.
     pub args: Vec<Argument>,
 }
 
 /// `linux.seccomp`, checked.
 #[derive(Clone, Debug)]
 pub struct Seccomp {
+    /// `defaultAction`, with `defaultErrnoRet`: for calls that no rule matches.
     pub default_action: Action,
     /// In addition to that of this build, which is always filtered.
     pub architectures: Vec<Arch>,
     /// `SECCOMP_FILTER_FLAG_*`. An absent `flags` means SPEC_ALLOW, an empty one means no flag.
     pub flags: u64,
+    /// `syscalls`.
     pub rules: Vec<Rule>,
     /// `listenerPath` and `listenerMetadata`.
     pub listener: Option<Listener>,

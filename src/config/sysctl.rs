@@ -23,6 +23,7 @@ const IPC: &[&str] = &[
 pub struct Sysctl {
     /// Below /proc/sys.
     pub path: String,
+    /// What is written to the file.
     pub value: String,
     /// Its path in the config, with the key as it is written there.
     pub field: String,

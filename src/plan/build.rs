@@ -23,6 +23,7 @@ pub struct Options {
     pub systemd: bool,
     /// The directory of the host that the container sees as `/run/notify`, if NOTIFY_SOCKET is set.
     pub notify: Option<PathBuf>,
+    /// The settings of the process.
     pub process: ProcessOptions,
 }
 

@@ -28,16 +28,20 @@ use crate::config::resources::{DeviceRule, DeviceRuleKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Insn {
+    /// Class, operation and source.
     pub code: u8,
     /// Destination register in the low nibble, source register in the high one.
     pub registers: u8,
+    /// Of a jump, in instructions; of a load, in bytes.
     pub offset: i16,
+    /// The constant operand.
     pub immediate: i32,
 }
 
 /// A program, and the rules that it implements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
+    /// The program.
     pub insns: Vec<Insn>,
     /// The rules in the order in which the program tries them.
     tried: Vec<Rule>,

@@ -10,13 +10,16 @@ use crate::host::Host;
 /// The security module that reads a label. Each has its file in /proc/PID/attr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module {
+    /// `attr/apparmor/exec`.
     AppArmor,
+    /// `attr/exec`.
     Selinux,
 }
 
 /// A label for the next execve(2).
 #[derive(Clone, Debug)]
 pub struct ExecLabel {
+    /// The module that reads it.
     pub module: Module,
     /// The profile, or the SELinux context.
     pub label: CString,

@@ -136,6 +136,7 @@ pub enum Cpus {
 /// The owner of a process's /proc files is root unless the process is dumpable. proc_pid(5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dumpable {
+    /// Not before execve(2).
     #[default]
     Never,
     /// The runtime is not root, and must write to init's /proc files first.
@@ -145,6 +146,7 @@ pub enum Dumpable {
 /// Which process makes a procfs that only init uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OwnProcfs {
+    /// Init, when a step needs it.
     #[default]
     MadeByInit,
     /// For the reason of [`Filesystem::made_early`].

@@ -6,16 +6,22 @@ use super::{EntryStep, HookStep, InitStep, Plan, Planned, Rlimit, RuntimeStep, S
 /// The lists whose steps are executed by processes other than the runtime, and [`Plan::leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
+    /// [`Plan::leave`].
     Leave,
+    /// [`Plan::between`].
     Between,
+    /// [`Plan::init`].
     Init,
+    /// [`Plan::start`].
     Start,
 }
 
 /// The position of a step in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
+    /// The list that has the step.
     pub list: List,
+    /// Its place in the list, from 0.
     pub index: usize,
 }
 
@@ -49,6 +55,7 @@ impl Position {
 
 /// A step of any list, for its text.
 #[derive(Clone, Copy)]
+#[expect(missing_docs, reason = "the variants are named as the types")]
 pub enum AnyStep<'a> {
     Runtime(&'a RuntimeStep),
     Entry(&'a EntryStep),
@@ -95,7 +102,9 @@ impl<'a> From<&'a Rlimit> for AnyStep<'a> {
 /// A step of any list, with its origin.
 #[derive(Clone, Copy)]
 pub struct Found<'a> {
+    /// See [`Planned::field`].
     pub field: &'a str,
+    /// The step.
     pub step: AnyStep<'a>,
 }
 

@@ -45,6 +45,7 @@ const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 /// A program for seccomp(2), and the data for installing it.
 #[derive(Clone, Debug)]
 pub struct Filter {
+    /// The filter in classic BPF.
     pub program: Vec<sock_filter>,
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u64,

@@ -27,6 +27,7 @@ pub struct Planned<S> {
     /// The property that asks for it, such as `linux.maskedPaths[3]`, or the rule, such as
     /// `default devices`.
     pub field: String,
+    /// What to do.
     pub step: S,
 }
 
@@ -61,21 +62,32 @@ impl<S> DerefMut for Steps<S> {
 /// A resource limit: prlimit(2).
 #[derive(Clone, Debug)]
 pub struct Rlimit {
+    /// The number of `RLIMIT_*`.
     pub resource: u32,
+    /// Its name, for messages.
     pub name: String,
+    /// In the unit of the resource; `u64::MAX` is no limit.
     pub soft: u64,
+    /// The ceiling for the soft limit.
     pub hard: u64,
 }
 
 /// A device node: mknod(2), or a bind mount of the host's node.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// Absolute path in the container.
     pub path: CString,
+    /// The type of the node.
     pub kind: DeviceKind,
+    /// 0 for a FIFO.
     pub major: u32,
+    /// 0 for a FIFO.
     pub minor: u32,
+    /// The permission bits, which the umask does not change.
     pub mode: u32,
+    /// The owner, as an id of the container.
     pub uid: u32,
+    /// The group, as an id of the container.
     pub gid: u32,
     /// Whether to bind-mount the host's node with the same path. mknod(2) is denied in a user
     /// namespace.
@@ -85,7 +97,9 @@ pub struct Node {
 /// A symbolic link: symlink(2).
 #[derive(Clone, Debug)]
 pub struct Symlink {
+    /// The text of the link.
     pub target: CString,
+    /// The link itself: an absolute path in the container.
     pub path: CString,
     /// Whether to make the link only if the target exists.
     pub if_target_exists: bool,
@@ -96,11 +110,15 @@ pub struct Symlink {
 /// A hook.
 #[derive(Clone, Debug)]
 pub struct HookStep {
+    /// The program, absolute.
     pub path: CString,
+    /// All of argv, with the name of the program.
     pub args: Vec<CString>,
     /// `None` for that of the runtime or, for `startContainer`, that of the container's process.
     pub env: Option<Vec<CString>>,
+    /// After it the hook is killed, and has failed.
     pub timeout: Option<Duration>,
+    /// When the hook runs.
     pub moment: HookMoment,
     /// Files of the host to which the hook's stdout and stderr are appended.
     pub streams: [Option<CString>; 2],
@@ -108,6 +126,7 @@ pub struct HookStep {
 
 /// The six points in the lifecycle at which the specification runs hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are named as the properties")]
 pub enum HookMoment {
     Prestart,
     CreateRuntime,
@@ -120,11 +139,15 @@ pub enum HookMoment {
 /// `user` of the process, ids inside the container.
 #[derive(Clone, Debug)]
 pub struct Credentials {
+    /// Real, effective, saved and file system uid.
     pub uid: u32,
+    /// The same of the group.
     pub gid: u32,
     /// `None` to keep those of the caller.
     pub groups: Option<Vec<u32>>,
+    /// The file mode creation mask.
     pub umask: u32,
+    /// The five sets that the program begins with.
     pub capabilities: Capabilities,
     /// Highest capability number to drop from the bounding set.
     pub last_capability: u8,
@@ -138,13 +161,16 @@ pub struct Credentials {
 pub struct Exec {
     /// `args[0]` if it has a slash, otherwise `args[0]` in each directory of `PATH`.
     pub candidates: Vec<CString>,
+    /// argv.
     pub args: Vec<CString>,
+    /// Each as `NAME=value`.
     pub env: Vec<CString>,
 }
 
 /// The process that opens a path of the host, in init's mount namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opener {
+    /// Init itself.
     Init,
     /// The runtime, for init, which may be unable to reach the path as root of another user
     /// namespace.

@@ -28,12 +28,16 @@ pub enum Manager {
     /// PID 1.
     System,
     /// The manager of this host user.
-    User { uid: u32 },
+    User {
+        /// The user's id.
+        uid: u32,
+    },
 }
 
 /// A transient scope.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {
+    /// The manager that makes it.
     pub manager: Manager,
     /// Such as `docker-ID.scope`.
     pub name: String,
@@ -42,13 +46,16 @@ pub struct Unit {
     pub path: PathBuf,
     /// The name of the cgroup inside that of the unit that holds the processes.
     pub subgroup: Option<String>,
+    /// For StartTransientUnit, in this order.
     pub properties: Vec<Property>,
 }
 
 /// One property of the unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Property {
+    /// As in systemd's D-Bus interface.
     pub name: String,
+    /// Its value, with its type.
     pub value: Variant,
     /// The property is newer than the oldest systemd in use, and only repeats the value of a control
     /// file. If the manager refuses it, the unit is created without it.

@@ -14,6 +14,7 @@ pub struct Update {
     pub resources: Resources,
     /// The text of the config with the new values.
     pub config: Vec<u8>,
+    /// What is ignored, a sentence each.
     pub warnings: Vec<String>,
 }
 

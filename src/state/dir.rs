@@ -35,6 +35,7 @@ pub(super) const INIT_LOCK: &CStr = c"init.lock";
 pub struct Place {
     /// Absolute.
     pub path: PathBuf,
+    /// The container's id.
     pub id: String,
 }
 
@@ -80,6 +81,7 @@ impl Place {
 pub struct Dir {
     /// Absolute. For messages, and to check whether the path still leads to this directory.
     pub path: PathBuf,
+    /// The container's id.
     pub id: String,
     /// The uid of the directory's owner.
     pub owner: u32,

@@ -43,6 +43,7 @@ use crate::plan::systemd::Manager;
 pub struct State {
     /// `ociVersion` of the config.
     pub oci_version: String,
+    /// The container's id.
     pub id: String,
     /// The pid of init in the runtime's pid namespace; 0 while it is not known.
     pub pid: i32,
@@ -101,9 +102,13 @@ impl Resctrl {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeferredWork {
+    /// `start` executes `process`.
     pub process: bool,
+    /// `start` runs `hooks.startContainer`.
     pub start_container_hooks: bool,
+    /// `start` runs `hooks.poststart`.
     pub poststart_hooks: bool,
+    /// `delete` runs `hooks.poststop`.
     pub poststop_hooks: bool,
 }
 
@@ -179,12 +184,17 @@ impl Cgroup {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CreateOptions {
+    /// `--systemd-cgroup`.
     pub systemd_cgroup: bool,
+    /// `--no-pivot`.
     pub no_pivot: bool,
+    /// `--no-new-keyring`.
     pub no_new_keyring: bool,
     /// Whether the container stays in its caller's cgroup.
     pub no_cgroup: bool,
+    /// The number of sockets that the caller's LISTEN_FDS passes on.
     pub listen_fds: u32,
+    /// `--preserve-fds`.
     pub preserved_fds: u32,
     /// The directory that contains the container's NOTIFY_SOCKET.
     #[serde(with = "bytes::exact_option", skip_serializing_if = "Option::is_none")]
@@ -209,6 +219,7 @@ impl From<&plan::Options> for CreateOptions {
 /// engines read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are named as the keys; see `State`")]
 pub struct View {
     pub oci_version: String,
     pub id: String,
@@ -228,6 +239,7 @@ pub struct View {
 /// The result of [`State::find`].
 #[derive(Debug)]
 pub enum Found {
+    /// The state as saved.
     State(Box<State>),
     /// There is no `state.json`: a create has not written it yet, or was killed before it did.
     /// Nothing exists that it would refer to.
@@ -235,7 +247,9 @@ pub enum Found {
     /// The text does not have the format of [`State::save`]: another version wrote it, or it is
     /// damaged.
     Broken {
+        /// The content of the file.
         text: Vec<u8>,
+        /// Why it cannot be read.
         error: Error,
     },
 }

@@ -19,6 +19,7 @@ const BPF_F_REPLACE: u32 = 4;
 /// A program that the kernel refused, with the verifier's log.
 #[derive(Debug)]
 pub struct Refused {
+    /// The failed bpf(2).
     pub fail: Fail,
     /// Empty if the load failed before the verifier ran.
     pub log: String,

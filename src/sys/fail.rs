@@ -9,6 +9,7 @@ use nix::errno::Errno;
 pub struct Failed<'a> {
     /// The name of the call, as in its man page.
     pub op: &'a str,
+    /// Its errno.
     pub errno: Errno,
     /// Additional information from the caller of the system call.
     pub note: Option<Note>,
@@ -168,9 +169,11 @@ notes! {
     15 Groups => Says::Nothing,
     /// The container's /dev/null.
     16 DevNull => Says::Behind("/dev/null"),
+    /// The host's /dev/null.
     17 HostDevNull => Says::Behind("/dev/null of the host"),
     /// The directory is not a devpts, or its ptmx is another file.
     18 Ptmx => Says::Behind("/dev/pts/ptmx of a devpts"),
+    /// The container's /dev/console.
     19 DevConsole => Says::Behind("/dev/console"),
     /// The directory tree exceeds the depth limit of tmpcopyup.
     20 CopyUp => Says::Instead("tmpcopyup"),

@@ -79,10 +79,13 @@ pub fn attach(from: BorrowedFd, to: BorrowedFd) -> Sys<()> {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
+    /// `MOUNT_ATTR_*` to set.
     pub set: u64,
+    /// `MOUNT_ATTR_*` to clear.
     pub clear: u64,
     /// One of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` and `MS_UNBINDABLE`, or 0.
     pub propagation: u64,
+    /// With `MOUNT_ATTR_IDMAP`: a descriptor of the user namespace whose map applies.
     pub userns_fd: u64,
 }
 

@@ -56,7 +56,9 @@ pub struct Netlink(OwnedFd);
 /// A network device.
 #[derive(Clone, Copy, Debug)]
 pub struct Device {
+    /// Its number in its namespace.
     pub index: u32,
+    /// Whether it is in use (IFF_UP).
     pub up: bool,
 }
 
@@ -73,7 +75,9 @@ pub struct Kept {
 /// The addresses and the routes of a device that the kernel does not make by itself.
 #[derive(Debug, Default)]
 pub struct Setup {
+    /// As RTM_NEWADDR messages.
     pub addresses: Vec<Kept>,
+    /// As RTM_NEWROUTE messages.
     pub routes: Vec<Kept>,
 }
 

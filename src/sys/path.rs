@@ -125,7 +125,9 @@ pub fn reopen_in(descriptors: BorrowedFd, handle: BorrowedFd, flags: i32) -> Sys
 /// The type of file to create at a path that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
+    /// mkdirat(2).
     Directory,
+    /// An empty regular file.
     File,
 }
 

@@ -16,7 +16,12 @@ pub enum Cloned {
     /// In the new process.
     Child,
     /// In the caller: the child's pid and pidfd.
-    Parent { pid: i32, pidfd: OwnedFd },
+    Parent {
+        /// In the caller's pid namespace.
+        pid: i32,
+        /// Close-on-exec.
+        pidfd: OwnedFd,
+    },
 }
 
 /// clone3(2) without a stack, like fork(2): the child continues here with a copy of the memory.

@@ -19,7 +19,9 @@ const SET_SIZE: usize = size_of::<u64>();
 /// The action of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
+    /// SIG_DFL
     Default,
+    /// SIG_IGN
     Ignored,
 }
 

@@ -11,11 +11,17 @@ use super::{Fail, Sys, check, tag};
 /// Attributes of a file. stat(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
+    /// Type and permission bits.
     pub mode: u32,
+    /// The owner.
     pub uid: u32,
+    /// The group.
     pub gid: u32,
+    /// Major and minor number of a device node.
     pub rdev: (u32, u32),
+    /// The number of the file system.
     pub dev: u64,
+    /// The inode number.
     pub ino: u64,
     /// The number of links; of a directory, 2 more than it has directories.
     pub links: u64,

@@ -15,7 +15,9 @@ const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
 /// A name in a directory.
 pub struct Entry {
+    /// Without slashes.
     pub name: CString,
+    /// Whether it is a directory, not a link to one.
     pub is_dir: bool,
 }
 

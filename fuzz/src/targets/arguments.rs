@@ -10,6 +10,7 @@ use sampan::commands::{VERBS, Verb};
 
 use crate::{Form, Target, check_error};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "arguments",
     run,

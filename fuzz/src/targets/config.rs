@@ -12,6 +12,7 @@ use crate::case::Case;
 use crate::properties::check_json;
 use crate::{Form, Target, check_config_error};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "config",
     run,

@@ -12,6 +12,7 @@ use sampan::plan::systemd::Variant;
 
 use crate::{Form, Target, check_error};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "dbus",
     run,

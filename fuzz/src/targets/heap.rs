@@ -8,6 +8,7 @@ use sampan::sys::rt::heap::Heap;
 
 use crate::{Form, Target};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "heap",
     run,

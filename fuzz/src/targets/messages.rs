@@ -19,6 +19,7 @@ use super::{BUNDLE, scenarios};
 use crate::case::Case;
 use crate::{Form, Target, check_error, scratch};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "messages",
     run,

@@ -14,6 +14,7 @@ use super::{BUNDLE, Scenario, config, scenarios};
 use crate::case::Case;
 use crate::{Form, Target, check_config_error};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "mounts",
     run,

@@ -23,6 +23,7 @@ use crate::{Form, Target, check_error, scratch};
 
 mod kernel;
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "program",
     run,

@@ -12,6 +12,7 @@ use crate::bpf::{self, Call};
 use crate::case::Case;
 use crate::{Form, Random, Target, check_config_error, naive};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "seccomp",
     run,

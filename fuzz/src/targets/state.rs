@@ -9,6 +9,7 @@ use sampan::state::{Dir, Root, STATE, State, Status};
 
 use crate::{Form, Target, check_error, scratch};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "state",
     run,

@@ -12,6 +12,7 @@ use super::{BUNDLE, config, scenarios};
 use crate::case::Case;
 use crate::{Form, Target, check_config_error};
 
+/// See the module.
 pub const TARGET: Target = Target {
     name: "update",
     run,

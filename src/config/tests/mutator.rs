@@ -8,6 +8,7 @@ use serde_json::Value;
 pub struct Random(pub u64);
 
 impl Random {
+    /// A number from 0 to below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -25,7 +25,12 @@ pub enum Fallback {
     /// another write covers it.
     SkipIfAbsent,
     /// Write this value to this file instead if the file is absent.
-    IfAbsent { file: String, value: String },
+    IfAbsent {
+        /// A file of the same cgroup.
+        file: String,
+        /// In the format of that file.
+        value: String,
+    },
     /// Ignore EINVAL. A later element writes the same value, after the one that changes what it
     /// depends on.
     RetriedLater,

@@ -17,12 +17,14 @@ pub enum BindSource {
     /// Copied by init in its turn. mountinfo lists mounts in the order of their creation (since
     /// Linux 6.8), and its readers expect the mounts of the config in the order of the config.
     CopiedByInit {
+        /// The source.
         path: CString,
         /// Whether the runtime, which has the same privileges, first checks that it exists.
         looked_up: bool,
     },
     /// Copied and changed by the runtime before any process exists.
     CopiedByRuntime {
+        /// The source.
         path: CString,
         /// Whether init copies it if the runtime cannot: a mount that cannot be bound in the
         /// runtime's namespace (unbindable, or in another namespace) may be bindable in init's own.
@@ -76,14 +78,19 @@ impl Bind {
 /// One bind mount: open_tree(2), mount_setattr(2), move_mount(2).
 #[derive(Clone, Debug)]
 pub struct Bind {
+    /// The tree that is bound.
     pub source: BindSource,
     /// Absolute path in the container.
     pub target: CString,
+    /// What to do about a symbolic link at the end of the source.
     pub source_link: SourceLink,
+    /// What to do about a symbolic link at the end of the target.
     pub target_link: TargetLink,
     /// `rbind`.
     pub recursive: bool,
+    /// The attributes that the copy gets.
     pub attrs: MountAttrs,
+    /// Applied in this order.
     pub propagation: Vec<Propagation>,
     /// The map of an id-mapped mount.
     pub id_map: Option<BindIdMap>,
@@ -120,11 +127,15 @@ pub struct MountAttrs {
 /// A new file system: mount(2).
 #[derive(Clone, Debug)]
 pub struct Filesystem {
+    /// `type`.
     pub fstype: CString,
+    /// `source`: a device, or any text.
     pub source: CString,
+    /// Absolute path in the container.
     pub target: CString,
     /// `MS_*`.
     pub flags: u64,
+    /// The options that the file system itself reads.
     pub data: CString,
     /// What to do when the kernel refuses the mount with EPERM or EBUSY.
     pub if_denied: IfDenied,
@@ -150,6 +161,7 @@ pub struct Filesystem {
     pub label: Option<CString>,
     /// Attributes applied after the mount, on the whole tree.
     pub tree_attrs: Attrs,
+    /// Applied in this order.
     pub propagation: Vec<Propagation>,
     /// Whether a later step changes the mount.
     pub changed_later: bool,
@@ -158,6 +170,7 @@ pub struct Filesystem {
 /// The fallback of a [`Filesystem`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfDenied {
+    /// Report the error.
     Fail,
     /// Bind-mount this directory of the host instead (`/sys`, or the container's own cgroup).
     Bind(CString),
@@ -169,12 +182,17 @@ pub enum IfDenied {
 /// A change of an existing mount: mount(2) with MS_REMOUNT.
 #[derive(Clone, Debug)]
 pub struct Remount {
+    /// Absolute path in the container.
     pub target: CString,
     /// Whether `bind` is given too: the attributes of this mount change, not those of its file
     /// system.
     pub bind: bool,
+    /// The attributes to set and to clear.
     pub attrs: MountAttrs,
+    /// `MS_*` of the file system.
     pub flags: u64,
+    /// The options that the file system itself reads.
     pub data: CString,
+    /// Applied in this order.
     pub propagation: Vec<Propagation>,
 }

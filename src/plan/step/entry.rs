@@ -13,23 +13,37 @@ use crate::config::NamespaceKind;
 pub enum EntryStep {
     /// setns(2).
     JoinNamespace {
+        /// The type that the file must have.
         kind: NamespaceKind,
+        /// The path of the namespace on the host.
         path: CString,
         /// The reason why it must not be the namespace of the runtime or of the host.
         not_own: Option<String>,
     },
     /// setns(2) with a pidfd of the container's init process.
     EnterContainer {
+        /// The namespaces to enter.
         kinds: Vec<NamespaceKind>,
         /// The reason why its cgroup namespace must not be that of the runtime.
         not_own: Option<String>,
     },
     /// /proc/self/uid_map or gid_map of a joined user namespace must have this content.
-    CheckIdMap { group: bool, map: String },
+    CheckIdMap {
+        /// Whether it is gid_map.
+        group: bool,
+        /// One mapping per line.
+        map: String,
+    },
     /// unshare(2) of a time namespace, with its offsets. The child enters it.
-    TimeOffsets { offsets: String },
+    TimeOffsets {
+        /// The text for /proc/PID/timens_offsets.
+        offsets: String,
+    },
     /// setgroups(2) if it is allowed, setresuid(2) and setresgid(2) to root of the user namespace.
-    BecomeRoot { keep_groups: bool },
+    BecomeRoot {
+        /// Whether the supplementary groups of the caller stay.
+        keep_groups: bool,
+    },
 }
 
 impl EntryStep {

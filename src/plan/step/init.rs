@@ -21,6 +21,7 @@ use crate::config::{ConsoleSize, NamespaceKind, Propagation};
 /// are small.
 #[derive(Clone, Debug)]
 pub enum InitStep {
+    /// A step that enters a namespace, executed by init itself.
     Enter(EntryStep),
     /// Opens the root directory of the container that was entered.
     ContainerRoot,
@@ -41,36 +42,48 @@ pub enum InitStep {
     EnterNetwork,
     /// Sets the propagation of all mounts in the new mount namespace.
     RootPropagation {
+        /// `MS_SLAVE` or another propagation flag, with `MS_REC`.
         flag: u64,
     },
     /// Makes the rootfs a mount.
     BindRootfs {
+        /// `root.path`, absolute.
         path: CString,
+        /// The process that can reach it.
         opener: Opener,
         /// Whether later mounts of the host in the rootfs do not appear in the container.
         private: bool,
         /// Whether to make the parent mount private, because pivot_root(2) refuses a shared one.
         private_parent: bool,
     },
+    /// A new file system: mount(2).
     Filesystem(Box<Filesystem>),
+    /// A bind mount: open_tree(2), mount_setattr(2), move_mount(2).
     Bind(Box<Bind>),
+    /// A change of an existing mount: mount(2) with MS_REMOUNT.
     Remount(Box<Remount>),
     /// umount2(2) of the mount on a path of the container, without following symbolic links.
     Unmount {
+        /// Absolute path in the container.
         target: CString,
     },
+    /// A device node: mknod(2).
     Node(Node),
+    /// A symbolic link: symlink(2).
     Symlink(Symlink),
     /// A bind mount of the host's /dev/null, or a read-only tmpfs over a directory.
     MaskPath {
+        /// Absolute path in the container.
         path: CString,
     },
     /// A read-only bind mount of a path onto itself.
     ReadonlyPath {
+        /// Absolute path in the container.
         path: CString,
     },
     /// Makes the rootfs `/`.
     SwitchRoot {
+        /// The call that does it.
         kind: RootSwitch,
         /// Whether the mounts of the old root propagate. If so, they are made slaves before they
         /// are detached.
@@ -78,19 +91,24 @@ pub enum InitStep {
     },
     /// Sets the propagation of `/` in the container.
     Propagate {
+        /// Of `/` alone, or of all mounts below it too.
         propagation: Propagation,
     },
     /// Makes a mount read-only that had to be writable until now.
     MountReadonly {
+        /// Absolute path in the container.
         path: CString,
     },
     /// mkdir(2) of the working directory below the rootfs, if it is missing.
     MakeCwd {
+        /// Absolute path in the container.
         path: CString,
     },
     /// Makes a pseudo-terminal of the container's devpts stdin, stdout, stderr and /dev/console.
     Console {
+        /// In characters; `None` leaves it to the kernel.
         size: Option<ConsoleSize>,
+        /// The owner of the terminal, as an id of the container.
         uid: u32,
         /// Whether /dev/console is the terminal too.
         bind: bool,
@@ -98,17 +116,22 @@ pub enum InitStep {
     /// Gives the three standard descriptors to the user. A /dev/null among them becomes that of the
     /// container.
     Stdio {
+        /// The program's user, as an id of the container.
         uid: u32,
     },
     /// A hook that runs in the container.
     Hook(Box<HookStep>),
     /// setrlimit(2), of init itself.
     Rlimit(Rlimit),
+    /// sethostname(2).
     Hostname(CString),
+    /// setdomainname(2).
     Domainname(CString),
     /// A file below /proc/sys.
     Sysctl {
+        /// Relative to /proc/sys.
         path: CString,
+        /// What is written to the file.
         value: CString,
     },
     /// personality(2).
@@ -119,16 +142,19 @@ pub enum InitStep {
     RuntimeHooks,
     /// chdir(2) as root, because the user may not be permitted to search the path.
     Cwd {
+        /// Absolute path in the container.
         path: CString,
     },
     /// chdir(2) again if it failed as root, and getcwd(2): the directory must be below the root.
     CheckCwd {
+        /// Absolute path in the container.
         path: CString,
     },
     /// sched_setattr(2), while init still may raise its priority.
     Scheduler(Box<Scheduler>),
     /// ioprio_set(2), while init still may raise its priority.
     IoPriority(IoPriority),
+    /// setgroups(2), setresgid(2), setresuid(2), capset(2) and prctl(2).
     Credentials(Box<Credentials>),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,
@@ -136,7 +162,9 @@ pub enum InitStep {
     DropSysAdmin,
     /// seccomp(SECCOMP_SET_MODE_FILTER).
     Seccomp {
+        /// The filter in classic BPF.
         program: Vec<libc::sock_filter>,
+        /// `SECCOMP_FILTER_FLAG_*`.
         flags: u64,
         /// The listener for the calls about which the filter asks.
         listener: Option<Listener>,
@@ -144,18 +172,22 @@ pub enum InitStep {
     /// `HOME` from the line of this user in the container's /etc/passwd, otherwise `/`. This comes
     /// before a seccomp filter or a limit could prevent opening the file.
     FindHome {
+        /// The program's user, as an id of the container.
         uid: u32,
     },
     /// Looks up the user process, so that `create` can report that it is missing.
     FindExecutable {
+        /// See [`Exec::candidates`].
         candidates: Vec<CString>,
     },
     /// Reports to the runtime that everything is ready, then waits for `start`.
     WaitForStart,
     /// close_range(2) of the descriptors that must not be inherited.
     CloseRange {
+        /// All descriptors from this number on are closed.
         first: u32,
     },
+    /// execve(2).
     Exec(Exec),
 }
 

@@ -23,11 +23,17 @@ pub enum RuntimeStep {
     /// BPF_PROG_ATTACH of a BPF_CGROUP_DEVICE program.
     DeviceProgram(devices::Program),
     /// chown of the delegated files to the container's root.
-    DelegateCgroup { uid: u32 },
+    DelegateCgroup {
+        /// The host id of the new owner.
+        uid: u32,
+    },
     /// /proc/PID/uid_map or gid_map, one mapping per line.
     IdMap {
+        /// Whether it is gid_map.
         group: bool,
+        /// One mapping per line.
         map: String,
+        /// What to do about EPERM.
         if_denied: IfMapDenied,
     },
     /// /proc/PID/oom_score_adj.
@@ -50,6 +56,7 @@ pub enum RuntimeStep {
 pub struct ResctrlGroup {
     /// Relative to the mount; empty for the root group.
     pub path: PathBuf,
+    /// What to do about a group that exists already.
     pub if_exists: IfGroupExists,
     /// The lines of its file `schemata`.
     pub schemata: Vec<String>,
@@ -69,8 +76,11 @@ pub enum IfGroupExists {
 /// A network device that moves from the runtime's network namespace to the container's.
 #[derive(Clone, Debug)]
 pub struct MoveDevice {
+    /// Its name on the host.
     pub host: CString,
+    /// Its name in the container.
     pub name: CString,
+    /// The network namespace that it moves to.
     pub into: DeviceNetwork,
 }
 
@@ -99,6 +109,7 @@ pub struct NewCgroup {
 /// What to do when the kernel refuses an id map with EPERM. user_namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMapDenied {
+    /// Report the error.
     Fail,
     /// Deny setgroups(2) in the namespace and try again: the map only has the runtime's own group.
     DenySetgroups,

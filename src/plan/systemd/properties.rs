@@ -15,6 +15,7 @@ use crate::plan::cgroup::write::Write;
 /// A property that an annotation may set.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Allowed {
+    /// As in systemd's D-Bus interface.
     pub name: &'static str,
     /// The D-Bus signature of its value.
     signature: &'static str,

@@ -7,18 +7,29 @@ use std::fmt;
 /// A value of a D-Bus type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Variant {
+    /// `b`
     Bool(bool),
+    /// `y`
     Byte(u8),
+    /// `n`
     I16(i16),
+    /// `q`
     U16(u16),
+    /// `i`
     I32(i32),
+    /// `u`
     U32(u32),
+    /// `x`
     I64(i64),
+    /// `t`
     U64(u64),
+    /// `d`
     F64(f64),
+    /// `s`
     Text(String),
     /// The signature of the elements, which even an empty array has, and the elements.
     Array(String, Vec<Self>),
+    /// `(…)`
     Tuple(Vec<Self>),
     /// A value that carries its own type.
     Boxed(Box<Self>),

@@ -24,14 +24,19 @@ use crate::timestamp;
 
 /// Everything that is needed to create a container.
 pub struct Request<'a> {
+    /// The root directory, in which the id is claimed.
     pub root: &'a Root,
     /// An absolute path.
     pub bundle: &'a Path,
+    /// The checked config.
     pub config: &'a Config,
     /// The config file's content, unchanged, which is kept for later verbs.
     pub config_text: &'a [u8],
+    /// What `config` and `options` ask for on `host`.
     pub plan: &'a Plan,
+    /// The host that the plan was made for.
     pub host: &'a Host,
+    /// The settings that the plan was made with.
     pub options: &'a plan::Options,
     /// `--console-socket`.
     pub console_socket: Option<&'a Path>,
@@ -48,8 +53,11 @@ pub struct Request<'a> {
 
 /// A container that waits for `start`.
 pub struct Created {
+    /// The container's directory.
     pub dir: Rc<Dir>,
+    /// What has been saved there.
     pub state: State,
+    /// A pidfd of init.
     pub pidfd: Rc<OwnedFd>,
     /// The connection to init, which waits for a message to continue if `runs` is set.
     pub connection: OwnedFd,

@@ -22,14 +22,21 @@ use crate::sys::{Fail, credentials, interrupt, process};
 
 /// Everything that is needed to execute a process in a container.
 pub struct ExecRequest<'a> {
+    /// The container's directory.
     pub dir: &'a Dir,
+    /// The container's state.
     pub state: &'a State,
     /// A pidfd of the container's first process.
     pub init: &'a OwnedFd,
+    /// Made by [`plan::exec()`](crate::plan::exec).
     pub plan: &'a Plan,
+    /// The host that the plan was made for.
     pub host: &'a Host,
+    /// `--console-socket`.
     pub console_socket: Option<&'a Path>,
+    /// `--pidfd-socket`.
     pub pidfd_socket: Option<&'a Path>,
+    /// `--pid-file`.
     pub pid_file: Option<&'a Path>,
 }
 

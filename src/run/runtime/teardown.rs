@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Removes a partly created container when it is dropped, unless it has been disarmed.
 pub struct Undo {
     claim: Option<Claim>,
+    /// What has been made outside of the directory.
     pub made: Made,
+    /// A pidfd of init.
     pub process: Option<Rc<OwnedFd>>,
     /// The rootfs and the id of the mount that `host_mount` attached to it.
     pub mount: Option<(PathBuf, u64)>,
