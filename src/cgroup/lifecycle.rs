@@ -47,22 +47,20 @@ impl Cgroup {
     /// cgroup that is removed meanwhile has nothing left to freeze. Returns false if another process
     /// has thawed the cgroup.
     fn wait_frozen(&self, deadline: Instant) -> Result<bool> {
-        let mut frozen = true;
-        let mut wait = |dir: BorrowedFd| {
+        let wait = |dir: BorrowedFd| {
             let thawed = || self.freezer_is("0");
             match wait_for(dir, "frozen", true, deadline, thawed)? {
-                Waited::Reached => {}
-                Waited::Overtaken => frozen = false,
-                Waited::TooLong => {
-                    return Err(Fail::new("poll", Errno::ETIMEDOUT).note(Note::Freeze));
-                }
+                Waited::Reached => Ok(()),
+                Waited::Overtaken => Err(NotFrozen::Overtaken),
+                Waited::TooLong => Err(Fail::new("poll", Errno::ETIMEDOUT).note(Note::Freeze))?,
             }
-            Ok(())
         };
-        wait(self.fd())
-            .and_then(|()| tree::walk(self.fd(), wait, |_, _| Ok(())))
-            .with_context(|| self.object("cgroup.events"))?;
-        Ok(frozen)
+        let waited = wait(self.fd()).and_then(|()| tree::walk(self.fd(), wait, |_, _| Ok(())));
+        match waited {
+            Ok(()) => Ok(true),
+            Err(NotFrozen::Overtaken) => Ok(false),
+            Err(NotFrozen::Failed(fail)) => Err(fail).with_context(|| self.object("cgroup.events")),
+        }
     }
 
     /// Lets the processes continue. Another process may have frozen them again when it returns.
@@ -213,6 +211,19 @@ impl Cgroup {
     pub(super) fn event(&self, key: &str) -> Result<bool> {
         flag_unless_gone(file::read(self.fd(), "cgroup.events"), key)
             .with_context(|| self.object("cgroup.events"))
+    }
+}
+
+/// Why [`Cgroup::wait_frozen`] does not look at the remaining cgroups.
+enum NotFrozen {
+    /// Another process has thawed the cgroup.
+    Overtaken,
+    Failed(Fail),
+}
+
+impl From<Fail> for NotFrozen {
+    fn from(fail: Fail) -> Self {
+        Self::Failed(fail)
     }
 }
 

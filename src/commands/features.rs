@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli;
 use crate::cli::flags::flags;
-use crate::config::memory_policy::{FLAGS, MODES};
+use crate::config::memory_policy::{Flag, Mode};
 use crate::config::mounts::option_words;
 use crate::config::process::capability_names;
 use crate::config::{NamespaceKind, SPEC_VERSION};
@@ -113,8 +113,8 @@ fn linux() -> Value {
         "selinux": { "enabled": true },
         "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
         "memoryPolicy": {
-            "modes": MODES.map(|(_, name)| name),
-            "flags": FLAGS.map(|(_, name)| name),
+            "modes": Mode::ALL.iter().map(|mode| mode.name()).collect::<Vec<_>>(),
+            "flags": Flag::ALL.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
         },
         "mountExtensions": { "idmap": { "enabled": true } },
         "netDevices": { "enabled": true },

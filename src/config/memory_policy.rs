@@ -6,6 +6,7 @@ use oci_spec::runtime as oci;
 
 use super::check;
 use super::numbers::NumberList;
+use super::values::values;
 use crate::error::{Error, Result};
 
 /// `linux.memoryPolicy`. set_mempolicy(2).
@@ -19,51 +20,27 @@ pub struct MemoryPolicy {
     pub nodes: Option<NumberList>,
 }
 
-/// `linux.memoryPolicy.mode`, with the kernel's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the variants are named as the values of the property"
-)]
-pub enum Mode {
-    Default = 0,
-    Preferred = 1,
-    Bind = 2,
-    Interleave = 3,
-    Local = 4,
-    PreferredMany = 5,
-    WeightedInterleave = 6,
+values! {
+    /// `linux.memoryPolicy.mode`, with the kernel's numbers.
+    Mode of MemoryPolicyModeType {
+        Default = 0, MpolDefault, "MPOL_DEFAULT";
+        Bind = 2, MpolBind, "MPOL_BIND";
+        Interleave = 3, MpolInterleave, "MPOL_INTERLEAVE";
+        WeightedInterleave = 6, MpolWeightedInterleave, "MPOL_WEIGHTED_INTERLEAVE";
+        Preferred = 1, MpolPreferred, "MPOL_PREFERRED";
+        PreferredMany = 5, MpolPreferredMany, "MPOL_PREFERRED_MANY";
+        Local = 4, MpolLocal, "MPOL_LOCAL";
+    }
 }
 
-/// An element of `linux.memoryPolicy.flags`, with the kernel's bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the variants are named as the values of the property"
-)]
-pub enum Flag {
-    NumaBalancing = 1 << 13,
-    RelativeNodes = 1 << 14,
-    StaticNodes = 1 << 15,
+values! {
+    /// An element of `linux.memoryPolicy.flags`, with the kernel's bits.
+    Flag of MemoryPolicyFlagType {
+        NumaBalancing = 1 << 13, MpolFNumaBalancing, "MPOL_F_NUMA_BALANCING";
+        RelativeNodes = 1 << 14, MpolFRelativeNodes, "MPOL_F_RELATIVE_NODES";
+        StaticNodes = 1 << 15, MpolFStaticNodes, "MPOL_F_STATIC_NODES";
+    }
 }
-
-/// Every mode, by name.
-pub const MODES: [(Mode, &str); 7] = [
-    (Mode::Default, "MPOL_DEFAULT"),
-    (Mode::Bind, "MPOL_BIND"),
-    (Mode::Interleave, "MPOL_INTERLEAVE"),
-    (Mode::WeightedInterleave, "MPOL_WEIGHTED_INTERLEAVE"),
-    (Mode::Preferred, "MPOL_PREFERRED"),
-    (Mode::PreferredMany, "MPOL_PREFERRED_MANY"),
-    (Mode::Local, "MPOL_LOCAL"),
-];
-
-/// Every flag, by name.
-pub const FLAGS: [(Flag, &str); 3] = [
-    (Flag::NumaBalancing, "MPOL_F_NUMA_BALANCING"),
-    (Flag::RelativeNodes, "MPOL_F_RELATIVE_NODES"),
-    (Flag::StaticNodes, "MPOL_F_STATIC_NODES"),
-];
 
 const FIELD: &str = "linux.memoryPolicy";
 /// The number of memory nodes that a kernel can be built for.
@@ -117,50 +94,13 @@ fn check_flags(mode: Mode, flags: &[Flag], has_nodes: bool) -> Result<()> {
     Err(Error::config(format!("{FIELD}.flags"), message))
 }
 
-impl Mode {
-    fn new(mode: oci::MemoryPolicyModeType) -> Self {
-        use oci::MemoryPolicyModeType as Oci;
-
-        match mode {
-            Oci::MpolDefault => Self::Default,
-            Oci::MpolBind => Self::Bind,
-            Oci::MpolInterleave => Self::Interleave,
-            Oci::MpolWeightedInterleave => Self::WeightedInterleave,
-            Oci::MpolPreferred => Self::Preferred,
-            Oci::MpolPreferredMany => Self::PreferredMany,
-            Oci::MpolLocal => Self::Local,
-        }
-    }
-}
-
-impl Flag {
-    fn new(flag: oci::MemoryPolicyFlagType) -> Self {
-        use oci::MemoryPolicyFlagType as Oci;
-
-        match flag {
-            Oci::MpolFNumaBalancing => Self::NumaBalancing,
-            Oci::MpolFRelativeNodes => Self::RelativeNodes,
-            Oci::MpolFStaticNodes => Self::StaticNodes,
-        }
-    }
-}
-
-impl Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = MODES.iter().find(|(mode, _)| mode == self);
-        f.write_str(named.map_or("", |(_, name)| name))
-    }
-}
-
 impl Display for MemoryPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.mode)?;
         if let Some(nodes) = &self.nodes {
             write!(f, " nodes {nodes}")?;
         }
-        let named = FLAGS.iter().filter(|(flag, _)| self.flags.contains(flag));
-        named
-            .into_iter()
-            .try_for_each(|(_, name)| write!(f, " {name}"))
+        let mut flags = Flag::ALL.iter().filter(|flag| self.flags.contains(flag));
+        flags.try_for_each(|flag| write!(f, " {flag}"))
     }
 }

@@ -25,6 +25,7 @@ pub mod seccomp;
 pub mod sysctl;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

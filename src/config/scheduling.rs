@@ -7,6 +7,7 @@ use oci_spec::runtime as oci;
 
 use super::check;
 use super::numbers::{self, NumberList};
+use super::values::values;
 use crate::error::{Error, Result};
 
 /// `process.scheduler`, as the fields of `struct sched_attr`. sched_setattr(2).
@@ -25,35 +26,30 @@ pub struct Scheduler {
     pub deadlines: [u64; 3],
 }
 
-/// `process.scheduler.policy`, with the kernel's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the variants are named as the values of the property"
-)]
-pub enum Policy {
-    Other = 0,
-    Fifo = 1,
-    Rr = 2,
-    Batch = 3,
-    Idle = 5,
-    Deadline = 6,
+values! {
+    /// `process.scheduler.policy`, with the kernel's numbers. Linux reserves a number for SCHED_ISO,
+    /// but does not have it.
+    Policy of LinuxSchedulerPolicy except SchedIso {
+        Other = 0, SchedOther, "SCHED_OTHER";
+        Fifo = 1, SchedFifo, "SCHED_FIFO";
+        Rr = 2, SchedRr, "SCHED_RR";
+        Batch = 3, SchedBatch, "SCHED_BATCH";
+        Idle = 5, SchedIdle, "SCHED_IDLE";
+        Deadline = 6, SchedDeadline, "SCHED_DEADLINE";
+    }
 }
 
-/// An element of `process.scheduler.flags`, with the kernel's bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the variants are named as the values of the property"
-)]
-pub enum Flag {
-    ResetOnFork = 0x01,
-    Reclaim = 0x02,
-    DlOverrun = 0x04,
-    KeepPolicy = 0x08,
-    KeepParams = 0x10,
-    UtilClampMin = 0x20,
-    UtilClampMax = 0x40,
+values! {
+    /// An element of `process.scheduler.flags`, with the kernel's bits.
+    Flag of LinuxSchedulerFlag {
+        ResetOnFork = 0x01, SchedResetOnFork, "RESET_ON_FORK";
+        Reclaim = 0x02, SchedFlagReclaim, "RECLAIM";
+        DlOverrun = 0x04, SchedFlagDLOverrun, "DL_OVERRUN";
+        KeepPolicy = 0x08, SchedFlagKeepPolicy, "KEEP_POLICY";
+        KeepParams = 0x10, SchedFlagKeepParams, "KEEP_PARAMS";
+        UtilClampMin = 0x20, SchedFlagUtilClampMin, "UTIL_CLAMP_MIN";
+        UtilClampMax = 0x40, SchedFlagUtilClampMax, "UTIL_CLAMP_MAX";
+    }
 }
 
 const FIELD: &str = "process.scheduler";
@@ -69,16 +65,13 @@ pub struct IoPriority {
     pub level: u8,
 }
 
-/// `process.ioPriority.class`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the variants are named as the values of the property"
-)]
-pub enum IoClass {
-    Realtime,
-    BestEffort,
-    Idle,
+values! {
+    /// `process.ioPriority.class`, with the kernel's numbers.
+    IoClass of IOPriorityClass {
+        Realtime = 1, IoprioClassRt, "realtime";
+        BestEffort = 2, IoprioClassBe, "best-effort";
+        Idle = 3, IoprioClassIdle, "idle";
+    }
 }
 
 /// `process.execCPUAffinity`: the CPUs of a process of `exec`.
@@ -106,7 +99,10 @@ impl ExecAffinity {
 
 impl Scheduler {
     pub(super) fn new(scheduler: &oci::Scheduler, warnings: &mut Vec<String>) -> Result<Self> {
-        let policy = Policy::new(*scheduler.policy())?;
+        let policy = Policy::new(*scheduler.policy()).ok_or_else(|| {
+            let message = "Linux reserves SCHED_ISO but does not have it";
+            Error::config(format!("{FIELD}.policy"), message)
+        })?;
         let flags = check::list(scheduler.flags());
         Ok(Self {
             policy,
@@ -195,68 +191,6 @@ fn deadlines(scheduler: &oci::Scheduler, policy: Policy) -> Result<[u64; 3]> {
     Ok([runtime, deadline, period])
 }
 
-impl Policy {
-    fn new(policy: oci::LinuxSchedulerPolicy) -> Result<Self> {
-        use oci::LinuxSchedulerPolicy as Oci;
-
-        Ok(match policy {
-            Oci::SchedOther => Self::Other,
-            Oci::SchedFifo => Self::Fifo,
-            Oci::SchedRr => Self::Rr,
-            Oci::SchedBatch => Self::Batch,
-            Oci::SchedIdle => Self::Idle,
-            Oci::SchedDeadline => Self::Deadline,
-            Oci::SchedIso => {
-                let message = "Linux reserves SCHED_ISO but does not have it";
-                return Err(Error::config(format!("{FIELD}.policy"), message));
-            }
-        })
-    }
-}
-
-impl Flag {
-    fn new(flag: oci::LinuxSchedulerFlag) -> Self {
-        use oci::LinuxSchedulerFlag as Oci;
-
-        match flag {
-            Oci::SchedResetOnFork => Self::ResetOnFork,
-            Oci::SchedFlagReclaim => Self::Reclaim,
-            Oci::SchedFlagDLOverrun => Self::DlOverrun,
-            Oci::SchedFlagKeepPolicy => Self::KeepPolicy,
-            Oci::SchedFlagKeepParams => Self::KeepParams,
-            Oci::SchedFlagUtilClampMin => Self::UtilClampMin,
-            Oci::SchedFlagUtilClampMax => Self::UtilClampMax,
-        }
-    }
-}
-
-impl Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Other => "SCHED_OTHER",
-            Self::Fifo => "SCHED_FIFO",
-            Self::Rr => "SCHED_RR",
-            Self::Batch => "SCHED_BATCH",
-            Self::Idle => "SCHED_IDLE",
-            Self::Deadline => "SCHED_DEADLINE",
-        })
-    }
-}
-
-impl Display for Flag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ResetOnFork => "RESET_ON_FORK",
-            Self::Reclaim => "RECLAIM",
-            Self::DlOverrun => "DL_OVERRUN",
-            Self::KeepPolicy => "KEEP_POLICY",
-            Self::KeepParams => "KEEP_PARAMS",
-            Self::UtilClampMin => "UTIL_CLAMP_MIN",
-            Self::UtilClampMax => "UTIL_CLAMP_MAX",
-        })
-    }
-}
-
 impl Display for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.policy)?;
@@ -279,11 +213,7 @@ impl IoPriority {
         let level = priority.priority();
         let level = check::narrowed("process.ioPriority.priority", level, 0..=7)?;
         Ok(Self {
-            class: match priority.class() {
-                oci::IOPriorityClass::IoprioClassRt => IoClass::Realtime,
-                oci::IOPriorityClass::IoprioClassBe => IoClass::BestEffort,
-                oci::IOPriorityClass::IoprioClassIdle => IoClass::Idle,
-            },
+            class: IoClass::new(priority.class()),
             level,
         })
     }
@@ -291,21 +221,15 @@ impl IoPriority {
     /// The value for ioprio_set(2): the class above 13 bits of data.
     #[must_use]
     pub const fn value(self) -> i32 {
-        let class = match self.class {
-            IoClass::Realtime => 1,
-            IoClass::BestEffort => 2,
-            IoClass::Idle => 3,
-        };
-        class << 13 | self.level as i32
+        (self.class as i32) << 13 | self.level as i32
     }
 }
 
 impl Display for IoPriority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.class {
-            IoClass::Realtime => write!(f, "realtime {}", self.level),
-            IoClass::BestEffort => write!(f, "best-effort {}", self.level),
-            IoClass::Idle => f.write_str("idle"),
+            IoClass::Idle => write!(f, "{}", self.class),
+            class => write!(f, "{class} {}", self.level),
         }
     }
 }

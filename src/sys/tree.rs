@@ -81,11 +81,11 @@ struct Level {
 ///
 /// # Errors
 /// Those of `enter` and `leave`; open(2) or readdir(3) failed; ESTALE if a directory was moved.
-pub fn walk(
+pub fn walk<E: From<Fail>>(
     top: BorrowedFd,
-    mut enter: impl FnMut(BorrowedFd) -> Sys<()>,
-    mut leave: impl FnMut(BorrowedFd, &CStr) -> Sys<()>,
-) -> Sys<()> {
+    mut enter: impl FnMut(BorrowedFd) -> Result<(), E>,
+    mut leave: impl FnMut(BorrowedFd, &CStr) -> Result<(), E>,
+) -> Result<(), E> {
     let mut levels: Vec<Level> = Vec::new();
     let mut rest = directories(top)?;
     // The current directory, unless it is `top`.
@@ -174,7 +174,7 @@ mod tests {
                 left.push(name.to_str().unwrap().to_owned());
                 Ok(())
             };
-            walk(top, enter, leave).unwrap();
+            walk::<Fail>(top, enter, leave).unwrap();
             let place = |name| left.iter().position(|other| other == name).unwrap();
             assert!(
                 place("a") > place("b") && place("a") > place("c"),
@@ -200,7 +200,7 @@ mod tests {
                 count += 1;
                 Ok(())
             };
-            walk(top, enter, |_, _| Ok(())).unwrap();
+            walk::<Fail>(top, enter, |_, _| Ok(())).unwrap();
             assert_eq!(count, LEVELS);
         });
     }
@@ -219,7 +219,7 @@ mod tests {
                 }
                 Ok(())
             };
-            walk(top, enter, |_, _| Ok(())).unwrap();
+            walk::<Fail>(top, enter, |_, _| Ok(())).unwrap();
             assert_eq!(count, 2);
         });
     }

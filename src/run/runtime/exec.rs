@@ -206,8 +206,9 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     credentials::set_dumpable(false).context(CONNECTION)?;
     let mut refused = None;
     for cgroup in &found.cgroups {
-        match spawn_in(request, Some(cgroup)) {
-            Ok(made) => return made,
+        let (connection, inherited) = connect(request)?;
+        match clone::spawn(request.plan, inherited, Some(cgroup)) {
+            Ok(first) => return hand_over(request, connection, first),
             Err((None, fail)) if ELSEWHERE.contains(&fail.errno) => {
                 refused = Some((fail, cgroup));
             }
@@ -225,8 +226,10 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     if let (Some((fail, cgroup)), None, None) = (refused, full, unit) {
         return Err(not_made(request, found, (None, fail), Some(cgroup)));
     }
-    let made = spawn_in(request, None).map_err(|failed| not_made(request, found, failed, None))?;
-    let (connection, spawned) = made?;
+    let (connection, inherited) = connect(request)?;
+    let first = clone::spawn(request.plan, inherited, None)
+        .map_err(|failed| not_made(request, found, failed, None))?;
+    let (connection, spawned) = hand_over(request, connection, first)?;
     let moved = match (full, unit) {
         (Some((_, cgroup)), _) => cgroup.add(spawned.pid),
         (None, Some((unit, below))) => {
@@ -241,25 +244,23 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     Ok((connection, spawned))
 }
 
-/// Makes the process in `cgroup`, or in that of the runtime.
-fn spawn_in(
+/// A connection for one attempt: the runtime's end, and what the process inherits.
+fn connect(request: &ExecRequest) -> Result<(OwnedFd, Inherited)> {
+    let (connection, runtimes) = crate::sys::socket::pair().context(CONNECTION)?;
+    Ok((connection, inherited(request, runtimes)?))
+}
+
+/// [`clone::hand_over`], with the steps that the runtime carries out beside the process.
+fn hand_over(
     request: &ExecRequest,
-    cgroup: Option<&Cgroup>,
-) -> std::result::Result<Result<(OwnedFd, Spawned)>, Failed> {
-    let connected = || {
-        let (connection, runtimes) = crate::sys::socket::pair().context(CONNECTION)?;
-        Ok((connection, inherited(request, runtimes)?))
-    };
-    let (connection, inherited) = match connected() {
-        Ok(connected) => connected,
-        Err(error) => return Ok(Err(error)),
-    };
-    let first = clone::spawn(request.plan, inherited, cgroup)?;
+    connection: OwnedFd,
+    first: Spawned,
+) -> Result<(OwnedFd, Spawned)> {
     let mut made = Made::default();
     let beside =
         |pid| executor(request, &connection, &mut made).run(&request.plan.beside_init, pid);
-    let spawned = clone::hand_over(request.plan, first, &connection, beside);
-    Ok(spawned.map(|spawned| (connection, spawned)))
+    let spawned = clone::hand_over(request.plan, first, &connection, beside)?;
+    Ok((connection, spawned))
 }
 
 fn not_made(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
+use nix::sys::stat::Mode;
 
 use crate::error::{Call as _, Context as _, Error};
 use crate::plan::{IfGroupExists, ResctrlGroup};
@@ -89,14 +90,12 @@ fn exists(path: &Path) -> Sys<bool> {
 }
 
 fn mkdir(directory: &Path) -> Sys<()> {
-    let made = std::fs::create_dir(directory);
-    made.map_err(|error| {
-        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        Fail::new("mkdir", errno)
-    })
+    let mode = Mode::from_bits_truncate(0o755);
+    nix::unistd::mkdir(directory, mode).map_err(|errno| Fail::new("mkdir", errno))
 }
 
-/// resctrl has its files already. A directory that stands in for it in tests gets them here.
+/// In resctrl mkdir(2) makes the files too, and O_CREAT does nothing. No other file system does
+/// that: the directory that stands in for it in the tests gets the files here.
 fn write(path: &Path, text: &str) -> Sys<()> {
     let opened = file::open(path, libc::O_WRONLY | libc::O_CREAT, 0o644)?;
     io::write_all(std::os::fd::AsFd::as_fd(&opened), text.as_bytes())
