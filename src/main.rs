@@ -10,7 +10,7 @@ use sampan::cli::{self, Effect, Line, Parsed};
 use sampan::commands::{Context, VERBS, Verb};
 use sampan::error::{Context as _, Error, Kind};
 use sampan::log::Log;
-use sampan::sys::process::{self, StringArray};
+use sampan::sys::exec::{self, StringArray};
 use sampan::sys::rt::relro;
 use sampan::sys::{binary, inherited};
 
@@ -65,7 +65,7 @@ fn protect(args: &StringArray) -> anyhow::Result<()> {
     if !args.iter().any(may_enter_a_container) {
         return Ok(());
     }
-    binary::protect(args, &process::environment()).map_err(|fail| {
+    binary::protect(args, &exec::environment()).map_err(|fail| {
         Error::failed("own binary", fail).hint("the file must be readable, and /proc mounted")
     })?;
     // These come last, because a program that `binary::protect` executes again would repeat them.

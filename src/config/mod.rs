@@ -7,6 +7,7 @@
 mod block_io;
 mod check;
 pub mod default;
+mod device_rules;
 mod devices;
 mod document;
 pub mod hooks;

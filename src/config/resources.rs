@@ -6,7 +6,8 @@ use std::fmt::{self, Display};
 use oci_spec::runtime as oci;
 
 pub use super::block_io::{BlockIo, Throttle, ThrottleKind, WeightDevice};
-use super::{check, devices, numbers};
+pub use super::device_rules::{DeviceRule, DeviceRuleKind};
+use super::{check, device_rules, numbers};
 use crate::error::{Error, Result};
 
 /// `linux.resources`, checked; absent values are `None`.
@@ -66,36 +67,6 @@ impl Display for Limit {
             Self::At(value) => write!(f, "{value}"),
         }
     }
-}
-
-/// One element of `resources.devices`. A number that is `None` is the wildcard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceRule {
-    /// Whether the rule allows the accesses that it matches, or denies them.
-    pub allow: bool,
-    /// `type`.
-    pub kind: DeviceRuleKind,
-    /// `major`.
-    pub major: Option<u32>,
-    /// `minor`.
-    pub minor: Option<u32>,
-    /// `r` in `access`.
-    pub read: bool,
-    /// `w` in `access`.
-    pub write: bool,
-    /// `m` in `access`.
-    pub mknod: bool,
-}
-
-/// `a`, `b` or `c`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceRuleKind {
-    /// `a`
-    All,
-    /// `b`
-    Block,
-    /// `c`
-    Char,
 }
 
 /// `resources.memory`, bytes.
@@ -214,7 +185,7 @@ impl Resources {
             limit => Limit::new(at("pids.limit"), limit),
         });
         Ok(Self {
-            devices: device_rules(check::list(resources.devices()), &at("devices"))?,
+            devices: device_rules::list(check::list(resources.devices()), &at("devices"))?,
             memory: memory.unwrap_or_default(),
             cpu: cpu.unwrap_or_default(),
             pids: pids.transpose()?,
@@ -248,68 +219,6 @@ fn refuse_network(network: Option<&oci::LinuxNetwork>, field: &str) -> Result<()
         format_args!("{field}.priorities"),
         !check::list(network.priorities()).is_empty(),
     )
-}
-
-/// A rule becomes up to three instructions of the device program for each of the two kinds of
-/// device, and a jump in a program reaches at most 32767 instructions.
-const MAX_DEVICE_RULES: usize = 4096;
-
-fn device_rules(rules: &[oci::LinuxDeviceCgroup], field: &str) -> Result<Vec<DeviceRule>> {
-    if rules.len() > MAX_DEVICE_RULES {
-        let message = format!(
-            "{} rules; at most {MAX_DEVICE_RULES} are supported",
-            rules.len()
-        );
-        return Err(Error::config(field, message));
-    }
-    let rules = rules.iter().enumerate();
-    rules
-        .map(|(index, rule)| DeviceRule::new(rule, &format!("{field}[{index}]")))
-        .collect()
-}
-
-impl DeviceRule {
-    /// An absent `access` means `rwm`.
-    fn new(rule: &oci::LinuxDeviceCgroup, field: &str) -> Result<Self> {
-        let kind = match rule.typ() {
-            None | Some(oci::LinuxDeviceType::A) => DeviceRuleKind::All,
-            Some(oci::LinuxDeviceType::B) => DeviceRuleKind::Block,
-            Some(oci::LinuxDeviceType::C) => DeviceRuleKind::Char,
-            Some(other) => {
-                let message = format!(
-                    "{:?} is not a type of device rule, expected a, b or c",
-                    other.as_str()
-                );
-                return Err(Error::config(format_args!("{field}.type"), message));
-            }
-        };
-        let access = match rule.access().as_deref() {
-            None | Some("") => "rwm",
-            Some(access) => access,
-        };
-        if let Some(letter) = access.chars().find(|letter| !"rwm".contains(*letter)) {
-            let message = format!("unknown access {letter:?} in {access:?}, expected r, w or m");
-            return Err(Error::config(format_args!("{field}.access"), message));
-        }
-        // Engines also write the wildcard as -1.
-        let (major, minor) = (
-            rule.major().filter(|n| *n != -1),
-            rule.minor().filter(|n| *n != -1),
-        );
-        Ok(Self {
-            allow: rule.allow(),
-            kind,
-            major: major
-                .map(|n| devices::major(format_args!("{field}.major"), n))
-                .transpose()?,
-            minor: minor
-                .map(|n| devices::minor(format_args!("{field}.minor"), n))
-                .transpose()?,
-            read: access.contains('r'),
-            write: access.contains('w'),
-            mknod: access.contains('m'),
-        })
-    }
 }
 
 impl Memory {

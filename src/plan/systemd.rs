@@ -3,6 +3,7 @@
 //! Sources: systemd.resource-control(5), systemd.slice(5), org.freedesktop.systemd1(5), and the
 //! annotations and the `slice:prefix:name` paths that engines send to runtimes.
 
+mod gvariant;
 pub mod properties;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,8 @@ use crate::config::numbers;
 use crate::error::{Error, Result};
 use crate::host::Host;
 
-pub use variant::{Variant, parse};
+pub use gvariant::parse;
+pub use variant::Variant;
 
 const FIELD: &str = "linux.cgroupsPath";
 const DEVICE_WEIGHT: &str = "IODeviceWeight";

@@ -16,7 +16,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::HookStep;
-use crate::sys::process::{self, Cloned, StringArray};
+use crate::sys::exec::{self, StringArray};
+use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, io, path, signals};
 
 /// How many bytes of a hook's output are kept. They fit into one page together with the mark of a
@@ -177,8 +178,8 @@ fn execute(
         .unwrap_or_else(|| {
             let args = StringArray::from(hook.args.as_slice());
             match &hook.env {
-                Some(env) => process::execve(&hook.path, &args, &StringArray::from(env.as_slice())),
-                None => process::execve(&hook.path, &args, around.environment),
+                Some(env) => exec::execve(&hook.path, &args, &StringArray::from(env.as_slice())),
+                None => exec::execve(&hook.path, &args, around.environment),
             }
         });
     let _ = io::write_all(failed.as_fd(), &Reported::from(fail).encode());

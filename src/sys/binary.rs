@@ -28,8 +28,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::exec::{self, StringArray};
 use super::mount::{self, Change};
-use super::process::{self, StringArray};
 use super::{Sys, path, stat, tag};
 
 const EXE: &CStr = c"/proc/self/exe";
@@ -50,13 +50,13 @@ pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
             return Ok(());
         }
     } else if let Ok(copy) = readonly_mount(exe.as_fd()) {
-        let _ = process::execve_fd(copy.as_fd(), args, env);
+        let _ = exec::execve_fd(copy.as_fd(), args, env);
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
     if is_sealed(&file)? {
         return Ok(());
     }
-    Err(process::execve_fd(sealed_copy(file)?.as_fd(), args, env))
+    Err(exec::execve_fd(sealed_copy(file)?.as_fd(), args, env))
 }
 
 /// Whether the file is the root of a mount without a parent. A mount of the host or of another

@@ -4,6 +4,7 @@ mod linux;
 mod mounts;
 mod mutate;
 mod mutator;
+mod namespaces;
 mod process;
 mod resources;
 mod seccomp;

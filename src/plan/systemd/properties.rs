@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Property, Variant, parse, replace, variant::parse_as};
+use super::gvariant::parse_as;
+use super::{Property, Variant, parse, replace};
 use crate::error::{Error, Result};
 use crate::plan::annotations::UNIT_PROPERTY;
 use crate::plan::cgroup::write::Write;

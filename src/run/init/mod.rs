@@ -12,6 +12,7 @@ mod labels;
 mod mounts;
 mod move_root;
 mod opened;
+mod program;
 mod root;
 mod user;
 
@@ -20,7 +21,7 @@ pub(super) use mounts::change;
 pub(super) use opened::Opened;
 
 use std::cell::OnceCell;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -29,12 +30,12 @@ use nix::errno::Errno;
 use kernel_views::KernelViews;
 
 use crate::plan::{
-    Cpus, Dumpable, Exec, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
+    Cpus, Dumpable, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
 };
 use crate::run::hook::{self, Directory, HookFail, Surroundings};
 use crate::run::protocol::{self, Failure, Report};
 use crate::sys::{
-    self, Fail, Reported, Sys, credentials, io, path, process, signals, socket, stat,
+    self, Fail, Reported, Sys, credentials, exec, io, path, process, signals, socket, stat,
 };
 
 /// What init inherits besides the plan.
@@ -199,17 +200,6 @@ fn report(connection: &OwnedFd, failure: Failure, shown: Option<BorrowedFd>) -> 
         // every program needs.
         Err(_) => failure.write(connection.as_fd()).is_ok(),
     }
-}
-
-/// Whether the search in `PATH` continues after a file with this errno, as in execvp(3).
-fn is_no_program(errno: Errno) -> bool {
-    let cannot_be = [
-        Errno::EACCES,
-        Errno::EISDIR,
-        Errno::ELOOP,
-        Errno::ENAMETOOLONG,
-    ];
-    cannot_be.contains(&errno)
 }
 
 impl Init<'_> {
@@ -399,18 +389,12 @@ impl Init<'_> {
     fn create_hook(&self, hook: &HookStep) -> Sys<Result<(), HookFail>> {
         let around = Surroundings {
             directory: Directory::Open(self.root()?),
-            environment: &process::environment(),
+            environment: &exec::environment(),
         };
         process::umask(self.umask)?;
         let ended = hook::run(hook, &around, &self.state);
         process::umask(0)?;
         Ok(ended)
-    }
-
-    /// The environment of the container's program.
-    fn environment<'a>(&'a self, exec: Option<&'a Exec>) -> process::StringArray<'a> {
-        let strings = exec.into_iter().flat_map(|exec| &exec.env);
-        process::StringArray::new(strings.chain(&self.home).map(CString::as_c_str))
     }
 
     /// Closes the files that only the setup needed. At execve(2) only sockets and the lock are
@@ -424,37 +408,6 @@ impl Init<'_> {
     fn runtime_hooks(&mut self) -> Sys<()> {
         Report::Hooks.send(self.connection().as_fd(), None)?;
         self.await_go(true)
-    }
-
-    fn find_executable(&mut self, candidates: &[CString]) -> Sys<()> {
-        self.forget_files();
-        let mut worst = Fail::new("access", Errno::ENOENT);
-        for (position, candidate) in (0..).zip(candidates) {
-            match self.executable_file(candidate) {
-                Ok(()) => {
-                    self.executable = position;
-                    return Ok(());
-                }
-                Err(fail) if [Errno::ENOENT, Errno::ENOTDIR].contains(&fail.errno) => {}
-                // A file that cannot be executed is more useful in the report than a missing one.
-                Err(fail) if is_no_program(fail.errno) => worst = fail,
-                // This may be the right file. Continuing could execute a different program of the
-                // same name.
-                Err(fail) => return Err(fail),
-            }
-        }
-        Err(worst)
-    }
-
-    fn executable_file(&self, candidate: &CStr) -> Sys<()> {
-        path::may_execute(candidate)?;
-        // access(2) also reports directories and devices as executable.
-        let file = path::open(candidate, libc::O_PATH)?;
-        match stat::stat(file.as_fd())? {
-            stat if stat.is(libc::S_IFREG) => Ok(()),
-            stat if stat.is(libc::S_IFDIR) => Err(Fail::new("execve", Errno::EISDIR)),
-            _ => Err(Fail::new("execve", Errno::EACCES)),
-        }
     }
 
     /// Reports that the container is complete and waits for `start`, which receives every later
@@ -530,17 +483,5 @@ impl Init<'_> {
             Ok(0) => process::exit(1),
             read => read.map(drop),
         }
-    }
-
-    fn exec(&mut self, exec: &Exec) -> Fail {
-        self.leave_created();
-        if let Err(fail) = self.tell_executing(false) {
-            return fail;
-        }
-        let Some(file) = exec.candidates.get(self.executable as usize) else {
-            return Fail::new("execve", Errno::ENOENT);
-        };
-        let args = process::StringArray::from(exec.args.as_slice());
-        process::execve(file, &args, &self.environment(Some(exec)))
     }
 }

@@ -7,7 +7,7 @@ use crate::plan::{HookMoment, HookStep, Steps};
 use crate::run::failure;
 use crate::run::hook::{self, Directory, Surroundings};
 use crate::state::{State, Status, View};
-use crate::sys::{Sys, file, path, process};
+use crate::sys::{Sys, exec, file, path};
 
 /// Runs hooks in order, in the runtime, up to the first one that fails. The state that they read
 /// has the given `status`.
@@ -43,7 +43,7 @@ fn each_hook(
         let bundle = path::c_string(&state.bundle).context("bundle")?;
         let around = Surroundings {
             directory: Directory::Path(&bundle),
-            environment: &process::environment(),
+            environment: &exec::environment(),
         };
         hook::run(hook, &around, &state_text(state, status)).map_err(|failed| {
             let error = failure::step_failed(planned, failed.told.fail());

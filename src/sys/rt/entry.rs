@@ -6,7 +6,7 @@
 
 use std::ffi::c_char;
 
-use crate::sys::process::StringArray;
+use crate::sys::exec::StringArray;
 
 /// The command line as C's `main` gets it.
 ///
