@@ -124,9 +124,9 @@ impl Plan {
     fn clone_line(&self) -> String {
         let new = self.new_namespaces();
         let what = if new.is_empty() {
-            "none".to_owned()
+            "without new namespaces".to_owned()
         } else {
-            new.join(" ")
+            format!("with new namespaces {}", new.join(", "))
         };
         let via = if self.has_process_between() {
             ", in an intermediate process that enters the others and creates init"
@@ -140,7 +140,7 @@ impl Plan {
                 format!(", in the container's cgroup {path}")
             }
         };
-        format!("clone    clone3: new namespaces: {what}{via}{place}  <- linux.namespaces")
+        format!("clone    clone3 {what}{via}{place}  <- linux.namespaces")
     }
 }
 

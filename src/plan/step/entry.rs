@@ -68,26 +68,37 @@ impl Display for EntryStep {
                 not_own,
             } => {
                 write!(f, "join {} namespace {}", kind.name(), lossy(path))?;
-                detail_if(f, not_own.is_some(), ", if it is not the runtime's own")
+                detail_if(
+                    f,
+                    not_own.is_some(),
+                    ", which must not be the runtime's own",
+                )
             }
             Self::EnterContainer { kinds, not_own } => {
                 let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-                write!(f, "enter the container's namespaces: {}", names.join(" "))?;
-                let detail = ", if its cgroup namespace is not the runtime's own";
+                write!(f, "enter the container's namespaces: {}", names.join(", "))?;
+                let detail = "; its cgroup namespace must not be the runtime's own";
                 detail_if(f, not_own.is_some(), detail)
             }
             Self::CheckIdMap { group, map } => {
-                write!(f, "compare {} with {}", map_file(*group), id_map(map))
+                write!(f, "check that {} is {}", map_file(*group), id_map(map))
             }
             Self::TimeOffsets { offsets } => {
-                write!(f, "new time namespace with offsets {}", one_line(offsets))
+                write!(
+                    f,
+                    "unshare the time namespace, with offsets {}",
+                    one_line(offsets)
+                )
             }
             Self::BecomeRoot { keep_groups: true } => {
                 f.write_str("become root of the user namespace, with the caller's groups")
             }
             Self::BecomeRoot { keep_groups: false } => {
                 f.write_str("become root of the user namespace")?;
-                detail(f, format_args!(", without groups if setgroups is allowed"))
+                detail(
+                    f,
+                    format_args!(", and leave all groups if setgroups is allowed"),
+                )
             }
         }
     }

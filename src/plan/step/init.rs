@@ -249,7 +249,7 @@ impl Display for InitStep {
             Self::Enter(step) => step.fmt(f),
             Self::ContainerRoot => f.write_str("open the container's root"),
             Self::Unshare(kind) => write!(f, "unshare the {} namespace", kind.name()),
-            Self::SessionKeyring { .. } => f.write_str("make a session keyring"),
+            Self::SessionKeyring { .. } => f.write_str("join a new session keyring"),
             Self::ExecLabel(exec) => write_exec_label(f, exec),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::EnterNetwork => f.write_str("enter the network namespace"),

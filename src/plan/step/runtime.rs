@@ -149,13 +149,13 @@ impl Display for RuntimeStep {
             }
             Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
             Self::IdMap { group, map, .. } => {
-                write!(f, "write {} {}", map_file(*group), id_map(map))
+                write!(f, "write {} to {}", id_map(map), map_file(*group))
             }
-            Self::OomScoreAdj(score) => write!(f, "write oom_score_adj {score}"),
+            Self::OomScoreAdj(score) => write!(f, "write {score} to oom_score_adj"),
             Self::Cpus(cpus) => write!(f, "run on CPUs {cpus}"),
             Self::MakeNetwork => {
                 f.write_str("make a network namespace with its loopback interface up")?;
-                detail(f, format_args!(", while init works"))
+                detail(f, format_args!(", while init continues"))
             }
             Self::Resctrl(group) => {
                 let path = group.path.display();

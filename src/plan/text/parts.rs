@@ -16,12 +16,17 @@ use crate::plan::{
 pub(crate) fn write_cgroup(f: &mut fmt::Formatter<'_>, new: &NewCgroup) -> fmt::Result {
     write!(f, "create cgroup {}", new.path.display())?;
     let (needed, optional) = (&new.controllers, &new.optional);
-    for (names, before) in [(needed, " with"), (optional, ", if possible with")] {
-        if !names.is_empty() {
-            write!(f, "{before} {}", names.join(" "))?;
-        }
+    f.write_str(if new.required { "" } else { " if permitted" })?;
+    let before = if needed.is_empty() {
+        ", with"
+    } else {
+        write!(f, ", with {}", needed.join(", "))?;
+        " and"
+    };
+    if !optional.is_empty() {
+        write!(f, "{before}, if possible, {}", optional.join(", "))?;
     }
-    f.write_str(if new.required { "" } else { ", if permitted" })
+    Ok(())
 }
 
 pub(crate) const fn map_file(group: bool) -> &'static str {
@@ -123,13 +128,17 @@ pub(crate) fn write_filesystem(f: &mut fmt::Formatter<'_>, mount: &Filesystem) -
     write_map(f, mount.id_map.as_ref())?;
     let early = mount.made_early.is_some() && mount.id_map.is_none();
     detail_if(f, early, ", made in the joined namespaces")?;
-    let mode = ", with the mode of the directory below";
+    let mode = ", with the mode of the directory that it covers";
     detail_if(f, mount.inherit_mode, mode)?;
     match &mount.if_denied {
-        IfDenied::Bind(path) => detail(f, format_args!(", if denied bind {}", lossy(path))),
-        IfDenied::BindOrMask(path) => {
-            detail(f, format_args!(", if denied bind {} or mask", lossy(path)))
-        }
+        IfDenied::Bind(path) => detail(f, format_args!("; if denied, bind {}", lossy(path))),
+        IfDenied::BindOrMask(path) => detail(
+            f,
+            format_args!(
+                "; if denied, bind {}, or mask it if that is missing",
+                lossy(path)
+            ),
+        ),
         IfDenied::Fail => Ok(()),
     }
 }
@@ -202,9 +211,9 @@ const fn copier(source: &BindSource) -> &'static str {
         BindSource::CopiedByRuntime {
             or_by_init: false, ..
         } => ", copied by the runtime beforehand",
-        BindSource::OpenedByRuntime(_) => ", its source opened by the runtime",
+        BindSource::OpenedByRuntime(_) => ", opened by the runtime",
         BindSource::CopiedInUserNamespace(_) => {
-            ", copied beforehand in the container's user namespace, its source opened by the runtime"
+            ", opened by the runtime and copied beforehand in the container's user namespace"
         }
     }
 }
@@ -214,14 +223,14 @@ pub(crate) fn write_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result
     let (kind, name) = match node.kind {
         DeviceKind::Char => ("c", "device"),
         DeviceKind::Block => ("b", "device"),
-        DeviceKind::Fifo => return write!(f, "mkfifo {path} mode {:04o}", node.mode),
+        DeviceKind::Fifo => return write!(f, "mkfifo {path} with mode {:04o}", node.mode),
     };
     if node.bind {
-        write!(f, "bind host {name} {path}")
+        write!(f, "bind the host's {name} {path}")
     } else {
         write!(
             f,
-            "mknod {path} {kind} {}:{} mode {:04o}",
+            "mknod {path} {kind} {}:{} with mode {:04o}",
             node.major, node.minor, node.mode
         )
     }
@@ -233,7 +242,7 @@ pub(crate) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Re
         write!(f, " within {} s", timeout.as_secs())?;
     }
     if hook.args != [hook.path.clone()] {
-        detail(f, format_args!(", argv {}", quoted(&hook.args)))?;
+        detail(f, format_args!(", with argv {}", quoted(&hook.args)))?;
     }
     for (stream, file) in ["stdout", "stderr"].into_iter().zip(&hook.streams) {
         if let Some(file) = file {
@@ -241,17 +250,18 @@ pub(crate) fn write_hook(f: &mut fmt::Formatter<'_>, hook: &HookStep) -> fmt::Re
         }
     }
     match &hook.env {
-        Some(env) => detail(f, format_args!(", variables: {}", env.len())),
+        Some(env) if env.len() == 1 => detail(f, format_args!(", with 1 variable")),
+        Some(env) => detail(f, format_args!(", with {} variables", env.len())),
         None if hook.moment == HookMoment::StartContainer => {
-            detail(f, format_args!(", the process's environment"))
+            detail(f, format_args!(", in the environment of the process"))
         }
-        None => detail(f, format_args!(", the runtime's environment")),
+        None => detail(f, format_args!(", in the environment of the runtime")),
     }
 }
 
 pub(crate) fn write_rlimit(f: &mut fmt::Formatter<'_>, rlimit: &Rlimit) -> fmt::Result {
     let (soft, hard) = (limit(rlimit.soft), limit(rlimit.hard));
-    write!(f, "prlimit {} {soft} {hard}", rlimit.name)
+    write!(f, "prlimit {} soft {soft} hard {hard}", rlimit.name)
 }
 
 /// How many elements of a list a text shows.
@@ -278,19 +288,19 @@ pub(crate) fn write_credentials(f: &mut fmt::Formatter<'_>, user: &Credentials) 
         Some(groups) if groups.is_empty() => {}
         Some(groups) => {
             let shown: Vec<_> = groups.iter().take(SHOWN).map(u32::to_string).collect();
-            write!(f, " groups {}{}", shown.join(","), and_more(groups.len()))?;
+            write!(f, ", groups {}{}", shown.join(","), and_more(groups.len()))?;
         }
     }
     let capabilities = capability_words(&user.capabilities);
     let umask = user.umask;
     detail(
         f,
-        format_args!(" umask {umask:04o} capabilities {capabilities}"),
+        format_args!(", umask {umask:04o}, capabilities {capabilities}"),
     )?;
     if user.keep_sys_admin {
         detail(
             f,
-            format_args!(", CAP_SYS_ADMIN until the filter is loaded"),
+            format_args!("; keep CAP_SYS_ADMIN until the filter is loaded"),
         )?;
     }
     Ok(())

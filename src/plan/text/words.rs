@@ -133,9 +133,9 @@ pub(crate) fn capability_words(sets: &Capabilities) -> String {
     }
     let groups: Vec<_> = groups
         .iter()
-        .map(|(set, names)| format!("{} ({})", capability_names(*set), names.join(" ")))
+        .map(|(set, names)| format!("{} ({})", capability_names(*set), names.join(", ")))
         .collect();
-    groups.join(", ")
+    groups.join("; ")
 }
 
 fn capability_names(set: u64) -> String {
