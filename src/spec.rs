@@ -201,9 +201,11 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
 
 /// The message of serde without its position, with names of JSON types in place of serde's.
 ///
-/// The text has to be edited, because serde_json offers nothing else: `classify` says only that the
-/// data is wrong, and the type that was expected is only in the text. An error type of our own
-/// would have to be that of the deserializer, and would lose the position.
+/// The text has to be edited, because there is no data for it. serde_json's `classify` says only that
+/// the data is wrong. An error type of our own would get the type that was found as a value, but the
+/// type that was expected is a `serde::de::Expected`, which can only be printed: `struct Linux`. It
+/// would also lose the position, and a deserializer that keeps the path instead would compile all
+/// derived code of oci-spec a second time, or slow down the first look.
 fn message(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some(end) = text.rfind(" at line ") {

@@ -25,6 +25,10 @@ impl Verb for Start {
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         run::check_startable(state.status(&dir)?, &state.id)?;
+        // For the listener, for hooks, and after a failure: init reports the position of the step, and
+        // the plan has its words.
+        // Init has the plan too, but does not format text: the container's filter and limits may
+        // already apply to it.
         let plan = || Saved::read(&dir, &state)?.plan();
         if !state.later.process {
             bail!(nothing_to_start(&dir, &state, plan));

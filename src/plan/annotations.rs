@@ -25,7 +25,7 @@ pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 /// A system call that no architecture has is an error of the seccomp profile.
 pub const STRICT_SECCOMP: &str = "run.oci.seccomp_fail_unknown_syscall";
-/// Files to which the stdout and the stderr of hooks are appended, if the host runs them.
+/// Files of the host to which the stdout and the stderr of hooks are appended.
 pub const HOOK_STREAMS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
 /// A program that executes the container in place of the kernel.
 pub const HANDLER: &str = "run.oci.handler";

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use super::{HookMoment, HookStep, InitStep, Plan, Steps, annotations, c_string};
-use crate::config::{Config, Hook};
+use crate::config::Config;
 
 impl HookMoment {
     /// The name in the specification.
@@ -21,56 +21,26 @@ impl HookMoment {
 
 /// The hooks of `create`.
 pub(super) fn create(plan: &mut Plan, config: &Config) {
-    let hooks = &config.hooks;
-    let streams = &streams(config);
-    add(
-        &mut plan.hooks,
-        HookMoment::Prestart,
-        &hooks.prestart,
-        streams,
-    );
-    add(
-        &mut plan.hooks,
-        HookMoment::CreateRuntime,
-        &hooks.create_runtime,
-        streams,
-    );
+    add(&mut plan.hooks, config, HookMoment::Prestart);
+    add(&mut plan.hooks, config, HookMoment::CreateRuntime);
     // In the same step, the runtime sends init the state for the hooks of the container.
-    if !plan.hooks.is_empty() || !hooks.create_container.is_empty() {
+    if !plan.hooks.is_empty() || !config.hooks.create_container.is_empty() {
         plan.init.add("hooks", InitStep::RuntimeHooks);
     }
-    for (field, hook) in steps(
-        HookMoment::CreateContainer,
-        &hooks.create_container,
-        streams,
-    ) {
+    for (field, hook) in steps(config, HookMoment::CreateContainer) {
         plan.init.add(field, InitStep::Hook(Box::new(hook)));
     }
 }
 
 /// The hooks that run after the start of the user process and after `delete`.
 pub(super) fn later(plan: &mut Plan, config: &Config) {
-    let hooks = &config.hooks;
-    let streams = &streams(config);
-    add(
-        &mut plan.after_start,
-        HookMoment::Poststart,
-        &hooks.poststart,
-        streams,
-    );
-    add(
-        &mut plan.after_delete,
-        HookMoment::Poststop,
-        &hooks.poststop,
-        streams,
-    );
+    add(&mut plan.after_start, config, HookMoment::Poststart);
+    add(&mut plan.after_delete, config, HookMoment::Poststop);
 }
 
-/// The hooks that run where the user process will run, by default with its environment. The host's
-/// files are out of their reach, so their streams have none.
+/// The hooks that run where the user process will run, by default with its environment.
 pub(super) fn start(plan: &mut Plan, config: &Config) {
-    let hooks = &config.hooks.start_container;
-    for (field, hook) in steps(HookMoment::StartContainer, hooks, &[None, None]) {
+    for (field, hook) in steps(config, HookMoment::StartContainer) {
         plan.start.add(field, InitStep::Hook(Box::new(hook)));
     }
 }
@@ -83,23 +53,23 @@ fn streams(config: &Config) -> [Option<CString>; 2] {
     })
 }
 
-fn add(
-    list: &mut Steps<HookStep>,
-    moment: HookMoment,
-    hooks: &[Hook],
-    streams: &[Option<CString>; 2],
-) {
-    for (field, hook) in steps(moment, hooks, streams) {
+fn add(list: &mut Steps<HookStep>, config: &Config, moment: HookMoment) {
+    for (field, hook) in steps(config, moment) {
         list.add(field, hook);
     }
 }
 
 /// The hooks at one point in the lifecycle, each with its property.
-fn steps<'a>(
-    moment: HookMoment,
-    hooks: &'a [Hook],
-    streams: &'a [Option<CString>; 2],
-) -> impl Iterator<Item = (&'a str, HookStep)> {
+fn steps(config: &Config, moment: HookMoment) -> impl Iterator<Item = (&str, HookStep)> {
+    let all = &config.hooks;
+    let hooks = match moment {
+        HookMoment::Prestart => &all.prestart,
+        HookMoment::CreateRuntime => &all.create_runtime,
+        HookMoment::CreateContainer => &all.create_container,
+        HookMoment::StartContainer => &all.start_container,
+        HookMoment::Poststart => &all.poststart,
+        HookMoment::Poststop => &all.poststop,
+    };
     hooks.iter().map(move |hook| {
         let env = hook.env.as_ref();
         let step = HookStep {
@@ -108,7 +78,7 @@ fn steps<'a>(
             env: env.map(|env| env.iter().map(c_string).collect()),
             timeout: hook.timeout,
             moment,
-            streams: streams.clone(),
+            streams: streams(config),
         };
         (hook.field.as_str(), step)
     })

@@ -43,6 +43,8 @@ pub(super) struct Surroundings<'a> {
     pub directory: Directory<'a>,
     /// The environment, if the config has none for the hook.
     pub environment: &'a StringArray<'a>,
+    /// The files for stdout and stderr, if their paths cannot be reached any more.
+    pub streams: Option<&'a Streams>,
 }
 
 /// The working directory of a hook.
@@ -78,7 +80,14 @@ fn run_to_end(
     let (failed, fail_end) = pipe()?;
     let (printed, print_end) = pipe()?;
     let input = filled_pipe(state)?;
-    let files = open_streams(hook)?;
+    let opened;
+    let files = match around.streams {
+        Some(streams) => streams,
+        None => {
+            opened = open_streams(hook)?;
+            &opened
+        }
+    };
     let pidfd = match process::clone3(0, None, false)? {
         Cloned::Child => {
             let streams = files.each_ref().map(|it| it.as_ref().unwrap_or(&print_end));
@@ -111,8 +120,11 @@ fn run_to_end(
     }
 }
 
-/// Opens the files for stdout and stderr. The output in a file is not kept for the error.
-fn open_streams(hook: &HookStep) -> Sys<[Option<OwnedFd>; 2]> {
+/// The files for stdout and stderr. The output in a file is not kept for the error.
+pub(super) type Streams = [Option<OwnedFd>; 2];
+
+/// Opens the files.
+pub(super) fn open_streams(hook: &HookStep) -> Sys<Streams> {
     let [stdout, stderr] = &hook.streams;
     let open = |file: &Option<CString>| {
         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NOCTTY;

@@ -98,7 +98,7 @@ fn unknown_context_types_are_refused(t: &Sandbox) {
         .fails_with("is none of context, fscontext");
 }
 
-/// Those of the container's start cannot reach files of the host.
+/// The runtime opens the files for those that run in the container.
 fn output_of_hooks_is_appended_to_files(t: &Sandbox) {
     let (stdout, stderr) = (t.path("hooks.out"), t.path("hooks.err"));
     std::fs::write(&stdout, "before\n").expect("a file");
@@ -116,18 +116,20 @@ fn output_of_hooks_is_appended_to_files(t: &Sandbox) {
     let container = bundle.set("/hooks", hooks).args(&["true"]).container();
     container.run().ok();
     let read = |file| std::fs::read_to_string(file).expect("a file");
-    assert_eq!(read(&stdout), "before\none\ntwo\nthree\nfour\n");
-    let errors: Vec<_> = ["one", "two", "three", "four"]
+    assert_eq!(read(&stdout), "before\none\ntwo\ninside\nthree\nfour\n");
+    let errors: Vec<_> = ["one", "two", "inside", "three", "four"]
         .map(|it| format!("error of {it}\n"))
         .into();
     assert_eq!(read(&stderr), errors.concat());
 
-    let missing = with(t.bundle(), "run.oci.hooks.stdout", "/no/such/dir/file");
-    let hooks = json!({"createRuntime": hook("one")});
-    let container = missing.set("/hooks", hooks).container();
-    container
-        .create()
-        .fails_with("open: no such file or directory");
+    for moment in ["createRuntime", "startContainer"] {
+        let hooks = json!({moment: hook("one")});
+        let missing = with(t.bundle(), "run.oci.hooks.stdout", "/no/such/dir/file");
+        let container = missing.set("/hooks", hooks).container();
+        container
+            .create()
+            .fails_with("open: no such file or directory");
+    }
 }
 
 fn annotations_without_effect_give_a_warning(t: &Sandbox) {

@@ -32,7 +32,7 @@ use kernel_views::KernelViews;
 use crate::plan::{
     Cpus, Dumpable, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
 };
-use crate::run::hook::{self, Directory, HookFail, Surroundings};
+use crate::run::hook::{self, Directory, HookFail, Streams, Surroundings};
 use crate::run::protocol::{self, Failure, Report};
 use crate::sys::{
     self, Fail, Reported, Sys, credentials, exec, io, path, process, signals, socket, stat,
@@ -52,6 +52,9 @@ pub(super) struct Inherited {
     pub opened: Opened,
     /// A procfs for init's own use, if init cannot mount one itself.
     pub procfs: Option<OwnedFd>,
+    /// The files of the host for the output of startContainer hooks, which run where the host's
+    /// paths mean files of the container.
+    pub hook_streams: Streams,
 }
 
 impl Inherited {
@@ -63,6 +66,7 @@ impl Inherited {
             lock: None,
             opened,
             procfs: None,
+            hook_streams: [None, None],
         }
     }
 
@@ -76,7 +80,7 @@ impl Inherited {
             self.lock.as_ref(),
             self.procfs.as_ref(),
         ];
-        let opened = self.opened.iter();
+        let opened = self.opened.iter().chain(self.hook_streams.iter().flatten());
         let mut keep: Vec<_> = own
             .into_iter()
             .flatten()
@@ -380,6 +384,7 @@ impl Init<'_> {
         let around = Surroundings {
             directory: Directory::Own,
             environment: &self.environment(self.plan.exec()),
+            streams: Some(&self.inherited.hook_streams),
         };
         hook::run(hook, &around, &self.state)
     }
@@ -390,6 +395,7 @@ impl Init<'_> {
         let around = Surroundings {
             directory: Directory::Open(self.root()?),
             environment: &exec::environment(),
+            streams: None,
         };
         process::umask(self.umask)?;
         let ended = hook::run(hook, &around, &self.state);

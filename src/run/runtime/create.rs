@@ -265,6 +265,7 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
         lock: Some(state::lock_init(dir)?),
         opened,
         procfs: None,
+        hook_streams: hooks::open_streams(request.plan)?,
     })
 }
 

@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use crate::error::Context as _;
-use crate::plan::{HookMoment, HookStep, Steps};
+use crate::plan::{HookMoment, HookStep, InitStep, Plan, Steps};
 use crate::run::failure;
-use crate::run::hook::{self, Directory, Surroundings};
+use crate::run::hook::{self, Directory, Streams, Surroundings};
 use crate::state::{State, Status, View};
 use crate::sys::{Sys, exec, file, path};
 
@@ -44,6 +44,7 @@ fn each_hook(
         let around = Surroundings {
             directory: Directory::Path(&bundle),
             environment: &exec::environment(),
+            streams: None,
         };
         hook::run(hook, &around, &state_text(state, status)).map_err(|failed| {
             let error = failure::step_failed(planned, failed.told.fail());
@@ -84,4 +85,18 @@ fn pid_inside(pid: i32) -> Sys<i32> {
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     let last = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
     Ok(last.unwrap_or(pid))
+}
+
+/// Opens the files for the output of startContainer hooks. They are the same for each hook.
+///
+/// # Errors
+/// open(2) failed.
+pub(super) fn open_streams(plan: &Plan) -> Result<Streams> {
+    for planned in plan.start.iter() {
+        if let InitStep::Hook(hook) = &planned.step {
+            let streams = hook::open_streams(hook);
+            return Ok(streams.map_err(|fail| failure::step_failed(planned, fail))?);
+        }
+    }
+    Ok([None, None])
 }
