@@ -26,8 +26,11 @@ impl State {
             },
             ..Self::default()
         };
-        let mut whole = serde_json::to_value(nothing).ok()?;
-        whole.as_object_mut()?.extend(found);
-        serde_json::from_value(whole).ok()
+        let nothing = serde_json::to_vec(&nothing).ok()?;
+        let mut whole: Map<String, Value> = serde_json::from_slice(&nothing).ok()?;
+        whole.extend(found);
+        // By the text: reading a state from a `Value` would be another 20 kB of code.
+        let whole = serde_json::to_vec(&whole).ok()?;
+        serde_json::from_slice(&whole).ok()
     }
 }
