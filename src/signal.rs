@@ -30,6 +30,16 @@ pub fn parse(text: &str) -> Result<i32> {
     }
 }
 
+/// The name of a signal, such as `SIGKILL` or `SIGRTMIN+3`; empty if there is no such signal.
+pub fn name(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) if number == RTMIN => "SIGRTMIN".to_owned(),
+        Err(_) if (RTMIN..=RTMAX).contains(&number) => format!("SIGRTMIN+{}", number - RTMIN),
+        Err(_) => String::new(),
+    }
+}
+
 fn named(name: &str) -> Option<i32> {
     let name = match name {
         "CLD" => "CHLD",
@@ -83,6 +93,14 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_is_parsed_as_its_number() {
+        for number in (1..=31).chain(RTMIN..=RTMAX) {
+            assert_eq!(parse(&name(number)).unwrap(), number, "{}", name(number));
+        }
+        assert_eq!(name(32), "");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod dbus;
 mod entry;
 mod file;
 mod lifecycle;
+mod memory;
 mod signal;
 mod stats;
 pub mod systemd;
@@ -34,6 +35,7 @@ use crate::sys::{Fail, bpf, path as syspath};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use dbus::fuzzing;
+pub use memory::{Memory, MemoryWatch, Scope, Shortage};
 pub use stats::uncounted;
 pub use tree::enable;
 pub use watch::Event;

@@ -20,6 +20,7 @@ use crate::plan;
 use crate::run::{self, ExecRequest, relay};
 use crate::spec;
 use crate::state::Status;
+use crate::sys::end::End;
 use crate::sys::process::end;
 
 flags! {
@@ -172,6 +173,7 @@ impl Verb for Exec {
             executed.terminal,
             None,
         )
+        .map(End::status)
     }
 
     /// Engines distinguish a failed `exec` from the status of the process by this value.

@@ -3,6 +3,7 @@
 pub mod bundle;
 mod create;
 mod delete;
+mod ending;
 mod events;
 mod exec;
 mod explain;
@@ -20,6 +21,7 @@ mod spec;
 mod start;
 mod state;
 mod update;
+mod wait;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -152,6 +154,7 @@ pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
     cli::Verb::new::<exec::Exec>("exec", Effect::Enters),
     cli::Verb::new::<state::State>("state", Effect::Looks),
     cli::Verb::new::<kill::Kill>("kill", Effect::Looks),
+    cli::Verb::new::<wait::Wait>("wait", Effect::Looks),
     cli::Verb::new::<delete::Delete>("delete", Effect::Changes),
     cli::Verb::new::<list::List>("list", Effect::Looks),
     cli::Verb::new::<ps::Ps>("ps", Effect::Changes),

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::create::{Mode, make};
 use super::saved::destroy_started;
-use super::{Context, DONE, Verb};
+use super::{Context, DONE, Verb, ending};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Setup;
 use crate::error::Context as _;
@@ -18,7 +18,8 @@ flags! {
     /// The exit status is that of the process, or 128 plus the number of the signal that ended it.
     /// SIGHUP, SIGINT, SIGQUIT or SIGTERM before the process runs ends the runtime: the container
     /// is removed, and the status is 128 plus the number of the signal. Once the process runs,
-    /// these signals are forwarded to it.
+    /// these signals are forwarded to it. A warning says why a process was killed for lack of
+    /// memory, by its seccomp profile or by SIGKILL from elsewhere.
     #[derive(Debug)]
     pub(super) struct Run {
         #[command(flatten)]
@@ -70,7 +71,11 @@ impl Verb for Run {
         let status = match (started, signals) {
             (Ok(()), Some(signals)) => {
                 context.log.succeed();
-                relay::relay(&signals, state.pid, &pidfd, terminal, notify)
+                let ended = relay::relay(&signals, state.pid, &pidfd, terminal, notify);
+                ended.map(|end| {
+                    ending::remark(context.log, &dir, &state, end);
+                    end.status()
+                })
             }
             (Ok(()), None) => {
                 return match notify {

@@ -16,6 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::HookStep;
+use crate::sys::end::End;
 use crate::sys::exec::{self, StringArray};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, io, path, signals};
@@ -104,18 +105,18 @@ fn run_to_end(
     let ended = closed
         .and_then(|()| set_nonblocking(printed.as_fd()))
         .and_then(|()| wait(hook, pidfd.as_fd(), printed.as_fd(), output));
-    let status = ended.inspect_err(|_| process::end(pidfd.as_fd()));
+    let ended = ended.inspect_err(|_| process::end(pidfd.as_fd()));
     // The number of reads is limited, because a process that the hook left behind may print
     // forever.
     let mut reads = LAST_READS;
     while reads > 0 && output.read(printed.as_fd()) == Read::Some {
         reads -= 1;
     }
-    match status? {
-        0 => Ok(()),
-        status => Err(not_executed(failed.as_fd())?.unwrap_or_else(|| {
-            let ended = Fail::new("waitid", Errno::ECHILD);
-            ended.note(Note::Ended(status.into())).into()
+    match ended? {
+        End::Exited(0) => Ok(()),
+        end => Err(not_executed(failed.as_fd())?.unwrap_or_else(|| {
+            let fail = Fail::new("waitid", Errno::ECHILD);
+            fail.note(Note::Ended(end.status().into())).into()
         })),
     }
 }
@@ -226,7 +227,7 @@ fn not_executed(failed: BorrowedFd) -> Sys<Option<Reported>> {
 
 /// Waits for the hook to end. The end of the pipe is not enough, because a process that the hook
 /// left behind may keep it open.
-fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Tail) -> Sys<u8> {
+fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Tail) -> Sys<End> {
     let start = Instant::now();
     let mut open = true;
     loop {

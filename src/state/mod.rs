@@ -27,7 +27,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use dir::{CONFIG, Dir, Locked, Place, START_SOCKET, STATE};
-pub use process::{open_process, start_time};
+pub use process::{Ended, how_ended, open_process, open_unreaped, start_time};
 pub use replace::Prepared;
 pub use root::{Claim, Root, deleted};
 pub use status::{Status, lock_init};

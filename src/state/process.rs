@@ -1,11 +1,12 @@
 //! The process that a state refers to: alive, gone, or hidden from the caller.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::Result;
 use nix::errno::Errno;
 
-use crate::error::{Context as _, Error};
+use crate::error::{Call as _, Context as _, Error};
+use crate::sys::end::{self, End, Record};
 use crate::sys::{Fail, file, pidfd};
 
 /// PF_EXITING of the kernel's flags word: the process is exiting, and has closed its files or is
@@ -28,7 +29,7 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
                     None => Err(Fail::new("read", Errno::EBADMSG)).context(path),
                 };
             }
-            Err(fail) if ![Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => {
+            Err(fail) if !GONE.contains(&fail.errno) => {
                 return Err(fail).context(path);
             }
             Err(_) => {}
@@ -38,10 +39,15 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
         }
         // Another process got the pid meanwhile, or /proc does not show this one.
     }
+    Err(hidden(path))
+}
+
+/// The error if /proc does not show a process that exists.
+fn hidden(path: String) -> anyhow::Error {
     let hint = "/proc is mounted with hidepid and does not show processes of other users";
-    Err(Error::failed(path, Fail::new("open", Errno::EACCES))
+    Error::failed(path, Fail::new("open", Errno::EACCES))
         .hint(hint)
-        .into())
+        .into()
 }
 
 /// The state of a process according to /proc/PID/stat.
@@ -86,6 +92,93 @@ pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
     };
     Ok((start_time(pid)? == Some(start)).then_some(fd))
 }
+
+/// As [`open_process`], also for a process that has ended and is still to be reaped.
+///
+/// # Errors
+/// Those of [`open_process`].
+pub fn open_unreaped(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
+    let Some(fd) = open_number(pid)? else {
+        return Ok(None);
+    };
+    let path = format!("/proc/{pid}/stat");
+    match Record::of(pid) {
+        Ok(record) => Ok((record.start == start).then_some(fd)),
+        Err(fail) if !GONE.contains(&fail.errno) => Err(fail).context(path),
+        Err(_) => match pidfd::send_signal(fd.as_fd(), 0) {
+            Err(fail) if fail.errno == Errno::ESRCH => Ok(None),
+            _ => Err(hidden(path)),
+        },
+    }
+}
+
+/// How a process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The kernel has told it.
+    Known {
+        /// Its status or signal.
+        end: End,
+        /// Whether it had executed the container's program. `None` after it has been reaped.
+        executed: Option<bool>,
+    },
+    /// Its parent had reaped it before the caller had a descriptor of it.
+    Reaped,
+    /// Its parent has reaped it, and the kernel is older than Linux 6.15.
+    Untold,
+    /// The caller may not inspect it.
+    Denied,
+}
+
+/// How the process `pid`, which `pidfd` refers to, has ended. poll(2) of the pidfd has said that it
+/// has.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn how_ended(pid: i32, start: u64, pidfd: BorrowedFd) -> Result<Ended> {
+    let path = || format!("/proc/{pid}/stat");
+    let record = match Record::of(pid) {
+        Ok(record) => Some(record).filter(|record| record.start == start),
+        Err(fail) if GONE.contains(&fail.errno) => None,
+        Err(fail) => return Err(fail).with_context(path),
+    };
+    let Some(Record {
+        end, forked_only, ..
+    }) = record
+    else {
+        let told = end::of_reaped(pidfd).with_context(|| format!("process {pid}"))?;
+        return Ok(told.map_or(Ended::Untold, |end| Ended::Known {
+            end,
+            executed: None,
+        }));
+    };
+    // For a caller that may not inspect the process, its status is 0. proc_pid_stat(5).
+    if end == End::Exited(0) && !may_inspect(pid)? {
+        return Ok(Ended::Denied);
+    }
+    Ok(Ended::Known {
+        end,
+        executed: Some(!forked_only),
+    })
+}
+
+/// Whether the caller may inspect a process that has ended. Such a process has no program.
+fn may_inspect(pid: i32) -> Result<bool> {
+    let path = format!("/proc/{pid}/exe");
+    match std::fs::read_link(&path).call("readlink") {
+        Err(Error {
+            errno: Some(Errno::EACCES | Errno::EPERM),
+            ..
+        }) => Ok(false),
+        Err(error) if error.errno.is_none_or(|errno| !GONE.contains(&errno)) => {
+            Err(error).context(path)
+        }
+        _ => Ok(true),
+    }
+}
+
+/// The errnos of procfs for a process that does not exist.
+const GONE: [Errno; 2] = [Errno::ENOENT, Errno::ESRCH];
 
 /// A pidfd of the process that has this pid now. `None` if there is none.
 fn open_number(pid: i32) -> Result<Option<OwnedFd>> {

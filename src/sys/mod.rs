@@ -11,6 +11,7 @@
 pub mod binary;
 pub mod bpf;
 pub mod credentials;
+pub mod end;
 pub mod exec;
 mod fail;
 pub mod file;

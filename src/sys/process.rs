@@ -6,6 +6,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+use super::end::End;
 use super::{Fail, Sys, check, descriptor};
 
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
@@ -308,12 +309,11 @@ fn trap() -> ! {
     std::process::abort()
 }
 
-/// Waits until a process ends. Returns its status as a shell counts it: 128 + signal if a signal
-/// ended it. waitid(2).
-pub fn wait(pidfd: BorrowedFd) -> Sys<u8> {
+/// Waits until a child ends, and reaps it. waitid(2).
+pub fn wait(pidfd: BorrowedFd) -> Sys<End> {
     let ended = wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as u32, libc::WEXITED)?;
     ended
-        .map(|(_, status)| status)
+        .map(|(_, end)| end)
         .ok_or(Fail::new("waitid", Errno::ECHILD))
 }
 
@@ -328,15 +328,15 @@ pub fn end(pidfd: BorrowedFd) {
     }
 }
 
-/// Reaps a child that has ended, if any. Returns its pid and its status as [`wait`] does.
-pub fn reap() -> Sys<Option<(i32, u8)>> {
+/// Reaps a child that has ended, if any. Returns its pid and its end.
+pub fn reap() -> Sys<Option<(i32, End)>> {
     match wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG) {
         Err(fail) if fail.errno == Errno::ECHILD => Ok(None),
         ended => ended,
     }
 }
 
-fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, u8)>> {
+fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, End)>> {
     loop {
         // SAFETY: siginfo_t is plain data, for which all-zero is a valid value.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -362,8 +362,8 @@ fn wait_for(kind: libc::idtype_t, id: u32, options: i32) -> Sys<Option<(i32, u8)
         let (pid, status) = unsafe { (info.si_pid(), info.si_status() as u8) };
         // The status may be a real-time signal, for which nix has no type.
         return Ok((pid != 0).then_some(match info.si_code {
-            libc::CLD_EXITED => (pid, status),
-            _ => (pid, 128 + status),
+            libc::CLD_EXITED => (pid, End::Exited(status)),
+            _ => (pid, End::Killed(status)),
         }));
     }
 }
@@ -394,35 +394,4 @@ pub fn fetch_fd(pidfd: BorrowedFd, number: RawFd) -> Sys<OwnedFd> {
 pub fn own_pid() -> i32 {
     // SAFETY: takes no arguments and cannot fail.
     unsafe { libc::syscall(libc::SYS_getpid) as i32 }
-}
-
-/// Whether the process still runs the program of the process that forked it, and if so how it
-/// ended: its status as [`wait`] has it, or 0 while it lives. `None` after an execve(2).
-///
-/// # Errors
-/// The process does not exist, or procfs cannot be read.
-pub fn forked_only(pid: i32) -> Sys<Option<i32>> {
-    /// PF_FORKNOEXEC of the kernel's include/linux/sched.h, which execve(2) clears.
-    const FORKED_ONLY: u64 = 0x40;
-    let text = super::file::read_text(format!("/proc/{pid}/stat").as_ref())?;
-    let malformed = Fail::new("read", Errno::EPROTO);
-    // The second field, the program's name, is in parentheses and may contain any character.
-    let (_, fields) = text.rsplit_once(") ").ok_or(malformed)?;
-    let field = |number: usize| {
-        fields
-            .split_whitespace()
-            .nth(number - 3)?
-            .parse::<u64>()
-            .ok()
-    };
-    let flags = field(9).ok_or(malformed)?;
-    if flags & FORKED_ONLY == 0 {
-        return Ok(None);
-    }
-    // The field has the format of wait4(2).
-    let ended = field(52).unwrap_or_default() as i32;
-    Ok(Some(match ended & 0x7f {
-        0 => ended >> 8 & 0xff,
-        signal => 128 + signal,
-    }))
 }

@@ -28,7 +28,8 @@ fn examples_that_make_containers(t: &Sandbox) {
 
 fn examples_for_running_containers(t: &Sandbox) {
     for verb in [
-        "exec", "state", "kill", "delete", "list", "ps", "pause", "resume", "mounts", "events",
+        "exec", "state", "kill", "wait", "delete", "list", "ps", "pause", "resume", "mounts",
+        "events",
     ] {
         execute(t, &format!("sampan-{verb}"), RUNNING);
     }
@@ -137,6 +138,10 @@ const TAILS: &[(&str, &str)] = &[
     (
         "sampan-update",
         include_str!("../../../man/tails/sampan-update.roff"),
+    ),
+    (
+        "sampan-wait",
+        include_str!("../../../man/tails/sampan-wait.roff"),
     ),
 ];
 

@@ -83,6 +83,7 @@ mod unasked;
 mod unseen;
 mod update;
 mod userns_fs;
+mod wait;
 
 const FILES: &[&[Test]] = &[
     annotations::TESTS,
@@ -165,6 +166,7 @@ const FILES: &[&[Test]] = &[
     unasked::TESTS,
     unseen::TESTS,
     userns_fs::TESTS,
+    wait::TESTS,
 ];
 
 /// Every case; those that must fail are included only on request.

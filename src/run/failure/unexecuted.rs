@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use crate::error::{Call as _, Context as _, Error};
-use crate::sys::process;
+use crate::sys::end::Record;
 
 /// Checks the process `pid` after the connection to it has ended.
 ///
@@ -28,19 +28,15 @@ pub(crate) fn refuse(pid: i32) -> Result<()> {
                 .with_context(|| format!("the program of process {pid}"));
         }
     }
-    let status = match process::forked_only(pid) {
-        Ok(Some(status)) => status,
-        Ok(None) => return Ok(()),
+    let record = match Record::of(pid) {
+        Ok(record) if record.forked_only => record,
+        Ok(_) => return Ok(()),
         // If its parent has already reaped it, nothing can be found out, and the usual case, a
         // successful execve(2), is assumed.
         Err(fail) if [Errno::ENOENT, Errno::ESRCH].contains(&fail.errno) => return Ok(()),
         Err(fail) => return Err(fail).with_context(|| format!("/proc/{pid}/stat")),
     };
-    let how = match status {
-        129.. => format!("killed by signal {}", status - 128),
-        _ => format!("exit status {status}"),
-    };
-    let message = format!("linux.seccomp: init ended before execve(2): {how}");
+    let message = format!("linux.seccomp: init ended before execve(2): {}", record.end);
     bail!(Error::new(message).hint(
         "the profile must allow execve; if it also allows write, init can report the failing call",
     ))

@@ -1,5 +1,5 @@
 //! Serves a container in the foreground: forwards signals, copies the terminal's input and output,
-//! and returns the exit status.
+//! and returns how the process has ended.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,6 +13,7 @@ use nix::unistd::isatty;
 
 use super::sd_notify::SdNotify;
 use crate::error::{Call as _, Context as _};
+use crate::sys::end::End;
 use crate::sys::signals::{self, SignalFd};
 use crate::sys::{interrupt, io, pidfd, process, terminal};
 
@@ -67,8 +68,7 @@ pub fn become_subreaper() -> Result<()> {
     .context("subreaper")
 }
 
-/// Serves the container until its process ends. Returns its exit status, or 128 plus the number of
-/// the signal that ended it.
+/// Serves the container until its process ends. Returns how it has ended.
 ///
 /// # Errors
 /// A system call failed. The caller's terminal is restored even then.
@@ -78,10 +78,9 @@ pub fn relay(
     pidfd: &OwnedFd,
     master: Option<OwnedFd>,
     mut notify: Option<SdNotify>,
-) -> Result<u8> {
+) -> Result<End> {
     let mut terminal = master.map(Terminal::new).transpose()?;
-    let mut status = None;
-    while status.is_none() {
+    let end = loop {
         let input = terminal.as_ref().and_then(Terminal::wants_input);
         let output = terminal.as_ref().and_then(Terminal::wants_output);
         let mut polled = vec![
@@ -113,20 +112,21 @@ pub fn relay(
         if signalled {
             forward(signals, pidfd, terminal.as_ref())?;
         }
-        if signalled || ended {
-            status = reap(pid)?;
+        if (signalled || ended)
+            && let Some(end) = reap(pid)?
+        {
+            break end;
         }
-        if ended && status.is_none() {
+        if ended {
             // The pidfd is ready, but a debugger may still have to reap the process first. poll(2)
             // does not wait for that.
-            let ended = process::wait(pidfd.as_fd()).context(EXIT_STATUS)?;
-            status = Some(ended);
+            break process::wait(pidfd.as_fd()).context(EXIT_STATUS)?;
         }
-    }
+    };
     if let Some(terminal) = &mut terminal {
         terminal.drain();
     }
-    Ok(status.unwrap_or_default())
+    Ok(end)
 }
 
 fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<()> {
@@ -141,13 +141,13 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> R
     Ok(())
 }
 
-/// Reaps every child that has ended. Returns the status of the container's process if it is one of
+/// Reaps every child that has ended. Returns the end of the container's process if it is one of
 /// them.
-fn reap(init: i32) -> Result<Option<u8>> {
+fn reap(init: i32) -> Result<Option<End>> {
     let mut found = None;
-    while let Some((pid, status)) = process::reap().context(EXIT_STATUS)? {
+    while let Some((pid, end)) = process::reap().context(EXIT_STATUS)? {
         if pid == init {
-            found = Some(status);
+            found = Some(end);
         }
     }
     Ok(found)

@@ -67,15 +67,9 @@ impl Undo {
     /// The error for an init that ended without reporting one.
     pub fn death(&self) -> Error {
         let mut text = "init died while it set the container up".to_owned();
-        if let Some(status) = self
-            .process
-            .as_ref()
-            .and_then(|pidfd| process::wait(pidfd.as_fd()).ok())
-        {
-            text += &match status {
-                129.. => format!(": killed by signal {}", status - 128),
-                _ => format!(": exit status {status}"),
-            };
+        let end = |pidfd: &Rc<OwnedFd>| process::wait(pidfd.as_fd()).ok();
+        if let Some(end) = self.process.as_ref().and_then(end) {
+            text += &format!(": {end}");
         }
         let error = Error::new(text);
         let kills = self.made.cgroup.as_ref().map(Cgroup::memory_kills);
