@@ -1,7 +1,6 @@
 //! `ps`: lists the processes of a container, with process ids as the caller sees them.
 
 use std::ffi::OsString;
-use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
@@ -9,8 +8,12 @@ use nix::errno::Errno;
 use super::{Context, DONE, Verb, open_cgroup, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Container, ListFormat};
-use crate::error::{Call as _, Context as _, Error};
+use crate::error::{Context as _, Error};
+use crate::plan::c_string;
+use crate::run::program;
 use crate::state::{State, start_time};
+use crate::sys::Fail;
+use crate::sys::exec::environment;
 
 flags! {
     /// List the processes of a container
@@ -68,22 +71,21 @@ fn json(pids: &[i32]) -> String {
 
 /// Runs ps(1), which lists every process of the host.
 fn run_ps(args: &[OsString]) -> Result<String> {
-    let mut command = Command::new("ps");
-    match args {
-        [] => command.arg("-ef"),
-        _ => command.args(args),
-    };
-    let output = command.stdin(Stdio::null()).output().call("execve");
-    let output = output
-        .map_err(|error| match error.errno {
-            Some(Errno::ENOENT) => error.hint("install ps, of procps, or use --format json"),
-            _ => error,
-        })
-        .context("ps")?;
-    if !output.status.success() {
+    let program = program::find("ps")?.ok_or_else(|| {
+        let missing = Fail::new("execve", Errno::ENOENT);
+        Error::failed("ps", missing).hint("install ps, of procps, or use --format json")
+    })?;
+    let default = [OsString::from("-ef")];
+    let args = if args.is_empty() { &default } else { args };
+    let words: Vec<_> = std::iter::once(c"ps".into())
+        .chain(args.iter().map(c_string))
+        .collect();
+    let output = program::run(&program, &words, &environment()).context("ps")?;
+    if output.status != 0 {
         let text = String::from_utf8_lossy(&output.stderr);
         let text = text.lines().find(|line| !line.trim().is_empty());
-        bail!("ps: {}: {}", output.status, text.unwrap_or_default().trim());
+        let text = text.unwrap_or_default().trim();
+        bail!("ps: exit status: {}: {text}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -187,7 +189,7 @@ sleep 1001          17 S
     #[test]
     fn an_init_that_has_ended_is_left_out() {
         let own = std::process::id() as i32;
-        let mut child = Command::new("true").spawn().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
         let ended = child.id() as i32;
         let no_reap = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
         let id = nix::sys::wait::Id::Pid(nix::unistd::Pid::from_raw(ended));

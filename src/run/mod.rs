@@ -3,6 +3,7 @@
 mod failure;
 mod hook;
 mod init;
+pub mod program;
 mod protocol;
 mod runtime;
 

@@ -5,16 +5,16 @@
 //! user, the set-user-ID programs newuidmap and newgidmap write the map.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Call as _, Context as _, Error};
-use crate::plan::{AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep};
-use crate::run::failure;
+use crate::error::{Context as _, Error};
+use crate::plan::{
+    AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep, c_string,
+};
+use crate::run::{failure, program};
+use crate::sys::exec::StringArray;
 use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, socket};
@@ -121,47 +121,23 @@ fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> R
     } else {
         ("newuidmap", "/etc/subuid")
     };
-    let program = find(name)?.ok_or_else(|| {
+    let program = program::find(name)?.ok_or_else(|| {
         let message = format!("{planned}: {name} is not in PATH");
         Error::new(message).hint(
             "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
         )
     })?;
-    let ended = Command::new(program)
-        .arg(pid.to_string())
-        .args(map.split_whitespace())
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()
-        .call(name)
-        .with_context(|| planned.to_string())?;
-    if ended.status.success() {
+    let pid = pid.to_string();
+    let words = [name, pid.as_str()].into_iter();
+    let words = words.chain(map.split_whitespace());
+    let args: Vec<_> = words.map(c_string).collect();
+    let ended = program::run(&program, &args, &StringArray::new(std::iter::empty()))
+        .with_context(|| format!("{planned}: {name}"))?;
+    if ended.status == 0 {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&ended.stderr);
     let message = format!("{planned}: {name}: {}", words.trim());
     let hint = format!("{grants} must grant these ids to the user");
     bail!(Error::new(message).hint(hint))
-}
-
-fn find(name: &str) -> Result<Option<PathBuf>> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    for directory in std::env::split_paths(&path).filter(|directory| directory.is_absolute()) {
-        let file = directory.join(name);
-        if is_executable(&file)? {
-            return Ok(Some(file));
-        }
-    }
-    Ok(None)
-}
-
-fn is_executable(file: &Path) -> Result<bool> {
-    const CANNOT_BE: [i32; 4] = [libc::ENOENT, libc::ENOTDIR, libc::EACCES, libc::ELOOP];
-    match std::fs::metadata(file) {
-        Ok(found) => Ok(found.is_file() && found.permissions().mode() & 0o111 != 0),
-        Err(error) if CANNOT_BE.map(Some).contains(&error.raw_os_error()) => Ok(false),
-        Err(error) => Err(error)
-            .call("stat")
-            .with_context(|| file.display().to_string()),
-    }
 }
