@@ -6,7 +6,9 @@ use super::bundle::{Loaded, options};
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Bundle, ContainerFlags, DescriptorFlags};
+use crate::config::seccomp::Arch;
 use crate::host::Host;
+use crate::plan::seccomp::describe;
 use crate::spec;
 
 flags! {
@@ -21,6 +23,13 @@ flags! {
         pub new: ContainerFlags,
         #[command(flatten)]
         pub descriptors: DescriptorFlags,
+
+        /// Show what the seccomp filter of the config answers to each system call, instead of the
+        /// steps.
+        ///
+        /// Warnings name calls that do not exist, and rules that cannot match.
+        #[arg(long)]
+        pub seccomp: bool,
 
         /// Print JSON
         #[arg(long)]
@@ -42,6 +51,9 @@ impl Verb for Explain {
             context.cgroup_manager,
         );
         let loaded = Loaded::read(&self.bundle)?;
+        if self.seccomp {
+            return self.filter(&loaded);
+        }
         let mut plan = loaded.plan(&Host::probe(loaded.config.labels())?, &options)?;
         plan.warnings
             .extend(spec::properties::ignored(&loaded.bytes, ""));
@@ -49,6 +61,23 @@ impl Verb for Explain {
             pretty(&plan.json())?
         } else {
             plan.text()
+        })?;
+        Ok(DONE)
+    }
+}
+
+impl Explain {
+    /// Prints the answers of the filter.
+    fn filter(&self, loaded: &Loaded) -> Result<u8> {
+        let filter = loaded.config.linux.seccomp.as_ref();
+        let filter = filter.map(|profile| describe(profile, Arch::NATIVE));
+        print(&if self.json {
+            pretty(&filter.map(|it| it.json()))?
+        } else {
+            filter.map_or_else(
+                || "every call is allowed  <- no linux.seccomp\n".to_owned(),
+                |it| it.text(),
+            )
         })?;
         Ok(DONE)
     }

@@ -50,6 +50,19 @@ impl Arch {
     /// The architecture of this build.
     #[cfg(target_arch = "riscv64")]
     pub const NATIVE: Self = Self::Riscv64;
+
+    /// Its name, as uname(2) or the kernel's documentation has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::X32 => "x32",
+            Self::X86 => "x86",
+            Self::Aarch64 => "aarch64",
+            Self::Arm => "arm",
+            Self::Riscv64 => "riscv64",
+        }
+    }
 }
 
 /// `SCMP_CMP_*`.
@@ -69,7 +82,7 @@ pub enum Operator {
 }
 
 /// One comparison of a system call argument.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
     /// 0 to 5.
     pub index: u8,

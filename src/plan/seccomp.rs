@@ -23,7 +23,14 @@
 
 mod answer;
 mod assemble;
+mod describe;
+mod description;
+mod findings;
 mod rules;
+mod text;
+
+pub use describe::describe;
+pub use description::{Answer, Architecture, Call, Description, Finding};
 
 use libc::sock_filter;
 

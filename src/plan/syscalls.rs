@@ -37,6 +37,14 @@ impl Syscall {
         }
     }
 
+    /// The name of the call with this number on `arch`, or `None` if the table has none. Searches the
+    /// whole table.
+    pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
+        let mut rows = ROWS.iter();
+        let row = rows.find(|row| Self(&row.numbers).number(arch) == Some(number))?;
+        std::str::from_utf8(row.name()).ok()
+    }
+
     /// Its number on `arch` as in `seccomp_data.nr` (x32 with [`X32_BIT`]), or `None` if that
     /// architecture lacks it.
     pub fn number(self, arch: Arch) -> Option<u32> {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bpf;
+mod described;
 mod kernel;
 mod naive;
 mod oracle;

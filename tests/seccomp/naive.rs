@@ -139,7 +139,7 @@ fn matches(args: &[Argument], arch: Arch, call: &Call, behind: bool) -> bool {
     alternatives(args).iter().any(|all| all.iter().all(one))
 }
 
-fn compare(argument: &Argument, bits: u64, call: &Call) -> bool {
+pub fn compare(argument: &Argument, bits: u64, call: &Call) -> bool {
     let actual = call.args[usize::from(argument.index)] & bits;
     let value = argument.value & bits;
     match argument.operator {
@@ -154,7 +154,7 @@ fn compare(argument: &Argument, bits: u64, call: &Call) -> bool {
 }
 
 /// `SECCOMP_RET_*` from seccomp(2).
-fn code(action: Action) -> u32 {
+pub fn code(action: Action) -> u32 {
     match action {
         Action::KillProcess => 0x8000_0000,
         Action::KillThread => 0,

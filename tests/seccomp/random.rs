@@ -113,7 +113,7 @@ fn rule(random: &mut Random, names: &[String]) -> Rule {
 }
 
 /// A random profile, from empty to several thousand instructions.
-fn profile(random: &mut Random, names: &[String]) -> Seccomp {
+pub fn profile(random: &mut Random, names: &[String]) -> Seccomp {
     let few = random.below(names.len());
     let names = if random.below(2) == 0 {
         names
@@ -131,7 +131,7 @@ fn profile(random: &mut Random, names: &[String]) -> Seccomp {
 }
 
 /// A random call: near the numbers of the profile, at the borders of the ranges, or anywhere.
-fn call(random: &mut Random, profile: &Seccomp) -> Call {
+pub fn call(random: &mut Random, profile: &Seccomp) -> Call {
     let arch = random.pick(&ARCHES);
     let named = (!profile.rules.is_empty()).then(|| {
         let rule = &profile.rules[random.below(profile.rules.len())];

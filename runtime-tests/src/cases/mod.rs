@@ -24,6 +24,7 @@ mod events;
 mod exchanged;
 mod exec;
 mod executables;
+mod explain;
 mod foreground;
 mod hardening;
 mod held;
@@ -114,6 +115,7 @@ const FILES: &[&[Test]] = &[
     exchanged::TESTS,
     exec::TESTS,
     executables::TESTS,
+    explain::TESTS,
     foreground::TESTS,
     hardening::TESTS,
     held::TESTS,

@@ -9,7 +9,8 @@ use crate::plan::syscalls::{Syscall, multiplexed};
 
 /// A profile whose names have been looked up.
 pub(super) struct Profile<'a> {
-    rules: Vec<Rule<'a>>,
+    /// In the order of the profile.
+    pub rules: Vec<Rule<'a>>,
     /// `SECCOMP_RET_*` for every call that no rule answers.
     pub default: u32,
     /// Whether the default action lets calls through. A tracer is expected to know new calls.
@@ -19,20 +20,24 @@ pub(super) struct Profile<'a> {
 }
 
 /// One element of `linux.seccomp.syscalls`.
-struct Rule<'a> {
-    calls: Vec<(Syscall, &'a str)>,
-    action: u32,
+pub(super) struct Rule<'a> {
+    /// Its position in the profile.
+    pub index: usize,
+    pub calls: Vec<(Syscall, &'a str)>,
+    pub action: u32,
     /// Any of these is enough. Each is a list of arguments that must all match. Empty if the rule
     /// applies to any arguments.
     alternatives: Vec<Vec<&'a Argument>>,
 }
 
 /// A rule for one number.
-struct Entry<'a> {
-    number: u32,
-    rule: &'a Rule<'a>,
+pub(super) struct Entry<'a> {
+    pub number: u32,
+    /// The name by which the rule has the call.
+    pub name: &'a str,
+    pub rule: &'a Rule<'a>,
     /// The call behind a multiplexer of i386. The first argument of the multiplexer selects it.
-    behind: Option<u32>,
+    pub behind: Option<u32>,
 }
 
 impl<'a> Profile<'a> {
@@ -40,7 +45,7 @@ impl<'a> Profile<'a> {
     pub(super) fn new(profile: &'a Seccomp) -> Self {
         let mut unknown = Vec::new();
         let mut rules = Vec::with_capacity(profile.rules.len());
-        for rule in &profile.rules {
+        for (index, rule) in profile.rules.iter().enumerate() {
             let mut calls = Vec::with_capacity(rule.names.len());
             for name in &rule.names {
                 match Syscall::named(name) {
@@ -50,6 +55,7 @@ impl<'a> Profile<'a> {
             }
             let alternatives = alternatives(&rule.args);
             rules.push(Rule {
+                index,
                 calls,
                 action: encode(rule.action),
                 alternatives,
@@ -80,35 +86,27 @@ impl<'a> Profile<'a> {
 
     /// The answer for each number that has a rule, in ascending order. Adds to `bodies` the answers
     /// that depend on arguments.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a key is two numbers of 32 bits"
-    )]
     pub(super) fn numbers(&self, arch: Arch, bodies: &mut Vec<Body>) -> Vec<(u32, Verdict)> {
         let entries = self.entries(arch);
-        // By number and then by position, so that rules for one number stay in the order of the
-        // profile.
-        let keys = (0..).zip(&entries);
-        let mut keys: Vec<u64> = keys
-            .map(|(position, entry): (u64, _)| u64::from(entry.number) << 32 | position)
-            .collect();
-        keys.sort_unstable();
-        let number = |key: u64| (key >> 32) as u32;
+        let keys = by_number(&entries);
         keys.chunk_by(|a, b| number(*a) == number(*b))
             .map(|chunk| {
-                let rules = chunk.iter().map(|key| &entries[*key as u32 as usize]);
+                let rules = chunk.iter().map(|key| &entries[position(*key)]);
                 (number(chunk[0]), self.verdict(rules, arch, bodies))
             })
             .collect()
     }
 
-    fn entries(&self, arch: Arch) -> Vec<Entry<'_>> {
+    /// The rules for each number on `arch`, in the order of the profile, without those that have no
+    /// effect.
+    pub(super) fn entries(&self, arch: Arch) -> Vec<Entry<'_>> {
         let mut entries = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.action != self.default) {
             for (syscall, name) in &rule.calls {
                 if let Some(number) = syscall.number(arch) {
                     entries.push(Entry {
                         number,
+                        name,
                         rule,
                         behind: None,
                     });
@@ -116,6 +114,7 @@ impl<'a> Profile<'a> {
                 if let Some((number, call)) = behind(name, arch) {
                     entries.push(Entry {
                         number,
+                        name,
                         rule,
                         behind: Some(call),
                     });
@@ -137,12 +136,12 @@ impl<'a> Profile<'a> {
             if entry.behind.is_none() && entry.rule.alternatives.is_empty() {
                 return Verdict::Return(entry.rule.action);
             }
-            for conditions in entry.conditions(arch) {
-                if conditions.is_empty() {
+            for all in entry.alternatives(arch) {
+                if all.is_empty() {
                     return Verdict::Return(entry.rule.action);
                 }
                 clauses.push(Clause {
-                    conditions,
+                    conditions: all.iter().map(|one| condition(one, arch)).collect(),
                     action: entry.rule.action,
                 });
             }
@@ -159,6 +158,31 @@ impl<'a> Profile<'a> {
     }
 }
 
+/// A key for each entry, by number and then by position, so that rules for one number stay in the
+/// order of the profile.
+pub(super) fn by_number(entries: &[Entry]) -> Vec<u64> {
+    let keys = (0..).zip(entries);
+    let mut keys: Vec<u64> = keys
+        .map(|(position, entry): (u64, _)| u64::from(entry.number) << 32 | position)
+        .collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// The number in a key.
+pub(super) const fn number(key: u64) -> u32 {
+    (key >> 32) as u32
+}
+
+/// The position of the entry with this key.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a key is two numbers of 32 bits"
+)]
+pub(super) const fn position(key: u64) -> usize {
+    key as u32 as usize
+}
+
 /// The number of the multiplexer through which `arch` reaches the call too, and the number of the
 /// call in its first argument.
 fn behind(name: &str, arch: Arch) -> Option<(u32, u32)> {
@@ -167,6 +191,11 @@ fn behind(name: &str, arch: Arch) -> Option<(u32, u32)> {
     }
     let (multiplexer, call) = multiplexed(name)?;
     Some((Syscall::named(multiplexer)?.number(arch)?, call))
+}
+
+/// Whether programs of `arch` can make the call, also through a multiplexer.
+pub(super) fn has((syscall, name): &(Syscall, &str), arch: Arch) -> bool {
+    syscall.number(arch).is_some() || behind(name, arch).is_some()
 }
 
 /// All arguments must match, unless two of them have the same index: then each alone is enough.
@@ -187,47 +216,61 @@ fn alternatives(arguments: &[Argument]) -> Vec<Vec<&Argument>> {
 }
 
 impl Entry<'_> {
-    /// The alternatives as conditions for the register width of `arch`. An empty one always matches.
-    fn conditions(&self, arch: Arch) -> Vec<Vec<SeccompCondition>> {
-        let Some(call) = self.behind else {
-            return self
-                .rule
-                .alternatives
-                .iter()
-                .map(|all| conditions(all, arch))
-                .collect();
+    /// The alternatives for the register width of `arch`. Each is a list of arguments that must all
+    /// match; an empty one always matches.
+    pub(super) fn alternatives(&self, arch: Arch) -> Vec<Vec<Argument>> {
+        let any = [Vec::new()];
+        let alternatives = match &self.rule.alternatives[..] {
+            [] => &any[..],
+            some => some,
         };
-        let call = &Argument {
+        let call = self.behind.map(|call| Argument {
             index: 0,
             value: u64::from(call),
             value_two: 0,
             operator: Operator::Equal,
+        });
+        let one = |all: &Vec<&Argument>| {
+            // A multiplexer uses its first argument itself.
+            let rest = all
+                .iter()
+                .filter(|it| call.is_none() || it.index != 0)
+                .filter_map(|it| narrowed(it, arch));
+            call.into_iter().chain(rest).collect()
         };
-        if self.rule.alternatives.is_empty() {
-            return vec![conditions(&[call], arch)];
-        }
-        let behind = |all: &Vec<&Argument>| {
-            let rest = all.iter().copied().filter(|argument| argument.index != 0);
-            conditions(&std::iter::once(call).chain(rest).collect::<Vec<_>>(), arch)
-        };
-        self.rule.alternatives.iter().map(behind).collect()
+        alternatives.iter().map(one).collect()
     }
 }
 
-fn conditions(arguments: &[&Argument], arch: Arch) -> Vec<SeccompCondition> {
-    arguments
-        .iter()
-        .filter_map(|argument| condition(argument, arch))
-        .collect()
+/// The widest value of a register that the filter compares.
+pub(super) fn register(arch: Arch) -> u64 {
+    match arch {
+        Arch::X86_64 | Arch::Aarch64 | Arch::Riscv64 => u64::MAX,
+        Arch::X32 | Arch::X86 | Arch::Arm => u64::from(u32::MAX),
+    }
 }
 
-/// `None` for a mask without bits, which any argument satisfies.
-fn condition(argument: &Argument, arch: Arch) -> Option<SeccompCondition> {
-    let (length, bits) = match arch {
-        Arch::X86_64 | Arch::Aarch64 | Arch::Riscv64 => (SeccompCmpArgLen::Qword, u64::MAX),
-        Arch::X32 | Arch::X86 | Arch::Arm => (SeccompCmpArgLen::Dword, u64::from(u32::MAX)),
+/// The argument for the register width of `arch`. `None` for a mask without bits, which any argument
+/// satisfies.
+fn narrowed(argument: &Argument, arch: Arch) -> Option<Argument> {
+    let bits = register(arch);
+    let value = argument.value & bits;
+    let value_two = argument.value_two & bits;
+    let always = argument.operator == Operator::MaskedEqual && value == 0;
+    (!always).then_some(Argument {
+        value,
+        value_two,
+        ..*argument
+    })
+}
+
+fn condition(argument: &Argument, arch: Arch) -> SeccompCondition {
+    let length = if register(arch) == u64::MAX {
+        SeccompCmpArgLen::Qword
+    } else {
+        SeccompCmpArgLen::Dword
     };
-    let mut value = argument.value & bits;
+    let mut value = argument.value;
     let operator = match argument.operator {
         Operator::NotEqual => SeccompCmpOp::Ne,
         Operator::Less => SeccompCmpOp::Lt,
@@ -235,14 +278,13 @@ fn condition(argument: &Argument, arch: Arch) -> Option<SeccompCondition> {
         Operator::Equal => SeccompCmpOp::Eq,
         Operator::GreaterOrEqual => SeccompCmpOp::Ge,
         Operator::Greater => SeccompCmpOp::Gt,
-        Operator::MaskedEqual if value == 0 => return None,
         Operator::MaskedEqual => {
-            let mask = std::mem::replace(&mut value, argument.value_two & bits);
+            let mask = std::mem::replace(&mut value, argument.value_two);
             SeccompCmpOp::MaskedEq(mask)
         }
     };
-    let condition = SeccompCondition::new(argument.index, length, operator, value);
-    Some(condition.expect("indexes are checked when the profile is read"))
+    SeccompCondition::new(argument.index, length, operator, value)
+        .expect("indexes are checked when the profile is read")
 }
 
 /// The conditions as instructions. If all conditions match, execution falls through. Otherwise it
