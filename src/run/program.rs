@@ -72,7 +72,7 @@ pub fn run(program: &Path, args: &[CString], environment: &StringArray) -> Sys<E
         }
         Cloned::Parent { pidfd, .. } => pidfd,
     };
-    let status = process::wait(pidfd.as_fd())?;
+    let status = process::wait(pidfd.as_fd())?.status();
     if let Some(told) = Reported::decode(&content(&failed)?) {
         return Err(Fail::new("execve", told.fail().errno));
     }
