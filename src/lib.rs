@@ -30,6 +30,7 @@ pub mod plan;
 pub mod run;
 pub mod signal;
 pub mod spec;
+mod spelling;
 pub mod state;
 pub mod sys;
 pub mod timestamp;

@@ -109,22 +109,29 @@ fn pages_are_current() {
         );
     }
     let tails = dir.join("tails");
-    assert_eq!(files(&dir, ".8"), pages.keys().cloned().collect::<Vec<_>>());
+    let mut names: Vec<_> = pages.keys().cloned().collect();
+    names.push(CONFIG_PAGE.to_owned());
+    names.sort();
+    assert_eq!(files(&dir, &[".5", ".8"]), names);
     let tail_of = |page: &String| page.replace(".8", ".roff");
     assert_eq!(
-        files(&tails, ".roff"),
+        files(&tails, &[".roff"]),
         pages.keys().map(tail_of).collect::<Vec<_>>()
     );
 }
 
-/// The names of the files in a directory. All must have this ending.
-fn files(directory: &Path, ending: &str) -> Vec<String> {
+/// The page without a command, which is written by hand.
+const CONFIG_PAGE: &str = "sampan-config.5";
+
+/// The names of the files in a directory. All must have one of these endings.
+fn files(directory: &Path, endings: &[&str]) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
     let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
     let mut names: Vec<_> = files
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
-    assert!(names.iter().all(|name| name.ends_with(ending)), "{names:?}");
+    let is_page = |name: &String| endings.iter().any(|end| name.ends_with(end));
+    assert!(names.iter().all(is_page), "{names:?}");
     names.sort();
     names
 }
@@ -165,5 +172,25 @@ fn properties_that_annotations_may_set_are_listed() {
     let page = &pages()["sampan.8"];
     for allowed in sampan::plan::systemd::properties::allowed() {
         assert!(page.contains(allowed.name), "{allowed:?}");
+    }
+}
+
+/// What the code does with limits and annotations stands in the page about the config.
+#[test]
+fn the_page_of_the_config_is_complete() {
+    let page = std::fs::read_to_string(directory().join(CONFIG_PAGE)).unwrap();
+    // What the page says of a name, without its markup.
+    let plain = page
+        .replace("\\-", "-")
+        .replace("property. NAME", "property.");
+    for annotation in sampan::plan::annotations::HONOURED {
+        assert!(plain.contains(annotation), "{annotation}");
+    }
+    let source = include_str!("../src/plan/cgroup/resources.rs");
+    let written = source.split("write(\"").skip(1);
+    let files: Vec<_> = written.filter_map(|rest| rest.split('"').next()).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(plain.contains(file), "{file}");
     }
 }

@@ -114,6 +114,44 @@ fn status_and_list_follow_the_process() {
     );
 }
 
+/// On a terminal, and only there.
+#[test]
+fn the_list_fits_a_terminal() {
+    use std::io::Read;
+    let fixture = Fixture::new("terminal");
+    let mut state = State::load(&fixture.dir).unwrap();
+    state.bundle = "/a-bundle-in-a-directory-with-a-name-that-is-long/bundle".into();
+    state.save(&fixture.dir).unwrap();
+    assert!(fixture.ok(&["list"]).contains("/a-bundle-in-a-directory"));
+    let size = nix::pty::Winsize {
+        ws_row: 24,
+        ws_col: 90,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let pty = nix::pty::openpty(Some(&size), None).unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_sampan"))
+        .arg("--root")
+        .arg(&fixture.path)
+        .arg("list")
+        .stdout(pty.slave)
+        .status();
+    assert!(status.unwrap().success());
+    let mut text = Vec::new();
+    // The master reports EIO after the last byte, because no slave is left.
+    drop(std::fs::File::from(pty.master).read_to_end(&mut text));
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(
+        text.contains("…") && text.contains("/bundle   2024"),
+        "{text}"
+    );
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 90),
+        "{text}"
+    );
+}
+
 #[test]
 fn an_unreadable_container_does_not_stop_the_list() {
     let fixture = Fixture::new("unreadable");
@@ -184,7 +222,7 @@ fn a_failure_writes_one_object_to_the_log_and_text_to_stderr() {
         (["state", "two"], "container does not exist: two"),
         (
             ["state", "--frob"],
-            "unexpected argument '--frob' found (see sampan --help)",
+            "unexpected argument '--frob' found (see sampan state --help)",
         ),
     ] {
         let mut line = vec!["--log", log, "--log-format=json"];

@@ -114,6 +114,16 @@ pub(super) fn find(fields: &'static [Field], is: &dyn Fn(&Arg) -> bool) -> Optio
     })
 }
 
+/// The long flags among `fields` and the fields flattened into them, as users write them.
+pub(super) fn long_flags(fields: &'static [Field]) -> Vec<String> {
+    let names = fields.iter().flat_map(|field| match field {
+        Field::Arg(arg) if arg.is_long => vec![format!("--{}", arg.id.replace('_', "-"))],
+        Field::Arg(_) => Vec::new(),
+        Field::Flatten(group) => long_flags(group.fields),
+    });
+    names.collect()
+}
+
 /// Defines structs of flags. Each is written as for `#[derive(clap::Args)]`. The doc comment of a
 /// struct is the help of its verb, so a struct that several verbs share has none. An enum is a
 /// choice of values, written as for `#[derive(clap::ValueEnum)]`.

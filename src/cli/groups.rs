@@ -135,7 +135,7 @@ flags! {
     // The container that a verb creates.
     #[derive(Clone, Debug)]
     pub struct NewContainer {
-        /// Name of the new container: letters, digits and _ + - .
+        /// Name of the new container: letters, digits and any of _ + . -
         #[arg(value_name = "ID")]
         pub id: String,
     }

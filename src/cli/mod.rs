@@ -17,7 +17,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::config::SPEC_VERSION;
 use crate::error::Error;
+use crate::spelling;
 
+use flags::Flags as _;
 use groups::{Global, LogFlags};
 pub use verbs::{Effect, Verb, definition};
 
@@ -65,8 +67,20 @@ pub fn parse<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Err
     let args = normalise::normalise(verbs, args)?;
     match verbs::parse_by_one(verbs, &args) {
         Some(parsed) => Ok(parsed),
-        None => by_all(verbs, args),
+        None => by_all(verbs, asking_for_help(args)),
     }
+}
+
+/// Rewrites the spellings of `--help` that clap does not know: no argument at all, `help`, and
+/// `help VERB`.
+fn asking_for_help(mut args: Vec<OsString>) -> Vec<OsString> {
+    match verbs::place_of_verb(&args) {
+        None if args.is_empty() => {}
+        Some(place) if args[place] == "help" => drop(args.remove(place)),
+        _ => return args,
+    }
+    args.push("--help".into());
+    args
 }
 
 /// Parses normalised arguments with the definition of all verbs.
@@ -77,7 +91,7 @@ fn by_all<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error>
             ErrorKind::DisplayHelp => Ok(Parsed::Print(error.render().to_string())),
             ErrorKind::DisplayVersion => Ok(Parsed::Print(version_text())),
             ErrorKind::InvalidUtf8 => Err(must_be_text(verbs, args)),
-            _ => Err(usage_error(&error)),
+            _ => Err(usage_error(verbs, &args, &error)),
         },
     }
 }
@@ -115,8 +129,9 @@ pub fn log_flags<T>(verbs: &[Verb<T>], args: &[OsString]) -> LogFlags {
     }
 }
 
-/// Reduces clap's message to one line, with a hint at the help.
-fn usage_error(error: &clap::Error) -> Error {
+/// Reduces clap's message to one line, with a hint at what was probably meant and at the help.
+fn usage_error<T>(verbs: &[Verb<T>], args: &[OsString], error: &clap::Error) -> Error {
+    let verb = verbs::place_of_verb(args).and_then(|place| verbs::find(verbs, &args[place]));
     let text = error.render().to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -129,7 +144,48 @@ fn usage_error(error: &clap::Error) -> Error {
         ) => "a command is missing".to_owned(),
         (None, _) => line,
     };
-    Error::new(message).hint("see sampan --help")
+    let meant = match (probably_meant(verbs, verb, error), usage(error)) {
+        (Some(word), _) => format!("did you mean {word}? "),
+        (None, Some(usage)) => format!("usage: {usage}; "),
+        (None, None) => String::new(),
+    };
+    let verb = verb.map_or_else(String::new, |verb| format!("{} ", verb.name));
+    Error::new(message).hint(format!("{meant}see {NAME} {verb}--help"))
+}
+
+/// Returns the usage of the verb, if `error` says that arguments are missing.
+fn usage(error: &clap::Error) -> Option<String> {
+    let ErrorKind::MissingRequiredArgument = error.kind() else {
+        return None;
+    };
+    let ContextValue::StyledStr(usage) = error.get(ContextKind::Usage)? else {
+        return None;
+    };
+    let usage = usage.to_string();
+    usage.strip_prefix("Usage: ").map(str::to_owned)
+}
+
+/// Returns the verb, or the flag of `verb` or before the verb, that is spelled like an unknown one.
+fn probably_meant<T>(
+    verbs: &[Verb<T>],
+    verb: Option<&Verb<T>>,
+    error: &clap::Error,
+) -> Option<String> {
+    let given = |kind| match error.get(kind)? {
+        ContextValue::String(word) => Some(word.as_str()),
+        _ => None,
+    };
+    let known = match error.kind() {
+        ErrorKind::InvalidSubcommand => verbs.iter().map(|verb| verb.name.to_owned()).collect(),
+        ErrorKind::UnknownArgument => {
+            let fields = verb.map_or(&[][..], |verb| verb.fields);
+            [flags::long_flags(fields), flags::long_flags(Global::FIELDS)].concat()
+        }
+        _ => Vec::new(),
+    };
+    let word = given(ContextKind::InvalidSubcommand).or_else(|| given(ContextKind::InvalidArg))?;
+    let known = known.iter().map(String::as_str);
+    spelling::nearest(word, known).map(str::to_owned)
 }
 
 /// Returns the flag, such as `--root`, if `error` says that its value is missing.
@@ -158,7 +214,7 @@ pub mod fuzzing {
     /// # Errors
     /// Those of [`parse`].
     pub fn parse_by_all<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error> {
-        by_all(verbs, normalise::normalise(verbs, args)?)
+        by_all(verbs, asking_for_help(normalise::normalise(verbs, args)?))
     }
 
     /// Whether the definition of a single verb can parse `args`.

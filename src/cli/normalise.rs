@@ -2,7 +2,7 @@
 //!
 //! Engines were written for a runtime whose flags Go's `flag` package parses: a long flag may have
 //! a single dash (`-root X`), a switch may have a value (`--debug=true`), and an empty value means
-//! the same as leaving out the flag.
+//! the same as leaving out the flag. Users also write a signal as kill(1) does (`-9`, `-KILL`).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,7 @@ use super::groups::Global;
 use super::units::parse_bool;
 use super::verbs::{self, Verb};
 use crate::error::{Error, Result};
+use crate::signal;
 
 /// The flag that clap adds to every command.
 static HELP: Arg = Arg::new("help", "bool").long();
@@ -39,6 +40,10 @@ pub(super) fn normalise<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Vec
                 Some(value) if flag.takes_value => push_value(&mut out, flag.name, value.into())?,
                 Some(value) => push_switch(&mut out, flag.name, value)?,
             }
+            continue;
+        }
+        if let Some(signal) = place.signal(&arg) {
+            push_value(&mut out, OsStr::new("signal"), signal.into())?;
             continue;
         }
         if place.wants_value(&arg) {
@@ -133,6 +138,16 @@ impl Place {
             flags::find(fields, &|arg| arg.is_short_with_value(*letter)).is_some()
         });
         first.is_some_and(|first| first + 1 == letters.len())
+    }
+
+    /// The signal that `arg` names in kill(1)'s way, if the verb has the flag `--signal`.
+    fn signal(self, arg: &OsStr) -> Option<&str> {
+        let Self::Behind(fields) = self else {
+            return None;
+        };
+        let name = arg.to_str()?.strip_prefix('-')?;
+        flags::find(fields, &|arg| arg.is_long(b"signal"))?;
+        signal::parse(name).is_ok().then_some(name)
     }
 
     /// The flag `--NAME`: that of the verb, or one before the verb. One of another verb is wrong

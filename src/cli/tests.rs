@@ -202,7 +202,7 @@ fn a_flag_is_known_wherever_it_stands() {
 #[test]
 fn wrong_lines_are_named_on_one_line() {
     for (line, word) in [
-        ("", "command"),
+        ("--debug", "command"),
         ("checkpoint --help", "'checkpoint'"),
         ("state", "ID"),
         ("state --frob ID", "'--frob'"),
@@ -233,4 +233,90 @@ fn the_log_is_found_on_a_wrong_line() {
     let flags = log_flags(VERBS, &split("--log=/l --log= --log-format= list"));
     assert_eq!(flags.log.as_deref(), Some("/l".as_ref()));
     assert_eq!(flags.log_format, None);
+}
+
+#[test]
+fn help_is_found_however_it_is_asked_for() {
+    for line in ["", "help", "--debug help", "help --help", "-help"] {
+        assert_eq!(printed(line), printed("--help"), "{line}");
+    }
+    for name in VERBS.iter().map(|verb| verb.name) {
+        assert_eq!(
+            printed(&format!("help {name}")),
+            printed(&format!("{name} --help"))
+        );
+    }
+    assert!(error("help strat").contains("did you mean start?"));
+    assert!(parsed("state help").is_ok());
+}
+
+#[test]
+fn a_wrong_line_is_answered_with_what_was_meant() {
+    for (line, hint) in [
+        ("strat box", "(did you mean start? see sampan --help)"),
+        (
+            "kill --al box",
+            "(did you mean --all? see sampan kill --help)",
+        ),
+        (
+            "create --bundel=/b box",
+            "(did you mean --bundle? see sampan create --help)",
+        ),
+        (
+            "--log-levle=debug state box",
+            "(did you mean --log-level? see sampan state --help)",
+        ),
+        (
+            "list --format=jsn",
+            "[possible values: table, json] (see sampan list --help)",
+        ),
+        ("xyzzy box", "(see sampan --help)"),
+        ("state --frob box", "(see sampan state --help)"),
+        (
+            "state",
+            "(usage: sampan state <ID>; see sampan state --help)",
+        ),
+    ] {
+        let text = error(line);
+        assert!(text.ends_with(hint), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_signal_is_read_as_kill_reads_it() {
+    for line in [
+        "kill -9 box",
+        "kill box -9",
+        "kill -s 9 box",
+        "kill -s9 box",
+        "kill --signal 9 box",
+        "kill --signal=9 box",
+        "kill -signal 9 box",
+    ] {
+        let text = format!("{:?}", parsed(line).expect(line));
+        assert!(text.contains("signal: Some(\"9\")"), "{line}: {text}");
+        assert!(text.contains("id: \"box\""), "{line}: {text}");
+    }
+    for (given, expected) in [
+        ("kill -KILL box", "kill --signal=KILL box"),
+        (
+            "kill -all -SIGRTMIN+3 box",
+            "kill --all --signal=SIGRTMIN+3 box",
+        ),
+        ("kill -a box 9", "kill -a box 9"),
+        ("exec box kill -9 1", "exec box -- kill -9 1"),
+        ("delete -9 box", "delete -9 box"),
+    ] {
+        let args = normalise::normalise(VERBS, split(given)).unwrap();
+        assert_eq!(args, split(expected));
+    }
+    assert!(error("kill -9 box TERM").contains("cannot be used with"));
+    assert!(error("kill -99 box").contains("'-9'"));
+}
+
+#[test]
+fn exec_accepts_the_flags_of_other_tools() {
+    let text = format!("{:?}", parsed("exec -it box sh -it").unwrap());
+    assert!(text.contains("tty: true"), "{text}");
+    assert!(text.contains("command: [\"sh\", \"-it\"]"), "{text}");
 }

@@ -58,6 +58,12 @@ pub(super) fn find<'v, T>(verbs: &'v [Verb<T>], name: &OsStr) -> Option<&'v Verb
     verbs.iter().find(|verb| name == verb.name)
 }
 
+/// The index of the verb in normalised arguments, in which a flag and its value are one argument.
+pub(super) fn place_of_verb(args: &[OsString]) -> Option<usize> {
+    args.iter()
+        .position(|arg| !arg.as_bytes().starts_with(b"-"))
+}
+
 /// The settings that both definitions share.
 fn root() -> Command {
     Command::new(NAME)
@@ -75,7 +81,8 @@ pub fn definition<T>(verbs: &[Verb<T>]) -> Command {
     let root = root()
         .about("Run containers as the OCI runtime specification describes them")
         .subcommand_required(true)
-        .subcommand_value_name("COMMAND");
+        .subcommand_value_name("COMMAND")
+        .after_help("sampan help COMMAND shows the flags of a command.");
     let root = define_all(root, Global::FIELDS);
     verbs.iter().fold(root, |root, verb| {
         let command = (verb.define)(Command::new(verb.name));
@@ -96,8 +103,7 @@ pub(super) fn parse_by_all<T>(
 /// Parses normalised arguments with the definition of the verb that they name, or of no verb for
 /// `--version`. Returns `None` if the definition of all verbs is needed.
 pub(super) fn parse_by_one<T>(verbs: &[Verb<T>], args: &[OsString]) -> Option<Parsed<T>> {
-    let is_verb = |arg: &OsString| !arg.as_bytes().starts_with(b"-");
-    let place = args.iter().position(is_verb).unwrap_or(args.len());
+    let place = place_of_verb(args).unwrap_or(args.len());
     let (before, after) = args.split_at(place);
     let root = root().disable_help_flag(true).no_binary_name(true);
     let mut root = define_named(root, Global::FIELDS, before);

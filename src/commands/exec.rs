@@ -63,6 +63,11 @@ flags! {
         /// Give the process a terminal
         #[arg(short, long)]
         pub tty: bool,
+
+        /// Accepted for users of other tools, without effect: the process always gets the
+        /// caller's standard input
+        #[arg(short, long)]
+        pub interactive: bool,
     }
 
     // Properties of the process of a COMMAND.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::{Context, DONE, Verb, open_cgroup};
-use crate::cli::flags::flags;
+use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Container;
 use crate::error::{Chain as _, Context as _, Error, Kind};
 use crate::signal;
@@ -28,16 +28,33 @@ flags! {
         #[command(flatten)]
         pub container: Container,
 
+        #[command(flatten)]
+        pub flag: Lazy<SignalFlag>,
+
         /// Name or number of the signal, such as TERM, SIGTERM, 15 or RTMIN+3
         #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
-        pub signal: String,
+        pub name: String,
+    }
+
+    // The signal as users of kill(1) write it.
+    #[derive(Clone, Debug, Default)]
+    pub(super) struct SignalFlag {
+        /// The signal, instead of SIGNAL; also -9 or -KILL, as with kill(1)
+        #[arg(short, long, value_name = "SIGNAL", conflicts_with = "name")]
+        pub signal: Option<String>,
+    }
+}
+
+impl Kill {
+    pub(super) fn signal(&self) -> &str {
+        self.flag.signal.as_deref().unwrap_or(&self.name)
     }
 }
 
 impl Verb for Kill {
     /// Signals one container, or with `--regex` every container that matches.
     fn run(&self, context: &Context) -> Result<u8> {
-        let signal = signal::parse(&self.signal)?;
+        let signal = signal::parse(self.signal())?;
         context.each(&self.container.id, self.regex, |id| {
             let (dir, state) = context.load(id)?;
             match send(&dir, &state, signal, self.all) {

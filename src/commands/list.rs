@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use nix::unistd::{Uid, User};
 
-use super::{Context, DONE, Verb, print};
+use super::{Context, DONE, Verb, print, terminal};
 use crate::cli::flags::flags;
 use crate::cli::groups::ListFormat;
 use crate::error::{Chain as _, Context as _, Error, Kind};
@@ -43,7 +43,7 @@ impl Verb for List {
         }
         print(&match (self.quiet, self.format) {
             (true, _) => views.iter().map(|view| format!("{}\n", view.id)).collect(),
-            (false, ListFormat::Table) => table(&views),
+            (false, ListFormat::Table) => table(&views, terminal::columns()),
             (false, ListFormat::Json) => json(&views)?,
         })?;
         Ok(DONE)
@@ -90,12 +90,37 @@ fn json(views: &[View]) -> Result<String> {
     Ok(text.context("list")? + "\n")
 }
 
+/// The column whose cells are shortened on a narrow terminal.
+const BUNDLE: usize = 3;
+
 /// Formats the containers as a heading and one line each. A column is three blanks wider than its
 /// longest cell, and at least twelve characters wide. The last column is not padded.
-fn table(views: &[View]) -> String {
+///
+/// On a terminal with this many columns a bundle loses its first characters if it does not fit, and
+/// a line that is still too long is cut.
+fn table(views: &[View], columns: Option<usize>) -> String {
+    let mut rows = rows(views);
+    let mut widths = widths(&rows);
+    let Some(columns) = columns else {
+        return lines(&rows, widths);
+    };
+    let owner = rows.iter().map(|row| row[5].chars().count()).max();
+    let needed = widths.iter().sum::<usize>() + owner.unwrap_or_default();
+    let over = needed.saturating_sub(columns);
+    widths[BUNDLE] = widths[BUNDLE].saturating_sub(over).max(LEAST);
+    for row in &mut rows {
+        row[BUNDLE] = terminal::end_of(&row[BUNDLE], widths[BUNDLE] - GAP);
+    }
+    terminal::cut(&lines(&rows, widths), columns)
+}
+
+/// The blanks between two columns, and the least width of a column with them.
+const GAP: usize = 3;
+const LEAST: usize = 12;
+
+fn rows(views: &[View]) -> Vec<[String; 6]> {
     let heading = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let mut rows = vec![heading];
-    rows.extend(views.iter().map(|view| {
+    let rows = views.iter().map(|view| {
         [
             view.id.clone(),
             view.pid.to_string(),
@@ -104,12 +129,19 @@ fn table(views: &[View]) -> String {
             view.created.clone(),
             view.owner.clone(),
         ]
-    }));
-    let width = |column: usize| {
+    });
+    std::iter::once(heading).chain(rows).collect()
+}
+
+/// The widths of the padded columns.
+fn widths(rows: &[[String; 6]]) -> [usize; 5] {
+    std::array::from_fn(|column| {
         let longest = rows.iter().map(|row| row[column].chars().count()).max();
-        (longest.unwrap_or_default() + 3).max(12)
-    };
-    let widths: [usize; 5] = std::array::from_fn(width);
+        (longest.unwrap_or_default() + GAP).max(LEAST)
+    })
+}
+
+fn lines(rows: &[[String; 6]], widths: [usize; 5]) -> String {
     let line = |row: &[String; 6]| {
         let cells = row
             .iter()
@@ -145,7 +177,7 @@ mod tests {
     #[test]
     fn columns_are_filled_with_blanks() {
         assert_eq!(
-            table(&views()),
+            table(&views(), None),
             "\
 ID                    PID         STATUS      BUNDLE      CREATED                  OWNER
 a                     7           running     /b          2024-01-01T00:00:00.5Z   root
@@ -153,9 +185,26 @@ a-name-that-is-long   0           stopped     /b          2024-01-01T00:00:00.5Z
 "
         );
         assert_eq!(
-            table(&[]),
+            table(&[], None),
             "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
         );
+    }
+
+    #[test]
+    fn a_table_fits_a_terminal() {
+        let mut views = views();
+        views[1].bundle = "/srv/containers/of/somebody/web".into();
+        for columns in [200, 100, 80, 60, 20, 1] {
+            let text = table(&views, Some(columns));
+            assert_eq!(text.lines().count(), 3);
+            for line in text.lines() {
+                assert!(line.chars().count() <= columns, "{columns}: {line}");
+            }
+        }
+        let text = table(&views, Some(97));
+        assert!(text.contains(" …s/of/somebody/web   2024-"), "{text}");
+        assert!(text.ends_with("Z   root\n"), "{text}");
+        assert!(table(&views, Some(200)).contains("/srv/containers/of/somebody/web   "));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod saved;
 mod spec;
 mod start;
 mod state;
+mod terminal;
 mod update;
 mod wait;
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use super::{Context, DONE, Verb, open_cgroup, print};
+use super::{Context, DONE, Verb, open_cgroup, print, terminal};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Container, ListFormat};
 use crate::error::{Context as _, Error};
@@ -44,7 +44,13 @@ impl Verb for Ps {
         without_ended_init(&mut pids, &state)?;
         match self.format {
             ListFormat::Json => print(&json(&pids))?,
-            ListFormat::Table => print(&rows(&run_ps(&self.args)?, &pids)?)?,
+            ListFormat::Table => {
+                let table = rows(&run_ps(&self.args)?, &pids)?;
+                print(&match terminal::columns() {
+                    Some(columns) => terminal::cut(&table, columns),
+                    None => table,
+                })?;
+            }
         }
         Ok(DONE)
     }

@@ -132,10 +132,15 @@ fn kill_in_all_spellings() {
         ("kill -a ID TERM", true, "TERM"),
         ("kill -all ID KILL", true, "KILL"),
         ("--systemd-cgroup kill -a ID 15", true, "15"),
+        ("kill -9 ID", false, "9"),
+        ("kill -a -KILL ID", true, "KILL"),
+        ("kill ID -s USR1", false, "USR1"),
+        ("kill -s=USR1 ID", false, "USR1"),
+        ("kill --signal=USR1 ID", false, "USR1"),
     ] {
         let kill: kill::Kill = read(line);
         assert_eq!(
-            (kill.all, kill.signal.as_str(), kill.container.id.as_str()),
+            (kill.all, kill.signal(), kill.container.id.as_str()),
             (all, signal, "ID"),
             "{line}"
         );

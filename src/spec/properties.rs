@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{locate, repair};
+use crate::spelling;
 
 /// All objects that have named properties, and their properties. In the path of an object `[]` stands
 /// for any index and `*` for any key. A property with other values than objects, or whose keys are
@@ -151,13 +152,7 @@ fn names(pattern: &str) -> Option<Vec<&'static str>> {
 /// The property that was probably meant: one of the same object with nearly the same name, or one of
 /// another object with the same name.
 fn nearest(pattern: &str, named: &[&str], name: &str) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    let near = named
-        .iter()
-        .map(|known| (distance(&known.to_ascii_lowercase(), &lower), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 1.max(name.len() / 3));
-    if let Some((_, known)) = near {
+    if let Some(known) = spelling::nearest(name, named.iter().copied()) {
         return Some(locate::join(pattern, known));
     }
     objects().find_map(|(object, known)| {
@@ -166,25 +161,6 @@ fn nearest(pattern: &str, named: &[&str], name: &str) -> Option<String> {
             .find(|known| known.eq_ignore_ascii_case(name))?;
         Some(locate::join(object, same))
     })
-}
-
-/// The number of bytes to insert, delete or replace, or of neighbours to exchange.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let replaced = rows[i][j] + usize::from(a != b);
-            let mut least = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
-                least = least.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }
 
 /// A document with only this property: `mounts[]` is `{"mounts": [VALUE]}`, and `rdma.*` is

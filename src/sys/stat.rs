@@ -24,7 +24,7 @@ pub struct Stat {
     /// The inode number.
     pub ino: u64,
     /// The number of links; of a directory, 2 more than it has directories.
-    pub links: u64,
+    pub links: libc::nlink_t,
 }
 
 impl Stat {
