@@ -1,7 +1,10 @@
 # Shared by the scripts. Sourced, not run.
 # shellcheck shell=bash disable=SC2034
 repo=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
-target=x86_64-unknown-linux-musl
+
+# Rust's name of the static target of an architecture, as `uname -m` names it.
+target_of() { echo "${1/#riscv64/riscv64gc}-unknown-linux-musl"; }
+target=$(target_of "$(uname -m)")
 built=${CARGO_TARGET_DIR:-$repo/target}/$target/release
 export DEBIAN_FRONTEND=noninteractive CARGO_TERM_COLOR=never
 
@@ -55,3 +58,7 @@ install_miri() {
 
 # Builds a package of the workspace as a static binary, into $built.
 build_static() { (cd "$repo" && cargo build --quiet --release --locked --target "$target" -p "$1"); }
+
+# The version of Cargo.toml, and the date of its section in CHANGELOG.md.
+version() { sed -nE '/^\[package\]/,/^\[/s/^version = "(.*)"/\1/p' "$repo/Cargo.toml"; }
+release_date() { sed -nE "s/^## $(version) - (....-..-..).*/\1/p" "$repo/CHANGELOG.md"; }
