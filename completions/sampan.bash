@@ -98,6 +98,8 @@ _sampan() {
     kill:0:-*) _sampan_words '-a --all -r --regex -s --signal -h --help' ;;
     kill:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     kill:1:*) _sampan_words 'HUP INT QUIT KILL USR1 USR2 TERM CONT STOP WINCH' ;;
+    wait:0:-*) _sampan_words '--json -h --help' ;;
+    wait:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     delete:0:-*) _sampan_words '-f --force -r --regex -h --help' ;;
     delete:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     list:0:-*) _sampan_words '-f --format -q --quiet -h --help' ;;
@@ -117,10 +119,10 @@ _sampan() {
     events:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     spec:0:-*) _sampan_words '-b --bundle -f --file --rootless -h --help' ;;
     features:0:-*) _sampan_words '-h --help' ;;
-    explain:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --json -h --help' ;;
+    explain:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --seccomp --json -h --help' ;;
     help:0:-*) _sampan_words '' ;;
-    help:0:*) _sampan_words 'create start run exec state kill delete list ps pause resume update mounts events spec features explain help' ;;
-    :0:*) _sampan_words 'create start run exec state kill delete list ps pause resume update mounts events spec features explain help' ;;
+    help:0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts events spec features explain help' ;;
+    :0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts events spec features explain help' ;;
   esac
 }
 
