@@ -21,11 +21,10 @@ CONF
   setsid containerd >"$work/containerd.log" 2>&1 &
   until_true ctr version
   # ctr needs an image name with a registry.
-  podman save -q --format docker-archive -o "$work/docker.tar" "$image" || { podman import -q "$work/image.tar" "$image"; podman save -q --format docker-archive -o "$work/docker.tar" "$image"; }
+  archive "$image" "$work/docker.tar"
   ctr image import "$work/docker.tar"
   ctr -n k8s.io image import "$work/docker.tar"
-  podman import -q -c 'CMD ["/bin/sleep","100000"]' "$work/image.tar" localhost/pause:1
-  podman save -q --format docker-archive -o "$work/pause.tar" localhost/pause:1
+  archive localhost/pause:1 "$work/pause.tar" -c 'CMD ["/bin/sleep","100000"]'
   ctr -n k8s.io image import "$work/pause.tar"
 }
 ctr_run() { ctr run --runc-binary "$binary" "$@"; }
