@@ -8,6 +8,7 @@ mod locate;
 mod objects;
 pub mod properties;
 mod repair;
+mod schemas;
 mod update;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use objects::Objects;
 
 pub use crate::config::default::default_config;
+pub use schemas::schemas;
 pub use update::{Update, update};
 
 /// The file's name in a bundle.
@@ -137,6 +139,16 @@ impl Document for oci::LinuxResources {
 
     fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
         Some(self)
+    }
+}
+
+impl Document for oci::LinuxIntelRdt {
+    const FIELD: &'static str = "linux.intelRdt";
+    const PROCESS: Option<&'static str> = None;
+    const RESOURCES: Option<&'static str> = None;
+
+    fn resources(&mut self) -> Option<&mut oci::LinuxResources> {
+        None
     }
 }
 

@@ -87,7 +87,7 @@ fn json(views: &[View]) -> Result<String> {
         [] => Ok("null".to_owned()),
         _ => serde_json::to_string(views),
     };
-    Ok(text.context("list")? + "\n")
+    Ok(text.map_err(Error::from).context("list")? + "\n")
 }
 
 /// The column whose cells are shortened on a narrow terminal.

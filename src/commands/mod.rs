@@ -227,7 +227,9 @@ fn print(text: &str) -> Result<()> {
 /// # Errors
 /// A path in it is not UTF-8.
 fn pretty(value: &impl serde::Serialize) -> Result<String> {
-    let text = serde_json::to_string_pretty(value).context("JSON")?;
+    let text = serde_json::to_string_pretty(value)
+        .map_err(Error::from)
+        .context("JSON")?;
     Ok(text + "\n")
 }
 

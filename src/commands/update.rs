@@ -19,6 +19,7 @@ use crate::error::{Call as _, Chain as _, Context as _};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};
+use crate::run;
 use crate::spec;
 use crate::state::{CONFIG, Dir, Locked, State, Status};
 
@@ -94,13 +95,17 @@ flags! {
         #[arg(long, value_name = "N")]
         pub pids_limit: Option<i64>,
 
-        /// Cache schema of Intel RDT; not supported, so this is refused
+        /// Cache schema of Intel RDT, such as L3:0=ff.
+        ///
+        /// The container must have a group of its own: linux.intelRdt without closID.
         #[arg(long, value_name = "SCHEMA")]
-        pub l3_cache_schema: Option<OsString>,
+        pub l3_cache_schema: Option<String>,
 
-        /// Memory bandwidth schema of Intel RDT; not supported, so this is refused
+        /// Memory bandwidth schema of Intel RDT, such as MB:0=50.
+        ///
+        /// The container must have a group of its own: linux.intelRdt without closID.
         #[arg(long, value_name = "SCHEMA")]
-        pub mem_bw_schema: Option<OsString>,
+        pub mem_bw_schema: Option<String>,
 
         /// Ignored: Linux has no limit of kernel memory any more
         #[arg(long, value_name = "BYTES", hide = true)]
@@ -118,7 +123,6 @@ flags! {
 impl Verb for Update {
     /// Changes the limits of the cgroup and the saved config, or neither.
     fn run(&self, context: &Context) -> Result<u8> {
-        refuse_intel_rdt(self)?;
         let dir = context.open(&self.container.id)?;
         // The request is read before the directory is locked: the process that writes the request
         // may be slow, and other commands wait for the lock.
@@ -129,10 +133,52 @@ impl Verb for Update {
             bail!(not_running(&state));
         }
         let saved = config_text(&dir)?;
-        change(context, &locked, &state, &saved, &given.text).map_err(|error| given.name(error))?;
+        self.change(context, &locked, &state, &saved, &given.text)
+            .map_err(|error| given.name(error))?;
         Ok(DONE)
     }
 }
+
+impl Update {
+    fn change(
+        &self,
+        context: &Context,
+        locked: &Locked,
+        state: &State,
+        saved: &[u8],
+        request: &[u8],
+    ) -> Result<()> {
+        let mut update = spec::update(saved, request)?;
+        let without_effect = warnings(&update.resources);
+        for warning in update.warnings.iter().chain(&without_effect) {
+            context.log.warn(warning);
+        }
+        let schemas = self.schemas();
+        let mut schemata = Vec::new();
+        if !schemas.is_empty() {
+            (update.config, schemata) = spec::schemas(&update.config, &schemas)?;
+        }
+        apply(locked.dir(), state, &update, &schemata)
+    }
+
+    /// The new properties of `linux.intelRdt`.
+    fn schemas(&self) -> Vec<(&'static str, &str)> {
+        let given = [
+            ("l3CacheSchema", &self.l3_cache_schema),
+            ("memBwSchema", &self.mem_bw_schema),
+        ];
+        let given = given.into_iter();
+        given
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+            .collect()
+    }
+}
+
+/// The flags of [`Update::schemas`].
+const SCHEMAS: [Given; 2] = [
+    ("--l3-cache-schema", "linux.intelRdt.l3CacheSchema"),
+    ("--mem-bw-schema", "linux.intelRdt.memBwSchema"),
+];
 
 /// The new limits as `linux.resources`, and their source.
 struct Request {
@@ -173,22 +219,7 @@ impl Request {
     }
 }
 
-fn change(
-    context: &Context,
-    locked: &Locked,
-    state: &State,
-    saved: &[u8],
-    request: &[u8],
-) -> Result<()> {
-    let update = spec::update(saved, request)?;
-    let without_effect = warnings(&update.resources);
-    for warning in update.warnings.iter().chain(&without_effect) {
-        context.log.warn(warning);
-    }
-    apply(locked.dir(), state, &update)
-}
-
-fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
+fn apply(dir: &Dir, state: &State, update: &spec::Update, schemata: &[String]) -> Result<()> {
     let cgroup = cgroup_of(dir, state)?;
     let host = Host::probe(Labels::default())?;
     let mut writes = writes(&update.resources, hierarchy(&host)?)?;
@@ -210,20 +241,11 @@ fn apply(dir: &Dir, state: &State, update: &spec::Update) -> Result<()> {
         let mut again = writes.iter().filter(|write| write.file == "cpu.max");
         again.try_for_each(|write| cgroup.write(write))
     })
-    .and_then(|()| dir.prepare(CONFIG, &update.config)?.put())
+    .and_then(|()| {
+        let config = dir.prepare(CONFIG, &update.config)?;
+        run::change_schemata(&state.resctrl, schemata, || config.put())
+    })
     .map_err(|error| applied.take_back(error))
-}
-
-fn refuse_intel_rdt(args: &Update) -> Result<()> {
-    for (flag, value) in [
-        ("--l3-cache-schema", &args.l3_cache_schema),
-        ("--mem-bw-schema", &args.mem_bw_schema),
-    ] {
-        if value.is_some() {
-            bail!("{flag}: a change of linux.intelRdt is not supported");
-        }
-    }
-    Ok(())
 }
 
 fn warn_of_ignored(context: &Context, args: &Update) {
@@ -315,7 +337,8 @@ fn request(args: &Update) -> (Value, Vec<Given>) {
 fn name_flag(error: anyhow::Error, given: &[Given]) -> anyhow::Error {
     let field = error.field().unwrap_or_default();
     let about = field.strip_prefix("linux.resources.").unwrap_or(field);
-    let flag = given.iter().find(|(_, property)| *property == about);
+    let mut flags = given.iter().chain(&SCHEMAS);
+    let flag = flags.find(|(_, property)| *property == about);
     match flag {
         Some((flag, _)) => error.context(*flag),
         None => error,

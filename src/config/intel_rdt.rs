@@ -31,7 +31,7 @@ pub const RESERVED: [&str; 3] = ["info", "mon_data", "mon_groups"];
 const FIELD: &str = "linux.intelRdt";
 
 impl IntelRdt {
-    pub(super) fn new(rdt: &oci::LinuxIntelRdt) -> Result<Self> {
+    pub(crate) fn new(rdt: &oci::LinuxIntelRdt) -> Result<Self> {
         let schemas = [
             ("l3CacheSchema", rdt.l3_cache_schema()),
             ("memBwSchema", rdt.mem_bw_schema()),

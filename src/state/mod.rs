@@ -268,8 +268,9 @@ impl State {
     /// # Errors
     /// As [`State::save`].
     pub fn prepare<'d>(&self, dir: &'d Dir) -> Result<Prepared<'d>> {
-        let mut text =
-            serde_json::to_vec(self).with_context(|| format!("state of container {}", self.id))?;
+        let mut text = serde_json::to_vec(self)
+            .map_err(Error::from)
+            .with_context(|| format!("state of container {}", self.id))?;
         text.push(b'\n');
         dir.prepare(STATE, &text)
     }

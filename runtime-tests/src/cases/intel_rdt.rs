@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = tests![
     group_of_the_container[UNSHARE],
     named_group_is_shared[UNSHARE],
     group_with_other_schemata_is_refused[UNSHARE],
+    update_changes_the_schemata[UNSHARE],
     monitoring_group[UNSHARE],
     failed_create_removes_its_group[UNSHARE],
     host_without_resctrl,
@@ -118,6 +119,32 @@ fn group_with_other_schemata_is_refused(t: &Sandbox) {
             .fails_with(message);
         container.verb("state").fails_with("does not exist");
     }
+}
+
+fn update_changes_the_schemata(t: &Sandbox) {
+    let container = with_rdt(t, json!({"l3CacheSchema": "L3:0=f;1=f"}));
+    let group = resctrl(t).join(&container.id);
+    container.launch(seeing(t, "create")).finish().ok();
+    let update = |flags: &[&str]| seeing(t, "update").args(flags).arg(&container.id).run();
+    let schemata = || fs::read_to_string(group.join("schemata")).expect("schemata");
+    update(&["--l3-cache-schema=L3:0=3", "--mem-bw-schema", "MB:0=50"]).ok();
+    assert_eq!(schemata(), "L3:0=3\nMB:0=50\n");
+    update(&["--mem-bw-schema=50"]).fails_with("--mem-bw-schema: linux.intelRdt.memBwSchema: ");
+    assert_eq!(schemata(), "L3:0=3\nMB:0=50\n");
+    container.stop();
+    for file in ["schemata", "tasks"] {
+        fs::remove_file(group.join(file)).expect("the file");
+    }
+    seeing(t, "delete").arg(&container.id).run().ok();
+
+    let container = with_rdt(t, json!({"closID": "gold"}));
+    container.launch(seeing(t, "create")).finish().ok();
+    let output = seeing(t, "update")
+        .args(["--l3-cache-schema=L3:0=3", &container.id])
+        .run();
+    output.fails_with("linux.intelRdt: the group is not the container's own");
+    container.stop();
+    seeing(t, "delete").arg(&container.id).run().ok();
 }
 
 fn monitoring_group(t: &Sandbox) {

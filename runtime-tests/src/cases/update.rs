@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = tests![
     missing_container_is_refused,
     wrong_value_names_the_flag [Need::NotAPeer],
     broken_file_is_refused,
-    intel_rdt_is_refused_by_flag [Need::NotAPeer],
+    intel_rdt_needs_a_group [Need::NotAPeer],
 ];
 
 const MIB: i64 = 1024 * 1024;
@@ -223,9 +223,10 @@ fn broken_file_is_refused(t: &Sandbox) {
     update(t, &container, &["--resources=/missing"]).fails_with("/missing");
 }
 
-fn intel_rdt_is_refused_by_flag(t: &Sandbox) {
+fn intel_rdt_needs_a_group(t: &Sandbox) {
     let container = running(t, &[]);
     for flag in ["--l3-cache-schema", "--mem-bw-schema"] {
-        update(t, &container, &[flag, "L3:0=f"]).fails_with(flag);
+        let message = "linux.intelRdt: missing (only a container that was created with it";
+        update(t, &container, &[flag, "L3:0=f"]).fails_with(message);
     }
 }

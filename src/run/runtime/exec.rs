@@ -196,6 +196,9 @@ fn unit<'a>(request: &ExecRequest<'a>) -> Option<(&'a state::Unit, &'a str)> {
     }
 }
 
+/// The object of a process that could not be made.
+const EXEC: &str = "exec";
+
 /// What [`clone::spawn`] reports when it fails.
 type Failed = (Option<Position>, Fail);
 
@@ -218,17 +221,20 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
                 refused = Some((fail, cgroup));
                 break;
             }
-            Err(failed) => return Err(not_made(request, found, failed, Some(cgroup))),
+            Err(failed) => {
+                return Err(not_made(request, found, failed, Some(cgroup))).context(EXEC);
+            }
         }
     }
     let full = refused.filter(|(fail, _)| fail.errno == Errno::EAGAIN);
     let unit = unit(request);
     if let (Some((fail, cgroup)), None, None) = (refused, full, unit) {
-        return Err(not_made(request, found, (None, fail), Some(cgroup)));
+        return Err(not_made(request, found, (None, fail), Some(cgroup))).context(EXEC);
     }
     let (connection, inherited) = connect(request)?;
     let first = clone::spawn(request.plan, inherited, None)
-        .map_err(|failed| not_made(request, found, failed, None))?;
+        .map_err(|failed| not_made(request, found, failed, None))
+        .context(EXEC)?;
     let (connection, spawned) = hand_over(request, connection, first)?;
     let moved = match (full, unit) {
         (Some((_, cgroup)), _) => cgroup.add(spawned.pid),
@@ -239,7 +245,7 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     };
     if let Err(error) = moved {
         process::end(spawned.pidfd.as_fd());
-        return Err(error.context("exec"));
+        return Err(error).context(EXEC);
     }
     Ok((connection, spawned))
 }
@@ -268,13 +274,12 @@ fn not_made(
     found: &Places,
     (position, fail): Failed,
     cgroup: Option<&Cgroup>,
-) -> anyhow::Error {
+) -> Error {
     let error = clone::failed(request.plan, position, fail, cgroup);
-    let error = match &found.unseen {
+    match &found.unseen {
         Some(unseen) => error.hint(format!("the cgroup of init is not known: {unseen:#}")),
         None => error,
-    };
-    anyhow::Error::from(error).context("exec")
+    }
 }
 
 /// Carries out the steps whose results the process inherits. They come before set_dumpable(false),

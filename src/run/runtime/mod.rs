@@ -28,6 +28,7 @@ pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, exec};
 pub use hooks::{run_hooks, run_poststop_hooks};
 pub use live_mounts::change_mounts;
+pub use resctrl::change_schemata;
 pub use start::{check_startable, start, start_created};
 
 /// For fuzz/.

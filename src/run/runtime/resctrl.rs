@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 
 use crate::error::{Call as _, Context as _, Error};
 use crate::plan::{IfGroupExists, ResctrlGroup};
+use crate::state::Resctrl;
 use crate::sys::{Fail, Sys, file, io, stat};
 
 const MOUNT: &str = "/sys/fs/resctrl";
@@ -57,6 +58,35 @@ pub(super) fn add_process(field: &str, groups: &[PathBuf], pid: i32) -> Result<(
     })
 }
 
+/// Writes `lines` to the schemata of the container's own group, then calls `done`. If either fails,
+/// the group has its old schemata again.
+///
+/// # Errors
+/// The container has no group of its own, or the kernel refuses a line. Those of `done`.
+pub fn change_schemata(
+    groups: &Resctrl,
+    lines: &[String],
+    done: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    const FIELD: &str = "linux.intelRdt";
+    if lines.is_empty() {
+        return done();
+    }
+    let own = groups.tasks.first().filter(|it| groups.made.contains(it));
+    let Some(own) = own else {
+        let error = Error::config(FIELD, "the group is not the container's own");
+        bail!(error.hint("change the file schemata of the group"));
+    };
+    let directory = Path::new(MOUNT).join(own);
+    let path = directory.join("schemata");
+    let old = file::read_text(&path).with_context(|| format!("{FIELD}: {}", path.display()))?;
+    set(FIELD, &directory, lines)
+        .and_then(|()| done())
+        .inspect_err(|_| {
+            let _ = write(&path, &old);
+        })
+}
+
 /// Removes groups, if they still exist. Their processes return to the root group.
 ///
 /// # Errors
@@ -97,7 +127,7 @@ fn mkdir(directory: &Path) -> Sys<()> {
 /// In resctrl mkdir(2) makes the files too, and O_CREAT does nothing. No other file system does
 /// that: the directory that stands in for it in the tests gets the files here.
 fn write(path: &Path, text: &str) -> Sys<()> {
-    let opened = file::open(path, libc::O_WRONLY | libc::O_CREAT, 0o644)?;
+    let opened = file::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o644)?;
     io::write_all(std::os::fd::AsFd::as_fd(&opened), text.as_bytes())
 }
 
