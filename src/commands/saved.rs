@@ -44,6 +44,11 @@ impl Saved {
         })
     }
 
+    /// The config, and the options that the container was created with.
+    pub(super) fn into_parts(self) -> (Config, plan::Options) {
+        (self.config, self.options)
+    }
+
     /// Rebuilds the plan that the container was created from. Later verbs need its hooks, and its
     /// texts for errors.
     ///

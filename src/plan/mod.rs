@@ -9,6 +9,7 @@ pub mod annotations;
 mod build;
 pub mod cgroup;
 pub mod devices;
+pub mod diff;
 mod exec;
 mod hooks;
 mod intel_rdt;

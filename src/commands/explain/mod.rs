@@ -1,5 +1,7 @@
 //! `explain`: prints the steps that `create` and `start` would take.
 
+mod diff;
+
 use anyhow::Result;
 
 use super::bundle::{Loaded, options};
@@ -31,11 +33,18 @@ flags! {
         #[arg(long)]
         pub seccomp: bool,
 
+        /// Show what differs between two configs, instead of the steps of one: --diff A B.
+        ///
+        /// Each is the id of a container, a bundle, or a config. - precedes a step that only A has,
+        /// + one that only B has, and < and > one that both have, but otherwise.
+        #[arg(long, value_name = "A", conflicts_with = "seccomp")]
+        pub diff: Option<String>,
+
         /// Print JSON
         #[arg(long)]
         pub json: bool,
 
-        /// Name of the container, which is the cgroup's name if the config has none
+        /// Name of the container, which is the cgroup's name if the config has none; B of --diff
         #[arg(value_name = "ID", default_value = "ID")]
         pub id: String,
     }
@@ -50,6 +59,9 @@ impl Verb for Explain {
             &self.descriptors,
             context.cgroup_manager,
         );
+        if let Some(before) = &self.diff {
+            return diff::run(context, [before, &self.id], &options, self.json);
+        }
         let loaded = Loaded::read(&self.bundle)?;
         if self.seccomp {
             return self.filter(&loaded);
@@ -63,6 +75,11 @@ impl Verb for Explain {
             plan.text()
         })?;
         Ok(DONE)
+    }
+
+    /// As with diff(1), where 1 means a difference.
+    fn failure_status(&self) -> u8 {
+        if self.diff.is_none() { 1 } else { 2 }
     }
 }
 
