@@ -340,7 +340,7 @@ fn name_flag(error: anyhow::Error, given: &[Given]) -> anyhow::Error {
     let mut flags = given.iter().chain(&SCHEMAS);
     let flag = flags.find(|(_, property)| *property == about);
     match flag {
-        Some((flag, _)) => error.context(*flag),
+        Some((flag, _)) => error.context((*flag).to_owned()),
         None => error,
     }
 }

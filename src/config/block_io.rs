@@ -18,7 +18,7 @@ pub struct BlockIo {
 
 /// One element of `blockIO.weightDevice`.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are named as the properties")]
+#[allow(missing_docs, reason = "the fields are named as the properties")]
 pub struct WeightDevice {
     pub major: i64,
     pub minor: i64,

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 /// The properties of `config.json`, as parsed. oci-spec's own type for them would compile in its
 /// types for other platforms, but this runtime only checks whether such a section is present.
 #[derive(Deserialize)]
-#[expect(missing_docs, reason = "the fields are named as the properties")]
+#[allow(missing_docs, reason = "the fields are named as the properties")]
 pub struct Document {
     #[serde(default, rename = "ociVersion")]
     pub version: String,

@@ -57,7 +57,7 @@ pub struct Linux {
 
 /// `linux.rootfsPropagation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
+#[allow(
     missing_docs,
     reason = "the variants are named as the values of the property"
 )]
@@ -70,7 +70,7 @@ pub enum RootPropagation {
 
 /// `linux.personality.domain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
+#[allow(
     missing_docs,
     reason = "the variants are named as the values of the property"
 )]

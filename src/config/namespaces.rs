@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// The eight namespace types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the variants are named as in namespaces(7)")]
+#[allow(missing_docs, reason = "the variants are named as in namespaces(7)")]
 pub enum NamespaceKind {
     User,
     Pid,
@@ -41,7 +41,7 @@ pub enum Namespace {
 
 /// One entry per namespace type.
 #[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "the fields are named as in namespaces(7)")]
+#[allow(missing_docs, reason = "the fields are named as in namespaces(7)")]
 pub struct Namespaces {
     pub user: Namespace,
     pub pid: Namespace,

@@ -70,7 +70,7 @@ pub struct User {
 
 /// The five capability sets as bit masks (bit n is capability n).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
+#[allow(
     missing_docs,
     reason = "the fields are named as the sets in capabilities(7)"
 )]

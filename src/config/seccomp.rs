@@ -30,7 +30,7 @@ pub enum Action {
 
 /// The architectures for which the filter compiler has system call tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the variants are named as the architectures")]
+#[allow(missing_docs, reason = "the variants are named as the architectures")]
 pub enum Arch {
     X86_64,
     X32,
@@ -67,7 +67,7 @@ impl Arch {
 
 /// `SCMP_CMP_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
+#[allow(
     missing_docs,
     reason = "the variants are named as the values of the property"
 )]

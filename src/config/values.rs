@@ -11,7 +11,7 @@ macro_rules! values {
     ) => {
         $(#[$($meta)*])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the variants are named as the values of the property")]
+        #[allow(missing_docs, reason = "the variants are named as the values of the property")]
         pub enum $name {
             $($variant = $number,)*
         }

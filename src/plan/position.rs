@@ -55,7 +55,7 @@ impl Position {
 
 /// A step of any list, for its text.
 #[derive(Clone, Copy)]
-#[expect(missing_docs, reason = "the variants are named as the types")]
+#[allow(missing_docs, reason = "the variants are named as the types")]
 pub enum AnyStep<'a> {
     Runtime(&'a RuntimeStep),
     Entry(&'a EntryStep),

@@ -126,7 +126,7 @@ pub struct HookStep {
 
 /// The six points in the lifecycle at which the specification runs hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are named as the properties")]
+#[allow(missing_docs, reason = "the variants are named as the properties")]
 pub enum HookMoment {
     Prestart,
     CreateRuntime,

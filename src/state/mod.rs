@@ -219,7 +219,7 @@ impl From<&plan::Options> for CreateOptions {
 /// engines read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields are named as the keys; see `State`")]
+#[allow(missing_docs, reason = "the fields are named as the keys; see `State`")]
 pub struct View {
     pub oci_version: String,
     pub id: String,
