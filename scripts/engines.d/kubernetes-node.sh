@@ -57,6 +57,8 @@ featureGates: {ProcMountType: true}
 CONF
   # A kubelet asks for the processor's clock, which User Mode Linux does not tell.
   { sed '/^$/d' /proc/cpuinfo; grep -q 'cpu MHz' /proc/cpuinfo || printf 'cpu MHz\t\t: 2000.000\n'; echo; } >"$work/cpuinfo"
+  # A kubelet counts the huge pages when it starts.
+  [ ! -e /proc/sys/vm/nr_hugepages ] || echo 8 >/proc/sys/vm/nr_hugepages
   start_kubelet
 }
 start_containerd() {
