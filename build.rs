@@ -26,9 +26,13 @@ fn main() {
     }
 }
 
-/// The commit of `folder`, if it is a clone and git is installed. The sources may also be in the
-/// repository of another project, whose commit says nothing about them.
+/// The commit of `folder`: that in the file COMMIT, which scripts/release puts into the sources, or
+/// that of the clone, if git is installed. The sources may also be in the repository of another
+/// project, whose commit says nothing about them.
 fn commit_of(folder: &Path) -> Option<String> {
+    if let Ok(text) = std::fs::read_to_string(folder.join("COMMIT")) {
+        return Some(text.trim_end().to_owned());
+    }
     let top = git(folder, &["rev-parse", "--show-toplevel"])?;
     if Path::new(&top).canonicalize().ok()? != folder.canonicalize().ok()? {
         return None;
