@@ -8,6 +8,10 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
+    "docs/comparison.md",
+    "docs/engines.md",
+    "docs/performance.md",
+    "docs/plan.md",
     "docs/properties.md",
     "docs/reliability.md",
     "docs/decisions/README.md",
@@ -56,4 +60,20 @@ fn every_path_that_a_document_names_exists() {
     }
     assert!(seen > 50, "{seen} paths");
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The tables of README.md are excerpts: its rows of figures stand in the full tables too.
+#[test]
+fn figures_of_the_readme_are_those_of_the_documents() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect(name);
+    let readme = read("README.md");
+    let full = read("docs/performance.md") + &read("docs/comparison.md");
+    let is_row = |line: &&str| line.starts_with("| ");
+    let messages = readme.find("**Messages.**").expect("the table of messages");
+    let rows: Vec<_> = readme[..messages].lines().filter(is_row).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        assert!(full.lines().any(|line| line == row), "{row}");
+    }
 }

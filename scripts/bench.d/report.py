@@ -9,7 +9,7 @@ import subprocess
 import picture
 
 ORDER = ["floor", "sampan", "crun", "runc", "youki"]
-BEGIN, END = "<!-- scripts/bench --readme writes from here -->\n", "<!-- to here -->\n"
+BEGIN, END = "<!-- scripts/bench --docs writes from here -->\n", "<!-- to here -->\n"
 
 
 def median(values):
@@ -99,8 +99,8 @@ def show(results, options, repo):
         print("\n" + slopes(curves))
     if options.svg:
         write(options.svg, picture.curves(curves) if curves and not plain["rows"] else picture.dots(plain["rows"]))
-    if options.readme:
-        readme(plain, curves, repo)
+    if options.docs:
+        docs(plain, curves, repo)
 
 
 def split(results):
@@ -132,21 +132,30 @@ def slopes(curves):
     return "\n".join(lines)
 
 
-def readme(plain, curves, repo):
-    """Writes tables and charts between the markers of README.md."""
-    path = os.path.join(repo, "README.md")
+def docs(plain, curves, repo):
+    """Writes tables and charts between the markers of docs/performance.md, and the rows of README.md's table."""
+    path = os.path.join(repo, "docs/performance.md")
     with open(path, encoding="utf-8") as file:
-        text = file.read()
-    before, rest = text.split(BEGIN)
+        before, rest = file.read().split(BEGIN)
     after = rest.split(END)[1]
-    block = ["![Times the floor, by verb and runtime](docs/speed.svg)", "", table(plain)]
+    block = ["![Times the floor, by verb and runtime](speed.svg)", "", table(plain)]
     write(os.path.join(repo, "docs/speed.svg"), picture.dots(plain["rows"]))
     if curves:
         write(os.path.join(repo, "docs/speed-curves.svg"), picture.curves(curves))
-        block += ["", "![run by the number of mounts and rules](docs/speed-curves.svg)", "", slopes(curves)]
+        block += ["", "![run by the number of mounts and rules](speed-curves.svg)", "", slopes(curves)]
     block += ["", f"Linux {plain['kernel']}, {plain['processors']} processors. Times are medians of runs in turns. VM: in the lab,",
               "with its newer runc, and with RCU grace periods that are not expedited."]
     write(path, before + BEGIN + "\n" + "\n".join(block) + "\n\n" + END + after)
+    renew(os.path.join(repo, "README.md"), table(plain))
+
+
+def renew(path, text):
+    """Replaces each row of a table in a file by the row of `text` that has the same first cell."""
+    first = lambda line: line.split("|")[1]
+    rows = {first(line): line for line in text.splitlines() if line.startswith("| ")}
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    write(path, "\n".join(rows.get(first(line), line) if line.startswith("| ") else line for line in lines))
 
 
 def write(path, text):

@@ -349,6 +349,6 @@ def curves(world, timer, rounds):
 SECTIONS = {section.__name__: section for section in
             (run, docker, mounts, hostmounts, verbs, parallel, memory, size, syscalls, instructions, waits, charged, curves)}
 DEFAULT = ["run", "docker", "mounts", "hostmounts", "verbs", "parallel", "memory", "size", "syscalls"]
-# The README's figures from the lab, and the VM for them: in this one nothing expedites the grace periods, as on hosts
+# The documents' figures from the lab, and the VM for them: in this one nothing expedites the grace periods, as on hosts
 # that must answer in time, and its kernel survives running out of memory in execve(2), which UML's does not.
 LAB, LAB_MACHINE = ["charged", "waits"], "--vm qemu --append rcupdate.rcu_normal=1"

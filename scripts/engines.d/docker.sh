@@ -1,4 +1,4 @@
-# Docker with the runtime as its default, as in README.md. It uses the containerd of the group containerd.
+# Docker with the runtime as its default, as in docs/engines.md. It uses the containerd of the group containerd.
 # shellcheck shell=bash disable=SC2154,SC2016
 prepare_docker() {
   if ! ctr version >/dev/null 2>&1; then setsid containerd >"$work/containerd.log" 2>&1 & until_true ctr version; fi

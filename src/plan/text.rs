@@ -46,6 +46,10 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// The version of [`Plan::json`]. New members and new steps do not change it; one that is taken away,
+/// or that means something else, does.
+const FORM_VERSION: u32 = 1;
+
 impl Plan {
     /// One line per step, in the order of execution: phase, action with its fallback, and the
     /// property that asks for it.
@@ -64,7 +68,7 @@ impl Plan {
         text
     }
 
-    /// The same as a JSON object: `warnings`, `clone` and `steps`.
+    /// The same as a JSON object, whose form `docs/plan.schema.json` describes.
     pub fn json(&self) -> serde_json::Value {
         let lines = self.before_clone().0.into_iter();
         let steps: Vec<_> = lines
@@ -86,6 +90,7 @@ impl Plan {
             clone["cgroup"] = path.to_string_lossy().into();
         }
         serde_json::json!({
+            "version": FORM_VERSION,
             "warnings": self.warnings,
             "clone": clone,
             "steps": steps,

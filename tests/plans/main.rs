@@ -5,6 +5,7 @@
 mod any;
 mod case;
 mod properties;
+mod schema;
 
 use case::Case;
 
