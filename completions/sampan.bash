@@ -17,7 +17,7 @@ _sampan() {
       -*) before=$word; continue ;;
     esac
     case $verb:$before in
-      :--root|:--log|:--log-format|:--log-level|:--cgroup-manager|:--rootless|create:-b|create:--bundle|create:-f|create:--config|create:--preserve-fds|create:--console-socket|create:--pidfd-socket|create:--pid-file|run:-b|run:--bundle|run:-f|run:--config|run:--preserve-fds|run:--console-socket|run:--pidfd-socket|run:--pid-file|exec:-p|exec:--process|exec:--cwd|exec:-e|exec:--env|exec:-u|exec:--user|exec:-g|exec:--additional-gids|exec:-c|exec:--cap|exec:--process-label|exec:--apparmor|exec:--cgroup|exec:--preserve-fds|exec:--console-socket|exec:--pidfd-socket|exec:--pid-file|kill:-s|kill:--signal|list:-f|list:--format|ps:-f|ps:--format|update:-r|update:--resources|update:--blkio-weight|update:--cpu-period|update:--cpu-quota|update:--cpu-burst|update:--cpu-share|update:--cpu-idle|update:--cpu-rt-period|update:--cpu-rt-runtime|update:--cpuset-cpus|update:--cpuset-mems|update:--memory|update:--memory-reservation|update:--memory-swap|update:--pids-limit|update:--l3-cache-schema|update:--mem-bw-schema|update:--kernel-memory|update:--kernel-memory-tcp|events:--interval|spec:-b|spec:--bundle|spec:-f|spec:--file|explain:-b|explain:--bundle|explain:-f|explain:--config|explain:--preserve-fds)
+      :--root|:--log|:--log-format|:--log-level|:--cgroup-manager|:--rootless|create:-b|create:--bundle|create:-f|create:--config|create:--preserve-fds|create:--console-socket|create:--pidfd-socket|create:--pid-file|run:-b|run:--bundle|run:-f|run:--config|run:--preserve-fds|run:--console-socket|run:--pidfd-socket|run:--pid-file|exec:-p|exec:--process|exec:--cwd|exec:-e|exec:--env|exec:-u|exec:--user|exec:-g|exec:--additional-gids|exec:-c|exec:--cap|exec:--process-label|exec:--apparmor|exec:--cgroup|exec:--preserve-fds|exec:--console-socket|exec:--pidfd-socket|exec:--pid-file|kill:-s|kill:--signal|list:-f|list:--format|ps:-f|ps:--format|update:-r|update:--resources|update:--blkio-weight|update:--cpu-period|update:--cpu-quota|update:--cpu-burst|update:--cpu-share|update:--cpu-idle|update:--cpu-rt-period|update:--cpu-rt-runtime|update:--cpuset-cpus|update:--cpuset-mems|update:--memory|update:--memory-reservation|update:--memory-swap|update:--pids-limit|update:--l3-cache-schema|update:--mem-bw-schema|update:--kernel-memory|update:--kernel-memory-tcp|events:--interval|spec:-b|spec:--bundle|spec:-f|spec:--file|explain:-b|explain:--bundle|explain:-f|explain:--config|explain:--preserve-fds|explain:--diff)
         before=''; continue ;;
     esac
     before=''
@@ -84,6 +84,7 @@ _sampan() {
     explain:-b|explain:--bundle) _sampan_files -d; return ;;
     explain:-f|explain:--config) _sampan_files -f; return ;;
     explain:--preserve-fds) :; return ;;
+    explain:--diff) :; return ;;
   esac
   case $verb:$place:$cur in
     :0:-*) _sampan_words '--root --log --log-format --log-level --debug --systemd-cgroup --cgroup-manager --rootless -v --version -h --help' ;;
@@ -119,7 +120,7 @@ _sampan() {
     events:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     spec:0:-*) _sampan_words '-b --bundle -f --file --rootless -h --help' ;;
     features:0:-*) _sampan_words '-h --help' ;;
-    explain:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --seccomp --json -h --help' ;;
+    explain:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --seccomp --diff --json -h --help' ;;
     help:0:-*) _sampan_words '' ;;
     help:0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts events spec features explain help' ;;
     :0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts events spec features explain help' ;;

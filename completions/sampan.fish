@@ -121,8 +121,8 @@ complete -c sampan -n '__fish_seen_subcommand_from update' -l memory -d 'Memory 
 complete -c sampan -n '__fish_seen_subcommand_from update' -l memory-reservation -d 'Memory that the kernel leaves to the container when the host runs short of memory' -r
 complete -c sampan -n '__fish_seen_subcommand_from update' -l memory-swap -d 'Limit of memory plus swap' -r
 complete -c sampan -n '__fish_seen_subcommand_from update' -l pids-limit -d 'Maximum number of processes and threads' -r
-complete -c sampan -n '__fish_seen_subcommand_from update' -l l3-cache-schema -d 'Cache schema of Intel RDT' -r
-complete -c sampan -n '__fish_seen_subcommand_from update' -l mem-bw-schema -d 'Memory bandwidth schema of Intel RDT' -r
+complete -c sampan -n '__fish_seen_subcommand_from update' -l l3-cache-schema -d 'Cache schema of Intel RDT, such as L3:0=ff' -r
+complete -c sampan -n '__fish_seen_subcommand_from update' -l mem-bw-schema -d 'Memory bandwidth schema of Intel RDT, such as MB:0=50' -r
 complete -c sampan -n '__fish_seen_subcommand_from update' -l kernel-memory -d 'Ignored: Linux has no limit of kernel memory any more' -r
 complete -c sampan -n '__fish_seen_subcommand_from update' -l kernel-memory-tcp -d 'Ignored: Linux has no limit of kernel memory any more' -r
 complete -c sampan -n '__fish_seen_subcommand_from update' -s h -l help -d 'Print help (see more with \'--help\')'
@@ -146,6 +146,7 @@ complete -c sampan -n '__fish_seen_subcommand_from explain' -l no-pivot -d 'Use 
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l no-new-keyring -d 'Keep the session keyring of the caller instead of creating a new one'
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l preserve-fds -d 'Pass this many descriptors, from 3 upwards, to the process' -r
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l seccomp -d 'Show what the seccomp filter of the config answers to each system call, instead of the steps'
+complete -c sampan -n '__fish_seen_subcommand_from explain' -l diff -d 'Show what differs between two configs, instead of the steps of one: --diff A B' -r
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l json -d 'Print JSON'
 complete -c sampan -n '__fish_seen_subcommand_from explain' -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sampan -n '__sampan_at help 0' -a 'create start run exec state kill wait delete list ps pause resume update mounts events spec features explain help'
