@@ -3,11 +3,20 @@
 //! What checks and plans returns the leaf, [`Error`]: it owns the property, the call, the errno and
 //! the remedy. What acts returns [`anyhow::Result`] and adds the objects that it acts on:
 //! `.with_context(|| path)`. Where the leaf needs no more than the call, it is a [`Fail`]. At the
-//! end `main` turns the chain into one [`Error`] again, whose text and class it reports.
+//! end `main` turns the chain into one [`Error`] again, whose text, data and class it reports.
+
+mod code;
+mod object;
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use nix::errno::Errno;
+
+pub use code::Code;
+#[cfg(test)]
+pub use code::page::has_example;
+pub use object::{Named, Object};
 
 pub use crate::sys::errno_text;
 use crate::sys::{Fail, Failed, Note};
@@ -27,24 +36,51 @@ pub enum Kind {
     Other,
 }
 
+/// What of the call and the errno stands behind the text of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// Both.
+    CallAndErrno,
+    /// The text names the call.
+    Errno,
+    /// The text says both.
+    Nothing,
+}
+
 /// What is known about a failure, as data: this is the leaf of every chain.
 ///
 /// The text names, in this order, the objects around the failure, the property, the object or what
 /// is wrong with it, the system call and its errno, what a program printed, and the remedy.
+///
+/// It is one pointer, because most functions that return it succeed.
 #[derive(Clone, Debug)]
-pub struct Error {
+pub struct Error(Box<Facts>);
+
+/// The data of an [`Error`].
+#[derive(Clone, Debug)]
+pub struct Facts {
     /// The class. It decides the exit status, and what callers do about the failure.
     pub kind: Kind,
+    /// The code, where it does not follow from the rest. See [`Error::code`].
+    pub code: Option<Code>,
+    /// The phase of the plan, as in `explain`, in which a step failed.
+    pub phase: Option<&'static str>,
     /// The objects around the failure, outermost first. [`Error::of_chain`] sets it.
     pub context: Option<Box<str>>,
     /// The path of the property in the config that is to blame.
     pub field: Option<Box<str>>,
+    /// Whether the context or the text names the property, which is not to be repeated.
+    pub text_has_field: bool,
     /// The object of the system call, or what is wrong.
     pub text: Option<Box<str>>,
+    /// The path of the object, if it is a file.
+    pub path: Option<Box<str>>,
     /// The name of the system call, as in its man page.
     pub call: Option<Box<str>>,
     /// The errno of that call.
     pub errno: Option<Errno>,
+    /// What of the call and the errno stands behind the text.
+    pub tail: Tail,
     /// What is known beyond the call and the errno. Its text may stand in their place.
     pub note: Option<Note>,
     /// What a program printed about the failure.
@@ -59,18 +95,23 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// A failure of which nothing is known.
-    const fn unknown() -> Self {
-        Self {
+    fn unknown() -> Self {
+        Self(Box::new(Facts {
             kind: Kind::Other,
+            code: None,
+            phase: None,
             context: None,
             field: None,
+            text_has_field: false,
             text: None,
+            path: None,
             call: None,
             errno: None,
+            tail: Tail::CallAndErrno,
             note: None,
             detail: None,
             hint: None,
-        }
+        }))
     }
 
     /// A failure described by `message`.
@@ -80,12 +121,10 @@ impl Error {
 
     /// A failure of `kind` described by `message`.
     pub fn of(kind: Kind, message: impl Into<String>) -> Self {
-        let text = Some(message.into().into());
-        Self {
-            kind,
-            text,
-            ..Self::unknown()
-        }
+        let mut this = Self::unknown();
+        this.kind = kind;
+        this.text = Some(message.into().into());
+        this
     }
 
     /// A wrong property: `field` is its path in the config, as in `linux.devices[2].type`.
@@ -93,13 +132,22 @@ impl Error {
         Self::new(message.to_string()).about(field.to_string())
     }
 
+    /// A required property is absent.
+    pub fn missing(field: impl fmt::Display) -> Self {
+        Self::config(field, "missing").code_is(Code::ConfigMissing)
+    }
+
+    /// A wrong flag or argument.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(message).code_is(Code::UsageInvalid)
+    }
+
     /// A failed system call on `object`.
-    pub fn failed(object: impl Into<String>, fail: Failed) -> Self {
-        let text = Some(object.into().into());
-        Self {
-            text,
-            ..Self::from(fail)
-        }
+    pub fn failed(object: impl Object, fail: Failed) -> Self {
+        let mut this = Self::from(fail);
+        this.text = Some(object.text().into());
+        this.path = object.path().map(Into::into);
+        this
     }
 
     /// The leaf of a chain, with the objects of the chain as its context. The text is that of the
@@ -114,6 +162,18 @@ impl Error {
         objects.extend(leaf.context.take().map(String::from));
         leaf.context = (!objects.is_empty()).then(|| objects.join(": ").into());
         leaf
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.code.unwrap_or_else(|| Code::of(self))
+    }
+
+    /// Says what the failure is, where the other data does not.
+    #[must_use]
+    pub fn code_is(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// What a program printed about the failure; shown behind the reason.
@@ -134,6 +194,7 @@ impl Error {
     #[must_use]
     pub fn about(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into().into());
+        self.text_has_field = false;
         self
     }
 
@@ -154,13 +215,26 @@ impl From<Failed<'_>> for Error {
             }
             _ => None,
         };
-        Self {
-            call: Some(fail.op.into()),
-            errno,
-            note: fail.note,
-            hint,
-            ..Self::unknown()
-        }
+        let mut this = Self::unknown();
+        this.call = Some(fail.op.into());
+        this.errno = errno;
+        this.note = fail.note;
+        this.hint = hint;
+        this
+    }
+}
+
+impl Deref for Error {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.0
     }
 }
 
@@ -173,15 +247,22 @@ impl From<serde_json::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let call = match (self.call.as_deref(), self.errno) {
-            (Some(op), errno) => {
+            _ if self.tail == Tail::Nothing => None,
+            (Some(op), errno) if self.tail == Tail::CallAndErrno => {
                 let errno = errno.unwrap_or(Errno::UnknownErrno);
                 let note = self.note;
                 Some(Failed { op, errno, note }.to_string().into())
             }
-            // The text has the call.
-            (None, errno) => errno.map(|errno| errno_text(errno).into()),
+            (_, errno) => errno.map(|errno| errno_text(errno).into()),
         };
-        let parts = [&self.context, &self.field, &self.text, &call, &self.detail];
+        let field = self.field.as_ref().filter(|_| !self.text_has_field);
+        let parts = [
+            self.context.as_ref(),
+            field,
+            self.text.as_ref(),
+            call.as_ref(),
+            self.detail.as_ref(),
+        ];
         let mut between = "";
         for part in parts.into_iter().flatten() {
             write!(f, "{between}{}", printable(part))?;
@@ -210,6 +291,10 @@ pub trait Chain {
     /// Says what to do next. See [`Error::hint`].
     #[must_use]
     fn hint(self, hint: impl Into<String>) -> Self;
+
+    /// Says what the failure is. See [`Error::code_is`].
+    #[must_use]
+    fn code_is(self, code: Code) -> Self;
 }
 
 impl Chain for anyhow::Error {
@@ -232,6 +317,10 @@ impl Chain for anyhow::Error {
     fn hint(self, hint: impl Into<String>) -> Self {
         Error::of_chain(self).hint(hint).into()
     }
+
+    fn code_is(self, code: Code) -> Self {
+        Error::of_chain(self).code_is(code).into()
+    }
 }
 
 /// Adds the object that is acted on to a failure.
@@ -241,24 +330,36 @@ impl Chain for anyhow::Error {
 /// each start. Here each failure becomes an `anyhow::Error` first, and each object a `String`.
 pub trait Context<T> {
     /// Adds `object`.
-    fn context(self, object: impl fmt::Display) -> anyhow::Result<T>;
+    fn context(self, object: impl Object) -> anyhow::Result<T>;
 
     /// Adds the object that `object` returns, which is only called after a failure.
-    fn with_context<D: fmt::Display>(self, object: impl FnOnce() -> D) -> anyhow::Result<T>;
+    fn with_context<O: Object>(self, object: impl FnOnce() -> O) -> anyhow::Result<T>;
 }
 
 impl<T, E: Into<anyhow::Error>> Context<T> for std::result::Result<T, E> {
-    fn context(self, object: impl fmt::Display) -> anyhow::Result<T> {
-        self.map_err(|error| within(error.into(), object.to_string()))
+    fn context(self, object: impl Object) -> anyhow::Result<T> {
+        self.map_err(|error| within(error.into(), object.text(), object.path()))
     }
 
-    fn with_context<D: fmt::Display>(self, object: impl FnOnce() -> D) -> anyhow::Result<T> {
-        self.map_err(|error| within(error.into(), object().to_string()))
+    fn with_context<O: Object>(self, object: impl FnOnce() -> O) -> anyhow::Result<T> {
+        self.map_err(|error| {
+            let object = object();
+            within(error.into(), object.text(), object.path())
+        })
     }
 }
 
+/// Adds an object to a failure. The path closest to the failed call is that of the failure.
 #[cold]
-fn within(error: anyhow::Error, object: String) -> anyhow::Error {
+fn within(error: anyhow::Error, object: String, path: Option<String>) -> anyhow::Error {
+    let error = match path {
+        Some(path) => {
+            let mut leaf = Error::of_chain(error);
+            leaf.path.get_or_insert_with(|| path.into());
+            leaf.into()
+        }
+        None => error,
+    };
     error.context(object)
 }
 

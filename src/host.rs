@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 
 use crate::config::Labels;
 use crate::config::seccomp::Arch;
-use crate::error::{Call as _, Chain as _, Context as _};
+use crate::error::{Call as _, Chain as _, Code, Context as _, Error};
 use crate::sys::{credentials, file, process};
 
 /// The facts about the host on which a plan depends.
@@ -92,12 +92,17 @@ fn read(path: &str) -> Result<String> {
 
 fn kernel() -> Result<(u32, u32)> {
     let name = uname().call("uname").context("kernel version")?;
-    let release = name.release().to_string_lossy();
-    let version = parse_release(&release)
+    supported(&name.release().to_string_lossy())
+}
+
+/// The version of a kernel of this release.
+fn supported(release: &str) -> Result<(u32, u32)> {
+    let version = parse_release(release)
         .ok_or_else(|| anyhow!("kernel version {release:?} is not MAJOR.MINOR"))?;
     if version < OLDEST_KERNEL {
         let (major, minor) = OLDEST_KERNEL;
-        bail!("Linux {major}.{minor} or newer is needed, this is {release}");
+        let message = format!("Linux {major}.{minor} or newer is needed, this is {release}");
+        bail!(Error::new(message).code_is(Code::HostUnsupported));
     }
     Ok(version)
 }
@@ -180,7 +185,10 @@ fn arch() -> Result<Arch> {
         "aarch64" => Ok(Arch::Aarch64),
         "arm" => Ok(Arch::Arm),
         "riscv64" => Ok(Arch::Riscv64),
-        other => bail!("the architecture {other} is not supported"),
+        other => {
+            let message = format!("the architecture {other} is not supported");
+            bail!(Error::new(message).code_is(Code::HostUnsupported))
+        }
     }
 }
 
@@ -201,6 +209,12 @@ mod tests {
         ] {
             assert_eq!(parse_release(release), version, "{release}");
         }
+    }
+
+    #[test]
+    fn an_old_kernel_has_a_code() {
+        let old = supported("4.19.0-27-amd64").unwrap_err();
+        crate::error::has_example(old, "host.unsupported");
     }
 
     #[test]

@@ -5,10 +5,15 @@
 //! warnings are written only after the command has succeeded, and a failure drops them. With
 //! `--debug` this does not hold, because debug lines are written at once. The text of a failure
 //! also goes to standard error, because conmon and the shim of containerd fall back to that.
+//!
+//! On a terminal the lines are for people: without time and quotes. An object has the data of the
+//! failure beside its text, for programs: see sampan-errors(7).
+
+mod line;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -16,8 +21,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::error::{Call as _, Context as _, Error};
+use crate::error::{Call as _, Context as _, Error, Named};
 use crate::timestamp;
+use line::{Format, Line, journal_message, plain, syslog_message};
 
 const SYSLOG_SOCKET: &str = "/dev/log";
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
@@ -43,13 +49,6 @@ pub struct Options<'a> {
     pub format: Option<&'a str>,
     /// The least severe lines that are logged.
     pub level: Level,
-}
-
-/// `--log-format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// `--log`.
@@ -94,7 +93,7 @@ impl Log {
             Some("json") => Format::Json,
             Some(other) => {
                 let message = format!("--log-format: unknown format {other:?}");
-                bail!(Error::new(message).hint("use text or json"));
+                bail!(Error::usage(message).hint("use text or json"));
             }
         };
         Ok(Self {
@@ -140,24 +139,46 @@ impl Log {
 
     /// Writes one line to the log, and the text to standard error. Called when the command has
     /// failed.
-    pub fn fail(&self, error: &Error) {
+    ///
+    /// `container` is the id on the command line.
+    pub fn fail(&self, error: &Error, container: Option<&str>) {
         self.waiting.take();
         let message = error.to_string();
-        self.write(Level::Error, &message);
+        self.write_line(&Line {
+            level: Level::Error,
+            message: &message,
+            failure: Some((error, container)),
+        });
         if !matches!(self.sink, Sink::Stderr) {
-            print_error(message.as_bytes());
-            print_error(b"\n");
+            print_error(&match terminal() {
+                Some(colours) => plain(Level::Error, &message, colours),
+                None => message + "\n",
+            });
         }
+    }
+
+    fn write(&self, level: Level, message: &str) {
+        self.write_line(&Line {
+            level,
+            message,
+            failure: None,
+        });
     }
 
     /// Writes one line. Errors are ignored: a command that has worked must not fail because of its
     /// log.
-    fn write(&self, level: Level, message: &str) {
-        let line = || self.format.line(level, message, timestamp::now());
+    fn write_line(&self, line: &Line) {
+        let text = || self.format.line(line, timestamp::now());
+        let (level, message) = (line.level, line.message);
         match &self.sink {
-            Sink::Stderr => print_error(line().as_bytes()),
+            Sink::Stderr => print_error(&match self.format {
+                Format::Text => {
+                    terminal().map_or_else(text, |colours| plain(level, message, colours))
+                }
+                Format::Json => text(),
+            }),
             // One write, so that lines of several commands that share the file do not mix.
-            Sink::File(file) => drop({ file }.write_all(line().as_bytes())),
+            Sink::File(file) => drop({ file }.write_all(text().as_bytes())),
             Sink::Syslog { socket, ident } => {
                 drop(socket.send(syslog_message(level, ident, message).as_bytes()));
             }
@@ -168,9 +189,18 @@ impl Log {
     }
 }
 
+/// Whether the terminal that standard error is gets colours. `None` if it is not a terminal.
+fn terminal() -> Option<bool> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    std::io::stderr().is_terminal().then(|| {
+        // Source: no-color.org.
+        set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
+    })
+}
+
 /// Unlike `eprintln!`, does not panic when standard error is closed.
-fn print_error(text: &[u8]) {
-    drop(std::io::stderr().write_all(text));
+fn print_error(text: &str) {
+    drop(std::io::stderr().write_all(text.as_bytes()));
 }
 
 impl Sink {
@@ -193,7 +223,7 @@ impl Sink {
             .open(path)
             .map(Self::File)
             .call("open")
-            .with_context(|| format!("--log: {}", path.display()))
+            .with_context(|| Named("--log", path))
     }
 }
 
@@ -201,7 +231,7 @@ fn connect(path: &str) -> Result<UnixDatagram> {
     UnixDatagram::unbound()
         .and_then(|socket| socket.connect(path).map(|()| socket))
         .call("connect")
-        .with_context(|| format!("--log: {path}"))
+        .with_context(|| Named("--log", path.as_ref()))
 }
 
 impl Level {
@@ -222,66 +252,6 @@ impl Level {
             Self::Debug => libc::LOG_DEBUG,
         }
     }
-}
-
-impl Format {
-    fn line(self, level: Level, message: &str, now: std::time::Duration) -> String {
-        // Whole seconds, which every reader of RFC 3339 accepts.
-        let time = timestamp::rfc3339(std::time::Duration::from_secs(now.as_secs()));
-        let level = level.word();
-        match self {
-            Self::Text => format!("time=\"{time}\" level={level} msg={}\n", quote(message)),
-            Self::Json => {
-                let object = serde_json::json!({"level": level, "msg": message, "time": time});
-                format!("{object}\n")
-            }
-        }
-    }
-}
-
-/// Puts `text` in double quotes, on one line. Printable characters do not change, so that the text
-/// can be searched.
-fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            _ if character.is_control() => out.extend(character.escape_unicode()),
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// The datagram for /dev/log: RFC 3164 without time and host, as syslog(3) sends it.
-fn syslog_message(level: Level, ident: &str, message: &str) -> String {
-    format!("<{}>{ident}: {message}", libc::LOG_USER | level.severity())
-}
-
-/// The datagram in the native protocol of the journal. The length precedes a value of several
-/// lines.
-fn journal_message(level: Level, ident: &str, message: &str) -> Vec<u8> {
-    let priority = level.severity().to_string();
-    let mut out = Vec::new();
-    for (key, value) in [
-        ("MESSAGE", message),
-        ("PRIORITY", &priority),
-        ("SYSLOG_IDENTIFIER", ident),
-    ] {
-        out.extend_from_slice(key.as_bytes());
-        if value.contains('\n') {
-            out.push(b'\n');
-            out.extend_from_slice(&(value.len() as u64).to_le_bytes());
-        } else {
-            out.push(b'=');
-        }
-        out.extend_from_slice(value.as_bytes());
-        out.push(b'\n');
-    }
-    out
 }
 
 #[cfg(test)]
@@ -312,7 +282,7 @@ mod tests {
     fn a_failure_writes_one_object_and_no_warnings() {
         let (log, path) = to_file("fail", |_| {});
         log.warn("unknown capability");
-        log.fail(&Error::new("a \"bad\"\nfield"));
+        log.fail(&Error::new("a \"bad\"\nfield"), None);
         let text = take(&path);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["level"], "error");
@@ -321,7 +291,8 @@ mod tests {
             object["time"].as_str().unwrap().len(),
             "2024-01-01T00:00:00Z".len()
         );
-        assert_eq!(object.as_object().unwrap().len(), 3);
+        assert_eq!(object["code"], "runtime.failed");
+        assert_eq!(object.as_object().unwrap().len(), 4);
     }
 
     #[test]
@@ -359,7 +330,7 @@ mod tests {
     fn a_file_is_appended_to() {
         let (log, path) = to_file("append", |_| {});
         std::fs::write(&path, "before\n").unwrap();
-        log.fail(&Error::new("after"));
+        log.fail(&Error::new("after"), None);
         assert!(take(&path).starts_with("before\n{"));
     }
 
@@ -382,28 +353,6 @@ mod tests {
         assert_eq!(
             error,
             "--log: /nonexistent/log: open: no such file or directory"
-        );
-    }
-
-    #[test]
-    fn text_is_quoted_on_one_line() {
-        let line = Format::Text.line(
-            Level::Error,
-            "exec: \"sh\"\n\u{1b}",
-            std::time::Duration::from_secs(1),
-        );
-        assert_eq!(
-            line,
-            "time=\"1970-01-01T00:00:01Z\" level=error msg=\"exec: \\\"sh\\\"\\n\\u{1b}\"\n"
-        );
-    }
-
-    #[test]
-    fn datagrams() {
-        assert_eq!(syslog_message(Level::Error, "c1", "no"), "<11>c1: no");
-        assert_eq!(
-            journal_message(Level::Warning, "c1", "a\nb"),
-            b"MESSAGE\n\x03\0\0\0\0\0\0\0a\nb\nPRIORITY=4\nSYSLOG_IDENTIFIER=c1\n"
         );
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use sampan::cli::{self, Effect, Line, Parsed};
 use sampan::commands::{Context, VERBS, Verb};
-use sampan::error::{Context as _, Error, Kind};
+use sampan::error::{Code, Context as _, Error, Kind};
 use sampan::log::Log;
 use sampan::sys::exec::{self, StringArray};
 use sampan::sys::rt::relro;
@@ -21,7 +21,7 @@ sampan::program!(start);
 
 fn start(all: StringArray<'static>) -> u8 {
     if let Err(error) = protect(&all) {
-        return fail(&Log::default(), error, FAILURE);
+        return fail(&Log::default(), error, None, FAILURE);
     }
     act(&all)
 }
@@ -45,7 +45,8 @@ fn act(all: &StringArray) -> u8 {
             // Engines read errors from the log, so the error goes to the log that the rejected
             // command line names.
             let log = Log::open(&cli::log_flags(VERBS, &args()).options());
-            fail(&log.unwrap_or_default(), error.into(), FAILURE)
+            let error = error.code_is(Code::UsageInvalid);
+            fail(&log.unwrap_or_default(), error.into(), None, FAILURE)
         }
     }
 }
@@ -90,7 +91,7 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
     };
     let log = match Log::open(&line.global.log.options()) {
         Ok(log) => log,
-        Err(error) => return fail(&Log::default(), error, FAILURE),
+        Err(error) => return fail(&Log::default(), error, None, FAILURE),
     };
     let done = prepared
         .context("signals")
@@ -101,13 +102,18 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
             log.succeed();
             status
         }
-        Err(error) => fail(&log, error, line.verb.failure_status()),
+        Err(error) => fail(
+            &log,
+            error,
+            line.verb.container(),
+            line.verb.failure_status(),
+        ),
     }
 }
 
-fn fail(log: &Log, error: anyhow::Error, status: u8) -> u8 {
+fn fail(log: &Log, error: anyhow::Error, container: Option<&str>, status: u8) -> u8 {
     let error = Error::of_chain(error);
-    log.fail(&error);
+    log.fail(&error, container);
     match error.kind {
         // The status that a shell reports for a program that the signal ended.
         Kind::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),

@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Result<i32> {
     match number {
         Some(number) if (0..=RTMAX).contains(&number) => Ok(number),
         _ => {
-            let error = Error::new(format!("unknown signal {text:?}"));
+            let error = Error::usage(format!("unknown signal {text:?}"));
             Err(error.hint("give a name such as TERM or a number from 1 to 64"))
         }
     }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{self, Config, Mount, MountPoint, Process, Resources};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 use objects::Objects;
 
@@ -238,6 +238,7 @@ fn message(error: &serde_json::Error) -> String {
 fn syntax(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     Error::new(format!("line {line}, column {column}: {}", message(error)))
+        .code_is(Code::ConfigSyntax)
 }
 
 /// The type of the JSON value at the start of `text`, and a short one itself.
@@ -277,8 +278,10 @@ fn typed<T: Document>(text: &str, error: &serde_json::Error) -> Error {
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
     match (missing, path.as_str()) {
-        (Some(name), path) => Error::config(locate::join(path, name), "missing"),
-        (None, "") => Error::new(format!("line 1, the document: {message}")),
+        (Some(name), path) => Error::missing(locate::join(path, name)),
+        (None, "") => {
+            Error::new(format!("line 1, the document: {message}")).code_is(Code::ConfigInvalid)
+        }
         (None, path) => Error::config(path, message),
     }
 }

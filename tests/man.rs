@@ -110,9 +110,9 @@ fn pages_are_current() {
     }
     let tails = dir.join("tails");
     let mut names: Vec<_> = pages.keys().cloned().collect();
-    names.push(CONFIG_PAGE.to_owned());
+    names.extend([CONFIG_PAGE, ERRORS_PAGE].map(str::to_owned));
     names.sort();
-    assert_eq!(files(&dir, &[".5", ".8"]), names);
+    assert_eq!(files(&dir, &[".5", ".7", ".8"]), names);
     let tail_of = |page: &String| page.replace(".8", ".roff");
     assert_eq!(
         files(&tails, &[".roff"]),
@@ -122,6 +122,9 @@ fn pages_are_current() {
 
 /// The page without a command, which is written by hand.
 const CONFIG_PAGE: &str = "sampan-config.5";
+
+/// The same. `tests/errors.rs` compares it with the codes.
+const ERRORS_PAGE: &str = "sampan-errors.7";
 
 /// The names of the files in a directory. All must have one of these endings.
 fn files(directory: &Path, endings: &[&str]) -> Vec<String> {

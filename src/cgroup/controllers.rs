@@ -7,7 +7,7 @@ use anyhow::Result;
 use nix::errno::Errno;
 
 use super::{file, threaded};
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::sys::{Sys, stat};
 
 const FILE: &str = "cgroup.subtree_control";
@@ -31,7 +31,7 @@ pub(super) fn enable(
     if controllers.is_empty() && optional.is_empty() {
         return Ok(Vec::new());
     }
-    let enabled = file::read(dir, FILE).with_context(|| at.join(FILE).display().to_string())?;
+    let enabled = file::read(dir, FILE).with_context(|| at.join(FILE))?;
     let missing = |all: &[String]| -> Vec<String> {
         let is_missing = |name: &&String| !enabled.split_whitespace().any(|have| have == *name);
         all.iter().filter(is_missing).cloned().collect()
@@ -112,7 +112,9 @@ fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: crate::sys::F
     );
     let error = Error::failed(what, fail);
     match fail.errno {
-        Errno::ENOENT => error.hint(format!("{blamed} is not listed in its cgroup.controllers")),
+        Errno::ENOENT => error
+            .code_is(Code::CgroupControllerMissing)
+            .hint(format!("{blamed} is not listed in its cgroup.controllers")),
         Errno::EBUSY => error.hint(
             "it contains processes, so it cannot enable controllers for children: \
              choose a linux.cgroupsPath below another cgroup",

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::error::{Call as _, Chain as _, Context as _, Error};
+use crate::error::{Call as _, Chain as _, Code, Context as _, Error};
 use crate::plan::systemd::{Manager, Variant};
 use crate::sys::socket;
 
@@ -51,7 +51,8 @@ impl Failed {
         match self {
             Self::Refused { name, message } => {
                 let message = if message.is_empty() { name } else { message };
-                anyhow!("{what}: {member}: {message}")
+                let message = format!("{what}: {member}: {message}");
+                Error::new(message).code_is(Code::SystemdRefused).into()
             }
             Self::Broken(error) => error.context(format!("{what}: {member}")),
         }
@@ -86,7 +87,7 @@ impl Connection {
             }
         }
         let error = first.unwrap_or_else(|| anyhow!("systemd has no known address"));
-        Err(error.hint(match manager {
+        Err(error.code_is(Code::SystemdUnreachable).hint(match manager {
             Manager::System => {
                 "systemd must be the init of this host; otherwise use the cgroupfs driver"
             }
@@ -99,7 +100,7 @@ impl Connection {
 
     fn connect(address: &Path, bus: bool, manager: Manager) -> Result<Self> {
         let stream: UnixStream = socket::connect_stream(address)
-            .with_context(|| address.display().to_string())?
+            .with_context(|| address.display())?
             .into();
         Self::over(stream, address, bus, manager)
     }
@@ -258,7 +259,9 @@ impl Connection {
             self.object(),
             PATIENCE.as_secs()
         );
-        Error::new(message).hint("it may be busy or hanging: see systemctl list-jobs")
+        Error::new(message)
+            .code_is(Code::SystemdTimedOut)
+            .hint("it may be busy or hanging: see systemctl list-jobs")
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -300,8 +303,8 @@ impl Connection {
     }
 
     /// The connection, for errors.
-    fn object(&self) -> String {
-        self.address.display().to_string()
+    fn object(&self) -> std::path::Display<'_> {
+        self.address.display()
     }
 }
 
@@ -372,6 +375,7 @@ pub mod fuzzing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::has_example;
 
     #[test]
     fn the_path_among_the_addresses_of_a_bus() {
@@ -392,5 +396,29 @@ mod tests {
         assert!(system[1].1);
         let user = addresses(Manager::User { uid: 4711 });
         assert!(user[0].0.ends_with("systemd/private") && !user[0].1);
+    }
+
+    #[test]
+    fn each_way_to_fail_has_a_code() {
+        let missing = Connection::open(Manager::User { uid: 4711 });
+        has_example(missing.err().expect("no such user"), "systemd.unreachable");
+        let what = "linux.cgroupsPath: systemd unit web.scope";
+        let refused = Failed::Refused {
+            name: "org.freedesktop.DBus.Error.AccessDenied".into(),
+            message: "Access denied".into(),
+        };
+        let refused = refused.error(what, "StartTransientUnit");
+        has_example(refused, "systemd.refused");
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let late = Connection {
+            stream,
+            address: "/run/systemd/private".into(),
+            deadline: Instant::now(),
+            serial: 0,
+            bus: false,
+            received: Vec::new(),
+            ended: Vec::new(),
+        };
+        has_example(late.too_late(), "systemd.timed-out");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::{Cgroup, file};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::sys::{self, Fail};
 
 impl Cgroup {
@@ -20,9 +20,9 @@ impl Cgroup {
                 "a parent of the container's cgroup"
             };
             let what = format!("{message}: {}", full.join("pids.max").display());
-            return Some(Error::failed(what, fail).hint(format!(
-                "all {limit} processes that the cgroup may have exist"
-            )));
+            let hint = format!("all {limit} processes that the cgroup may have exist");
+            let error = Error::failed(what, fail).code_is(Code::CgroupFull);
+            return Some(error.hint(hint));
         }
         let hint = match fail.errno {
             Errno::EBUSY => "it has children with controllers, so no process can be in it".into(),
@@ -41,6 +41,10 @@ impl Cgroup {
         Some(
             Error::failed(self.object(""), fail)
                 .about("linux.cgroupsPath")
+                .code_is(match fail.errno {
+                    Errno::EACCES => Code::CgroupNotDelegated,
+                    _ => Code::CgroupFailed,
+                })
                 .hint(hint),
         )
     }

@@ -99,7 +99,7 @@ impl Cgroup {
     pub fn is_frozen_at(path: &Path) -> Result<bool> {
         let events = path.join("cgroup.events");
         flag_unless_gone(sys::file::read_record(&events), "frozen")
-            .with_context(|| events.display().to_string())
+            .with_context(|| events.display())
     }
 
     /// The processes of this cgroup and of all cgroups below it, sorted. The kernel lists a process

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Chain as _, Context as _, Error};
+use crate::error::{Chain as _, Code, Context as _, Error};
 use crate::plan::cgroup::{Fallback, Write};
 use crate::plan::devices::Insn;
 use crate::sys::{Fail, bpf, path as syspath};
@@ -154,7 +154,7 @@ impl Cgroup {
                 errno: Errno::ENOENT,
                 ..
             }) => Ok(None),
-            Err(fail) => Err(fail).with_context(|| path.display().to_string()),
+            Err(fail) => Err(fail).with_context(|| path.display()),
         }
     }
 
@@ -231,6 +231,7 @@ impl Cgroup {
                 "linux.cgroupsPath",
                 format!("{}: {message}", self.path.display()),
             )
+            .code_is(Code::CgroupInUse)
         };
         if self.event("populated")? {
             let count = self.processes()?.len();
@@ -296,7 +297,7 @@ impl Cgroup {
         match (write.value.parse::<u64>(), text.trim().parse::<u64>()) {
             (Ok(limit), Ok(used)) if limit <= used => {
                 let usage = self.object(usage);
-                let message = format!("{limit} is not more than the {used} in {usage}");
+                let message = format!("{limit} is not more than the {used} in {}", usage.display());
                 bail!(
                     Error::config(&write.field, message)
                         .hint("linux.resources.memory.checkBeforeUpdate asks for this check")
@@ -311,7 +312,7 @@ impl Cgroup {
     pub fn attach_device_program(&self, program: &[Insn]) -> Result<()> {
         let code: Vec<u64> = program.iter().map(|insn| insn.encode()).collect();
         let error = |fail: Fail| {
-            Error::failed(self.path.display().to_string(), fail)
+            Error::failed(self.path.display(), fail)
                 .about("linux.resources.devices")
                 .hint("device rules need CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN")
         };
@@ -377,10 +378,10 @@ impl Cgroup {
     }
 
     /// A file of the cgroup, or without a name the cgroup, for errors.
-    fn object(&self, name: &str) -> String {
+    fn object(&self, name: &str) -> PathBuf {
         match name {
-            "" => self.path.display().to_string(),
-            name => self.path.join(name).display().to_string(),
+            "" => self.path.clone(),
+            name => self.path.join(name),
         }
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::dbus::{Connection, Failed};
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::plan::systemd::{Manager, Property, Unit, Variant};
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
@@ -25,6 +25,7 @@ pub fn start(unit: &Unit, pid: i32) -> Result<()> {
             let message = format!("{what}: StartTransientUnit: the unit already exists");
             bail!(
                 Error::new(message)
+                    .code_is(Code::CgroupInUse)
                     .hint("another container may use it: choose another linux.cgroupsPath")
             );
         }

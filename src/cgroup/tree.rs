@@ -140,7 +140,7 @@ fn open_new(parent: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
 }
 
 fn failed(at: &Path, fail: Fail) -> Error {
-    let error = Error::failed(at.display().to_string(), fail).about("linux.cgroupsPath");
+    let error = Error::failed(at.display(), fail).about("linux.cgroupsPath");
     match fail.errno {
         Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
         Errno::EROFS => error.hint("the cgroup2 mount is read-only here"),

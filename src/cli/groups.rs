@@ -57,7 +57,10 @@ flags! {
         #[arg(long, value_name = "TARGET")]
         pub log: Option<OsString>,
 
-        /// Format of the log: text or json
+        /// Format of the log: text or json.
+        ///
+        /// In json, a failure has its data beside its text: see sampan-errors(7). On a terminal,
+        /// text has no time and no quotes.
         #[arg(long, value_name = "FORMAT")]
         pub log_format: Option<String>,
 

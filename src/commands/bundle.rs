@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use nix::errno::Errno;
 
 use crate::cli::groups::{Bundle, CgroupManager, ContainerFlags, DescriptorFlags};
 use crate::config::Config;
-use crate::error::{Context as _, Error};
+use crate::error::{Chain as _, Code, Context as _, Error, Named};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::spec;
@@ -30,13 +31,21 @@ impl Loaded {
     /// The bundle or the config cannot be read, or a property is invalid.
     pub fn read(args: &Bundle) -> Result<Self> {
         let bundle = sys::file::real_path(&args.bundle)
-            .with_context(|| format!("--bundle: {}", args.bundle.display()))?;
+            .with_context(|| Named("--bundle", &args.bundle))
+            .map_err(|error| match error.errno() {
+                Some(Errno::ENOENT) => error.code_is(Code::BundleNotFound),
+                _ => error,
+            })?;
         let file = bundle.join(&args.config);
         let bytes = sys::file::read(&file).map_err(|fail| {
-            Error::failed(file.display().to_string(), fail)
-                .hint("a bundle needs a config.json; sampan spec writes one")
+            let error = Error::failed(file.display(), fail)
+                .hint("a bundle needs a config.json; sampan spec writes one");
+            match fail.errno {
+                Errno::ENOENT => error.code_is(Code::BundleNoConfig),
+                _ => error,
+            }
         })?;
-        let config = spec::config(&bytes, &bundle).with_context(|| file.display().to_string())?;
+        let config = spec::config(&bytes, &bundle).with_context(|| file.display())?;
         Ok(Self {
             bundle,
             bytes,
@@ -109,7 +118,7 @@ pub fn check_preserved(count: u32) -> Result<()> {
         None => Ok(()),
         Some(number) => {
             let message = format!("--preserve-fds: descriptor {number} is not open");
-            bail!(Error::new(message).hint(format!(
+            bail!(Error::usage(message).hint(format!(
                 "{count} descriptors, from 3 upwards, are to be passed to the process"
             )))
         }

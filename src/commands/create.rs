@@ -12,7 +12,7 @@ use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Setup;
 use crate::config::Config;
-use crate::error::{Call as _, Context as _, Error};
+use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::annotations::PIDFD_RECEIVER;
@@ -43,6 +43,10 @@ flags! {
 }
 
 impl Verb for Create {
+    fn container(&self) -> Option<&str> {
+        Some(&self.setup.new.id)
+    }
+
     /// Creates a container that waits for `start`.
     fn run(&self, context: &Context) -> Result<u8> {
         make(context, &self.setup, Mode::Detached, false)?;
@@ -75,7 +79,7 @@ pub(super) fn make(
     check_preserved(options.process.preserved_fds)?;
     let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);
     if runs && loaded.config.process.is_none() {
-        bail!(Error::config("process", "missing").hint("run needs a program"));
+        bail!(Error::missing("process").hint("run needs a program"));
     }
     check_terminal(&loaded.config, setup, mode)?;
     check_rootfs(&loaded.config.root.path)?;
@@ -132,23 +136,39 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
         (_, true, Mode::Foreground) => (UNUSED, "give --detach, or leave out the flag"),
         _ => return Ok(()),
     };
-    bail!(Error::new(message).hint(remedy))
+    bail!(
+        Error::new(message)
+            .hint(remedy)
+            .code_is(Code::ProcessTerminal)
+    )
 }
 
 /// Checks that `root.path` is an existing directory and not the host's root. Source: runtime-spec
 /// 1.3, config.md, root.
 fn check_rootfs(rootfs: &Path) -> Result<()> {
-    let object = || format!("root.path: {}", rootfs.display());
-    let stat = |path: &Path| std::fs::metadata(path).call("stat").with_context(object);
+    let refuse = |fail: Fail| Error::failed(rootfs, fail).about("root.path");
+    let stat = |path: &Path| {
+        std::fs::metadata(path).map_err(|error| {
+            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+            let error = refuse(Fail::new("stat", errno));
+            match errno {
+                Errno::ENOENT => error.code_is(Code::RootfsNotFound),
+                _ => error,
+            }
+        })
+    };
     let found = stat(rootfs)?;
     if !found.is_dir() {
-        return Err(Fail::new("stat", Errno::ENOTDIR)).with_context(object);
+        let fail = Fail::new("stat", Errno::ENOTDIR);
+        bail!(refuse(fail).code_is(Code::RootfsInvalid));
     }
     // Compared by device and inode, because many paths lead to the host's root: `/tmp/..`, symbolic
     // links, `/proc/1/root`.
     let host = stat(Path::new("/"))?;
     if (found.dev(), found.ino()) == (host.dev(), host.ino()) {
-        bail!("{}: the host's root cannot be a container's", object());
+        let path = rootfs.display();
+        let message = format!("{path}: the host's root cannot be a container's");
+        bail!(Error::config("root.path", message).code_is(Code::RootfsInvalid));
     }
     Ok(())
 }

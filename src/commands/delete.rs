@@ -30,6 +30,10 @@ flags! {
 }
 
 impl Verb for Delete {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Removes containers that are stopped or created, with `--force` any container.
     fn run(&self, context: &Context) -> Result<u8> {
         context.each(&self.container.id, self.regex, |id| {

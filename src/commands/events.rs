@@ -39,6 +39,10 @@ flags! {
 }
 
 impl Verb for Events {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Prints one object per line, once or until the container's last process has ended.
     fn run(&self, context: &Context) -> Result<u8> {
         let id = &self.container.id;

@@ -14,7 +14,7 @@ use super::{Context, DONE, Verb, kill, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags};
 use crate::config::{Config, Process};
-use crate::error::{Call as _, Chain as _, Context as _, Error, Kind};
+use crate::error::{Call as _, Chain as _, Code, Context as _, Error, Kind};
 use crate::host::Host;
 use crate::plan;
 use crate::run::{self, ExecRequest, relay};
@@ -116,6 +116,10 @@ flags! {
 }
 
 impl Verb for Exec {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Executes a process in a container. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
@@ -211,7 +215,11 @@ fn check_status(status: Status, ignore_paused: bool, id: &str) -> Result<()> {
         Status::Stopped => "cannot exec in a stopped container",
         Status::Creating => "cannot exec in a container that is being created",
     };
-    bail!(Error::of(Kind::Status, format!("{message}: {id}")))
+    let error = Error::of(Kind::Status, format!("{message}: {id}"));
+    bail!(match status {
+        Status::Stopped => error.code_is(Code::ContainerNotRunning),
+        _ => error,
+    })
 }
 
 /// Reads the process from the file, or takes the container's process with the changes of the flags.
@@ -228,11 +236,15 @@ fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, 
         return Ok((process, warnings));
     }
     if args.command.is_empty() {
-        bail!("exec needs a COMMAND or --process FILE");
+        bail!(Error::usage("exec needs a COMMAND or --process FILE"));
     }
     if args.command[0].is_empty() {
         let message = "exec: \"\": executable file not found in $PATH";
-        bail!(Error::new(message).hint("COMMAND is empty"));
+        bail!(
+            Error::new(message)
+                .hint("COMMAND is empty")
+                .code_is(Code::ExecNotFound)
+        );
     }
     let mut process = config.process.clone().unwrap_or_else(|| Process {
         cwd: "/".into(),
@@ -249,13 +261,14 @@ fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
     if let Some(cwd) = &args.changes.cwd {
         process.cwd.clone_from(cwd);
         if !cwd.is_absolute() {
-            bail!("--cwd: must be an absolute path");
+            bail!(Error::usage("--cwd: must be an absolute path"));
         }
     }
     for entry in &args.changes.env {
         let bytes = entry.as_bytes();
         let Some(end) = bytes.iter().position(|&b| b == b'=').filter(|&end| end > 0) else {
-            bail!("--env: {:?} is not NAME=VALUE", entry.to_string_lossy());
+            let message = format!("--env: {:?} is not NAME=VALUE", entry.to_string_lossy());
+            bail!(Error::usage(message));
         };
         let name = &bytes[..=end];
         process
@@ -297,7 +310,7 @@ fn parse_user(user: &str) -> Result<(u32, Option<u32>)> {
             .filter(|&id| digits && id != u32::MAX)
             .ok_or_else(|| {
                 let message = format!("--user: {user:?} is not UID or UID:GID");
-                Error::new(message).hint("users are numbers: names belong to the image")
+                Error::usage(message).hint("users are numbers: names belong to the image")
             })
     };
     match user.split_once(':') {
@@ -348,7 +361,11 @@ fn check_terminal(process: &Process, args: &Exec) -> Result<()> {
         ),
         _ => return Ok(()),
     };
-    bail!(Error::new(message).hint(remedy))
+    bail!(
+        Error::new(message)
+            .hint(remedy)
+            .code_is(Code::ProcessTerminal)
+    )
 }
 
 #[cfg(test)]

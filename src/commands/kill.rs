@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{Context, DONE, Verb, open_cgroup};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Container;
-use crate::error::{Chain as _, Context as _, Error, Kind};
+use crate::error::{Chain as _, Code, Context as _, Error, Kind};
 use crate::signal;
 use crate::state::{Dir, State};
 use crate::sys::pidfd;
@@ -52,6 +52,10 @@ impl Kill {
 }
 
 impl Verb for Kill {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Signals one container, or with `--regex` every container that matches.
     fn run(&self, context: &Context) -> Result<u8> {
         let signal = signal::parse(self.signal())?;
@@ -117,7 +121,9 @@ fn only_init(state: &State) -> Error {
         state.id,
         place.unwrap_or_default().display()
     );
-    Error::new(message).hint("the signal was sent to init; other processes may be left")
+    Error::new(message)
+        .code_is(Code::CgroupFailed)
+        .hint("the signal was sent to init; other processes may be left")
 }
 
 fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
@@ -129,4 +135,5 @@ fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
 
 pub(super) fn not_running(state: &State) -> Error {
     Error::of(Kind::Status, format!("container not running: {}", state.id))
+        .code_is(Code::ContainerNotRunning)
 }

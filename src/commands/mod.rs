@@ -132,6 +132,11 @@ pub trait Verb: Any + Debug {
     /// Those of the verb.
     fn run(&self, context: &Context) -> Result<u8>;
 
+    /// The id of the container on the command line.
+    fn container(&self) -> Option<&str> {
+        None
+    }
+
     /// The exit status if [`Verb::run`] fails.
     fn failure_status(&self) -> u8 {
         1

@@ -42,6 +42,10 @@ flags! {
 }
 
 impl Verb for Mounts {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Adds the mounts of a file to a created or running container, or removes them.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
@@ -51,7 +55,7 @@ impl Verb for Mounts {
             Status::Creating | Status::Stopped => bail!(not_running(&state)),
         };
         check(state.status(&dir)?)?;
-        let file = || self.file.display().to_string();
+        let file = || self.file.display();
         let text = std::fs::read(&self.file).call("open").with_context(file)?;
         let config = Saved::read(&dir, &state)?.config;
         let host = Host::probe(config.labels())?;

@@ -18,6 +18,10 @@ flags! {
 }
 
 impl Verb for Pause {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Stops every process of a created or running container. It returns after all have stopped.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;

@@ -33,6 +33,10 @@ flags! {
 }
 
 impl Verb for Ps {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Prints the process ids in the cgroup and the cgroups below it, or the rows of ps(1) for them.
     /// In a stopped container these are the processes that its init left behind.
     fn run(&self, context: &Context) -> Result<u8> {

@@ -18,6 +18,10 @@ flags! {
 }
 
 impl Verb for Resume {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Resumes the processes of a paused container.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;

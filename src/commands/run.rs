@@ -42,6 +42,10 @@ flags! {
 }
 
 impl Verb for Run {
+    fn container(&self) -> Option<&str> {
+        Some(&self.setup.new.id)
+    }
+
     /// Creates a container and starts it. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
         let mode = if self.flags.detach {

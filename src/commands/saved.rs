@@ -67,7 +67,7 @@ impl Saved {
 pub(super) fn config_text(dir: &Dir) -> Result<Vec<u8>> {
     dir.read(CONFIG)?
         .ok_or(Fail::new("open", Errno::ENOENT))
-        .with_context(|| dir.path_of(CONFIG).display().to_string())
+        .with_context(|| dir.path_of(CONFIG))
 }
 
 /// Ends a container: kills its processes, removes its cgroup and its directory, then runs the

@@ -45,7 +45,7 @@ impl Verb for Spec {
 }
 
 fn write(path: &Path, text: &str, replace: bool) -> Result<()> {
-    let object = || path.display().to_string();
+    let object = || path.display();
     let made = OpenOptions::new()
         .write(true)
         .create(true)

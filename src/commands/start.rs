@@ -21,6 +21,10 @@ flags! {
 }
 
 impl Verb for Start {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Lets the created container execute its process, and runs the poststart hooks.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
@@ -63,5 +67,5 @@ impl Verb for Start {
 fn nothing_to_start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Error {
     // This fails for the reason that is reported.
     let _ = run::start(dir, state, plan);
-    Error::config("process", "missing").hint("there is nothing to start: the container stops")
+    Error::missing("process").hint("there is nothing to start: the container stops")
 }

@@ -18,6 +18,10 @@ flags! {
 }
 
 impl Verb for State {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Prints the container's state. `owner` is empty, as in the output of other runtimes; only
     /// `list` fills it in.
     fn run(&self, context: &Context) -> Result<u8> {

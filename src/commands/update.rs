@@ -121,6 +121,10 @@ flags! {
 }
 
 impl Verb for Update {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Changes the limits of the cgroup and the saved config, or neither.
     fn run(&self, context: &Context) -> Result<u8> {
         let dir = context.open(&self.container.id)?;

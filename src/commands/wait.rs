@@ -37,6 +37,10 @@ flags! {
 const NOT_KNOWN: u8 = 1;
 
 impl Verb for Wait {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Waits, and prints the ending.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;

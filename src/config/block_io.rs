@@ -73,7 +73,7 @@ impl BlockIo {
                 warnings.push(format!("{field}.{message}"));
             }
             if device.weight().is_none() && device.leaf_weight().is_none() {
-                return Err(Error::config(format_args!("{field}.weight"), "missing"));
+                return Err(Error::missing(format_args!("{field}.weight")));
             }
             let (major, minor) = block_device(&field, device.major(), device.minor())?;
             if let Some(weight) = weight(&format!("{field}.weight"), device.weight())? {

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::lexical;
 
 /// Refuses a NUL byte. The strings of the config become C strings for system calls, which would
@@ -23,7 +23,7 @@ pub(super) fn no_nul(field: impl Display, text: impl AsRef<OsStr>) -> Result<()>
 pub(super) fn absolute(field: impl Display, path: &Path) -> Result<PathBuf> {
     no_nul(&field, path)?;
     if path.as_os_str().is_empty() {
-        return Err(Error::config(field, "missing"));
+        return Err(Error::missing(field));
     }
     if !path.is_absolute() {
         let text = path.to_string_lossy();
@@ -46,7 +46,9 @@ pub(super) fn text(field: impl Display, value: Option<&String>) -> Result<Option
 /// Refuses a property that this runtime does not support yet.
 pub(super) fn unsupported(field: impl Display, present: bool) -> Result<()> {
     if present {
-        Err(Error::config(field, "not supported").hint("remove the property"))
+        Err(Error::config(field, "not supported")
+            .code_is(Code::ConfigUnsupported)
+            .hint("remove the property"))
     } else {
         Ok(())
     }

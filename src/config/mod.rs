@@ -144,7 +144,7 @@ impl Config {
 /// warning.
 fn version(version: &str, warnings: &mut Vec<String>) -> Result<()> {
     if version.is_empty() {
-        return Err(Error::config("ociVersion", "missing"));
+        return Err(Error::missing("ociVersion"));
     }
     let release = version.split(['-', '+']).next().unwrap_or_default();
     let numbers: Vec<&str> = release.split('.').collect();
@@ -211,9 +211,9 @@ fn annotations(list: Option<BTreeMap<String, String>>) -> Result<BTreeMap<String
 
 impl Root {
     fn new(root: Option<&oci::Root>, bundle: &Path) -> Result<Self> {
-        let root = root.ok_or_else(|| Error::config("root", "missing"))?;
+        let root = root.ok_or_else(|| Error::missing("root"))?;
         if root.path().as_os_str().is_empty() {
-            return Err(Error::config("root.path", "missing"));
+            return Err(Error::missing("root.path"));
         }
         check::no_nul("root.path", root.path())?;
         // Keep `..`: after a symbolic link, only the kernel can resolve it.

@@ -406,7 +406,7 @@ impl Mount {
             self.drop_data(warnings)?;
         }
         if self.bind.is_none() && self.fstype.is_empty() && !self.remount {
-            let error = Error::config(format_args!("{}.type", self.field), "missing");
+            let error = Error::missing(format_args!("{}.type", self.field));
             return Err(
                 error.hint("only a bind mount, with the option bind or rbind, needs no type")
             );
@@ -468,7 +468,7 @@ fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<P
     let field = format_args!("{field}.destination");
     check::no_nul(field, path)?;
     if path.as_os_str().is_empty() {
-        return Err(Error::config(field, "missing"));
+        return Err(Error::missing(field));
     }
     if !path.is_absolute() {
         let text = path.to_string_lossy();

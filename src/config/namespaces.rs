@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use oci_spec::runtime as oci;
 
 use super::check;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// The eight namespace types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,7 +214,8 @@ impl Namespaces {
             return Ok(());
         }
         let name = kind.name();
-        let error = Error::config(field, format!("needs a {name} namespace"));
+        let error = Error::config(field, format!("needs a {name} namespace"))
+            .code_is(Code::ConfigNamespaceMissing);
         Err(error.hint(format!("add {{\"type\": \"{name}\"}} to linux.namespaces")))
     }
 }
@@ -235,7 +236,8 @@ pub(super) fn id_mappings(
         let mappings = one_map(field, check::list(mappings))?;
         match user {
             Namespace::Inherit if !mappings.is_empty() => {
-                let error = Error::config(field, "needs a user namespace");
+                let error = Error::config(field, "needs a user namespace")
+                    .code_is(Code::ConfigNamespaceMissing);
                 Err(error.hint("add {\"type\": \"user\"} to linux.namespaces"))
             }
             Namespace::New if mappings.is_empty() => Err(Error::config(
@@ -348,7 +350,8 @@ pub(super) fn time_offsets(
     }
     match time {
         Namespace::Inherit if !out.is_empty() => {
-            let error = Error::config("linux.timeOffsets", "needs a time namespace");
+            let error = Error::config("linux.timeOffsets", "needs a time namespace")
+                .code_is(Code::ConfigNamespaceMissing);
             Err(error.hint("add {\"type\": \"time\"} to linux.namespaces"))
         }
         Namespace::Join { field, .. } if !out.is_empty() => {

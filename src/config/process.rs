@@ -212,7 +212,7 @@ fn args(args: Option<&[String]>) -> Result<Vec<OsString>> {
     let args = args.unwrap_or_default();
     match args.first() {
         None if given => return Err(Error::config("process.args", "is empty")),
-        None => return Err(Error::config("process.args", "missing")),
+        None => return Err(Error::missing("process.args")),
         Some(program) if program.is_empty() => {
             return Err(Error::config("process.args[0]", "is empty"));
         }

@@ -8,7 +8,7 @@ use oci_spec::runtime as oci;
 pub use super::block_io::{BlockIo, Throttle, ThrottleKind, WeightDevice};
 pub use super::device_rules::{DeviceRule, DeviceRuleKind};
 use super::{check, device_rules, numbers};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// `linux.resources`, checked; absent values are `None`.
 #[derive(Clone, Debug, Default)]
@@ -205,7 +205,9 @@ fn v1_only(field: impl Display, present: bool) -> Result<()> {
     if !present {
         Ok(())
     } else {
-        Err(Error::config(field, "cgroup v2 has no such control").hint("remove it"))
+        Err(Error::config(field, "cgroup v2 has no such control")
+            .code_is(Code::ConfigUnsupported)
+            .hint("remove it"))
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::{NewCgroup, Options, Plan, RuntimeStep, devices, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::{CgroupHost, Host};
 use crate::lexical;
 
@@ -93,7 +93,9 @@ fn missing_controller(write: &Write, host: &CgroupHost) -> Error {
     } else {
         "cgroup v1 uses it: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all".into()
     };
-    Error::config(&write.field, message).hint(hint)
+    Error::config(&write.field, message)
+        .code_is(Code::CgroupControllerMissing)
+        .hint(hint)
 }
 
 /// The controllers that the writes need, each once, sorted.

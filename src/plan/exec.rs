@@ -69,7 +69,7 @@ fn place(cgroup: &Path) -> Result<Place> {
     if !cgroup.components().all(plain) {
         let path = cgroup.display();
         let message = format!("--cgroup: {path} is not a path below the container's cgroup");
-        return Err(Error::new(message));
+        return Err(Error::usage(message));
     }
     let below = cgroup.strip_prefix("/").unwrap_or(cgroup);
     Ok(Place::Below(below.to_owned()))

@@ -183,7 +183,7 @@ pub(super) fn resources(resources: &mut Value) -> Result<()> {
         None => Ok(()),
         Some(index) => {
             let field = format!("linux.resources.hugepageLimits[{index}].limit");
-            Err(Error::config(field, "missing"))
+            Err(Error::missing(field))
         }
     }
 }

@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use crate::error::{Call as _, Context as _, Error, Kind};
+use crate::error::{Call as _, Code, Context as _, Error, Kind};
 use crate::host;
 use crate::sys::path;
 use crate::sys::stat::Stat;
@@ -46,7 +46,7 @@ impl Place {
     /// The directory cannot be opened, or users other than the caller may change its content: the
     /// hooks in its config would run as the caller.
     pub fn open(&self) -> Result<Option<Dir>> {
-        let object = || self.path.display().to_string();
+        let object = || self.path.display();
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let fd = match file::open(&self.path, flags, 0) {
             Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
@@ -150,8 +150,8 @@ impl Dir {
     }
 
     /// A file of the directory, for errors.
-    pub fn object(&self, name: &CStr) -> String {
-        self.path_of(name).display().to_string()
+    pub fn object(&self, name: &CStr) -> PathBuf {
+        self.path_of(name)
     }
 
     /// Whether the container still exists, that is, whether its path still leads to this directory.
@@ -161,7 +161,7 @@ impl Dir {
     pub fn is_current(&self) -> Result<bool> {
         stat::stat_of(&self.path)
             .map(|found| found.is_some_and(|found| found.inode() == self.inode))
-            .with_context(|| self.path.display().to_string())
+            .with_context(|| self.path.display())
     }
 
     /// Fails if the container has been deleted. An object that was opened by a path from the state
@@ -183,7 +183,7 @@ impl Dir {
     /// # Errors
     /// flock(2) or fstatat(2) failed.
     pub fn lock(&self) -> Result<Option<Locked<'_>>> {
-        path::lock(self.fd()).with_context(|| self.path.display().to_string())?;
+        path::lock(self.fd()).with_context(|| self.path.display())?;
         Ok(self.is_current()?.then_some(Locked { dir: self }))
     }
 
@@ -194,11 +194,13 @@ impl Dir {
 
     /// [`Dir::missing`] for a directory without a state.
     pub fn half_made(&self) -> Error {
-        self.missing().hint(format!(
-            "{} belongs to a create that is still running or was killed; \
+        self.missing()
+            .code_is(Code::ContainerIncomplete)
+            .hint(format!(
+                "{} belongs to a create that is still running or was killed; \
              sampan delete --force removes it",
-            self.path.display()
-        ))
+                self.path.display()
+            ))
     }
 }
 
@@ -227,7 +229,7 @@ impl Locked<'_> {
         if std::fs::remove_dir(path).is_ok() {
             return Ok(());
         }
-        let object = || path.display().to_string();
+        let object = || path.display();
         tree::clear(fd.as_fd()).with_context(object)?;
         std::fs::remove_dir(path).call("rmdir").with_context(object)
     }
@@ -293,7 +295,7 @@ fn foreign(what: String, stat: &Stat, caller: u32) -> Error {
         "{what}: it belongs to user {}, but the caller is user {caller}",
         stat.uid
     );
-    Error::new(message).hint(
+    Error::new(message).code_is(Code::StateUntrusted).hint(
         "its owner could execute programs as the caller: choose another directory with --root",
     )
 }
@@ -304,6 +306,7 @@ fn writable(what: String, stat: &Stat) -> Error {
         stat.mode & 0o7777
     );
     Error::new(message)
+        .code_is(Code::StateUntrusted)
         .hint("they could execute programs as the caller: chmod it to 0700, or choose another directory with --root")
 }
 

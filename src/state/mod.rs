@@ -33,7 +33,7 @@ pub use root::{Claim, Root, deleted};
 pub use status::{Status, lock_init};
 
 use crate::config::Config;
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::plan;
 use crate::plan::systemd::Manager;
 
@@ -291,12 +291,17 @@ impl State {
                     path.display(),
                     state.id
                 );
-                bail!(Error::new(message).hint("restore the directory's name"))
+                bail!(
+                    Error::new(message)
+                        .code_is(Code::StateBroken)
+                        .hint("restore the directory's name")
+                )
             }
             Ok(state) => Ok(Found::State(Box::new(state))),
             Err(error) => {
                 let path = dir.path_of(STATE);
                 let error = Error::new(format!("{}: {error}", path.display()))
+                    .code_is(Code::StateBroken)
                     .hint("sampan delete --force removes the container");
                 Ok(Found::Broken { text, error })
             }

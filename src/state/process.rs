@@ -166,10 +166,7 @@ pub fn how_ended(pid: i32, start: u64, pidfd: BorrowedFd) -> Result<Ended> {
 fn may_inspect(pid: i32) -> Result<bool> {
     let path = format!("/proc/{pid}/exe");
     match std::fs::read_link(&path).call("readlink") {
-        Err(Error {
-            errno: Some(Errno::EACCES | Errno::EPERM),
-            ..
-        }) => Ok(false),
+        Err(error) if matches!(error.errno, Some(Errno::EACCES | Errno::EPERM)) => Ok(false),
         Err(error) if error.errno.is_none_or(|errno| !GONE.contains(&errno)) => {
             Err(error).context(path)
         }

@@ -35,7 +35,7 @@ impl<'a> Prepared<'a> {
         content: &[u8],
         mode: u32,
     ) -> Result<Self> {
-        let object = || path.display().to_string();
+        let object = || path.display();
         let own = [
             b".",
             name.to_bytes(),
@@ -71,8 +71,7 @@ impl<'a> Prepared<'a> {
         let Some(temporary) = &self.temporary else {
             return Ok(());
         };
-        syspath::rename_at(self.dir, temporary, &self.name)
-            .with_context(|| self.path.display().to_string())?;
+        syspath::rename_at(self.dir, temporary, &self.name).with_context(|| self.path.display())?;
         self.temporary = None;
         Ok(())
     }

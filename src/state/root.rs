@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 
 use super::dir::{self, CONFIG, Dir, Place};
 use super::status;
-use crate::error::{Call as _, Context as _, Error, Kind};
+use crate::error::{Call as _, Code, Context as _, Error, Kind, Named};
 use crate::host;
 use crate::lexical;
 use crate::sys::{file, io, stat, tree};
@@ -39,7 +39,7 @@ fn session_directory(euid: u32) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let path = PathBuf::from(format!("/run/user/{euid}"));
-    let found = stat::stat_of(&path).with_context(|| path.display().to_string())?;
+    let found = stat::stat_of(&path).with_context(|| path.display())?;
     let own = found.is_some_and(|stat| stat.is(libc::S_IFDIR) && stat.uid == euid);
     Ok(own.then_some(path))
 }
@@ -72,10 +72,10 @@ impl Root {
     fn explicit(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)
             .call("getcwd")
-            .with_context(|| format!("--root: {}", path.display()))?;
+            .with_context(|| Named("--root", path))?;
         let path = lexical::clean(&path);
         if path == Path::new("/") {
-            bail!("--root: / cannot be the root directory");
+            bail!(Error::usage("--root: / cannot be the root directory"));
         }
         Ok(Self {
             path,
@@ -218,15 +218,14 @@ impl Root {
         };
         match made {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(exists(&place.id)),
-            made => made
-                .call("mkdir")
-                .with_context(|| place.path.display().to_string()),
+            made => made.call("mkdir").with_context(|| place.path.display()),
         }
     }
 }
 
 fn exists(id: &str) -> Error {
     Error::new(format!("container with given ID already exists: {id}"))
+        .code_is(Code::ContainerExists)
 }
 
 /// The error of a create whose container another command has deleted.
@@ -237,15 +236,16 @@ pub fn deleted(id: &str) -> Error {
 
 /// The id rule: `[A-Za-z0-9_+.-]+`, and neither `.` nor `..`.
 fn check_id(id: &str) -> Result<()> {
+    let invalid = |message| Error::new(message).code_is(Code::ContainerInvalidId);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
     if id.is_empty() || id == "." || id == ".." || !id.bytes().all(plain) {
         let message = format!("invalid container ID format: {id:?}");
-        bail!(Error::new(message).hint("letters, digits and _ + - . are allowed"));
+        bail!(invalid(message).hint("letters, digits and _ + - . are allowed"));
     }
     // It is the name of a directory.
     if id.len() > 255 {
         let message = format!("invalid container ID format: it has {} bytes", id.len());
-        bail!(Error::new(message).hint("the limit is 255"));
+        bail!(invalid(message).hint("the limit is 255"));
     }
     Ok(())
 }

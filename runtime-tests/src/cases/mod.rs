@@ -11,6 +11,7 @@ mod budget;
 mod bytes;
 mod callers;
 mod cgroups;
+mod codes;
 mod containerd;
 mod cve_devices;
 mod cve_mounts;
@@ -103,6 +104,7 @@ const FILES: &[&[Test]] = &[
     id_mapped_mounts::TESTS,
     identity::TESTS,
     program::TESTS,
+    codes::TESTS,
     containerd::TESTS,
     cve_devices::TESTS,
     cve_mounts::TESTS,

@@ -51,6 +51,10 @@ flags! {
 }
 
 impl Verb for Explain {
+    fn container(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
     /// Prints the plan, with its warnings, as text or as JSON.
     fn run(&self, context: &Context) -> Result<u8> {
         let options = options(

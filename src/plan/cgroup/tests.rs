@@ -6,6 +6,7 @@ use super::*;
 use crate::config::resources::Limit;
 use crate::config::seccomp::Arch;
 use crate::config::{Attrs, Hooks, IdMapping, Linux, Process, Root, process::User};
+use crate::error::has_example;
 use crate::plan::Planned;
 
 const ALL: [&str; 8] = [
@@ -157,6 +158,8 @@ fn a_limit_without_its_controller_is_an_error() {
             .to_string();
         assert!(text.contains("not delegated"), "{text}");
     }
+    let refused = writes(&memory(&json!({"limit": 1000})), &hybrid());
+    has_example(refused.unwrap_err(), "cgroup.controller-missing");
 }
 
 #[test]

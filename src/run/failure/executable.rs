@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result, errno_text};
+use crate::error::{Code, Error, Result, Tail, errno_text};
 use crate::plan::{Exec, InitStep, Plan};
 use crate::sys::stat::Stat;
 use crate::sys::{Fail, Sys, path, stat};
@@ -33,7 +33,9 @@ const NATIVE: &[(u16, &str, bool)] = if cfg!(target_arch = "x86_64") {
 };
 
 fn error(name: &str, reason: impl std::fmt::Display) -> Error {
-    Error::new(format!("exec: {name:?}: {reason}"))
+    let mut error = Error::new(format!("exec: {name:?}: {reason}"));
+    error.tail = Tail::Nothing;
+    error
 }
 
 /// Explains a lookup or an execve(2) that failed with `errno`.
@@ -48,9 +50,9 @@ pub fn explain(plan: &Plan, errno: Errno, root: BorrowedFd) -> Error {
     if let Some((candidate, stat)) = likeliest(plan, exec, root) {
         let found = check(plan, candidate, root).err();
         return match (errno, found) {
-            _ if stat.is(libc::S_IFDIR) => {
-                error(&name, "is a directory").hint("process.args[0] must name a program")
-            }
+            _ if stat.is(libc::S_IFDIR) => error(&name, "is a directory")
+                .code_is(Code::ExecNotExecutable)
+                .hint("process.args[0] must name a program"),
             (_, Some(found)) if found.errno == Some(errno) => found,
             (Errno::EACCES, _) => error(&name, "permission denied").hint(denied(candidate, stat)),
             (Errno::EPERM, _) if has_filter(plan) => error(&name, errno_text(errno))
@@ -132,14 +134,20 @@ pub fn check_found(plan: &Plan, candidate: u32, root: BorrowedFd) -> Result<()> 
     }
 }
 
+const WRONG_FORMAT: (Code, Errno) = (Code::ExecWrongFormat, Errno::ENOEXEC);
+
 /// The error for an unusable file, with the errno that execve(2) would return for it:
 /// `exec: "name": the errno's text: detail (hint)`.
-fn unusable(name: &str, errno: Errno, detail: impl std::fmt::Display, hint: &str) -> Error {
+fn unusable(
+    name: &str,
+    (code, errno): (Code, Errno),
+    detail: impl std::fmt::Display,
+    hint: &str,
+) -> Error {
     let reason = format!("{}: {detail}", errno_text(errno));
-    Error {
-        errno: Some(errno),
-        ..error(name, reason).hint(hint)
-    }
+    let mut error = error(name, reason).hint(hint).code_is(code);
+    error.errno = Some(errno);
+    error
 }
 
 fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
@@ -169,13 +177,13 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
                 let text = file.to_string_lossy();
                 let detail = format!("{text} is for {arch}, this host is {native}");
                 let hint = "use an image for this architecture";
-                return Err(unusable(&name, Errno::ENOEXEC, detail, hint));
+                return Err(unusable(&name, WRONG_FORMAT, detail, hint));
             }
             Found::NoProgram if no_foreign_formats() => {
                 let text = file.to_string_lossy();
                 let detail = format!("{text} is neither an ELF file nor a script");
                 let hint = "a script starts with #! and its interpreter";
-                return Err(unusable(&name, Errno::ENOEXEC, detail, hint));
+                return Err(unusable(&name, WRONG_FORMAT, detail, hint));
             }
             Found::Foreign(_) | Found::NoProgram => return Ok(()),
         };
@@ -185,7 +193,8 @@ fn check(plan: &Plan, candidate: &CStr, root: BorrowedFd) -> Result<()> {
     // The chain is longer than the kernel allows, so the last file need not be inspected.
     let detail = format!("interpreters of {name}");
     let hint = "at most five interpreters in a row are followed";
-    Err(unusable(&name, Errno::ELOOP, detail, hint))
+    let failed = (Code::ExecFailed, Errno::ELOOP);
+    Err(unusable(&name, failed, detail, hint))
 }
 
 /// Makes a path absolute. The kernel resolves a relative path from the working directory.
@@ -218,14 +227,17 @@ fn check_interpreter(
     match opened.and_then(|opened| stat::stat(opened.as_fd())) {
         Ok(stat) if !stat.is(libc::S_IFREG) || stat.mode & 0o111 == 0 => {
             let hint = denied(interpreter, stat);
-            Err(unusable(name, Errno::EACCES, detail, &hint))
+            let denied = (Code::ExecNotExecutable, Errno::EACCES);
+            Err(unusable(name, denied, detail, &hint))
         }
         Err(Fail {
             errno: errno @ (Errno::ENOENT | Errno::ENOTDIR),
             ..
         }) => {
             let hint = missing(interpreter, what);
-            Err(unusable(name, errno, format!("{detail}, is missing"), hint))
+            let absent = (Code::ExecInterpreterMissing, errno);
+            let detail = format!("{detail}, is missing");
+            Err(unusable(name, absent, detail, hint))
         }
         // Any other failure is left to the kernel.
         Ok(_) | Err(_) => Ok(()),

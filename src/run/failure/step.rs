@@ -6,11 +6,12 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use super::{executable, filesystem};
+use super::{code, executable, filesystem};
 use crate::config::scheduling::Policy;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Tail};
 use crate::plan::{
-    AnyStep, EntryStep, Filesystem, Found, InitStep, Module, Plan, Planned, RootSwitch, RuntimeStep,
+    AnyStep, EntryStep, Filesystem, Found, InitStep, Module, Plan, Planned, Position, RootSwitch,
+    RuntimeStep,
 };
 use crate::run::hook;
 use crate::run::protocol::Failure;
@@ -20,7 +21,7 @@ use crate::sys::{Failed, Note};
 pub(crate) fn failure(plan: &Plan, failure: &Failure) -> Error {
     let fail = failure.told.fail();
     match failure.step.and_then(|position| plan.at(position)) {
-        Some(found) => found_failed(found, fail),
+        Some(found) => at_position(found, failure.step, fail),
         None => Error::failed("init", fail),
     }
 }
@@ -34,23 +35,28 @@ pub(crate) fn failure_shown(plan: &Plan, failed: &Failure, shown: Option<Borrowe
         return failure(plan, failed);
     };
     match (found.step, fail.note) {
-        (AnyStep::Hook(_), _) => with_output(found_failed(found, fail), &hook::printed(shown)),
+        (AnyStep::Hook(_), _) => {
+            with_output(at_position(found, failed.step, fail), &hook::printed(shown))
+        }
         // ENOSYS means that the system call is missing, so the file is not the reason.
         (AnyStep::Init(InitStep::FindExecutable { .. } | InitStep::Exec(_)), _)
             if fail.errno != Errno::ENOSYS =>
         {
-            executable::explain(plan, fail.errno, shown)
+            let mut error = executable::explain(plan, fail.errno, shown);
+            error.call = Some(fail.op.into());
+            error.errno = Some(fail.errno);
+            code::describe(found, failed.step, &mut error);
+            error
         }
         (AnyStep::Init(InitStep::SwitchRoot { .. }), Some(Note::HostView)) => {
             let point = hook::printed(shown);
-            let call = format!("hide {} of the host", String::from_utf8_lossy(&point));
-            with_hint(
-                Error::failed(found.step.to_string(), Failed::new(&call, fail.errno)),
-                found,
-                fail,
-            )
+            let point = String::from_utf8_lossy(&point);
+            let mut error =
+                Error::failed(format!("{}: hide {point} of the host", found.step), fail);
+            error.tail = Tail::Errno;
+            with_hint(error, found, failed.step, fail)
         }
-        _ => found_failed(found, fail),
+        _ => at_position(found, failed.step, fail),
     }
 }
 
@@ -64,6 +70,18 @@ where
 
 /// The same, for a step of any list.
 pub(crate) fn found_failed(found: Found, fail: Failed) -> Error {
+    at_position(found, None, fail)
+}
+
+/// The failure of a step of the runtime, with what the step says. `phase` is that of `explain`.
+pub(crate) fn in_step(found: Found, phase: &'static str, error: anyhow::Error) -> anyhow::Error {
+    let mut error = Error::of_chain(error);
+    error.phase.get_or_insert(phase);
+    code::describe(found, None, &mut error);
+    error.into()
+}
+
+fn at_position(found: Found, position: Option<Position>, fail: Failed) -> Error {
     let mut error = Error::failed(found.step.to_string(), fail);
     // Many steps are named after their system call.
     if fail.call() == fail.op
@@ -72,13 +90,13 @@ pub(crate) fn found_failed(found: Found, fail: Failed) -> Error {
             .strip_prefix(&**call)
             .is_some_and(|rest| rest.starts_with(' '))
     {
-        error.call = None;
+        error.tail = Tail::Errno;
     }
     let error = match found.step {
         AnyStep::Hook(_) => error.kind(Kind::Hook),
         _ => error,
     };
-    with_hint(error, found, fail)
+    with_hint(error, found, position, fail)
 }
 
 /// Appends the output of a hook to its error.
@@ -89,8 +107,9 @@ pub(crate) fn with_output(error: Error, printed: &[u8]) -> Error {
     }
 }
 
-fn with_hint(error: Error, found: Found, fail: Failed) -> Error {
-    let error = error.about(found.field);
+fn with_hint(error: Error, found: Found, position: Option<Position>, fail: Failed) -> Error {
+    let mut error = error.about(found.field);
+    code::describe(found, position, &mut error);
     match hint(found.step, fail) {
         Some(hint) => error.hint(hint),
         None => error,
@@ -137,7 +156,7 @@ fn move_hint(errno: Errno) -> Hint {
 fn init_hint(step: &InitStep, fail: Failed) -> Hint {
     by_note(step, fail)
         .or_else(|| in_root(step, fail.errno))
-        .or_else(|| about_process(step, fail.errno))
+        .or_else(|| about_process(step, fail))
         .map(Cow::Borrowed)
         .or_else(|| match step {
             InitStep::Filesystem(fs) => file_system(fs, fail.errno),
@@ -262,8 +281,8 @@ fn in_root(step: &InitStep, errno: Errno) -> Option<&'static str> {
 }
 
 /// Hints for steps that set the identity, privileges and limits of the process.
-fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
-    Some(match (step, errno) {
+fn about_process(step: &InitStep, fail: Failed) -> Option<&'static str> {
+    Some(match (step, fail.errno) {
         (InitStep::ExecLabel(exec), Errno::ENOENT) if exec.module == Module::AppArmor => {
             "the profile is not loaded: apparmor_parser loads profiles"
         }
@@ -288,9 +307,11 @@ fn about_process(step: &InitStep, errno: Errno) -> Option<&'static str> {
         (InitStep::Scheduler(_), Errno::EBUSY) => {
             "the CPUs have no room for another runtime and period"
         }
-        (InitStep::Credentials(_), Errno::EINVAL) => {
-            "the user namespace does not map the user, its group or one of its groups"
-        }
+        (InitStep::Credentials(_), Errno::EINVAL) => match fail.op {
+            "setresuid" => "the user namespace does not map this user: see linux.uidMappings",
+            "setresgid" => "the user namespace does not map this group: see linux.gidMappings",
+            _ => "the user namespace does not map one of the additional groups",
+        },
         (InitStep::Seccomp { .. }, Errno::EACCES) => {
             "without noNewPrivileges, installing a filter needs CAP_SYS_ADMIN"
         }

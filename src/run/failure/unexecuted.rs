@@ -8,7 +8,7 @@
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Call as _, Context as _, Error};
+use crate::error::{Call as _, Code, Context as _, Error};
 use crate::sys::end::Record;
 
 /// Checks the process `pid` after the connection to it has ended.
@@ -37,7 +37,7 @@ pub(crate) fn refuse(pid: i32) -> Result<()> {
         Err(fail) => return Err(fail).with_context(|| format!("/proc/{pid}/stat")),
     };
     let message = format!("linux.seccomp: init ended before execve(2): {}", record.end);
-    bail!(Error::new(message).hint(
+    bail!(Error::new(message).code_is(Code::SeccompFailed).hint(
         "the profile must allow execve; if it also allows write, init can report the failing call",
     ))
 }

@@ -57,12 +57,10 @@ fn out_of_reach(host: &Host, hierarchy: &CgroupHost, path: &Path) -> Option<Path
 
 fn unreachable(field: &str, file: &Path) -> Error {
     let denied = Fail::new("access", Errno::EACCES);
-    Error::failed(file.display().to_string(), denied)
-        .about(field)
-        .hint(
-            "a limit needs a cgroup that is delegated to the caller, who must be in it too: \
+    Error::failed(file.display(), denied).about(field).hint(
+        "a limit needs a cgroup that is delegated to the caller, who must be in it too: \
              systemd-run --user --scope -p Delegate=yes starts the runtime in one",
-        )
+    )
 }
 
 /// The property of the first limit, which is why a cgroup is needed.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::config::NamespaceKind;
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::plan::{Entry, EntryStep, InitStep, List, OwnProcfs, Plan, Position};
 use crate::run::failure;
 use crate::run::init::{self, Inherited};
@@ -106,7 +106,10 @@ pub(super) fn failed(
 
 /// The error for a clone3(2) or unshare(2) that failed.
 pub(super) fn error(fail: Fail) -> Error {
-    let error = Error::failed("linux.namespaces", fail);
+    let error = Error::failed("linux.namespaces", fail).code_is(match fail.errno {
+        Errno::EAGAIN => Code::HostNoProcesses,
+        errno => Code::of_host(errno).unwrap_or(Code::NamespaceFailed),
+    });
     match fail.errno {
         Errno::ENOSPC | Errno::EUSERS => {
             error.hint("a limit in /proc/sys/user or the nesting limit of namespaces is reached")
@@ -312,5 +315,19 @@ pub(super) fn hand_over(
         }
         Some((Report::Failure(failure), _)) => bail!(failure::failure(plan, &failure)),
         _ => Err(Fail::new("recvmsg", Errno::ECHILD)).context(OBJECT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::has_example;
+
+    #[test]
+    fn a_host_without_room_for_processes_is_not_a_wrong_namespace() {
+        let full = Fail::new("clone3", Errno::EAGAIN);
+        has_example(error(full), "host.no-processes");
+        let denied = error(Fail::new("clone3", Errno::EPERM));
+        assert_eq!(denied.code().word(), "namespace.failed");
     }
 }

@@ -13,7 +13,7 @@ use super::serve_init::{self, CONNECTION, Sockets, await_execve};
 use super::steps::{Made, Runtime};
 use super::{resctrl, seccomp_listener, sources};
 use crate::cgroup::{self, Cgroup, systemd};
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::host::Host;
 use crate::plan::{Place, Plan, Position};
 use crate::run::init::{Inherited, Opened};
@@ -88,6 +88,7 @@ fn set_up(
     resctrl::add_process("linux.intelRdt", &request.state.resctrl.tasks, spawned.pid)?;
     let death = || {
         Error::new("the process died while it was set up")
+            .code_is(Code::InitDied)
             .hint("possibly OOM-killed, or the container has ended")
     };
     let ahead = serve_init::may_go_ahead(request.plan)?;
@@ -181,7 +182,7 @@ impl Places {
             cgroups.extend(Cgroup::open(&path)?);
         }
         if cgroups.is_empty() && below.is_some() {
-            bail!("--cgroup: no such cgroup in the container");
+            bail!(Error::usage("--cgroup: no such cgroup in the container"));
         }
         Ok(Self { cgroups, unseen })
     }

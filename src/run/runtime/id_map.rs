@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::plan::{
     AnyStep, Found, IfMapDenied, InitStep, Plan, Planned, Position, RuntimeStep, c_string,
 };
@@ -36,7 +36,7 @@ pub(super) fn map_mount(plan: &Plan, position: Position, pid: i32, tree: Borrowe
     };
     let failed =
         |fail: Fail| {
-            let error = failure::found_failed(planned, fail);
+            let error = failure::found_failed(planned, fail).code_is(Code::MountIdMap);
             match fail.errno {
                 Errno::EINVAL => error
                     .hint("the file system cannot map ids, or the source has mapped ids already"),
@@ -123,7 +123,7 @@ fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> R
     };
     let program = program::find(name)?.ok_or_else(|| {
         let message = format!("{planned}: {name} is not in PATH");
-        Error::new(message).hint(
+        Error::new(message).code_is(Code::IdMapRefused).hint(
             "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
         )
     })?;
@@ -139,5 +139,5 @@ fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> R
     let words = String::from_utf8_lossy(&ended.stderr);
     let message = format!("{planned}: {name}: {}", words.trim());
     let hint = format!("{grants} must grant these ids to the user");
-    bail!(Error::new(message).hint(hint))
+    bail!(Error::new(message).code_is(Code::IdMapRefused).hint(hint))
 }

@@ -8,7 +8,7 @@ use super::clone;
 use super::serve_init::{self, CONNECTION};
 use super::sources;
 use crate::config::NamespaceKind;
-use crate::error::{Context as _, Error, Kind};
+use crate::error::{Code, Context as _, Error, Kind};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, State};
@@ -19,8 +19,10 @@ use crate::sys::{credentials, file, pidfd, process, socket};
 /// # Errors
 /// The container is gone; or a step failed, which the error names by its place in the list.
 pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
-    let init = state::open_process(state.pid, state.start_time)?
-        .ok_or_else(|| Error::of(Kind::Status, "container not running"))?;
+    let init = state::open_process(state.pid, state.start_time)?.ok_or_else(|| {
+        let error = Error::of(Kind::Status, "container not running");
+        error.code_is(Code::ContainerNotRunning)
+    })?;
     refuse_own_cgroups(plan, state.pid, &init)?;
     // The container's processes must not be able to inspect the runtime while its process joins.
     credentials::set_dumpable(false).context(CONNECTION)?;
@@ -35,6 +37,7 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
     let no_hooks = || Ok(Vec::new());
     let death = || {
         Error::new("the process in the container died")
+            .code_is(Code::InitDied)
             .hint("possibly OOM-killed, or the container has ended")
     };
     let result = serve_init::serve(plan, &connection, spawned.pid, None, no_hooks, death);

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 use nix::errno::Errno;
 use nix::unistd::{ftruncate, geteuid};
 
-use crate::error::{Context as _, Error};
+use crate::error::{Context as _, Error, Named};
 use crate::state::Prepared;
 use crate::sys::path as syspath;
 use crate::sys::stat::Stat;
@@ -141,8 +141,7 @@ fn open_to_write(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
 }
 
 fn failed(path: &Path, fail: Fail) -> Error {
-    let what = format!("--pid-file: {}", path.display());
-    let error = Error::failed(what, fail);
+    let error = Error::failed(Named("--pid-file", path), fail);
     match fail.errno {
         Errno::ENXIO => error.hint("no process has the FIFO open for reading: begin to read first"),
         Errno::ENOTSUP => error.hint("a pid is written to a file, a FIFO or a character device"),

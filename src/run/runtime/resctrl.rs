@@ -22,7 +22,7 @@ const MOUNT: &str = "/sys/fs/resctrl";
 pub(super) fn make(field: &str, group: &ResctrlGroup) -> Result<()> {
     refuse_unmounted(field)?;
     let directory = Path::new(MOUNT).join(&group.path);
-    let failed = |fail| Error::failed(directory.display().to_string(), fail).about(field);
+    let failed = |fail| Error::failed(directory.display(), fail).about(field);
     let exists = match group.if_exists {
         IfGroupExists::Needed => {
             let needed = exists(&directory).map_err(failed)?;
@@ -96,9 +96,7 @@ pub(super) fn remove(groups: &[PathBuf]) -> Result<()> {
         let directory = Path::new(MOUNT).join(group);
         match std::fs::remove_dir(&directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed
-                .call("rmdir")
-                .with_context(|| directory.display().to_string()),
+            removed => removed.call("rmdir").with_context(|| directory.display()),
         }
     })
 }
@@ -137,7 +135,7 @@ fn set(field: &str, directory: &Path, schemata: &[String]) -> Result<()> {
     }
     let path = directory.join("schemata");
     Ok(write(&path, &(schemata.join("\n") + "\n")).map_err(|fail| {
-        let error = Error::failed(path.display().to_string(), fail).about(field);
+        let error = Error::failed(path.display(), fail).about(field);
         match file::read_text(&Path::new(MOUNT).join("info/last_cmd_status")) {
             Ok(status) => error.hint(format!("the kernel says: {}", status.trim())),
             Err(_) => error,

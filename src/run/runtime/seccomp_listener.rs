@@ -8,10 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use anyhow::{Result, anyhow, bail};
 
 use super::hooks;
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error, Named};
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
 use crate::sys::{process, socket, stat};
+
+const FIELD: &str = "linux.seccomp.listenerPath";
 
 /// The agent's socket and the metadata for the agent.
 fn listener(plan: &Plan) -> Option<&Listener> {
@@ -30,15 +32,18 @@ pub(super) fn check_agent(plan: &Plan) -> Result<()> {
     let Some(listener) = listener(plan) else {
         return Ok(());
     };
-    let object = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
+    let object = || Named(FIELD, &listener.path);
     let found = stat::stat_of(&listener.path).with_context(object)?;
     let message = match found {
         None => "no such file or directory",
         Some(stat) if !stat.is(libc::S_IFSOCK) => "not a socket",
         Some(_) => return Ok(()),
     };
-    let message = format!("{}: {message}", object());
-    bail!(Error::new(message).hint("the seccomp agent must listen there on a Unix stream socket"))
+    let path = listener.path.display();
+    let mut error = Error::config(FIELD, format!("{path}: {message}"));
+    error.path = Some(path.to_string().into());
+    let error = error.code_is(Code::SeccompListener);
+    bail!(error.hint("the seccomp agent must listen there on a Unix stream socket"))
 }
 
 /// Sends the process's descriptor `number` to the agent in one message, then closes the connection.
@@ -55,10 +60,11 @@ pub(super) fn hand_over(
     let (pid, pidfd) = process;
     let listener = listener(plan)
         .ok_or_else(|| anyhow!("linux.seccomp: init sent a listener that the config lacks"))?;
-    let object = || format!("linux.seccomp.listenerPath: {}", listener.path.display());
+    let object = || Named(FIELD, &listener.path);
     let fd = process::fetch_fd(pidfd, number).with_context(object)?;
     let agent = socket::connect_stream(&listener.path).map_err(|fail| {
         Error::failed(object(), fail)
+            .code_is(Code::SeccompListener)
             .hint("the seccomp agent must listen there on a Unix stream socket")
     })?;
     let message = serde_json::json!({

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::{id_map, relay, sources};
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
 use crate::run::failure::{self, executable, unexecuted};
 use crate::run::protocol::{self, Received, Report};
@@ -51,7 +51,10 @@ impl Sockets {
 fn connect(path: Option<&Path>, flag: &str) -> Result<Option<OwnedFd>> {
     let Some(path) = path else { return Ok(None) };
     let socket = socket::connect_stream(path).map_err(|fail| {
-        Error::failed(format!("{flag} {}", path.display()), fail)
+        let mut error = Error::failed(format!("{flag} {}", path.display()), fail);
+        error.path = Some(path.display().to_string().into());
+        error
+            .code_is(Code::ProcessTerminal)
             .hint("the caller must listen there on a Unix stream socket")
     })?;
     Ok(Some(socket))
@@ -273,9 +276,25 @@ pub fn await_execve(
                 Some(true) => return unexecuted::refuse(pid),
                 Some(false) => return Ok(()),
                 None => {
-                    bail!("init died before it executed the process (possibly OOM-killed)");
+                    let message = "init died before it executed the process (possibly OOM-killed)";
+                    bail!(Error::new(message).code_is(Code::InitDied));
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::has_example;
+
+    #[test]
+    fn an_init_that_ends_without_a_word_has_died() {
+        let (connection, inits) = socket::pair().unwrap();
+        drop(inits);
+        let no_plan = || -> Result<Plan> { unreachable!() };
+        let died = await_execve(&connection, 1, receive, no_plan, |_| Ok(()));
+        has_example(died.unwrap_err(), "init.died");
     }
 }

@@ -44,7 +44,19 @@ impl Runtime<'_> {
     /// # Errors
     /// The step that failed.
     pub(super) fn run(&mut self, steps: &Steps<RuntimeStep>, pid: i32) -> Result<()> {
-        steps.iter().try_for_each(|planned| self.step(planned, pid))
+        steps.iter().try_for_each(|planned| {
+            self.step(planned, pid)
+                .map_err(|error| failure::in_step(planned.found(), self.phase(steps), error))
+        })
+    }
+
+    /// The phase of these steps, as in `explain`.
+    fn phase(&self, steps: &Steps<RuntimeStep>) -> &'static str {
+        if std::ptr::eq(steps, &raw const self.plan.prepare) {
+            "prepare"
+        } else {
+            "parent"
+        }
     }
 
     fn step(&mut self, planned: &Planned<RuntimeStep>, pid: i32) -> Result<()> {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::steps::Made;
 use super::{host_mount, resctrl};
 use crate::cgroup::{Cgroup, systemd};
-use crate::error::{Call as _, Context as _, Error};
+use crate::error::{Call as _, Code, Context as _, Error};
 use crate::state::{self, Claim, Dir, Locked, State};
 use crate::sys::{pidfd, process};
 
@@ -71,7 +71,7 @@ impl Undo {
         if let Some(end) = self.process.as_ref().and_then(end) {
             text += &format!(": {end}");
         }
-        let error = Error::new(text);
+        let error = Error::new(text).code_is(Code::InitDied);
         let kills = self.made.cgroup.as_ref().map(Cgroup::memory_kills);
         if matches!(kills, Some(Ok(1..))) {
             return error.hint("possibly OOM-killed: raise linux.resources.memory.limit");

@@ -9,13 +9,14 @@ pub(super) use for_init::open_for_init;
 pub(super) use locked_copies::copy_locked;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::clone;
 use crate::config::NamespaceKind;
-use crate::error::{Call as _, Context as _, Error};
+use crate::error::{Call as _, Code, Context as _, Error};
 use crate::plan::{
     self, AnyStep, Bind, BindSource, EntryStep, Found, InitStep, Plan, Planned, Position,
 };
@@ -71,9 +72,16 @@ fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
     let text = path.to_string_lossy();
     let opened = path::open(path, flags);
-    let namespace = opened.map_err(|fail| Error::failed(&*text, fail).about(found.field))?;
-    check_namespace(*kind, &namespace)
-        .map_err(|message| Error::config(found.field, format!("{text}: {message}")))?;
+    let namespace = opened.map_err(|fail| {
+        let error = Error::failed(Path::new(&*text), fail).about(found.field);
+        match fail.errno {
+            Errno::ENOENT | Errno::ENOTDIR => error.code_is(Code::NamespaceNotFound),
+            _ => error,
+        }
+    })?;
+    check_namespace(*kind, &namespace).map_err(|message| {
+        Error::config(found.field, format!("{text}: {message}")).code_is(Code::NamespaceInvalid)
+    })?;
     if let Some(why) = not_own {
         refuse_own(*kind, &namespace, why).with_context(|| format!("{}: {text}", found.field))?;
     }
@@ -85,8 +93,14 @@ fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
 fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedFd>> {
     let path = bind.source.path();
     let failed = |fail| {
-        let object = format!("source {}", path.to_string_lossy());
-        Error::failed(object, fail).about(&planned.field)
+        let (path, target) = (path.to_string_lossy(), bind.target.to_string_lossy());
+        let object = format!("source {path} of {target}");
+        let mut error = Error::failed(object, fail).about(&planned.field);
+        error.path = Some(path.as_ref().into());
+        match fail.errno {
+            Errno::ENOENT | Errno::ENOTDIR => error.code_is(Code::MountSourceMissing),
+            _ => error,
+        }
     };
     let flags = bind.source_flags();
     let look_up = || match path::open(path, libc::O_PATH | flags) {
@@ -159,5 +173,6 @@ pub(super) fn refuse_own(kind: NamespaceKind, namespace: &OwnedFd, why: &str) ->
         _ => return Ok(()),
     };
     let message = format!("{whose} {name} namespace: {why}");
-    bail!(Error::new(message).hint("without a path the container gets a namespace of its own"))
+    let error = Error::new(message).code_is(Code::NamespaceInvalid);
+    bail!(error.hint("without a path the container gets a namespace of its own"))
 }
