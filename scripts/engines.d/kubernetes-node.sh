@@ -72,7 +72,8 @@ start_kubelet() {
     --container-runtime-endpoint unix:///run/containerd/containerd.sock --minimum-container-ttl-duration 0s \
     --maximum-dead-containers-per-container 1 >>"$work/kubelet.log" 2>&1 &
   echo $! >"$work/kubelet.pid"
-  until_true curl -sf http://127.0.0.1:10255/pods || { tail -n 20 "$work/kubelet.log"; return 1; }
+  # On an emulated CPU this takes a minute.
+  until_true curl -sf http://127.0.0.1:10255/pods || until_true curl -sf http://127.0.0.1:10255/pods || { tail -n 20 "$work/kubelet.log"; return 1; }
 }
 # What a failed check would leave to the next one.
 after_failed_kubernetes() {

@@ -31,7 +31,7 @@ full_limit_of_processes() {
   remove processes
 }
 full_hugepages() {
-  grep hugetlb /sys/fs/cgroup/cgroup.controllers || skip "this kernel has no controller hugetlb"
+  grep hugetlb /sys/fs/cgroup/cgroup.controllers || skip "this kernel has no controller hugetlb; run with --vm qemu"
   one huge <<<'resources: {requests: {memory: 32Mi, hugepages-2Mi: 4Mi}, limits: {memory: 32Mi, hugepages-2Mi: 4Mi}}'
   started huge
   [ "$(inside huge 'cat /sys/fs/cgroup/hugetlb.2MB.max')" = 4194304 ]
