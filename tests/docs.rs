@@ -10,6 +10,7 @@ const DOCUMENTS: &[&str] = &[
     "SECURITY.md",
     "docs/comparison.md",
     "docs/engines.md",
+    "docs/errors.md",
     "docs/performance.md",
     "docs/plan.md",
     "docs/properties.md",
