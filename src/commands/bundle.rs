@@ -75,6 +75,7 @@ pub fn options(
         no_cgroup: manager == CgroupManager::Disabled,
         systemd: manager == CgroupManager::Systemd,
         notify: None,
+        record: None,
         process: process_options(container.no_new_keyring, descriptors),
     }
 }

@@ -12,7 +12,7 @@ use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Setup;
 use crate::config::Config;
-use crate::error::{Code, Error};
+use crate::error::{Call as _, Code, Context as _, Error};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::annotations::PIDFD_RECEIVER;
@@ -49,7 +49,7 @@ impl Verb for Create {
 
     /// Creates a container that waits for `start`.
     fn run(&self, context: &Context) -> Result<u8> {
-        make(context, &self.setup, Mode::Detached, false)?;
+        make(context, &self.setup, Mode::Detached, false, None)?;
         Ok(DONE)
     }
 }
@@ -63,6 +63,7 @@ pub(super) fn make(
     setup: &Setup,
     mode: Mode,
     runs: bool,
+    record: Option<&Path>,
 ) -> Result<(Created, ManuallyDrop<Plan>)> {
     // The id stands in other names, whose errors would come first.
     let place = context.root.container(&setup.new.id)?;
@@ -75,6 +76,14 @@ pub(super) fn make(
     if std::env::var_os(sd_notify::VARIABLE).is_some_and(|socket| !socket.is_empty()) {
         let name = sd_notify::DIRECTORY.to_string_lossy();
         options.notify = Some(place.path.join(name.as_ref()));
+    }
+    if let Some(file) = record {
+        let object = || format!("--seccomp-record: {}", file.display());
+        options.record = Some(
+            std::path::absolute(file)
+                .call("getcwd")
+                .with_context(object)?,
+        );
     }
     check_preserved(options.process.preserved_fds)?;
     let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);

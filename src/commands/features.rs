@@ -240,6 +240,7 @@ mod tests {
                 "run.oci.pidfd_receiver",
                 "run.oci.seccomp_fail_unknown_syscall",
                 "run.oci.systemd.subgroup",
+                "sampan.seccomp.record",
             ])
         );
     }

@@ -1,5 +1,7 @@
 //! `run`: does the work of `create`, `start` and finally `delete`.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::create::{Mode, make};
@@ -29,7 +31,7 @@ flags! {
     }
 
     // How long `run` stays, and what it keeps.
-    #[derive(Clone, Copy, Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     pub(super) struct RunFlags {
         /// Return as soon as the process runs
         #[arg(short, long)]
@@ -38,6 +40,15 @@ flags! {
         /// Keep the state and the cgroup when the process ends; `delete` removes them
         #[arg(long)]
         pub keep: bool,
+
+        /// Record the system calls of the container in a new file, as a seccomp profile.
+        ///
+        /// Every call is allowed meanwhile, so the config must not have a filter of its own. The
+        /// profile allows what the container has called, and is complete when its last process has
+        /// ended. Processes of `exec` are not recorded. The annotation sampan.seccomp.record, with an
+        /// absolute path, does the same for `create`.
+        #[arg(long, value_name = "FILE")]
+        pub seccomp_record: Option<PathBuf>,
     }
 }
 
@@ -60,7 +71,13 @@ impl Verb for Run {
         if mode == Mode::Foreground && !self.setup.caller.no_subreaper {
             relay::become_subreaper()?;
         }
-        let (created, plan) = make(context, &self.setup, mode, true)?;
+        let (created, plan) = make(
+            context,
+            &self.setup,
+            mode,
+            true,
+            self.flags.seccomp_record.as_deref(),
+        )?;
         let notify = context.notify(&created.dir);
         let started = run::interrupt::instead(run::start_created(&created, &plan))
             .and_then(|()| signals.as_ref().map_or(Ok(()), relay::Signals::block_all))
@@ -70,6 +87,7 @@ impl Verb for Run {
             state,
             pidfd,
             terminal,
+            recorder,
             ..
         } = created;
         let status = match (started, signals) {
@@ -94,6 +112,10 @@ impl Verb for Run {
         };
         if status.is_err() || !self.flags.keep {
             destroy_started(context, &dir, &state)?;
+            // All processes of the container have ended, so the recording ends now.
+            if let Some(recorder) = recorder.into_inner() {
+                run::finish_recording(&recorder)?;
+            }
         }
         status
     }

@@ -35,6 +35,8 @@ impl Saved {
                 no_cgroup: state.options.no_cgroup,
                 systemd: state.options.systemd_cgroup,
                 notify: state.options.notify.clone(),
+                // `run` has recorded already, and other verbs only need the texts.
+                record: None,
                 process: plan::ProcessOptions {
                     no_new_keyring: state.options.no_new_keyring,
                     preserved_fds: state.options.preserved_fds,

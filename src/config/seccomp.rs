@@ -127,6 +127,8 @@ pub struct Listener {
     pub path: PathBuf,
     /// Passed on unchanged.
     pub metadata: String,
+    /// Whether the runtime itself listens, and `path` is the file in which it records the calls.
+    pub records: bool,
 }
 
 /// `SECCOMP_FILTER_FLAG_*`. Source: seccomp(2).
@@ -219,7 +221,11 @@ impl Listener {
             };
         }
         check::absolute("linux.seccomp.listenerPath", &path)?;
-        Ok(Some(Self { path, metadata }))
+        Ok(Some(Self {
+            path,
+            metadata,
+            records: false,
+        }))
     }
 }
 

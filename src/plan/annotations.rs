@@ -8,7 +8,10 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use super::Options;
+use super::seccomp::record;
 use crate::config::Config;
+use crate::config::seccomp::Seccomp;
 use crate::error::{Error, Result};
 
 /// `org.systemd.property.NAME`: a property of the container's unit.
@@ -27,6 +30,8 @@ pub const CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 pub const STRICT_SECCOMP: &str = "run.oci.seccomp_fail_unknown_syscall";
 /// Files of the host to which the stdout and the stderr of hooks are appended.
 pub const HOOK_STREAMS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
+/// The file in which the runtime records the system calls of the container, as a seccomp profile.
+pub const RECORD: &str = "sampan.seccomp.record";
 /// A program that executes the container in place of the kernel.
 pub const HANDLER: &str = "run.oci.handler";
 /// The same, for WebAssembly.
@@ -35,7 +40,7 @@ const WASM: &str = "module.wasm.image/variant";
 const KUBERNETES_KIND: &str = "io.kubernetes.cri.container-type";
 
 /// All of them, sorted. One that ends with a dot stands for all annotations that begin with it.
-pub const HONOURED: [&str; 11] = [
+pub const HONOURED: [&str; 12] = [
     MANAGER,
     WASM,
     UNIT_PROPERTY,
@@ -47,6 +52,7 @@ pub const HONOURED: [&str; 11] = [
     PIDFD_RECEIVER,
     STRICT_SECCOMP,
     SUBGROUP,
+    RECORD,
 ];
 
 /// The values of [`CONTEXT_TYPE`]. mount(8).
@@ -78,6 +84,26 @@ pub(super) fn check(config: &Config) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The filter that records, if the annotation or the flag asks for it.
+pub(super) fn recording(config: &Config, options: &Options) -> Result<Option<Seccomp>> {
+    let by_annotation = config.annotations.get(RECORD);
+    let file = match (&options.record, by_annotation) {
+        (Some(file), _) => file.clone(),
+        (None, Some(file)) if file.contains('\0') || !file.starts_with('/') => {
+            let message = format!("{file:?} is not an absolute path");
+            return Err(refused(RECORD, message));
+        }
+        (None, Some(file)) => file.into(),
+        (None, None) => return Ok(None),
+    };
+    if config.linux.seccomp.is_some() {
+        let message = "system calls cannot be recorded under another filter";
+        return Err(Error::config("linux.seccomp", message)
+            .hint("a recording allows every call; remove linux.seccomp for the time"));
+    }
+    Ok(Some(record::recording(file)))
 }
 
 /// A warning for each annotation of crun that has no effect here.

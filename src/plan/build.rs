@@ -25,6 +25,8 @@ pub struct Options {
     pub notify: Option<PathBuf>,
     /// The settings of the process.
     pub process: ProcessOptions,
+    /// `--seccomp-record`, an absolute path.
+    pub record: Option<PathBuf>,
 }
 
 /// The settings of the command line for a process of `create` or of `exec`.

@@ -35,10 +35,11 @@ pub fn exec(
     namespaces::session_keyring(&mut plan, Some(process), host, options);
     process::of_every_process(&mut plan, config);
     process::streams(&mut plan, process, false);
-    let exec = process::become_user(&mut plan, config, process, host, options);
+    let filter = config.linux.seccomp.as_ref();
+    let exec = process::become_user(&mut plan, (config, filter), process, host, options);
     inherit_oom_score(&mut plan, host);
     cpus(&mut plan, process);
-    process::confine(&mut plan, config, process, host, options)?;
+    process::confine(&mut plan, (config, filter), process, host, options)?;
     process::execute(&mut plan, exec);
     Ok(plan)
 }

@@ -9,6 +9,7 @@ use super::{
     c_string, hooks, labels,
 };
 use crate::config::process::capability_names;
+use crate::config::seccomp::Seccomp;
 use crate::config::{Capabilities, Config, Linux, Namespace, Personality, Process};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -116,11 +117,13 @@ pub(super) fn create(
         plan.init.add("process", InitStep::WaitForStart);
         return Ok(());
     };
-    let mut exec = become_user(plan, config, process, host, &options.process);
+    let recording = annotations::recording(config, options)?;
+    let filter = recording.as_ref().or(config.linux.seccomp.as_ref());
+    let mut exec = become_user(plan, (config, filter), process, host, &options.process);
     if options.notify.is_some() {
         exec.env.push(NOTIFY_SOCKET.into());
     }
-    confine(plan, config, process, host, &options.process)?;
+    confine(plan, (config, filter), process, host, &options.process)?;
     hooks::start(plan, config);
     execute(plan, exec);
     Ok(())
@@ -129,7 +132,7 @@ pub(super) fn create(
 /// The steps in which the process gives up all privileges of the runtime, and then waits.
 pub(super) fn become_user(
     plan: &mut Plan,
-    config: &Config,
+    (config, filter): (&Config, Option<&Seccomp>),
     process: &Process,
     host: &Host,
     options: &ProcessOptions,
@@ -187,7 +190,7 @@ pub(super) fn become_user(
         umask: user.umask,
         capabilities: *capabilities,
         last_capability: host.last_capability,
-        keep_sys_admin: filter_needs_admin(config, process),
+        keep_sys_admin: filter_needs_admin(filter, process),
     }));
     plan.init.add("process.user", credentials);
     if *no_new_privileges {
@@ -228,8 +231,8 @@ fn warn_of_ungrantable(plan: &mut Plan, sets: Capabilities, host: &Host) {
 
 /// Whether init must keep CAP_SYS_ADMIN for the filter: without no_new_privs the kernel requires
 /// it. seccomp(2).
-fn filter_needs_admin(config: &Config, process: &Process) -> bool {
-    config.linux.seccomp.is_some()
+fn filter_needs_admin(filter: Option<&Seccomp>, process: &Process) -> bool {
+    filter.is_some()
         && !process.no_new_privileges
         && process.capabilities.permitted & CAP_SYS_ADMIN == 0
 }
@@ -239,7 +242,7 @@ fn filter_needs_admin(config: &Config, process: &Process) -> bool {
 /// runc and crun also load the filter before these hooks, with and without no_new_privs.
 pub(super) fn confine(
     plan: &mut Plan,
-    config: &Config,
+    (config, filter): (&Config, Option<&Seccomp>),
     process: &Process,
     host: &Host,
     options: &ProcessOptions,
@@ -248,8 +251,10 @@ pub(super) fn confine(
     plan.start
         .add("open descriptors", InitStep::CloseRange { first });
     rlimits(plan, process);
-    seccomp(plan, config, host)?;
-    if filter_needs_admin(config, process) {
+    if let Some(profile) = filter {
+        seccomp(plan, config, profile, host)?;
+    }
+    if filter_needs_admin(filter, process) {
         plan.start
             .add("process.capabilities", InitStep::DropSysAdmin);
     }
@@ -276,24 +281,22 @@ fn rlimits(plan: &mut Plan, process: &Process) {
     }
 }
 
-fn seccomp(plan: &mut Plan, config: &Config, host: &Host) -> Result<()> {
-    if let Some(profile) = &config.linux.seccomp {
-        let filter = super::seccomp::compile(profile, host.arch)?;
-        if !filter.unknown.is_empty() {
-            let names = filter.unknown.join(", ");
-            let detail = format!("no architecture has these calls: {names}");
-            if annotations::has(config, annotations::STRICT_SECCOMP) {
-                return Err(Error::config("linux.seccomp.syscalls", detail));
-            }
-            plan.details.push(format!("linux.seccomp: {detail}"));
+fn seccomp(plan: &mut Plan, config: &Config, profile: &Seccomp, host: &Host) -> Result<()> {
+    let filter = super::seccomp::compile(profile, host.arch)?;
+    if !filter.unknown.is_empty() {
+        let names = filter.unknown.join(", ");
+        let detail = format!("no architecture has these calls: {names}");
+        if annotations::has(config, annotations::STRICT_SECCOMP) {
+            return Err(Error::config("linux.seccomp.syscalls", detail));
         }
-        let step = InitStep::Seccomp {
-            program: filter.program,
-            flags: filter.flags,
-            listener: profile.listener.clone().filter(|_| filter.listener),
-        };
-        plan.start.add("linux.seccomp", step);
+        plan.details.push(format!("linux.seccomp: {detail}"));
     }
+    let step = InitStep::Seccomp {
+        program: filter.program,
+        flags: filter.flags,
+        listener: profile.listener.clone().filter(|_| filter.listener),
+    };
+    plan.start.add("linux.seccomp", step);
     Ok(())
 }
 

@@ -26,6 +26,7 @@ mod assemble;
 mod describe;
 mod description;
 mod findings;
+pub mod record;
 mod rules;
 mod text;
 

@@ -37,6 +37,12 @@ impl Syscall {
         }
     }
 
+    /// The names of all calls that an architecture has.
+    pub fn all() -> impl Iterator<Item = &'static str> {
+        let names = ROWS.iter().map(Row::name);
+        names.filter_map(|name| std::str::from_utf8(name).ok())
+    }
+
     /// The name of the call with this number on `arch`, or `None` if the table has none. Searches the
     /// whole table.
     pub fn name(arch: Arch, number: u32) -> Option<&'static str> {

@@ -27,6 +27,7 @@ pub mod process;
 pub mod rt;
 pub mod schedule;
 pub mod seccomp;
+pub mod seccomp_notify;
 pub mod signals;
 pub mod socket;
 pub mod stat;

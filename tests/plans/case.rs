@@ -157,6 +157,7 @@ fn options(case: &Value) -> Options {
         no_cgroup: flag("no_cgroup"),
         systemd: flag("systemd"),
         notify: case["notify"].as_str().map(PathBuf::from),
+        record: case["record"].as_str().map(PathBuf::from),
         process: ProcessOptions {
             no_new_keyring: flag("no_new_keyring"),
             preserved_fds: number("preserved_fds"),

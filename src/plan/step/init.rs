@@ -323,9 +323,20 @@ impl Display for InitStep {
             Self::DropSysAdmin => {
                 f.write_str("drop CAP_SYS_ADMIN, kept until the filter was loaded")
             }
-            Self::Seccomp { program, flags, .. } => {
+            Self::Seccomp {
+                program,
+                flags,
+                listener,
+            } => {
                 let count = program.len();
                 write!(f, "load a seccomp filter of {count} instructions")?;
+                if let Some(listener) = listener.as_ref().filter(|it| it.records) {
+                    let file = listener.path.display();
+                    detail(
+                        f,
+                        format_args!(", which allows every call and records it in {file}"),
+                    )?;
+                }
                 write_words(f, &[filter_flag_words(*flags)])
             }
             Self::FindExecutable { candidates } => {

@@ -1,5 +1,6 @@
 //! Executes a plan, up to a container that waits for `start`.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -65,6 +66,8 @@ pub struct Created {
     pub told_to_execute: bool,
     /// The master of its terminal, unless it was sent to the console socket.
     pub terminal: Option<OwnedFd>,
+    /// The process that records its system calls.
+    pub recorder: OnceCell<OwnedFd>,
 }
 
 /// Creates the container. After an error nothing is left of it.
@@ -110,6 +113,7 @@ pub fn create(request: &Request) -> Result<Created> {
             connection: made.connection,
             told_to_execute,
             terminal: made.ready.terminal,
+            recorder: OnceCell::new(),
         }),
         Err(error) => {
             let began = undo.process_began();

@@ -118,6 +118,7 @@ fn set_up(
             process,
             number,
         )
+        .map(drop)
     };
     let plan = || Ok(request.plan.clone());
     await_execve(connection, spawned.pid, serve_init::receive, plan, listener)?;

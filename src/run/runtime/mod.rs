@@ -17,6 +17,7 @@ pub mod relay;
 mod resctrl;
 pub mod sd_notify;
 mod seccomp_listener;
+mod seccomp_record;
 mod serve_init;
 mod sources;
 mod start;
@@ -29,6 +30,7 @@ pub use exec::{ExecRequest, exec};
 pub use hooks::{run_hooks, run_poststop_hooks};
 pub use live_mounts::change_mounts;
 pub use resctrl::change_schemata;
+pub use seccomp_record::finish as finish_recording;
 pub use start::{check_startable, start, start_created};
 
 /// For fuzz/.

@@ -3,11 +3,11 @@
 //!
 //! Source: runtime-spec 1.3, config-linux.md, "The Container Process State"; seccomp_unotify(2).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, anyhow, bail};
 
-use super::hooks;
+use super::{hooks, seccomp_record};
 use crate::error::{Code, Context as _, Error, Named};
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{State, Status};
@@ -32,6 +32,9 @@ pub(super) fn check_agent(plan: &Plan) -> Result<()> {
     let Some(listener) = listener(plan) else {
         return Ok(());
     };
+    if listener.records {
+        return seccomp_record::check(&listener.path);
+    }
     let object = || Named(FIELD, &listener.path);
     let found = stat::stat_of(&listener.path).with_context(object)?;
     let message = match found {
@@ -47,6 +50,7 @@ pub(super) fn check_agent(plan: &Plan) -> Result<()> {
 }
 
 /// Sends the process's descriptor `number` to the agent in one message, then closes the connection.
+/// If the calls are recorded, it makes the process that does so instead, and returns its pidfd.
 ///
 /// # Errors
 /// No process listens at `linux.seccomp.listenerPath`, or the container's process is gone.
@@ -56,12 +60,15 @@ pub(super) fn hand_over(
     status: Status,
     process: (i32, BorrowedFd),
     number: i32,
-) -> Result<()> {
+) -> Result<Option<OwnedFd>> {
     let (pid, pidfd) = process;
     let listener = listener(plan)
         .ok_or_else(|| anyhow!("linux.seccomp: init sent a listener that the config lacks"))?;
     let object = || Named(FIELD, &listener.path);
     let fd = process::fetch_fd(pidfd, number).with_context(object)?;
+    if listener.records {
+        return seccomp_record::start(&listener.path, &fd).map(Some);
+    }
     let agent = socket::connect_stream(&listener.path).map_err(|fail| {
         Error::failed(object(), fail)
             .code_is(Code::SeccompListener)
@@ -80,4 +87,5 @@ pub(super) fn hand_over(
         Some(fd.as_fd()),
     )
     .with_context(object)
+    .map(|()| None)
 }

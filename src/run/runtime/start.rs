@@ -1,5 +1,6 @@
 //! `start`: sends the message that init waits for, and reads its reports.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, anyhow, bail};
@@ -64,7 +65,7 @@ pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Resul
             (received, _) => received.map_err(lost),
         }
     };
-    await_start(&connection, receive, state, plan)
+    await_start(&connection, receive, state, plan, &OnceCell::new())
 }
 
 /// The error if init does not answer. Init accepts one client and then stops listening, and it also
@@ -100,7 +101,8 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
     if !created.told_to_execute {
         protocol::unless_gone(say_go(connection, state)).context(CONNECTION)?;
     }
-    await_start(connection, serve_init::receive, state, plan)
+    let receive = serve_init::receive;
+    await_start(connection, receive, state, plan, &created.recorder)
 }
 
 /// Sends the message to execute, with the state that the next hooks read.
@@ -118,13 +120,19 @@ fn await_start(
     receive: impl Fn(BorrowedFd) -> Result<Received>,
     state: &State,
     plan: impl Fn() -> Result<Plan>,
+    recorder: &OnceCell<OwnedFd>,
 ) -> Result<()> {
     let listener = |number| {
         let pidfd = open_process(state.pid, state.start_time)?
             .ok_or_else(|| anyhow!("init died before its seccomp listener was passed on"))?;
         let process = (state.pid, pidfd.as_fd());
         // The filter is part of creating the container, even if it is loaded during `start`.
-        seccomp_listener::hand_over(&plan()?, state, Status::Creating, process, number)
+        let status = Status::Creating;
+        if let Some(pidfd) = seccomp_listener::hand_over(&plan()?, state, status, process, number)?
+        {
+            let _ = recorder.set(pidfd);
+        }
+        Ok(())
     };
     await_execve(connection, state.pid, receive, &plan, listener)
 }
