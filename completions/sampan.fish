@@ -21,6 +21,8 @@ complete -c sampan -n __fish_use_subcommand -a pause -d 'Stop every process of a
 complete -c sampan -n __fish_use_subcommand -a resume -d 'Resume the processes of a paused container'
 complete -c sampan -n __fish_use_subcommand -a update -d 'Change the limits of a container'
 complete -c sampan -n __fish_use_subcommand -a mounts -d 'Add mounts to a running container, or remove them'
+complete -c sampan -n __fish_use_subcommand -a checkpoint -d 'Save the processes of a container to images, and delete the container'
+complete -c sampan -n __fish_use_subcommand -a restore -d 'Create a container whose processes continue from the images of `checkpoint`'
 complete -c sampan -n __fish_use_subcommand -a events -d 'Print statistics and out-of-memory events of a container'
 complete -c sampan -n __fish_use_subcommand -a spec -d 'Write a default config.json'
 complete -c sampan -n __fish_use_subcommand -a features -d 'Print what this runtime supports as JSON'
@@ -59,6 +61,7 @@ complete -c sampan -n '__fish_seen_subcommand_from run' -l pid-file -d 'File to 
 complete -c sampan -n '__fish_seen_subcommand_from run' -l no-subreaper -d 'Do not adopt the orphans of the process'
 complete -c sampan -n '__fish_seen_subcommand_from run' -s d -l detach -d 'Return as soon as the process runs'
 complete -c sampan -n '__fish_seen_subcommand_from run' -l keep -d 'Keep the state and the cgroup when the process ends'
+complete -c sampan -n '__fish_seen_subcommand_from run' -l seccomp-record -d 'Record the system calls of the container in a new file, as a seccomp profile' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from run' -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sampan -n '__fish_seen_subcommand_from exec' -s p -l process -d 'File with the process as JSON, like `process` in config.json' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from exec' -s d -l detach -d 'Return as soon as the process runs'
@@ -131,6 +134,54 @@ complete -c sampan -n '__fish_seen_subcommand_from mounts' -s h -l help -d 'Prin
 complete -c sampan -n '__sampan_at mounts 0' -a 'add remove'
 complete -c sampan -n '__sampan_at mounts 1' -a '(sampan list --quiet 2>/dev/null)'
 complete -c sampan -n '__sampan_at mounts 2' -F
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l image-path -d 'Directory of the images' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l work-path -d 'Directory of CRIU\'s log and working files' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l parent-path -d 'Images of an earlier pre-dump, relative to those of this one' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l tcp-established -d 'Leave open TCP connections open'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l tcp-close -d 'Close open TCP connections'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l ext-unix-sk -d 'Allow Unix sockets that are connected to a process outside of the container'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l shell-job -d 'Allow a terminal that is not the container\'s'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l file-locks -d 'Save and restore locks of files'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l link-remap -d 'Give a deleted file that is still open a name for the time in between'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l lazy-pages -d 'Transfer memory when it is used, by `criu lazy-pages`'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l auto-dedup -d 'Remove memory from the parent images that newer images have'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l manage-cgroups-mode -d 'What to do with the cgroups of the processes' -r -a 'soft full strict ignore'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l empty-ns -d 'Namespace whose content is left out, for hooks to set up: network' -r
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l network-lock -d 'How packets are held back meanwhile' -r -a 'iptables nftables skip'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -s R -l leave-running -d 'Let the container continue'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -s P -l pre-dump -d 'Save only the memory, while the container runs'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l tcp-skip-in-flight -d 'Leave out TCP connections that are not established yet'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l page-server -d 'Send the memory to this page server instead of writing it' -r
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l status-fd -d 'Descriptor to which CRIU writes a zero when its page server of --lazy-pages listens' -r
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sampan -n '__sampan_at checkpoint 0' -a '(sampan list --quiet 2>/dev/null)'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -s b -l bundle -d 'Directory that holds config.json' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -s f -l config -d 'The config, if it is not config.json in the bundle' -r -F
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l image-path -d 'Directory of the images' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l work-path -d 'Directory of CRIU\'s log and working files' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l parent-path -d 'Images of an earlier pre-dump, relative to those of this one' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l tcp-established -d 'Leave open TCP connections open'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l tcp-close -d 'Close open TCP connections'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l ext-unix-sk -d 'Allow Unix sockets that are connected to a process outside of the container'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l shell-job -d 'Allow a terminal that is not the container\'s'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l file-locks -d 'Save and restore locks of files'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l link-remap -d 'Give a deleted file that is still open a name for the time in between'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l lazy-pages -d 'Transfer memory when it is used, by `criu lazy-pages`'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l auto-dedup -d 'Remove memory from the parent images that newer images have'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l manage-cgroups-mode -d 'What to do with the cgroups of the processes' -r -a 'soft full strict ignore'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l empty-ns -d 'Namespace whose content is left out, for hooks to set up: network' -r
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l network-lock -d 'How packets are held back meanwhile' -r -a 'iptables nftables skip'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -s d -l detach -d 'Return as soon as the processes continue'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l lsm-profile -d 'Label of the processes, instead of the one in the images' -r
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l lsm-mount-context -d 'SELinux context of the mounts, instead of the one in the images' -r
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l no-pivot -d 'Use MS_MOVE and chroot(2) instead of pivot_root(2)'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l no-new-keyring -d 'Keep the session keyring of the caller instead of creating a new one'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l console-socket -d 'Unix stream socket that receives the master of the terminal of the process' -r -F
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l pidfd-socket -d 'Unix stream socket that receives a pidfd of the process' -r -F
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l pid-file -d 'File to write the process id to, as the caller sees it' -r -F
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l no-subreaper -d 'Do not adopt the orphans of the process'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sampan -n '__sampan_at restore 0' -a '(sampan list --quiet 2>/dev/null)'
 complete -c sampan -n '__fish_seen_subcommand_from events' -l interval -d 'Time between statistics, such as 500ms, 5s or 1m30s' -r
 complete -c sampan -n '__fish_seen_subcommand_from events' -l stats -d 'Print the statistics once and exit'
 complete -c sampan -n '__fish_seen_subcommand_from events' -s h -l help -d 'Print help (see more with \'--help\')'
@@ -149,4 +200,4 @@ complete -c sampan -n '__fish_seen_subcommand_from explain' -l seccomp -d 'Show 
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l diff -d 'Show what differs between two configs, instead of the steps of one: --diff A B' -r
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l json -d 'Print JSON'
 complete -c sampan -n '__fish_seen_subcommand_from explain' -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sampan -n '__sampan_at help 0' -a 'create start run exec state kill wait delete list ps pause resume update mounts events spec features explain help'
+complete -c sampan -n '__sampan_at help 0' -a 'create start run exec state kill wait delete list ps pause resume update mounts checkpoint restore events spec features explain help'

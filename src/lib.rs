@@ -22,6 +22,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod criu;
 pub mod error;
 pub mod host;
 mod lexical;

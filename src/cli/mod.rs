@@ -35,7 +35,7 @@ pub const COMMIT: &str = match option_env!("SAMPAN_COMMIT") {
 /// `commit: `. No later line may contain the word `version`, which engines search for.
 fn version_text() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    format!("{NAME} version {version}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n")
+    format!("{NAME} version {version}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n+CRIU\n")
 }
 
 /// A parsed command line; `T` holds the arguments of its verb.

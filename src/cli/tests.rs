@@ -203,7 +203,7 @@ fn a_flag_is_known_wherever_it_stands() {
 fn wrong_lines_are_named_on_one_line() {
     for (line, word) in [
         ("--debug", "command"),
-        ("checkpoint --help", "'checkpoint'"),
+        ("suspend --help", "'suspend'"),
         ("state", "ID"),
         ("state --frob ID", "'--frob'"),
         ("state a b", "'b'"),

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::bundle::{Loaded, check_preserved, options};
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
-use crate::cli::groups::Setup;
+use crate::cli::groups::{CallerFlags, Setup};
 use crate::config::Config;
 use crate::error::{Call as _, Code, Context as _, Error};
 use crate::host::Host;
@@ -90,7 +90,7 @@ pub(super) fn make(
     if runs && loaded.config.process.is_none() {
         bail!(Error::missing("process").hint("run needs a program"));
     }
-    check_terminal(&loaded.config, setup, mode)?;
+    check_terminal(&loaded.config, &setup.caller, mode)?;
     check_rootfs(&loaded.config.root.path)?;
     let host = Host::probe(loaded.config.labels())?;
     let plan = ManuallyDrop::new(loaded.plan(&host, &options)?);
@@ -125,12 +125,12 @@ pub(super) fn make(
 /// Checks that a terminal has a holder of its master, and that a console socket gets a terminal. A
 /// terminal whose master is closed hangs up at once, and the owner of a socket that never receives
 /// a terminal waits forever.
-fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
+pub(super) fn check_terminal(config: &Config, caller: &CallerFlags, mode: Mode) -> Result<()> {
     let terminal = config
         .process
         .as_ref()
         .is_some_and(|process| process.terminal);
-    let socket = setup.caller.console_socket.is_some();
+    let socket = caller.console_socket.is_some();
     const UNUSED: &str =
         "--console-socket: cannot use console socket if runtime will not detach or allocate tty";
     let (message, remedy) = match (terminal, socket, mode) {
@@ -154,7 +154,7 @@ fn check_terminal(config: &Config, setup: &Setup, mode: Mode) -> Result<()> {
 
 /// Checks that `root.path` is an existing directory and not the host's root. Source: runtime-spec
 /// 1.3, config.md, root.
-fn check_rootfs(rootfs: &Path) -> Result<()> {
+pub(super) fn check_rootfs(rootfs: &Path) -> Result<()> {
     let refuse = |fail: Fail| Error::failed(rootfs, fail).about("root.path");
     let stat = |path: &Path| {
         std::fs::metadata(path).map_err(|error| {

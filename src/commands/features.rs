@@ -82,7 +82,7 @@ fn document() -> Value {
         "mountOptions": option_words(),
         "linux": linux(),
         "annotations": {
-            "org.opencontainers.runc.checkpoint.enabled": "false",
+            "org.opencontainers.runc.checkpoint.enabled": "true",
             "sampan.version": env!("CARGO_PKG_VERSION"),
             "sampan.commit": cli::COMMIT,
         },
@@ -231,6 +231,7 @@ mod tests {
             json!([
                 "io.container.manager",
                 "module.wasm.image/variant",
+                "org.criu.config",
                 "org.systemd.property.",
                 "run.oci.handler",
                 "run.oci.hooks.stderr",

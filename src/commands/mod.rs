@@ -1,7 +1,9 @@
 //! The verbs. Each has a file with its flags and its code. [`VERBS`] lists them.
 
 pub mod bundle;
+mod checkpoint;
 mod create;
+mod criu_flags;
 mod delete;
 mod ending;
 mod events;
@@ -14,6 +16,7 @@ mod mounts;
 mod pause;
 mod ps;
 mod remains;
+mod restore;
 mod resume;
 mod run;
 mod saved;
@@ -168,6 +171,8 @@ pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
     cli::Verb::new::<resume::Resume>("resume", Effect::Looks),
     cli::Verb::new::<update::Update>("update", Effect::Changes),
     cli::Verb::new::<mounts::Mounts>("mounts", Effect::Enters),
+    cli::Verb::new::<checkpoint::Checkpoint>("checkpoint", Effect::Changes),
+    cli::Verb::new::<restore::Restore>("restore", Effect::Changes),
     cli::Verb::new::<events::Events>("events", Effect::Looks),
     cli::Verb::new::<spec::Spec>("spec", Effect::Looks),
     cli::Verb::new::<features::Features>("features", Effect::Looks),

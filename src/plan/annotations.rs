@@ -32,6 +32,8 @@ pub const STRICT_SECCOMP: &str = "run.oci.seccomp_fail_unknown_syscall";
 pub const HOOK_STREAMS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
 /// The file in which the runtime records the system calls of the container, as a seccomp profile.
 pub const RECORD: &str = "sampan.seccomp.record";
+/// CRIU's configuration file for `checkpoint` and `restore`.
+pub const CRIU_CONFIG: &str = "org.criu.config";
 /// A program that executes the container in place of the kernel.
 pub const HANDLER: &str = "run.oci.handler";
 /// The same, for WebAssembly.
@@ -40,9 +42,10 @@ const WASM: &str = "module.wasm.image/variant";
 const KUBERNETES_KIND: &str = "io.kubernetes.cri.container-type";
 
 /// All of them, sorted. One that ends with a dot stands for all annotations that begin with it.
-pub const HONOURED: [&str; 12] = [
+pub const HONOURED: [&str; 13] = [
     MANAGER,
     WASM,
+    CRIU_CONFIG,
     UNIT_PROPERTY,
     HANDLER,
     HOOK_STREAMS[1],

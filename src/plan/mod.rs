@@ -20,6 +20,7 @@ mod namespaces;
 mod network;
 mod position;
 mod process;
+mod restore;
 mod rootfs;
 pub mod seccomp;
 mod step;
@@ -34,7 +35,9 @@ pub use live_mounts::{add_mounts, remove_mounts, unbindable};
 pub use mounts::types::{
     Bind, BindIdMap, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Remount,
 };
+pub use namespaces::map_text;
 pub use position::{AnyStep, Found, List, Position};
+pub use restore::RestoreSteps;
 pub use step::{
     Credentials, DeviceNetwork, EntryStep, Exec, HookMoment, HookStep, IfGroupExists, IfMapDenied,
     InitStep, MoveDevice, NewCgroup, Node, Opener, Planned, ResctrlGroup, Rlimit, RootSwitch,

@@ -264,7 +264,7 @@ fn if_denied(group: bool, mappings: &[IdMapping], host: &Host) -> IfMapDenied {
 }
 
 /// The text for /proc/PID/uid_map. user_namespaces(7).
-pub(super) fn map_text(mappings: &[IdMapping]) -> String {
+pub fn map_text(mappings: &[IdMapping]) -> String {
     mappings
         .iter()
         .map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size))

@@ -27,12 +27,15 @@ pub struct Ended {
     pub stderr: Vec<u8>,
 }
 
+/// The directories that are searched if PATH is not set: engines may execute the runtime without.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The absolute path of the program `name`, from `PATH`.
 ///
 /// # Errors
 /// A file could not be inspected.
 pub fn find(name: &str) -> Result<Option<PathBuf>> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     for directory in std::env::split_paths(&path).filter(|directory| directory.is_absolute()) {
         let file = directory.join(name);
         if is_executable(&file)? {

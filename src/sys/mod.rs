@@ -19,6 +19,7 @@ pub mod inherited;
 pub mod interrupt;
 pub mod io;
 pub mod mount;
+pub mod mountinfo;
 pub mod net;
 pub mod netlink;
 pub mod path;

@@ -375,6 +375,14 @@ pub fn standard_stream(stream: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(stream) }
 }
 
+/// A descriptor by its number, which the caller keeps open as long as the value lives. On a number
+/// that is not open, system calls fail with EBADF.
+pub fn descriptor_of<'a>(number: RawFd) -> BorrowedFd<'a> {
+    assert!(number >= 0, "not a descriptor");
+    // SAFETY: the number is not -1, and nothing is closed through a borrowed descriptor.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
 /// Whether the caller has left this descriptor open for the program. Descriptors that the runtime
 /// opens itself are close-on-exec.
 pub fn is_inherited(fd: RawFd) -> bool {

@@ -108,6 +108,12 @@ pub fn mountinfo_id(fd: BorrowedFd) -> Sys<u64> {
     mount_number(Some(fd), c"", libc::STATX_MNT_ID)?.ok_or(Fail::new("statx", Errno::ENOSYS))
 }
 
+/// statx(2): whether `fd` is the root of a mount. Linux 5.8.
+pub fn is_mount_root(fd: BorrowedFd) -> Sys<bool> {
+    let stat = statx(Some(fd), c"", libc::STATX_INO)?;
+    Ok(stat.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
 /// The mount, the file system and the inode number. For two open descriptors they are equal only if
 /// mounting on one is the same as mounting on the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

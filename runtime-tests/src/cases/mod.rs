@@ -13,6 +13,7 @@ mod callers;
 mod cgroups;
 mod codes;
 mod containerd;
+mod criu;
 mod cve_devices;
 mod cve_mounts;
 mod cve_paths;
@@ -106,6 +107,7 @@ const FILES: &[&[Test]] = &[
     program::TESTS,
     codes::TESTS,
     containerd::TESTS,
+    criu::TESTS,
     cve_devices::TESTS,
     cve_mounts::TESTS,
     cve_paths::TESTS,

@@ -40,13 +40,13 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// The socket that receives the master.
-struct Socket {
+pub(super) struct Socket {
     listener: UnixListener,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Socket {
-    fn new(t: &Sandbox, name: &str) -> Self {
+    pub(super) fn new(t: &Sandbox, name: &str) -> Self {
         let path = t.path(name);
         let listener = UnixListener::bind(&path).expect("listen");
         listener.set_nonblocking(true).expect("non-blocking");
@@ -83,7 +83,7 @@ impl Socket {
         }
     }
 
-    fn master(&self) -> Master {
+    pub(super) fn master(&self) -> Master {
         let mut messages = self.messages();
         assert_eq!(messages.len(), 1, "one message with one descriptor");
         let (_, mut fds) = messages.remove(0);

@@ -248,7 +248,7 @@ fn is_device(stat: &Stat, kind: u32, node: &Node) -> bool {
 ///
 /// The mount is private and read-only. That does not stop writes to the device, but it stops every
 /// change of the node, whose mode and owner are shared with the whole host.
-pub(super) fn host_null() -> Sys<OwnedFd> {
+pub(crate) fn host_null() -> Sys<OwnedFd> {
     let null = path::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
     if !stat::stat(null.as_fd())?.is_char(1, 3) {
         return Err(Fail::new("open", Errno::ENODEV).note(Note::HostDevNull));

@@ -16,6 +16,9 @@ mod program;
 mod root;
 mod user;
 
+pub(super) use files::host_null;
+pub(super) use mounts::change as change_mount;
+
 pub(super) use entry::enter;
 pub(super) use mounts::change;
 pub(super) use opened::Opened;

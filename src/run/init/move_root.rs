@@ -15,9 +15,8 @@ use nix::errno::Errno;
 use super::Init;
 use super::root::change_propagation;
 use crate::sys::mount::Change;
-use crate::sys::{Fail, Note, Sys, io, mount, path, process, stat};
-
-const PAGE: usize = 4096;
+use crate::sys::mountinfo::{self, Mounted};
+use crate::sys::{Fail, Note, Sys, mount, path, process, stat};
 
 /// How often the mount table is read: the largest number of mounts on top of each other.
 const STACK: usize = 100;
@@ -48,7 +47,7 @@ impl Init<'_> {
             for view in views {
                 // A mount that cannot be opened may be on a directory that another mount covers.
                 // It can be opened after that mount has been removed.
-                if let Ok(top) = view.open(below) {
+                if let Ok(top) = open(view, below) {
                     if shared {
                         cut_off(top.as_fd())?;
                     }
@@ -86,38 +85,20 @@ fn hide(top: BorrowedFd) -> Sys<()> {
     }
 }
 
-/// The mounts of this mount namespace. proc_pid_mountinfo(5).
+/// The mounts of this mount namespace.
 struct Table(Vec<Mounted>);
-
-struct Mounted {
-    id: u64,
-    parent: u64,
-    point: Vec<u8>,
-    /// Whether it is a procfs or sysfs mounted from its root. The kernel counts only these.
-    is_view: bool,
-}
 
 impl Table {
     fn read(proc: BorrowedFd) -> Sys<Self> {
         let name = path::c_string(format!("{}/mountinfo", process::own_pid()))?;
         let file = path::openat2(proc, &name, libc::O_RDONLY, 0, path::BENEATH)?;
-        let mut text = Vec::with_capacity(PAGE);
-        while io::read_more(file.as_fd(), &mut text)? > 0 {
-            text.reserve(PAGE);
-        }
-        let lines = text.split(|&byte| byte == b'\n');
-        let lines = lines.filter(|line| !line.is_empty());
-        lines
-            .map(Mounted::parse)
-            .collect::<Option<_>>()
-            .map(Self)
-            .ok_or(Fail::new("read", Errno::EPROTO).note(Note::MountInfo))
+        mountinfo::read(file.as_fd()).map(Self)
     }
 
     /// The procfs and sysfs mounts outside of the container's tree that are not covered.
     fn views(&self, container: u64) -> impl Iterator<Item = &Mounted> {
         self.0.iter().filter(move |mounted| {
-            mounted.is_view && !self.is_below(mounted, container) && !self.is_covered(mounted)
+            is_view(mounted) && !self.is_below(mounted, container) && !self.is_covered(mounted)
         })
     }
 
@@ -141,55 +122,16 @@ impl Table {
     }
 }
 
-impl Mounted {
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut words = line.split(|&byte| byte == b' ');
-        let id = number(words.next()?)?;
-        let parent = number(words.next()?)?;
-        let root = words.nth(1)?;
-        let point = unescaped(words.next()?);
-        let fstype = words.skip_while(|word| *word != b"-").nth(1)?;
-        let is_view = root == b"/" && [b"proc".as_slice(), b"sysfs"].contains(&fstype);
-        Some(Self {
-            id,
-            parent,
-            point,
-            is_view,
-        })
-    }
-
-    /// Opens the top mount at its mount point. Symbolic links are refused, because they would lead
-    /// to another place.
-    fn open(&self, root: BorrowedFd) -> Sys<OwnedFd> {
-        let name =
-            CString::new(self.point.as_slice()).map_err(|_| Fail::new("openat2", Errno::EINVAL))?;
-        let resolve =
-            libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
-        path::openat2(root, &name, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)
-    }
+/// Whether it is a procfs or sysfs mounted from its root. The kernel counts only these.
+fn is_view(mounted: &Mounted) -> bool {
+    mounted.root == b"/" && [b"proc".as_slice(), b"sysfs"].contains(&mounted.fstype.as_slice())
 }
 
-fn number(word: &[u8]) -> Option<u64> {
-    std::str::from_utf8(word).ok()?.parse().ok()
-}
-
-/// Decodes a field of mountinfo, in which blanks, line ends and backslashes are written as `\\ooo`.
-fn unescaped(word: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let [byte, after @ ..] = rest {
-        let digits = after.get(..3).filter(|_| *byte == b'\\');
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(escaped) => {
-                text.push(escaped);
-                rest = &after[3..];
-            }
-            None => {
-                text.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    text
+/// Opens the top mount at its mount point. Symbolic links are refused, because they would lead to
+/// another place.
+fn open(mounted: &Mounted, root: BorrowedFd) -> Sys<OwnedFd> {
+    let name =
+        CString::new(mounted.point.as_slice()).map_err(|_| Fail::new("openat2", Errno::EINVAL))?;
+    let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+    path::openat2(root, &name, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)
 }

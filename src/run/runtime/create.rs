@@ -17,7 +17,7 @@ use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::Context as _;
 use crate::host::Host;
-use crate::plan::{self, Dumpable, Plan};
+use crate::plan::{self, Dumpable, Plan, RuntimeStep, Steps};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Dir, Prepared, Root, START_SOCKET, State, Status};
 use crate::sys::{credentials, interrupt, process, socket};
@@ -115,25 +115,34 @@ pub fn create(request: &Request) -> Result<Created> {
             terminal: made.ready.terminal,
             recorder: OnceCell::new(),
         }),
-        Err(error) => {
-            let began = undo.process_began();
-            // A `delete` waits until the process has been reaped.
-            undo.end_process();
-            // If another command has deleted the container, or is deleting it and has removed the
-            // cgroup first, that is the cause of any failure.
-            let error = match dir.lock() {
-                Ok(None) => state::deleted(&request.options.id).into(),
-                Ok(Some(_)) | Err(_) => error,
-            };
-            // Dropping the directory releases its lock, which must not be held while hooks run.
-            drop((undo, dir));
-            if began {
-                // The failure that led here is the one to report.
-                let _ = hooks::run_poststop_hooks(&request.plan.after_delete, &state);
-            }
-            Err(error)
-        }
+        Err(error) => Err(give_up(request, undo, dir, &state, error)),
     }
+}
+
+/// Removes what has been made. Returns the error to report.
+pub(super) fn give_up(
+    request: &Request,
+    mut undo: Undo,
+    dir: Rc<Dir>,
+    state: &State,
+    error: anyhow::Error,
+) -> anyhow::Error {
+    let began = undo.process_began();
+    // A `delete` waits until the process has been reaped.
+    undo.end_process();
+    // If another command has deleted the container, or is deleting it and has removed the cgroup
+    // first, that is the cause of any failure.
+    let error = match dir.lock() {
+        Ok(None) => state::deleted(&request.options.id).into(),
+        Ok(Some(_)) | Err(_) => error,
+    };
+    // Dropping the directory releases its lock, which must not be held while hooks run.
+    drop((undo, dir));
+    if began {
+        // The failure that led here is the one to report.
+        let _ = hooks::run_poststop_hooks(&request.plan.after_delete, state);
+    }
+    error
 }
 
 /// Opens the files of the host, and looks at what else the container will use.
@@ -149,7 +158,7 @@ fn begin(request: &Request, dir: &Dir, undo: &mut Undo, state: &State) -> Result
 
 /// Refuses a cgroup that another container uses. This comes before the state names the cgroup: from
 /// then on `delete --force` would kill the processes in it.
-fn refuse_used_cgroup(state: &State) -> Result<()> {
+pub(super) fn refuse_used_cgroup(state: &State) -> Result<()> {
     let existing = match &state.cgroup {
         Some(cgroup) => Cgroup::open(&cgroup.dir())?,
         None => None,
@@ -159,7 +168,7 @@ fn refuse_used_cgroup(state: &State) -> Result<()> {
 
 /// The first state, which `delete --force` needs if the runtime dies before the container is
 /// complete.
-fn first_state(request: &Request) -> State {
+pub(super) fn first_state(request: &Request) -> State {
     State {
         oci_version: request.config.oci_version.clone(),
         id: request.options.id.clone(),
@@ -213,16 +222,7 @@ fn make<'d>(
     state.save(dir)?;
     let (connection, runtime) = socket::pair().context(CONNECTION)?;
     let inherited = inherited(request, dir, runtime, opened)?;
-    let own = process::own_pid();
-    // The lock keeps `delete` from ending in between: once the container is deleted, a cgroup of
-    // this name belongs to the next container with the id.
-    let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
-    // A delete that failed half-way has removed the state. The next one would not find the cgroup.
-    if !dir.has(state::STATE)? {
-        bail!(state::deleted(&request.options.id));
-    }
-    executor(request, undo, &connection).run(&request.plan.prepare, own)?;
-    locked.release();
+    prepare(request, dir, undo, &connection, &request.plan.prepare)?;
     mount_on_host(request, dir, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
     state.pid = spawned.pid;
@@ -254,6 +254,26 @@ fn make<'d>(
         ready,
     };
     Ok((made, prepared))
+}
+
+/// Carries out the steps that come before any process.
+pub(super) fn prepare(
+    request: &Request,
+    dir: &Dir,
+    undo: &mut Undo,
+    connection: &OwnedFd,
+    steps: &Steps<RuntimeStep>,
+) -> Result<()> {
+    // The lock keeps `delete` from ending in between: once the container is deleted, a cgroup of
+    // this name belongs to the next container with the id.
+    let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
+    // A delete that failed half-way has removed the state. The next one would not find the cgroup.
+    if !dir.has(state::STATE)? {
+        bail!(state::deleted(&request.options.id));
+    }
+    executor(request, undo, connection).run(steps, process::own_pid())?;
+    locked.release();
+    Ok(())
 }
 
 /// The descriptors and paths that init inherits.
@@ -314,7 +334,11 @@ fn spawn(
 }
 
 /// The executor of the runtime's steps.
-fn executor<'a>(request: &Request<'a>, undo: &'a mut Undo, connection: &'a OwnedFd) -> Runtime<'a> {
+pub(super) fn executor<'a>(
+    request: &Request<'a>,
+    undo: &'a mut Undo,
+    connection: &'a OwnedFd,
+) -> Runtime<'a> {
     Runtime {
         plan: request.plan,
         host: request.host,
@@ -348,7 +372,7 @@ fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut Stat
 
 /// Records in the state where systemd has made the cgroup; or that there is no cgroup, because the
 /// caller may not make one.
-fn remember_cgroup(state: &mut State, undo: &Undo) {
+pub(super) fn remember_cgroup(state: &mut State, undo: &Undo) {
     let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.made.cgroup) else {
         state.cgroup = None;
         return;

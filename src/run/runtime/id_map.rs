@@ -19,13 +19,25 @@ use crate::sys::mount::{self, Change};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Sys, file, socket};
 
-/// Maps the ids of `tree`, the mount of the step at `position`. The map is that of the user
-/// namespace of the process `pid`, or that of a user namespace made for this map, which exists as
-/// long as the mount.
+/// The map of the container's user namespace.
+pub(super) enum Own {
+    /// That of this process.
+    OfProcess(i32),
+    /// These texts of a uid_map and a gid_map, while no process is in the namespace.
+    Text(String, String),
+}
+
+/// Maps the ids of `tree`, the mount of the step at `position`. The map is that of the container's
+/// user namespace, or that of a user namespace made for this map, which exists as long as the mount.
 ///
 /// # Errors
 /// mount_setattr(2) failed, or the namespace cannot be made.
-pub(super) fn map_mount(plan: &Plan, position: Position, pid: i32, tree: BorrowedFd) -> Result<()> {
+pub(super) fn map_mount(
+    plan: &Plan,
+    position: Position,
+    own: &Own,
+    tree: BorrowedFd,
+) -> Result<()> {
     let found = plan.at(position);
     let Some((planned, map)) = found.and_then(|found| match found.step {
         AnyStep::Init(InitStep::Bind(bind)) => Some((found, bind.id_map.as_ref()?)),
@@ -45,9 +57,9 @@ pub(super) fn map_mount(plan: &Plan, position: Position, pid: i32, tree: Borrowe
                 _ => error,
             }
         };
-    let namespace = match &map.maps {
-        None => user_namespace(pid).map_err(failed)?,
-        Some((uids, gids)) => made_for(planned, uids, gids)?,
+    let namespace = match (&map.maps, own) {
+        (None, Own::OfProcess(pid)) => user_namespace(*pid).map_err(failed)?,
+        (Some((uids, gids)), _) | (None, Own::Text(uids, gids)) => made_for(planned, uids, gids)?,
     };
     let change = Change {
         set: libc::MOUNT_ATTR_IDMAP,

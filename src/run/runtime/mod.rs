@@ -2,6 +2,7 @@
 //! has failed.
 
 mod cgroup;
+mod checkpoint;
 mod clone;
 mod create;
 mod exec;
@@ -15,21 +16,25 @@ mod network;
 mod pid_file;
 pub mod relay;
 mod resctrl;
+mod restore;
 pub mod sd_notify;
 mod seccomp_listener;
 mod seccomp_record;
 mod serve_init;
 mod sources;
+mod staged;
 mod start;
 mod steps;
 pub mod teardown;
 
+pub use checkpoint::{Checkpoint, checkpoint};
 pub use create::planned_cgroup;
 pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, exec};
 pub use hooks::{run_hooks, run_poststop_hooks};
 pub use live_mounts::change_mounts;
 pub use resctrl::change_schemata;
+pub use restore::{Restore, Restored, restore};
 pub use seccomp_record::finish as finish_recording;
 pub use start::{check_startable, start, start_created};
 

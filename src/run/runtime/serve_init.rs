@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{id_map, relay, sources};
+use super::id_map::{self, Own};
+use super::{relay, sources};
 use crate::error::{Code, Context as _, Error};
 use crate::plan::{InitStep, Opener, Plan, Planned, Rlimit};
 use crate::run::failure::{self, executable, unexecuted};
@@ -210,7 +211,7 @@ pub fn serve(
                 heard(protocol::send_opened(connection.as_fd(), opened.as_fd()))?;
             }
             Some((Report::MapIds(position), Some(tree))) => {
-                id_map::map_mount(plan, position, pid, tree.as_fd())?;
+                id_map::map_mount(plan, position, &Own::OfProcess(pid), tree.as_fd())?;
                 heard(protocol::send_go(connection.as_fd(), &[]))?;
             }
             Some((Report::Console, Some(master))) => match console {
@@ -239,7 +240,7 @@ pub fn serve(
 
 /// Sends the terminal's master in one message, with a name that says what it is. Source: the
 /// console socket of runtime command lines, as engines receive it.
-fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
+pub(super) fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()> {
     socket::send(console.as_fd(), b"/dev/ptmx", Some(master)).context("--console-socket")
 }
 

@@ -1,0 +1,136 @@
+//! `checkpoint`.
+
+use std::os::fd::RawFd;
+
+use anyhow::{Result, bail};
+
+use super::criu_flags::{Directories, ImageFlags};
+use super::saved::{Saved, destroy_started};
+use super::{Context, DONE, Verb, kill};
+use crate::cli::flags::{Lazy, flags};
+use crate::cli::groups::Container;
+use crate::criu::{self, Options, Switch};
+use crate::error::Error;
+use crate::run::{self, Checkpoint as Request};
+use crate::state::Status;
+use crate::sys::process;
+
+flags! {
+    /// Save the processes of a container to images, and delete the container.
+    ///
+    /// CRIU 4.0 or later must be installed, and the caller must be root. `restore` continues the
+    /// processes. CRIU's log is dump.log in --work-path.
+    #[derive(Debug)]
+    pub(super) struct Checkpoint {
+        #[command(flatten)]
+        pub images: ImageFlags,
+
+        #[command(flatten)]
+        pub dump: Lazy<DumpFlags>,
+
+        #[command(flatten)]
+        pub container: Container,
+    }
+
+    // What is dumped, and what happens to the container.
+    #[derive(Clone, Debug, Default)]
+    pub(super) struct DumpFlags {
+        /// Let the container continue
+        #[arg(short = 'R', long)]
+        pub leave_running: bool,
+
+        /// Save only the memory, while the container runs; a later dump names it by --parent-path
+        #[arg(short = 'P', long)]
+        pub pre_dump: bool,
+
+        /// Leave out TCP connections that are not established yet
+        #[arg(long)]
+        pub tcp_skip_in_flight: bool,
+
+        /// Send the memory to this page server instead of writing it
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        pub page_server: Option<String>,
+
+        /// Descriptor to which CRIU writes a zero when its page server of --lazy-pages listens
+        #[arg(long, value_name = "FD")]
+        pub status_fd: Option<RawFd>,
+    }
+}
+
+impl Verb for Checkpoint {
+    /// Dumps the container, then deletes it unless it is to continue.
+    fn run(&self, context: &Context) -> Result<u8> {
+        let (dir, state) = context.load(&self.container.id)?;
+        let (status, init) = state.status_and_init(&dir)?;
+        let init = match (status, init) {
+            (Status::Running | Status::Paused, Some(init)) => init,
+            _ => bail!(kill::not_running(&state)),
+        };
+        criu::refuse_unprivileged("checkpoint")?;
+        let mut options = self.options()?;
+        let saved = Saved::read(&dir, &state)?;
+        let plan = saved.plan()?;
+        let directories = Directories::open(&self.images, true)?;
+        let log = directories.enter(&mut options, "dump.log");
+        options.config_file = criu::config_file(&saved.config)?;
+        run::checkpoint(Request {
+            state: &state,
+            init: &init,
+            config: &saved.config,
+            plan: &plan,
+            kind: if self.dump.pre_dump {
+                criu::Kind::PreDump
+            } else {
+                criu::Kind::Dump
+            },
+            options,
+            images: &directories.images,
+            log: &log,
+        })?;
+        if !self.dump.pre_dump && !self.dump.leave_running {
+            destroy_started(context, &dir, &state)?;
+        }
+        Ok(DONE)
+    }
+}
+
+impl Checkpoint {
+    /// CRIU's options for the flags.
+    fn options(&self) -> Result<Options> {
+        let mut options = self.images.options()?;
+        options.switch(Switch::LeaveRunning, self.dump.leave_running);
+        options.switch(Switch::TcpSkipInFlight, self.dump.tcp_skip_in_flight);
+        let tracks = self.dump.pre_dump || options.parent.is_some();
+        options.switch(Switch::TrackMemory, tracks);
+        options.page_server = self
+            .dump
+            .page_server
+            .as_deref()
+            .map(page_server)
+            .transpose()?;
+        if let Some(number) = self.dump.status_fd {
+            if number < 0 || !process::is_inherited(number) {
+                bail!(Error::new(format!(
+                    "--status-fd: descriptor {number} is not open"
+                )));
+            }
+            options.status_fd = Some(number);
+        }
+        Ok(options)
+    }
+}
+
+/// Splits the value of `--page-server`.
+fn page_server(text: &str) -> Result<(Vec<u8>, u16)> {
+    let parts = text.rsplit_once(':');
+    let parsed = parts.and_then(|(address, port)| Some((address, port.parse().ok()?)));
+    match parsed {
+        Some((address, port)) if !address.is_empty() => {
+            let address = address.trim_start_matches('[').trim_end_matches(']');
+            Ok((address.as_bytes().to_owned(), port))
+        }
+        _ => bail!(Error::new(format!(
+            "--page-server: {text:?} is not ADDRESS:PORT"
+        ))),
+    }
+}

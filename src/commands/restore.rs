@@ -1,0 +1,149 @@
+//! `restore`.
+
+use anyhow::Result;
+
+use super::bundle::{Loaded, options};
+use super::create::{Mode, check_rootfs, check_terminal};
+use super::criu_flags::{Directories, ImageFlags};
+use super::saved::destroy_started;
+use super::{Context, DONE, Verb, ending};
+use crate::cli::flags::{Lazy, flags};
+use crate::cli::groups::{Bundle, CallerFlags, ContainerFlags, DescriptorFlags, NewContainer};
+use crate::criu::{self, Options, Switch};
+use crate::host::Host;
+use crate::run::{self, Request, relay};
+use crate::state::Status;
+
+flags! {
+    /// Create a container whose processes continue from the images of `checkpoint`.
+    ///
+    /// CRIU 4.0 or later must be installed, and the caller must be root. The bundle must be like
+    /// that of the container that was saved. CRIU's log is restore.log in --work-path.
+    #[derive(Debug)]
+    pub(super) struct Restore {
+        #[command(flatten)]
+        pub bundle: Bundle,
+
+        #[command(flatten)]
+        pub images: ImageFlags,
+
+        #[command(flatten)]
+        pub flags: Lazy<RestoreFlags>,
+
+        #[command(flatten)]
+        pub container: Lazy<ContainerFlags>,
+
+        #[command(flatten)]
+        pub caller: Lazy<CallerFlags>,
+
+        #[command(flatten)]
+        pub new: NewContainer,
+    }
+
+    // How long `restore` stays, and what it changes.
+    #[derive(Clone, Debug, Default)]
+    pub(super) struct RestoreFlags {
+        /// Return as soon as the processes continue
+        #[arg(short, long)]
+        pub detach: bool,
+
+        /// Label of the processes, instead of the one in the images
+        #[arg(long, value_name = "TYPE:NAME")]
+        pub lsm_profile: Option<String>,
+
+        /// SELinux context of the mounts, instead of the one in the images
+        #[arg(long, value_name = "CONTEXT")]
+        pub lsm_mount_context: Option<String>,
+    }
+}
+
+impl Verb for Restore {
+    /// Restores the container. In the foreground the value is its exit status.
+    fn run(&self, context: &Context) -> Result<u8> {
+        criu::refuse_unprivileged("restore")?;
+        let mode = if self.flags.detach {
+            Mode::Detached
+        } else {
+            Mode::Foreground
+        };
+        let signals = match mode {
+            Mode::Foreground => Some(relay::Signals::block()?),
+            Mode::Detached => None,
+        };
+        if mode == Mode::Foreground && !self.caller.no_subreaper {
+            relay::become_subreaper()?;
+        }
+        let loaded = Loaded::read(&self.bundle)?;
+        check_terminal(&loaded.config, &self.caller, mode)?;
+        check_rootfs(&loaded.config.root.path)?;
+        let host = Host::probe(loaded.config.labels())?;
+        let descriptors = DescriptorFlags::default();
+        let options = options(
+            &self.new.id,
+            &self.container,
+            &descriptors,
+            context.cgroup_manager,
+        );
+        let plan = loaded.plan(&host, &options)?;
+        for warning in &plan.warnings {
+            context.log.warn(warning.as_str());
+        }
+        let directories = Directories::open(&self.images, false)?;
+        let mut criu_options = self.options()?;
+        let log = directories.enter(&mut criu_options, "restore.log");
+        criu_options.config_file = criu::config_file(&loaded.config)?;
+        let restored = run::restore(&run::Restore {
+            request: Request {
+                root: &context.root,
+                bundle: &loaded.bundle,
+                config: &loaded.config,
+                config_text: &loaded.bytes,
+                plan: &plan,
+                host: &host,
+                options: &options,
+                console_socket: self.caller.console_socket.as_deref(),
+                pidfd_socket: self.caller.pidfd_socket.as_deref(),
+                pid_file: self.caller.pid_file.as_deref(),
+                runs: true,
+            },
+            options: criu_options,
+            images: &directories.images,
+            work: &directories.work,
+            log: &log,
+        })?;
+        let started = signals
+            .as_ref()
+            .map_or(Ok(()), relay::Signals::block_all)
+            .and_then(|()| run::run_hooks(&plan.after_start, &restored.state, Status::Running));
+        let status = match (started, signals) {
+            (Ok(()), Some(signals)) => {
+                context.log.succeed();
+                let (state, pidfd) = (&restored.state, &restored.pidfd);
+                let ended = relay::relay(&signals, state.pid, pidfd, restored.terminal, None);
+                ended.map(|end| {
+                    ending::remark(context.log, &restored.dir, state, end);
+                    end.status()
+                })
+            }
+            (Ok(()), None) => return Ok(DONE),
+            (Err(error), _) => Err(error),
+        };
+        destroy_started(context, &restored.dir, &restored.state)?;
+        status
+    }
+}
+
+impl Restore {
+    /// CRIU's options for the flags.
+    fn options(&self) -> Result<Options> {
+        let mut options = self.images.options()?;
+        options.switch(Switch::EvasiveDevices, true);
+        options.switch(Switch::RestoreSibling, true);
+        let bytes = |text: &Option<String>| text.clone().map(String::into_bytes);
+        options.lsm_profile = bytes(&self.flags.lsm_profile);
+        options.lsm_mount_context = bytes(&self.flags.lsm_mount_context);
+        // Only a dump reads the parent's images by this option; a restore finds them by itself.
+        options.parent = None;
+        Ok(options)
+    }
+}
