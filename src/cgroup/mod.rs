@@ -199,6 +199,19 @@ impl Cgroup {
         Ok(child)
     }
 
+    /// Creates the cgroup `name` in this one, gives it to `uid`, and moves process `pid` there. The
+    /// new cgroup has no limits of its own, and is removed with this one.
+    ///
+    /// # Errors
+    /// mkdir(2) or chown(2) failed, or the move is denied.
+    pub fn move_below(&self, name: &str, pid: i32, uid: Option<u32>) -> Result<()> {
+        let path = self.path.join(name);
+        let dir = tree::make_child(self.fd(), &path)?;
+        let child = Self::found(dir, path);
+        uid.map_or(Ok(()), |uid| child.delegate(uid))?;
+        child.add(pid)
+    }
+
     /// The absolute path, as recorded in the container's state.
     pub fn path(&self) -> &Path {
         &self.path

@@ -233,6 +233,7 @@ mod tests {
                 "module.wasm.image/variant",
                 "org.criu.config",
                 "org.systemd.property.",
+                "run.oci.delegate-cgroup",
                 "run.oci.handler",
                 "run.oci.hooks.stderr",
                 "run.oci.hooks.stdout",

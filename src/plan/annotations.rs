@@ -5,6 +5,7 @@
 //! Source: runtime-spec 1.3, features.md, "Unsafe annotations in config.json". Those that begin with
 //! `run.oci.` are crun's.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -18,6 +19,8 @@ use crate::error::{Error, Result};
 pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 /// The name of the cgroup inside that of the unit; empty for none.
 pub const SUBGROUP: &str = "run.oci.systemd.subgroup";
+/// The name of a cgroup below that of the container, without limits, in which the process begins.
+pub const DELEGATE: &str = "run.oci.delegate-cgroup";
 /// The engine that wrote the config.
 pub const MANAGER: &str = "io.container.manager";
 /// The process keeps the supplementary groups of the runtime's caller.
@@ -42,11 +45,12 @@ const WASM: &str = "module.wasm.image/variant";
 const KUBERNETES_KIND: &str = "io.kubernetes.cri.container-type";
 
 /// All of them, sorted. One that ends with a dot stands for all annotations that begin with it.
-pub const HONOURED: [&str; 13] = [
+pub const HONOURED: [&str; 14] = [
     MANAGER,
     WASM,
     CRIU_CONFIG,
     UNIT_PROPERTY,
+    DELEGATE,
     HANDLER,
     HOOK_STREAMS[1],
     HOOK_STREAMS[0],
@@ -77,6 +81,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
             return Err(refused(key, format!("{file:?} is not an absolute path")));
         }
     }
+    delegated_cgroup(config)?;
     match config.annotations.get(CONTEXT_TYPE) {
         Some(value) if !CONTEXT_TYPES.contains(&value.as_str()) => {
             let known = CONTEXT_TYPES.join(", ");
@@ -143,6 +148,31 @@ fn is_wasm(program: &OsStr) -> bool {
 
 pub(super) fn refused(key: &str, message: impl std::fmt::Display) -> Error {
     Error::config(format!("annotations[{key:?}]"), message)
+}
+
+/// The value of [`DELEGATE`].
+///
+/// # Errors
+/// It cannot be the name of a directory.
+pub(super) fn delegated_cgroup(config: &Config) -> Result<Option<&str>> {
+    cgroup_name(&config.annotations, DELEGATE)
+}
+
+/// The cgroup that an annotation names. `None` without the annotation, or if its value is empty.
+///
+/// # Errors
+/// The value cannot be the name of a directory.
+pub(super) fn cgroup_name<'a>(
+    annotations: &'a BTreeMap<String, String>,
+    key: &str,
+) -> Result<Option<&'a str>> {
+    let name = annotations.get(key).map_or("", String::as_str);
+    let is_name = !name.contains(['/', '\0', '\n']) && name.len() <= 255;
+    if !is_name || matches!(name, "." | "..") {
+        let message = format!("{name:?} is not the name of a cgroup");
+        return Err(refused(key, message));
+    }
+    Ok((!name.is_empty()).then_some(name))
 }
 
 /// Whether the container has this annotation, with any value.

@@ -10,7 +10,7 @@ pub(super) mod write;
 
 use std::path::{Path, PathBuf};
 
-use super::{NewCgroup, Options, Plan, RuntimeStep, devices, systemd};
+use super::{NewCgroup, Options, Plan, RuntimeStep, annotations, devices, systemd};
 use crate::config::{Config, Mount, Namespace, Resources};
 use crate::error::{Code, Error, Result};
 use crate::host::{CgroupHost, Host};
@@ -134,6 +134,15 @@ pub fn steps(plan: &mut Plan, config: &Config, options: &Options, host: &Host) -
     }
     if let Some((uid, field)) = delegation(config) {
         list.add(field, RuntimeStep::DelegateCgroup { uid });
+    }
+    if let Some(name) = annotations::delegated_cgroup(config)? {
+        let step = RuntimeStep::EnterSubCgroup {
+            name: name.to_owned(),
+            uid: delegation(config).map(|(uid, _)| uid),
+        };
+        let field = format!("annotations[{:?}]", annotations::DELEGATE);
+        // Init has its cgroup namespace by now: its root is the cgroup with the limits.
+        plan.when_ready.add(field, step);
     }
     if is_privileged(host)
         && let Some(program) = devices::compile(&linux.resources.devices)

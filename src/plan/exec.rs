@@ -28,7 +28,7 @@ pub fn exec(
     cgroup: Option<&Path>,
 ) -> Result<Plan> {
     let mut plan = Plan {
-        place: cgroup.map_or(Ok(Place::Container), place)?,
+        place: begins_in(config, cgroup)?,
         ..Plan::default()
     };
     enter(&mut plan, config, host);
@@ -61,6 +61,15 @@ fn cpus(plan: &mut Plan, process: &Process) {
         let step = RuntimeStep::Cpus(Box::new(cpus.clone()));
         plan.meanwhile.add(format!("{FIELD}.final"), step);
         plan.cpus = Cpus::Planned;
+    }
+}
+
+/// `--cgroup`, otherwise the cgroup in which init began.
+fn begins_in(config: &Config, cgroup: Option<&Path>) -> Result<Place> {
+    match (cgroup, annotations::delegated_cgroup(config)?) {
+        (Some(cgroup), _) => place(cgroup),
+        (None, Some(name)) => Ok(Place::Below(name.into())),
+        (None, None) => Ok(Place::Container),
     }
 }
 

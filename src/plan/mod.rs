@@ -73,6 +73,8 @@ pub struct Plan {
     /// Executed by the runtime at [`InitStep::RuntimeHooks`]. The mounts exist, and `/` still is
     /// that of the host.
     pub hooks: Steps<HookStep>,
+    /// Executed by the runtime when init has done its steps and is in all its namespaces.
+    pub when_ready: Steps<RuntimeStep>,
     /// Executed by the runtime on init, at [`InitStep::WaitForStart`].
     pub ready: Steps<Rlimit>,
     /// Executed by init after `start` and before execve(2) returns.

@@ -12,7 +12,7 @@ mod variant;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::annotations::{MANAGER, SUBGROUP};
+use super::annotations::{MANAGER, SUBGROUP, cgroup_name};
 use super::cgroup::write::{Fallback, Write};
 use crate::config::numbers;
 use crate::error::{Error, Result};
@@ -175,19 +175,11 @@ pub fn unit(
 /// # Errors
 /// The name cannot be that of a directory.
 fn subgroup(annotations: &BTreeMap<String, String>) -> Result<Option<String>> {
-    let Some(name) = annotations.get(SUBGROUP) else {
+    if !annotations.contains_key(SUBGROUP) {
         let caller = annotations.get(MANAGER).map(String::as_str);
         return Ok(matches!(caller, Some("libpod" | "cri-o")).then(|| "container".to_owned()));
-    };
-    let is_name = !name.contains(['/', '\0', '\n']) && name.len() <= 255;
-    if !is_name || matches!(name.as_str(), "." | "..") {
-        let message = format!("{name:?} is not the name of a cgroup");
-        return Err(Error::config(
-            format_args!("annotations[{SUBGROUP:?}]"),
-            message,
-        ));
     }
-    Ok((!name.is_empty()).then(|| name.clone()))
+    Ok(cgroup_name(annotations, SUBGROUP)?.map(str::to_owned))
 }
 
 /// Adds a property, and removes another of the same name.

@@ -111,6 +111,7 @@ impl Plan {
         lines.add("parent", &self.beside_init);
         lines.add("parent", &self.meanwhile);
         lines.add_init(self);
+        lines.add("parent", &self.when_ready);
         lines.add("start", &self.start);
         lines.add("started", &self.after_start);
         lines.add("deleted", &self.after_delete);

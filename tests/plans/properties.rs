@@ -38,6 +38,7 @@ fn steps(plan: &Plan) -> usize {
         plan.meanwhile.len(),
         plan.init.len(),
         plan.hooks.len(),
+        plan.when_ready.len(),
         plan.ready.len(),
         plan.start.len(),
         plan.after_start.len(),

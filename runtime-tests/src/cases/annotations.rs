@@ -14,6 +14,8 @@ pub const TESTS: &[Test] = tests![
     handlers_are_refused_by_name[Need::NotAPeer],
     unknown_context_types_are_refused[Need::NotAPeer],
     output_of_hooks_is_appended_to_files,
+    the_process_begins_in_the_delegated_cgroup,
+    names_of_no_cgroup_are_refused[Need::NotAPeer],
     annotations_without_effect_give_a_warning[Need::NotAPeer],
 ];
 
@@ -129,6 +131,29 @@ fn output_of_hooks_is_appended_to_files(t: &Sandbox) {
         container
             .create()
             .fails_with("open: no such file or directory");
+    }
+}
+
+/// The root of the cgroup namespace is the container's cgroup, and `delete` removes both.
+fn the_process_begins_in_the_delegated_cgroup(t: &Sandbox) {
+    let bundle = with(t.bundle(), "run.oci.delegate-cgroup", "below");
+    let container = bundle
+        .shell("grep ^0:: /proc/self/cgroup; sleep 1000")
+        .container();
+    container.launch_ok();
+    container.wait_stdout("0::/below");
+    let output = container.exec(&["grep", "^0::", "/proc/self/cgroup"]).ok();
+    assert_eq!(output.stdout.trim(), "0::/below");
+    let output = container.exec_with(&["--cgroup", "/"], &["grep", "^0::", "/proc/self/cgroup"]);
+    assert_eq!(output.ok().stdout.trim(), "0::/");
+    container.delete_force().ok();
+}
+
+fn names_of_no_cgroup_are_refused(t: &Sandbox) {
+    for name in ["..", ".", "a/b"] {
+        let bundle = with(t.bundle(), "run.oci.delegate-cgroup", name);
+        let output = bundle.container().create();
+        output.fails_with("is not the name of a cgroup");
     }
 }
 

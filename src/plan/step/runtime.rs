@@ -27,6 +27,13 @@ pub enum RuntimeStep {
         /// The host id of the new owner.
         uid: u32,
     },
+    /// mkdir(2) in the container's cgroup, and a write to `cgroup.procs` there.
+    EnterSubCgroup {
+        /// The name of the new cgroup.
+        name: String,
+        /// The host id of its owner, unless that is the runtime's user.
+        uid: Option<u32>,
+    },
     /// /proc/PID/uid_map or gid_map, one mapping per line.
     IdMap {
         /// Whether it is gid_map.
@@ -126,6 +133,7 @@ impl RuntimeStep {
             Self::CgroupWrite(_) => "cgroup-write",
             Self::DeviceProgram(_) => "device-program",
             Self::DelegateCgroup { .. } => "delegate-cgroup",
+            Self::EnterSubCgroup { .. } => "enter-sub-cgroup",
             Self::IdMap { .. } => "id-map",
             Self::OomScoreAdj(_) => "oom-score-adj",
             Self::Cpus(_) => "cpus",
@@ -148,6 +156,11 @@ impl Display for RuntimeStep {
                 detail(f, format_args!(", first match wins: {}", program.summary()))
             }
             Self::DelegateCgroup { uid } => write!(f, "give the cgroup to host user {uid}"),
+            Self::EnterSubCgroup { name, uid } => {
+                write!(f, "make cgroup {name} below the container's")?;
+                uid.map_or(Ok(()), |uid| write!(f, " for host user {uid}"))?;
+                f.write_str(" and move the process there")
+            }
             Self::IdMap { group, map, .. } => {
                 write!(f, "write {} to {}", id_map(map), map_file(*group))
             }

@@ -101,7 +101,7 @@ pub fn create(request: &Request) -> Result<Created> {
         // nothing left to finish.
         let told_to_execute = state.is_none();
         state.map_or(Ok(()), |state| {
-            finish(request, &sockets, pid_file, &made, state, &undo)
+            finish(request, &sockets, pid_file, &made, state, &mut undo)
         })?;
         Ok((made, told_to_execute))
     });
@@ -353,6 +353,7 @@ fn may_be_told(request: &Request) -> Result<bool> {
     let waited_for = request.options.notify.is_some()
         || request.pidfd_socket.is_some()
         || request.pid_file.is_some()
+        || !request.plan.when_ready.is_empty()
         || request.plan.has_start_hooks();
     Ok(request.runs && !waited_for && serve_init::may_go_ahead(request.plan)?)
 }
@@ -390,11 +391,12 @@ fn finish(
     pid_file: Option<PidFile>,
     made: &Made,
     state: Prepared,
-    undo: &Undo,
+    undo: &mut Undo,
 ) -> Result<()> {
     if !request.runs {
         made.ready.check_executable(request.plan)?;
     }
+    executor(request, undo, &made.connection).run(&request.plan.when_ready, made.spawned.pid)?;
     serve_init::raise_limits(request.plan, made.spawned.pid)?;
     state.put()?;
     sockets.send_pidfd("standard", made.spawned.pidfd.as_fd())?;

@@ -68,6 +68,9 @@ impl Runtime<'_> {
                 self.in_cgroup(|cgroup| cgroup.attach_device_program(&program.insns))
             }
             RuntimeStep::DelegateCgroup { uid } => self.in_cgroup(|cgroup| cgroup.delegate(*uid)),
+            RuntimeStep::EnterSubCgroup { name, uid } => {
+                self.in_cgroup(|cgroup| cgroup.move_below(name, pid, *uid))
+            }
             RuntimeStep::IdMap {
                 group,
                 map,
