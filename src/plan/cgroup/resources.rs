@@ -144,60 +144,18 @@ fn weight(shares: u64) -> u64 {
         262_144.. => 10_000,
         _ => {
             #[allow(clippy::cast_precision_loss, reason = "below 2^18")]
-            let l = log2(shares as f64);
+            let l = (shares as f64).log2();
             // 7 / 34 is 126 / 612. With a single fraction, powers of two give exact results.
             let exponent = (l * l + 125.0 * l - 126.0) / 612.0;
-            let exact = exp2(exponent * std::f64::consts::LOG2_10);
-            // No weight is as close above a whole number as the error of the functions, but whole
-            // numbers occur.
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "1 to 10000"
             )]
-            let weight = (exact - 1e-9).ceil() as u64;
+            let weight = 10f64.powf(exponent).ceil() as u64;
             weight
         }
     }
-}
-
-/// The binary logarithm of a number from 1, digit by digit. Those of the C library, with exp2(3), are
-/// 12 kB of the binary.
-fn log2(mut x: f64) -> f64 {
-    let mut log = 0.0;
-    while x >= 2.0 {
-        x /= 2.0;
-        log += 1.0;
-    }
-    let mut digit = 1.0;
-    for _ in 0..52 {
-        x *= x;
-        digit /= 2.0;
-        if x >= 2.0 {
-            x /= 2.0;
-            log += digit;
-        }
-    }
-    log
-}
-
-/// Two to the power of a number from 0, digit by digit.
-fn exp2(mut exponent: f64) -> f64 {
-    let mut power = 1.0;
-    while exponent >= 1.0 {
-        power *= 2.0;
-        exponent -= 1.0;
-    }
-    let mut root = 2.0f64;
-    for _ in 0..52 {
-        root = root.sqrt();
-        exponent *= 2.0;
-        if exponent >= 1.0 {
-            power *= root;
-            exponent -= 1.0;
-        }
-    }
-    power
 }
 
 /// Source: cgroup-v2.rst, "IO Interface Files"; Documentation/block/bfq-iosched.rst.

@@ -329,13 +329,3 @@ fn warnings_name_properties_without_counterpart_in_v2() {
     );
     assert!(lines(&resources).is_empty());
 }
-
-#[test]
-fn every_number_of_shares_has_the_weight_of_the_formula() {
-    for shares in 2..=262_144_u64 {
-        let l = (shares as f64).log2();
-        let exponent = (l * l + 125.0 * l - 126.0) / 612.0;
-        let expected = 10f64.powf(exponent).ceil() as u64;
-        assert_eq!(weight(shares), expected, "{shares}");
-    }
-}
