@@ -90,7 +90,11 @@ fn read(path: &str) -> Result<String> {
     file::read_text(Path::new(path)).with_context(|| path.to_owned())
 }
 
-fn kernel() -> Result<(u32, u32)> {
+/// The version of the kernel as (major, minor).
+///
+/// # Errors
+/// It is too old, or uname(2) failed.
+pub fn kernel() -> Result<(u32, u32)> {
     let name = uname().call("uname").context("kernel version")?;
     supported(&name.release().to_string_lossy())
 }

@@ -176,6 +176,12 @@ fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
     parse_slowly(json)
 }
 
+/// The document as a tree of JSON values. `None` if the text is not JSON.
+pub fn tree(json: &[u8]) -> Option<Value> {
+    // From a `&str`, as everything else here, so that serde's generic code is compiled only once.
+    serde_json::from_str(&repair::text(json)).ok()
+}
+
 fn read<T: Document>(text: &str) -> serde_json::Result<T> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let document = T::deserialize(Objects(&mut reader))?;

@@ -24,11 +24,21 @@ pub struct Loaded {
     pub config: Config,
 }
 
-impl Loaded {
-    /// Reads and checks the config of the bundle.
+/// The text of a bundle's config, which is not checked yet.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// As in [`Loaded`].
+    pub bundle: PathBuf,
+    /// As in [`Loaded`].
+    pub bytes: Vec<u8>,
+    file: PathBuf,
+}
+
+impl Source {
+    /// Reads the config of the bundle.
     ///
     /// # Errors
-    /// The bundle or the config cannot be read, or a property is invalid.
+    /// The bundle or the config cannot be read.
     pub fn read(args: &Bundle) -> Result<Self> {
         let bundle = sys::file::real_path(&args.bundle)
             .with_context(|| Named("--bundle", &args.bundle))
@@ -45,6 +55,25 @@ impl Loaded {
                 _ => error,
             }
         })?;
+        Ok(Self {
+            bundle,
+            bytes,
+            file,
+        })
+    }
+}
+
+impl Loaded {
+    /// Reads and checks the config of the bundle.
+    ///
+    /// # Errors
+    /// The bundle or the config cannot be read, or a property is invalid.
+    pub fn read(args: &Bundle) -> Result<Self> {
+        let Source {
+            bundle,
+            bytes,
+            file,
+        } = Source::read(args)?;
         let config = spec::config(&bytes, &bundle).with_context(|| file.display())?;
         Ok(Self {
             bundle,

@@ -1,6 +1,7 @@
 //! The verbs. Each has a file with its flags and its code. [`VERBS`] lists them.
 
 pub mod bundle;
+mod check;
 mod checkpoint;
 mod create;
 mod criu_flags;
@@ -177,6 +178,7 @@ pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
     cli::Verb::new::<spec::Spec>("spec", Effect::Looks),
     cli::Verb::new::<features::Features>("features", Effect::Looks),
     cli::Verb::new::<explain::Explain>("explain", Effect::Looks),
+    cli::Verb::new::<check::Check>("check", Effect::Looks),
 ];
 
 /// Opens the container's cgroup. Returns `None` if the cgroup is gone.

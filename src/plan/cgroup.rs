@@ -86,16 +86,20 @@ fn missing_controller(write: &Write, host: &CgroupHost) -> Error {
         host.mount.display(),
         write.file
     );
-    let hint = if host.mount == Path::new("/sys/fs/cgroup") {
+    Error::config(&write.field, message)
+        .code_is(Code::CgroupControllerMissing)
+        .hint(no_controller(name, host))
+}
+
+/// Why the hierarchy may lack a controller, and what to do.
+pub fn no_controller(name: &str, host: &CgroupHost) -> String {
+    if host.mount == Path::new("/sys/fs/cgroup") {
         format!(
             "the kernel lacks {name}, or it was not delegated to this cgroup: see cgroup.controllers there"
         )
     } else {
         "cgroup v1 uses it: boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all".into()
-    };
-    Error::config(&write.field, message)
-        .code_is(Code::CgroupControllerMissing)
-        .hint(hint)
+    }
 }
 
 /// The controllers that the writes need, each once, sorted.

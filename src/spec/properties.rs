@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{locate, repair};
+use super::locate;
 use crate::spelling;
 
 /// All objects that have named properties, and their properties. In the path of an object `[]` stands
@@ -100,8 +100,7 @@ pub const UNREAD: &[(&str, &str)] = &[
 /// It parses the document again, so it is for `explain` and for the debug log.
 pub fn ignored(json: &[u8], at: &str) -> Vec<String> {
     let mut found = Vec::new();
-    // From a `&str`, as everything else here, so that serde's generic code is compiled only once.
-    if let Ok(document) = serde_json::from_str(&repair::text(json)) {
+    if let Some(document) = super::tree(json) {
         walk(&document, at, at, &mut found);
     }
     found

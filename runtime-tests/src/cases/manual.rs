@@ -21,7 +21,7 @@ fn examples_that_make_containers(t: &Sandbox) {
     ] {
         execute(t, page, "");
     }
-    for page in ["sampan-explain", "sampan-features"] {
+    for page in ["sampan-check", "sampan-explain", "sampan-features"] {
         execute(t, page, "");
     }
 }
@@ -71,6 +71,10 @@ fn execute(t: &Sandbox, page: &str, before: &str) {
 /// The hand-written ends of the pages, compiled into this program: the lab VM has no repository.
 const TAILS: &[(&str, &str)] = &[
     ("sampan", include_str!("../../../man/tails/sampan.roff")),
+    (
+        "sampan-check",
+        include_str!("../../../man/tails/sampan-check.roff"),
+    ),
     (
         "sampan-create",
         include_str!("../../../man/tails/sampan-create.roff"),

@@ -11,6 +11,7 @@ mod budget;
 mod bytes;
 mod callers;
 mod cgroups;
+mod check;
 mod codes;
 mod containerd;
 mod criu;
@@ -101,6 +102,7 @@ const FILES: &[&[Test]] = &[
     callers::TESTS,
     devices::TESTS,
     cgroups::TESTS,
+    check::TESTS,
     descriptors::TESTS,
     id_mapped_mounts::TESTS,
     identity::TESTS,

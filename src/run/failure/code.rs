@@ -80,6 +80,7 @@ fn of_limit(step: &RuntimeStep, errno: Option<Errno>) -> Option<Code> {
         RuntimeStep::CreateCgroup(_)
         | RuntimeStep::CgroupWrite(_)
         | RuntimeStep::DelegateCgroup { .. }
+        | RuntimeStep::EnterSubCgroup { .. }
             if denied =>
         {
             Code::CgroupNotDelegated
@@ -87,6 +88,7 @@ fn of_limit(step: &RuntimeStep, errno: Option<Errno>) -> Option<Code> {
         RuntimeStep::CgroupWrite(_) => Code::CgroupLimitRefused,
         RuntimeStep::CreateCgroup(_)
         | RuntimeStep::DelegateCgroup { .. }
+        | RuntimeStep::EnterSubCgroup { .. }
         | RuntimeStep::DeviceProgram(_) => Code::CgroupFailed,
         RuntimeStep::IdMap { .. }
         | RuntimeStep::OomScoreAdj(_)

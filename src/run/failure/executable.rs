@@ -120,6 +120,24 @@ fn list(exec: &Exec) -> String {
     paths.join(", ")
 }
 
+/// Looks for the executable below the rootfs alone, for a container that does not exist: what its
+/// mounts would provide is not there.
+///
+/// # Errors
+/// Those of `create`, in the same words.
+pub(crate) fn look(plan: &Plan, root: BorrowedFd) -> Result<()> {
+    let Some(exec) = plan.exec() else {
+        return Ok(());
+    };
+    match likeliest(plan, exec, root) {
+        Some((candidate, stat)) if stat.is(libc::S_IFREG) && stat.mode & 0o111 != 0 => {
+            check(plan, candidate, root)
+        }
+        Some(_) => Err(explain(plan, Errno::EACCES, root)),
+        None => Err(explain(plan, Errno::ENOENT, root)),
+    }
+}
+
 /// Checks the executable that init has found, so that `create` fails if execve(2) would.
 ///
 /// # Errors

@@ -129,16 +129,11 @@ pub(super) fn write(
 /// variables do not reach the set-user-ID program.
 fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> Result<()> {
     let (name, grants) = if group {
-        ("newgidmap", "/etc/subgid")
+        (HELPERS[1], "/etc/subgid")
     } else {
-        ("newuidmap", "/etc/subuid")
+        (HELPERS[0], "/etc/subuid")
     };
-    let program = program::find(name)?.ok_or_else(|| {
-        let message = format!("{planned}: {name} is not in PATH");
-        Error::new(message).code_is(Code::IdMapRefused).hint(
-            "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
-        )
-    })?;
+    let program = find_helper(planned, group)?;
     let pid = pid.to_string();
     let words = [name, pid.as_str()].into_iter();
     let words = words.chain(map.split_whitespace());
@@ -152,4 +147,25 @@ fn helper(planned: &Planned<RuntimeStep>, pid: i32, group: bool, map: &str) -> R
     let message = format!("{planned}: {name}: {}", words.trim());
     let hint = format!("{grants} must grant these ids to the user");
     bail!(Error::new(message).code_is(Code::IdMapRefused).hint(hint))
+}
+
+/// The programs that write a map for an unprivileged caller: of users, and of groups.
+const HELPERS: [&str; 2] = ["newuidmap", "newgidmap"];
+
+/// The program that writes the map for an unprivileged caller.
+///
+/// # Errors
+/// There is none.
+pub(super) fn find_helper(
+    planned: &Planned<RuntimeStep>,
+    group: bool,
+) -> Result<std::path::PathBuf> {
+    let name = HELPERS[usize::from(group)];
+    let missing = || {
+        let message = format!("{planned}: {name} is not in PATH");
+        Error::new(message).code_is(Code::IdMapRefused).hint(
+            "without privileges it writes maps of more than one's own id: install uidmap, or map one id",
+        )
+    };
+    Ok(program::find(name)?.ok_or_else(missing)?)
 }

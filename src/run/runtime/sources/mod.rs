@@ -22,7 +22,7 @@ use crate::plan::{
 };
 use crate::run::init::Opened;
 use crate::run::{failure, init};
-use crate::sys::{inherited, mount, path, process, stat};
+use crate::sys::{Fail, inherited, mount, path, process, stat};
 
 /// Opens the files of the host that steps of other processes need.
 ///
@@ -52,6 +52,44 @@ pub(super) fn open(plan: &Plan) -> Result<Opened> {
         }
     }
     Ok(opened)
+}
+
+/// Looks up the files of the host that steps of other processes need, without copying a mount.
+pub(super) fn look(plan: &Plan) -> Vec<anyhow::Error> {
+    let namespaces = plan
+        .entry_steps()
+        .map(|(_, found)| open_namespace(found).map(drop));
+    let binds = plan.init.iter().map(|planned| match &planned.step {
+        InitStep::Bind(bind) => look_up(planned, bind),
+        _ => Ok(()),
+    });
+    namespaces.chain(binds).filter_map(Result::err).collect()
+}
+
+/// Looks up the source of a bind mount, if it is a path of the host.
+fn look_up(planned: &Planned<InitStep>, bind: &Bind) -> Result<()> {
+    let path = bind.source.path();
+    match &bind.source {
+        BindSource::Rootfs(_)
+        | BindSource::CopiedByInit {
+            looked_up: false, ..
+        } => Ok(()),
+        _ => match path::open(path, libc::O_PATH | bind.source_flags()) {
+            Ok(_) => Ok(()),
+            Err(fail) => bail!(not_opened(planned, bind, fail)),
+        },
+    }
+}
+
+fn not_opened(planned: &Planned<InitStep>, bind: &Bind, fail: Fail) -> Error {
+    let path = bind.source.path().to_string_lossy();
+    let object = format!("source {path} of {}", bind.target.to_string_lossy());
+    let mut error = Error::failed(object, fail).about(&planned.field);
+    error.path = Some(path.as_ref().into());
+    match fail.errno {
+        Errno::ENOENT | Errno::ENOTDIR => error.code_is(Code::MountSourceMissing),
+        _ => error,
+    }
 }
 
 const fn is_bind(step: &InitStep) -> bool {
@@ -91,26 +129,8 @@ fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
 /// Copies the source of a bind mount, if that is the runtime's part. A source that another process
 /// opens later is only looked up, so that a missing one is reported before anything is made.
 fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedFd>> {
-    let path = bind.source.path();
-    let failed = |fail| {
-        let (path, target) = (path.to_string_lossy(), bind.target.to_string_lossy());
-        let object = format!("source {path} of {target}");
-        let mut error = Error::failed(object, fail).about(&planned.field);
-        error.path = Some(path.as_ref().into());
-        match fail.errno {
-            Errno::ENOENT | Errno::ENOTDIR => error.code_is(Code::MountSourceMissing),
-            _ => error,
-        }
-    };
-    let flags = bind.source_flags();
-    let look_up = || match path::open(path, libc::O_PATH | flags) {
-        Ok(_) => Ok(None),
-        Err(fail) => bail!(failed(fail)),
-    };
+    let (path, flags) = (bind.source.path(), bind.source_flags());
     match &bind.source {
-        BindSource::OpenedByRuntime(_) | BindSource::CopiedInUserNamespace(_) => look_up(),
-        BindSource::CopiedByInit { looked_up, .. } if *looked_up => look_up(),
-        BindSource::CopiedByInit { .. } | BindSource::Rootfs(_) => Ok(None),
         BindSource::CopiedByRuntime { or_by_init, .. } => {
             match mount::clone_tree_at(None, path, bind.recursive, flags) {
                 Ok(tree) => changed(planned, bind, tree).map(Some),
@@ -118,9 +138,10 @@ fn open_source(planned: &Planned<InitStep>, bind: &Bind) -> Result<Option<OwnedF
                 Err(fail) if fail.errno == Errno::EINVAL => {
                     bail!(plan::unbindable(&planned.field, &bind.source))
                 }
-                Err(fail) => bail!(failed(fail)),
+                Err(fail) => bail!(not_opened(planned, bind, fail)),
             }
         }
+        _ => look_up(planned, bind).map(|()| None),
     }
 }
 

@@ -1,0 +1,144 @@
+//! What a `create` would fail on, as far as it can be seen without making anything.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, eaccess};
+
+use super::{id_map, sources};
+use crate::error::Error;
+use crate::plan::{HookMoment, HookStep, IfMapDenied, Plan, Planned, RuntimeStep, c_string};
+use crate::run::failure::{self, executable};
+use crate::sys::{Fail, Sys, file, path};
+
+/// Each failure, in the words of `create` and `start`.
+pub fn foresee(plan: &Plan) -> Vec<Error> {
+    let mut found: Vec<_> = sources::look(plan)
+        .into_iter()
+        .map(Error::of_chain)
+        .collect();
+    for hooks in [&plan.hooks, &plan.after_start, &plan.after_delete] {
+        found.extend(hooks.iter().filter_map(|hook| look_at_hook(hook).err()));
+    }
+    let steps = plan.beside_first.iter().chain(plan.beside_init.iter());
+    for step in steps.chain(plan.meanwhile.iter()) {
+        found.extend(look_at_map(step).err().map(Error::of_chain));
+    }
+    found
+}
+
+/// The failure of `create` or `start` on the executable, as it is below the rootfs without the
+/// container's mounts.
+///
+/// # Errors
+/// That failure, or the rootfs cannot be opened.
+pub fn foresee_executable(plan: &Plan, rootfs: &Path) -> Result<()> {
+    let object = || format!("root.path: {}", rootfs.display());
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let root =
+        path::open(&c_string(rootfs), flags).map_err(|fail| Error::failed(object(), fail))?;
+    Ok(executable::look(plan, root.as_fd())?)
+}
+
+/// Whether the host has the program of a hook. `startContainer` hooks are in the container.
+fn look_at_hook(hook: &Planned<HookStep>) -> std::result::Result<(), Error> {
+    if hook.step.moment == HookMoment::StartContainer {
+        return Ok(());
+    }
+    eaccess(hook.step.path.as_c_str(), AccessFlags::X_OK)
+        .map_err(|errno| failure::step_failed(hook, Fail::new("execve", errno)))
+}
+
+/// Whether newuidmap(1) or newgidmap(1) exists and may write the map, if it is needed.
+fn look_at_map(planned: &Planned<RuntimeStep>) -> Result<()> {
+    let RuntimeStep::IdMap {
+        group,
+        map,
+        if_denied: IfMapDenied::Helper,
+    } = &planned.step
+    else {
+        return Ok(());
+    };
+    id_map::find_helper(planned, *group)?;
+    let (file, own) = if *group {
+        ("/etc/subgid", nix::unistd::getegid().as_raw())
+    } else {
+        ("/etc/subuid", nix::unistd::geteuid().as_raw())
+    };
+    let ranges = granted_ids(file).map_err(|fail| Error::failed(file, fail))?;
+    for line in map.lines() {
+        let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
+        let &[_, first, size] = &numbers[..] else {
+            continue;
+        };
+        let is_own = (first, size) == (own.into(), 1);
+        let covers = |&(start, count): &(u64, u64)| {
+            start <= first && first + size <= start.saturating_add(count)
+        };
+        if !is_own && !ranges.iter().any(covers) {
+            let last = first + size.saturating_sub(1);
+            let message = format!("{planned}: {file} does not grant the ids {first} to {last}");
+            return Err(Error::new(message)
+                .hint("usermod --add-subuids and --add-subgids grant ids")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// The ranges that `file`, /etc/subuid or /etc/subgid, grants to the caller: first id and number.
+/// Source: subuid(5).
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn granted_ids(file: &str) -> Sys<Vec<(u64, u64)>> {
+    let text = match file::read_text(file.as_ref()) {
+        Err(fail) if fail.errno == Errno::ENOENT => String::new(),
+        read => read?,
+    };
+    let uid = nix::unistd::geteuid().to_string();
+    let passwd = file::read_text("/etc/passwd".as_ref()).unwrap_or_default();
+    let name = login_name(&passwd, &uid).unwrap_or(&uid);
+    Ok(ranges(&text, &[name, &uid]))
+}
+
+/// The name of the user in the text of /etc/passwd. Not by the C library, whose code for it is
+/// larger than all of this file.
+fn login_name<'p>(passwd: &'p str, uid: &str) -> Option<&'p str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then_some(name)
+    })
+}
+
+/// The ranges of a user with these names.
+fn ranges(text: &str, names: &[&str]) -> Vec<(u64, u64)> {
+    let of_user = |line: &str| {
+        let mut fields = line.trim().split(':');
+        let is_own = names.contains(&fields.next()?);
+        let range = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        is_own.then_some(range)
+    };
+    text.lines().filter_map(of_user).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_belongs_to_a_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/:/bin/sh\nodd\n";
+        assert_eq!(login_name(passwd, "1000"), Some("ann"));
+        assert_eq!(login_name(passwd, "100"), None);
+    }
+
+    #[test]
+    fn ranges_are_those_of_the_user() {
+        let text = "# ids\nann:100000:65536\nbob:165536:10\n1000:7:1\nann:x:1\nann:\n";
+        assert_eq!(ranges(text, &["ann", "1000"]), [(100_000, 65536), (7, 1)]);
+    }
+}
