@@ -17,7 +17,7 @@ _sampan() {
       -*) before=$word; continue ;;
     esac
     case $verb:$before in
-      :--root|:--log|:--log-format|:--log-level|:--cgroup-manager|:--rootless|create:-b|create:--bundle|create:-f|create:--config|create:--preserve-fds|create:--console-socket|create:--pidfd-socket|create:--pid-file|run:-b|run:--bundle|run:-f|run:--config|run:--preserve-fds|run:--console-socket|run:--pidfd-socket|run:--pid-file|run:--seccomp-record|exec:-p|exec:--process|exec:--cwd|exec:-e|exec:--env|exec:-u|exec:--user|exec:-g|exec:--additional-gids|exec:-c|exec:--cap|exec:--process-label|exec:--apparmor|exec:--cgroup|exec:--preserve-fds|exec:--console-socket|exec:--pidfd-socket|exec:--pid-file|kill:-s|kill:--signal|list:-f|list:--format|ps:-f|ps:--format|update:-r|update:--resources|update:--blkio-weight|update:--cpu-period|update:--cpu-quota|update:--cpu-burst|update:--cpu-share|update:--cpu-idle|update:--cpu-rt-period|update:--cpu-rt-runtime|update:--cpuset-cpus|update:--cpuset-mems|update:--memory|update:--memory-reservation|update:--memory-swap|update:--pids-limit|update:--l3-cache-schema|update:--mem-bw-schema|update:--kernel-memory|update:--kernel-memory-tcp|checkpoint:--image-path|checkpoint:--work-path|checkpoint:--parent-path|checkpoint:--manage-cgroups-mode|checkpoint:--empty-ns|checkpoint:--network-lock|checkpoint:--page-server|checkpoint:--status-fd|restore:-b|restore:--bundle|restore:-f|restore:--config|restore:--image-path|restore:--work-path|restore:--parent-path|restore:--manage-cgroups-mode|restore:--empty-ns|restore:--network-lock|restore:--lsm-profile|restore:--lsm-mount-context|restore:--console-socket|restore:--pidfd-socket|restore:--pid-file|events:--interval|spec:-b|spec:--bundle|spec:-f|spec:--file|explain:-b|explain:--bundle|explain:-f|explain:--config|explain:--preserve-fds|explain:--diff)
+      :--root|:--log|:--log-format|:--log-level|:--cgroup-manager|:--rootless|create:-b|create:--bundle|create:-f|create:--config|create:--preserve-fds|create:--console-socket|create:--pidfd-socket|create:--pid-file|run:-b|run:--bundle|run:-f|run:--config|run:--preserve-fds|run:--console-socket|run:--pidfd-socket|run:--pid-file|run:--seccomp-record|exec:-p|exec:--process|exec:--cwd|exec:-e|exec:--env|exec:-u|exec:--user|exec:-g|exec:--additional-gids|exec:-c|exec:--cap|exec:--process-label|exec:--apparmor|exec:--cgroup|exec:--preserve-fds|exec:--console-socket|exec:--pidfd-socket|exec:--pid-file|kill:-s|kill:--signal|list:-f|list:--format|ps:-f|ps:--format|update:-r|update:--resources|update:--blkio-weight|update:--cpu-period|update:--cpu-quota|update:--cpu-burst|update:--cpu-share|update:--cpu-idle|update:--cpu-rt-period|update:--cpu-rt-runtime|update:--cpuset-cpus|update:--cpuset-mems|update:--memory|update:--memory-reservation|update:--memory-swap|update:--pids-limit|update:--l3-cache-schema|update:--mem-bw-schema|update:--kernel-memory|update:--kernel-memory-tcp|checkpoint:--image-path|checkpoint:--work-path|checkpoint:--parent-path|checkpoint:--manage-cgroups-mode|checkpoint:--empty-ns|checkpoint:--network-lock|checkpoint:--page-server|checkpoint:--status-fd|restore:-b|restore:--bundle|restore:-f|restore:--config|restore:--image-path|restore:--work-path|restore:--parent-path|restore:--manage-cgroups-mode|restore:--empty-ns|restore:--network-lock|restore:--lsm-profile|restore:--lsm-mount-context|restore:--console-socket|restore:--pidfd-socket|restore:--pid-file|events:--interval|spec:-b|spec:--bundle|spec:-f|spec:--file|explain:-b|explain:--bundle|explain:-f|explain:--config|explain:--preserve-fds|explain:--diff|check:-b|check:--bundle|check:-f|check:--config)
         before=''; continue ;;
     esac
     before=''
@@ -107,6 +107,8 @@ _sampan() {
     explain:-f|explain:--config) _sampan_files -f; return ;;
     explain:--preserve-fds) :; return ;;
     explain:--diff) :; return ;;
+    check:-b|check:--bundle) _sampan_files -d; return ;;
+    check:-f|check:--config) _sampan_files -f; return ;;
   esac
   case $verb:$place:$cur in
     :0:-*) _sampan_words '--root --log --log-format --log-level --debug --systemd-cgroup --cgroup-manager --rootless -v --version -h --help' ;;
@@ -147,9 +149,10 @@ _sampan() {
     spec:0:-*) _sampan_words '-b --bundle -f --file --rootless -h --help' ;;
     features:0:-*) _sampan_words '-h --help' ;;
     explain:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --seccomp --diff --json -h --help' ;;
+    check:0:-*) _sampan_words '-b --bundle -f --config --json -h --help' ;;
     help:0:-*) _sampan_words '' ;;
-    help:0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts checkpoint restore events spec features explain help' ;;
-    :0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts checkpoint restore events spec features explain help' ;;
+    help:0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts checkpoint restore events spec features explain check help' ;;
+    :0:*) _sampan_words 'create start run exec state kill wait delete list ps pause resume update mounts checkpoint restore events spec features explain check help' ;;
   esac
 }
 

@@ -27,6 +27,7 @@ complete -c sampan -n __fish_use_subcommand -a events -d 'Print statistics and o
 complete -c sampan -n __fish_use_subcommand -a spec -d 'Write a default config.json'
 complete -c sampan -n __fish_use_subcommand -a features -d 'Print what this runtime supports as JSON'
 complete -c sampan -n __fish_use_subcommand -a explain -d 'Show every step that creating a container would take'
+complete -c sampan -n __fish_use_subcommand -a check -d 'Say what is wrong with a bundle, or what this host can do'
 complete -c sampan -n __fish_use_subcommand -a help -d 'Print help'
 complete -c sampan -n __fish_use_subcommand -l root -d 'Directory that holds the state of the containers' -r -a '(__fish_complete_directories)'
 complete -c sampan -n __fish_use_subcommand -l log -d 'Where to write the log: [file:]PATH, journald:ID or syslog:ID' -r -F
@@ -200,4 +201,8 @@ complete -c sampan -n '__fish_seen_subcommand_from explain' -l seccomp -d 'Show 
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l diff -d 'Show what differs between two configs, instead of the steps of one: --diff A B' -r
 complete -c sampan -n '__fish_seen_subcommand_from explain' -l json -d 'Print JSON'
 complete -c sampan -n '__fish_seen_subcommand_from explain' -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sampan -n '__sampan_at help 0' -a 'create start run exec state kill wait delete list ps pause resume update mounts checkpoint restore events spec features explain help'
+complete -c sampan -n '__fish_seen_subcommand_from check' -s b -l bundle -d 'Directory that holds config.json' -r -a '(__fish_complete_directories)'
+complete -c sampan -n '__fish_seen_subcommand_from check' -s f -l config -d 'The config, if it is not config.json in the bundle' -r -F
+complete -c sampan -n '__fish_seen_subcommand_from check' -l json -d 'Print JSON'
+complete -c sampan -n '__fish_seen_subcommand_from check' -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sampan -n '__sampan_at help 0' -a 'create start run exec state kill wait delete list ps pause resume update mounts checkpoint restore events spec features explain check help'

@@ -37,7 +37,8 @@ impl Plan {
                 }
                 RuntimeStep::ResctrlTasks(_) => &mut steps.on_init,
                 // In the images.
-                RuntimeStep::IdMap { .. }
+                RuntimeStep::EnterSubCgroup { .. }
+                | RuntimeStep::IdMap { .. }
                 | RuntimeStep::OomScoreAdj(_)
                 | RuntimeStep::Cpus(_)
                 | RuntimeStep::MakeNetwork
