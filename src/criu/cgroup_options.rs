@@ -10,14 +10,14 @@ use super::container;
 use crate::sys::mount;
 
 /// The options before CRIU runs. They are given back when the value is dropped.
-pub struct Kept(Option<CString>);
+pub(crate) struct Kept(Option<CString>);
 
 impl Kept {
     /// Reads the options.
     ///
     /// # Errors
     /// The mount table cannot be read.
-    pub fn look() -> Result<Self> {
+    pub(crate) fn look() -> Result<Self> {
         Ok(Self(options()?))
     }
 }

@@ -26,7 +26,7 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 const CONNECTION: &str = "connection to criu";
 
 /// A running CRIU. It is killed when it is dropped.
-pub struct Criu {
+pub(crate) struct Criu {
     socket: OwnedFd,
     pub pid: i32,
     pidfd: Rc<OwnedFd>,
@@ -34,14 +34,14 @@ pub struct Criu {
 }
 
 /// What handles a notice of CRIU, with the descriptor that came with it.
-pub type Answer<'a> = dyn FnMut(&Notice, Option<OwnedFd>) -> Result<()> + 'a;
+pub(super) type Answer<'a> = dyn FnMut(&Notice, Option<OwnedFd>) -> Result<()> + 'a;
 
 impl Criu {
     /// Executes CRIU and asks for its version.
     ///
     /// # Errors
     /// CRIU is not installed, too old, or does not run here.
-    pub fn start(how: &Launch) -> Result<Self> {
+    pub(crate) fn start(how: &Launch) -> Result<Self> {
         let launched = launch(how)?;
         let mut criu = Self {
             socket: launched.socket,
@@ -54,7 +54,7 @@ impl Criu {
     }
 
     /// While the value lives, a signal to the runtime kills CRIU.
-    pub fn aim(&self) -> Aim {
+    pub(crate) fn aim(&self) -> Aim {
         interrupt::aim(&self.pidfd)
     }
 
@@ -63,7 +63,7 @@ impl Criu {
     ///
     /// # Errors
     /// A system call failed; or the path of the directory leads to another one by now.
-    pub fn reopen(&self, directory: BorrowedFd) -> Result<OwnedFd> {
+    pub(crate) fn reopen(&self, directory: BorrowedFd) -> Result<OwnedFd> {
         let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let path = std::fs::read_link(&link).call("readlink").context(link)?;
         let object = || path.display().to_string();
@@ -104,7 +104,7 @@ impl Criu {
     ///
     /// # Errors
     /// CRIU has failed: the error quotes its log, whose path is `log`.
-    pub fn perform(
+    pub(crate) fn perform(
         &mut self,
         kind: Kind,
         options: &Options,

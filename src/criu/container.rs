@@ -15,7 +15,7 @@ use crate::sys::{Fail, Sys, path, stat};
 ///
 /// # Errors
 /// /proc cannot be read.
-pub fn external_mounts(pid: i32, plan: &Plan) -> Result<Vec<Named>> {
+pub(crate) fn external_mounts(pid: i32, plan: &Plan) -> Result<Vec<Named>> {
     let candidates = candidates(plan);
     let object = format!("/proc/{pid}/root");
     let looked = path::c_string(&object)
@@ -37,7 +37,7 @@ pub fn external_mounts(pid: i32, plan: &Plan) -> Result<Vec<Named>> {
 ///
 /// # Errors
 /// The file in /proc cannot be read.
-pub fn table(process: &str) -> Result<Vec<Mounted>> {
+pub(crate) fn table(process: &str) -> Result<Vec<Mounted>> {
     let file = format!("/proc/{process}/mountinfo");
     path::c_string(&file)
         .and_then(|name| path::open(&name, libc::O_RDONLY))

@@ -12,7 +12,7 @@ use crate::sys::{file, path};
 
 /// A mount of the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mount {
+pub(crate) struct Mount {
     pub id: i64,
     pub parent: i64,
     /// Its path in the container.
@@ -25,7 +25,7 @@ pub struct Mount {
 ///
 /// # Errors
 /// The images are missing or have another format.
-pub fn mounts(images: BorrowedFd) -> Result<Vec<Mount>> {
+pub(crate) fn mounts(images: BorrowedFd) -> Result<Vec<Mount>> {
     let first = |entries: Vec<Vec<u8>>, name: &str, field| {
         let entry = entries.into_iter().next().unwrap_or_default();
         number(&entry, field).ok_or_else(|| malformed(name))

@@ -23,7 +23,7 @@ pub(super) const INSTALL: &str =
 
 /// How CRIU is executed. Its standard streams are those of the runtime.
 #[derive(Default)]
-pub struct Launch<'a> {
+pub(crate) struct Launch<'a> {
     /// Descriptors that it inherits with their numbers.
     pub inherited: Vec<RawFd>,
     /// If set, it runs in a mount namespace of its own.
@@ -32,7 +32,7 @@ pub struct Launch<'a> {
 
 /// The mounts that exist in CRIU's mount namespace alone, so that nothing is left of them whatever
 /// happens to CRIU.
-pub struct Own<'a> {
+pub(crate) struct Own<'a> {
     /// The path of the container's root. CRIU restores only into a mount.
     pub root: CString,
     /// The mount for it.

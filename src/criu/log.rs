@@ -5,7 +5,7 @@ const QUOTED: usize = 3;
 
 /// The lines with errors, without time stamps: the first ones, because the last ones only say that
 /// everything failed.
-pub fn decisive(log: &str) -> Vec<&str> {
+pub(super) fn decisive(log: &str) -> Vec<&str> {
     let errors = log.lines().filter_map(|line| {
         let at = line.find("Error (").or_else(|| line.find("Error: "))?;
         Some(line[at..].trim_end())

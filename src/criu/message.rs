@@ -182,7 +182,7 @@ fn pair(key: &[u8], value: &[u8]) -> Writer {
 }
 
 /// `criu_req`. CRIU serves another request after one with `keep_open`.
-pub fn request(kind: Kind, options: Option<&Options>, keep_open: bool) -> Writer {
+pub(super) fn request(kind: Kind, options: Option<&Options>, keep_open: bool) -> Writer {
     let mut request = Writer::default();
     request.number(1, kind as i64);
     if let Some(options) = options {
@@ -195,7 +195,7 @@ pub fn request(kind: Kind, options: Option<&Options>, keep_open: bool) -> Writer
 }
 
 /// The answer to a [`Notice`]: whether CRIU may continue.
-pub fn acknowledgement(success: bool) -> Writer {
+pub(super) fn acknowledgement(success: bool) -> Writer {
     let mut request = request(Kind::Notify, None, false);
     request.number(3, success.into());
     request
@@ -203,7 +203,7 @@ pub fn acknowledgement(success: bool) -> Writer {
 
 /// `criu_resp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Response {
+pub(crate) struct Response {
     pub kind: i64,
     pub success: bool,
     /// The restored root process.
@@ -217,7 +217,7 @@ pub struct Response {
 
 /// `criu_notify`: CRIU has reached a point, named as for its action scripts, and waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Notice {
     pub script: String,
     /// The root process in the runtime's pid namespace.
     pub pid: Option<i32>,
@@ -225,7 +225,7 @@ pub struct Notice {
 
 impl Response {
     /// `None` if the bytes are not a message.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut response = Self::default();
         for field in Reader::new(bytes) {
             match field? {

@@ -4,15 +4,15 @@
 //! [`mounts`] and [`Options`] are planned without looking at the machine; [`container`] looks at
 //! what a running container has, and [`Criu`] is the connection.
 
-pub mod cgroup_options;
+pub(crate) mod cgroup_options;
 mod client;
-pub mod container;
-pub mod images;
+pub(crate) mod container;
+pub(crate) mod images;
 mod launch;
 mod log;
 mod message;
-pub mod mounts;
-pub mod streams;
+pub(crate) mod mounts;
+pub(crate) mod streams;
 mod wire;
 
 use std::path::Path;
@@ -24,9 +24,9 @@ use crate::error::{Context as _, Error};
 use crate::host;
 use crate::plan::annotations::CRIU_CONFIG;
 
-pub use client::Criu;
-pub use launch::{Launch, Own};
-pub use message::{CgroupMode, Kind, NetworkLock, Notice, Options, Switch};
+pub(crate) use client::Criu;
+pub(crate) use launch::{Launch, Own};
+pub(crate) use message::{CgroupMode, Kind, NetworkLock, Notice, Options, Switch};
 
 /// The files that are used without the annotation, if they exist.
 const DEFAULT_FILES: [&str; 2] = ["/etc/criu/sampan.conf", "/etc/criu/runc.conf"];
@@ -36,7 +36,7 @@ const DEFAULT_FILES: [&str; 2] = ["/etc/criu/sampan.conf", "/etc/criu/runc.conf"
 ///
 /// # Errors
 /// stat(2) failed, so it is not known whether there is one.
-pub fn config_file(config: &Config) -> Result<Option<Vec<u8>>> {
+pub(crate) fn config_file(config: &Config) -> Result<Option<Vec<u8>>> {
     if let Some(file) = config.annotations.get(CRIU_CONFIG) {
         return Ok((!file.is_empty()).then(|| file.clone().into_bytes()));
     }
@@ -55,7 +55,7 @@ pub fn config_file(config: &Config) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// The caller is another user, or in a user namespace.
-pub fn refuse_unprivileged(verb: &str) -> Result<()> {
+pub(crate) fn refuse_unprivileged(verb: &str) -> Result<()> {
     if nix::unistd::geteuid().is_root() && !host::in_user_namespace()? {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::sys::mountinfo::Mounted;
 
 /// A mount that a step of the plan has made, or may have made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The place of the step in [`Plan::init`].
     pub step: usize,
     /// The path in the container, as in the plan.
@@ -20,7 +20,7 @@ pub struct Candidate {
 
 /// What kind of mount it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A bind mount of this path of the host, with its submounts if `recursive`.
     Bind { source: CString, recursive: bool },
     /// A file that the host's /dev/null covers, or a directory that a tmpfs covers.
@@ -30,11 +30,11 @@ pub enum Kind {
 }
 
 /// The pair of names that CRIU asks for.
-pub type Named = (Vec<u8>, Vec<u8>);
+pub(crate) type Named = (Vec<u8>, Vec<u8>);
 
 /// The mounts of a plan, in their order. A bind mount of a path of the rootfs is left out: it
 /// belongs to the container.
-pub fn candidates(plan: &Plan) -> Vec<Candidate> {
+pub(crate) fn candidates(plan: &Plan) -> Vec<Candidate> {
     use crate::plan::BindSource::Rootfs;
     let steps = plan.init.iter().map(|planned| &planned.step);
     let found = steps.enumerate().filter_map(|(step, made)| {
@@ -69,12 +69,12 @@ pub fn candidates(plan: &Plan) -> Vec<Candidate> {
 
 impl Candidate {
     /// The name for CRIU.
-    pub fn name(&self) -> Vec<u8> {
+    pub(crate) fn name(&self) -> Vec<u8> {
         encoded(self.target.as_bytes())
     }
 
     /// The path of the host that is mounted.
-    pub fn source(&self) -> Option<&CStr> {
+    pub(crate) fn source(&self) -> Option<&CStr> {
         match &self.kind {
             Kind::Bind { source, .. } => Some(source),
             Kind::Mask => Some(c"/dev/null"),
@@ -101,7 +101,7 @@ fn encoded(path: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// CRIU would take a mount point for another one.
-pub fn to_dump(found: &[(&Candidate, u64, bool)], table: &[Mounted]) -> Result<Vec<Named>> {
+pub(crate) fn to_dump(found: &[(&Candidate, u64, bool)], table: &[Mounted]) -> Result<Vec<Named>> {
     let mut named: Vec<Named> = Vec::new();
     for (candidate, id, external) in found {
         let Some(mounted) = table.iter().find(|mounted| mounted.id == *id) else {
@@ -137,7 +137,7 @@ pub fn to_dump(found: &[(&Candidate, u64, bool)], table: &[Mounted]) -> Result<V
 /// What the names mean on this host, whose mounts `table` has. Each source stands in the directory
 /// `staging` with the place of its candidate as name. `real` resolves symbolic links in a path of
 /// the host.
-pub fn to_restore(
+pub(crate) fn to_restore(
     candidates: &[Candidate],
     table: &[Mounted],
     real: impl Fn(&CStr) -> Option<CString>,

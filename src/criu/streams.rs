@@ -15,7 +15,7 @@ const FILE: &std::ffi::CStr = c"descriptors.json";
 ///
 /// # Errors
 /// /proc cannot be read, or the file cannot be written.
-pub fn save(images: BorrowedFd, pid: i32) -> Result<()> {
+pub(crate) fn save(images: BorrowedFd, pid: i32) -> Result<()> {
     let streams: Vec<String> = (0..3).map(|number| link(pid, number)).collect();
     let text = serde_json::to_vec(&streams).context("descriptors.json")?;
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
@@ -36,7 +36,7 @@ fn link(pid: i32, number: RawFd) -> String {
 ///
 /// # Errors
 /// The file cannot be read, or is not a list of texts.
-pub fn load(images: BorrowedFd) -> Result<Vec<String>> {
+pub(crate) fn load(images: BorrowedFd) -> Result<Vec<String>> {
     use std::os::fd::AsFd;
     let text = match path::open_at(Some(images), FILE, libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => return Ok(Vec::new()),
@@ -48,7 +48,7 @@ pub fn load(images: BorrowedFd) -> Result<Vec<String>> {
 
 /// The streams that are the runtime's own instead of those in the images: pipes, whose other end
 /// was not dumped.
-pub fn inherited(streams: &[String]) -> Vec<(Vec<u8>, RawFd)> {
+pub(crate) fn inherited(streams: &[String]) -> Vec<(Vec<u8>, RawFd)> {
     let numbered = streams.iter().zip(0..3);
     numbered
         .filter(|(stream, _)| stream.starts_with("pipe:"))

@@ -6,26 +6,26 @@ const WITH_LENGTH: u64 = 2;
 
 /// A message that is being written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Writer(Vec<u8>);
+pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
     /// A number of any type but the fixed ones; a negative int32 is encoded as an int64.
-    pub fn number(&mut self, field: u32, value: i64) {
+    pub(super) fn number(&mut self, field: u32, value: i64) {
         self.varint(u64::from(field) << 3 | VARINT);
         self.varint(value.cast_unsigned());
     }
 
-    pub fn bytes(&mut self, field: u32, value: &[u8]) {
+    pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.varint(u64::from(field) << 3 | WITH_LENGTH);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
-    pub fn message(&mut self, field: u32, value: &Self) {
+    pub(super) fn message(&mut self, field: u32, value: &Self) {
         self.bytes(field, &value.0);
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -40,7 +40,7 @@ impl Writer {
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(i64),
     Bytes(&'a [u8]),
 }
@@ -48,10 +48,10 @@ pub enum Value<'a> {
 /// The fields of a message, in their order. A message that ends in the middle of a field, or has a
 /// type that CRIU does not use, ends with `None`.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub const fn new(message: &'a [u8]) -> Self {
+    pub(super) const fn new(message: &'a [u8]) -> Self {
         Self(message)
     }
 
