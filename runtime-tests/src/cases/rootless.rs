@@ -450,7 +450,25 @@ fn init_is_not_dumpable(t: &Sandbox) {
 fn exec_before_start_is_refused_with_a_reason(t: &Sandbox) {
     let container = own(t, bundle(t).args(&["sleep", "1000"]));
     container.launch(runtime(t).arg("create")).finish().ok();
-    verb(t, &["exec", &container.id, "true"]).fails_with("has not started");
+    let pid_file = t.path("pid");
+    let words = [
+        "exec",
+        "--pid-file",
+        pid_file.to_str().expect("UTF-8"),
+        &container.id,
+        "true",
+    ];
+    let output = verb(t, &words);
+    for part in [
+        "linux.namespaces: ",
+        "setns",
+        "not dumpable",
+        "start it first",
+    ] {
+        assert!(output.stderr.contains(part), "{part}: {output}");
+    }
+    output.exits(255);
+    assert!(!pid_file.exists());
     assert_eq!(state(t, &container)["status"], "created");
     verb(t, &["start", &container.id]).ok();
     verb(t, &["exec", &container.id, "true"]).ok();

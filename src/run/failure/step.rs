@@ -170,7 +170,7 @@ fn entry_hint(step: &EntryStep, fail: Failed) -> Option<&'static str> {
             Some("the user namespace to join has other mappings; drop those of the config")
         }
         (EntryStep::EnterContainer { .. }, _, Errno::EPERM) => Some(
-            "the kernel lets only root enter a container that has not started, and only its owner or root one that has",
+            "before a container has started, init holds descriptors of the host and is not dumpable, so the kernel lets only root enter it: start it first; after that its owner may enter it too",
         ),
         _ => None,
     }
