@@ -85,11 +85,13 @@ fn remove_processes_and_cgroups(id: &str) -> bool {
     processes.is_empty() && cgroups.is_empty()
 }
 
-/// The mounts of this mount namespace, as lines of mountinfo without ids.
+/// The mounts of this mount namespace, as lines of mountinfo without ids and without the option that
+/// each of them gets when a case loads a policy of SELinux.
 pub fn all_mounts() -> Vec<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     text.lines()
-        .map(|line| line.splitn(4, ' ').last().unwrap_or(line).to_owned())
+        .map(|line| line.splitn(4, ' ').last().unwrap_or(line))
+        .map(|line| line.replace(",seclabel", ""))
         .collect()
 }
 

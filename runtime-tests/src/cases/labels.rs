@@ -9,7 +9,7 @@ pub const TESTS: &[Test] = tests![
     an_apparmor_profile_confines_the_process [Need::Lsm("apparmor"), Need::Program("apparmor_parser")],
     an_apparmor_profile_that_is_not_loaded_is_named [Need::Lsm("apparmor")],
     exec_takes_an_apparmor_profile [Need::Lsm("apparmor"), Need::Program("apparmor_parser")],
-    a_selinux_label_reaches_the_process [Need::Lsm("selinux"), Need::Path("/sys/fs/selinux/enforce")],
+    selinux_labels_reach_the_process_and_the_mounts [Need::Lsm("selinux"), Need::Path("/sys/fs/selinux/load"), NO_POLICY],
 ];
 
 /// Loads a profile that allows all files except /secret.
@@ -63,13 +63,64 @@ fn exec_takes_an_apparmor_profile(t: &Sandbox) {
     container.stop();
 }
 
-/// Without a policy the kernel knows only its initial contexts.
-fn a_selinux_label_reaches_the_process(t: &Sandbox) {
+/// Whether no policy is loaded: then the kernel calls every process by the name of its first one.
+const NO_POLICY: Need = Need::Custom(
+    "SELinux without a policy",
+    || match std::fs::read_to_string("/proc/self/attr/current") {
+        Ok(context) if context.trim_end_matches(['\0', '\n']) == "kernel" => Ok(()),
+        Ok(context) => Err(format!("the processes have the context {context}")),
+        Err(error) => Err(format!("/proc/self/attr/current: {error}")),
+    },
+);
+
+/// One case, because a loaded policy stays until the host restarts.
+fn selinux_labels_reach_the_process_and_the_mounts(t: &Sandbox) {
+    // Without a policy the kernel knows only its initial contexts.
+    process_has_label(t, "kernel");
+    let policy = include_bytes!("../../data/selinux-policy");
+    std::fs::write("/sys/fs/selinux/load", policy).expect("the policy is loaded");
+    process_has_label(t, "all_u:all_r:all_t");
+
+    let label = "all_u:object_r:other_t";
+    for (annotation, option) in [
+        (None, "context"),
+        (Some("fscontext"), "fscontext"),
+        (Some("rootcontext"), "rootcontext"),
+    ] {
+        let mut bundle = t
+            .bundle()
+            .set("/linux/mountLabel", json!(label))
+            .mount(json!({"destination": "/labelled", "type": "tmpfs", "source": "tmpfs"}))
+            .args(&["grep", " /labelled ", "/proc/self/mountinfo"]);
+        if let Some(kind) = annotation {
+            let annotations = json!({"run.oci.mount_context_type": kind});
+            bundle = bundle.set("/annotations", annotations);
+        }
+        let container = bundle.container();
+        let output = container.run().ok();
+        let options = output.stdout.split([' ', ',', '\n']);
+        let expected = format!("{option}={label}");
+        assert!(
+            options.clone().any(|it| it == expected),
+            "{expected}: {output}"
+        );
+    }
+
     let container = t
         .bundle()
-        .set("/process/selinuxLabel", json!("kernel"))
+        .set("/linux/mountLabel", json!("all_u:object_r:none_t"))
+        .mount(json!({"destination": "/labelled", "type": "tmpfs", "source": "tmpfs"}))
+        .container();
+    container.create().fails_with("none_t");
+    container.verb("state").fails_with("does not exist");
+}
+
+fn process_has_label(t: &Sandbox, label: &str) {
+    let container = t
+        .bundle()
+        .set("/process/selinuxLabel", json!(label))
         .args(&["cat", "/proc/self/attr/current"])
         .container();
     let output = container.run().ok();
-    assert_eq!(output.stdout.trim_end_matches(['\0', '\n']), "kernel");
+    assert_eq!(output.stdout.trim_end_matches(['\0', '\n']), label);
 }
