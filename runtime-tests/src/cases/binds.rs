@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = tests![
     rbind_brings_submounts,
     bind_type_without_the_option,
     missing_directory_target_is_made,
+    missing_target_below_a_set_group_directory_is_made,
     missing_file_target_is_made,
     relative_source_is_below_the_bundle,
     relative_destination_is_below_the_root,
@@ -141,6 +142,20 @@ fn missing_directory_target_is_made(t: &Sandbox) {
     let made = bundle.rootfs().join("a/b/c");
     bundle.container().run().ok().prints("here");
     assert!(made.is_dir() && !made.join("mark").exists());
+}
+
+/// The kernel gives new directories the bit and the group of the directory that they are in.
+fn missing_target_below_a_set_group_directory_is_made(t: &Sandbox) {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
+    let bind = json!({"destination": "/shared/a/b", "source": source(t), "options": ["bind"]});
+    let bundle = t.bundle().mount(bind).args(&["cat", "/shared/a/b/mark"]);
+    let shared = bundle.rootfs().join("shared");
+    std::fs::create_dir(&shared).expect("a directory");
+    chown(&shared, None, Some(7)).expect("chown");
+    std::fs::set_permissions(&shared, PermissionsExt::from_mode(0o2755)).expect("chmod");
+    bundle.container().run().ok().prints("here");
+    let made = shared.join("a/b").metadata().expect("the target was made");
+    assert_eq!((made.gid(), made.mode() & 0o7777), (7, 0o2755));
 }
 
 fn missing_file_target_is_made(t: &Sandbox) {

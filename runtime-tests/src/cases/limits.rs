@@ -8,6 +8,7 @@ pub const TESTS: &[Test] = tests![
     memory_limits_reach_the_kernel [Need::Controller("memory")],
     memory_limit_is_enforced [Need::Controller("memory")],
     pids_limit_is_enforced [Need::Controller("pids")],
+    pids_limit_of_zero_is_one [Need::Controller("pids")],
     cpu_quota_and_shares_reach_the_kernel [Need::Controller("cpu")],
     unified_properties_reach_the_kernel [Need::Controller("memory"), Need::Controller("pids")],
     update_changes_limits [Need::Controller("memory"), Need::Controller("pids")],
@@ -53,6 +54,14 @@ fn pids_limit_is_enforced(t: &Sandbox) {
     let script = "for i in 1 2 3 4 5 6; do sleep 1000 & done; echo all of them";
     let output = limited().shell(script).container().run().fails_with("fork");
     assert_eq!(output.stdout, "");
+}
+
+/// The kernel counts init, so no container runs with 0. Configs of engines have it.
+fn pids_limit_of_zero_is_one(t: &Sandbox) {
+    let bundle = t.bundle().set("/linux/resources/pids/limit", json!(0));
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    assert_eq!(container.cgroup_file("pids.max"), "1");
 }
 
 fn cpu_quota_and_shares_reach_the_kernel(t: &Sandbox) {

@@ -26,6 +26,7 @@ mod engine_words;
 mod events;
 mod exchanged;
 mod exec;
+mod exec_flags;
 mod executables;
 mod explain;
 mod foreground;
@@ -120,6 +121,7 @@ const FILES: &[&[Test]] = &[
     owners::TESTS,
     exchanged::TESTS,
     exec::TESTS,
+    exec_flags::TESTS,
     executables::TESTS,
     explain::TESTS,
     foreground::TESTS,

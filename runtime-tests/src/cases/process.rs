@@ -6,6 +6,8 @@ use crate::{Sandbox, Test, host, tests};
 
 pub const TESTS: &[Test] = tests![
     hostname_is_set,
+    domainname_is_set,
+    long_hostname_is_refused,
     arguments_arrive_unchanged,
     environment_is_that_of_the_config,
     home_comes_from_passwd,
@@ -21,6 +23,22 @@ pub const TESTS: &[Test] = tests![
     init_is_process_one_without_a_parent,
     descriptors_are_the_standard_three,
 ];
+
+fn domainname_is_set(t: &Sandbox) {
+    let bundle = t.bundle().set("/domainname", json!("harbour"));
+    let look = ["cat", "/proc/sys/kernel/domainname"];
+    bundle.args(&look).container().run().ok().prints("harbour");
+}
+
+/// A name of the uts namespace has at most 64 bytes. sethostname(2).
+fn long_hostname_is_refused(t: &Sandbox) {
+    let long = "a".repeat(64);
+    let named = |name: &str| t.bundle().set("/hostname", json!(name)).args(&["hostname"]);
+    named(&long).container().run().ok().prints(&long);
+    let container = named(&format!("{long}b")).container();
+    container.create().fails_with("hostname: ");
+    container.verb("state").fails_with("does not exist");
+}
 
 fn hostname_is_set(t: &Sandbox) {
     let container = t

@@ -9,6 +9,7 @@ use crate::{Bundle, Need, Output, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     masked_file_is_dev_null,
+    masked_and_read_only_devices,
     masked_directory_is_an_empty_read_only_tmpfs,
     masked_directories_share_one_tmpfs[Need::NotAPeer],
     masked_path_twice,
@@ -55,6 +56,15 @@ fn masked_file_is_dev_null(t: &Sandbox) {
         .run()
         .ok()
         .prints("character special file 1:3");
+}
+
+fn masked_and_read_only_devices(t: &Sandbox) {
+    let bundle = masked(t.bundle(), json!(["/dev/zero"]));
+    let bundle = bundle.set("/linux/readonlyPaths", json!(["/dev/full"]));
+    let script = "head -c 1 /dev/zero | wc -c; chmod 600 /dev/full || echo refused";
+    let output = bundle.shell(script).container().run().ok();
+    assert_eq!(output.stdout, "0\nrefused\n", "{output}");
+    assert!(output.stderr.contains("Read-only"), "{output}");
 }
 
 fn masked_directory_is_an_empty_read_only_tmpfs(t: &Sandbox) {
