@@ -112,11 +112,11 @@ _sampan() {
   esac
   case $verb:$place:$cur in
     :0:-*) _sampan_words '--root --log --log-format --log-level --debug --systemd-cgroup --cgroup-manager --rootless -v --version -h --help' ;;
-    create:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --console-socket --pidfd-socket --pid-file --no-subreaper -h --help' ;;
+    create:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --console-socket --pidfd-socket --pid-file --no-subreaper --timings -h --help' ;;
     start:0:-*) _sampan_words '-h --help' ;;
     start:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
-    run:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --console-socket --pidfd-socket --pid-file --no-subreaper -d --detach --keep --seccomp-record -h --help' ;;
-    exec:0:-*) _sampan_words '-p --process -d --detach -t --tty -i --interactive --cwd -e --env -u --user -g --additional-gids -c --cap --no-new-privs --process-label --apparmor --ignore-paused --cgroup --preserve-fds --console-socket --pidfd-socket --pid-file --no-subreaper -h --help' ;;
+    run:0:-*) _sampan_words '-b --bundle -f --config --no-pivot --no-new-keyring --preserve-fds --console-socket --pidfd-socket --pid-file --no-subreaper --timings -d --detach --keep --seccomp-record -h --help' ;;
+    exec:0:-*) _sampan_words '-p --process -d --detach -t --tty -i --interactive --cwd -e --env -u --user -g --additional-gids -c --cap --no-new-privs --process-label --apparmor --ignore-paused --cgroup --preserve-fds --console-socket --pidfd-socket --pid-file --no-subreaper --timings -h --help' ;;
     exec:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     state:0:-*) _sampan_words '-h --help' ;;
     state:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;

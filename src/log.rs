@@ -23,7 +23,7 @@ use anyhow::{Result, bail};
 
 use crate::error::{Call as _, Context as _, Error, Named};
 use crate::timestamp;
-use line::{Format, Line, journal_message, plain, syslog_message};
+use line::{Data, Format, Line, journal_message, plain, syslog_message};
 
 const SYSLOG_SOCKET: &str = "/dev/log";
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
@@ -123,11 +123,30 @@ impl Log {
 
     /// Writes each of `messages` if `--debug` is given.
     pub fn debug(&self, messages: impl FnOnce() -> Vec<String>) {
-        if self.level >= Level::Debug {
+        if self.debugs() {
             for message in messages() {
                 self.write(Level::Debug, &message);
             }
         }
+    }
+
+    /// Whether debug lines are written.
+    pub fn debugs(&self) -> bool {
+        self.level >= Level::Debug
+    }
+
+    /// Whether a line is a JSON object.
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Writes a debug line, whatever the level is. In JSON the object has a member more, `named`.
+    pub fn debug_data(&self, message: &str, named: (&'static str, serde_json::Value)) {
+        self.write_line(&Line {
+            level: Level::Debug,
+            message,
+            data: Data::Named(named.0, named.1),
+        });
     }
 
     /// Writes the warnings. Called when the command has succeeded.
@@ -147,7 +166,7 @@ impl Log {
         self.write_line(&Line {
             level: Level::Error,
             message: &message,
-            failure: Some((error, container)),
+            data: Data::Failure(error, container),
         });
         if !matches!(self.sink, Sink::Stderr) {
             print_error(&match terminal() {
@@ -161,7 +180,7 @@ impl Log {
         self.write_line(&Line {
             level,
             message,
-            failure: None,
+            data: Data::None,
         });
     }
 

@@ -207,6 +207,18 @@ flags! {
         pub no_subreaper: bool,
     }
 
+    // Whether the runtime measures itself.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct TimingFlags {
+        /// Print where the time went, by phase, and the slowest steps of the runtime.
+        ///
+        /// The times are printed on standard error once the process is ready or, with `run` and
+        /// `exec`, has executed its program. With --log-format json they are an object `timings` in
+        /// one line of the log. A command that fails prints none. sampan(8) describes the phases.
+        #[arg(long)]
+        pub timings: bool,
+    }
+
     // All flags of the verbs that create a container, `create` and `run`.
     #[derive(Clone, Debug)]
     pub struct Setup {
@@ -218,6 +230,8 @@ flags! {
         pub descriptors: Lazy<DescriptorFlags>,
         #[command(flatten)]
         pub caller: Lazy<CallerFlags>,
+        #[command(flatten)]
+        pub measure: Lazy<TimingFlags>,
         #[command(flatten)]
         pub new: NewContainer,
     }

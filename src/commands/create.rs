@@ -16,7 +16,7 @@ use crate::error::{Call as _, Code, Context as _, Error};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::annotations::PIDFD_RECEIVER;
-use crate::run::{self, Created, Request, sd_notify};
+use crate::run::{self, Created, Request, Timings, sd_notify};
 use crate::spec;
 use crate::sys::Fail;
 
@@ -49,7 +49,9 @@ impl Verb for Create {
 
     /// Creates a container that waits for `start`.
     fn run(&self, context: &Context) -> Result<u8> {
-        make(context, &self.setup, Mode::Detached, false, None)?;
+        let timings = Timings::new(context.log, self.setup.measure.timings);
+        make(context, &self.setup, Mode::Detached, false, None, &timings)?;
+        timings.finish();
         Ok(DONE)
     }
 }
@@ -64,6 +66,7 @@ pub(super) fn make(
     mode: Mode,
     runs: bool,
     record: Option<&Path>,
+    timings: &Timings,
 ) -> Result<(Created, ManuallyDrop<Plan>)> {
     // The id stands in other names, whose errors would come first.
     let place = context.root.container(&setup.new.id)?;
@@ -118,6 +121,7 @@ pub(super) fn make(
             .or(receiver.map(Path::new)),
         pid_file: setup.caller.pid_file.as_deref(),
         runs,
+        timings,
     };
     run::create(&request).map(|created| (created, plan))
 }

@@ -12,12 +12,12 @@ use super::bundle::{check_preserved, process_options};
 use super::saved::Saved;
 use super::{Context, DONE, Verb, kill, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
-use crate::cli::groups::{CallerFlags, Container, DescriptorFlags};
+use crate::cli::groups::{CallerFlags, Container, DescriptorFlags, TimingFlags};
 use crate::config::{Config, Process};
 use crate::error::{Call as _, Chain as _, Code, Context as _, Error, Kind};
 use crate::host::Host;
 use crate::plan;
-use crate::run::{self, ExecRequest, relay};
+use crate::run::{self, ExecRequest, Timings, relay};
 use crate::spec;
 use crate::state::Status;
 use crate::sys::end::End;
@@ -51,6 +51,8 @@ flags! {
         pub descriptors: Lazy<DescriptorFlags>,
         #[command(flatten)]
         pub caller: Lazy<CallerFlags>,
+        #[command(flatten)]
+        pub measure: Lazy<TimingFlags>,
     }
 
     // How long the runtime stays with the process.
@@ -122,6 +124,7 @@ impl Verb for Exec {
 
     /// Executes a process in a container. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
+        let timings = Timings::new(context.log, self.measure.timings);
         let (dir, state) = context.load(&self.container.id)?;
         let (status, init) = state.status_and_init(&dir)?;
         let check = |status| check_status(status, self.changes.ignore_paused, &self.container.id);
@@ -157,9 +160,11 @@ impl Verb for Exec {
             console_socket: self.caller.console_socket.as_deref(),
             pidfd_socket: self.caller.pidfd_socket.as_deref(),
             pid_file: self.caller.pid_file.as_deref(),
+            timings: &timings,
         };
         let execute = || {
             run::exec(&request)
+                .inspect(|_| timings.finish())
                 .map_err(|error| unless_stopped(self.named(error), &dir, &state, check))
         };
         if self.mode.detach {

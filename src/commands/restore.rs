@@ -105,6 +105,7 @@ impl Verb for Restore {
                 pidfd_socket: self.caller.pidfd_socket.as_deref(),
                 pid_file: self.caller.pid_file.as_deref(),
                 runs: true,
+                timings: &run::Timings::new(context.log, false),
             },
             options: criu_options,
             images: &directories.images,

@@ -10,7 +10,7 @@ use super::{Context, DONE, Verb, ending};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Setup;
 use crate::error::Context as _;
-use crate::run::{self, Created, relay};
+use crate::run::{self, Created, Timings, relay};
 use crate::state::Status;
 use crate::sys::interrupt;
 
@@ -59,6 +59,7 @@ impl Verb for Run {
 
     /// Creates a container and starts it. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
+        let timings = Timings::new(context.log, self.setup.measure.timings);
         let mode = if self.flags.detach {
             Mode::Detached
         } else {
@@ -77,11 +78,17 @@ impl Verb for Run {
             mode,
             true,
             self.flags.seccomp_record.as_deref(),
+            &timings,
         )?;
+        timings.phase("start");
         let notify = context.notify(&created.dir);
         let started = run::interrupt::instead(run::start_created(&created, &plan))
             .and_then(|()| signals.as_ref().map_or(Ok(()), relay::Signals::block_all))
-            .and_then(|()| run::run_hooks(&plan.after_start, &created.state, Status::Running));
+            .and_then(|()| {
+                timings.phase("started");
+                run::run_hooks(&plan.after_start, &created.state, Status::Running)
+            })
+            .inspect(|()| timings.finish());
         let Created {
             dir,
             state,

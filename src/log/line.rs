@@ -12,8 +12,17 @@ use crate::timestamp;
 pub(super) struct Line<'a> {
     pub level: Level,
     pub message: &'a str,
+    /// What a JSON object has beside the message.
+    pub data: Data<'a>,
+}
+
+/// Data for programs.
+pub(super) enum Data<'a> {
+    None,
     /// What failed, and the container on the command line.
-    pub failure: Option<(&'a Error, Option<&'a str>)>,
+    Failure(&'a Error, Option<&'a str>),
+    /// One member.
+    Named(&'static str, Value),
 }
 
 /// `--log-format`.
@@ -37,8 +46,12 @@ impl Format {
             Self::Json => {
                 let object = json!({"level": level, "msg": line.message, "time": time});
                 let mut object = object.as_object().cloned().unwrap_or_default();
-                if let Some((error, container)) = line.failure {
-                    object.extend(data(error, container));
+                match &line.data {
+                    Data::None => {}
+                    Data::Failure(error, container) => object.extend(data(error, *container)),
+                    Data::Named(name, value) => {
+                        object.insert((*name).to_owned(), value.clone());
+                    }
                 }
                 format!("{}\n", Value::Object(object))
             }
@@ -144,7 +157,7 @@ mod tests {
         let line = Line {
             level: Level::Error,
             message: "exec: \"sh\"\n\u{1b}",
-            failure: None,
+            data: Data::None,
         };
         assert_eq!(
             Format::Text.line(&line, Duration::from_secs(1)),
@@ -163,7 +176,7 @@ mod tests {
         let line = Line {
             level: Level::Error,
             message: &message,
-            failure: Some((&error, Some("c1"))),
+            data: Data::Failure(&error, Some("c1")),
         };
         let text = Format::Json.line(&line, Duration::from_secs(1));
         let expected = json!({

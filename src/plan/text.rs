@@ -171,7 +171,7 @@ impl AnyStep<'_> {
     }
 
     /// The full text of the step. Some values are text of the config.
-    fn what(self) -> String {
+    pub fn what(self) -> String {
         printable(&format!("{self:#}"))
     }
 }

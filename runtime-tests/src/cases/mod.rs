@@ -83,6 +83,7 @@ mod state_list;
 mod sysctl;
 mod systemd;
 mod terminal;
+mod timings;
 mod tmpfs;
 mod unasked;
 mod unseen;
@@ -172,6 +173,7 @@ const FILES: &[&[Test]] = &[
     sysctl::TESTS,
     systemd::TESTS,
     terminal::TESTS,
+    timings::TESTS,
     tmpfs::TESTS,
     unasked::TESTS,
     unseen::TESTS,

@@ -12,7 +12,7 @@ use super::pid_file::PidFile;
 use super::serve_init::{self, CONNECTION, Ready, Sockets};
 use super::steps::Runtime;
 use super::teardown::Undo;
-use super::{hooks, host_mount, net_devices, sd_notify, seccomp_listener, sources};
+use super::{Timings, hooks, host_mount, net_devices, sd_notify, seccomp_listener, sources};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::Context as _;
@@ -50,6 +50,8 @@ pub struct Request<'a> {
     ///
     /// [`start_created`]: super::start_created
     pub runs: bool,
+    /// What measures the phases and the steps.
+    pub timings: &'a Timings<'a>,
 }
 
 /// A container that waits for `start`.
@@ -75,6 +77,8 @@ pub struct Created {
 /// # Errors
 /// The step that failed, named by its property of the config.
 pub fn create(request: &Request) -> Result<Created> {
+    let timings = request.timings;
+    timings.phase("open");
     seccomp_listener::check_agent(request.plan)?;
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
@@ -100,6 +104,7 @@ pub fn create(request: &Request) -> Result<Created> {
         // Without a state to put in place, init has already been told to execute, and there is
         // nothing left to finish.
         let told_to_execute = state.is_none();
+        timings.phase("finish");
         state.map_or(Ok(()), |state| {
             finish(request, &sockets, pid_file, &made, state, &mut undo)
         })?;
@@ -222,14 +227,18 @@ fn make<'d>(
     state.save(dir)?;
     let (connection, runtime) = socket::pair().context(CONNECTION)?;
     let inherited = inherited(request, dir, runtime, opened)?;
+    request.timings.phase("prepare");
     prepare(request, dir, undo, &connection, &request.plan.prepare)?;
     mount_on_host(request, dir, undo, state)?;
     let spawned = spawn(request, undo, state, inherited, &connection)?;
+    request.timings.phase("init");
     state.pid = spawned.pid;
     // An init that has already ended gets no start time; `attend` below reports why it ended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
     let hooks = || {
+        request.timings.phase("hooks");
         hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
+        request.timings.phase("init");
         hooks::state_text_inside(state, Status::Creating)
             .with_context(|| format!("/proc/{}/status", state.pid))
     };
@@ -314,6 +323,7 @@ fn spawn(
     let dumpable = plan.dumpable == Dumpable::UntilMapped;
     credentials::set_dumpable(dumpable).context(CONNECTION)?;
     let cgroup = undo.made.cgroup.as_ref();
+    request.timings.phase("clone");
     let first = clone::spawn(plan, inherited, cgroup)
         .map_err(|(position, fail)| clone::failed(plan, position, fail, cgroup))?;
     if dumpable {
@@ -328,6 +338,7 @@ fn spawn(
     let beside = |pid| runtime.run(&plan.beside_init, pid);
     let init = clone::hand_over(plan, first, connection, beside)?;
     undo.process = Some(init.pidfd.clone());
+    request.timings.phase("parent");
     executor(request, undo, connection).run(&plan.meanwhile, init.pid)?;
     remember_cgroup(state, undo);
     Ok(init)
@@ -344,6 +355,7 @@ pub(super) fn executor<'a>(
         host: request.host,
         connection: connection.as_fd(),
         made: &mut undo.made,
+        timings: request.timings,
     }
 }
 

@@ -11,7 +11,7 @@ use super::clone::{self, Spawned};
 use super::pid_file::PidFile;
 use super::serve_init::{self, CONNECTION, Sockets, await_execve};
 use super::steps::{Made, Runtime};
-use super::{resctrl, seccomp_listener, sources};
+use super::{Timings, resctrl, seccomp_listener, sources};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Code, Context as _, Error};
 use crate::host::Host;
@@ -38,6 +38,8 @@ pub struct ExecRequest<'a> {
     pub pidfd_socket: Option<&'a Path>,
     /// `--pid-file`.
     pub pid_file: Option<&'a Path>,
+    /// What measures the phases and the steps.
+    pub timings: &'a Timings<'a>,
 }
 
 /// A process that has executed its program.
@@ -54,6 +56,7 @@ pub struct Executed {
 /// # Errors
 /// The container is gone; or a step failed, which the error names by its property.
 pub fn exec(request: &ExecRequest) -> Result<Executed> {
+    request.timings.phase("open");
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     interrupt::catch().context("signals")?;
     let places = Places::find(request)?;
@@ -63,6 +66,7 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let (connection, spawned) = spawn(request, &places).map_err(super::interrupt::reason)?;
     let set_up = set_up(request, &sockets, &connection, &spawned);
     let result = super::interrupt::instead(set_up).and_then(|terminal| {
+        request.timings.phase("finish");
         hand_out(&sockets, pid_file, &spawned)?;
         Ok(terminal)
     });
@@ -83,9 +87,11 @@ fn set_up(
     connection: &OwnedFd,
     spawned: &Spawned,
 ) -> Result<Option<OwnedFd>> {
+    request.timings.phase("parent");
     executor(request, connection, &mut Made::default())
         .run(&request.plan.meanwhile, spawned.pid)?;
     resctrl::add_process("linux.intelRdt", &request.state.resctrl.tasks, spawned.pid)?;
+    request.timings.phase("init");
     let death = || {
         Error::new("the process died while it was set up")
             .code_is(Code::InitDied)
@@ -206,7 +212,9 @@ type Failed = (Option<Position>, Fail);
 
 /// Makes the process in the container's cgroup. Returns the connection to it and the process.
 fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
+    request.timings.phase("prepare");
     prepare_oneself(request)?;
+    request.timings.phase("clone");
     // The container's processes must not be able to inspect the runtime while the process joins.
     credentials::set_dumpable(false).context(CONNECTION)?;
     let mut refused = None;
@@ -307,6 +315,7 @@ fn executor<'a>(
         host: request.host,
         connection: connection.as_fd(),
         made,
+        timings: request.timings,
     }
 }
 

@@ -27,6 +27,7 @@ mod staged;
 mod start;
 mod steps;
 pub mod teardown;
+mod timings;
 
 pub use checkpoint::{Checkpoint, checkpoint};
 pub use create::planned_cgroup;
@@ -39,6 +40,7 @@ pub use resctrl::change_schemata;
 pub use restore::{Restore, Restored, restore};
 pub use seccomp_record::finish as finish_recording;
 pub use start::{check_startable, start, start_created};
+pub use timings::Timings;
 
 /// For fuzz/.
 #[cfg(feature = "fuzzing")]

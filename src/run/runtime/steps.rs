@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{cgroup, clone, id_map, net_devices, network, resctrl};
+use super::{Timings, cgroup, clone, id_map, net_devices, network, resctrl};
 use crate::cgroup::{Cgroup, systemd};
 use crate::host::Host;
 use crate::plan::systemd::Unit;
@@ -36,6 +36,7 @@ pub(super) struct Runtime<'a> {
     /// The connection to the process that waits for the network namespace.
     pub connection: BorrowedFd<'a>,
     pub made: &'a mut Made,
+    pub timings: &'a Timings<'a>,
 }
 
 impl Runtime<'_> {
@@ -44,9 +45,11 @@ impl Runtime<'_> {
     /// # Errors
     /// The step that failed.
     pub(super) fn run(&mut self, steps: &Steps<RuntimeStep>, pid: i32) -> Result<()> {
+        let (phase, timings) = (self.phase(steps), self.timings);
         steps.iter().try_for_each(|planned| {
-            self.step(planned, pid)
-                .map_err(|error| failure::in_step(planned.found(), self.phase(steps), error))
+            timings
+                .step(phase, planned.found(), || self.step(planned, pid))
+                .map_err(|error| failure::in_step(planned.found(), phase, error))
         })
     }
 

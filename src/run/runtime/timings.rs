@@ -1,0 +1,251 @@
+//! `--timings`, and the steps in the debug log: how long the runtime took, by phase and by step.
+//!
+//! A verb that is asked for neither has no clock: every method is then one branch.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::log::Log;
+use crate::plan::Found;
+
+/// How many of the slowest steps are printed.
+const SLOWEST: usize = 5;
+
+/// Measures one verb.
+#[derive(Debug)]
+pub struct Timings<'a> {
+    log: &'a Log,
+    /// `--timings`
+    asked: bool,
+    measured: Option<RefCell<Measured>>,
+}
+
+#[derive(Debug)]
+struct Measured {
+    /// The phases that have ended, in the order of their beginning.
+    phases: Vec<(&'static str, Duration)>,
+    /// The present phase, and when it began.
+    present: (&'static str, Instant),
+    steps: Vec<Step>,
+}
+
+/// A step of the runtime that has been executed.
+#[derive(Debug)]
+struct Step {
+    phase: &'static str,
+    name: &'static str,
+    what: String,
+    field: String,
+    took: Duration,
+}
+
+impl<'a> Timings<'a> {
+    /// Begins with the phase `plan`, if `--timings` is given (`asked`) or the log has debug lines.
+    pub fn new(log: &'a Log, asked: bool) -> Self {
+        let measured = (asked || log.debugs()).then(|| {
+            RefCell::new(Measured {
+                phases: Vec::new(),
+                present: ("plan", Instant::now()),
+                steps: Vec::new(),
+            })
+        });
+        Self {
+            log,
+            asked,
+            measured,
+        }
+    }
+
+    /// Ends the present phase and begins another one, or continues one that has ended.
+    pub fn phase(&self, name: &'static str) {
+        if let Some(measured) = &self.measured {
+            measured.borrow_mut().begin(name);
+        }
+    }
+
+    /// Carries out a step of the phase that `explain` names, and writes it to the debug log.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub(super) fn step(
+        &self,
+        phase: &'static str,
+        found: Found,
+        act: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let Some(measured) = &self.measured else {
+            return act();
+        };
+        let began = Instant::now();
+        act()?;
+        let step = Step {
+            phase,
+            name: found.step.name(),
+            what: found.step.what(),
+            field: found.field.to_owned(),
+            took: began.elapsed(),
+        };
+        self.log.debug(|| vec![step.text()]);
+        measured.borrow_mut().steps.push(step);
+        Ok(())
+    }
+
+    /// Ends the last phase, and prints what was measured: for `--timings` as text on standard
+    /// error, unless the log is JSON; otherwise as one line of the log.
+    pub fn finish(&self) {
+        let Some(measured) = &self.measured else {
+            return;
+        };
+        let mut measured = measured.borrow_mut();
+        measured.begin("");
+        if self.asked && !self.log.is_json() {
+            // The verb has worked, and does not fail because standard error is closed.
+            drop(std::io::stderr().write_all(measured.text().as_bytes()));
+        } else {
+            self.log
+                .debug_data(&measured.summary(), ("timings", measured.json()));
+        }
+    }
+}
+
+impl Measured {
+    fn begin(&mut self, name: &'static str) {
+        let now = Instant::now();
+        let (ended, began) = std::mem::replace(&mut self.present, (name, now));
+        let took = now - began;
+        match self.phases.iter_mut().find(|(phase, _)| *phase == ended) {
+            Some((_, sum)) => *sum += took,
+            None => self.phases.push((ended, took)),
+        }
+    }
+
+    fn total(&self) -> Duration {
+        self.phases.iter().map(|(_, took)| took).sum()
+    }
+
+    fn slowest(&self) -> Vec<&Step> {
+        let mut steps: Vec<_> = self.steps.iter().collect();
+        steps.sort_by_key(|step| std::cmp::Reverse(step.took));
+        steps.truncate(SLOWEST);
+        steps
+    }
+
+    /// One line for each phase, then one for each of the slowest steps.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let phases = self.phases.iter().copied();
+        for (name, took) in phases.chain([("total", self.total())]) {
+            let _ = writeln!(text, "{name:<8} {:>10}", milliseconds(took));
+        }
+        for step in self.slowest() {
+            let _ = writeln!(
+                text,
+                "step     {:>10}  {}",
+                milliseconds(step.took),
+                step.line()
+            );
+        }
+        text
+    }
+
+    fn summary(&self) -> String {
+        let mut text = format!("timings: total {}", milliseconds(self.total()));
+        for (name, took) in &self.phases {
+            let _ = write!(text, ", {name} {}", milliseconds(*took));
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let phases = self.phases.iter();
+        let phases: Vec<_> = phases
+            .map(|(name, took)| json!({"phase": name, "us": microseconds(*took)}))
+            .collect();
+        let slowest = self.slowest().into_iter();
+        let slowest: Vec<_> = slowest.map(Step::json).collect();
+        let total = microseconds(self.total());
+        json!({"total_us": total, "phases": phases, "slowest": slowest})
+    }
+}
+
+impl Step {
+    /// As `explain` prints it.
+    fn line(&self) -> String {
+        format!("{:<8} {}  <- {}", self.phase, self.what, self.field)
+    }
+
+    fn text(&self) -> String {
+        format!("{}, {}", self.line(), milliseconds(self.took))
+    }
+
+    /// The members that `explain --json` has, and the time.
+    fn json(&self) -> Value {
+        json!({
+            "phase": self.phase,
+            "step": self.name,
+            "what": self.what,
+            "config": self.field,
+            "us": microseconds(self.took),
+        })
+    }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn milliseconds(time: Duration) -> String {
+    let time = microseconds(time);
+    format!("{}.{:03} ms", time / 1000, time % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_that_continues_is_one() {
+        let mut measured = Measured {
+            phases: Vec::new(),
+            present: ("init", Instant::now()),
+            steps: Vec::new(),
+        };
+        for name in ["hooks", "init", ""] {
+            measured.begin(name);
+        }
+        let names: Vec<_> = measured.phases.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["init", "hooks"]);
+    }
+
+    #[test]
+    fn the_text_has_the_slowest_steps_first() {
+        let step = |what: &str, took| Step {
+            phase: "prepare",
+            name: "cgroup-write",
+            what: what.to_owned(),
+            field: "linux.resources".to_owned(),
+            took: Duration::from_micros(took),
+        };
+        let measured = Measured {
+            phases: vec![("plan", Duration::from_micros(12_003))],
+            present: ("", Instant::now()),
+            steps: vec![step("write a", 7), step("write b", 1450)],
+        };
+        let expected = "\
+plan      12.003 ms
+total     12.003 ms
+step       1.450 ms  prepare  write b  <- linux.resources
+step       0.007 ms  prepare  write a  <- linux.resources
+";
+        assert_eq!(measured.text(), expected);
+        assert_eq!(
+            measured.summary(),
+            "timings: total 12.003 ms, plan 12.003 ms"
+        );
+    }
+}
