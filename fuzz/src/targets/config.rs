@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sampan::config::Config;
 use sampan::config::default::default_config;
+use sampan::plan::annotations::RECORD;
 use sampan::plan::{self, InitStep, Plan, Planned};
 use sampan::spec;
 
@@ -127,7 +128,9 @@ fn check_confines(config: &Config, plan: &Plan) {
     let no_new = last(|step| matches!(step, InitStep::NoNewPrivileges));
     assert_eq!(no_new.is_some(), process.no_new_privileges);
     let filter = last(|step| matches!(step, InitStep::Seccomp { .. }));
-    assert_eq!(filter.is_some(), config.linux.seccomp.is_some());
+    // Recording needs a filter of its own.
+    let recorded = config.annotations.contains_key(RECORD);
+    assert_eq!(filter.is_some(), recorded || config.linux.seccomp.is_some());
     assert!(filter.is_none() || filter > no_new && filter > switched);
 }
 
