@@ -36,8 +36,14 @@ pub const TESTS: &[Test] = tests![
     flags_are_checked_first[Need::NotAPeer],
 ];
 
+/// Passes a moment without a child, as sleep(1) would be one: between vfork(2) and execve(2) CRIU
+/// cannot stop the parent, and gives up after ten seconds.
+const MOMENT: &str = "j=0; while test $j -lt 1000; do j=$((j+1)); done";
+
 /// Counts in the file /count of the rootfs.
-const COUNTER: &str = "i=0; while :; do echo $i >/count; i=$((i+1)); sleep 0.1; done";
+fn counter() -> String {
+    format!("i=0; while :; do echo $i >/count; i=$((i+1)); {MOMENT}; done")
+}
 
 /// Runs the container in the background, without streams: CRIU does not save files of the host.
 fn launch(t: &Sandbox, container: &Container) {
@@ -103,7 +109,7 @@ fn processes_mounts_and_files_continue(t: &Sandbox) {
     let source = directory(t, "source");
     let bundle = t
         .bundle()
-        .shell(&format!("echo kept >/tmp/file; sleep 1000 & {COUNTER}"))
+        .shell(&format!("echo kept >/tmp/file; sleep 1000 & {}", counter()))
         .mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}))
         .mount(bind(&source, "/link/data", &["rbind"]))
         // CRIU itself makes only the first of two read-only.
@@ -122,14 +128,14 @@ fn processes_mounts_and_files_continue(t: &Sandbox) {
     wait_count(t, &container, saved + 2);
     assert_eq!(mounts(&container), before);
     container.exec(&["cat", "/tmp/file"]).ok().prints("kept");
-    let processes = container.cgroup_file("cgroup.procs");
-    assert!(processes.lines().count() >= 2, "{processes}");
+    let processes = container.verb("ps").ok().stdout;
+    assert!(processes.contains("sleep 1000"), "{processes}");
     container.stop();
     container.delete().ok();
 }
 
 fn running_container_is_copied_to_another_id(t: &Sandbox) {
-    let container = t.bundle().shell(COUNTER).container();
+    let container = t.bundle().shell(&counter()).container();
     launch(t, &container);
     wait_count(t, &container, 2);
     let call = t.runtime().args(["checkpoint", "--leave-running"]);
@@ -150,7 +156,7 @@ fn running_container_is_copied_to_another_id(t: &Sandbox) {
 }
 
 fn pipe_becomes_that_of_the_caller(t: &Sandbox) {
-    let script = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.1; done";
+    let script = &format!("i=0; while :; do echo line $i; i=$((i+1)); {MOMENT}; done");
     let container = t.bundle().shell(script).container();
     let piped = "(\"$@\" </dev/null 2>/dev/null | cat) & exit 0";
     let prefix = ["sh", "-c", piped, "sh"];
@@ -201,8 +207,10 @@ fn terminal_gets_a_new_master(t: &Sandbox) {
 }
 
 fn memory_of_a_pre_dump_continues(t: &Sandbox) {
-    let script = "x=$(head -c 3000000 /dev/zero | tr '\\0' a); i=0
-        while test ${#x} = 3000000; do echo $i >/count; i=$((i+1)); sleep 0.1; done";
+    let script = &format!(
+        "x=$(head -c 3000000 /dev/zero | tr '\\0' a); i=0
+        while test ${{#x}} = 3000000; do echo $i >/count; i=$((i+1)); {MOMENT}; done"
+    );
     let container = t.bundle().shell(script).container();
     launch(t, &container);
     wait_count(t, &container, 2);
@@ -221,7 +229,7 @@ fn memory_of_a_pre_dump_continues(t: &Sandbox) {
 }
 
 fn hooks_limits_and_pid_file_are_those_of_the_new_container(t: &Sandbox) {
-    let container = t.bundle().shell(COUNTER).container();
+    let container = t.bundle().shell(&counter()).container();
     launch(t, &container);
     wait_count(t, &container, 2);
     checkpoint(t, &container, &[]);
@@ -260,7 +268,7 @@ fn hooks_limits_and_pid_file_are_those_of_the_new_container(t: &Sandbox) {
 }
 
 fn failed_restore_leaves_nothing(t: &Sandbox) {
-    let container = t.bundle().shell(COUNTER).container();
+    let container = t.bundle().shell(&counter()).container();
     launch(t, &container);
     wait_count(t, &container, 2);
     checkpoint(t, &container, &[]);
@@ -276,7 +284,7 @@ fn failed_restore_leaves_nothing(t: &Sandbox) {
 fn cve_2026_119101_links_of_the_image_divert_no_mount(t: &Sandbox) {
     let (data, other) = (directory(t, "data"), directory(t, "other"));
     directory(t, "data/below");
-    let bundle = t.bundle().shell(COUNTER);
+    let bundle = t.bundle().shell(&counter());
     let container = bundle
         .mount(bind(&data, "/data", &["bind", "ro"]))
         .mount(bind(&other, "/data/below", &["bind", "ro"]))
@@ -310,7 +318,7 @@ fn cve_2026_115520_no_destination_is_taken_for_another(t: &Sandbox) {
     let hostile = format!("/a]:{}", secret.display());
     let bundle = t
         .bundle()
-        .shell(COUNTER)
+        .shell(&counter())
         .mount(bind(&data, "/a", &["bind"]));
     let container = bundle.container();
     launch(t, &container);
@@ -328,7 +336,7 @@ fn cve_2026_115520_no_destination_is_taken_for_another(t: &Sandbox) {
     container.delete().ok();
     let other = t
         .bundle()
-        .shell(COUNTER)
+        .shell(&counter())
         .mount(bind(&data, &hostile, &["bind"]));
     let other = other.container();
     launch(t, &other);
