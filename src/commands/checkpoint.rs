@@ -6,13 +6,13 @@ use anyhow::{Result, bail};
 
 use super::criu_flags::{Directories, ImageFlags};
 use super::saved::{Saved, destroy_started};
-use super::{Context, DONE, Verb, kill};
+use super::{Context, DONE, Verb};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Container;
 use crate::criu::{self, Options, Switch};
 use crate::error::Error;
 use crate::run::{self, Checkpoint as Request};
-use crate::state::Status;
+use crate::state::{Status, not_running};
 use crate::sys::process;
 
 flags! {
@@ -58,13 +58,17 @@ flags! {
 }
 
 impl Verb for Checkpoint {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+
     /// Dumps the container, then deletes it unless it is to continue.
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         let (status, init) = state.status_and_init(&dir)?;
         let init = match (status, init) {
             (Status::Running | Status::Paused, Some(init)) => init,
-            _ => bail!(kill::not_running(&state)),
+            _ => bail!(not_running(&state)),
         };
         criu::refuse_unprivileged("checkpoint")?;
         let mut options = self.options()?;

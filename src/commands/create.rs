@@ -14,9 +14,9 @@ use crate::cli::groups::{CallerFlags, Setup};
 use crate::config::Config;
 use crate::error::{Call as _, Code, Context as _, Error};
 use crate::host::Host;
-use crate::plan::Plan;
 use crate::plan::annotations::PIDFD_RECEIVER;
-use crate::run::{self, Created, Request, Timings, sd_notify};
+use crate::plan::{Options, Plan};
+use crate::run::{self, Created, Request, Timings, relay, sd_notify};
 use crate::spec;
 use crate::sys::Fail;
 
@@ -27,6 +27,20 @@ pub(super) enum Mode {
     Detached,
     /// The runtime stays until the container's process ends.
     Foreground,
+}
+
+impl Mode {
+    /// The mode that the flags ask for, and the signals that the runtime forwards while it stays.
+    pub(super) fn begin(
+        detach: bool,
+        caller: &CallerFlags,
+    ) -> Result<(Self, Option<relay::Signals>)> {
+        if detach {
+            return Ok((Self::Detached, None));
+        }
+        let signals = relay::Signals::of_foreground(caller.no_subreaper)?;
+        Ok((Self::Foreground, Some(signals)))
+    }
 }
 
 flags! {
@@ -93,13 +107,8 @@ pub(super) fn make(
     if runs && loaded.config.process.is_none() {
         bail!(Error::missing("process").hint("run needs a program"));
     }
-    check_terminal(&loaded.config, &setup.caller, mode)?;
-    check_rootfs(&loaded.config.root.path)?;
-    let host = Host::probe(loaded.config.labels())?;
-    let plan = ManuallyDrop::new(loaded.plan(&host, &options)?);
-    for warning in &plan.warnings {
-        context.log.warn(warning.as_str());
-    }
+    let (host, plan) = plan(context, &loaded, &setup.caller, mode, &options)?;
+    let plan = ManuallyDrop::new(plan);
     context.log.debug(|| plan.details.clone());
     context
         .log
@@ -126,10 +135,28 @@ pub(super) fn make(
     run::create(&request).map(|created| (created, plan))
 }
 
+/// Plans the container, after the checks that need no plan, and gives the plan's warnings.
+pub(super) fn plan(
+    context: &Context,
+    loaded: &Loaded,
+    caller: &CallerFlags,
+    mode: Mode,
+    options: &Options,
+) -> Result<(Host, Plan)> {
+    check_terminal(&loaded.config, caller, mode)?;
+    check_rootfs(&loaded.config.root.path)?;
+    let host = Host::probe(loaded.config.labels())?;
+    let plan = loaded.plan(&host, options)?;
+    for warning in &plan.warnings {
+        context.log.warn(warning.as_str());
+    }
+    Ok((host, plan))
+}
+
 /// Checks that a terminal has a holder of its master, and that a console socket gets a terminal. A
 /// terminal whose master is closed hangs up at once, and the owner of a socket that never receives
 /// a terminal waits forever.
-pub(super) fn check_terminal(config: &Config, caller: &CallerFlags, mode: Mode) -> Result<()> {
+fn check_terminal(config: &Config, caller: &CallerFlags, mode: Mode) -> Result<()> {
     let terminal = config
         .process
         .as_ref()

@@ -258,9 +258,16 @@ pub(super) fn watch_memory(dir: &Dir, state: &State) -> Result<Option<Option<Mem
     Ok(Some(cgroup.map(MemoryWatch::new).transpose()?))
 }
 
+/// The exit status of a runtime that has stayed with the container. Warns if it does not explain the
+/// end.
+pub(super) fn status(log: &Log, dir: &Dir, state: &State, end: End) -> u8 {
+    remark(log, dir, state, end);
+    end.status()
+}
+
 /// Warns of an end that the exit status alone does not explain: the status of SIGKILL or of SIGSYS.
 /// A reason that cannot be looked at is part of the warning, and never a failure of `run`.
-pub(super) fn remark(log: &Log, dir: &Dir, state: &State, end: End) {
+fn remark(log: &Log, dir: &Dir, state: &State, end: End) {
     if ![KILL_STATUS, SYS_STATUS].contains(&end.status()) {
         return;
     }

@@ -9,7 +9,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::kill::not_running;
 use super::{Context, DONE, Verb, cgroup_of, print};
 use crate::cgroup::{self, Event};
 use crate::cli::flags::flags;
@@ -17,6 +16,7 @@ use crate::cli::groups::Container;
 use crate::cli::units;
 use crate::error::{Call as _, Context as _};
 use crate::state::Status;
+use crate::state::not_running;
 
 flags! {
     /// Print statistics and out-of-memory events of a container.

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use super::bundle::{check_preserved, process_options};
 use super::saved::Saved;
-use super::{Context, DONE, Verb, kill, unless_stopped};
+use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags, TimingFlags};
 use crate::config::{Config, Process};
@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::plan;
 use crate::run::{self, ExecRequest, Timings, relay};
 use crate::spec;
-use crate::state::Status;
+use crate::state::{Status, not_running};
 use crate::sys::end::End;
 use crate::sys::process::end;
 
@@ -129,7 +129,7 @@ impl Verb for Exec {
         let (status, init) = state.status_and_init(&dir)?;
         let check = |status| check_status(status, self.changes.ignore_paused, &self.container.id);
         check(status)?;
-        let init = init.ok_or_else(|| kill::not_running(&state))?;
+        let init = init.ok_or_else(|| not_running(&state))?;
         // The config, the process and the plan are never freed: the new process shares their pages,
         // and freeing would write to these pages, so that the kernel would copy them.
         let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
@@ -170,10 +170,7 @@ impl Verb for Exec {
         if self.mode.detach {
             return execute().map(|_| DONE);
         }
-        let signals = relay::Signals::block()?;
-        if !self.caller.no_subreaper {
-            relay::become_subreaper()?;
-        }
+        let signals = relay::Signals::of_foreground(self.caller.no_subreaper)?;
         let executed = execute()?;
         if let Err(interrupted) = signals.block_all() {
             end(executed.pidfd.as_fd());

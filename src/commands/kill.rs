@@ -10,7 +10,7 @@ use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Container;
 use crate::error::{Chain as _, Code, Context as _, Error, Kind};
 use crate::signal;
-use crate::state::{Dir, State};
+use crate::state::{Dir, State, not_running};
 use crate::sys::pidfd;
 
 flags! {
@@ -131,9 +131,4 @@ fn send_init(state: &State, process: &OwnedFd, signal: i32) -> Result<()> {
         Err(fail) if fail.errno == Errno::ESRCH => bail!(not_running(state)),
         sent => sent.with_context(|| format!("container {}", state.id)),
     }
-}
-
-pub(super) fn not_running(state: &State) -> Error {
-    Error::of(Kind::Status, format!("container not running: {}", state.id))
-        .code_is(Code::ContainerNotRunning)
 }

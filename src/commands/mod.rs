@@ -40,7 +40,7 @@ use crate::cli::{self, Effect};
 use crate::error::{Call as _, Context as _, Error, Kind};
 use crate::log::Log;
 use crate::run::sd_notify::SdNotify;
-use crate::state::{Dir, Root, State, Status};
+use crate::state::{Dir, Root, State, Status, not_running};
 
 /// What every verb receives: the root directory, the cgroup manager and the log.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ fn open_cgroup(dir: &Dir, state: &State) -> Result<Option<Cgroup>> {
 /// # Errors
 /// Those of [`open_cgroup`]; `container not running` if the cgroup is gone.
 fn cgroup_of(dir: &Dir, state: &State) -> Result<Cgroup> {
-    open_cgroup(dir, state)?.ok_or_else(|| kill::not_running(state).into())
+    open_cgroup(dir, state)?.ok_or_else(|| not_running(state).into())
 }
 
 /// Replaces `error` with the error of `check` if the container has stopped in the meantime: then

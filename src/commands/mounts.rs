@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::kill::not_running;
 use super::saved::Saved;
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::flags;
@@ -12,6 +11,7 @@ use crate::cli::groups::Container;
 use crate::error::{Call as _, Context as _};
 use crate::host::Host;
 use crate::state::Status;
+use crate::state::not_running;
 use crate::{plan, run, spec};
 
 flags! {

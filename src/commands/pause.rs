@@ -2,11 +2,11 @@
 
 use anyhow::{Result, bail};
 
-use super::kill::not_running;
 use super::{Context, DONE, Verb, cgroup_of, unless_stopped};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::state::Status;
+use crate::state::not_running;
 
 flags! {
     /// Stop every process of a container until it is resumed

@@ -3,14 +3,13 @@
 use anyhow::Result;
 
 use super::bundle::{Loaded, options};
-use super::create::{Mode, check_rootfs, check_terminal};
+use super::create::{Mode, plan};
 use super::criu_flags::{Directories, ImageFlags};
 use super::saved::destroy_started;
 use super::{Context, DONE, Verb, ending};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{Bundle, CallerFlags, ContainerFlags, DescriptorFlags, NewContainer};
 use crate::criu::{self, Options, Switch};
-use crate::host::Host;
 use crate::run::{self, Request, relay};
 use crate::state::Status;
 
@@ -58,25 +57,15 @@ flags! {
 }
 
 impl Verb for Restore {
+    fn container(&self) -> Option<&str> {
+        Some(&self.new.id)
+    }
+
     /// Restores the container. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
         criu::refuse_unprivileged("restore")?;
-        let mode = if self.flags.detach {
-            Mode::Detached
-        } else {
-            Mode::Foreground
-        };
-        let signals = match mode {
-            Mode::Foreground => Some(relay::Signals::block()?),
-            Mode::Detached => None,
-        };
-        if mode == Mode::Foreground && !self.caller.no_subreaper {
-            relay::become_subreaper()?;
-        }
+        let (mode, signals) = Mode::begin(self.flags.detach, &self.caller)?;
         let loaded = Loaded::read(&self.bundle)?;
-        check_terminal(&loaded.config, &self.caller, mode)?;
-        check_rootfs(&loaded.config.root.path)?;
-        let host = Host::probe(loaded.config.labels())?;
         let descriptors = DescriptorFlags::default();
         let options = options(
             &self.new.id,
@@ -84,10 +73,7 @@ impl Verb for Restore {
             &descriptors,
             context.cgroup_manager,
         );
-        let plan = loaded.plan(&host, &options)?;
-        for warning in &plan.warnings {
-            context.log.warn(warning.as_str());
-        }
+        let (host, plan) = plan(context, &loaded, &self.caller, mode, &options)?;
         let directories = Directories::open(&self.images, false)?;
         let mut criu_options = self.options()?;
         let log = directories.enter(&mut criu_options, "restore.log");
@@ -121,10 +107,7 @@ impl Verb for Restore {
                 context.log.succeed();
                 let (state, pidfd) = (&restored.state, &restored.pidfd);
                 let ended = relay::relay(&signals, state.pid, pidfd, restored.terminal, None);
-                ended.map(|end| {
-                    ending::remark(context.log, &restored.dir, state, end);
-                    end.status()
-                })
+                ended.map(|end| ending::status(context.log, &restored.dir, state, end))
             }
             (Ok(()), None) => return Ok(DONE),
             (Err(error), _) => Err(error),

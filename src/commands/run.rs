@@ -60,18 +60,7 @@ impl Verb for Run {
     /// Creates a container and starts it. In the foreground the value is its exit status.
     fn run(&self, context: &Context) -> Result<u8> {
         let timings = Timings::new(context.log, self.setup.measure.timings);
-        let mode = if self.flags.detach {
-            Mode::Detached
-        } else {
-            Mode::Foreground
-        };
-        let signals = match mode {
-            Mode::Foreground => Some(relay::Signals::block()?),
-            Mode::Detached => None,
-        };
-        if mode == Mode::Foreground && !self.setup.caller.no_subreaper {
-            relay::become_subreaper()?;
-        }
+        let (mode, signals) = Mode::begin(self.flags.detach, &self.setup.caller)?;
         let (created, plan) = make(
             context,
             &self.setup,
@@ -101,10 +90,7 @@ impl Verb for Run {
             (Ok(()), Some(signals)) => {
                 context.log.succeed();
                 let ended = relay::relay(&signals, state.pid, &pidfd, terminal, notify);
-                ended.map(|end| {
-                    ending::remark(context.log, &dir, &state, end);
-                    end.status()
-                })
+                ended.map(|end| ending::status(context.log, &dir, &state, end))
             }
             (Ok(()), None) => {
                 return match notify {

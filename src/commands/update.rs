@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
-use super::kill::not_running;
 use super::saved::config_text;
 use super::{Context, DONE, Verb, cgroup_of};
 use crate::cgroup;
@@ -21,6 +20,7 @@ use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};
 use crate::run;
 use crate::spec;
+use crate::state::not_running;
 use crate::state::{CONFIG, Dir, Locked, State, Status};
 
 flags! {

@@ -7,12 +7,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::ending::{Ending, has_seccomp, watch_memory};
-use super::kill::not_running;
 use super::{Context, Verb, print};
 use crate::cgroup::{Memory, MemoryWatch};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::error::{Call as _, Context as _};
+use crate::state::not_running;
 use crate::state::{self, Dir, Ended};
 use crate::sys::end::End;
 

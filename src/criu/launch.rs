@@ -9,11 +9,12 @@ use anyhow::{Result, bail};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 use crate::error::{Call as _, Context as _, Error};
+use crate::plan::DEFAULT_PATH;
 use crate::run::program;
 use crate::sys::exec::{self, StringArray};
 use crate::sys::path::Make;
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Reported, Sys, inherited, io, mount, path, signals, socket, stat};
+use crate::sys::{Reported, Sys, inherited, io, mount, path, socket, stat};
 
 const PROGRAM: &str = "criu";
 
@@ -105,9 +106,7 @@ fn prepare(how: &Launch, socket: &OwnedFd) -> Sys<()> {
     for number in numbers.chain([socket.as_raw_fd()]) {
         inherit(process::descriptor_of(number))?;
     }
-    inherited::give_back_limit()?;
-    inherited::default_signals()?;
-    signals::unblock()
+    inherited::give_back()
 }
 
 fn inherit(fd: BorrowedFd) -> Sys<()> {
@@ -143,7 +142,7 @@ fn execute(file: &CStr, socket: RawFd) -> crate::sys::Fail {
     let args = StringArray::new([c"criu", c"swrk", &number].into_iter());
     let own = exec::environment();
     let has_path = own.iter().any(|it| it.to_bytes().starts_with(b"PATH="));
-    let path = CString::new(format!("PATH={}", program::DEFAULT_PATH)).unwrap_or_default();
+    let path = CString::new(format!("PATH={}", DEFAULT_PATH)).unwrap_or_default();
     let more = (!has_path).then_some(path.as_c_str());
     exec::execve(file, &args, &StringArray::new(own.iter().chain(more)))
 }

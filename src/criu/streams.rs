@@ -1,7 +1,7 @@
 //! The standard streams of a container, in the file `descriptors.json` beside the images. It is
 //! that of the other runtimes: a list of three texts, each what /proc/PID/fd/N links to.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -19,7 +19,6 @@ pub(crate) fn save(images: BorrowedFd, pid: i32) -> Result<()> {
     let streams: Vec<String> = (0..3).map(|number| link(pid, number)).collect();
     let text = serde_json::to_vec(&streams).context("descriptors.json")?;
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
-    use std::os::fd::AsFd;
     path::open_at(Some(images), FILE, flags, 0o600)
         .and_then(|file| io::write_all(file.as_fd(), &text))
         .context("--image-path: descriptors.json")
@@ -37,7 +36,6 @@ fn link(pid: i32, number: RawFd) -> String {
 /// # Errors
 /// The file cannot be read, or is not a list of texts.
 pub(crate) fn load(images: BorrowedFd) -> Result<Vec<String>> {
-    use std::os::fd::AsFd;
     let text = match path::open_at(Some(images), FILE, libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
         Err(fail) if fail.errno == Errno::ENOENT => return Ok(Vec::new()),
         file => file.and_then(|file| crate::sys::file::read_open(file.as_fd())),

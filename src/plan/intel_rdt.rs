@@ -74,7 +74,7 @@ impl Plan {
     /// The groups of the container's processes.
     #[must_use]
     pub fn resctrl_tasks(&self) -> Vec<PathBuf> {
-        let tasks = self.beside().find_map(|step| match step {
+        let tasks = self.beside().find_map(|planned| match &planned.step {
             RuntimeStep::ResctrlTasks(tasks) => Some(tasks.clone()),
             _ => None,
         });

@@ -37,6 +37,7 @@ pub use mounts::types::{
 };
 pub use namespaces::map_text;
 pub use position::{AnyStep, Found, List, Position};
+pub use process::DEFAULT_PATH;
 pub use restore::RestoreSteps;
 pub use step::{
     Credentials, DeviceNetwork, EntryStep, Exec, HookMoment, HookStep, IfGroupExists, IfMapDenied,
@@ -191,10 +192,9 @@ impl Plan {
     }
 
     /// The steps that the runtime executes while a process waits for it or works.
-    pub fn beside(&self) -> impl Iterator<Item = &RuntimeStep> {
+    pub fn beside(&self) -> impl Iterator<Item = &Planned<RuntimeStep>> {
         let lists = [&self.beside_first, &self.beside_init, &self.meanwhile];
-        let steps = lists.into_iter().flat_map(|list| list.iter());
-        steps.map(|planned| &planned.step)
+        lists.into_iter().flat_map(|list| list.iter())
     }
 
     /// The list for steps that the runtime executes on init. If init waits for the runtime anyway,

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 
 /// The search path for executables when the environment has no PATH.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// The variable that names the socket in [`Options::notify`] to the container of a service manager.
 const NOTIFY_SOCKET: &CStr = c"NOTIFY_SOCKET=/run/notify/notify.sock";

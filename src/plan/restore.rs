@@ -18,10 +18,9 @@ impl Plan {
     /// The steps for a container that CRIU restores.
     pub fn restore_steps(&self) -> RestoreSteps {
         let mut steps = RestoreSteps::default();
-        let beside = [&self.beside_first, &self.beside_init, &self.meanwhile];
-        let beside = beside.into_iter().flat_map(|list| list.iter());
         let prepare = self.prepare.iter().map(|planned| (planned, true));
-        for (planned, early) in prepare.chain(beside.map(|planned| (planned, false))) {
+        let beside = self.beside().map(|planned| (planned, false));
+        for (planned, early) in prepare.chain(beside) {
             let list = match &planned.step {
                 RuntimeStep::CreateCgroup(_)
                 | RuntimeStep::SystemdUnit(_)

@@ -211,11 +211,10 @@ fn prepare(directory: Directory, input: &OwnedFd, streams: [&OwnedFd; 2]) -> Sys
     // A hook must not inherit the descriptors that the caller preserves for the container.
     process::close_on_exec_from(3)?;
     // Init has already done this before it runs a startContainer hook.
-    if !matches!(directory, Directory::Own) {
-        inherited::give_back_limit()?;
-        inherited::default_signals()?;
+    match directory {
+        Directory::Own => signals::unblock(),
+        Directory::Path(_) | Directory::Open(_) => inherited::give_back(),
     }
-    signals::unblock()
 }
 
 /// Returns the failure that kept the hook from being executed, if there was one.

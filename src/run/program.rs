@@ -11,10 +11,10 @@ use anyhow::Result;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::error::{Call as _, Context as _};
-use crate::plan::c_string;
+use crate::plan::{DEFAULT_PATH, c_string};
 use crate::sys::exec::{self, StringArray};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Reported, Sys, file, inherited, io, path, signals};
+use crate::sys::{Fail, Reported, Sys, file, inherited, io, path};
 
 /// A program that has ended.
 #[derive(Debug)]
@@ -27,10 +27,7 @@ pub struct Ended {
     pub stderr: Vec<u8>,
 }
 
-/// The directories that are searched if PATH is not set: engines may execute the runtime without.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The absolute path of the program `name`, from `PATH`.
+/// The absolute path of the program `name`, from `PATH`. Engines may execute the runtime without that.
 ///
 /// # Errors
 /// A file could not be inspected.
@@ -96,9 +93,7 @@ fn prepare(streams: [&OwnedFd; 2]) -> Sys<()> {
     process::dup_over(streams[0].as_fd(), 1)?;
     process::dup_over(streams[1].as_fd(), 2)?;
     process::close_on_exec_from(3)?;
-    inherited::give_back_limit()?;
-    inherited::default_signals()?;
-    signals::unblock()
+    inherited::give_back()
 }
 
 fn content(file: &OwnedFd) -> Sys<Vec<u8>> {

@@ -33,7 +33,7 @@ pub use root::{Claim, Root, deleted};
 pub use status::{Status, lock_init};
 
 use crate::config::Config;
-use crate::error::{Code, Context as _, Error};
+use crate::error::{Code, Context as _, Error, Kind};
 use crate::plan;
 use crate::plan::systemd::Manager;
 
@@ -347,6 +347,12 @@ impl State {
             owner,
         }
     }
+}
+
+/// The error of a verb that needs a process, for a container without one.
+pub fn not_running(state: &State) -> Error {
+    Error::of(Kind::Status, format!("container not running: {}", state.id))
+        .code_is(Code::ContainerNotRunning)
 }
 
 #[cfg(test)]

@@ -157,6 +157,17 @@ pub fn give_back_limit() -> Sys<()> {
     }
 }
 
+/// Gives this process, which will execute a program of the host, what a program expects of its
+/// caller: the caller's limit of open files, and every signal with its default action and unblocked.
+///
+/// # Errors
+/// A system call failed.
+pub fn give_back() -> Sys<()> {
+    give_back_limit()?;
+    default_signals()?;
+    signals::unblock()
+}
+
 /// Reads which signals the caller ignores, so that the container's program does not need an
 /// rt_sigaction(2) for each of the others. proc_pid_status(5), SigIgn.
 pub fn look_at_signals() {

@@ -36,14 +36,7 @@ fn look_at_all(accepted: &Accepted, host: Option<&Host>, findings: &mut Vec<Find
     let rootfs = check_rootfs(&config.root.path);
     let has_rootfs = rootfs.is_ok();
     if let Err(error) = rootfs {
-        let mut error = Error::of_chain(error);
-        if let Some(context) = error
-            .context
-            .as_deref()
-            .and_then(|it| it.strip_prefix("root.path: "))
-        {
-            error.context = Some(context.into());
-        }
+        let error = Error::of_chain(error);
         findings.push(Finding::error(error.about("root.path")));
     }
     filesystems(config, findings);

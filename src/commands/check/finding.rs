@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, printable};
 
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much a finding matters, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
     /// `create` or `start` fails.
     Error,
@@ -110,21 +110,13 @@ impl Finding {
     }
 }
 
-/// All severities, the worst first.
+/// All severities.
 const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
 
 /// The worst findings first, and otherwise in their order.
-pub(super) fn by_severity(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut sorted = Vec::with_capacity(findings.len());
-    for severity in SEVERITIES {
-        sorted.extend(
-            findings
-                .iter()
-                .filter(|it| it.severity == severity)
-                .cloned(),
-        );
-    }
-    sorted
+pub(super) fn by_severity(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|it| it.severity);
+    findings
 }
 
 /// How many findings have this severity.

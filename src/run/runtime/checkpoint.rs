@@ -9,9 +9,9 @@ use nix::errno::Errno;
 
 use crate::config::{Config, Namespace, NamespaceKind};
 use crate::criu::{Criu, Kind, Launch, Options, cgroup_options, container, streams};
-use crate::error::{self, Context as _, Error};
+use crate::error::{Context as _, Error};
 use crate::plan::Plan;
-use crate::state::State;
+use crate::state::{State, not_running};
 use crate::sys::{path, pidfd, stat};
 
 /// Everything that is needed for a dump.
@@ -67,10 +67,7 @@ pub fn checkpoint(request: Checkpoint) -> Result<()> {
     }
     // What was read from /proc is that of the container only if its process still lives.
     match pidfd::send_signal(request.init.as_fd(), 0) {
-        Err(fail) if fail.errno == Errno::ESRCH => {
-            let message = format!("container not running: {}", state.id);
-            bail!(Error::of(error::Kind::Status, message))
-        }
+        Err(fail) if fail.errno == Errno::ESRCH => bail!(not_running(state)),
         alive => alive.with_context(|| format!("process {}", state.pid))?,
     }
     let _kept = cgroup_options::Kept::look()?;

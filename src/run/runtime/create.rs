@@ -19,7 +19,7 @@ use crate::error::Context as _;
 use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan, RuntimeStep, Steps};
 use crate::run::init::{Inherited, Opened};
-use crate::state::{self, Dir, Prepared, Root, START_SOCKET, State, Status};
+use crate::state::{self, Claim, Dir, Prepared, Root, START_SOCKET, State, Status};
 use crate::sys::{credentials, interrupt, process, socket};
 use crate::timestamp;
 
@@ -80,12 +80,7 @@ pub fn create(request: &Request) -> Result<Created> {
     let timings = request.timings;
     timings.phase("open");
     seccomp_listener::check_agent(request.plan)?;
-    let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
-    let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    interrupt::catch().context("signals")?;
-    let claim = request
-        .root
-        .claim(&request.options.id, request.config_text)?;
+    let (sockets, pid_file, claim) = claim(request)?;
     let dir = claim.dir().clone();
     let mut undo = Undo::new(claim);
     let mut state = first_state(request);
@@ -122,6 +117,17 @@ pub fn create(request: &Request) -> Result<Created> {
         }),
         Err(error) => Err(give_up(request, undo, dir, &state, error)),
     }
+}
+
+/// Opens what the flags name, and takes the id. A signal that asks the runtime to end is remembered
+/// from here on.
+pub(super) fn claim(request: &Request) -> Result<(Sockets, Option<PidFile>, Claim)> {
+    let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
+    let pid_file = request.pid_file.map(PidFile::open).transpose()?;
+    interrupt::catch().context("signals")?;
+    let root = request.root;
+    let claim = root.claim(&request.options.id, request.config_text)?;
+    Ok((sockets, pid_file, claim))
 }
 
 /// Removes what has been made. Returns the error to report.

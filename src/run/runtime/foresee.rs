@@ -22,10 +22,8 @@ pub fn foresee(plan: &Plan) -> Vec<Error> {
     for hooks in [&plan.hooks, &plan.after_start, &plan.after_delete] {
         found.extend(hooks.iter().filter_map(|hook| look_at_hook(hook).err()));
     }
-    let steps = plan.beside_first.iter().chain(plan.beside_init.iter());
-    for step in steps.chain(plan.meanwhile.iter()) {
-        found.extend(look_at_map(step).err().map(Error::of_chain));
-    }
+    let maps = plan.beside().filter_map(|step| look_at_map(step).err());
+    found.extend(maps.map(Error::of_chain));
     found
 }
 

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::network;
 use crate::config::NamespaceKind;
 use crate::error::{Call as _, Context as _};
-use crate::plan::{AnyStep, DeviceNetwork, EntryStep, MoveDevice, Plan, RuntimeStep};
+use crate::plan::{AnyStep, DeviceNetwork, EntryStep, MoveDevice, Plan, Planned, RuntimeStep};
 use crate::run::init::Opened;
 use crate::sys::netlink::{Netlink, Setup};
 use crate::sys::{Fail, Sys};
@@ -33,7 +33,7 @@ pub struct Moved {
 /// # Errors
 /// fcntl(2) failed.
 pub(super) fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd>> {
-    let held = |step: &RuntimeStep| matches!(step, RuntimeStep::MoveDevice(it) if it.into == DeviceNetwork::Held);
+    let held = |planned: &Planned<RuntimeStep>| matches!(&planned.step, RuntimeStep::MoveDevice(it) if it.into == DeviceNetwork::Held);
     if !plan.beside().any(held) {
         return Ok(None);
     }

@@ -32,12 +32,25 @@ const BUFFERED: usize = 1024 * 1024;
 pub struct Signals(SignalFd);
 
 impl Signals {
+    /// For a runtime that stays with the process: [`Signals::block`], and unless `no_subreaper`, it
+    /// reaps the orphans of the container.
+    ///
+    /// # Errors
+    /// A system call failed.
+    pub fn of_foreground(no_subreaper: bool) -> Result<Self> {
+        let signals = Self::block()?;
+        if !no_subreaper {
+            become_subreaper()?;
+        }
+        Ok(signals)
+    }
+
     /// Blocks all signals, except those that end the runtime as long as there is no process to
     /// forward them to. Init unblocks its signals before it executes the program.
     ///
     /// # Errors
     /// A system call failed.
-    pub fn block() -> Result<Self> {
+    fn block() -> Result<Self> {
         signals::block_all_but(&interrupt::ASKING)
             .and_then(|()| SignalFd::new())
             .map(Self)
@@ -57,7 +70,7 @@ impl Signals {
 ///
 /// # Errors
 /// prctl(2) failed.
-pub fn become_subreaper() -> Result<()> {
+fn become_subreaper() -> Result<()> {
     let arguments = [1, 0, 0, 0];
     process::prctl(
         "prctl(PR_SET_CHILD_SUBREAPER)",

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 
 use super::checkpoint::EXTERNAL;
-use super::create::{executor, first_state, give_up, prepare, refuse_used_cgroup, remember_cgroup};
-use super::pid_file::PidFile;
+use super::create::{
+    claim, executor, first_state, give_up, prepare, refuse_used_cgroup, remember_cgroup,
+};
 use super::serve_init::{self, CONNECTION, Sockets};
 use super::teardown::Undo;
 use super::{Request, hooks, relay, staged};
@@ -23,7 +24,7 @@ use crate::criu::{
 use crate::error::Context as _;
 use crate::plan::RestoreSteps;
 use crate::state::{self, Dir, State, Status};
-use crate::sys::{interrupt, path as syspath, pidfd, socket};
+use crate::sys::{path as syspath, pidfd, socket};
 
 /// Everything that is needed to restore a container.
 pub struct Restore<'a> {
@@ -58,12 +59,7 @@ pub struct Restored {
 pub fn restore(restore: &Restore) -> Result<Restored> {
     let request = &restore.request;
     let namespaces = open_namespaces(request.config)?;
-    let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
-    let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    interrupt::catch().context("signals")?;
-    let claim = request
-        .root
-        .claim(&request.options.id, request.config_text)?;
+    let (sockets, pid_file, claim) = claim(request)?;
     let dir = claim.dir().clone();
     let mut restoring = Restoring {
         request,
