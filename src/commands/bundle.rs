@@ -123,6 +123,7 @@ pub fn process_options(
         no_new_keyring,
         preserved_fds: descriptors.preserve_fds.saturating_add(listen_fds),
         listen_fds,
+        program: plan::Program::default(),
     }
 }
 

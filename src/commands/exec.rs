@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::bundle::{check_preserved, process_options};
-use super::saved::Saved;
+use super::saved::{Saved, program};
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags, TimingFlags};
@@ -136,7 +136,10 @@ impl Verb for Exec {
         let (process, warnings) = process(context, &saved.config, self)?;
         let process = ManuallyDrop::new(process);
         check_terminal(&process, self)?;
-        let options = process_options(state.options.no_new_keyring, &self.descriptors);
+        let options = plan::ProcessOptions {
+            program: program(status),
+            ..process_options(state.options.no_new_keyring, &self.descriptors)
+        };
         check_preserved(options.preserved_fds)?;
         let cgroup = self.changes.cgroup.as_deref();
         let host = Host::probe_without_cgroups(process.labels())?;

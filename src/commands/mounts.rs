@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::saved::Saved;
+use super::saved::{Saved, program};
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
@@ -54,7 +54,9 @@ impl Verb for Mounts {
             Status::Paused => bail!(not_running(&state).hint("it is paused")),
             Status::Creating | Status::Stopped => bail!(not_running(&state)),
         };
-        check(state.status(&dir)?)?;
+        let status = state.status(&dir)?;
+        check(status)?;
+        let program = program(status);
         let file = || self.file.display();
         let text = std::fs::read(&self.file).call("open").with_context(file)?;
         let config = Saved::read(&dir, &state)?.config;
@@ -62,17 +64,20 @@ impl Verb for Mounts {
         let (plan, warnings) = match self.action {
             Action::Add => {
                 let (mounts, warnings) = spec::mounts(&text, &state.bundle).with_context(file)?;
-                (plan::add_mounts(config, mounts, &host)?, warnings)
+                (plan::add_mounts(config, mounts, &host, program)?, warnings)
             }
             Action::Remove => {
                 let (points, warnings) = spec::mount_points(&text).with_context(file)?;
-                (plan::remove_mounts(&config, &points, &host)?, warnings)
+                (
+                    plan::remove_mounts(&config, &points, &host, program)?,
+                    warnings,
+                )
             }
         };
         for warning in warnings.iter().chain(&plan.warnings) {
             context.log.warn(warning.as_str());
         }
-        run::change_mounts(&state, &plan)
+        run::change_mounts(&dir, &state, &plan)
             .map_err(|error| unless_stopped(error, &dir, &state, check))?;
         Ok(DONE)
     }

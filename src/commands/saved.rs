@@ -12,8 +12,16 @@ use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::run::{run_poststop_hooks, teardown};
 use crate::spec;
-use crate::state::{CONFIG, Dir, Locked, State};
+use crate::state::{CONFIG, Dir, Locked, State, Status};
 use crate::sys::Fail;
+
+/// What init has done with the container's program, in a container with this status.
+pub(super) fn program(status: Status) -> plan::Program {
+    match status {
+        Status::Creating | Status::Created => plan::Program::Awaited,
+        Status::Running | Status::Paused | Status::Stopped => plan::Program::Executed,
+    }
+}
 
 /// The config that the container was created from.
 pub(super) struct Saved {
@@ -41,6 +49,7 @@ impl Saved {
                     no_new_keyring: state.options.no_new_keyring,
                     preserved_fds: state.options.preserved_fds,
                     listen_fds: state.options.listen_fds,
+                    program: plan::Program::default(),
                 },
             },
         })

@@ -38,6 +38,18 @@ pub struct ProcessOptions {
     pub preserved_fds: u32,
     /// `LISTEN_FDS` of the runtime's environment.
     pub listen_fds: u32,
+    /// Whether the container that `exec` enters has been started.
+    pub program: Program,
+}
+
+/// What init has done with the container's program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// Init waits for `start`. It holds descriptors of the host and is not dumpable.
+    Awaited,
+    /// Init has executed the program.
+    #[default]
+    Executed,
 }
 
 /// Turns a config into the ordered lists of steps.

@@ -3,8 +3,8 @@
 use std::path::{Component, Path};
 
 use super::{
-    Cpus, Entry, EntryStep, InitStep, Place, Plan, ProcessOptions, RuntimeStep, annotations,
-    namespaces, process,
+    Cpus, Entry, EntryStep, InitStep, Place, Plan, ProcessOptions, Program, RuntimeStep,
+    annotations, namespaces, process,
 };
 use crate::config::scheduling::ExecAffinity;
 use crate::config::{Config, Namespace, NamespaceKind, Process};
@@ -31,7 +31,7 @@ pub fn exec(
         place: begins_in(config, cgroup)?,
         ..Plan::default()
     };
-    enter(&mut plan, config, host);
+    enter(&mut plan, config, host, options.program);
     namespaces::session_keyring(&mut plan, Some(process), host, options);
     process::of_every_process(&mut plan, config);
     process::streams(&mut plan, process, false);
@@ -99,7 +99,10 @@ fn inherit_oom_score(plan: &mut Plan, host: &Host) {
 /// joined before clone3(2). An unprivileged caller gets its privileges only inside the container's
 /// user namespace, so an intermediate process enters all namespaces. A caller in a user namespace
 /// does the same if it could not return from the pid namespace.
-pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host) {
+///
+/// The kernel allows setns(2) with a pidfd to those who may inspect the process. That is only root as
+/// long as init waits for `start`, so init itself hands its namespaces to other callers.
+pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host, program: Program) {
     let all: Vec<_> = NamespaceKind::ALL
         .into_iter()
         .filter(|&kind| *config.linux.namespaces.get(kind) != Namespace::Inherit)
@@ -109,7 +112,11 @@ pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host) {
     let leaves = all.contains(&NamespaceKind::Pid) && namespaces::cannot_come_back(host);
     if leaves || (user && (host.euid != 0 || host.in_user_namespace)) {
         plan.entry = Entry::ThroughUserNamespace;
-        enter_all(all, keep_groups, |step| plan.between.add(FIELD, step));
+        let add = |step| plan.between.add(FIELD, step);
+        match program {
+            Program::Awaited => enter_each(all, keep_groups, add),
+            Program::Executed => enter_all(all, keep_groups, add),
+        }
     } else {
         let (pid, others) = all
             .into_iter()
@@ -130,6 +137,17 @@ fn enter_all(kinds: Vec<NamespaceKind>, keep_groups: bool, mut add: impl FnMut(E
     }
     if enters_user {
         add(EntryStep::BecomeRoot { keep_groups });
+    }
+}
+
+fn enter_each(kinds: Vec<NamespaceKind>, keep_groups: bool, mut add: impl FnMut(EntryStep)) {
+    for kind in kinds {
+        let not_own = None;
+        add(EntryStep::EnterNamespace { kind, not_own });
+        // Without this no other namespace of the container could be entered.
+        if kind == NamespaceKind::User {
+            add(EntryStep::BecomeRoot { keep_groups });
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    AfterFailure, BindSource, EntryStep, IfDenied, InitStep, Plan, Planned, c_string, exec, labels,
-    mounts, namespaces,
+    AfterFailure, BindSource, EntryStep, IfDenied, InitStep, Plan, Planned, Program, c_string,
+    exec, labels, mounts, namespaces,
 };
 use crate::config::{Config, Mount, MountPoint, Namespace, NamespaceKind};
 use crate::error::{Error, Result};
@@ -14,8 +14,13 @@ use crate::host::Host;
 ///
 /// # Errors
 /// This host cannot make a mount, or a mount would cover one that confines the container.
-pub fn add_mounts(config: Config, mounts: Vec<Mount>, host: &Host) -> Result<Plan> {
-    let mut plan = enter(&config, host)?;
+pub fn add_mounts(
+    config: Config,
+    mounts: Vec<Mount>,
+    host: &Host,
+    program: Program,
+) -> Result<Plan> {
+    let mut plan = enter(&config, host, program)?;
     plan.mount_label = labels::mount(&mut plan, &config, host);
     plan.after_failure = AfterFailure::MountsTakenOff;
     for mount in &mounts {
@@ -86,11 +91,12 @@ fn refuse_own_cgroups(plan: &mut Plan, config: &Config) {
         _ => None,
     });
     for step in around_clone.map(|planned| &mut planned.step).chain(by_init) {
-        if let EntryStep::EnterContainer { kinds, not_own } = step
-            && kinds.contains(&kind)
-        {
-            *not_own = namespaces::not_own(kind, config);
-        }
+        let not_own = match step {
+            EntryStep::EnterContainer { kinds, not_own } if kinds.contains(&kind) => not_own,
+            EntryStep::EnterNamespace { kind: it, not_own } if *it == kind => not_own,
+            _ => continue,
+        };
+        *not_own = namespaces::not_own(kind, config);
     }
 }
 
@@ -98,8 +104,13 @@ fn refuse_own_cgroups(plan: &mut Plan, config: &Config) {
 ///
 /// # Errors
 /// A mount confines the container.
-pub fn remove_mounts(config: &Config, points: &[MountPoint], host: &Host) -> Result<Plan> {
-    let mut plan = enter(config, host)?;
+pub fn remove_mounts(
+    config: &Config,
+    points: &[MountPoint],
+    host: &Host,
+    program: Program,
+) -> Result<Plan> {
+    let mut plan = enter(config, host, program)?;
     for point in points {
         refuse_own(config, &point.field, &point.destination)?;
         let target = c_string(&point.destination);
@@ -109,14 +120,14 @@ pub fn remove_mounts(config: &Config, points: &[MountPoint], host: &Host) -> Res
     Ok(plan)
 }
 
-fn enter(config: &Config, host: &Host) -> Result<Plan> {
+fn enter(config: &Config, host: &Host, program: Program) -> Result<Plan> {
     if config.linux.namespaces.mount == Namespace::Inherit {
         let message = "the container has no mount namespace of its own";
         return Err(Error::config("linux.namespaces", message)
             .hint("its mounts are those of the host: use mount(8) and umount(8)"));
     }
     let mut plan = Plan::default();
-    exec::enter(&mut plan, config, host);
+    exec::enter(&mut plan, config, host, program);
     Ok(plan)
 }
 

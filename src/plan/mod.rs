@@ -28,7 +28,7 @@ pub mod syscalls;
 pub mod systemd;
 mod text;
 
-pub use build::{Options, ProcessOptions, build};
+pub use build::{Options, ProcessOptions, Program, build};
 pub use exec::exec;
 pub use labels::{ExecLabel, Module};
 pub use live_mounts::{add_mounts, remove_mounts, unbindable};

@@ -30,6 +30,11 @@
 //!  be done between the two.
 //!
 //!  At any moment init may send Failure{step, call, errno, note} and exit.
+//!
+//!  exec of an ordinary user, before start
+//!     │ ── Namespaces ────────────────────────▶│
+//!     │ ◀──────────────────── Opened, for each │
+//!     │ ◀───────────────────────── end of file │  init accepts the next client
 //! ```
 //!
 //! End of file before `Executing` tells the runtime that init died. End of file tells init that the
@@ -47,6 +52,7 @@ use crate::sys::{Fail, Reported, Sys, io, socket};
 const PART: usize = 32 * 1024;
 const LAST: u8 = b'G';
 const MORE: u8 = b'S';
+const NAMESPACES: u8 = b'N';
 const REPORT_LENGTH: usize = 8 + Reported::LENGTH;
 
 /// A report with the descriptor that was sent with it; `None` at the end of file.
@@ -220,8 +226,30 @@ pub fn receive_opened(socket: BorrowedFd) -> Sys<OwnedFd> {
     }
 }
 
+/// What a client of init's socket wants.
+pub(super) enum Request {
+    /// To start the container. The state is for the next hooks.
+    Start(Vec<u8>),
+    /// The namespaces of init.
+    Namespaces,
+}
+
+/// Asks init for its namespaces, which it sends one by one like [`send_opened`].
+pub(super) fn ask_for_namespaces(socket: BorrowedFd) -> Sys<()> {
+    socket::send(socket, &[NAMESPACES], None)
+}
+
 /// Waits for a go-ahead. Returns `None` if the runtime is gone.
 pub fn receive_go(socket: &OwnedFd, with_state: bool) -> Sys<Option<Vec<u8>>> {
+    match receive_request(socket, with_state)? {
+        Some(Request::Start(state)) => Ok(Some(state)),
+        Some(Request::Namespaces) => Err(Fail::new("recvmsg", Errno::EPROTO)),
+        None => Ok(None),
+    }
+}
+
+/// Waits for a request. Returns `None` if the client is gone.
+pub(super) fn receive_request(socket: &OwnedFd, with_state: bool) -> Sys<Option<Request>> {
     let mut buffer = vec![0; if with_state { PART + 1 } else { 1 }];
     let mut state = Vec::new();
     loop {
@@ -230,8 +258,10 @@ pub fn receive_go(socket: &OwnedFd, with_state: bool) -> Sys<Option<Vec<u8>>> {
             return Ok(None);
         };
         state.extend_from_slice(part);
-        if *word == LAST {
-            return Ok(Some(state));
+        match *word {
+            LAST => return Ok(Some(Request::Start(state))),
+            NAMESPACES => return Ok(Some(Request::Namespaces)),
+            _ => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use sampan::config::default::default_config;
 use sampan::config::seccomp::Arch;
 use sampan::error::Result;
 use sampan::host::{CgroupHost, Host};
-use sampan::plan::{self, Options, Plan, ProcessOptions};
+use sampan::plan::{self, Options, Plan, ProcessOptions, Program};
 use sampan::spec;
 use serde_json::Value;
 
@@ -48,7 +48,10 @@ impl Case {
     pub fn plan(&self) -> Result<Plan> {
         match &self.add {
             None => plan(&self.config, &self.host, &self.options),
-            Some(mounts) => add_mounts(&self.config, mounts, &self.host),
+            Some(mounts) => {
+                let program = self.options.process.program;
+                add_mounts(&self.config, mounts, &self.host, program)
+            }
         }
     }
 
@@ -72,11 +75,11 @@ pub fn plan(config: &Value, host: &Host, options: &Options) -> Result<Plan> {
 }
 
 /// Plans to add mounts, as `mounts add` does.
-fn add_mounts(config: &Value, mounts: &Value, host: &Host) -> Result<Plan> {
+fn add_mounts(config: &Value, mounts: &Value, host: &Host, program: Program) -> Result<Plan> {
     let bundle = Path::new(BUNDLE);
     let config = spec::config(config.to_string().as_bytes(), bundle)?;
     let (mounts, _) = spec::mounts(mounts.to_string().as_bytes(), bundle)?;
-    plan::add_mounts(config, mounts, host)
+    plan::add_mounts(config, mounts, host, program)
 }
 
 /// The root of the repository. A package in a directory below the root uses this file too.
@@ -162,6 +165,11 @@ fn options(case: &Value) -> Options {
             no_new_keyring: flag("no_new_keyring"),
             preserved_fds: number("preserved_fds"),
             listen_fds: number("listen_fds"),
+            program: if flag("before_start") {
+                Program::Awaited
+            } else {
+                Program::Executed
+            },
         },
     }
 }

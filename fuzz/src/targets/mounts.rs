@@ -131,10 +131,11 @@ fn read(config: &Value) -> sampan::error::Result<Config> {
 /// As `mounts add` and `mounts remove` read them.
 fn add(config: &Config, mounts: &Value, scenario: &Scenario) {
     let text = mounts.to_string();
+    let program = plan::Program::Awaited;
     let added = spec::mounts(text.as_bytes(), Path::new(BUNDLE))
-        .and_then(|(mounts, _)| plan::add_mounts(config.clone(), mounts, &scenario.host));
+        .and_then(|(mounts, _)| plan::add_mounts(config.clone(), mounts, &scenario.host, program));
     let removed = spec::mount_points(text.as_bytes())
-        .and_then(|(points, _)| plan::remove_mounts(config, &points, &scenario.host));
+        .and_then(|(points, _)| plan::remove_mounts(config, &points, &scenario.host, program));
     for plan in [added, removed] {
         match plan {
             Ok(plan) => config::check(&plan),

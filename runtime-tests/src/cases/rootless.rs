@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::container::reap;
-use crate::host::cgroup2_mount;
+use crate::host::{cgroup2_mount, kernel};
 use crate::{Bundle, Call, Container, Need, Output, Sandbox, Test, tests};
 
 const USER: u32 = 1000;
@@ -35,7 +35,8 @@ pub const TESTS: &[Test] = tests![
     delegated_cgroup_is_used [SETPRIV],
     exec_from_elsewhere_joins_the_unit [SETPRIV, Need::Systemd, Need::Path("/run/user/1000/bus"), Need::NotAPeer],
     init_is_not_dumpable [SETPRIV],
-    exec_before_start_is_refused_with_a_reason [SETPRIV, Need::NotAPeer],
+    exec_before_start_enters_and_sees_nothing_of_init [SETPRIV, Need::Kernel(6, 11), Need::NotAPeer],
+    exec_before_start_is_refused_with_a_reason [SETPRIV, NO_NAMESPACES_BY_PIDFD, Need::NotAPeer],
     failure_leaves_nothing [SETPRIV],
     ranges_by_newuidmap [SETPRIV, Need::Program("newuidmap"), SUBORDINATE_IDS],
 ];
@@ -48,6 +49,14 @@ const SUBORDINATE_IDS: Need =
             None => Err("the user 1000 has no ranges in /etc/subuid and /etc/subgid".to_owned()),
         }
     });
+
+/// A kernel on which init cannot hand out its namespaces.
+const NO_NAMESPACES_BY_PIDFD: Need = Need::Custom("Linux older than 6.11", || {
+    if kernel() < (6, 11) {
+        return Ok(());
+    }
+    Err("init hands out its namespaces here".to_owned())
+});
 
 /// The first id of the user's first range. subuid(5).
 fn subordinate(file: &str) -> Option<u32> {
@@ -446,7 +455,43 @@ fn init_is_not_dumpable(t: &Sandbox) {
 }
 
 /// Until the program is executed, init is a copy of the runtime, which other processes may not
-/// inspect.
+/// inspect: neither the caller of `exec` nor the process that is executed.
+fn exec_before_start_enters_and_sees_nothing_of_init(t: &Sandbox) {
+    let container = own(t, bundle(t).args(&["sleep", "1000"]));
+    container.launch(runtime(t).arg("create")).finish().ok();
+    let script = "id -u; readlink /proc/self/ns/mnt; \
+        for it in fd environ root exe mem maps; do \
+            { ls /proc/1/$it/ || cat /proc/1/$it; } >/dev/null 2>&1 && echo sees $it; done; true";
+    let output = verb(t, &["exec", &container.id, "sh", "-c", script]).ok();
+    let pid = &state(t, &container)["pid"];
+    let namespace = fs::read_link(format!("/proc/{pid}/ns/mnt")).expect("the namespace of init");
+    assert_eq!(output.stdout, format!("0\n{}\n", namespace.display()));
+
+    let file = t.path("mounts.json");
+    let mounts = json!([{"destination": "/added", "type": "tmpfs", "source": "tmpfs"}]);
+    fs::write(&file, mounts.to_string()).expect("a file");
+    give(&file);
+    let file = file.to_str().expect("UTF-8");
+    verb(t, &["mounts", "add", &container.id, file]).ok();
+    verb(
+        t,
+        &["exec", &container.id, "grep", " /added ", "/proc/mounts"],
+    )
+    .ok();
+
+    // Init still waits for one caller that starts it.
+    assert_eq!(state(t, &container)["status"], "created");
+    verb(t, &["start", &container.id]).ok();
+    assert_eq!(state(t, &container)["status"], "running");
+    verb(
+        t,
+        &["exec", &container.id, "grep", " /added ", "/proc/mounts"],
+    )
+    .ok();
+    verb(t, &["start", &container.id]).fails_with("cannot start an already running container");
+    verb(t, &["delete", "--force", &container.id]).ok();
+}
+
 fn exec_before_start_is_refused_with_a_reason(t: &Sandbox) {
     let container = own(t, bundle(t).args(&["sleep", "1000"]));
     container.launch(runtime(t).arg("create")).finish().ok();
@@ -462,7 +507,7 @@ fn exec_before_start_is_refused_with_a_reason(t: &Sandbox) {
     for part in [
         "linux.namespaces: ",
         "setns",
-        "not dumpable",
+        "Linux 6.11",
         "start it first",
     ] {
         assert!(output.stderr.contains(part), "{part}: {output}");

@@ -27,6 +27,14 @@ pub enum EntryStep {
         /// The reason why its cgroup namespace must not be that of the runtime.
         not_own: Option<String>,
     },
+    /// setns(2) with a namespace of the container that its init process hands out, because it does
+    /// not let its pidfd be used for it.
+    EnterNamespace {
+        /// The namespace to enter.
+        kind: NamespaceKind,
+        /// The reason why it must not be the namespace of the runtime.
+        not_own: Option<String>,
+    },
     /// /proc/self/uid_map or gid_map of a joined user namespace must have this content.
     CheckIdMap {
         /// Whether it is gid_map.
@@ -52,6 +60,7 @@ impl EntryStep {
         match self {
             Self::JoinNamespace { .. } => "join-namespace",
             Self::EnterContainer { .. } => "enter-container",
+            Self::EnterNamespace { .. } => "enter-namespace",
             Self::CheckIdMap { .. } => "check-id-map",
             Self::TimeOffsets { .. } => "time-offsets",
             Self::BecomeRoot { .. } => "become-root",
@@ -78,6 +87,11 @@ impl Display for EntryStep {
                 let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
                 write!(f, "enter the container's namespaces: {}", names.join(", "))?;
                 let detail = "; its cgroup namespace must not be the runtime's own";
+                detail_if(f, not_own.is_some(), detail)
+            }
+            Self::EnterNamespace { kind, not_own } => {
+                write!(f, "enter the container's {} namespace", kind.name())?;
+                let detail = ", which must not be the runtime's own";
                 detail_if(f, not_own.is_some(), detail)
             }
             Self::CheckIdMap { group, map } => {

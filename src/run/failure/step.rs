@@ -169,8 +169,8 @@ fn entry_hint(step: &EntryStep, fail: Failed) -> Option<&'static str> {
         (_, Some(Note::OtherMap), _) => {
             Some("the user namespace to join has other mappings; drop those of the config")
         }
-        (EntryStep::EnterContainer { .. }, _, Errno::EPERM) => Some(
-            "before a container has started, init holds descriptors of the host and is not dumpable, so the kernel lets only root enter it: start it first; after that its owner may enter it too",
+        (EntryStep::EnterNamespace { .. }, _, Errno::EPERM) => Some(
+            "before a container has started, the kernel lets only root enter it, unless init hands out its namespaces, which needs Linux 6.11: start it first",
         ),
         _ => None,
     }

@@ -15,7 +15,9 @@ pub(crate) fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
         process::setns(namespace.as_fd(), flags)
     };
     match step {
-        EntryStep::JoinNamespace { kind, .. } => into(kind.flag()),
+        EntryStep::JoinNamespace { kind, .. } | EntryStep::EnterNamespace { kind, .. } => {
+            into(kind.flag())
+        }
         // All namespaces at once. Linux 5.8.
         EntryStep::EnterContainer { kinds, .. } => {
             into(kinds.iter().fold(0, |flags, kind| flags | kind.flag()))

@@ -11,6 +11,7 @@ mod kernel_views;
 mod labels;
 mod mounts;
 mod move_root;
+mod namespaces;
 mod opened;
 mod program;
 mod root;
@@ -36,7 +37,7 @@ use crate::plan::{
     Cpus, Dumpable, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
 };
 use crate::run::hook::{self, Directory, HookFail, Streams, Surroundings};
-use crate::run::protocol::{self, Failure, Report};
+use crate::run::protocol::{self, Failure, Report, Request};
 use crate::sys::{
     self, Fail, Reported, Sys, credentials, exec, io, path, process, signals, socket, stat,
 };
@@ -438,13 +439,14 @@ impl Init<'_> {
         self.await_go(false)?;
         loop {
             let connection = socket::accept(listener.as_fd())?;
-            match protocol::receive_go(&connection, with_state) {
-                Ok(Some(state)) => {
+            match protocol::receive_request(&connection, with_state) {
+                Ok(Some(Request::Start(state))) => {
                     self.state = state;
                     self.start = Some(connection);
                     return Ok(());
                 }
-                // The client closed the connection without sending a go-ahead.
+                Ok(Some(Request::Namespaces)) => namespaces::hand_out(&connection),
+                // The client closed the connection without sending a request.
                 Ok(None) => {}
                 Err(fail) if fail.errno == Errno::ECONNRESET => {}
                 Err(fail) => {

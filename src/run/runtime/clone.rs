@@ -158,7 +158,9 @@ impl Own {
     /// Opens the namespaces that a step leaves.
     fn keep(&mut self, step: &EntryStep) -> Sys<()> {
         let kinds = match step {
-            EntryStep::JoinNamespace { kind, .. } => slice::from_ref(kind),
+            EntryStep::JoinNamespace { kind, .. } | EntryStep::EnterNamespace { kind, .. } => {
+                slice::from_ref(kind)
+            }
             EntryStep::EnterContainer { kinds, .. } => kinds,
             EntryStep::TimeOffsets { .. } => &[NamespaceKind::Time],
             EntryStep::CheckIdMap { .. } | EntryStep::BecomeRoot { .. } => &[],

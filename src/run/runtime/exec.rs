@@ -8,10 +8,11 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::clone::{self, Spawned};
+use super::entrance::Entrance;
 use super::pid_file::PidFile;
 use super::serve_init::{self, CONNECTION, Sockets, await_execve};
 use super::steps::{Made, Runtime};
-use super::{Timings, resctrl, seccomp_listener, sources};
+use super::{Timings, resctrl, seccomp_listener};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Code, Context as _, Error};
 use crate::host::Host;
@@ -60,10 +61,12 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     interrupt::catch().context("signals")?;
     let places = Places::find(request)?;
+    let entrance = Entrance::open(request.plan, request.dir, request.init)?;
     // The paths may belong to another container by now.
     request.dir.check_current()?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
-    let (connection, spawned) = spawn(request, &places).map_err(super::interrupt::reason)?;
+    let (connection, spawned) =
+        spawn(request, &places, &entrance).map_err(super::interrupt::reason)?;
     let set_up = set_up(request, &sockets, &connection, &spawned);
     let result = super::interrupt::instead(set_up).and_then(|terminal| {
         request.timings.phase("finish");
@@ -211,7 +214,7 @@ const EXEC: &str = "exec";
 type Failed = (Option<Position>, Fail);
 
 /// Makes the process in the container's cgroup. Returns the connection to it and the process.
-fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
+fn spawn(request: &ExecRequest, found: &Places, entrance: &Entrance) -> Result<(OwnedFd, Spawned)> {
     request.timings.phase("prepare");
     prepare_oneself(request)?;
     request.timings.phase("clone");
@@ -219,7 +222,7 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     credentials::set_dumpable(false).context(CONNECTION)?;
     let mut refused = None;
     for cgroup in &found.cgroups {
-        let (connection, inherited) = connect(request)?;
+        let (connection, inherited) = connect(request, entrance)?;
         match clone::spawn(request.plan, inherited, Some(cgroup)) {
             Ok(first) => return hand_over(request, connection, first),
             Err((None, fail)) if ELSEWHERE.contains(&fail.errno) => {
@@ -241,7 +244,7 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
     if let (Some((fail, cgroup)), None, None) = (refused, full, unit) {
         return Err(not_made(request, found, (None, fail), Some(cgroup))).context(EXEC);
     }
-    let (connection, inherited) = connect(request)?;
+    let (connection, inherited) = connect(request, entrance)?;
     let first = clone::spawn(request.plan, inherited, None)
         .map_err(|failed| not_made(request, found, failed, None))
         .context(EXEC)?;
@@ -261,9 +264,11 @@ fn spawn(request: &ExecRequest, found: &Places) -> Result<(OwnedFd, Spawned)> {
 }
 
 /// A connection for one attempt: the runtime's end, and what the process inherits.
-fn connect(request: &ExecRequest) -> Result<(OwnedFd, Inherited)> {
+fn connect(request: &ExecRequest, entrance: &Entrance) -> Result<(OwnedFd, Inherited)> {
     let (connection, runtimes) = crate::sys::socket::pair().context(CONNECTION)?;
-    Ok((connection, inherited(request, runtimes)?))
+    let mut opened = Opened::none(request.plan);
+    entrance.copy_into(request.plan, &mut opened)?;
+    Ok((connection, Inherited::joining(runtimes, opened)))
 }
 
 /// [`clone::hand_over`], with the steps that the runtime carries out beside the process.
@@ -317,10 +322,4 @@ fn executor<'a>(
         made,
         timings: request.timings,
     }
-}
-
-fn inherited(request: &ExecRequest, runtime: OwnedFd) -> Result<Inherited> {
-    let mut opened = Opened::none(request.plan);
-    sources::enter(request.plan, request.init, &mut opened)?;
-    Ok(Inherited::joining(runtime, opened))
 }

@@ -5,28 +5,30 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::Result;
 
 use super::clone;
+use super::entrance::Entrance;
 use super::serve_init::{self, CONNECTION};
 use super::sources;
 use crate::config::NamespaceKind;
 use crate::error::{Code, Context as _, Error, Kind};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
-use crate::state::{self, State};
+use crate::state::{self, Dir, State};
 use crate::sys::{credentials, file, pidfd, process, socket};
 
 /// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
 ///
 /// # Errors
 /// The container is gone; or a step failed, which the error names by its place in the list.
-pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
+pub fn change_mounts(dir: &Dir, state: &State, plan: &Plan) -> Result<()> {
     let init = state::open_process(state.pid, state.start_time)?.ok_or_else(|| {
         let error = Error::of(Kind::Status, "container not running");
         error.code_is(Code::ContainerNotRunning)
     })?;
-    refuse_own_cgroups(plan, state.pid, &init)?;
+    let entrance = Entrance::open(plan, dir, &init)?;
+    refuse_own_cgroups(plan, state.pid, &init, &entrance)?;
     // The container's processes must not be able to inspect the runtime while its process joins.
     credentials::set_dumpable(false).context(CONNECTION)?;
-    let opened = open(plan, &init)?;
+    let opened = open(plan, &init, &entrance)?;
     let (connection, runtime) = socket::pair().context(CONNECTION)?;
     let inherited = Inherited::joining(runtime, opened);
     let first = clone::spawn(plan, inherited, None)
@@ -47,28 +49,38 @@ pub fn change_mounts(state: &State, plan: &Plan) -> Result<()> {
 }
 
 /// Compares the container's cgroup namespace with the runtime's own, if the plan requires it.
-fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
+fn refuse_own_cgroups(plan: &Plan, pid: i32, init: &OwnedFd, entrance: &Entrance) -> Result<()> {
+    let kind = NamespaceKind::Cgroup;
     for (_, found) in plan.entry_steps() {
-        let AnyStep::Entry(EntryStep::EnterContainer {
-            not_own: Some(why), ..
-        }) = found.step
+        let AnyStep::Entry(
+            EntryStep::EnterContainer {
+                not_own: Some(why), ..
+            }
+            | EntryStep::EnterNamespace {
+                not_own: Some(why), ..
+            },
+        ) = found.step
         else {
             continue;
         };
+        if let Some(namespace) = entrance.namespace(kind) {
+            sources::refuse_own(kind, namespace, why)?;
+            continue;
+        }
         let name = format!("/proc/{pid}/ns/cgroup");
         let object = || name.clone();
         let namespace = file::open(name.as_ref(), libc::O_PATH, 0).with_context(object)?;
         // Another process may have got this pid before the file was opened.
         pidfd::send_signal(init.as_fd(), 0).with_context(object)?;
-        sources::refuse_own(NamespaceKind::Cgroup, &namespace, why)?;
+        sources::refuse_own(kind, &namespace, why)?;
     }
     Ok(())
 }
 
 /// Opens the sources on the host, because inside the container the same paths mean other files.
-fn open(plan: &Plan, init: &OwnedFd) -> Result<Opened> {
+fn open(plan: &Plan, init: &OwnedFd, entrance: &Entrance) -> Result<Opened> {
     let mut opened = sources::open(plan)?;
     sources::copy_locked(plan, init, &mut opened)?;
-    sources::enter(plan, init, &mut opened)?;
+    entrance.copy_into(plan, &mut opened)?;
     Ok(opened)
 }

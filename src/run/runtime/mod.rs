@@ -5,6 +5,7 @@ mod cgroup;
 mod checkpoint;
 mod clone;
 mod create;
+mod entrance;
 mod exec;
 mod foresee;
 mod hooks;

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 
 use super::clone;
 use crate::config::NamespaceKind;
-use crate::error::{Call as _, Code, Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::plan::{
     self, AnyStep, Bind, BindSource, EntryStep, Found, InitStep, Plan, Planned, Position,
 };
@@ -149,20 +149,6 @@ fn changed(planned: &Planned<InitStep>, bind: &Bind, tree: OwnedFd) -> Result<Ow
     init::change(tree.as_fd(), bind.attrs, &bind.propagation, bind.recursive)
         .map_err(|fail| failure::step_failed(planned, fail))?;
     Ok(tree)
-}
-
-/// Stores a copy of `init`, a pidfd of the container, for each step that enters the container.
-///
-/// # Errors
-/// dup(2) failed.
-pub(super) fn enter(plan: &Plan, init: &OwnedFd, opened: &mut Opened) -> Result<()> {
-    for (position, found) in plan.entry_steps() {
-        if let AnyStep::Entry(EntryStep::EnterContainer { .. }) = found.step {
-            let copy = init.try_clone().call("dup");
-            opened.put(position, copy.context("pidfd of the container")?);
-        }
-    }
-    Ok(())
 }
 
 fn check_namespace(kind: NamespaceKind, namespace: &OwnedFd) -> std::result::Result<(), String> {
