@@ -48,7 +48,7 @@ complete -c sampan -n '__fish_seen_subcommand_from create' -l console-socket -d 
 complete -c sampan -n '__fish_seen_subcommand_from create' -l pidfd-socket -d 'Unix stream socket that receives a pidfd of the process' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from create' -l pid-file -d 'File to write the process id to, as the caller sees it' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from create' -l no-subreaper -d 'Do not adopt the orphans of the process'
-complete -c sampan -n '__fish_seen_subcommand_from create' -l timings -d 'Print where the time went, by phase, and the slowest steps of the runtime'
+complete -c sampan -n '__fish_seen_subcommand_from create' -l timings -d 'Print where the time went, by phase, and the slowest steps'
 complete -c sampan -n '__fish_seen_subcommand_from create' -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sampan -n '__fish_seen_subcommand_from start' -s h -l help -d 'Print help'
 complete -c sampan -n '__sampan_at start 0' -a '(sampan list --quiet 2>/dev/null)'
@@ -61,7 +61,7 @@ complete -c sampan -n '__fish_seen_subcommand_from run' -l console-socket -d 'Un
 complete -c sampan -n '__fish_seen_subcommand_from run' -l pidfd-socket -d 'Unix stream socket that receives a pidfd of the process' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from run' -l pid-file -d 'File to write the process id to, as the caller sees it' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from run' -l no-subreaper -d 'Do not adopt the orphans of the process'
-complete -c sampan -n '__fish_seen_subcommand_from run' -l timings -d 'Print where the time went, by phase, and the slowest steps of the runtime'
+complete -c sampan -n '__fish_seen_subcommand_from run' -l timings -d 'Print where the time went, by phase, and the slowest steps'
 complete -c sampan -n '__fish_seen_subcommand_from run' -s d -l detach -d 'Return as soon as the process runs'
 complete -c sampan -n '__fish_seen_subcommand_from run' -l keep -d 'Keep the state and the cgroup when the process ends'
 complete -c sampan -n '__fish_seen_subcommand_from run' -l seccomp-record -d 'Record the system calls of the container in a new file, as a seccomp profile' -r -F
@@ -85,7 +85,7 @@ complete -c sampan -n '__fish_seen_subcommand_from exec' -l console-socket -d 'U
 complete -c sampan -n '__fish_seen_subcommand_from exec' -l pidfd-socket -d 'Unix stream socket that receives a pidfd of the process' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from exec' -l pid-file -d 'File to write the process id to, as the caller sees it' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from exec' -l no-subreaper -d 'Do not adopt the orphans of the process'
-complete -c sampan -n '__fish_seen_subcommand_from exec' -l timings -d 'Print where the time went, by phase, and the slowest steps of the runtime'
+complete -c sampan -n '__fish_seen_subcommand_from exec' -l timings -d 'Print where the time went, by phase, and the slowest steps'
 complete -c sampan -n '__fish_seen_subcommand_from exec' -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sampan -n '__sampan_at exec 0' -a '(sampan list --quiet 2>/dev/null)'
 complete -c sampan -n '__fish_seen_subcommand_from state' -s h -l help -d 'Print help (see more with \'--help\')'

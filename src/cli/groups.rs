@@ -210,7 +210,7 @@ flags! {
     // Whether the runtime measures itself.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct TimingFlags {
-        /// Print where the time went, by phase, and the slowest steps of the runtime.
+        /// Print where the time went, by phase, and the slowest steps.
         ///
         /// The times are printed on standard error once the process is ready or, with `run` and
         /// `exec`, has executed its program. With --log-format json they are an object `timings` in

@@ -75,6 +75,7 @@ impl Verb for Run {
             .and_then(|()| signals.as_ref().map_or(Ok(()), relay::Signals::block_all))
             .and_then(|()| {
                 timings.phase("started");
+                timings.collect(&plan);
                 run::run_hooks(&plan.after_start, &created.state, Status::Running)
             })
             .inspect(|()| timings.finish());

@@ -16,6 +16,17 @@ pub enum List {
     Start,
 }
 
+impl List {
+    /// The phase of its steps, in the words of `explain`.
+    pub const fn phase(self) -> &'static str {
+        match self {
+            Self::Leave | Self::Between => "clone",
+            Self::Init => "init",
+            Self::Start => "start",
+        }
+    }
+}
+
 /// The position of a step in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {

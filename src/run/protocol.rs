@@ -41,6 +41,7 @@
 //! runtime died: init exits, and the kernel removes its namespaces.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -184,6 +185,52 @@ impl Report {
         }
         let report = Self::decode(&buffer[..length]).ok_or(Fail::new("recvmsg", Errno::EPROTO))?;
         Ok(Some((report, fd)))
+    }
+}
+
+/// How long a step took. Init writes one into a pipe after each step, if the caller asks for timings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StepTime {
+    pub step: Position,
+    pub took: Duration,
+}
+
+impl StepTime {
+    const LENGTH: usize = 12;
+
+    fn encode(self) -> [u8; Self::LENGTH] {
+        let nanoseconds = u64::try_from(self.took.as_nanos()).unwrap_or(u64::MAX);
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..4].copy_from_slice(&self.step.number().to_ne_bytes());
+        bytes[4..].copy_from_slice(&nanoseconds.to_ne_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (step, nanoseconds) = bytes.split_first_chunk()?;
+        Some(Self {
+            step: Position::from_number(u32::from_ne_bytes(*step))?,
+            took: Duration::from_nanos(u64::from_ne_bytes(nanoseconds.try_into().ok()?)),
+        })
+    }
+
+    /// Writes it. A pipe that is full loses it, rather than that init waits.
+    pub fn write(self, pipe: BorrowedFd) {
+        let _ = io::write_all(pipe, &self.encode());
+    }
+
+    /// Reads what the pipe has.
+    pub fn read_all(pipe: BorrowedFd) -> Vec<Self> {
+        let mut found = Vec::new();
+        let mut buffer = [0; Self::LENGTH * 64];
+        while let Ok(length @ 1..) = io::read(pipe, &mut buffer) {
+            found.extend(
+                buffer[..length]
+                    .chunks(Self::LENGTH)
+                    .filter_map(Self::decode),
+            );
+        }
+        found
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Container, Need, Sandbox, Test, tests};
+use crate::{Container, Need, Output, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     each_phase_has_a_line[Need::NotAPeer],
@@ -148,10 +148,31 @@ fn the_debug_log_has_each_step(t: &Sandbox) {
     let plan = explained(t, &container, &[]);
     let call = t.runtime().args(["--debug", "create"]);
     let output = container.launch(call).finish().ok();
-    let ours = |line: &&str| line.starts_with("prepare ") || line.starts_with("parent ");
-    let steps: Vec<_> = plan.lines().filter(ours).collect();
+    check_steps(&plan, &["prepare ", "parent ", "init "], &output);
+    let output = {
+        let other = container.sibling();
+        let call = t.runtime().args(["--debug", "run", "-d"]);
+        let mut output = other.launch(call).finish().ok();
+        output.stderr = output.stderr.replace(&other.id, &container.id);
+        output
+    };
+    check_steps(&plan, &["prepare ", "parent ", "init ", "start "], &output);
+}
+
+/// Checks that the debug log has the steps of these phases, but for those during which init waits or
+/// becomes the program.
+#[track_caller]
+fn check_steps(plan: &str, phases: &[&str], output: &Output) {
+    let of_phase = |line: &&str| phases.iter().any(|phase| line.starts_with(phase));
+    let last = |line: &&str| line.contains(" wait for start ") || line.contains("    execve ");
+    let steps: Vec<_> = plan.lines().filter(of_phase).collect();
     assert!(steps.iter().any(|step| step.ends_with(SCORE)), "{plan}");
-    for step in steps {
+    assert_eq!(
+        steps.iter().copied().filter(|it| last(it)).count(),
+        phases.len() - 2,
+        "{plan}"
+    );
+    for step in steps.iter().filter(|it| !last(it)) {
         // The log quotes its text.
         let step = step.replace('"', "\\\"");
         assert!(

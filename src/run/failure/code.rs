@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::error::{Code, Error};
 use crate::plan::{
-    AnyStep, EntryStep, Found, HookMoment, HookStep, InitStep, List, Position, RuntimeStep,
+    AnyStep, EntryStep, Found, HookMoment, HookStep, InitStep, Position, RuntimeStep,
 };
 use crate::sys::Note;
 
@@ -27,10 +27,8 @@ pub(super) fn describe(found: Found, position: Option<Position>, error: &mut Err
 
 /// The phase of a step, in the words of `explain`. `None` if only the caller knows it.
 fn phase(step: AnyStep, position: Option<Position>) -> Option<&'static str> {
-    match (position.map(|position| position.list), step) {
-        (Some(List::Leave | List::Between), _) => Some("clone"),
-        (Some(List::Init), _) => Some("init"),
-        (Some(List::Start), _) => Some("start"),
+    match (position, step) {
+        (Some(position), _) => Some(position.list.phase()),
         (None, AnyStep::Hook(hook)) => Some(match hook.moment {
             HookMoment::Prestart | HookMoment::CreateRuntime => "hooks",
             HookMoment::CreateContainer => "init",

@@ -28,6 +28,7 @@ use std::cell::OnceCell;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 
@@ -37,7 +38,7 @@ use crate::plan::{
     Cpus, Dumpable, HookMoment, HookStep, InitStep, List, NamespaceKind, Plan, Position,
 };
 use crate::run::hook::{self, Directory, HookFail, Streams, Surroundings};
-use crate::run::protocol::{self, Failure, Report, Request};
+use crate::run::protocol::{self, Failure, Report, Request, StepTime};
 use crate::sys::{
     self, Fail, Reported, Sys, credentials, exec, io, path, process, signals, socket, stat,
 };
@@ -59,6 +60,8 @@ pub(super) struct Inherited {
     /// The files of the host for the output of startContainer hooks, which run where the host's
     /// paths mean files of the container.
     pub hook_streams: Streams,
+    /// A pipe for the time that each step takes, if the caller asks for timings.
+    pub times: Option<OwnedFd>,
 }
 
 impl Inherited {
@@ -71,6 +74,7 @@ impl Inherited {
             opened,
             procfs: None,
             hook_streams: [None, None],
+            times: None,
         }
     }
 
@@ -83,6 +87,7 @@ impl Inherited {
             self.listener.as_ref(),
             self.lock.as_ref(),
             self.procfs.as_ref(),
+            self.times.as_ref(),
         ];
         let opened = self.opened.iter().chain(self.hook_streams.iter().flatten());
         let mut keep: Vec<_> = own
@@ -227,9 +232,33 @@ impl Init<'_> {
         for (list, steps) in [(List::Init, &plan.init), (List::Start, &plan.start)] {
             for (index, planned) in steps.iter().enumerate() {
                 let position = Position { list, index };
-                self.step(position, &planned.step)
+                self.timed(position, &planned.step)
                     .map_err(|told| Failure::new(Some(position), told))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Carries out a step, and reports how long it took if the caller asks for timings.
+    fn timed(&mut self, position: Position, step: &InitStep) -> Result<(), Reported> {
+        if self.inherited.times.is_none() {
+            return self.step(position, step);
+        }
+        // The filter may refuse write(2).
+        if let InitStep::Seccomp { .. } = step {
+            self.inherited.times = None;
+        }
+        let began = Instant::now();
+        self.step(position, step)?;
+        if let (Some(pipe), false) = (
+            &self.inherited.times,
+            matches!(step, InitStep::WaitForStart),
+        ) {
+            let time = StepTime {
+                step: position,
+                took: began.elapsed(),
+            };
+            time.write(pipe.as_fd());
         }
         Ok(())
     }
@@ -437,6 +466,8 @@ impl Init<'_> {
             return self.await_go(with_state);
         };
         self.await_go(false)?;
+        // `create` ends, and nothing reads the times of the steps that follow.
+        self.inherited.times = None;
         loop {
             let connection = socket::accept(listener.as_fd())?;
             match protocol::receive_request(&connection, with_state) {

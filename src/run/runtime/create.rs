@@ -100,6 +100,7 @@ pub fn create(request: &Request) -> Result<Created> {
         // nothing left to finish.
         let told_to_execute = state.is_none();
         timings.phase("finish");
+        timings.collect(request.plan);
         state.map_or(Ok(()), |state| {
             finish(request, &sockets, pid_file, &made, state, &mut undo)
         })?;
@@ -305,6 +306,7 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
         opened,
         procfs: None,
         hook_streams: hooks::open_streams(request.plan)?,
+        times: request.timings.of_init()?,
     })
 }
 

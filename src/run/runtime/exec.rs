@@ -70,6 +70,7 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let set_up = set_up(request, &sockets, &connection, &spawned);
     let result = super::interrupt::instead(set_up).and_then(|terminal| {
         request.timings.phase("finish");
+        request.timings.collect(request.plan);
         hand_out(&sockets, pid_file, &spawned)?;
         Ok(terminal)
     });
@@ -268,7 +269,11 @@ fn connect(request: &ExecRequest, entrance: &Entrance) -> Result<(OwnedFd, Inher
     let (connection, runtimes) = crate::sys::socket::pair().context(CONNECTION)?;
     let mut opened = Opened::none(request.plan);
     entrance.copy_into(request.plan, &mut opened)?;
-    Ok((connection, Inherited::joining(runtimes, opened)))
+    let inherited = Inherited {
+        times: request.timings.of_init()?,
+        ..Inherited::joining(runtimes, opened)
+    };
+    Ok((connection, inherited))
 }
 
 /// [`clone::hand_over`], with the steps that the runtime carries out beside the process.

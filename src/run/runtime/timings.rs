@@ -5,13 +5,17 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use nix::fcntl::OFlag;
 use serde_json::{Value, json};
 
+use crate::error::{Call as _, Context as _};
 use crate::log::Log;
-use crate::plan::Found;
+use crate::plan::{Found, Plan};
+use crate::run::protocol::StepTime;
 
 /// How many of the slowest steps are printed.
 const SLOWEST: usize = 5;
@@ -32,9 +36,11 @@ struct Measured {
     /// The present phase, and when it began.
     present: (&'static str, Instant),
     steps: Vec<Step>,
+    /// The pipe into which init writes how long its steps take.
+    of_init: Option<OwnedFd>,
 }
 
-/// A step of the runtime that has been executed.
+/// A step that has been executed.
 #[derive(Debug)]
 struct Step {
     phase: &'static str,
@@ -52,6 +58,7 @@ impl<'a> Timings<'a> {
                 phases: Vec::new(),
                 present: ("plan", Instant::now()),
                 steps: Vec::new(),
+                of_init: None,
             })
         });
         Self {
@@ -83,16 +90,43 @@ impl<'a> Timings<'a> {
         };
         let began = Instant::now();
         act()?;
-        let step = Step {
-            phase,
-            name: found.step.name(),
-            what: found.step.what(),
-            field: found.field.to_owned(),
-            took: began.elapsed(),
-        };
+        let step = Step::new(phase, found, began.elapsed());
         self.log.debug(|| vec![step.text()]);
         measured.borrow_mut().steps.push(step);
         Ok(())
+    }
+
+    /// The end of a pipe for the times of init's steps, if they are measured.
+    ///
+    /// # Errors
+    /// pipe2(2) failed.
+    pub(super) fn of_init(&self) -> Result<Option<OwnedFd>> {
+        let Some(measured) = &self.measured else {
+            return Ok(None);
+        };
+        let pipe = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK);
+        let (read, write) = pipe.call("pipe2").context("--timings")?;
+        measured.borrow_mut().of_init = Some(read);
+        Ok(Some(write))
+    }
+
+    /// Reads how long the steps of init took, and writes them to the debug log.
+    pub fn collect(&self, plan: &Plan) {
+        let Some(measured) = &self.measured else {
+            return;
+        };
+        let measured = &mut *measured.borrow_mut();
+        let Some(pipe) = &measured.of_init else {
+            return;
+        };
+        for StepTime { step, took } in StepTime::read_all(pipe.as_fd()) {
+            let Some(found) = plan.at(step) else {
+                continue;
+            };
+            let step = Step::new(step.list.phase(), found, took);
+            self.log.debug(|| vec![step.text()]);
+            measured.steps.push(step);
+        }
     }
 
     /// Ends the last phase, and prints what was measured: for `--timings` as text on standard
@@ -174,6 +208,16 @@ impl Measured {
 }
 
 impl Step {
+    fn new(phase: &'static str, found: Found, took: Duration) -> Self {
+        Self {
+            phase,
+            name: found.step.name(),
+            what: found.step.what(),
+            field: found.field.to_owned(),
+            took,
+        }
+    }
+
     /// As `explain` prints it.
     fn line(&self) -> String {
         format!("{:<8} {}  <- {}", self.phase, self.what, self.field)
@@ -214,6 +258,7 @@ mod tests {
             phases: Vec::new(),
             present: ("init", Instant::now()),
             steps: Vec::new(),
+            of_init: None,
         };
         for name in ["hooks", "init", ""] {
             measured.begin(name);
@@ -235,6 +280,7 @@ mod tests {
             phases: vec![("plan", Duration::from_micros(12_003))],
             present: ("", Instant::now()),
             steps: vec![step("write a", 7), step("write b", 1450)],
+            of_init: None,
         };
         let expected = "\
 plan      12.003 ms
