@@ -215,12 +215,12 @@ impl StepTime {
     }
 
     /// Writes it. A pipe that is full loses it, rather than that init waits.
-    pub fn write(self, pipe: BorrowedFd) {
+    pub(super) fn write(self, pipe: BorrowedFd) {
         let _ = io::write_all(pipe, &self.encode());
     }
 
     /// Reads what the pipe has.
-    pub fn read_all(pipe: BorrowedFd) -> Vec<Self> {
+    pub(super) fn read_all(pipe: BorrowedFd) -> Vec<Self> {
         let mut found = Vec::new();
         let mut buffer = [0; Self::LENGTH * 64];
         while let Ok(length @ 1..) = io::read(pipe, &mut buffer) {
