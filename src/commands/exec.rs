@@ -132,7 +132,8 @@ impl Verb for Exec {
         let init = init.ok_or_else(|| not_running(&state))?;
         // The config, the process and the plan are never freed: the new process shares their pages,
         // and freeing would write to these pages, so that the kernel would copy them.
-        let saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
+        let mut saved = ManuallyDrop::new(Saved::read(&dir, &state)?);
+        let recorder = saved.join_recording(context, &dir, &state)?;
         let (process, warnings) = process(context, &saved.config, self)?;
         let process = ManuallyDrop::new(process);
         check_terminal(&process, self)?;
@@ -159,6 +160,7 @@ impl Verb for Exec {
             state: &state,
             init: &init,
             plan: &plan,
+            recorder: recorder.as_ref(),
             host: &host,
             console_socket: self.caller.console_socket.as_deref(),
             pidfd_socket: self.caller.pidfd_socket.as_deref(),

@@ -45,7 +45,7 @@ flags! {
         ///
         /// Every call is allowed meanwhile, so the config must not have a filter of its own. The
         /// profile allows what the container has called, and is complete when its last process has
-        /// ended. Processes of `exec` are not recorded. The annotation sampan.seccomp.record, with an
+        /// ended. Processes of `exec` are part of it. The annotation sampan.seccomp.record, with an
         /// absolute path, does the same for `create`.
         #[arg(long, value_name = "FILE")]
         pub seccomp_record: Option<PathBuf>,

@@ -9,10 +9,12 @@ use super::Context;
 use crate::config::Config;
 use crate::error::Context as _;
 use crate::host::Host;
+use crate::plan::annotations::RECORD;
+use crate::plan::seccomp::record::recording;
 use crate::plan::{self, Plan};
-use crate::run::{run_poststop_hooks, teardown};
+use crate::run::{self, run_poststop_hooks, teardown};
 use crate::spec;
-use crate::state::{CONFIG, Dir, Locked, State, Status};
+use crate::state::{CONFIG, Dir, Locked, RECORD_SOCKET, State, Status};
 use crate::sys::Fail;
 
 /// What init has done with the container's program, in a container with this status.
@@ -58,6 +60,34 @@ impl Saved {
     /// The config, and the options that the container was created with.
     pub(super) fn into_parts(self) -> (Config, plan::Options) {
         (self.config, self.options)
+    }
+
+    /// Gives the config the filter of a container that is recorded. Returns the connection to the
+    /// process that records; `None` if no such process exists.
+    ///
+    /// # Errors
+    /// A system call failed.
+    pub(super) fn join_recording(
+        &mut self,
+        context: &Context,
+        dir: &Dir,
+        state: &State,
+    ) -> Result<Option<OwnedFd>> {
+        let by_annotation = self.config.annotations.contains_key(RECORD);
+        if !state.options.records && !by_annotation {
+            return Ok(None);
+        }
+        let recorder = run::recorder(dir)?;
+        if recorder.is_some() {
+            let socket = dir.path_of(RECORD_SOCKET);
+            self.config.linux.seccomp = Some(recording(socket));
+        } else {
+            context.log.warn(
+                "--seccomp-record: this process is not recorded: the recording begins when the \
+                 container starts, and the process that records must be running",
+            );
+        }
+        Ok(recorder)
     }
 
     /// Rebuilds the plan that the container was created from. Later verbs need its hooks, and its

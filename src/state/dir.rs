@@ -27,6 +27,9 @@ pub const STATE: &CStr = c"state.json";
 pub const CONFIG: &CStr = c"config.json";
 /// The SEQPACKET socket on which the init process waits for `start`.
 pub const START_SOCKET: &CStr = c"start.sock";
+/// The datagram socket on which the process that records the container's system calls takes the
+/// listeners of the processes of `exec`.
+pub const RECORD_SOCKET: &CStr = c"record.sock";
 /// The file whose write lock the init process holds until its execve(2).
 pub(super) const INIT_LOCK: &CStr = c"init.lock";
 

@@ -8,6 +8,8 @@
 //! ROOT/ID/start.sock   init accepts a connection here, from the end of its setup until
 //!                      `start`; `run` does not need it
 //! ROOT/ID/init.lock    init holds the write lock until its execve(2)
+//! ROOT/ID/record.sock  `exec` gives the listener of its process to the process that records the
+//!                      container's system calls, from `start` to the end of the container
 //! ```
 //!
 //! The status is computed, never stored: see [`Status`].
@@ -26,7 +28,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-pub use dir::{CONFIG, Dir, Locked, Place, START_SOCKET, STATE};
+pub use dir::{CONFIG, Dir, Locked, Place, RECORD_SOCKET, START_SOCKET, STATE};
 pub use process::{Ended, how_ended, open_process, open_unreaped, start_time};
 pub use replace::Prepared;
 pub use root::{Claim, Root, deleted};
@@ -196,6 +198,9 @@ pub struct CreateOptions {
     pub listen_fds: u32,
     /// `--preserve-fds`.
     pub preserved_fds: u32,
+    /// `--seccomp-record`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub records: bool,
     /// The directory that contains the container's NOTIFY_SOCKET.
     #[serde(with = "bytes::exact_option", skip_serializing_if = "Option::is_none")]
     pub notify: Option<PathBuf>,
@@ -210,6 +215,7 @@ impl From<&plan::Options> for CreateOptions {
             no_cgroup: options.no_cgroup,
             listen_fds: options.process.listen_fds,
             preserved_fds: options.process.preserved_fds,
+            records: options.record.is_some(),
             notify: options.notify.clone(),
         }
     }

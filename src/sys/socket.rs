@@ -121,18 +121,31 @@ pub fn listen_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     Ok(listener)
 }
 
-/// A datagram socket named `name` in `dir` that every user may write to. bind(2) creates the socket
-/// with its final mode: a later chmod(2) could reach another file that has been given this name.
-pub fn open_to_all_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+/// A datagram socket named `name` in `dir`.
+pub fn datagram_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
     let socket = unconnected(SockType::Datagram)?;
-    let address = address_in(dir, name)?;
-    process::with_umask(0, || tag("bind", bind(socket.as_raw_fd(), &address)))?;
+    tag("bind", bind(socket.as_raw_fd(), &address_in(dir, name)?))?;
     Ok(socket)
+}
+
+/// [`datagram_in`], that every user may write to. bind(2) creates the socket with its final mode: a
+/// later chmod(2) could reach another file that has been given this name.
+pub fn open_to_all_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    process::with_umask(0, || datagram_in(dir, name))
 }
 
 /// A SEQPACKET connection to the socket named `name` in `dir`.
 pub fn connect_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
-    let socket = unconnected(SockType::SeqPacket)?;
+    connect_to_name(SockType::SeqPacket, dir, name)
+}
+
+/// A datagram socket that is connected to the socket named `name` in `dir`.
+pub fn connect_datagram_in(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    connect_to_name(SockType::Datagram, dir, name)
+}
+
+fn connect_to_name(kind: SockType, dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
+    let socket = unconnected(kind)?;
     let address = address_in(dir, name)?;
     tag("connect", connect(socket.as_raw_fd(), &address))?;
     Ok(socket)

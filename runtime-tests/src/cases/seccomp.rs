@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
+use crate::container::reap;
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -31,6 +32,7 @@ pub const TESTS: &[Test] = tests![
     filter_that_leaves_init_no_way_to_report_is_named[Need::NotAPeer],
     a_recording_is_a_profile_that_suffices[Need::NotAPeer],
     a_recording_by_annotation_outlives_create_and_start[Need::NotAPeer],
+    a_recording_has_the_calls_of_exec[Need::NotAPeer],
     a_recording_replaces_nothing[Need::NotAPeer],
 ];
 
@@ -519,6 +521,47 @@ fn a_recording_by_annotation_outlives_create_and_start(t: &Sandbox) {
     assert!(names(&recorded(&file)).contains(&"execve"));
     let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().expect("it").permissions());
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// The process that records answers for several processes at once, whichever ends first.
+fn a_recording_has_the_calls_of_exec(t: &Sandbox) {
+    for by_annotation in [true, false] {
+        let file = t.path(if by_annotation { "create" } else { "run" });
+        let mut bundle = t.bundle();
+        if by_annotation {
+            bundle = bundle.set("/annotations", json!({"sampan.seccomp.record": file}));
+        }
+        let container = bundle.shell("echo ready; sleep 1000").container();
+        if by_annotation {
+            container.create().ok();
+            let output = container.exec(&["true"]).ok();
+            let words = "this process is not recorded";
+            assert!(output.stderr.contains(words), "{output}");
+            container.start().ok();
+        } else {
+            let call = t.runtime().args(["run", "--detach", "--seccomp-record"]);
+            container.launch(call.arg(&file)).finish().ok();
+        }
+        container.wait_stdout("ready");
+        let pid_file = t.path("pid");
+        let flags = ["--detach", "--pid-file", pid_file.to_str().expect("UTF-8")];
+        let waits = "ulimit -n 99; until [ -h /tmp/b ]; do sleep 0.1; done";
+        container.exec_with(&flags, &["sh", "-c", waits]).ok();
+        let links = ["sh", "-c", "ln -s a /tmp/b; echo linked"];
+        let output = container.exec(&links).ok();
+        assert_eq!((&*output.stdout, &*output.stderr), ("linked\n", ""));
+        let pid = std::fs::read_to_string(&pid_file).expect("the pid file");
+        assert_eq!(reap(pid.parse().expect("digits only")), 0);
+        assert_eq!(std::fs::read_to_string(&file).expect("the file"), "");
+        container.stop();
+        t.eventually("the recording is written", || {
+            std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with("}\n"))
+        });
+        let profile = recorded(&file);
+        for expected in ["symlink", "prlimit64"] {
+            assert!(names(&profile).contains(&expected), "{profile}");
+        }
+    }
 }
 
 /// Nothing is left of a container that cannot be recorded, and nothing is overwritten.

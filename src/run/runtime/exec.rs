@@ -12,7 +12,7 @@ use super::entrance::Entrance;
 use super::pid_file::PidFile;
 use super::serve_init::{self, CONNECTION, Sockets, await_execve};
 use super::steps::{Made, Runtime};
-use super::{Timings, resctrl, seccomp_listener};
+use super::{Timings, resctrl, seccomp_listener, seccomp_record};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::error::{Code, Context as _, Error};
 use crate::host::Host;
@@ -31,6 +31,8 @@ pub struct ExecRequest<'a> {
     pub init: &'a OwnedFd,
     /// Made by [`plan::exec()`](crate::plan::exec).
     pub plan: &'a Plan,
+    /// The recorder, if the plan's filter records: [`recorder`](super::recorder).
+    pub recorder: Option<&'a OwnedFd>,
     /// The host that the plan was made for.
     pub host: &'a Host,
     /// `--console-socket`.
@@ -121,14 +123,11 @@ fn set_up(
     }
     let listener = |number| {
         let process = (spawned.pid, spawned.pidfd.as_fd());
-        seccomp_listener::hand_over(
-            request.plan,
-            request.state,
-            Status::Running,
-            process,
-            number,
-        )
-        .map(drop)
+        if let Some(recorder) = request.recorder {
+            return seccomp_record::join(recorder, process.1, number);
+        }
+        let container = (request.dir, request.state, Status::Running);
+        seccomp_listener::hand_over(request.plan, container, process, number).map(drop)
     };
     let plan = || Ok(request.plan.clone());
     await_execve(connection, spawned.pid, serve_init::receive, plan, listener)?;

@@ -39,7 +39,7 @@ pub use hooks::{run_hooks, run_poststop_hooks};
 pub use live_mounts::change_mounts;
 pub use resctrl::change_schemata;
 pub use restore::{Restore, Restored, restore};
-pub use seccomp_record::finish as finish_recording;
+pub use seccomp_record::{finish as finish_recording, recorder};
 pub use start::{check_startable, start, start_created};
 pub use timings::Timings;
 

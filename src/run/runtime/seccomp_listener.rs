@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use super::{hooks, seccomp_record};
 use crate::error::{Code, Context as _, Error, Named};
 use crate::plan::{InitStep, Listener, Plan};
-use crate::state::{State, Status};
+use crate::state::{Dir, State, Status};
 use crate::sys::{process, socket, stat};
 
 const FIELD: &str = "linux.seccomp.listenerPath";
@@ -56,8 +56,7 @@ pub(super) fn check_agent(plan: &Plan) -> Result<()> {
 /// No process listens at `linux.seccomp.listenerPath`, or the container's process is gone.
 pub(super) fn hand_over(
     plan: &Plan,
-    state: &State,
-    status: Status,
+    (dir, state, status): (&Dir, &State, Status),
     process: (i32, BorrowedFd),
     number: i32,
 ) -> Result<Option<OwnedFd>> {
@@ -67,7 +66,7 @@ pub(super) fn hand_over(
     let object = || Named(FIELD, &listener.path);
     let fd = process::fetch_fd(pidfd, number).with_context(object)?;
     if listener.records {
-        return seccomp_record::start(&listener.path, &fd).map(Some);
+        return seccomp_record::start(dir, &listener.path, fd).map(Some);
     }
     let agent = socket::connect_stream(&listener.path).map_err(|fail| {
         Error::failed(object(), fail)

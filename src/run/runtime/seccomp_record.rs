@@ -2,9 +2,9 @@
 //! runtime's answers until no process has the filter any more. Then it writes the profile.
 //!
 //! It is a process of its own because `start` returns while the container runs. It holds nothing but
-//! the listener and the file.
+//! the file, the listeners, and a socket on which `exec` gives it the listener of one more process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -13,9 +13,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Context as _, Error};
 use crate::plan::seccomp::record;
+use crate::state::{Dir, RECORD_SOCKET};
 use crate::sys::process::{self, Cloned};
 use crate::sys::seccomp_notify::{let_through, receive};
-use crate::sys::{Fail, Sys, file, inherited, io, path, signals, stat};
+use crate::sys::{Fail, Sys, file, inherited, io, path, signals, socket, stat};
 
 fn object(file: &Path) -> String {
     format!("--seccomp-record: {}", file.display())
@@ -37,24 +38,54 @@ fn exists(file: &Path) -> Error {
         .hint("a recording does not replace a file; remove it, or name another one")
 }
 
-/// Makes the file and the process that answers the calls. Returns a pidfd of the process.
+/// Makes the file, the socket in the container's directory, and the process that answers the calls.
+/// Returns a pidfd of the process.
 ///
 /// # Errors
 /// The file exists or cannot be made, or a system call failed.
-pub(super) fn start(file: &Path, listener: &OwnedFd) -> Result<OwnedFd> {
+pub(super) fn start(dir: &Dir, file: &Path, listener: OwnedFd) -> Result<OwnedFd> {
     // The name may be in a directory of others. No link is followed, and no file replaced.
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let output = file::open(file, flags, 0o600).map_err(|fail| match fail.errno {
         Errno::EEXIST => exists(file),
         _ => Error::failed(object(file), fail),
     })?;
+    let socket =
+        socket::datagram_in(dir.fd(), RECORD_SOCKET).with_context(|| dir.object(RECORD_SOCKET))?;
     match process::clone3(0, None, false).with_context(|| object(file))? {
         Cloned::Parent { pidfd, .. } => Ok(pidfd),
         Cloned::Child => {
-            let done = alone(listener, &output).and_then(|()| answer(listener, &output));
+            let done = alone([&listener, &output, &socket])
+                .and_then(|()| answer(listener, &socket))
+                .and_then(|calls| {
+                    io::write_all(output.as_fd(), record::profile(&calls).as_bytes())
+                });
             process::exit(i32::from(done.is_err()))
         }
     }
+}
+
+/// A connection to the process that records the container's system calls. `None` if it has ended, or
+/// does not record yet.
+///
+/// # Errors
+/// A system call failed.
+pub fn recorder(dir: &Dir) -> Result<Option<OwnedFd>> {
+    match socket::connect_datagram_in(dir.fd(), RECORD_SOCKET) {
+        Ok(connection) => Ok(Some(connection)),
+        Err(fail) if matches!(fail.errno, Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+        Err(fail) => Err(fail).with_context(|| dir.object(RECORD_SOCKET)),
+    }
+}
+
+/// Gives the descriptor `number` of a process, which is the listener of its filter, to the recorder.
+///
+/// # Errors
+/// The process or the recorder is gone.
+pub(super) fn join(recorder: &OwnedFd, process: BorrowedFd, number: i32) -> Result<()> {
+    process::fetch_fd(process, number)
+        .and_then(|listener| socket::send(recorder.as_fd(), b"l", Some(listener.as_fd())))
+        .context("--seccomp-record")
 }
 
 /// Waits until the process that [`start`] has made has written the profile.
@@ -75,36 +106,56 @@ pub fn finish(recorder: &OwnedFd) -> Result<()> {
 
 /// Gives up what belongs to the runtime: its files, whose readers wait for their end, its terminal
 /// and its working directory.
-fn alone(listener: &OwnedFd, output: &OwnedFd) -> Sys<()> {
-    use std::os::fd::AsRawFd;
-    process::close_all_but(0, &mut [listener.as_raw_fd(), output.as_raw_fd()])?;
+fn alone(keep: [&OwnedFd; 3]) -> Sys<()> {
+    process::close_all_but(0, &mut keep.map(AsRawFd::as_raw_fd))?;
     path::chdir(c"/")?;
     inherited::default_signals()?;
     process::setsid()?;
     signals::unblock()
 }
 
-/// Answers until the last process with the filter has ended.
-fn answer(listener: &OwnedFd, output: &OwnedFd) -> Sys<()> {
-    let mut calls = Vec::new();
-    loop {
-        let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+/// Answers until the last process with a filter has ended. Returns the calls: `seccomp_data.arch` and
+/// `seccomp_data.nr`, sorted.
+fn answer(listener: OwnedFd, socket: &OwnedFd) -> Sys<Vec<(u32, u32)>> {
+    let (mut calls, mut listeners) = (Vec::new(), vec![listener]);
+    while !listeners.is_empty() {
+        let all = [socket].into_iter().chain(&listeners);
+        let mut polled: Vec<_> = all
+            .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
+            .collect();
         match poll(&mut polled, PollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(Fail::new("poll", errno)),
             Ok(_) => {}
         }
-        let events = polled[0].revents().unwrap_or(PollFlags::empty());
-        if !events.contains(PollFlags::POLLIN) {
-            break;
-        }
-        if let Some(asked) = receive(listener.as_fd())? {
-            let call = (asked.arch, asked.number);
-            if let Err(at) = calls.binary_search(&call) {
-                calls.insert(at, call);
+        let events: Vec<_> = polled
+            .iter()
+            .map(|it| it.revents().unwrap_or(PollFlags::empty()))
+            .collect();
+        // From the last, so that the numbers of those before it stay.
+        for at in (0..listeners.len()).rev() {
+            let happened = events[at + 1];
+            if happened.contains(PollFlags::POLLIN) {
+                answer_one(listeners[at].as_fd(), &mut calls)?;
+            } else if !happened.is_empty() {
+                listeners.swap_remove(at);
             }
-            let_through(listener.as_fd(), asked)?;
+        }
+        if events[0].contains(PollFlags::POLLIN) {
+            let (_, listener) = socket::receive(socket.as_fd(), &mut [0])?;
+            listeners.extend(listener);
         }
     }
-    io::write_all(output.as_fd(), record::profile(&calls).as_bytes())
+    Ok(calls)
+}
+
+fn answer_one(listener: BorrowedFd, calls: &mut Vec<(u32, u32)>) -> Sys<()> {
+    let Some(asked) = receive(listener)? else {
+        return Ok(());
+    };
+    let call = (asked.arch, asked.number);
+    if let Err(at) = calls.binary_search(&call) {
+        calls.insert(at, call);
+    }
+    let_through(listener, asked)
 }

@@ -65,7 +65,7 @@ pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Resul
             (received, _) => received.map_err(lost),
         }
     };
-    await_start(&connection, receive, state, plan, &OnceCell::new())
+    await_start(&connection, receive, (dir, state), plan, &OnceCell::new())
 }
 
 /// The error if init does not answer. Init accepts one client and then stops listening, and it also
@@ -102,7 +102,8 @@ pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
         protocol::unless_gone(say_go(connection, state)).context(CONNECTION)?;
     }
     let receive = serve_init::receive;
-    await_start(connection, receive, state, plan, &created.recorder)
+    let container = (&*created.dir, state);
+    await_start(connection, receive, container, plan, &created.recorder)
 }
 
 /// Sends the message to execute, with the state that the next hooks read.
@@ -118,7 +119,7 @@ fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
 fn await_start(
     connection: &OwnedFd,
     receive: impl Fn(BorrowedFd) -> Result<Received>,
-    state: &State,
+    (dir, state): (&Dir, &State),
     plan: impl Fn() -> Result<Plan>,
     recorder: &OnceCell<OwnedFd>,
 ) -> Result<()> {
@@ -127,9 +128,8 @@ fn await_start(
             .ok_or_else(|| anyhow!("init died before its seccomp listener was passed on"))?;
         let process = (state.pid, pidfd.as_fd());
         // The filter is part of creating the container, even if it is loaded during `start`.
-        let status = Status::Creating;
-        if let Some(pidfd) = seccomp_listener::hand_over(&plan()?, state, status, process, number)?
-        {
+        let container = (dir, state, Status::Creating);
+        if let Some(pidfd) = seccomp_listener::hand_over(&plan()?, container, process, number)? {
             let _ = recorder.set(pidfd);
         }
         Ok(())
