@@ -89,6 +89,9 @@ pub struct Facts {
     pub hint: Option<Box<str>>,
 }
 
+/// A problem that does not stop the command. It has the same data as a failure.
+pub type Warning = Error;
+
 /// The result of what checks and plans. What acts returns [`anyhow::Result`], and adds the objects
 /// that it acts on as context.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -130,6 +133,11 @@ impl Error {
     /// A wrong property: `field` is its path in the config, as in `linux.devices[2].type`.
     pub fn config(field: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(message.to_string()).about(field.to_string())
+    }
+
+    /// Warns of a property, by its path in the config, that has no effect. `message` says why.
+    pub fn no_effect(field: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::config(field, message).code_is(Code::WarningNoEffect)
     }
 
     /// A required property is absent.
@@ -396,6 +404,12 @@ pub fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// For tests: the text of each warning.
+#[cfg(test)]
+pub fn texts(warnings: &[Warning]) -> Vec<String> {
+    warnings.iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::error::{Call as _, Context as _, Error, Named};
+use crate::error::{Call as _, Context as _, Error, Named, Warning};
 use crate::timestamp;
 use line::{Data, Format, Line, journal_message, plain, syslog_message};
 
@@ -67,7 +67,7 @@ pub struct Log {
     format: Format,
     level: Level,
     /// Warnings to be written when the command succeeds.
-    waiting: RefCell<Vec<String>>,
+    waiting: RefCell<Vec<Warning>>,
 }
 
 impl Default for Log {
@@ -108,24 +108,24 @@ impl Log {
     }
 
     /// Reports a problem that does not stop the command.
-    pub fn warn(&self, message: impl Into<String>) {
+    pub fn warn(&self, warning: Warning) {
         match self.sink {
             _ if self.level < Level::Warning => {}
-            Sink::Stderr => self.write(Level::Warning, &message.into()),
-            _ => self.waiting.borrow_mut().push(message.into()),
+            Sink::Stderr => self.write(Level::Warning, &warning),
+            _ => self.waiting.borrow_mut().push(warning),
         }
     }
 
     /// Reports a failure that does not stop the command.
     pub fn warn_of(&self, failure: anyhow::Error) {
-        self.warn(Error::of_chain(failure).to_string());
+        self.warn(Error::of_chain(failure));
     }
 
-    /// Writes each of `messages` if `--debug` is given.
-    pub fn debug(&self, messages: impl FnOnce() -> Vec<String>) {
+    /// Writes each of `details` if `--debug` is given.
+    pub fn debug(&self, details: impl FnOnce() -> Vec<Warning>) {
         if self.debugs() {
-            for message in messages() {
-                self.write(Level::Debug, &message);
+            for detail in details() {
+                self.write(Level::Debug, &detail);
             }
         }
     }
@@ -140,6 +140,17 @@ impl Log {
         self.format == Format::Json
     }
 
+    /// Writes a line that has no data, if `--debug` is given.
+    pub fn debug_line(&self, message: impl FnOnce() -> String) {
+        if self.debugs() {
+            self.write_line(&Line {
+                level: Level::Debug,
+                message: &message(),
+                data: Data::None,
+            });
+        }
+    }
+
     /// Writes a debug line, whatever the level is. In JSON the object has a member more, `named`.
     pub fn debug_data(&self, message: &str, named: (&'static str, serde_json::Value)) {
         self.write_line(&Line {
@@ -151,8 +162,8 @@ impl Log {
 
     /// Writes the warnings. Called when the command has succeeded.
     pub fn succeed(&self) {
-        for message in self.waiting.take() {
-            self.write(Level::Warning, &message);
+        for warning in self.waiting.take() {
+            self.write(Level::Warning, &warning);
         }
     }
 
@@ -176,11 +187,11 @@ impl Log {
         }
     }
 
-    fn write(&self, level: Level, message: &str) {
+    fn write(&self, level: Level, warning: &Warning) {
         self.write_line(&Line {
             level,
-            message,
-            data: Data::None,
+            message: &warning.to_string(),
+            data: Data::Failure(warning, None),
         });
     }
 
@@ -300,7 +311,7 @@ mod tests {
     #[test]
     fn a_failure_writes_one_object_and_no_warnings() {
         let (log, path) = to_file("fail", |_| {});
-        log.warn("unknown capability");
+        log.warn(Error::new("unknown capability"));
         log.fail(&Error::new("a \"bad\"\nfield"), None);
         let text = take(&path);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -317,8 +328,8 @@ mod tests {
     #[test]
     fn a_success_writes_the_warnings() {
         let (log, path) = to_file("succeed", |_| {});
-        log.warn("one");
-        log.warn("two");
+        log.warn(Error::new("one"));
+        log.warn(Error::new("two"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
         log.succeed();
         let text = take(&path);
@@ -333,7 +344,7 @@ mod tests {
     #[test]
     fn the_level_filters_lines() {
         let (log, path) = to_file("quiet", |options| options.level = Level::Error);
-        log.warn("hidden");
+        log.warn(Error::new("hidden"));
         log.debug(|| unreachable!());
         log.succeed();
         assert_eq!(take(&path), "");
@@ -341,7 +352,7 @@ mod tests {
             options.level = Level::Debug;
             options.format = None;
         });
-        log.debug(|| vec!["step 1".to_owned()]);
+        log.debug(|| vec![Error::new("step 1")]);
         assert!(take(&path).ends_with(" level=debug msg=\"step 1\"\n"));
     }
 

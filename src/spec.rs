@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{self, Config, Mount, MountPoint, Process, Resources};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 
 use objects::Objects;
 
@@ -46,7 +46,7 @@ pub fn config(json: &[u8], bundle: &Path) -> Result<Config> {
 ///
 /// # Errors
 /// As [`config()`].
-pub fn process(json: &[u8], container: Option<&Process>) -> Result<(Process, Vec<String>)> {
+pub fn process(json: &[u8], container: Option<&Process>) -> Result<(Process, Vec<Warning>)> {
     let (process, mut warnings) = parse::<oci::Process>(json)?;
     let process = match container {
         Some(container) => Process::in_container(&process, container, &mut warnings)?,
@@ -60,7 +60,7 @@ pub fn process(json: &[u8], container: Option<&Process>) -> Result<(Process, Vec
 ///
 /// # Errors
 /// As [`config()`].
-pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
+pub fn resources(json: &[u8]) -> Result<(Resources, Vec<Warning>)> {
     let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
     let resources = Resources::new(&resources, &mut warnings)?;
     Ok((resources, warnings))
@@ -70,7 +70,7 @@ pub fn resources(json: &[u8]) -> Result<(Resources, Vec<String>)> {
 ///
 /// # Errors
 /// As [`resources`], except that a value may depend on one that the container has.
-fn check_request(json: &[u8]) -> Result<Vec<String>> {
+fn check_request(json: &[u8]) -> Result<Vec<Warning>> {
     let (resources, mut warnings) = parse::<oci::LinuxResources>(json)?;
     Resources::check_request(&resources, &mut warnings)?;
     Ok(warnings)
@@ -81,7 +81,7 @@ fn check_request(json: &[u8]) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// As [`config()`].
-pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
+pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<Warning>)> {
     let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
     let mounts = config::mounts::list(&mounts, bundle, &mut warnings)?;
     Ok((mounts, warnings))
@@ -91,7 +91,7 @@ pub fn mounts(json: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
 ///
 /// # Errors
 /// As [`config()`].
-pub fn mount_points(json: &[u8]) -> Result<(Vec<MountPoint>, Vec<String>)> {
+pub fn mount_points(json: &[u8]) -> Result<(Vec<MountPoint>, Vec<Warning>)> {
     let (mounts, mut warnings) = parse::<Vec<oci::Mount>>(json)?;
     let points = config::mounts::points(&mounts, &mut warnings)?;
     Ok((points, warnings))
@@ -162,7 +162,7 @@ impl Document for Vec<oci::Mount> {
     }
 }
 
-fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
+fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<Warning>)> {
     // Both paths read from a `&str`, so that serde's generic code is compiled only once.
     if let Ok(text) = std::str::from_utf8(json)
         && !repair::odd_capability(text)
@@ -195,7 +195,7 @@ fn has_zero_limit(resources: &oci::LinuxResources) -> bool {
         || hugepages.into_iter().any(|hugepage| hugepage.limit() == 0)
 }
 
-fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<String>)> {
+fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<Warning>)> {
     let text = repair::text(json);
     let mut value: Value = serde_json::from_str(&text).map_err(|error| syntax(&error))?;
     let mut warnings = Vec::new();

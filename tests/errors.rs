@@ -6,6 +6,13 @@ use sampan::error::Code;
 
 const PAGE: &str = include_str!("../man/sampan-errors.7");
 
+/// How the code of a warning begins, at the start of its entry.
+const WARNING: &str = ".B warning.";
+
+fn is_warning(entry: &str) -> bool {
+    entry.starts_with(&WARNING[3..])
+}
+
 /// The parts of an entry behind the code: cause, message and remedy.
 fn parts(entry: &str) -> Vec<&str> {
     let (_, text) = entry.split_once('\n').expect("a line with the code");
@@ -16,7 +23,12 @@ fn parts(entry: &str) -> Vec<&str> {
 fn every_code_has_an_entry() {
     let (_, codes) = PAGE.split_once(".SH CODES\n").expect("the list");
     let (codes, _) = codes.split_once(".SH EXAMPLES\n").expect("its end");
-    let entries: Vec<&str> = codes.split(".TP\n.B ").skip(1).collect();
+    let (failures, warnings) = codes.split_once(".SH WARNINGS\n").expect("the warnings");
+    assert!(warnings.split(".TP\n.B ").skip(1).all(is_warning) && !failures.contains(WARNING));
+    let entries: Vec<&str> = [failures, warnings]
+        .into_iter()
+        .flat_map(|list| list.split(".TP\n.B ").skip(1))
+        .collect();
     let named: Vec<&str> = entries
         .iter()
         .filter_map(|entry| entry.lines().next())
@@ -45,6 +57,7 @@ fn every_code_has_a_test() {
         "src/cgroup/dbus.rs",
         "src/host.rs",
         "src/plan/cgroup/tests.rs",
+        "src/plan/labels.rs",
         "src/run/failure/code.rs",
         "src/run/runtime/clone.rs",
         "src/run/runtime/serve_init.rs",

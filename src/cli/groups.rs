@@ -59,8 +59,8 @@ flags! {
 
         /// Format of the log: text or json.
         ///
-        /// In json, a failure has its data beside its text: see sampan-errors(7). On a terminal,
-        /// text has no time and no quotes.
+        /// In json, a failure or a warning has its data beside its text: see sampan-errors(7). On a
+        /// terminal, text has no time and no quotes.
         #[arg(long, value_name = "FORMAT")]
         pub log_format: Option<String>,
 

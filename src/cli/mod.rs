@@ -9,18 +9,18 @@ pub(crate) mod flags;
 pub mod groups;
 mod normalise;
 pub(crate) mod units;
+mod usage;
 mod verbs;
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ErrorKind, KindFormatter};
 
 use crate::config::SPEC_VERSION;
 use crate::error::Error;
-use crate::spelling;
 
-use flags::Flags as _;
 use groups::{Global, LogFlags};
+use usage::usage_error;
 pub use verbs::{Effect, Verb, definition};
 
 const NAME: &str = "sampan";
@@ -88,10 +88,18 @@ fn by_all<T>(verbs: &[Verb<T>], args: Vec<OsString>) -> Result<Parsed<T>, Error>
     match verbs::parse_by_all(verbs, &args) {
         Ok(line) => Ok(Parsed::Run(line)),
         Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp => Ok(Parsed::Print(error.render().to_string())),
+            ErrorKind::DisplayHelp => {
+                // clap's other formatter, which is smaller. Both print help in the same way.
+                let help = error.apply::<KindFormatter>();
+                Ok(Parsed::Print(help.render().to_string()))
+            }
             ErrorKind::DisplayVersion => Ok(Parsed::Print(version_text())),
             ErrorKind::InvalidUtf8 => Err(must_be_text(verbs, args)),
-            _ => Err(usage_error(verbs, &args, &error)),
+            _ => {
+                let verb = verbs::place_of_verb(&args);
+                let verb = verb.and_then(|place| verbs::find(verbs, &args[place]));
+                Err(usage_error(verbs, verb, &error))
+            }
         },
     }
 }
@@ -127,80 +135,6 @@ pub fn log_flags<T>(verbs: &[Verb<T>], args: &[OsString]) -> LogFlags {
         log_format: format.and_then(|format| format.into_string().ok()),
         ..LogFlags::default()
     }
-}
-
-/// Reduces clap's message to one line, with a hint at what was probably meant and at the help.
-fn usage_error<T>(verbs: &[Verb<T>], args: &[OsString], error: &clap::Error) -> Error {
-    let verb = verbs::place_of_verb(args).and_then(|place| verbs::find(verbs, &args[place]));
-    let text = error.render().to_string();
-    let paragraph = text.split("\n\n").next().unwrap_or_default();
-    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line).to_owned();
-    let message = match (missing_value(error), error.kind()) {
-        (Some(flag), _) => format!("flag needs an argument: {flag}"),
-        (
-            None,
-            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
-        ) => "a command is missing".to_owned(),
-        (None, _) => line,
-    };
-    let meant = match (probably_meant(verbs, verb, error), usage(error)) {
-        (Some(word), _) => format!("did you mean {word}? "),
-        (None, Some(usage)) => format!("usage: {usage}; "),
-        (None, None) => String::new(),
-    };
-    let verb = verb.map_or_else(String::new, |verb| format!("{} ", verb.name));
-    Error::new(message).hint(format!("{meant}see {NAME} {verb}--help"))
-}
-
-/// Returns the usage of the verb, if `error` says that arguments are missing.
-fn usage(error: &clap::Error) -> Option<String> {
-    let ErrorKind::MissingRequiredArgument = error.kind() else {
-        return None;
-    };
-    let ContextValue::StyledStr(usage) = error.get(ContextKind::Usage)? else {
-        return None;
-    };
-    let usage = usage.to_string();
-    usage.strip_prefix("Usage: ").map(str::to_owned)
-}
-
-/// Returns the verb, or the flag of `verb` or before the verb, that is spelled like an unknown one.
-fn probably_meant<T>(
-    verbs: &[Verb<T>],
-    verb: Option<&Verb<T>>,
-    error: &clap::Error,
-) -> Option<String> {
-    let given = |kind| match error.get(kind)? {
-        ContextValue::String(word) => Some(word.as_str()),
-        _ => None,
-    };
-    let known = match error.kind() {
-        ErrorKind::InvalidSubcommand => verbs.iter().map(|verb| verb.name.to_owned()).collect(),
-        ErrorKind::UnknownArgument => {
-            let fields = verb.map_or(&[][..], |verb| verb.fields);
-            [flags::long_flags(fields), flags::long_flags(Global::FIELDS)].concat()
-        }
-        _ => Vec::new(),
-    };
-    let word = given(ContextKind::InvalidSubcommand).or_else(|| given(ContextKind::InvalidArg))?;
-    let known = known.iter().map(String::as_str);
-    spelling::nearest(word, known).map(str::to_owned)
-}
-
-/// Returns the flag, such as `--root`, if `error` says that its value is missing.
-fn missing_value(error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
-        return None;
-    };
-    let empty = match error.get(ContextKind::InvalidValue) {
-        Some(ContextValue::String(value)) => value.is_empty(),
-        _ => false,
-    };
-    if error.kind() != ErrorKind::InvalidValue || !empty || !flag.starts_with('-') {
-        return None;
-    }
-    flag.split_whitespace().next().map(str::to_owned)
 }
 
 /// For fuzz/.

@@ -148,7 +148,7 @@ pub(super) fn plan(
     let host = Host::probe(loaded.config.labels())?;
     let plan = loaded.plan(&host, options)?;
     for warning in &plan.warnings {
-        context.log.warn(warning.as_str());
+        context.log.warn(warning.clone());
     }
     Ok((host, plan))
 }

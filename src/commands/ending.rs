@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::saved::Saved;
 use crate::cgroup::{Cgroup, Memory, MemoryWatch, Scope, Shortage};
+use crate::error::{Code, Error};
 use crate::log::Log;
 use crate::signal;
 use crate::state::{Dir, Ended, State};
@@ -291,6 +292,6 @@ fn remark(log: &Log, dir: &Dir, state: &State, end: End) {
         End::Exited(_) => ending.seccomp == Some(true),
     };
     if explained {
-        log.warn(ending.text());
+        log.warn(Error::new(ending.text()).code_is(Code::WarningEnded));
     }
 }

@@ -14,7 +14,7 @@ use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags, TimingFlags};
 use crate::config::{Config, Process};
-use crate::error::{Call as _, Chain as _, Code, Context as _, Error, Kind};
+use crate::error::{Call as _, Chain as _, Code, Context as _, Error, Kind, Warning};
 use crate::host::Host;
 use crate::plan;
 use crate::run::{self, ExecRequest, Timings, relay};
@@ -152,7 +152,7 @@ impl Verb for Exec {
             cgroup,
         )?);
         for warning in warnings.iter().chain(&plan.warnings) {
-            context.log.warn(warning.as_str());
+            context.log.warn(warning.clone());
         }
         context.log.debug(|| plan.details.clone());
         let request = ExecRequest {
@@ -230,7 +230,7 @@ fn check_status(status: Status, ignore_paused: bool, id: &str) -> Result<()> {
 }
 
 /// Reads the process from the file, or takes the container's process with the changes of the flags.
-fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, Vec<String>)> {
+fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, Vec<Warning>)> {
     if let Some(file) = &args.process {
         let object = || format!("--process: {}", file.display());
         let text = std::fs::read(file).call("open").with_context(object)?;
@@ -264,7 +264,7 @@ fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, 
     Ok((process, warnings))
 }
 
-fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<String>> {
+fn override_process(process: &mut Process, args: &Exec) -> Result<Vec<Warning>> {
     if let Some(cwd) = &args.changes.cwd {
         process.cwd.clone_from(cwd);
         if !cwd.is_absolute() {
@@ -328,7 +328,7 @@ fn parse_user(user: &str) -> Result<(u32, Option<u32>)> {
 
 /// Adds capabilities to the sets of the process, but never to the inheritable set: a program with
 /// file capabilities would get more capabilities than the container has (CVE-2022-29162).
-fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
+fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for name in names {
         let upper = name.to_ascii_uppercase();
@@ -338,7 +338,8 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Vec<String> {
             format!("CAP_{upper}")
         };
         let Ok(capability) = full.parse::<caps::Capability>() else {
-            warnings.push(format!("--cap: unknown capability {name}"));
+            let warning = Error::new(format!("--cap: unknown capability {name}"));
+            warnings.push(warning.code_is(Code::WarningUnknownCapability));
             continue;
         };
         let bit = capability.bitmask();
@@ -378,6 +379,7 @@ fn check_terminal(process: &Process, args: &Exec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::texts;
 
     #[test]
     fn users_are_whole_numbers() {
@@ -412,6 +414,6 @@ mod tests {
             (bit, bit, bit)
         );
         assert_eq!((sets.inheritable, sets.ambient), (0, 0));
-        assert_eq!(warnings, ["--cap: unknown capability CAP_NOPE"]);
+        assert_eq!(texts(&warnings), ["--cap: unknown capability CAP_NOPE"]);
     }
 }

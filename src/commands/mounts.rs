@@ -75,7 +75,7 @@ impl Verb for Mounts {
             }
         };
         for warning in warnings.iter().chain(&plan.warnings) {
-            context.log.warn(warning.as_str());
+            context.log.warn(warning.clone());
         }
         run::change_mounts(&dir, &state, &plan)
             .map_err(|error| unless_stopped(error, &dir, &state, check))?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Context;
 use super::saved::destroy;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::plan;
 use crate::run::planned_cgroup;
@@ -41,10 +41,12 @@ pub(super) fn remove_remains(
         }
         Err(error) => {
             let path = dir.path_of(CONFIG);
-            context.log.warn(format!(
+            let message = format!(
                 "{}: {error}: processes and a cgroup of the container may be left",
                 path.display()
-            ));
+            );
+            let warning = Error::new(message).code_is(Code::WarningRemains);
+            context.log.warn(warning);
             locked.remove()
         }
     }

@@ -14,7 +14,7 @@ use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
 use crate::config::Labels;
-use crate::error::{Call as _, Chain as _, Context as _};
+use crate::error::{Call as _, Chain as _, Code, Context as _, Error};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};
@@ -155,7 +155,7 @@ impl Update {
         let mut update = spec::update(saved, request)?;
         let without_effect = warnings(&update.resources);
         for warning in update.warnings.iter().chain(&without_effect) {
-            context.log.warn(warning);
+            context.log.warn(warning.clone());
         }
         let schemas = self.schemas();
         let mut schemata = Vec::new();
@@ -258,8 +258,8 @@ fn warn_of_ignored(context: &Context, args: &Update) {
         ("--kernel-memory-tcp", &args.kernel_memory_tcp),
     ] {
         if value.is_some() {
-            let message = format!("{flag}: cgroup v2 has no such limit, ignored");
-            context.log.warn(message);
+            let warning = Error::new(format!("{flag}: cgroup v2 has no such limit, ignored"));
+            context.log.warn(warning.code_is(Code::WarningNoEffect));
         }
     }
 }

@@ -3,7 +3,7 @@
 use oci_spec::runtime as oci;
 
 use super::{check, devices};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 
 /// `resources.blockIO`.
 #[derive(Clone, Debug, Default)]
@@ -55,12 +55,10 @@ impl BlockIo {
     pub(super) fn new(
         block_io: &oci::LinuxBlockIo,
         field: &str,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<Self> {
         if block_io.leaf_weight().is_some_and(|weight| weight != 0) {
-            warnings.push(format!(
-                "{field}.leafWeight: cgroup v2 has no such control, ignored"
-            ));
+            warnings.push(check::only_v1(format_args!("{field}.leafWeight")));
         }
         let mut this = Self {
             weight: weight(&format!("{field}.weight"), block_io.weight())?,
@@ -69,8 +67,7 @@ impl BlockIo {
         for (index, device) in check::list(block_io.weight_device()).iter().enumerate() {
             let field = format!("{field}.weightDevice[{index}]");
             if device.leaf_weight().is_some_and(|weight| weight != 0) {
-                let message = "leafWeight: cgroup v2 has no such control, ignored";
-                warnings.push(format!("{field}.{message}"));
+                warnings.push(check::only_v1(format_args!("{field}.leafWeight")));
             }
             if device.weight().is_none() && device.leaf_weight().is_none() {
                 return Err(Error::missing(format_args!("{field}.weight")));

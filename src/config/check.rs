@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 use crate::lexical;
 
 /// Refuses a NUL byte. The strings of the config become C strings for system calls, which would
@@ -52,6 +52,11 @@ pub(super) fn unsupported(field: impl Display, present: bool) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Warns of a control that only cgroup v1 had. Ignoring it is safe.
+pub(super) fn only_v1(field: impl Display) -> Warning {
+    Error::no_effect(field, "cgroup v2 has no such control, ignored")
 }
 
 /// An optional list as a slice, which is empty when the list is absent.

@@ -14,7 +14,7 @@ use super::net_devices::{self, NetDevice};
 use super::resources::Resources;
 use super::seccomp::Seccomp;
 use super::sysctl::{self, Sysctl};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 
 /// `linux`, checked.
 #[derive(Clone, Debug, Default)]
@@ -97,7 +97,7 @@ impl Linux {
     ///
     /// # Errors
     /// Names the first invalid or unsupported property.
-    pub(super) fn new(linux: Option<&oci::Linux>, warnings: &mut Vec<String>) -> Result<Self> {
+    pub(super) fn new(linux: Option<&oci::Linux>, warnings: &mut Vec<Warning>) -> Result<Self> {
         let Some(linux) = linux else {
             return Ok(Self::default());
         };

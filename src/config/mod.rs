@@ -33,7 +33,7 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 
 pub use devices::DeviceKind;
 pub use document::Document;
@@ -68,7 +68,7 @@ pub struct Config {
     /// `linux`.
     pub linux: Linux,
     /// Problems that are not errors, such as unknown capability names.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// `root`.
@@ -142,7 +142,7 @@ impl Config {
 /// directions because unknown properties are ignored. Configs of other major versions mostly mean
 /// the same, and engines have copied 0.x from old examples, so another major version is only a
 /// warning.
-fn version(version: &str, warnings: &mut Vec<String>) -> Result<()> {
+fn version(version: &str, warnings: &mut Vec<Warning>) -> Result<()> {
     if version.is_empty() {
         return Err(Error::missing("ociVersion"));
     }
@@ -166,14 +166,13 @@ fn version(version: &str, warnings: &mut Vec<String>) -> Result<()> {
         ));
     }
     if numbers[0] != "1" {
-        warnings.push(format!(
-            "ociVersion: {version:?} is not a 1.x version, read as {SPEC_VERSION}"
-        ));
+        let message = format!("{version:?} is not a 1.x version, read as {SPEC_VERSION}");
+        warnings.push(Error::config("ociVersion", message).code_is(Code::WarningReadAs));
     }
     Ok(())
 }
 
-fn foreign_sections(spec: &Document) -> Vec<String> {
+fn foreign_sections(spec: &Document) -> Vec<Warning> {
     let sections = [
         ("windows", spec.windows.is_some()),
         ("solaris", spec.solaris.is_some()),
@@ -182,7 +181,7 @@ fn foreign_sections(spec: &Document) -> Vec<String> {
     ];
     let present = sections.into_iter().filter(|(_, present)| *present);
     present
-        .map(|(name, _)| format!("{name}: for another platform, ignored"))
+        .map(|(name, _)| Error::no_effect(name, "for another platform, ignored"))
         .collect()
 }
 

@@ -8,7 +8,7 @@ use oci_spec::runtime as oci;
 use super::check;
 use super::mount_options::{self, Attrs, OPTIONS};
 use super::namespaces::{IdMapping, NamespaceKind, Namespaces, one_map};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 use crate::lexical;
 
 /// One change of the propagation.
@@ -148,7 +148,7 @@ pub fn option_words() -> Vec<String> {
 pub fn list(
     mounts: &[oci::Mount],
     bundle: &Path,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Mount>> {
     let mounts = mounts.iter().enumerate();
     mounts
@@ -179,7 +179,7 @@ pub struct MountPoint {
 ///
 /// # Errors
 /// A destination is missing or has a NUL byte.
-pub fn points(mounts: &[oci::Mount], warnings: &mut Vec<String>) -> Result<Vec<MountPoint>> {
+pub fn points(mounts: &[oci::Mount], warnings: &mut Vec<Warning>) -> Result<Vec<MountPoint>> {
     let mounts = mounts.iter().enumerate();
     mounts
         .map(|(index, mount)| {
@@ -220,7 +220,7 @@ impl Mount {
         index: usize,
         mount: &oci::Mount,
         bundle: &Path,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<Self> {
         let field = format!("mounts[{index}]");
         let fstype = mount.typ().clone().unwrap_or_default();
@@ -295,7 +295,9 @@ impl Mount {
         }
         let message = "idmap without mappings needs a user namespace, whose map it uses";
         let hint = "add uidMappings and gidMappings to the mount";
-        Err(Error::config(&self.field, message).hint(hint))
+        Err(Error::config(&self.field, message)
+            .code_is(Code::ConfigNamespaceMissing)
+            .hint(hint))
     }
 
     fn read_options(&mut self) -> Result<()> {
@@ -390,18 +392,18 @@ impl Mount {
     /// mount(2) ignores the data. Options with a value belong to a file system, so dropping them is
     /// harmless. Any other option could be a misspelt flag on which the caller relies, so it is an
     /// error.
-    fn drop_data(&mut self, warnings: &mut Vec<String>) -> Result<()> {
+    fn drop_data(&mut self, warnings: &mut Vec<Warning>) -> Result<()> {
         let field = format!("{}.options", self.field);
         let data = std::mem::take(&mut self.data);
         let message = format!("{data:?}: a bind mount takes no file system specific options");
         if data.split(',').all(|option| option.contains('=')) {
-            warnings.push(format!("{field}: {message}, ignored"));
+            warnings.push(Error::no_effect(field, format!("{message}, ignored")));
             return Ok(());
         }
         Err(Error::config(field, message))
     }
 
-    fn check_kind(&mut self, warnings: &mut Vec<String>) -> Result<()> {
+    fn check_kind(&mut self, warnings: &mut Vec<Warning>) -> Result<()> {
         if self.bind.is_some() && !self.data.is_empty() {
             self.drop_data(warnings)?;
         }
@@ -429,10 +431,8 @@ impl Mount {
             ));
         }
         if self.tmpcopyup && (self.bind.is_some() || self.fstype != "tmpfs") {
-            warnings.push(format!(
-                "{}.options: tmpcopyup is for tmpfs, ignored",
-                self.field
-            ));
+            let field = format!("{}.options", self.field);
+            warnings.push(Error::no_effect(field, "tmpcopyup is for tmpfs, ignored"));
             self.tmpcopyup = false;
         }
         Ok(())
@@ -464,7 +464,7 @@ fn id_map(field: &str, mount: &oci::Mount) -> Result<Option<MountIdMap>> {
     }))
 }
 
-fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<PathBuf> {
+fn destination(field: &str, path: &Path, warnings: &mut Vec<Warning>) -> Result<PathBuf> {
     let field = format_args!("{field}.destination");
     check::no_nul(field, path)?;
     if path.as_os_str().is_empty() {
@@ -472,9 +472,8 @@ fn destination(field: &str, path: &Path, warnings: &mut Vec<String>) -> Result<P
     }
     if !path.is_absolute() {
         let text = path.to_string_lossy();
-        warnings.push(format!(
-            "{field}: {text:?} is not absolute, taken relative to /"
-        ));
+        let message = format!("{text:?} is not absolute, taken relative to /");
+        warnings.push(Error::config(field, message).code_is(Code::WarningReadAs));
     }
     Ok(lexical::clean(path))
 }

@@ -8,7 +8,7 @@ use oci_spec::runtime as oci;
 
 use super::check;
 use super::scheduling::{ExecAffinity, IoPriority, Scheduler};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 
 /// `process`, checked.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +120,7 @@ impl Process {
     pub fn in_container(
         process: &oci::Process,
         container: &Self,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<Self> {
         let mut new = Self::new(process, warnings)?;
         if process.capabilities().is_none() {
@@ -148,7 +148,7 @@ impl Process {
     ///
     /// # Errors
     /// Names the first invalid or unsupported property, by its path starting with `process`.
-    pub fn new(process: &oci::Process, warnings: &mut Vec<String>) -> Result<Self> {
+    pub fn new(process: &oci::Process, warnings: &mut Vec<Warning>) -> Result<Self> {
         let terminal = process.terminal().unwrap_or(false);
         let cwd = process.cwd().clone();
         check::absolute("process.cwd", &cwd)?;
@@ -157,7 +157,8 @@ impl Process {
             check::within("process.oomScoreAdj", score, -1000..=1000)?;
         }
         if process.command_line().is_some() {
-            warnings.push("process.commandLine: for another platform, ignored".to_owned());
+            let field = "process.commandLine";
+            warnings.push(Error::no_effect(field, "for another platform, ignored"));
         }
         let size = process.console_size().filter(|_| terminal);
         let capabilities = process.capabilities().as_ref();
@@ -301,16 +302,15 @@ impl Capabilities {
     /// Checks `process.capabilities`. Bits that the kernel would refuse are dropped with a warning,
     /// as the specification asks: an effective bit needs the permitted one; an inheritable bit
     /// needs the bounding one; an ambient bit needs both the permitted and the inheritable one.
-    fn new(sets: &oci::LinuxCapabilities, warnings: &mut Vec<String>) -> Self {
+    fn new(sets: &oci::LinuxCapabilities, warnings: &mut Vec<Warning>) -> Self {
         let mut limit = |name: &str, set: u64, allowed: u64, needs: &str| {
             // One warning per set: Buildah sends a whole ambient set without the inheritable one.
             let excess = capability_names(set & !allowed);
             if !excess.is_empty() {
                 let verb = if excess.len() == 1 { "is" } else { "are" };
-                warnings.push(format!(
-                    "process.capabilities.{name}: {} {verb} not in {needs}, ignored",
-                    excess.join(", ")
-                ));
+                let message = format!("{} {verb} not in {needs}, ignored", excess.join(", "));
+                let warning = Error::config(format!("process.capabilities.{name}"), message);
+                warnings.push(warning.code_is(Code::WarningCapabilityNotGranted));
             }
             set & allowed
         };

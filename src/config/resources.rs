@@ -8,7 +8,7 @@ use oci_spec::runtime as oci;
 pub use super::block_io::{BlockIo, Throttle, ThrottleKind, WeightDevice};
 pub use super::device_rules::{DeviceRule, DeviceRuleKind};
 use super::{check, device_rules, numbers};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 
 /// `linux.resources`, checked; absent values are `None`.
 #[derive(Clone, Debug, Default)]
@@ -147,7 +147,7 @@ impl Resources {
     ///
     /// # Errors
     /// A value is out of range, or a property exists only in cgroup v1.
-    pub fn new(resources: &oci::LinuxResources, warnings: &mut Vec<String>) -> Result<Self> {
+    pub fn new(resources: &oci::LinuxResources, warnings: &mut Vec<Warning>) -> Result<Self> {
         Self::read(resources, Part::Whole, warnings)
     }
 
@@ -158,7 +158,7 @@ impl Resources {
     /// As [`Resources::new`], except that a value may depend on one that the container has.
     pub fn check_request(
         resources: &oci::LinuxResources,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<()> {
         Self::read(resources, Part::Request, warnings).map(|_| ())
     }
@@ -166,7 +166,7 @@ impl Resources {
     fn read(
         resources: &oci::LinuxResources,
         part: Part,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<Self> {
         let at = |name: &str| format!("linux.resources.{name}");
         refuse_network(resources.network().as_ref(), &at("network"))?;
@@ -228,7 +228,7 @@ impl Memory {
         memory: &oci::LinuxMemory,
         field: &str,
         part: Part,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<Self> {
         let bytes = |name: &str, value: Option<i64>| {
             Limit::unless_zero(format_args!("{field}.{name}"), value)
@@ -287,8 +287,8 @@ impl Swap {
     }
 }
 
-/// Warns about controls that only cgroup v1 had. Ignoring them is safe.
-fn warn_of_deprecated(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<String>) {
+/// Warns about controls that only cgroup v1 had.
+fn warn_of_deprecated(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec<Warning>) {
     // The property is deprecated, but old configs have it.
     #[allow(deprecated, reason = "engines still write it")]
     let kernel = memory.kernel();
@@ -298,9 +298,7 @@ fn warn_of_deprecated(memory: &oci::LinuxMemory, field: &str, warnings: &mut Vec
         ("useHierarchy", memory.use_hierarchy() == Some(false)),
     ] {
         if present {
-            warnings.push(format!(
-                "{field}.{name}: cgroup v2 has no such control, ignored"
-            ));
+            warnings.push(check::only_v1(format_args!("{field}.{name}")));
         }
     }
 }

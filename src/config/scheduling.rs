@@ -8,7 +8,7 @@ use oci_spec::runtime as oci;
 use super::check;
 use super::numbers::{self, NumberList};
 use super::values::values;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 
 /// `process.scheduler`, as the fields of `struct sched_attr`. sched_setattr(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl ExecAffinity {
 }
 
 impl Scheduler {
-    pub(super) fn new(scheduler: &oci::Scheduler, warnings: &mut Vec<String>) -> Result<Self> {
+    pub(super) fn new(scheduler: &oci::Scheduler, warnings: &mut Vec<Warning>) -> Result<Self> {
         let policy = Policy::new(*scheduler.policy()).ok_or_else(|| {
             let message = "Linux reserves SCHED_ISO but does not have it";
             Error::config(format!("{FIELD}.policy"), message)
@@ -121,13 +121,16 @@ impl Scheduler {
 }
 
 /// A nice value that has no meaning is ignored with a warning, as the other runtimes accept it.
-fn nice(scheduler: &oci::Scheduler, policy: Policy, warnings: &mut Vec<String>) -> Result<i32> {
+fn nice(scheduler: &oci::Scheduler, policy: Policy, warnings: &mut Vec<Warning>) -> Result<i32> {
     let field = format!("{FIELD}.nice");
     let nice = scheduler.nice().unwrap_or(0);
     check::within(&field, nice, -20..=19)?;
     match policy {
         Policy::Other | Policy::Batch => return Ok(nice),
-        _ if nice != 0 => warnings.push(format!("{field}: {policy} has no nice value, ignored")),
+        _ if nice != 0 => {
+            let message = format!("{policy} has no nice value, ignored");
+            warnings.push(Error::no_effect(field, message));
+        }
         _ => {}
     }
     Ok(0)

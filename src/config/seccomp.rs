@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use oci_spec::runtime as oci;
 
 use super::check;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 
 /// The action of a filter for a system call. Numbers as in seccomp(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,7 +151,7 @@ impl Seccomp {
     /// # Errors
     /// An action that returns no errno has one, an argument index is above 5, a rule has no names,
     /// or `SCMP_ACT_NOTIFY` has no listener or is used where it would block init.
-    pub(super) fn new(seccomp: &oci::LinuxSeccomp, warnings: &mut Vec<String>) -> Result<Self> {
+    pub(super) fn new(seccomp: &oci::LinuxSeccomp, warnings: &mut Vec<Warning>) -> Result<Self> {
         let default_action = Action::new(
             seccomp.default_action(),
             "linux.seccomp.defaultErrnoRet",
@@ -261,15 +261,17 @@ impl Action {
 
 /// Programs of an architecture that has no table cannot run on this host. For the filter they
 /// belong to the unlisted architectures.
-fn architectures(list: &[oci::Arch], warnings: &mut Vec<String>) -> Vec<Arch> {
+fn architectures(list: &[oci::Arch], warnings: &mut Vec<Warning>) -> Vec<Arch> {
     let mut out = Vec::new();
     for (index, arch) in list.iter().enumerate() {
         match Arch::new(*arch) {
             Some(arch) if out.contains(&arch) => {}
             Some(arch) => out.push(arch),
-            None => warnings.push(format!(
-                "linux.seccomp.architectures[{index}]: {arch} has no table in this build, ignored"
-            )),
+            None => {
+                let field = format!("linux.seccomp.architectures[{index}]");
+                let message = format!("{arch} has no table in this build, ignored");
+                warnings.push(Error::no_effect(field, message));
+            }
         }
     }
     out
@@ -293,7 +295,7 @@ impl Arch {
 fn flags(
     flags: Option<&[oci::LinuxSeccompFilterFlag]>,
     notifies: bool,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> u64 {
     use oci::LinuxSeccompFilterFlag as Flag;
 
@@ -308,9 +310,9 @@ fn flags(
             Flag::SeccompFilterFlagSpecAllow => flag::SPEC_ALLOW,
             Flag::SeccompFilterFlagWaitKillableRecv if notifies => flag::WAIT_KILLABLE_RECV,
             Flag::SeccompFilterFlagWaitKillableRecv => {
-                warnings.push(format!(
-                    "linux.seccomp.flags[{index}]: {one} has no effect without SCMP_ACT_NOTIFY"
-                ));
+                let field = format!("linux.seccomp.flags[{index}]");
+                let message = format!("{one} has no effect without SCMP_ACT_NOTIFY");
+                warnings.push(Error::no_effect(field, message));
                 0
             }
         };

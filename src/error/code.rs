@@ -119,6 +119,16 @@ codes! {
     RuntimeInterrupted = "runtime.interrupted",
     /// Everything else.
     RuntimeFailed = "runtime.failed",
+    // Warnings.
+    WarningUnknownProperty = "warning.unknown-property",
+    WarningNoEffect = "warning.no-effect",
+    WarningReadAs = "warning.read-as",
+    WarningUnknownCapability = "warning.unknown-capability",
+    WarningCapabilityNotGranted = "warning.capability-not-granted",
+    WarningUnknownCall = "warning.unknown-call",
+    WarningLabel = "warning.label",
+    WarningEnded = "warning.ended",
+    WarningRemains = "warning.remains",
 }
 
 impl Code {

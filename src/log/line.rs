@@ -19,7 +19,7 @@ pub(super) struct Line<'a> {
 /// Data for programs.
 pub(super) enum Data<'a> {
     None,
-    /// What failed, and the container on the command line.
+    /// What failed, or the warning, and the container on the command line.
     Failure(&'a Error, Option<&'a str>),
     /// One member.
     Named(&'static str, Value),
@@ -59,7 +59,7 @@ impl Format {
     }
 }
 
-/// What is known about a failure, for programs.
+/// What is known about a failure or a warning, for programs.
 fn data(error: &Error, container: Option<&str>) -> Map<String, Value> {
     let code = error.code();
     let errno = error.errno.map(|errno| format!("{errno:?}"));

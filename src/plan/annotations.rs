@@ -13,7 +13,7 @@ use super::Options;
 use super::seccomp::record;
 use crate::config::Config;
 use crate::config::seccomp::Seccomp;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 
 /// `org.systemd.property.NAME`: a property of the container's unit.
 pub const UNIT_PROPERTY: &str = "org.systemd.property.";
@@ -115,12 +115,13 @@ pub(super) fn recording(config: &Config, options: &Options) -> Result<Option<Sec
 }
 
 /// A warning for each annotation of crun that has no effect here.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
+pub(super) fn warnings(config: &Config) -> Vec<Warning> {
+    const MESSAGE: &str = "this runtime does not have it, ignored";
     let keys = config.annotations.keys();
     let ignored =
         keys.filter(|key| key.starts_with("run.oci.") && !HONOURED.contains(&key.as_str()));
     ignored
-        .map(|key| format!("annotations[{key:?}]: this runtime does not have it, ignored"))
+        .map(|key| refused(key, MESSAGE).code_is(Code::WarningNoEffect))
         .collect()
 }
 

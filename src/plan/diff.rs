@@ -1,106 +1,83 @@
-//! What differs between two plans, by their text.
+//! What differs between two plans, by the lines of their texts.
 //!
-//! The text names everything that a plan does. What it only counts, such as the variables of an
+//! The lines name everything that a plan does. What they only count, such as the variables of an
 //! environment, has lines of its own here.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 use serde_json::{Value, json};
 
+use super::text::Line;
 use super::text::words::lossy;
 use super::{InitStep, Plan};
-
-/// One line of a plan's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
-    phase: &'a str,
-    what: &'a str,
-    field: &'a str,
-}
 
 /// A difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// Only the first text has the line.
-    Removed(Line<'a>),
-    /// Only the second text has the line.
-    Added(Line<'a>),
-    /// Both have a line for the same thing.
-    Changed(Line<'a>, Line<'a>),
-}
-
-/// How a line of one text finds the line of the other that is about the same thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
-    /// By property and first word: the steps of a plan.
-    Field,
-    /// By the first word: the answers of a filter, whose rules may be in another order.
-    Word,
+    /// Only the first list has the line.
+    Removed(&'a Line),
+    /// Only the second list has the line.
+    Added(&'a Line),
+    /// Both have a line about the same thing.
+    Changed(&'a Line, &'a Line),
 }
 
 impl Plan {
     /// A line for each variable of the process and of the hooks.
     #[must_use]
-    pub fn variables(&self) -> String {
-        let mut text = String::new();
+    pub fn variables(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
         if let Some(exec) = self.exec() {
-            write_variables(&mut text, &exec.env, "process.env");
+            add_variables(&mut lines, &exec.env, "process.env");
         }
         let lists = [&self.hooks, &self.after_start, &self.after_delete];
         for planned in lists.into_iter().flat_map(|list| list.iter()) {
             let env = planned.step.env.as_deref().unwrap_or_default();
-            write_variables(&mut text, env, &planned.field);
+            add_variables(&mut lines, env, &planned.field);
         }
         for planned in self.init.iter().chain(self.start.iter()) {
             if let InitStep::Hook(hook) = &planned.step {
                 let env = hook.env.as_deref().unwrap_or_default();
-                write_variables(&mut text, env, &planned.field);
+                add_variables(&mut lines, env, &planned.field);
             }
         }
-        text
+        lines
     }
 }
 
-fn write_variables(text: &mut String, env: &[std::ffi::CString], field: &str) {
-    for variable in env {
-        let _ = writeln!(text, "variable {}  <- {field}", lossy(variable));
-    }
+fn add_variables(lines: &mut Vec<Line>, env: &[std::ffi::CString], field: &str) {
+    lines.extend(env.iter().map(|variable| {
+        let what = lossy(variable);
+        let name = what.split_once('=').map_or(&*what, |(name, _)| name);
+        Line {
+            phase: "variable",
+            subject: format!("{name} of {field}"),
+            field: field.to_owned(),
+            what,
+        }
+    }));
 }
 
-fn lines(text: &str) -> Vec<Line<'_>> {
-    let line = |line| {
-        let (rest, field) = str::rsplit_once(line, "  <- ").unwrap_or((line, ""));
-        let (phase, what) = rest.split_once(' ').unwrap_or((rest, ""));
-        let what = what.trim_start();
-        Line { phase, what, field }
-    };
-    text.lines().map(line).collect()
-}
-
-impl Line<'_> {
+impl Line {
     /// A property has another index in a list that has become longer, but the step is the same.
-    fn is(&self, other: &Line) -> bool {
-        (self.phase, self.what) == (other.phase, other.what)
+    fn is(&self, other: &Self) -> bool {
+        (self.phase, &self.what) == (other.phase, &other.what)
     }
 
-    fn is_about(&self, other: &Line, by: Match) -> bool {
-        let word = |line: &Line| line.what.split([' ', '=']).next().map(str::len);
-        let (own, others) = (word(self), word(other));
-        self.phase == other.phase
-            && (by == Match::Word || self.field == other.field)
-            && own.map(|end| &self.what[..end]) == others.map(|end| &other.what[..end])
+    fn is_about(&self, other: &Self) -> bool {
+        (self.phase, &self.subject) == (other.phase, &other.subject)
     }
 }
 
-/// The differences between two texts, in the order of their lines.
+/// The differences between two lists of lines, in their order.
 #[must_use]
-pub fn changes<'a>(before: &'a str, after: &'a str, by: Match) -> Vec<Change<'a>> {
-    let mut all = pair(&lines(before), &lines(after));
+pub fn changes<'a>(before: &'a [Line], after: &'a [Line]) -> Vec<Change<'a>> {
+    let mut all = pair(before, after);
     let mut at = 0;
     while at < all.len() {
         let same = |other: &Change| match (&all[at], other) {
             (Change::Removed(one), Change::Added(other))
-            | (Change::Added(one), Change::Removed(other)) => one.is_about(other, by),
+            | (Change::Added(one), Change::Removed(other)) => one.is_about(other),
             _ => false,
         };
         if let Some(later) = all[at + 1..].iter().position(same) {
@@ -117,7 +94,7 @@ pub fn changes<'a>(before: &'a str, after: &'a str, by: Match) -> Vec<Change<'a>
 }
 
 /// Leaves out a longest common subsequence.
-fn pair<'a>(before: &[Line<'a>], after: &[Line<'a>]) -> Vec<Change<'a>> {
+fn pair<'a>(before: &'a [Line], after: &'a [Line]) -> Vec<Change<'a>> {
     let width = after.len() + 1;
     // The length of the longest one of the rests from each pair of positions.
     let mut longest = vec![0u32; (before.len() + 1) * width];
@@ -139,25 +116,15 @@ fn pair<'a>(before: &[Line<'a>], after: &[Line<'a>]) -> Vec<Change<'a>> {
                 if other.is_none()
                     || longest[(i + 1) * width + j] >= longest[i * width + j + 1] =>
             {
-                out.push(Change::Removed(*one));
+                out.push(Change::Removed(one));
                 i += 1;
             }
             (_, Some(other)) => {
-                out.push(Change::Added(*other));
+                out.push(Change::Added(other));
                 j += 1;
             }
             _ => return out,
         }
-    }
-}
-
-impl Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<8} {}", self.phase, self.what)?;
-        if !self.field.is_empty() {
-            write!(f, "  <- {}", self.field)?;
-        }
-        Ok(())
     }
 }
 
@@ -182,7 +149,7 @@ impl Change<'_> {
             Self::Changed(before, after) => ("changed", Some(before), Some(after)),
         };
         let side =
-            |line: Option<&Line>| line.map(|it| json!({"what": it.what, "config": it.field}));
+            |line: Option<&&Line>| line.map(|it| json!({"what": it.what, "config": it.field}));
         let phase = before.or(after).map(|line| line.phase);
         json!({"change": word, "phase": phase, "before": side(before), "after": side(after)})
     }
@@ -192,60 +159,70 @@ impl Change<'_> {
 mod tests {
     use super::*;
 
-    fn text(before: &str, after: &str, by: Match) -> String {
-        let changes = changes(before, after, by);
+    fn line(phase: &'static str, subject: &str, what: &str, field: &str) -> Line {
+        Line {
+            phase,
+            subject: subject.to_owned(),
+            what: what.to_owned(),
+            field: field.to_owned(),
+        }
+    }
+
+    fn text(before: &[Line], after: &[Line]) -> String {
+        let changes = changes(before, after);
         changes.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn equal_texts_have_no_changes() {
-        let one = "init     mask /a, if it exists  <- linux.maskedPaths[0]\n";
-        assert_eq!(text(one, one, Match::Field), "");
-        assert_eq!(text("", "", Match::Field), "");
+    fn equal_lists_have_no_changes() {
+        let one = [line("init", "mask", "mask /a", "linux.maskedPaths[0]")];
+        assert_eq!(text(&one, &one), "");
+        assert_eq!(text(&[], &[]), "");
     }
 
     #[test]
     fn a_step_is_removed_added_or_changed() {
-        let before = "\
-prepare  write 1 to pids.max  <- linux.resources.pids.limit
-init     mask /a  <- linux.maskedPaths[0]
-init     mask /b  <- linux.maskedPaths[1]
-";
-        let after = "\
-prepare  write 2 to pids.max  <- linux.resources.pids.limit
-init     mask /b  <- linux.maskedPaths[0]
-init     sethostname x  <- hostname
-";
+        let mask = |path: &str, index: usize| {
+            let field = format!("linux.maskedPaths[{index}]");
+            line("init", &format!("mask of {field}"), path, &field)
+        };
+        let pids = |what| line("prepare", "pids", what, "linux.resources.pids.limit");
+        let before = [
+            pids("write 1 to pids.max"),
+            mask("mask /a", 0),
+            mask("mask /b", 1),
+        ];
+        let after = [
+            pids("write 2 to pids.max"),
+            mask("mask /b", 0),
+            line("init", "hostname", "sethostname x", "hostname"),
+        ];
         let expected = "\
 < prepare  write 1 to pids.max  <- linux.resources.pids.limit
 > prepare  write 2 to pids.max  <- linux.resources.pids.limit
 - init     mask /a  <- linux.maskedPaths[0]
 + init     sethostname x  <- hostname
 ";
-        assert_eq!(text(before, after, Match::Field), expected);
-        let json = changes(before, after, Match::Field)[0].json();
+        assert_eq!(text(&before, &after), expected);
+        let json = changes(&before, &after)[0].json();
         assert_eq!(json["change"], "changed");
         assert_eq!(json["after"]["what"], "write 2 to pids.max");
     }
 
     #[test]
-    fn variables_and_answers_are_found_by_their_name() {
-        let text = |before, after, by| text(before, after, by);
+    fn a_variable_is_found_by_its_name() {
+        let lines = |variable: &std::ffi::CStr| {
+            let mut lines = Vec::new();
+            add_variables(&mut lines, &[variable.to_owned()], "process.env");
+            lines
+        };
         assert_eq!(
-            text(
-                "variable A=1  <- process.env",
-                "variable A=2  <- process.env",
-                Match::Field
-            ),
+            text(&lines(c"A=1"), &lines(c"A=2")),
             "< variable A=1  <- process.env\n> variable A=2  <- process.env\n"
         );
         assert_eq!(
-            text(
-                "x86_64   read is allowed  <- a[0]",
-                "x86_64   read fails  <- a[1]",
-                Match::Word
-            ),
-            "< x86_64   read is allowed  <- a[0]\n> x86_64   read fails  <- a[1]\n"
+            text(&lines(c"A=1"), &lines(c"B=1")),
+            "- variable A=1  <- process.env\n+ variable B=1  <- process.env\n"
         );
     }
 }

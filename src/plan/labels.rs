@@ -5,6 +5,7 @@ use std::ffi::CString;
 
 use super::{InitStep, Plan, c_string};
 use crate::config::{Config, Process};
+use crate::error::{Code, Error};
 use crate::host::Host;
 
 /// The security module that reads a label. Each has its file in /proc/PID/attr.
@@ -37,9 +38,9 @@ fn read_by(
     if enabled {
         return Some(c_string(label));
     }
-    plan.warnings.push(format!(
-        "{field}: {module} is not enabled on this host: label ignored"
-    ));
+    let message = format!("{module} is not enabled on this host: label ignored");
+    plan.warnings
+        .push(Error::config(field, message).code_is(Code::WarningLabel));
     None
 }
 
@@ -92,6 +93,7 @@ pub(super) fn with_context(data: &str, kind: &str, label: Option<&CString>) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::has_example;
 
     #[test]
     fn the_context_is_in_the_option_that_the_annotation_says() {
@@ -100,5 +102,14 @@ mod tests {
         let expected = "size=1k,rootcontext=\"system_u:object_r:container_file_t:s0:c1,c2\"";
         assert_eq!(data, expected);
         assert_eq!(with_context("size=1k", "context", None), "size=1k");
+    }
+
+    #[test]
+    fn the_label_of_a_module_that_is_off_is_a_warning() {
+        let mut plan = Plan::default();
+        let (reader, label) = (("AppArmor", false), "docker-default".to_owned());
+        let label = read_by(&mut plan, "process.apparmorProfile", reader, Some(&label));
+        assert_eq!(label, None);
+        has_example(plan.warnings.remove(0), "warning.label");
     }
 }

@@ -44,6 +44,7 @@ pub use step::{
     InitStep, MoveDevice, NewCgroup, Node, Opener, Planned, ResctrlGroup, Rlimit, RootSwitch,
     RuntimeStep, Steps, Symlink,
 };
+pub use text::Line;
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -52,6 +53,7 @@ use std::path::PathBuf;
 pub use crate::config::seccomp::Listener;
 pub use crate::config::{Attrs, Capabilities, ConsoleSize, DeviceKind, NamespaceKind, Propagation};
 pub use crate::config::{SourceLink, TargetLink};
+use crate::error::Warning;
 
 /// All steps: one list for each process and point in time, in the order of the fields. The lists of
 /// the runtime and those of other processes have different types.
@@ -101,9 +103,9 @@ pub struct Plan {
     /// The SELinux context of new file systems.
     pub mount_label: Option<CString>,
     /// Problems that are not errors.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What only `--debug` shows.
-    pub details: Vec<String>,
+    pub details: Vec<Warning>,
 }
 
 /// The process that creates init, and executes the steps of [`Plan::between`] before that.

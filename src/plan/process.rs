@@ -11,7 +11,7 @@ use super::{
 use crate::config::process::capability_names;
 use crate::config::seccomp::Seccomp;
 use crate::config::{Capabilities, Config, Linux, Namespace, Personality, Process};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::Host;
 
 /// The search path for executables when the environment has no PATH.
@@ -223,9 +223,10 @@ fn warn_of_ungrantable(plan: &mut Plan, sets: Capabilities, host: &Host) {
         } else {
             ("are", "them")
         };
-        plan.warnings.push(format!(
-            "process.capabilities: {names} {verb} not granted: the runtime does not have {them}"
-        ));
+        let message = format!("{names} {verb} not granted: the runtime does not have {them}");
+        let warning = Error::config("process.capabilities", message);
+        plan.warnings
+            .push(warning.code_is(Code::WarningCapabilityNotGranted));
     }
 }
 
@@ -289,7 +290,8 @@ fn seccomp(plan: &mut Plan, config: &Config, profile: &Seccomp, host: &Host) -> 
         if annotations::has(config, annotations::STRICT_SECCOMP) {
             return Err(Error::config("linux.seccomp.syscalls", detail));
         }
-        plan.details.push(format!("linux.seccomp: {detail}"));
+        let detail = Error::config("linux.seccomp", detail);
+        plan.details.push(detail.code_is(Code::WarningUnknownCall));
     }
     let step = InitStep::Seccomp {
         program: filter.program,

@@ -7,27 +7,40 @@ use std::fmt::{self, Display, Write};
 
 use super::{AnyStep, Found, InitStep, Place, Plan, Planned, Steps};
 use crate::config::NamespaceKind;
-use crate::error::printable;
+use crate::error::{Warning, printable};
 
-/// One line of the text.
-struct Line<'a> {
-    /// One word for the process and the point in time.
+/// One line of `explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// One word: for a step the process and the point in time, for a filter the architecture.
+    pub(super) phase: &'static str,
+    /// What the line is about: a line of another text with the same phase and subject says the same
+    /// thing, perhaps otherwise.
+    pub(super) subject: String,
+    /// The sentence.
+    pub(super) what: String,
+    /// The property that asks for it; empty if the sentence says it.
+    pub(super) field: String,
+}
+
+/// A step, and when it is executed.
+struct Timed<'a> {
     phase: &'static str,
     found: Found<'a>,
 }
 
-/// Lines in the order in which their steps are executed.
+/// Steps in the order in which they are executed.
 #[derive(Default)]
-struct Lines<'a>(Vec<Line<'a>>);
+struct Order<'a>(Vec<Timed<'a>>);
 
-impl<'a> Lines<'a> {
+impl<'a> Order<'a> {
     fn add<S>(&mut self, phase: &'static str, steps: &'a Steps<S>)
     where
         AnyStep<'a>: From<&'a S>,
     {
         for planned in steps.iter() {
             let found = planned.found();
-            self.0.push(Line { phase, found });
+            self.0.push(Timed { phase, found });
         }
     }
 
@@ -41,7 +54,7 @@ impl<'a> Lines<'a> {
             }
             let found = planned.found();
             let phase = "init";
-            self.0.push(Line { phase, found });
+            self.0.push(Timed { phase, found });
         }
     }
 }
@@ -51,21 +64,19 @@ impl<'a> Lines<'a> {
 const FORM_VERSION: u32 = 1;
 
 impl Plan {
-    /// One line per step, in the order of execution: phase, action with its fallback, and the
-    /// property that asks for it.
+    /// One line per warning and per step, in the order of execution: phase, action with its fallback,
+    /// and the property that asks for it.
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<_> = self.warnings.iter().map(Line::of_warning).collect();
+        lines.extend(self.before_clone().0.iter().map(Timed::line));
+        lines.push(self.clone_line());
+        lines.extend(self.after_clone().0.iter().map(Timed::line));
+        lines
+    }
+
+    /// The lines as text.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        for warning in &self.warnings {
-            let _ = writeln!(text, "warning  {}", printable(warning));
-        }
-        for line in self.before_clone().0 {
-            let _ = writeln!(text, "{line}");
-        }
-        let _ = writeln!(text, "{}", self.clone_line());
-        for line in self.after_clone().0 {
-            let _ = writeln!(text, "{line}");
-        }
-        text
+        text(&self.lines())
     }
 
     /// The same as a JSON object, whose form `docs/plan.schema.json` describes.
@@ -91,31 +102,31 @@ impl Plan {
         }
         serde_json::json!({
             "version": FORM_VERSION,
-            "warnings": self.warnings,
+            "warnings": self.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "clone": clone,
             "steps": steps,
         })
     }
 
-    fn before_clone(&self) -> Lines<'_> {
-        let mut lines = Lines::default();
-        lines.add("prepare", &self.prepare);
-        lines.add("clone", &self.leave);
-        lines
+    fn before_clone(&self) -> Order<'_> {
+        let mut order = Order::default();
+        order.add("prepare", &self.prepare);
+        order.add("clone", &self.leave);
+        order
     }
 
-    fn after_clone(&self) -> Lines<'_> {
-        let mut lines = Lines::default();
-        lines.add("parent", &self.beside_first);
-        lines.add("clone", &self.between);
-        lines.add("parent", &self.beside_init);
-        lines.add("parent", &self.meanwhile);
-        lines.add_init(self);
-        lines.add("parent", &self.when_ready);
-        lines.add("start", &self.start);
-        lines.add("started", &self.after_start);
-        lines.add("deleted", &self.after_delete);
-        lines
+    fn after_clone(&self) -> Order<'_> {
+        let mut order = Order::default();
+        order.add("parent", &self.beside_first);
+        order.add("clone", &self.between);
+        order.add("parent", &self.beside_init);
+        order.add("parent", &self.meanwhile);
+        order.add_init(self);
+        order.add("parent", &self.when_ready);
+        order.add("start", &self.start);
+        order.add("started", &self.after_start);
+        order.add("deleted", &self.after_delete);
+        order
     }
 
     /// The namespaces that clone3(2) creates, by their names in the specification.
@@ -127,7 +138,7 @@ impl Plan {
             .collect()
     }
 
-    fn clone_line(&self) -> String {
+    fn clone_line(&self) -> Line {
         let new = self.new_namespaces();
         let what = if new.is_empty() {
             "without new namespaces".to_owned()
@@ -146,16 +157,58 @@ impl Plan {
                 format!(", in the container's cgroup {path}")
             }
         };
-        format!("clone    clone3 {what}{via}{place}  <- linux.namespaces")
+        Line {
+            phase: "clone",
+            subject: "clone3".to_owned(),
+            what: format!("clone3 {what}{via}{place}"),
+            field: "linux.namespaces".to_owned(),
+        }
     }
 }
 
-impl Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (phase, step) = (self.phase, self.found.step);
-        let field = printable(self.found.field);
-        write!(f, "{phase:<8} {}  <- {field}", step.what())
+impl Timed<'_> {
+    fn line(&self) -> Line {
+        let Found { field, step } = self.found;
+        Line {
+            phase: self.phase,
+            subject: format!("{} of {field}", step.name()),
+            what: step.what(),
+            field: printable(field),
+        }
     }
+}
+
+impl Line {
+    /// The text of a warning names its property.
+    fn of_warning(warning: &Warning) -> Self {
+        let field = warning.field.as_deref().unwrap_or_default();
+        Self {
+            phase: "warning",
+            subject: format!("{} of {field}", warning.code().word()),
+            what: warning.to_string(),
+            field: String::new(),
+        }
+    }
+}
+
+impl Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<8} {}", self.phase, self.what)?;
+        if self.field.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "  <- {}", self.field)
+        }
+    }
+}
+
+/// One line after the other.
+pub(super) fn text(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let _ = writeln!(text, "{line}");
+    }
+    text
 }
 
 impl AnyStep<'_> {

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::locate;
+use crate::error::{Code, Error, Warning};
 use crate::spelling;
 
 /// All objects that have named properties, and their properties. In the path of an object `[]` stands
@@ -94,11 +95,11 @@ pub const UNREAD: &[(&str, &str)] = &[
     ),
 ];
 
-/// The properties of a document that are ignored without a warning, one sentence for each. `at` is
+/// The properties of a document that are ignored without another warning. `at` is
 /// the place of the document in the config, such as `process` for the file of `exec`.
 ///
 /// It parses the document again, so it is for `explain` and for the debug log.
-pub fn ignored(json: &[u8], at: &str) -> Vec<String> {
+pub fn ignored(json: &[u8], at: &str) -> Vec<Warning> {
     let mut found = Vec::new();
     if let Some(document) = super::tree(json) {
         walk(&document, at, at, &mut found);
@@ -107,7 +108,7 @@ pub fn ignored(json: &[u8], at: &str) -> Vec<String> {
 }
 
 /// Visits a value whose place is `path`, and `pattern` among [`objects`].
-fn walk(value: &Value, pattern: &str, path: &str, found: &mut Vec<String>) {
+fn walk(value: &Value, pattern: &str, path: &str, found: &mut Vec<Warning>) {
     match value {
         Value::Array(elements) => {
             let pattern = format!("{pattern}[]");
@@ -120,7 +121,7 @@ fn walk(value: &Value, pattern: &str, path: &str, found: &mut Vec<String>) {
     }
 }
 
-fn walk_object(members: &Map<String, Value>, pattern: &str, path: &str, found: &mut Vec<String>) {
+fn walk_object(members: &Map<String, Value>, pattern: &str, path: &str, found: &mut Vec<Warning>) {
     let named = names(pattern);
     let any = format!("{pattern}.*");
     for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
@@ -131,14 +132,17 @@ fn walk_object(members: &Map<String, Value>, pattern: &str, path: &str, found: &
         };
         let child = locate::join(pattern, name);
         match UNREAD.iter().find(|(property, _)| *property == child) {
-            Some((_, reason)) => found.push(format!("{path}: {reason}")),
+            Some((_, reason)) => found.push(Error::no_effect(path, reason)),
             None if named.contains(&name.as_str()) => walk(value, &child, &path, found),
-            None => found.push(match nearest(pattern, named, name) {
-                Some(known) => format!("{path}: unknown, ignored; the nearest known is {known}"),
-                None => format!("{path}: unknown, ignored"),
-            }),
+            None => found.push(unknown(path, nearest(pattern, named, name))),
         }
     }
+}
+
+fn unknown(path: String, nearest: Option<String>) -> Warning {
+    let nearest = nearest.map(|known| format!("; the nearest known is {known}"));
+    let message = format!("unknown, ignored{}", nearest.unwrap_or_default());
+    Error::config(path, message).code_is(Code::WarningUnknownProperty)
 }
 
 /// The properties of the object at `pattern`, if it is one with named properties.
@@ -182,6 +186,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::error::texts;
 
     fn all() -> impl Iterator<Item = String> {
         objects().flat_map(|(object, names)| {
@@ -206,7 +211,7 @@ mod tests {
             let path = property.replace("[]", "[0]").replace('*', "x");
             let words = match crate::spec::config(text.as_bytes(), Path::new("/b")) {
                 Err(error) => format!("{error:#}"),
-                Ok(config) => config.warnings.join("\n"),
+                Ok(config) => texts(&config.warnings).join("\n"),
             };
             // The sections of other platforms and commandLine are only looked for.
             let foreign = [
@@ -219,7 +224,7 @@ mod tests {
             ];
             let said = words.contains(&format!("{path}: "))
                 || words.contains(&format!("{path}["))
-                || ignored(text.as_bytes(), "")
+                || texts(&ignored(text.as_bytes(), ""))
                     .iter()
                     .any(|it| it.starts_with(&path))
                 || foreign.contains(&property.as_str());
@@ -246,14 +251,14 @@ mod tests {
             "linux.netDevices.eth0.nam: unknown, ignored; the nearest known is linux.netDevices.*.name",
             "linux.seccomp.syscalls[0].comment: unknown, ignored",
         ];
-        let mut found = ignored(json, "");
+        let mut found = texts(&ignored(json, ""));
         let mut expected: Vec<_> = expected.map(str::to_owned).into();
         found.sort();
         expected.sort();
         assert_eq!(found, expected);
         let process = ignored(br#"{"cwd": "/", "argv": []}"#, "process");
         assert_eq!(
-            process,
+            texts(&process),
             ["process.argv: unknown, ignored; the nearest known is process.args"]
         );
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::config::numbers;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 
 /// The sets of `process.capabilities`.
 const SETS: [&str; 5] = [
@@ -126,7 +126,7 @@ fn affinity(lists: &mut Map<String, Value>) -> Result<()> {
 ///
 /// # Errors
 /// A list of CPUs is not one.
-pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) -> Result<()> {
+pub(super) fn process(process: &mut Value, warnings: &mut Vec<Warning>) -> Result<()> {
     let Value::Object(process) = process else {
         return Ok(());
     };
@@ -154,7 +154,9 @@ pub(super) fn process(process: &mut Value, warnings: &mut Vec<String>) -> Result
             if !known && !told.contains(name) {
                 told.push(name.clone());
                 let field = format!("process.capabilities.{set}");
-                warnings.push(format!("{field}: unknown capability {name:?}, ignored"));
+                let message = format!("unknown capability {name:?}, ignored");
+                let warning = Error::config(field, message);
+                warnings.push(warning.code_is(Code::WarningUnknownCapability));
             }
             known
         });

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{check_request, repair, resources, syntax};
 use crate::config::Resources;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 
 /// The result of an update.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub struct Update {
     pub resources: Resources,
     /// The text of the config with the new values.
     pub config: Vec<u8>,
-    /// What is ignored, a sentence each.
-    pub warnings: Vec<String>,
+    /// What is ignored.
+    pub warnings: Vec<Warning>,
 }
 
 /// Properties for which 0 is not a valid value. Engines send 0 for a value that should not change.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, printable};
+use crate::error::{Code, Error, printable};
 
 /// How much a finding matters, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ impl Severity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     pub severity: Severity,
+    /// What of sampan-errors(7) it is.
+    pub code: Option<Code>,
     /// The path of the property in the config.
     pub field: Option<String>,
     pub message: String,
@@ -40,6 +42,7 @@ impl Finding {
     pub(super) fn new(severity: Severity, message: impl Into<String>) -> Self {
         Self {
             severity,
+            code: None,
             field: None,
             message: message.into(),
             remedy: None,
@@ -47,27 +50,20 @@ impl Finding {
     }
 
     /// The error of `create`, in the same words.
-    pub(super) fn error(mut error: Error) -> Self {
+    pub(super) fn error(error: Error) -> Self {
+        Self::of(Severity::Error, error)
+    }
+
+    /// An error or a warning, in the same words.
+    pub(super) fn of(severity: Severity, mut error: Error) -> Self {
+        let code = Some(error.code());
         let field = error.field.take().map(String::from);
         let remedy = error.hint.take().map(String::from);
         Self {
+            code,
             field,
             remedy,
-            ..Self::new(Severity::Error, error.to_string())
-        }
-    }
-
-    /// A sentence that may begin with a property, as the warnings of a plan do.
-    pub(super) fn sentence(severity: Severity, text: &str) -> Self {
-        let of_field = text.split_once(": ").filter(|(field, _)| {
-            field.starts_with("annotations[") || !field.contains(char::is_whitespace)
-        });
-        match of_field {
-            Some((field, message)) => Self {
-                field: Some(field.to_owned()),
-                ..Self::new(severity, message)
-            },
-            None => Self::new(severity, text),
+            ..Self::new(severity, error.to_string())
         }
     }
 
@@ -103,6 +99,7 @@ impl Finding {
     fn json(&self) -> Value {
         json!({
             "severity": self.severity.word(),
+            "code": self.code.map(Code::word),
             "field": self.field,
             "message": self.message,
             "remedy": self.remedy,

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::finding::{Finding, Severity};
 use super::tree::{Taken, Tree};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result, Warning};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::spec;
@@ -67,8 +67,8 @@ pub(super) fn pass(
         let Some(field) = error.field.as_deref().map(str::to_owned) else {
             return stopped(error, findings);
         };
-        let said = error.text.as_deref().unwrap_or_default();
-        match tree.take(&field, said) {
+        let lacks_namespace = error.code() == Code::ConfigNamespaceMissing;
+        match tree.take(&field, lacks_namespace) {
             Taken::Away(written) => findings.push(Finding::error(error.about(written))),
             Taken::Consequence => {}
             Taken::Nothing(written) => return stopped(error.about(written), findings),
@@ -97,8 +97,8 @@ fn told(accepted: Accepted, text: &[u8], findings: &mut Vec<Finding>) -> Option<
         Some(plan) => (&plan.warnings, &plan.details[..]),
         None => (&accepted.config.warnings, &[][..]),
     };
-    let mut tell = |severity, text: &str| {
-        let mut finding = Finding::sentence(severity, text);
+    let mut tell = |severity, warning: &Warning| {
+        let mut finding = Finding::of(severity, warning.clone());
         finding.field = finding.field.map(|field| accepted.written(&field));
         findings.push(finding);
     };
@@ -108,8 +108,7 @@ fn told(accepted: Accepted, text: &[u8], findings: &mut Vec<Finding>) -> Option<
     for detail in details {
         tell(Severity::Note, detail);
     }
-    let ignored = spec::properties::ignored(text, "");
-    let ignored = ignored.iter();
-    findings.extend(ignored.map(|text| Finding::sentence(Severity::Warning, text)));
+    let ignored = spec::properties::ignored(text, "").into_iter();
+    findings.extend(ignored.map(|it| Finding::of(Severity::Warning, it)));
     Some(accepted)
 }

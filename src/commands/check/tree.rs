@@ -69,14 +69,14 @@ impl Tree {
         place.written + place.missing
     }
 
-    /// Takes the property `field`, of which the config's check says `message`, or what makes it
-    /// wrong. A property that must exist gets its value of the standard config.
-    pub(super) fn take(&mut self, field: &str, message: &str) -> Taken {
+    /// Takes the property `field`, or what makes it wrong: it may be that it lacks a namespace. A
+    /// property that must exist gets its value of the standard config.
+    pub(super) fn take(&mut self, field: &str, lacks_namespace: bool) -> Taken {
         let place = self.find(field);
         let path = format!("{}{}", place.written, place.missing);
         let steps = place.steps.clone();
         let missing = place.missing.to_owned();
-        let follows = self.follows(&path, &steps, message);
+        let follows = self.follows(&path, &steps, lacks_namespace);
         let done = if missing.is_empty() {
             self.remove(&steps, path.clone())
         } else {
@@ -91,7 +91,7 @@ impl Tree {
 
     /// Whether an error is due to what was taken: the property itself, one within it, an array that
     /// has become empty, or a namespace that is needed.
-    fn follows(&self, path: &str, steps: &[Step], message: &str) -> bool {
+    fn follows(&self, path: &str, steps: &[Step], lacks_namespace: bool) -> bool {
         let within = |path: &str, of: &str| {
             let rest = path.strip_prefix(of);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -103,7 +103,7 @@ impl Tree {
         self.taken.iter().any(|taken| {
             within(path, taken)
                 || (within(taken, path) && is_empty())
-                || (within(taken, "linux.namespaces") && message.contains("namespace"))
+                || (within(taken, "linux.namespaces") && lacks_namespace)
         })
     }
 
@@ -255,7 +255,7 @@ mod tests {
             ("mounts[0]", "mounts[3]"),
         ] {
             assert_eq!(tree.written(field), written);
-            assert_eq!(tree.take(field, ""), Taken::Away(written.to_owned()));
+            assert_eq!(tree.take(field, false), Taken::Away(written.to_owned()));
         }
         assert_eq!(tree.text(), br#"{"mounts":[]}"#);
     }
@@ -269,7 +269,7 @@ mod tests {
             "annotations[\"a\\\"b\"]",
             "linux.sysctl[\"net.a\"]",
         ] {
-            assert_eq!(tree.take(field, ""), Taken::Away(field.to_owned()));
+            assert_eq!(tree.take(field, false), Taken::Away(field.to_owned()));
         }
         assert_eq!(tree.text(), br#"{"annotations":{},"linux":{"sysctl":{}}}"#);
     }
@@ -278,10 +278,10 @@ mod tests {
     fn what_must_exist_gets_a_standard_value_once() {
         let mut tree = tree(json!({"process": {"cwd": "x"}}));
         assert_eq!(
-            tree.take("process.cwd", ""),
+            tree.take("process.cwd", false),
             Taken::Away("process.cwd".into())
         );
-        assert_eq!(tree.take("process.cwd", "missing"), Taken::Consequence);
+        assert_eq!(tree.take("process.cwd", false), Taken::Consequence);
         assert_eq!(tree.text(), br#"{"process":{"cwd":"/"}}"#);
     }
 
@@ -290,15 +290,18 @@ mod tests {
         let mut tree =
             tree(json!({"linux": {"devices": [{"path": "/a"}, {"path": "/b", "type": 3}]}}));
         let field = "linux.devices[0].type";
-        assert_eq!(tree.take(field, "missing"), Taken::Away(field.into()));
+        assert_eq!(tree.take(field, false), Taken::Away(field.into()));
         let second = "linux.devices[1].type";
-        assert_eq!(tree.take(field, "number"), Taken::Away(second.into()));
-        assert_eq!(tree.take(field, "missing"), Taken::Consequence);
+        assert_eq!(tree.take(field, false), Taken::Away(second.into()));
+        assert_eq!(tree.take(field, false), Taken::Consequence);
         assert_eq!(tree.text(), br#"{"linux":{"devices":[]}}"#);
     }
 
     #[test]
     fn without_a_path_nothing_is_taken() {
-        assert_eq!(tree(json!({})).take("vm", ""), Taken::Nothing("vm".into()));
+        assert_eq!(
+            tree(json!({})).take("vm", false),
+            Taken::Nothing("vm".into())
+        );
     }
 }

@@ -12,9 +12,9 @@ use crate::config::Config;
 use crate::config::seccomp::Arch;
 use crate::error::{Context as _, Error};
 use crate::host::Host;
-use crate::plan::diff::{Change, Match, changes};
+use crate::plan::diff::{Change, changes};
 use crate::plan::seccomp::describe;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Line, Plan};
 use crate::state::State;
 
 /// The exit status if there is a difference, as with diff(1).
@@ -24,12 +24,6 @@ const DIFFERENT: u8 = 1;
 struct Side {
     config: Config,
     options: Option<plan::Options>,
-}
-
-/// The texts of a plan and of its filter.
-struct Texts {
-    steps: String,
-    answers: String,
 }
 
 /// Prints what differs between the plans of two operands. `flags` are the options of a config that is
@@ -49,13 +43,11 @@ pub(super) fn run(
         let options = own.options.as_ref().or(other.options.as_ref());
         options.unwrap_or(flags).clone()
     };
-    let texts = [
-        before.texts(&others(&before, &after))?,
-        after.texts(&others(&after, &before))?,
+    let lines = [
+        before.lines(&others(&before, &after))?,
+        after.lines(&others(&after, &before))?,
     ];
-    let [before, after] = &texts;
-    let mut all = changes(&before.steps, &after.steps, Match::Field);
-    all.extend(changes(&before.answers, &after.answers, Match::Word));
+    let all = changes(&lines[0], &lines[1]);
     print(&if as_json {
         pretty(&all.iter().map(Change::json).collect::<Vec<_>>())?
     } else {
@@ -94,14 +86,12 @@ impl Side {
         })
     }
 
-    fn texts(&self, options: &plan::Options) -> Result<Texts> {
+    /// The lines of the plan, of the variables that it only counts, and of the filter.
+    fn lines(&self, options: &plan::Options) -> Result<Vec<Line>> {
         let host = Host::probe(self.config.labels())?;
         let plan: Plan = plan::build(&self.config, &host, options)?;
         let filter = self.config.linux.seccomp.as_ref();
-        let answers = filter.map(|profile| describe(profile, Arch::NATIVE).text());
-        Ok(Texts {
-            steps: plan.text() + &plan.variables(),
-            answers: answers.unwrap_or_default(),
-        })
+        let answers = filter.map(|profile| describe(profile, Arch::NATIVE).lines());
+        Ok([plan.lines(), plan.variables(), answers.unwrap_or_default()].concat())
     }
 }

@@ -96,7 +96,7 @@ fn warned(pointer: &str, value: &str, expected: &str) -> Config {
         config.warnings
     );
     assert!(
-        config.warnings[0].starts_with(expected),
+        config.warnings[0].to_string().starts_with(expected),
         "{:?}",
         config.warnings
     );

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::scheduling::{ExecAffinity, Policy};
 use crate::config::{ConsoleSize, Process};
+use crate::error::texts;
 
 fn process(pointer: &str, value: &str) -> Process {
     accepted(&[(&format!("/process{pointer}"), value)])
@@ -388,7 +389,7 @@ fn an_exec_file_is_the_value_of_process() {
     .expect("valid");
     assert_eq!(process.args, ["id"]);
     assert_eq!(
-        warnings,
+        texts(&warnings),
         ["process.capabilities.bounding: unknown capability \"CAP_X\", ignored"]
     );
     for (text, expected) in [

@@ -392,7 +392,7 @@ fn an_update_file_is_the_value_of_resources() {
         (resources.pids, resources.memory.limit),
         (None, Some(Limit::At(5)))
     );
-    assert_eq!(warnings, Vec::<String>::new());
+    assert!(warnings.is_empty(), "{warnings:?}");
     for (text, expected) in [
         (
             r#"{"memory": {"limit": -2}}"#,

@@ -9,7 +9,7 @@ use crate::config::default::default_config;
 #[test]
 fn the_engine_config_is_accepted_without_a_warning() {
     let config = load(&json(ENGINE)).expect("valid");
-    assert_eq!(config.warnings, Vec::<String>::new());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!(config.oci_version, "1.2.1");
     assert_eq!(config.hostname.as_deref(), Some("af0d"));
     assert_eq!(config.domainname.as_deref(), Some("example.org"));
@@ -258,7 +258,7 @@ fn syntax_errors_have_a_line_and_a_column() {
 #[test]
 fn default_configs_are_valid() {
     let config = load(&json(&default_config(None))).expect("valid");
-    assert_eq!(config.warnings, Vec::<String>::new());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!(
         (config.mounts.len(), config.hostname.as_deref()),
         (7, Some("sampan"))
@@ -273,7 +273,7 @@ fn default_configs_are_valid() {
 
     let text = default_config(Some((1000, 100)));
     let config = load(&json(&text)).expect("valid");
-    assert_eq!(config.warnings, Vec::<String>::new());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!(config.linux.uid_mappings[0].host_id, 1000);
     assert_eq!(config.linux.gid_mappings[0].host_id, 100);
     assert!(!text.contains("gid=") && !text.contains("network") && !text.contains("resources"));

@@ -8,6 +8,7 @@ mod tests;
 use super::{Fallback, Write};
 use crate::config::Resources;
 use crate::config::resources::{BlockIo, Cpu, Limit, Memory, Swap, Throttle, ThrottleKind};
+use crate::error::{Error, Warning};
 
 const PREFIX: &str = "linux.resources";
 
@@ -27,24 +28,25 @@ pub(super) fn translate(resources: &Resources) -> Vec<Write> {
 }
 
 /// Warnings about properties that have no counterpart in cgroup v2.
-pub fn warnings(resources: &Resources) -> Vec<String> {
+pub fn warnings(resources: &Resources) -> Vec<Warning> {
     let memory = &resources.memory;
     let cpu = &resources.cpu;
     let mut warnings = Vec::new();
+    let mut ignored = |field: &str, message: &str| {
+        let field = format!("{PREFIX}.{field}");
+        warnings.push(Error::no_effect(field, message));
+    };
     if memory.swappiness.is_some() {
-        warnings.push(format!(
-            "{PREFIX}.memory.swappiness has no effect: cgroup v2 has no swappiness"
-        ));
+        ignored("memory.swappiness", "cgroup v2 has no swappiness, ignored");
     }
     if memory.disable_oom_killer {
-        warnings.push(format!(
-            "{PREFIX}.memory.disableOOMKiller has no effect: cgroup v2 cannot disable the OOM killer"
-        ));
+        ignored(
+            "memory.disableOOMKiller",
+            "cgroup v2 cannot disable the OOM killer, ignored",
+        );
     }
     if cpu.idle == Some(true) && cpu.shares.is_some() {
-        warnings.push(format!(
-            "{PREFIX}.cpu.shares has no effect: an idle cgroup has no weight"
-        ));
+        ignored("cpu.shares", "an idle cgroup has no weight, ignored");
     }
     warnings
 }

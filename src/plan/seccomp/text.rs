@@ -9,42 +9,62 @@ use super::description::{Answer, Architecture, Call, Description, Finding, condi
 use crate::config::seccomp::{Action, Arch};
 use crate::error::printable;
 use crate::plan::syscalls::Syscall;
+use crate::plan::text::{Line, text};
+
+/// The subjects of lines that are not about one call. No call has a space in its name.
+const EVERY_OTHER: &str = "every other call";
+const NEWER: &str = "newer calls";
+const LACKING: &str = "lacking calls";
 
 impl Description {
     /// Findings first, then one sentence a line: the architecture, the answer, and the property
     /// that asks for it.
     #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        for finding in &self.findings {
-            let _ = writeln!(text, "warning  {}", printable(&finding.to_string()));
-        }
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<_> = self.findings.iter().map(Finding::line).collect();
         for architecture in &self.architectures {
-            self.write(&mut text, architecture);
+            self.add(&mut lines, architecture);
         }
-        text += "other    a call of another architecture kills the process\n";
-        text
+        lines.push(Line {
+            phase: "other",
+            subject: "other".to_owned(),
+            what: "a call of another architecture kills the process".to_owned(),
+            field: String::new(),
+        });
+        lines
     }
 
-    fn write(&self, text: &mut String, architecture: &Architecture) {
-        let name = architecture.arch.name();
-        let mut line = |what: &dyn Display, origin: &dyn Display| {
-            let _ = writeln!(text, "{name:<8} {what}  <- {origin}");
+    /// The lines as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        text(&self.lines())
+    }
+
+    fn add(&self, lines: &mut Vec<Line>, architecture: &Architecture) {
+        let mut line = |subject: &str, what, field: String| {
+            lines.push(Line {
+                phase: architecture.arch.name(),
+                subject: subject.to_owned(),
+                what,
+                field,
+            });
         };
         let default = format!("every other call {}", verb(self.default));
-        line(&default, &"linux.seccomp.defaultAction");
+        line(EVERY_OTHER, default, "linux.seccomp.defaultAction".into());
         if let Some(newest) = architecture.newest {
             let call = Syscall::name(architecture.arch, newest).unwrap_or("?");
             let what = format!("a call newer than {call} fails with ENOSYS");
-            line(&what, &"the newest call of linux.seccomp.syscalls");
+            let field = "the newest call of linux.seccomp.syscalls";
+            line(NEWER, what, field.into());
         }
         for call in &architecture.calls {
-            let sentence = Sentence(call, self.default);
-            line(&sentence, &origin(&call.answers));
+            let sentence = Sentence(call, self.default).to_string();
+            line(&call.name, sentence, origin(&call.answers));
         }
         if !architecture.lacking.is_empty() {
             let names = architecture.lacking.join(", ");
-            line(&format!("does not have {names}"), &"linux.seccomp.syscalls");
+            let what = format!("does not have {names}");
+            line(LACKING, what, "linux.seccomp.syscalls".into());
         }
     }
 
@@ -104,6 +124,17 @@ fn origin(answers: &[Answer]) -> String {
     rules.dedup();
     let fields: Vec<_> = rules.into_iter().map(field).collect();
     fields.join(", ")
+}
+
+impl Finding {
+    fn line(&self) -> Line {
+        Line {
+            phase: "warning",
+            subject: field(self.rule),
+            what: printable(&self.to_string()),
+            field: String::new(),
+        }
+    }
 }
 
 impl Display for Finding {

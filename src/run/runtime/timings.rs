@@ -91,7 +91,7 @@ impl<'a> Timings<'a> {
         let began = Instant::now();
         act()?;
         let step = Step::new(phase, found, began.elapsed());
-        self.log.debug(|| vec![step.text()]);
+        self.log.debug_line(|| step.text());
         measured.borrow_mut().steps.push(step);
         Ok(())
     }
@@ -124,7 +124,7 @@ impl<'a> Timings<'a> {
                 continue;
             };
             let step = Step::new(step.list.phase(), found, took);
-            self.log.debug(|| vec![step.text()]);
+            self.log.debug_line(|| step.text());
             measured.steps.push(step);
         }
     }

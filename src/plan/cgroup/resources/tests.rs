@@ -1,3 +1,4 @@
+use crate::error::texts;
 use std::collections::BTreeMap;
 
 use serde_json::json;
@@ -322,7 +323,7 @@ fn warnings_name_properties_without_counterpart_in_v2() {
     assert!(warnings(&resources).is_empty());
     resources.memory.swappiness = Some(60);
     resources.memory.disable_oom_killer = true;
-    let text = warnings(&resources).join("\n");
+    let text = texts(&warnings(&resources)).join("\n");
     assert!(
         text.contains("memory.swappiness") && text.contains("memory.disableOOMKiller"),
         "{text}"
