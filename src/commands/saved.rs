@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::Context;
 use crate::config::Config;
-use crate::error::Context as _;
+use crate::error::{Code, Context as _, Error};
 use crate::host::Host;
 use crate::plan::annotations::RECORD;
 use crate::plan::seccomp::record::recording;
@@ -82,10 +82,11 @@ impl Saved {
             let socket = dir.path_of(RECORD_SOCKET);
             self.config.linux.seccomp = Some(recording(socket));
         } else {
-            context.log.warn(
+            let warning = Error::new(
                 "--seccomp-record: this process is not recorded: the recording begins when the \
                  container starts, and the process that records must be running",
             );
+            context.log.warn(warning.code_is(Code::WarningNotRecorded));
         }
         Ok(recorder)
     }

@@ -127,6 +127,7 @@ codes! {
     WarningCapabilityNotGranted = "warning.capability-not-granted",
     WarningUnknownCall = "warning.unknown-call",
     WarningLabel = "warning.label",
+    WarningNotRecorded = "warning.not-recorded",
     WarningEnded = "warning.ended",
     WarningRemains = "warning.remains",
 }

@@ -386,6 +386,16 @@ const WARNINGS: &[Row] = &[
             warned(t, t.bundle().set("/linux/seccomp", seccomp))
         },
     ),
+    row("warning.not-recorded", &[("level", "warning")], |t| {
+        let file = json!({"sampan.seccomp.record": t.path("profile")});
+        let bundle = t.bundle().set("/annotations", file);
+        let container = bundle.args(&["sleep", "1000"]).container();
+        container.create().ok();
+        let words = ["exec", &container.id, "true"];
+        let output = json_log(t).args(words).run().ok();
+        container.delete_force().ok();
+        output
+    }),
     row("warning.ended", &[("level", "warning")], |t| {
         let rule = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"});
         let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
