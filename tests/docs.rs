@@ -14,6 +14,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/performance.md",
     "docs/plan.md",
     "docs/properties.md",
+    "docs/release.md",
     "docs/reliability.md",
     "docs/decisions/README.md",
 ];
@@ -76,5 +77,17 @@ fn figures_of_the_readme_are_those_of_the_documents() {
     assert!(rows.len() > 10, "{rows:?}");
     for row in rows {
         assert!(full.lines().any(|line| line == row), "{row}");
+    }
+    let errors = read("docs/errors.md");
+    let answers: Vec<_> = readme[messages..]
+        .lines()
+        .filter(is_row)
+        .skip(1)
+        .flat_map(|row| row.trim_matches('|').split(" | ").skip(1))
+        .collect();
+    assert_eq!(answers.len(), 9, "{answers:?}");
+    for answer in answers {
+        let cell = format!(" | {} | ", answer.trim());
+        assert!(errors.contains(&cell), "{answer}: scripts/errors writes it");
     }
 }

@@ -8,6 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 
 use crate::Sandbox;
+use crate::call::Call;
 
 /// A master in non-blocking mode.
 pub struct Master {
@@ -68,9 +69,24 @@ impl Master {
 
 /// A terminal for the caller, with 24 lines and 80 columns.
 pub fn callers() -> (Master, OwnedFd) {
+    with_columns(80)
+}
+
+/// What `call` prints on a terminal with this many columns. It must succeed.
+#[track_caller]
+pub fn lines_on_terminal(call: Call, columns: u16) -> Vec<String> {
+    let (mut master, slave) = with_columns(columns);
+    call.terminal(slave).spawn().finish().ok();
+    while master.open {
+        master.read();
+    }
+    master.seen.lines().map(str::to_owned).collect()
+}
+
+fn with_columns(columns: u16) -> (Master, OwnedFd) {
     let size = nix::pty::Winsize {
         ws_row: 24,
-        ws_col: 80,
+        ws_col: columns,
         ws_xpixel: 0,
         ws_ypixel: 0,
     };

@@ -1,4 +1,4 @@
-"""docs/errors.md: what the runtimes said, and what can be counted about it."""
+"""docs/errors.md: what the runtimes said, and what can be counted about it. README.md: three of the answers."""
 
 import re
 
@@ -31,6 +31,11 @@ left out, lines are joined by ` / `, and texts of more than {longest} characters
 """
 
 
+# What is different at each call, and what stands for it.
+PASSING = [(r"\[\d{2,}\]", "[PID]"), (r"/proc/\d+/", "/proc/PID/"), (r"Pid\(\d+\)", "Pid(PID)"), (r"/state-\d+", "/state-NUMBER"),
+           (r"/var/tmp/errors\.\w+/", "")]
+
+
 def tidy(output, trial, failed):
     """The output without times, levels and names that change, and without the warnings of a call that failed."""
     lines = []
@@ -45,7 +50,8 @@ def tidy(output, trial, failed):
                 continue
             line = text if logged.group(1) in ("error", "fatal") else f"{logged.group(1)}: {text}"
         line = re.sub(r"^\d{4}-\d\d-\d\d[T ][\d:.]+Z?:?\s*", "", line).strip()
-        line = re.sub(r"\[\d{2,}\]", "[PID]", re.sub(r"/proc/\d+/", "/proc/PID/", line))
+        for pattern, word in PASSING:
+            line = re.sub(pattern, word, line)
         if line and line not in lines:
             lines.append(line)
     text = " / ".join(lines)
@@ -119,6 +125,22 @@ def document(results, versions, note):
                        absent=f" Not measured, because not installed: {', '.join(absent)}." if absent else "")
     entries = [entry(number, case, row, versions) for number, (case, row) in enumerate(results, 1)]
     return text + "## The cases\n\n" + "\n".join(entries)
+
+
+# The cases and the runtimes of README.md's table.
+EXCERPT = ["a program whose dynamic loader is missing", "a script with DOS line ends", "a misspelt option of a tmpfs"]
+COLUMNS = ["sampan", "runc", "crun"]
+
+
+def with_excerpt(readme, results, versions):
+    """The text of README.md with these answers in the table that begins with `wrong input`."""
+    rows = ["| wrong input | " + " | ".join(title(name, versions[name]) for name in COLUMNS) + " |",
+            "|---" * (len(COLUMNS) + 1) + "|"]
+    for case, row in results:
+        if case.title in EXCERPT:
+            rows.append(" | ".join([f"| {case.title}", *(cell(row[name]["output"]) for name in COLUMNS)]) + " |")
+    table = "\n".join(rows) + "\n"
+    return re.sub(r"^\| wrong input .*\n(\|.*\n)*", lambda _: table, readme, flags=re.MULTILINE)
 
 
 def title(name, version):

@@ -95,7 +95,8 @@ fn bash() {
         let found = fixture.run(
             "bash",
             &format!(
-                "compopt() {{ :; }}; . {}; COMP_WORDS=({}); COMP_CWORD={}; _sampan
+                "compopt() {{ :; }}; . {}; complete -p sampan >list || exit
+                COMP_WORDS=({}); COMP_CWORD={}; _sampan
                 if [ ${{#COMPREPLY[@]}} != 0 ]; then printf '%s\\n' \"${{COMPREPLY[@]}}\"; fi",
                 script.display(),
                 words.join(" "),
@@ -120,35 +121,50 @@ fn fish() {
     }
 }
 
-/// zsh completes only in a terminal; without one its functions print what they are given.
+/// What an interactive zsh does first. It writes into the file `offered` what the completion offers
+/// to the shell, and the key ^X ends a line.
+const INTERACTIVE: &str = "
+    fpath=($PWD $fpath)
+    autoload -Uz compinit && compinit -u -D
+    compadd() {
+        local -a offered
+        # A call that fills arrays offers nothing.
+        if [[ -z ${argv[(r)-[OAD]]} ]]; then
+            builtin compadd -O offered \"$@\"
+            print -rl -- $offered >>offered
+        fi
+        builtin compadd \"$@\"
+    }
+    finished() { BUFFER=; print -r -- '<FINISHED>' }
+    zle -N finished
+    bindkey '^X' finished
+    print '<READY>'";
+
+/// zsh completes only in a terminal: one zsh types to another.
 #[test]
 fn zsh() {
-    const STUBS: &str = "
-        compdef() { : }
-        _arguments() { if [ $1 = -C ]; then state=arguments; else print -l -- \"$@\"; fi }
-        _call_program() { shift; eval \"$@\" }
-        _describe() { print -l -- ${(P)2} }";
     let fixture = Fixture::new("zsh");
-    let script = fixture.script(zsh::script(&verbs()));
-    let run = |call: &str| {
-        let text = format!("{STUBS}\n. {}\n{call}", script.display());
-        fixture.run("zsh", &text)
-    };
-    let Some(containers) = run("_sampan_containers") else {
+    std::fs::write(fixture.0.join("_sampan"), zsh::script(&verbs())).unwrap();
+    let setup = fixture.script(INTERACTIVE.to_owned());
+    let lines: Vec<_> = LINES.iter().map(|(line, _)| format!("'{line}'")).collect();
+    let types = format!(
+        "zmodload zsh/zpty && zpty typed 'TERM=xterm zsh -f -i'
+        zpty -w typed 'source {}' && zpty -r typed out '*<READY>*'
+        for line in {}; do
+            : >offered
+            zpty -w -n typed \"$line\"$'\\t\\x18' && zpty -r typed out '*<FINISHED>*'
+            print -r -- \"$line=${{(j: :)${{(of)$(<offered)}}}}\"
+        done",
+        setup.display(),
+        lines.join(" ")
+    );
+    let Some(found) = fixture.run("zsh", &types) else {
         return;
     };
-    assert_eq!(containers, ["db", "web"]);
-    let commands = run("_sampan_commands").unwrap();
-    assert!(commands.iter().any(|line| line.starts_with("start:Run")));
-    let kill = run("words=(kill); _sampan").unwrap();
-    assert!(
-        kill.contains(&"1:ID:_sampan_containers".to_owned()),
-        "{kill:?}"
-    );
-    assert!(
-        kill.iter().any(|line| line.starts_with("*--signal=[")),
-        "{kill:?}"
-    );
-    let create = run("words=(create); _sampan").unwrap();
-    assert!(create.contains(&"1:ID: ".to_owned()), "{create:?}");
+    let expected = LINES
+        .iter()
+        .map(|(line, words)| format!("{line}={}", words.join(" ")));
+    let mut expected: Vec<_> = expected.collect();
+    expected.sort();
+    assert_eq!(found, expected);
 }

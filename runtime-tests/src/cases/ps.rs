@@ -4,12 +4,14 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::console::lines_on_terminal;
 use crate::{Container, Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     json_has_every_process,
     created_container_has_its_init,
     table_has_the_rows_of_the_container[Need::Program("ps")],
+    table_fits_a_terminal[Need::Program("ps"), Need::NotAPeer],
     arguments_after_the_id_belong_to_ps [Need::Program("ps"), Need::NotAPeer],
     table_without_pids_is_refused[Need::Program("ps")],
     nested_cgroups_are_counted[Need::NotAPeer],
@@ -70,6 +72,21 @@ fn table_has_the_rows_of_the_container(t: &Sandbox) {
         rows.iter().any(|row| row.ends_with(" sleep 1002")),
         "{rows:?}"
     );
+}
+
+fn table_fits_a_terminal(t: &Sandbox) {
+    let long = format!("echo ready; sleep 1000; : {}", "x".repeat(200));
+    let container = t.bundle().shell(&long).container();
+    container.launch_ok();
+    container.wait_stdout("ready");
+    let call = || t.runtime().args(["ps", &container.id, "-eo", "pid,args"]);
+    let whole = call().run().ok().stdout;
+    assert!(whole.contains(&"x".repeat(200)), "{whole}");
+    for columns in [60, 80, 120] {
+        let cut = |line: &str| line.chars().take(columns.into()).collect();
+        let expected: Vec<String> = whole.lines().map(cut).collect();
+        assert_eq!(lines_on_terminal(call(), columns), expected);
+    }
 }
 
 fn arguments_after_the_id_belong_to_ps(t: &Sandbox) {

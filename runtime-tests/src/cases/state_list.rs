@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{Sandbox, Test, tests};
+use crate::console::lines_on_terminal;
+use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     state_has_the_keys_that_engines_read,
@@ -11,6 +12,7 @@ pub const TESTS: &[Test] = tests![
     state_of_a_missing_container_fails,
     list_json_has_every_container,
     list_table_has_a_header_and_a_line_each,
+    list_fits_a_terminal[Need::NotAPeer],
     list_quiet_prints_ids_only,
     list_of_an_empty_root,
 ];
@@ -137,6 +139,28 @@ fn list_table_has_a_header_and_a_line_each(t: &Sandbox) {
     );
     assert_eq!(lines[1][3], container.bundle.to_str().expect("UTF-8"));
     assert_eq!(lines[1][5], "root");
+}
+
+/// Engines read the table from a pipe, and get all of it there.
+fn list_fits_a_terminal(t: &Sandbox) {
+    let first = t.bundle().args(&["sleep", "1000"]).container();
+    let second = first.sibling();
+    first.create().ok();
+    second.create().ok();
+    let ids = [&first.id, &second.id];
+    let bundle = first.bundle.to_str().expect("UTF-8");
+    for columns in [60, 80, 120, 300] {
+        let lines = lines_on_terminal(t.runtime().arg("list"), columns);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        for line in &lines {
+            assert!(line.chars().count() <= usize::from(columns), "{line}");
+        }
+        for id in ids {
+            let whole = |line: &String| line.split(' ').next() == Some(id);
+            assert!(lines.iter().any(whole), "{lines:?}");
+        }
+        assert_eq!(lines[1].contains(bundle), columns == 300, "{lines:?}");
+    }
 }
 
 fn list_quiet_prints_ids_only(t: &Sandbox) {
