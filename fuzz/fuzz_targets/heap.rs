@@ -1,3 +1,4 @@
+//! The entry of libFuzzer into the target of this name.
 #![no_main]
 
 sampan_fuzz::libfuzzer!(sampan_fuzz::targets::heap::TARGET);
