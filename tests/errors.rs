@@ -54,6 +54,7 @@ fn every_code_has_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in [
         "runtime-tests/src/cases/codes.rs",
+        "runtime-tests/src/cases/warnings.rs",
         "src/cgroup/dbus.rs",
         "src/host.rs",
         "src/plan/cgroup/tests.rs",

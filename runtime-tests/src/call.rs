@@ -37,6 +37,12 @@ pub struct Call {
     stdin: Vec<u8>,
 }
 
+/// strace(1) and its first words, for [`Call::prefix`]. It prints nothing. The `options` say what
+/// else it does: `-f` to the children too, `-e EXPRESSION`, `-P PATH`, `-o FILE`.
+pub fn strace<'w>(options: &[&'w str]) -> Vec<&'w str> {
+    [&["strace", "-qq", "-o", "/dev/null"], options].concat()
+}
+
 impl Call {
     /// A call of `program`, with output files in `directory`.
     pub fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
@@ -116,10 +122,9 @@ impl Call {
     #[must_use]
     pub fn denied(self, file: &Path, error: &str) -> Self {
         let inject = format!("inject=openat:error={error}");
-        let strace = ["strace", "-qq", "-o", "/dev/null", "-e", &inject].map(OsStr::new);
-        let name = file.file_name().expect("a file has a name");
-        let paths = [OsStr::new("-P"), file.as_os_str(), OsStr::new("-P"), name];
-        self.prefix(strace.into_iter().chain(paths))
+        let name = file.file_name().and_then(OsStr::to_str).expect("UTF-8");
+        let path = file.to_str().expect("UTF-8");
+        self.prefix(strace(&["-e", &inject, "-P", path, "-P", name]))
     }
 
     /// Stops the first process that makes the system call `call`, with the file `name` if given,
@@ -128,10 +133,10 @@ impl Call {
     pub fn stopping(self, call: &str, name: Option<&str>) -> Self {
         let trace = self.directory.join("trace");
         let inject = format!("inject={call}:signal=SIGSTOP:when=1");
-        let strace = ["strace", "-f", "-e", &inject, "-o"].map(OsStr::new);
-        let file = name.into_iter().flat_map(|name| ["-P", name]);
-        let words = strace.into_iter().chain([trace.as_os_str()]);
-        self.prefix(words.chain(file.map(OsStr::new)))
+        let trace = trace.to_str().expect("UTF-8");
+        let file: Vec<_> = name.into_iter().flat_map(|name| ["-P", name]).collect();
+        let options = [&["-f", "-e", &inject, "-o", trace], &file[..]].concat();
+        self.prefix(strace(&options))
     }
 
     /// The content of standard input, which is empty by default.

@@ -24,7 +24,7 @@ pub mod sandbox;
 pub mod steps;
 
 pub use bundle::Bundle;
-pub use call::{Call, Output, Running};
+pub use call::{Call, Output, Running, strace};
 pub use container::Container;
 pub use host::Need;
 pub use sandbox::Sandbox;

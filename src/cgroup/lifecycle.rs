@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::file::{self, is_gone};
 use super::{Cgroup, threaded};
 use crate::error::{Chain as _, Context as _, Error};
-use crate::sys::{self, Fail, Note, Sys, path as syspath, stat, tree};
+use crate::sys::{self, Fail, Note, Sys, path as syspath, poll, stat, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
 /// sleep can take any time, but a verb must end.
@@ -299,13 +299,7 @@ impl Changes {
             .collect();
         let again = FIRST_LOOK * 2u32.pow(self.waits.min(DOUBLED));
         self.waits += 1;
-        // Rounded up so that the caller does not spin in the last millisecond.
-        let timeout = left.min(again) + Duration::from_millis(1);
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        match poll(&mut files, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Fail::new("poll", errno)),
-        }
+        poll::wait(&mut files, Some(left.min(again))).map(drop)
     }
 }
 

@@ -4,8 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,9 +13,10 @@ use crate::cgroup::{self, Event};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
-use crate::error::{Call as _, Context as _};
+use crate::error::Context as _;
 use crate::state::Status;
 use crate::state::not_running;
+use crate::sys::poll;
 
 flags! {
     /// Print statistics and out-of-memory events of a container.
@@ -89,18 +89,11 @@ impl Events {
             return print_stats(&self.container.id, &stats).map(|()| DONE);
         }
         let interval = self.interval.max(Duration::from_millis(1));
-        let interval = PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX);
-        loop {
-            match poll(
-                &mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)],
-                interval,
-            ) {
-                Ok(0) => print_stats(&self.container.id, &stats)?,
-                Ok(_) => return Ok(DONE),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno).call("poll").context("init"),
-            }
+        let mut ended = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+        while !poll::wait(&mut ended, Some(interval)).context("init")? {
+            print_stats(&self.container.id, &stats)?;
         }
+        Ok(DONE)
     }
 }
 

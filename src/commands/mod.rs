@@ -18,7 +18,6 @@ mod pause;
 mod ps;
 mod remains;
 mod restore;
-mod resume;
 mod run;
 mod saved;
 mod spec;
@@ -169,7 +168,7 @@ pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
     cli::Verb::new::<list::List>("list", Effect::Looks),
     cli::Verb::new::<ps::Ps>("ps", Effect::Changes),
     cli::Verb::new::<pause::Pause>("pause", Effect::Looks),
-    cli::Verb::new::<resume::Resume>("resume", Effect::Looks),
+    cli::Verb::new::<pause::Resume>("resume", Effect::Looks),
     cli::Verb::new::<update::Update>("update", Effect::Changes),
     cli::Verb::new::<mounts::Mounts>("mounts", Effect::Enters),
     cli::Verb::new::<checkpoint::Checkpoint>("checkpoint", Effect::Changes),

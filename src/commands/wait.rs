@@ -3,18 +3,18 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Result, bail};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::ending::{Ending, has_seccomp, watch_memory};
 use super::{Context, Verb, print};
 use crate::cgroup::{Memory, MemoryWatch};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Call as _, Context as _};
+use crate::error::Context as _;
 use crate::state::not_running;
 use crate::state::{self, Dir, Ended};
 use crate::sys::end::End;
+use crate::sys::poll;
 
 flags! {
     /// Wait until the process of a container has ended, and say why.
@@ -80,11 +80,8 @@ fn wait_for(init: BorrowedFd, mut memory: Option<&mut MemoryWatch>) -> Result<()
         let mut polled = vec![PollFd::new(init, PollFlags::POLLIN)];
         let counters = memory.as_deref().and_then(MemoryWatch::fd);
         polled.extend(counters.map(|fd| PollFd::new(fd, PollFlags::POLLPRI)));
-        match poll(&mut polled, PollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            polled => _ = polled.call("poll").context("init")?,
-        }
-        let ended = polled[0].any().unwrap_or(false);
+        poll::wait(&mut polled, None).context("init")?;
+        let ended = poll::is_ready(&polled[0]);
         if let Some(memory) = &mut memory {
             memory.look()?;
         }

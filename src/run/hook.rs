@@ -13,13 +13,13 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::plan::HookStep;
 use crate::sys::end::End;
 use crate::sys::exec::{self, StringArray};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, io, path, signals};
+use crate::sys::{Fail, Note, Reported, Sys, file, inherited, interrupt, io, path, poll, signals};
 
 /// How many bytes of a hook's output are kept. They fit into one page together with the mark of a
 /// cut.
@@ -233,19 +233,10 @@ fn wait(hook: &HookStep, pidfd: BorrowedFd, printed: BorrowedFd, output: &mut Ta
         let left = hook
             .timeout
             .map(|limit| limit.saturating_sub(start.elapsed()));
-        let timeout = left.map_or(PollTimeout::NONE, |left| {
-            // Rounded up, so that poll(2) does not spin during the last millisecond.
-            let left = left.as_millis() + u128::from(!left.is_zero());
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
         let mut polled = [pidfd, printed].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let polled = &mut polled[..if open { 2 } else { 1 }];
-        match poll(polled, timeout) {
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(Fail::new("poll", errno)),
-            Ok(_) => {}
-        }
-        let ready = |at: usize| polled.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
+        poll::wait(polled, left)?;
+        let ready = |at: usize| polled.get(at).is_some_and(poll::is_ready);
         if ready(0) {
             return process::wait(pidfd);
         }

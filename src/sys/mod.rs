@@ -24,6 +24,7 @@ pub mod net;
 pub mod netlink;
 pub mod path;
 pub mod pidfd;
+pub mod poll;
 pub mod probe;
 pub mod process;
 pub mod rt;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::rootless::by_user;
 use crate::call::Output;
-use crate::{Bundle, Container, Need, Sandbox, Test, tests};
+use crate::{Bundle, Container, Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     a_good_bundle_has_no_findings[Need::NotAPeer],
@@ -406,16 +406,7 @@ fn a_namespace_that_the_kernel_refuses_is_told(t: &Sandbox) {
 fn a_call_that_is_filtered_is_unknown(t: &Sandbox) {
     let with = |error: &str| {
         let inject = format!("inject=clone3:error={error}");
-        let strace = [
-            "strace",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=all",
-            "-e",
-            &inject,
-        ];
+        let strace = strace(&["-e", "trace=all", "-e", &inject]);
         t.runtime().prefix(strace).args(["check", "--json"]).run()
     };
     let feature_of = |output: &Output| feature(output, "clone3")["works"].clone();

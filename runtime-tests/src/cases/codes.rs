@@ -13,7 +13,6 @@ use crate::{Call, Need, Output, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     a_failure_has_a_code_for_programs[Need::NotAPeer],
-    a_warning_has_a_code_for_programs[Need::NotAPeer],
     a_full_cgroup_has_a_code[Need::NotAPeer, Need::Controller("pids")],
     the_text_of_a_log_has_no_data[Need::NotAPeer],
     a_terminal_gets_plain_lines[Need::NotAPeer],
@@ -22,13 +21,13 @@ pub const TESTS: &[Test] = tests![
 const PAGE: &str = include_str!("../../../man/sampan-errors.7");
 
 /// A code, other data of the failure, and how it comes about.
-struct Row {
-    code: &'static str,
-    data: &'static [(&'static str, &'static str)],
-    provoke: fn(&Sandbox) -> Output,
+pub(super) struct Row {
+    pub(super) code: &'static str,
+    pub(super) data: &'static [(&'static str, &'static str)],
+    pub(super) provoke: fn(&Sandbox) -> Output,
 }
 
-const fn row(
+pub(super) const fn row(
     code: &'static str,
     data: &'static [(&'static str, &'static str)],
     provoke: fn(&Sandbox) -> Output,
@@ -333,94 +332,8 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-fn json_log(t: &Sandbox) -> Call {
+pub(super) fn json_log(t: &Sandbox) -> Call {
     t.runtime().args(["--log-format", "json"])
-}
-
-/// Warnings, and details of the debug log.
-const WARNINGS: &[Row] = &[
-    row(
-        "warning.unknown-property",
-        &[("level", "debug"), ("field", "process.evn")],
-        |t| warned(t, t.bundle().set("/process/evn", json!([]))),
-    ),
-    row(
-        "warning.no-effect",
-        &[
-            ("level", "warning"),
-            ("field", "linux.resources.memory.swappiness"),
-        ],
-        |t| {
-            let memory = json!({"swappiness": 60});
-            warned(t, t.bundle().set("/linux/resources/memory", memory))
-        },
-    ),
-    row("warning.read-as", &[("level", "warning")], |t| {
-        let mount = json!({"destination": "data", "type": "tmpfs", "source": "tmpfs"});
-        warned(t, t.bundle().mount(mount))
-    }),
-    row("warning.unknown-capability", &[("level", "warning")], |t| {
-        let bounding = json!(["CAP_KILL", "CAP_FROB"]);
-        warned(
-            t,
-            t.bundle().set("/process/capabilities/bounding", bounding),
-        )
-    }),
-    row(
-        "warning.capability-not-granted",
-        &[
-            ("level", "warning"),
-            ("field", "process.capabilities.ambient"),
-        ],
-        |t| {
-            let capabilities = json!({"bounding": ["CAP_KILL"], "ambient": ["CAP_KILL"]});
-            warned(t, t.bundle().set("/process/capabilities", capabilities))
-        },
-    ),
-    row(
-        "warning.unknown-call",
-        &[("level", "debug"), ("field", "linux.seccomp")],
-        |t| {
-            let rule = json!({"names": ["mkdirr"], "action": "SCMP_ACT_KILL"});
-            let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
-            warned(t, t.bundle().set("/linux/seccomp", seccomp))
-        },
-    ),
-    row("warning.not-recorded", &[("level", "warning")], |t| {
-        let file = json!({"sampan.seccomp.record": t.path("profile")});
-        let bundle = t.bundle().set("/annotations", file);
-        let container = bundle.args(&["sleep", "1000"]).container();
-        container.create().ok();
-        let words = ["exec", &container.id, "true"];
-        let output = json_log(t).args(words).run().ok();
-        container.delete_force().ok();
-        output
-    }),
-    row("warning.ended", &[("level", "warning")], |t| {
-        let rule = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"});
-        let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
-        let bundle = t.bundle().set("/linux/seccomp", seccomp);
-        run(t, bundle.args(&["mkdir", "/new"]))
-    }),
-    row("warning.remains", &[("level", "warning")], |t| {
-        let directory = t.root.join("web");
-        fs::create_dir_all(&directory).expect("the directory");
-        for path in [&t.root, &directory] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("its mode");
-        }
-        for name in ["state.json", "config.json"] {
-            fs::write(directory.join(name), "{").expect(name);
-        }
-        json_log(t).args(["delete", "--force", "web"]).run().ok()
-    }),
-];
-
-/// What a container that is made prints.
-#[track_caller]
-fn warned(t: &Sandbox, bundle: Bundle) -> Output {
-    let container = bundle.args(&["true"]).container();
-    let call = json_log(t).arg("--debug").arg("run");
-    container.launch(call).finish().ok()
 }
 
 #[track_caller]
@@ -434,7 +347,7 @@ fn refuse(t: &Sandbox, bundle: Bundle) -> Output {
 }
 
 #[track_caller]
-fn run(t: &Sandbox, bundle: Bundle) -> Output {
+pub(super) fn run(t: &Sandbox, bundle: Bundle) -> Output {
     bundle.container().launch(json_log(t).arg("run")).finish()
 }
 
@@ -475,7 +388,7 @@ fn hook(t: &Sandbox, hook: Value) -> Output {
 }
 
 /// The example of each code in the page. `BLESS=1` prints those that were seen instead.
-fn example(code: &str) -> String {
+pub(super) fn example(code: &str) -> String {
     let entry = PAGE
         .split(".TP\n")
         .find(|entry| entry.starts_with(&format!(".B {code}\n")));
@@ -500,7 +413,7 @@ fn has_code(t: &Sandbox, output: &Output, code: &str) -> Value {
 
 /// Checks an object as [`has_code`] does.
 #[track_caller]
-fn is_example(t: &Sandbox, object: Value, code: &str) -> Value {
+pub(super) fn is_example(t: &Sandbox, object: Value, code: &str) -> Value {
     assert_eq!(object["code"], code, "{object}");
     let mut text = object["msg"].as_str().expect("a message").to_owned();
     let directory = t.path("");
@@ -535,23 +448,6 @@ fn a_failure_has_a_code_for_programs(t: &Sandbox) {
         }
         for key in ["level", "msg", "time"] {
             assert!(object[key].is_string(), "{}: {object}", row.code);
-        }
-    }
-    let blessed = std::env::var_os("BLESS").is_some();
-    assert!(!blessed, "the examples for sampan-errors(7) are above");
-}
-
-fn a_warning_has_a_code_for_programs(t: &Sandbox) {
-    for row in WARNINGS {
-        let output = (row.provoke)(t);
-        let lines = output.stderr.lines();
-        let objects = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut objects = objects.filter(|object| object["code"] == row.code);
-        let object = objects.next();
-        let object = object.unwrap_or_else(|| panic!("{}: {output}", row.code));
-        let object = is_example(t, object, row.code);
-        for (key, value) in row.data {
-            assert_eq!(object[key], *value, "{}: {object}", row.code);
         }
     }
     let blessed = std::env::var_os("BLESS").is_some();

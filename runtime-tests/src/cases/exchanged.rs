@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::call::Running;
-use crate::{Bundle, Need, Sandbox, Test, mount_info, tests};
+use crate::{Bundle, Need, Sandbox, Test, mount_info, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     procfs_that_is_elsewhere_fails_the_create,
@@ -152,16 +152,7 @@ fn masks_and_read_only_paths_follow_their_file_system(t: &Sandbox) {
     let rootfs = bundle.rootfs();
     // The masks exist by then, and everything is checked once more afterwards.
     let stop = "inject=pivot_root:signal=SIGSTOP";
-    let strace = [
-        "strace",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=pivot_root",
-        "-e",
-        stop,
-    ];
+    let strace = strace(&["-f", "-e", "trace=pivot_root", "-e", stop]);
     let run = bundle
         .container()
         .launch(t.runtime().arg("run").prefix(strace));
@@ -223,9 +214,8 @@ fn another_node_at_dev_null_is_not_opened(t: &Sandbox) {
         let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script],
             "env": ["PATH=/bin:/usr/bin:/sbin:/usr/sbin"]}]);
         let bundle = bundle.set("/hooks/createRuntime", hook);
-        let strace = ["strace", "-f", "-o"].map(OsStr::new);
-        let what = ["-e", "trace=openat2"].map(OsStr::new);
-        let prefix = strace.into_iter().chain([trace.as_os_str()]).chain(what);
+        let file = trace.to_str().expect("UTF-8");
+        let prefix = strace(&["-f", "-o", file, "-e", "trace=openat2"]);
         let streams = ["sh", "-c", "exec \"$@\" </dev/null", "sh"].map(OsStr::new);
         let call = t.runtime().arg("run").prefix(prefix).prefix(streams);
         bundle

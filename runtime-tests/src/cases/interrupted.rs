@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Output, Running};
 use crate::container::{Container, reap_ended};
-use crate::{Need, Sandbox, Test, tests};
+use crate::{Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     killed_in_a_hook_of_the_runtime[Need::NotAPeer],
@@ -113,7 +113,7 @@ fn killed_while_the_console_socket_blocks(t: &Sandbox) {
 fn system_calls(t: &Sandbox) -> BTreeMap<String, usize> {
     let trace = t.path("trace");
     let container = t.bundle().container();
-    let prefix = ["strace", "-o", trace.to_str().expect("UTF-8")];
+    let prefix = strace(&["-o", trace.to_str().expect("UTF-8")]);
     container
         .launch(t.runtime().arg("create").prefix(prefix))
         .finish()
@@ -132,9 +132,7 @@ fn system_calls(t: &Sandbox) -> BTreeMap<String, usize> {
 /// A verb under strace(1), whose arguments make system calls fail or kill the caller.
 #[track_caller]
 fn injected(t: &Sandbox, container: &Container, verb: &str, args: &[&str]) -> Output {
-    let strace = ["strace", "-qq", "-o", "/dev/null"];
-    let prefix: Vec<_> = strace.iter().chain(args).copied().collect();
-    let call = t.runtime().arg(verb).prefix(prefix);
+    let call = t.runtime().arg(verb).prefix(strace(args));
     container.launch(call).finish()
 }
 
@@ -304,9 +302,8 @@ fn a_call_that_always_fails_does_not_block(t: &Sandbox) {
             assert!(output.status.code().is_some(), "{call} {verb}\n{output}");
             container.delete_force().ok();
         }
-        let strace = ["strace", "-qq", "-o", "/dev/null"].iter().chain(&all);
         let exec = t.runtime().args(["exec", &target.id, "true"]);
-        let output = exec.prefix(strace).run();
+        let output = exec.prefix(strace(&all)).run();
         assert!(output.status.code().is_some(), "{call} exec\n{output}");
     }
     // An `exec` that could not wait for its process has left it to the test.

@@ -73,9 +73,11 @@ mod refusals;
 mod root_switch;
 mod rootfs;
 mod rootless;
+mod rootless_cgroups;
 mod scheduling;
 mod sd_notify;
 mod seccomp;
+mod seccomp_record;
 mod selftest;
 mod sockets;
 mod start;
@@ -83,13 +85,16 @@ mod state_list;
 mod sysctl;
 mod systemd;
 mod terminal;
+mod time_namespaces;
 mod timings;
 mod tmpfs;
 mod unasked;
 mod unseen;
 mod update;
+mod userns_binds;
 mod userns_fs;
 mod wait;
+mod warnings;
 
 const FILES: &[&[Test]] = &[
     annotations::TESTS,
@@ -110,6 +115,7 @@ const FILES: &[&[Test]] = &[
     identity::TESTS,
     program::TESTS,
     codes::TESTS,
+    warnings::TESTS,
     containerd::TESTS,
     criu::TESTS,
     cve_devices::TESTS,
@@ -146,6 +152,7 @@ const FILES: &[&[Test]] = &[
     mounts::TESTS,
     mounts_verb::TESTS,
     namespaces::TESTS,
+    time_namespaces::TESTS,
     nested_cgroups::TESTS,
     net_devices::TESTS,
     notify::TESTS,
@@ -163,9 +170,11 @@ const FILES: &[&[Test]] = &[
     root_switch::TESTS,
     rootfs::TESTS,
     rootless::TESTS,
+    rootless_cgroups::TESTS,
     scheduling::TESTS,
     sd_notify::TESTS,
     seccomp::TESTS,
+    seccomp_record::TESTS,
     sockets::TESTS,
     start::TESTS,
     state_list::TESTS,
@@ -178,6 +187,7 @@ const FILES: &[&[Test]] = &[
     unasked::TESTS,
     unseen::TESTS,
     userns_fs::TESTS,
+    userns_binds::TESTS,
     wait::TESTS,
 ];
 

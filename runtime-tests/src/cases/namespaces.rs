@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bundle::Bundle;
 use crate::container::reap;
@@ -30,11 +30,6 @@ pub const TESTS: &[Test] = tests![
     second_container_of_a_pod_joins_the_first,
     joined_user_namespace_with_namespaces_of_the_host,
     user_namespace_with_joined_network,
-    time_offsets_shift_the_clocks,
-    time_offsets_in_a_user_namespace,
-    time_offsets_without_time_namespace_are_refused,
-    time_namespace_without_offsets,
-    joined_time_namespace,
     processes_in_the_hosts_pid_namespace_end_with_the_container,
 ];
 
@@ -56,7 +51,7 @@ fn link(pid: &str, kind: &str) -> String {
 }
 
 /// Starts a container with every namespace of the default config, and leaves it running.
-fn running(bundle: Bundle<'_>) -> Container<'_> {
+pub(super) fn running(bundle: Bundle<'_>) -> Container<'_> {
     let container = bundle.args(&["sleep", "1000"]).container();
     container.launch_ok();
     container
@@ -110,7 +105,7 @@ fn join<'t>(bundle: Bundle<'t>, kind: &str, path: &str) -> Bundle<'t> {
     bundle.push("/linux/namespaces", json!({"type": kind, "path": path}))
 }
 
-fn join_pid<'t>(bundle: Bundle<'t>, kind: &str, holder: i32) -> Bundle<'t> {
+pub(super) fn join_pid<'t>(bundle: Bundle<'t>, kind: &str, holder: i32) -> Bundle<'t> {
     join(bundle, kind, &format!("/proc/{holder}/ns/{}", file(kind)))
 }
 
@@ -296,7 +291,7 @@ fn remove_parent(t: &Sandbox) {
     }
 }
 
-fn user_namespace(bundle: Bundle<'_>) -> Bundle<'_> {
+pub(super) fn user_namespace(bundle: Bundle<'_>) -> Bundle<'_> {
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 50_000},
         {"containerID": 60_000, "hostID": 200_000, "size": 1}]);
     bundle
@@ -437,73 +432,6 @@ fn user_namespace_with_joined_network(t: &Sandbox) {
     let pids = [container.pid().to_string(), holder.pid().to_string()];
     assert_eq!(link(&pids[0], "network"), link(&pids[1], "network"));
     assert_ne!(link(&pids[0], "user"), link(&pids[1], "user"));
-}
-
-fn offsets() -> Value {
-    json!({"monotonic": {"secs": 1_000_000, "nanosecs": 5}, "boottime": {"secs": 2_000_000}})
-}
-
-const OFFSETS: &str = "tr -s ' ' </proc/self/timens_offsets; cut -d. -f1 /proc/uptime";
-
-fn check_offsets(bundle: Bundle) {
-    let bundle = bundle
-        .push("/linux/namespaces", json!({"type": "time"}))
-        .set("/linux/timeOffsets", offsets());
-    let output = bundle.shell(OFFSETS).container().run().ok();
-    let lines: Vec<_> = output.stdout.lines().collect();
-    assert_eq!(
-        lines[..2],
-        ["monotonic 1000000 5", "boottime 2000000 0"],
-        "{output}"
-    );
-    let uptime: u64 = lines[2].parse().expect("seconds");
-    assert!(uptime >= 2_000_000, "{output}");
-}
-
-fn time_offsets_shift_the_clocks(t: &Sandbox) {
-    check_offsets(t.bundle());
-}
-
-fn time_offsets_in_a_user_namespace(t: &Sandbox) {
-    check_offsets(user_namespace(t.bundle()));
-}
-
-fn time_offsets_without_time_namespace_are_refused(t: &Sandbox) {
-    let container = t.bundle().set("/linux/timeOffsets", offsets()).container();
-    container.create().fails_with("timeOffsets");
-    container.verb("state").fails_with("does not exist");
-    let wrong = json!({"realtime": {"secs": 1}});
-    let bundle = t
-        .bundle()
-        .push("/linux/namespaces", json!({"type": "time"}));
-    let container = bundle.set("/linux/timeOffsets", wrong).container();
-    let output = container.create();
-    if crate::host::peer_name(&t.runtime).is_none() {
-        output.fails_with("timeOffsets");
-    }
-}
-
-fn time_namespace_without_offsets(t: &Sandbox) {
-    let bundle = t
-        .bundle()
-        .push("/linux/namespaces", json!({"type": "time"}));
-    let output = bundle.shell(OFFSETS).container().run().ok();
-    assert!(
-        output.stdout.starts_with("monotonic 0 0\nboottime 0 0\n"),
-        "{output}"
-    );
-}
-
-fn joined_time_namespace(t: &Sandbox) {
-    let bundle = t
-        .bundle()
-        .push("/linux/namespaces", json!({"type": "time"}));
-    let holder = running(bundle.set("/linux/timeOffsets", offsets()));
-    let bundle = join_pid(t.bundle(), "time", holder.pid());
-    let output = bundle.shell(OFFSETS).container().run().ok();
-    assert!(output.stdout.contains("boottime 2000000 0"), "{output}");
-    let bundle = join_pid(t.bundle(), "time", holder.pid()).set("/linux/timeOffsets", offsets());
-    bundle.container().create().fails_with("timeOffsets");
 }
 
 fn processes_in_the_hosts_pid_namespace_end_with_the_container(t: &Sandbox) {

@@ -17,7 +17,7 @@ use crate::bundle::Bundle;
 use crate::call::Running;
 use crate::container::reap;
 use crate::host::change_readonly;
-use crate::{Call, Container, Need, Sandbox, Test, tests};
+use crate::{Call, Container, Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     cve_2019_5736_binary_of_a_created_init_cannot_be_written,
@@ -270,15 +270,7 @@ fn victim<'t>(t: &'t Sandbox, attacker: &Container) -> Bundle<'t> {
 /// execute by then, and executes while the runtime has all its files open.
 fn stopped(call: Call) -> Call {
     let stop = "inject=recvmsg:signal=SIGSTOP:when=2";
-    call.prefix([
-        "strace",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=recvmsg",
-        "-e",
-        stop,
-    ])
+    call.prefix(strace(&["-e", "trace=recvmsg", "-e", stop]))
 }
 
 /// Waits for the attack, lets the victim's runtime continue and end, and checks the binary.

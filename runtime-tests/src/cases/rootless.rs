@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::container::reap;
-use crate::host::{cgroup2_mount, kernel};
+use crate::host::kernel;
 use crate::{Bundle, Call, Container, Need, Output, Sandbox, Test, tests};
 
 const USER: u32 = 1000;
@@ -31,9 +31,6 @@ pub const TESTS: &[Test] = tests![
     cgroup_mount_without_cgroup_namespace_shows_nothing [SETPRIV, Need::NotAPeer],
     time_offsets_are_set [SETPRIV],
     oom_score_is_raised_and_not_lowered [SETPRIV],
-    limit_without_delegation_is_refused [SETPRIV, Need::NotAPeer],
-    delegated_cgroup_is_used [SETPRIV],
-    exec_from_elsewhere_joins_the_unit [SETPRIV, Need::Systemd, Need::Path("/run/user/1000/bus"), Need::NotAPeer],
     init_is_not_dumpable [SETPRIV],
     exec_before_start_enters_and_sees_nothing_of_init [SETPRIV, Need::Kernel(6, 11), Need::NotAPeer],
     exec_before_start_is_refused_with_a_reason [SETPRIV, NO_NAMESPACES_BY_PIDFD, Need::NotAPeer],
@@ -76,7 +73,7 @@ fn subordinate(file: &str) -> Option<u32> {
 
 /// A bundle that maps the user's own id to root of a user namespace, and does not map the tty
 /// group.
-fn bundle(t: &Sandbox) -> Bundle<'_> {
+pub(super) fn bundle(t: &Sandbox) -> Bundle<'_> {
     let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
     t.bundle()
         .push("/linux/namespaces", json!({"type": "user"}))
@@ -121,11 +118,11 @@ pub fn by_user(call: Call) -> Call {
     ])
 }
 
-fn runtime(t: &Sandbox) -> Call {
+pub(super) fn runtime(t: &Sandbox) -> Call {
     by_user(t.runtime())
 }
 
-fn run(t: &Sandbox, container: &Container) -> Output {
+pub(super) fn run(t: &Sandbox, container: &Container) -> Output {
     container.launch(runtime(t).arg("run")).finish()
 }
 
@@ -133,7 +130,7 @@ fn verb(t: &Sandbox, words: &[&str]) -> Output {
     runtime(t).args(words).run()
 }
 
-fn state(t: &Sandbox, container: &Container) -> Value {
+pub(super) fn state(t: &Sandbox, container: &Container) -> Value {
     verb(t, &["state", &container.id]).ok().json()
 }
 
@@ -343,100 +340,6 @@ fn oom_score_is_raised_and_not_lowered(t: &Sandbox) {
     verb(t, &words).ok().prints("700");
     verb(t, &["delete", "--force", &container.id]).ok();
     run(t, &score(-900)).fails_with("oom");
-}
-
-fn limit_without_delegation_is_refused(t: &Sandbox) {
-    let bundle = bundle(t).set("/linux/resources/unified", json!({"cgroup.max.depth": "5"}));
-    run(t, &own(t, bundle)).fails_with("cgroup.max.depth");
-}
-
-/// A cgroup that belongs to the user, as a session manager delegates it.
-struct Delegated(std::path::PathBuf);
-
-impl Delegated {
-    fn new(t: &Sandbox) -> Self {
-        let path = cgroup2_mount().expect("cgroup v2").join(&t.id);
-        fs::create_dir_all(path.join("caller")).expect("make a cgroup");
-        for directory in [path.clone(), path.join("caller")] {
-            for name in [
-                "",
-                "cgroup.procs",
-                "cgroup.threads",
-                "cgroup.subtree_control",
-            ] {
-                chown(directory.join(name), Some(USER), Some(USER)).expect("delegate");
-            }
-        }
-        Self(path)
-    }
-}
-
-impl Drop for Delegated {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(self.0.join("caller"));
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-fn delegated_cgroup_is_used(t: &Sandbox) {
-    let cgroup = Delegated::new(t);
-    let bundle = bundle(t)
-        .set("/linux/resources/unified", json!({"cgroup.max.depth": "5"}))
-        .args(&["sleep", "1000"]);
-    let container = own(t, bundle);
-    let enter = format!(
-        "echo $$ >{}/caller/cgroup.procs && exec \"$@\"",
-        cgroup.0.display()
-    );
-    let call = |words: &[&str]| runtime(t).args(words).prefix(["sh", "-c", &enter, "sh"]);
-    container.launch(call(&["run", "--detach"])).finish().ok();
-    let own = cgroup.0.join(&container.id);
-    let depth = fs::read_to_string(own.join("cgroup.max.depth")).expect("the container's cgroup");
-    assert_eq!(depth.trim(), "5");
-    let pid = state(t, &container)["pid"].to_string();
-    let processes = fs::read_to_string(own.join("cgroup.procs")).expect("processes");
-    assert_eq!(processes.trim(), pid);
-    call(&["exec", &container.id, "true"]).run().ok();
-    call(&["pause", &container.id]).run().ok();
-    assert_eq!(state(t, &container)["status"], "paused");
-    call(&["resume", &container.id]).run().ok();
-    call(&["delete", "--force", &container.id]).run().ok();
-    assert!(!own.exists(), "delete removes the cgroup");
-}
-
-/// The caller is outside the cgroups that systemd has delegated to the user, so only systemd can
-/// move a process into the user's unit.
-fn exec_from_elsewhere_joins_the_unit(t: &Sandbox) {
-    let call = |words: &[&str]| {
-        let call = runtime(t).env("XDG_RUNTIME_DIR", "/run/user/1000");
-        call.args(words)
-    };
-    for (annotation, inside) in [("", ""), ("own", "/own")] {
-        let bundle = bundle(t)
-            .set(
-                "/linux/cgroupsPath",
-                json!(format!("user.slice:sampantest:{}", t.id)),
-            )
-            .set("/annotations/run.oci.systemd.subgroup", json!(annotation))
-            .args(&["sleep", "1000"]);
-        let container = own(t, bundle);
-        let run = call(&["--systemd-cgroup", "run", "--detach"]);
-        container.launch(run).finish().ok();
-        let pid = state(t, &container)["pid"].to_string();
-        let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
-        let unit = format!("user@1000.service/user.slice/sampantest-{}.scope", t.id);
-        assert!(line.trim().ends_with(&format!("{unit}{inside}")), "{line}");
-        let procs = cgroup2_mount()
-            .expect("a mount")
-            .join(line.trim().trim_start_matches("0::/"))
-            .join("cgroup.procs");
-        let write = format!("echo $$ >{}", procs.display());
-        let refused = by_user(t.call("sh")).args(["-c", &write]).run();
-        assert!(!refused.status.success(), "the case is about a denied move");
-        let exec = call(&["exec", &container.id, "cat", "/proc/self/cgroup"]);
-        exec.run().ok().prints("0::/");
-        call(&["delete", "--force", &container.id]).run().ok();
-    }
 }
 
 fn init_is_not_dumpable(t: &Sandbox) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::call::{Output, patience};
-use crate::{Container, Need, Sandbox, Test, tests};
+use crate::{Container, Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     start_returns_when_the_container_is_ready,
@@ -229,10 +229,9 @@ fn a_link_in_place_of_the_socket_changes_no_mode(t: &Sandbox) {
     fs::write(&victim, "").unwrap();
     fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
     let socket = t.root.join(&container.id).join("notify/notify.sock");
-    let stop = ["strace", "-qq", "-o", "/dev/null", "-e"];
     let call = t.runtime().env("NOTIFY_SOCKET", t.path("manager.sock"));
     let call = call.args(["start", &container.id]);
-    let call = call.prefix(stop.iter().chain(&["inject=bind:signal=STOP:when=1"]));
+    let call = call.prefix(strace(&["-e", "inject=bind:signal=STOP:when=1"]));
     let mut start = call.spawn();
     // The signal arrives before bind(2) returns, so no other call is made until SIGCONT.
     t.eventually("the socket is bound", || socket.exists());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cve_process::in_user_namespace;
 use crate::call::{Call, Output};
 use crate::container::Container;
-use crate::{Bundle, Need, Sandbox, Test, tests};
+use crate::{Bundle, Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     a_capability_whose_lookup_fails[Need::NotAPeer, Need::Program("strace")],
@@ -30,9 +30,7 @@ pub const TESTS: &[Test] = tests![
 /// strace(1), which makes calls of the runtime and of its children fail, as in
 /// `mount:error=EPERM:when=2`.
 fn failing<'w>(inject: &'w str, more: &[&'w str]) -> Vec<&'w str> {
-    let strace = ["strace", "-f", "-qq", "-o", "/dev/null"];
-    let fail = ["-e", "trace=all", "-e", inject];
-    [&strace, &fail[..], more].concat()
+    strace(&[&["-f", "-e", "trace=all", "-e", inject], more].concat())
 }
 
 fn run(t: &Sandbox, container: &Container, prefix: &[&str]) -> Output {

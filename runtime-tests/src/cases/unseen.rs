@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::call::Output;
 use crate::container::{Container, reap};
 use crate::steps::Steps;
-use crate::{Need, Sandbox, Test, tests};
+use crate::{Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     an_unreadable_process_is_not_gone[Need::NotAPeer, Need::Program("strace")],
@@ -81,14 +81,7 @@ fn an_unreadable_lock_or_cgroup_is_reported(t: &Sandbox) {
 /// profile.
 fn an_unreadable_host_is_reported(t: &Sandbox) {
     let container = t.bundle().container();
-    let strace = [
-        "strace",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=statfs:error=EIO",
-    ];
+    let strace = strace(&["-e", "inject=statfs:error=EIO"]);
     let create = container.launch(t.runtime().arg("create").prefix(strace));
     create.finish().fails_with("/sys/fs/cgroup: statfs");
     let bundle = t

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
 use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use nix::unistd::isatty;
@@ -15,7 +15,7 @@ use super::sd_notify::SdNotify;
 use crate::error::{Call as _, Context as _};
 use crate::sys::end::End;
 use crate::sys::signals::{self, SignalFd};
-use crate::sys::{interrupt, io, pidfd, process, terminal};
+use crate::sys::{interrupt, io, pidfd, poll, process, terminal};
 
 /// The objects of failures.
 const SIGNALS: &str = "signals";
@@ -106,11 +106,8 @@ pub fn relay(
         let first = polled.len();
         polled.extend(output.map(|(fd, events)| PollFd::new(fd, events)));
         polled.extend(input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut polled, PollTimeout::NONE) {
-            Err(Errno::EINTR) => {}
-            polled => _ = polled.call("poll").context("relay")?,
-        }
-        let ready = |index: usize| polled[index].any().unwrap_or(false);
+        poll::wait(&mut polled, None).context("relay")?;
+        let ready = |index: usize| poll::is_ready(&polled[index]);
         let (signalled, ended) = (ready(0), ready(1));
         let notified = notify.is_some() && ready(first - 1);
         let outputs = output.is_some() && ready(first);

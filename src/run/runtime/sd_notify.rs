@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Call as _, Context as _, Error};
 use crate::state::Dir;
-use crate::sys::{Fail, path, process, socket};
+use crate::sys::{Fail, path, poll, process, socket};
 
 /// The variable that contains the manager's socket.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
@@ -116,10 +116,7 @@ impl SdNotify {
         if socket::send(self.manager.as_fd(), b"BARRIER=1", Some(theirs.as_fd())).is_ok() {
             drop(theirs);
             let mut wait = [PollFd::new(ours.as_fd(), PollFlags::empty())];
-            let _ = poll(
-                &mut wait,
-                PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO),
-            );
+            let _ = poll::wait(&mut wait, Some(PATIENCE));
         }
     }
 
@@ -133,11 +130,8 @@ impl SdNotify {
                 PollFd::new(self.fd(), PollFlags::POLLIN),
                 PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut polled, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                polled => polled.call("poll").context(VARIABLE)?,
-            };
-            let [message, ended] = polled.map(|entry| entry.any().unwrap_or(false));
+            poll::wait(&mut polled, None).context(VARIABLE)?;
+            let [message, ended] = polled.map(|entry| poll::is_ready(&entry));
             if (message && self.serve(Some(pid))) || (ended && !message) {
                 return Ok(());
             }

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Context as _, Error};
 use crate::plan::seccomp::record;
 use crate::state::{Dir, RECORD_SOCKET};
 use crate::sys::process::{self, Cloned};
 use crate::sys::seccomp_notify::{let_through, receive};
-use crate::sys::{Fail, Sys, file, inherited, io, path, signals, socket, stat};
+use crate::sys::{Fail, Sys, file, inherited, io, path, poll, signals, socket, stat};
 
 fn object(file: &Path) -> String {
     format!("--seccomp-record: {}", file.display())
@@ -94,14 +94,9 @@ pub(super) fn join(recorder: &OwnedFd, process: BorrowedFd, number: i32) -> Resu
 /// poll(2) failed.
 pub fn finish(recorder: &OwnedFd) -> Result<()> {
     // Not waitid(2): the runtime may have reaped it with the orphans of the container.
-    let mut polled = [PollFd::new(recorder.as_fd(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut polled, PollTimeout::NONE) {
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Fail::new("poll", errno)).context("--seccomp-record"),
-            Ok(_) => return Ok(()),
-        }
-    }
+    let mut ended = [PollFd::new(recorder.as_fd(), PollFlags::POLLIN)];
+    poll::wait(&mut ended, None).context("--seccomp-record")?;
+    Ok(())
 }
 
 /// Gives up what belongs to the runtime: its files, whose readers wait for their end, its terminal
@@ -123,11 +118,7 @@ fn answer(listener: OwnedFd, socket: &OwnedFd) -> Sys<Vec<(u32, u32)>> {
         let mut polled: Vec<_> = all
             .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
             .collect();
-        match poll(&mut polled, PollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(Fail::new("poll", errno)),
-            Ok(_) => {}
-        }
+        poll::wait(&mut polled, None)?;
         let events: Vec<_> = polled
             .iter()
             .map(|it| it.revents().unwrap_or(PollFlags::empty()))

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
 
 use super::steps::Made;
 use super::{host_mount, resctrl};
 use crate::cgroup::{Cgroup, systemd};
-use crate::error::{Call as _, Code, Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::state::{self, Claim, Dir, Locked, State};
-use crate::sys::{pidfd, process};
+use crate::sys::{pidfd, poll, process};
 
 /// How long to wait until killed processes have left their cgroup. The kernel frees their memory
 /// first, which takes seconds on a loaded machine with much memory.
@@ -180,13 +181,9 @@ fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
 
 fn wait_for_init(init: Option<&OwnedFd>) -> Result<()> {
     let Some(init) = init else { return Ok(()) };
-    let poll = nix::poll::PollFd::new(init.as_fd(), nix::poll::PollFlags::POLLIN);
-    let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap_or(nix::poll::PollTimeout::MAX);
-    match nix::poll::poll(&mut [poll], timeout)
-        .call("poll")
-        .context("init")?
-    {
-        0 => bail!("the killed init process does not end"),
-        _ => Ok(()),
+    let mut ended = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+    if !poll::wait(&mut ended, Some(PATIENCE)).context("init")? {
+        bail!("the killed init process does not end");
     }
+    Ok(())
 }
