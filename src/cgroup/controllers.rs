@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::Result;
 use nix::errno::Errno;
+use nix::unistd::{AccessFlags, eaccess};
 
 use super::{file, threaded};
 use crate::error::{Code, Context as _, Error};
-use crate::sys::{Sys, stat};
+use crate::sys::{Fail, Sys, stat};
 
 const FILE: &str = "cgroup.subtree_control";
 
@@ -62,6 +63,45 @@ fn enable_optional(dir: BorrowedFd, mut names: Vec<String>) -> Vec<String> {
     names
 }
 
+/// Looks for what [`enable`] would fail on. `given` has the controllers that the cgroups above would
+/// give to this one, which is told in `cgroup.controllers` only when they have.
+///
+/// # Errors
+/// That failure.
+pub(super) fn foresee(
+    dir: BorrowedFd,
+    at: &Path,
+    controllers: &[String],
+    given: &mut Vec<String>,
+) -> Result<()> {
+    let read = |name: &str| file::read(dir, name).with_context(|| at.join(name));
+    let (enabled, available) = (read(FILE)?, read("cgroup.controllers")?);
+    let is_in = |list: &str, name: &str| list.split_whitespace().any(|have| have == name);
+    let missing = controllers.iter().filter(|name| !is_in(&enabled, name));
+    let missing: Vec<_> = missing.cloned().collect();
+    let needs_domain = |name: &String| !THREADED.contains(&name.as_str());
+    let refused = if missing.is_empty() {
+        None
+    } else if let Err(errno) = eaccess(&at.join(FILE), AccessFlags::W_OK) {
+        Some(Fail::new("write", errno))
+    } else if missing
+        .iter()
+        .any(|name| !is_in(&available, name) && !given.contains(name))
+    {
+        Some(Fail::new("write", Errno::ENOENT))
+    } else if missing.iter().any(needs_domain)
+        && holds_processes(dir).with_context(|| at.display())?
+    {
+        Some(Fail::new("write", Errno::EBUSY))
+    } else {
+        None
+    };
+    given.extend(missing.iter().cloned());
+    refused.map_or(Ok(()), |fail| {
+        Err(not_enabled(dir, at, &missing, fail).into())
+    })
+}
+
 /// Undoes [`enable`], unless the cgroup has children, which may rely on the controllers by now.
 /// Errors are ignored, because the failure that led here is the one to report.
 pub(super) fn disable(dir: BorrowedFd, controllers: &[String]) {
@@ -91,7 +131,7 @@ fn holds_processes(dir: BorrowedFd) -> Sys<bool> {
 }
 
 /// The error for controllers that `at` cannot enable for its children.
-fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: crate::sys::Fail) -> Error {
+fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: Fail) -> Error {
     let is_threaded = |name: &&String| THREADED.contains(&name.as_str());
     let available = file::read(dir, "cgroup.controllers").unwrap_or_default();
     let is_available = |name: &&String| available.split_whitespace().any(|have| have == *name);

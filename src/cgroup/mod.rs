@@ -37,7 +37,7 @@ use crate::sys::{Fail, bpf, path as syspath};
 pub use dbus::fuzzing;
 pub use memory::{Memory, MemoryWatch, Scope, Shortage};
 pub use stats::uncounted;
-pub use tree::enable;
+pub use tree::{enable, foresee};
 pub use watch::Event;
 
 /// The cgroup of a process, from the cgroup2 line of /proc/PID/cgroup. `None` if the process does

@@ -105,6 +105,28 @@ pub fn enable(mount: &Path, path: &Path, required: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Looks for what making the cgroup `path` below `mount` would fail on when the controllers
+/// `required` are enabled.
+///
+/// # Errors
+/// That failure.
+pub fn foresee(mount: &Path, path: &Path, required: &[String]) -> Result<()> {
+    let mut given = Vec::new();
+    let mut at = mount.to_owned();
+    let mut dir = file::open_dir(mount).map_err(|fail| failed(&at, fail))?;
+    for name in path {
+        controllers::foresee(dir.as_fd(), &at, required, &mut given)?;
+        at.push(name);
+        match syspath::c_string(name).and_then(|name| open(dir.as_fd(), &name)) {
+            Ok(next) => dir = next,
+            // It would be made, like those below it.
+            Err(fail) if fail.errno == Errno::ENOENT => break,
+            Err(fail) => return Err(failed(&at, fail).into()),
+        }
+    }
+    Ok(())
+}
+
 /// Creates or opens the cgroup `path` in `parent`.
 pub(super) fn make_child(parent: BorrowedFd, path: &Path) -> Result<OwnedFd> {
     let make = || {

@@ -30,13 +30,13 @@ pub const TESTS: &[Test] = tests![
     a_call_that_is_filtered_is_unknown[Need::NotAPeer, Need::Program("strace")],
 ];
 
-fn check(t: &Sandbox, container: &Container, flags: &[&str]) -> Output {
+pub fn check(t: &Sandbox, container: &Container, flags: &[&str]) -> Output {
     let call = t.runtime().arg("check").args(flags);
     call.arg(&container.bundle).run()
 }
 
 /// The findings as `[severity, field, message, remedy]`.
-fn findings(t: &Sandbox, container: &Container) -> Vec<[Option<String>; 4]> {
+pub fn findings(t: &Sandbox, container: &Container) -> Vec<[Option<String>; 4]> {
     let output = check(t, container, &["--json"]);
     let object = output.json();
     assert_eq!(object["schema"], 1);
@@ -51,7 +51,7 @@ fn findings(t: &Sandbox, container: &Container) -> Vec<[Option<String>; 4]> {
 
 /// The message of the finding with this severity and field.
 #[track_caller]
-fn found(t: &Sandbox, container: &Container, severity: &str, field: &str) -> String {
+pub fn found(t: &Sandbox, container: &Container, severity: &str, field: &str) -> String {
     let all = findings(t, container);
     let is = |it: &&[Option<String>; 4]| {
         it[0].as_deref() == Some(severity) && it[1].as_deref() == Some(field)
@@ -325,7 +325,7 @@ fn nothing_is_made(t: &Sandbox) {
 
 /// A feature of the host, from the JSON.
 #[track_caller]
-fn feature(output: &Output, name: &str) -> Value {
+pub fn feature(output: &Output, name: &str) -> Value {
     let object = output.json();
     let list = object["features"].as_array().expect("features");
     let feature = list.iter().find(|it| it["feature"] == name);

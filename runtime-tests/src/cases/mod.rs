@@ -12,6 +12,7 @@ mod bytes;
 mod callers;
 mod cgroups;
 mod check;
+mod check_host;
 mod codes;
 mod containerd;
 mod criu;
@@ -110,6 +111,7 @@ const FILES: &[&[Test]] = &[
     devices::TESTS,
     cgroups::TESTS,
     check::TESTS,
+    check_host::TESTS,
     descriptors::TESTS,
     id_mapped_mounts::TESTS,
     identity::TESTS,

@@ -10,8 +10,8 @@ use crate::container::reap;
 use crate::host::kernel;
 use crate::{Bundle, Call, Container, Need, Output, Sandbox, Test, tests};
 
-const USER: u32 = 1000;
-const SETPRIV: Need = Need::Program("setpriv");
+pub const USER: u32 = 1000;
+pub const SETPRIV: Need = Need::Program("setpriv");
 
 pub const TESTS: &[Test] = tests![
     root_inside_is_the_caller_outside [SETPRIV],
@@ -39,13 +39,12 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// Ranges that /etc/subuid and /etc/subgid grant to the user.
-const SUBORDINATE_IDS: Need =
-    Need::Custom("subordinate ids of the user 1000", || {
-        match subordinate("/etc/subuid").and(subordinate("/etc/subgid")) {
-            Some(_) => Ok(()),
-            None => Err("the user 1000 has no ranges in /etc/subuid and /etc/subgid".to_owned()),
-        }
-    });
+pub const SUBORDINATE_IDS: Need = Need::Custom("subordinate ids of the user 1000", || {
+    match subordinate("/etc/subuid").and(subordinate("/etc/subgid")) {
+        Some(_) => Ok(()),
+        None => Err("the user 1000 has no ranges in /etc/subuid and /etc/subgid".to_owned()),
+    }
+});
 
 /// A kernel on which init cannot hand out its namespaces.
 const NO_NAMESPACES_BY_PIDFD: Need = Need::Custom("Linux older than 6.11", || {
@@ -56,7 +55,7 @@ const NO_NAMESPACES_BY_PIDFD: Need = Need::Custom("Linux older than 6.11", || {
 });
 
 /// The first id of the user's first range. subuid(5).
-fn subordinate(file: &str) -> Option<u32> {
+pub fn subordinate(file: &str) -> Option<u32> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -73,7 +72,7 @@ fn subordinate(file: &str) -> Option<u32> {
 
 /// A bundle that maps the user's own id to root of a user namespace, and does not map the tty
 /// group.
-pub(super) fn bundle(t: &Sandbox) -> Bundle<'_> {
+pub fn bundle(t: &Sandbox) -> Bundle<'_> {
     let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
     t.bundle()
         .push("/linux/namespaces", json!({"type": "user"}))

@@ -5,12 +5,9 @@ use std::os::unix::fs::chown;
 
 use serde_json::json;
 
-use super::rootless::{bundle, by_user, own, run, runtime, state};
+use super::rootless::{SETPRIV, USER, bundle, by_user, own, run, runtime, state};
 use crate::host::cgroup2_mount;
 use crate::{Need, Sandbox, Test, tests};
-
-const USER: u32 = 1000;
-const SETPRIV: Need = Need::Program("setpriv");
 
 pub const TESTS: &[Test] = tests![
     limit_without_delegation_is_refused [SETPRIV, Need::NotAPeer],
@@ -24,11 +21,19 @@ fn limit_without_delegation_is_refused(t: &Sandbox) {
 }
 
 /// A cgroup that belongs to the user, as a session manager delegates it.
-struct Delegated(std::path::PathBuf);
+pub struct Delegated(pub std::path::PathBuf);
 
 impl Delegated {
-    fn new(t: &Sandbox) -> Self {
-        let path = cgroup2_mount().expect("cgroup v2").join(&t.id);
+    pub fn new(t: &Sandbox) -> Self {
+        Self::at(cgroup2_mount().expect("cgroup v2").join(&t.id))
+    }
+
+    /// Below a cgroup that is not the user's and gives it no controllers.
+    pub fn within(t: &Sandbox, name: &str) -> Self {
+        Self::at(cgroup2_mount().expect("cgroup v2").join(&t.id).join(name))
+    }
+
+    fn at(path: std::path::PathBuf) -> Self {
         fs::create_dir_all(path.join("caller")).expect("make a cgroup");
         for directory in [path.clone(), path.join("caller")] {
             for name in [
@@ -48,6 +53,8 @@ impl Drop for Delegated {
     fn drop(&mut self) {
         let _ = fs::remove_dir(self.0.join("caller"));
         let _ = fs::remove_dir(&self.0);
+        // Not the hierarchy's root, nor one that is in use: rmdir(2) fails.
+        let _ = self.0.parent().map(fs::remove_dir);
     }
 }
 

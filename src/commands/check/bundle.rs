@@ -7,7 +7,7 @@ use nix::unistd::{AccessFlags, eaccess};
 use super::finding::{Finding, Severity};
 use super::gate::Accepted;
 use super::kernel::{self, Answer};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::commands::create::check_rootfs;
 use crate::config::{Config, Namespace, NamespaceKind};
 use crate::error::Error;
@@ -50,7 +50,7 @@ fn look_at_all(accepted: &Accepted, host: Option<&Host>, findings: &mut Vec<Find
         executable(accepted, plan, findings);
     }
     if let Some(hierarchy) = &host.cgroup {
-        cgroup(plan, hierarchy, findings);
+        look_at_cgroup(plan, hierarchy, findings);
     }
     apparmor(config, host, findings);
 }
@@ -135,7 +135,7 @@ fn executable(accepted: &Accepted, plan: &Plan, findings: &mut Vec<Finding>) {
 }
 
 /// The cgroup that the container would be in.
-fn cgroup(plan: &Plan, hierarchy: &CgroupHost, findings: &mut Vec<Finding>) {
+fn look_at_cgroup(plan: &Plan, hierarchy: &CgroupHost, findings: &mut Vec<Finding>) {
     const FIELD: &str = "linux.cgroupsPath";
     let planned = plan.prepare.iter().find_map(|planned| match &planned.step {
         RuntimeStep::CreateCgroup(new) => Some(new),
@@ -167,25 +167,8 @@ fn cgroup(plan: &Plan, hierarchy: &CgroupHost, findings: &mut Vec<Finding>) {
             .about(FIELD),
         );
     }
-    let file = parent.join("cgroup.controllers");
-    let have = match kernel::read(&file.display().to_string()) {
-        Ok(text) => text.unwrap_or_default(),
-        Err(fail) => {
-            let error = Error::failed(file.display().to_string(), fail);
-            return findings.push(Finding::unseen(&error).about(FIELD));
-        }
-    };
-    for name in &new.controllers {
-        if !have.split_whitespace().any(|have| have == name) {
-            let message = format!(
-                "a limit in linux.resources needs the {name} controller: {name} is not listed in {}",
-                file.display()
-            );
-            let finding = Finding::new(Severity::Error, message).about("linux.resources");
-            findings.push(finding.remedy(
-                "a cgroup above it must enable the controller in its cgroup.subtree_control",
-            ));
-        }
+    if let Err(error) = cgroup::foresee(&hierarchy.mount, &new.path, &new.controllers) {
+        findings.push(Finding::error(Error::of_chain(error)).about("linux.resources"));
     }
 }
 
