@@ -45,8 +45,9 @@ install_engines() {
   done
 }
 
-# Adds the static target to the Rust toolchain.
+# Adds the static target to the Rust toolchain, and the linker that rustup does not bring.
 install_target() {
+  command -v cc >/dev/null || install_packages gcc libc6-dev
   rustup target list --installed | grep -qx "$target" || rustup target add "$target"
 }
 
