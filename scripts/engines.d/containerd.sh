@@ -63,6 +63,33 @@ full_kill_all() {
   ctr task rm all; ctr container rm all
 }
 full_two_at_once() { start a; start b; remove a; remove b; }
+counted() { ctr task exec --exec-id "count-$RANDOM" "$1" /bin/cat /count; }
+counts_on() { [ "$(counted "$1")" -gt "$2" ]; }
+start_counter() {
+  needs_criu
+  ctr_run -d --null-io "$image" "$1" /bin/sh -c "$counter"
+  until_true counts_on "$1" 2
+}
+full_checkpoint() {
+  start_counter saved
+  ctr task checkpoint --image-path "$work/images" --work-path "$work/criu" saved
+  [ -e "$work/images/pstree.img" ]; [ -e "$work/criu/dump.log" ]
+  is_task saved RUNNING
+  until_true counts_on saved "$(counted saved)"
+  ctr task checkpoint --exit saved
+  until_true is_task saved STOPPED
+  ctr task rm saved; ctr container rm saved
+}
+full_restore() {
+  start_counter moved
+  ctr container checkpoint --rw --task --image moved localhost/checkpoint:1
+  count=$(counted moved)
+  remove moved
+  ctr container restore --rw --live moved localhost/checkpoint:1
+  is_task moved RUNNING
+  until_true counts_on moved "$count"
+  remove moved
+}
 full_features_are_read() { ctr plugin ls | grep -E 'cri.*runtime.*ok' || skip "this containerd has no CRI plug-in"; fails grep -i 'failed to.*features' "$work/containerd.log"; }
 
 # Pods, through the kubelet's interface; the numbers are field numbers.

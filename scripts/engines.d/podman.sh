@@ -206,6 +206,47 @@ full_build() {
   podman build -q --network none -t made "$HOME/build"
   [ "$(run made)" = built ]
 }
+# The number that the container $1 has come to.
+counted() { podman exec "$1" cat /count; }
+# Waits until the container $1 counts beyond $2.
+counts_on() { [ "$(counted "$1")" -gt "$2" ]; }
+start_counter() {
+  is_root || skip "CRIU needs root"
+  needs_criu
+  start "$1" "$image" sh -c "$counter"
+  until_true counts_on "$1" 2
+}
+full_checkpoint_and_restore() {
+  start_counter saved
+  podman container checkpoint saved
+  [ "$(podman inspect -f '{{.State.Status}} {{.State.Checkpointed}}' saved)" = 'exited true' ]
+  podman container restore saved
+  is_state saved running
+  count=$(counted saved); until_true counts_on saved "$count"
+  podman kill saved; [ "$(podman wait saved)" = 137 ]
+  remove saved
+}
+full_checkpoint_by_archive() {
+  start_counter original
+  podman container checkpoint --leave-running --file-locks --export /var/tmp/one.tar original
+  is_state original running
+  count=$(counted original); until_true counts_on original "$count"
+  podman container restore --import /var/tmp/one.tar --name other --file-locks
+  is_state other running
+  until_true counts_on other "$count"
+  remove original; remove other; rm /var/tmp/one.tar
+}
+full_checkpoint_in_advance() {
+  start_counter advance
+  podman container checkpoint --pre-checkpoint --export /var/tmp/pre.tar advance
+  is_state advance running
+  count=$(counted advance)
+  podman container checkpoint --with-previous --export /var/tmp/rest.tar advance
+  remove advance
+  podman container restore --import-previous /var/tmp/pre.tar --import /var/tmp/rest.tar
+  until_true counts_on advance "$count"
+  remove advance; rm /var/tmp/pre.tar /var/tmp/rest.tar
+}
 quick_nothing_is_left() {
   podman rm -fa -t 0 >/dev/null
   [ -z "$(podman ps -aq)" ]
