@@ -2,6 +2,7 @@
 //! part of this program.
 
 mod attacks;
+mod saved;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ pub fn main(args: &[String]) -> ExitCode {
         ["take-exe", name] => attacks::take_exe(name),
         ["leave-chroot", file] => attacks::leave_chroot(file),
         ["await", ref signals @ ..] => await_signals(signals),
+        ["saved", ref words @ ..] => saved::main(words),
         ["caller", traits, ref command @ ..] if !command.is_empty() => {
             crate::caller::main(traits, command)
         }

@@ -233,6 +233,11 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Whether [`Cgroup::create`] has created it.
+    pub const fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// Refuses a cgroup with processes, which belong to another container, and a frozen cgroup, in
     /// which init would never run.
     ///

@@ -102,6 +102,8 @@ impl Checkpoint {
     /// CRIU's options for the flags.
     fn options(&self) -> Result<Options> {
         let mut options = self.images.options()?;
+        // The master of the container's terminal is not in the container.
+        options.switch(Switch::OrphanPtsMaster, true);
         options.switch(Switch::LeaveRunning, self.dump.leave_running);
         options.switch(Switch::TcpSkipInFlight, self.dump.tcp_skip_in_flight);
         let tracks = self.dump.pre_dump || options.parent.is_some();

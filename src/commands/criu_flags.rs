@@ -125,8 +125,6 @@ impl ImageFlags {
             (Switch::AutoDedup, self.auto_dedup),
             (Switch::ManageCgroups, true),
             (Switch::NotifyScripts, true),
-            // The master of a terminal is not in the container.
-            (Switch::OrphanPtsMaster, true),
         ] {
             options.switch(switch, wanted);
         }

@@ -1,6 +1,6 @@
 //! `restore`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::bundle::{Loaded, options};
 use super::create::{Mode, plan};
@@ -9,7 +9,9 @@ use super::saved::destroy_started;
 use super::{Context, DONE, Verb, ending};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{Bundle, CallerFlags, ContainerFlags, DescriptorFlags, NewContainer};
+use crate::config::Config;
 use crate::criu::{self, Options, Switch};
+use crate::error::Error;
 use crate::run::{self, Request, relay};
 use crate::state::Status;
 
@@ -74,8 +76,8 @@ impl Verb for Restore {
             context.cgroup_manager,
         );
         let (host, plan) = plan(context, &loaded, &self.caller, mode, &options)?;
+        let mut criu_options = self.options(&loaded.config)?;
         let directories = Directories::open(&self.images, false)?;
-        let mut criu_options = self.options()?;
         let log = directories.enter(&mut criu_options, "restore.log");
         criu_options.config_file = criu::config_file(&loaded.config)?;
         let restored = run::restore(&run::Restore {
@@ -119,15 +121,32 @@ impl Verb for Restore {
 
 impl Restore {
     /// CRIU's options for the flags.
-    fn options(&self) -> Result<Options> {
+    fn options(&self, config: &Config) -> Result<Options> {
         let mut options = self.images.options()?;
+        // CRIU would make a new one for the caller's terminal too, in a mount that it does not have.
+        let process = config.process.as_ref();
+        let terminal = process.is_some_and(|process| process.terminal);
+        options.switch(Switch::OrphanPtsMaster, terminal || !self.images.shell_job);
         options.switch(Switch::EvasiveDevices, true);
         options.switch(Switch::RestoreSibling, true);
+        if let Some(profile) = &self.flags.lsm_profile {
+            check_lsm_profile(profile)?;
+        }
         let bytes = |text: &Option<String>| text.clone().map(String::into_bytes);
         options.lsm_profile = bytes(&self.flags.lsm_profile);
         options.lsm_mount_context = bytes(&self.flags.lsm_mount_context);
         // Only a dump reads the parent's images by this option; a restore finds them by itself.
         options.parent = None;
         Ok(options)
+    }
+}
+
+fn check_lsm_profile(profile: &str) -> Result<()> {
+    match profile.split_once(':') {
+        Some(("apparmor" | "selinux", name)) if !name.is_empty() => Ok(()),
+        Some(("none", "")) => Ok(()),
+        _ => bail!(Error::new(format!(
+            "--lsm-profile: {profile:?} is not apparmor:PROFILE, selinux:CONTEXT or none:"
+        ))),
     }
 }

@@ -41,7 +41,7 @@ pub use hooks::{Hook, Hooks};
 pub use linux::{Linux, Personality, RootPropagation};
 pub use mount_options::Attrs;
 pub use mounts::{Mount, MountPoint, Propagation, SourceLink, TargetLink};
-pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces};
+pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces, host_id};
 pub use process::{Capabilities, ConsoleSize, Labels, Process};
 pub use resources::Resources;
 

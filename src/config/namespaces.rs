@@ -64,6 +64,14 @@ pub struct IdMapping {
     pub size: u32,
 }
 
+/// The id outside of the namespace, if `id` is mapped.
+pub fn host_id(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|map| {
+        let offset = id.checked_sub(map.container_id)?;
+        (offset < map.size).then(|| map.host_id.checked_add(offset))?
+    })
+}
+
 /// One entry of `linux.timeOffsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeOffset {

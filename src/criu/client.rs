@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use nix::sys::socket::{Shutdown, shutdown};
 
 use super::launch::{INSTALL, Launch, launch};
-use super::log::decisive;
+use super::log::{advice, decisive};
 use super::message::{Kind, Notice, Options, Response, acknowledgement, request};
 use crate::error::{Call as _, Context as _, Error};
 use crate::sys::end::End;
@@ -198,9 +198,12 @@ impl<'a> Quoted<'a> {
         if lines.is_empty() {
             lines.extend(message);
         }
-        let path = self.path.display();
-        Error::new(format!("criu failed to {what}: {}", lines.join("; ")))
-            .hint(format!("CRIU's log is {path}"))
+        let log = format!("CRIU's log is {}", self.path.display());
+        let hint = match advice(&self.text) {
+            Some(advice) => format!("{advice}; {log}"),
+            None => log,
+        };
+        Error::new(format!("criu failed to {what}: {}", lines.join("; "))).hint(hint)
     }
 }
 

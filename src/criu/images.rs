@@ -19,6 +19,10 @@ pub(crate) struct Mount {
     pub point: Vec<u8>,
     /// Its name, if it belongs to the host.
     pub name: Option<Vec<u8>>,
+    /// The group of mounts that it shares events with, or 0.
+    pub shared: i64,
+    /// The group of mounts that it receives events from, or 0.
+    pub master: i64,
 }
 
 /// The mounts of the container's first process.
@@ -42,6 +46,13 @@ pub(crate) fn mounts(images: BorrowedFd) -> Result<Vec<Mount>> {
         .ok_or_else(|| malformed(&name))?)
 }
 
+/// Whether mounts of the host receive events from other mounts of the host.
+pub(crate) fn has_slaves_of_the_host(mounts: &[Mount]) -> bool {
+    let is_inside = |group| mounts.iter().any(|mount| mount.shared == group);
+    let mut slaves = mounts.iter().filter(|mount| mount.name.is_some());
+    slaves.any(|mount| mount.master != 0 && !is_inside(mount.master))
+}
+
 impl Mount {
     fn decode(entry: &[u8]) -> Option<Self> {
         let mut mount = Self::default();
@@ -50,6 +61,8 @@ impl Mount {
                 (2, Value::Number(id)) => mount.id = id,
                 (4, Value::Number(parent)) => mount.parent = parent,
                 (7, Value::Bytes(point)) => mount.point = point.to_owned(),
+                (10, Value::Number(group)) => mount.shared = group,
+                (11, Value::Number(group)) => mount.master = group,
                 (18, Value::Bytes(name)) => mount.name = Some(name.to_owned()),
                 _ => {}
             }
@@ -125,6 +138,7 @@ mod tests {
         data.number(2, 6);
         data.number(4, 5);
         data.bytes(7, b"/data");
+        data.number(11, 3);
         data.bytes(18, b"name");
         for (name, bytes) in [
             ("pstree.img", image(&[&process])),
@@ -141,6 +155,8 @@ mod tests {
                 parent: 5,
                 point: b"/data".to_vec(),
                 name: Some(b"name".to_vec()),
+                master: 3,
+                shared: 0,
             },
             Mount {
                 id: 5,
@@ -149,6 +165,13 @@ mod tests {
             },
         ];
         assert_eq!(found, expected);
+        assert!(has_slaves_of_the_host(&found));
+        let inside = Mount {
+            shared: 3,
+            ..Mount::default()
+        };
+        assert!(!has_slaves_of_the_host(&[found[0].clone(), inside]));
+        assert!(!has_slaves_of_the_host(&found[1..]));
         std::fs::write(dir.join("ids-7.img"), b"short").unwrap();
         let text = format!("{:#}", mounts(opened.as_fd()).unwrap_err());
         assert!(text.contains("ids-7.img is not an image"), "{text}");

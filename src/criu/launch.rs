@@ -120,8 +120,9 @@ fn own_mounts(own: &Own) -> Sys<()> {
     mount::mount(c"", c"/", c"", libc::MS_SLAVE | libc::MS_REC, c"")?;
     let target = path::open(&own.root, libc::O_PATH | libc::O_DIRECTORY)?;
     mount::attach(own.root_tree.as_fd(), target.as_fd())?;
+    // The root of a user namespace resolves the paths of these mounts.
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    mount::mount(c"tmpfs", &own.staging, c"tmpfs", flags, c"mode=0700")?;
+    mount::mount(c"tmpfs", &own.staging, c"tmpfs", flags, c"mode=0711")?;
     let staging = path::open(&own.staging, libc::O_PATH | libc::O_DIRECTORY)?;
     for (number, tree) in own.staged {
         let name = path::c_string(number.to_string())?;

@@ -34,6 +34,7 @@ pub enum Switch {
     LazyPages = 48,
     OrphanPtsMaster = 50,
     TcpClose = 52,
+    OldMountEngine = 65,
 }
 
 /// `criu_cg_mode`.

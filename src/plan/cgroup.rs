@@ -11,7 +11,7 @@ pub(super) mod write;
 use std::path::{Path, PathBuf};
 
 use super::{NewCgroup, Options, Plan, RuntimeStep, annotations, devices, systemd};
-use crate::config::{Config, Mount, Namespace, Resources};
+use crate::config::{Config, Mount, Namespace, Resources, host_id};
 use crate::error::{Code, Error, Result};
 use crate::host::{CgroupHost, Host};
 use crate::lexical;
@@ -229,10 +229,7 @@ fn delegation(config: &Config) -> Option<(u32, String)> {
     let user = config.process.as_ref()?.user.uid;
     let owner = match linux.namespaces.user {
         Namespace::Inherit => user,
-        _ => linux.uid_mappings.iter().find_map(|map| {
-            let offset = user.checked_sub(map.container_id)?;
-            (offset < map.size).then(|| map.host_id.checked_add(offset))?
-        })?,
+        _ => host_id(&linux.uid_mappings, user)?,
     };
     // A cgroup that the runtime creates as root already belongs to root.
     (owner != 0).then(|| (owner, mount.field.clone()))

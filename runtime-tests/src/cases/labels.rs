@@ -13,11 +13,11 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// Loads a profile that allows all files except /secret.
-fn load_profile(t: &Sandbox, name: &str) {
+pub(super) fn load_profile(t: &Sandbox, name: &str) {
     let file = t.path("profile");
     let text = format!(
         "profile {name} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  \
-         mount,\n  signal,\n  deny /secret rwklx,\n}}\n"
+         mount,\n  signal,\n  network,\n  unix,\n  ptrace,\n  deny /secret rwklx,\n}}\n"
     );
     std::fs::write(&file, text).unwrap();
     let load = [

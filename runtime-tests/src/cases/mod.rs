@@ -16,6 +16,10 @@ mod check_host;
 mod codes;
 mod containerd;
 mod criu;
+mod criu_flags;
+mod criu_memory;
+mod criu_namespaces;
+mod criu_network;
 mod cve_devices;
 mod cve_mounts;
 mod cve_paths;
@@ -120,6 +124,10 @@ const FILES: &[&[Test]] = &[
     warnings::TESTS,
     containerd::TESTS,
     criu::TESTS,
+    criu_flags::TESTS,
+    criu_memory::TESTS,
+    criu_namespaces::TESTS,
+    criu_network::TESTS,
     cve_devices::TESTS,
     cve_mounts::TESTS,
     cve_paths::TESTS,

@@ -46,10 +46,7 @@ pub(super) const EXTERNAL: [(NamespaceKind, &str, &str); 2] = [
 /// CRIU is missing or has failed; the error quotes its log.
 pub fn checkpoint(request: Checkpoint) -> Result<()> {
     let Checkpoint { state, .. } = request;
-    if request.config.linux.namespaces.mount == Namespace::Inherit {
-        let message = "linux.namespaces: a container without a mount namespace cannot be saved";
-        bail!(Error::new(message).hint("its mounts are mixed with those of the host"));
-    }
+    refuse_foreign_namespaces(request.config)?;
     let mut options = request.options;
     let mut criu = Criu::start(&Launch {
         inherited: options.status_fd.into_iter().collect(),
@@ -72,6 +69,27 @@ pub fn checkpoint(request: Checkpoint) -> Result<()> {
     }
     let _kept = cgroup_options::Kept::look()?;
     criu.perform(request.kind, &options, request.log, &mut |_, _| Ok(()))?;
+    Ok(())
+}
+
+/// Namespaces that CRIU neither leaves out nor joins: it would make new ones with the content of
+/// those that belong to the host or to other containers.
+fn refuse_foreign_namespaces(config: &Config) -> Result<()> {
+    let namespaces = &config.linux.namespaces;
+    if namespaces.mount == Namespace::Inherit {
+        let message = "linux.namespaces: a container without a mount namespace cannot be saved";
+        bail!(Error::new(message).hint("its mounts are mixed with those of the host"));
+    }
+    use NamespaceKind::{Mount, Time, User};
+    for kind in [User, Mount, Time] {
+        if let Namespace::Join { field, .. } = namespaces.get(kind) {
+            let message = format!(
+                "{field}: CRIU cannot join a {} namespace again",
+                kind.name()
+            );
+            bail!(Error::new(message).hint("give the container its own, without a path"));
+        }
+    }
     Ok(())
 }
 

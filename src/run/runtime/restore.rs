@@ -15,16 +15,16 @@ use super::create::{
 use super::serve_init::{self, CONNECTION, Sockets};
 use super::teardown::Undo;
 use super::{Request, hooks, relay, staged};
-use crate::config::{Config, Namespace, NamespaceKind};
+use crate::config::{Config, Namespace, NamespaceKind, host_id};
 use crate::criu::mounts::{self, Candidate};
 use crate::criu::{
-    CgroupMode, Criu, Kind, Launch, Notice, Options, Own, cgroup_options, container, images,
-    streams,
+    CgroupMode, Criu, Kind, Launch, Notice, Options, Own, Switch, cgroup_options, container,
+    images, streams,
 };
-use crate::error::Context as _;
+use crate::error::{Context as _, Error};
 use crate::plan::RestoreSteps;
 use crate::state::{self, Dir, State, Status};
-use crate::sys::{path as syspath, pidfd, socket};
+use crate::sys::{path as syspath, pidfd, socket, stat};
 
 /// Everything that is needed to restore a container.
 pub struct Restore<'a> {
@@ -120,6 +120,26 @@ fn joined_by_path(config: &Config) -> Vec<(&'static str, Vec<u8>)> {
     joined.collect()
 }
 
+/// In a new user namespace the processes open the images themselves, as its root: the group of this
+/// root gets the right to search the directory. The images are as open as CRIU has made them.
+fn let_root_search(images: &OwnedFd, config: &Config) -> Result<()> {
+    let linux = &config.linux;
+    if linux.namespaces.user != Namespace::New {
+        return Ok(());
+    }
+    let stat = stat::stat(images.as_fd()).context("--image-path")?;
+    let Some(group) = host_id(&linux.gid_mappings, 0) else {
+        return Ok(());
+    };
+    if stat.mode & libc::S_IXOTH != 0 {
+        return Ok(());
+    }
+    let mode = stat.mode & !libc::S_IFMT | libc::S_IXGRP;
+    syspath::chown(images.as_fd(), u32::MAX, group)
+        .and_then(|()| syspath::chmod(images.as_fd(), mode))
+        .context("--image-path")
+}
+
 /// What the names of the host's mounts mean.
 fn named_mounts(candidates: &[Candidate], staging: &Path) -> Result<Vec<mounts::Named>> {
     let real = |source: &CStr| {
@@ -154,6 +174,7 @@ impl Restoring<'_> {
         self.state.save(&dir)?;
         let mut options = restore.options.clone();
         let mut criu = self.start(restore, namespaces, &mut options)?;
+        let_root_search(restore.images, self.request.config)?;
         let images = criu.reopen(restore.images.as_fd())?;
         let work = criu.reopen(restore.work.as_fd())?;
         (options.images, options.work) = (images.as_raw_fd(), work.as_raw_fd());
@@ -191,6 +212,10 @@ impl Restoring<'_> {
         let root_tree = staged::root_tree(&config.root.path)?;
         let in_images = images::mounts(restore.images.as_fd())?;
         staged::check_mount_points(&in_images, &candidates, &staged, root_tree.as_fd())?;
+        // CRIU's newer code takes the group of all these mounts from one source, which must have all
+        // others in it. That is the root of the host's file system; the copies here are narrower.
+        let old = images::has_slaves_of_the_host(&in_images);
+        options.switch(Switch::OldMountEngine, old);
         options.mounts = named_mounts(&candidates, &self.dir.path)?;
         options.root = config.root.path.as_os_str().as_bytes().to_owned();
         options.joined = joined_by_path(config);
@@ -217,8 +242,16 @@ impl Restoring<'_> {
             options.cgroups = Some(CgroupMode::Ignore);
             return Ok(());
         };
-        if options.cgroups == Some(CgroupMode::Ignore) && place.unit.is_none() {
-            cgroup.add(criu.pid)?;
+        match options.cgroups {
+            Some(CgroupMode::Ignore) if place.unit.is_none() => cgroup.add(criu.pid)?,
+            Some(CgroupMode::Strict) if place.unit.is_none() && !cgroup.is_new() => {
+                let object = format!("--manage-cgroups-mode strict: {}", place.dir().display());
+                let error = Error::new(format!("{object}: the cgroup exists already"));
+                bail!(error.hint("remove it, or choose another linux.cgroupsPath"));
+            }
+            // CRIU would refuse the container's own cgroup, which the runtime has just made.
+            Some(CgroupMode::Strict) => options.cgroups = Some(CgroupMode::Full),
+            _ => {}
         }
         options.cgroup_root = Some(place.path.clone().into_bytes());
         Ok(())
