@@ -53,11 +53,11 @@ pub enum Tail {
 /// is wrong with it, the system call and its errno, what a program printed, and the remedy.
 ///
 /// It is one pointer, because most functions that return it succeed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Error(Box<Facts>);
 
 /// The data of an [`Error`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Facts {
     /// The class. It decides the exit status, and what callers do about the failure.
     pub kind: Kind,
@@ -280,6 +280,13 @@ impl fmt::Display for Error {
             Some(hint) => write!(f, " ({})", printable(hint)),
             None => Ok(()),
         }
+    }
+}
+
+/// The text: the data has a name and a table for each member, to be relocated at each start.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

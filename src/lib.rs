@@ -30,6 +30,7 @@ pub mod log;
 pub mod plan;
 pub mod run;
 pub mod signal;
+mod sorted;
 pub mod spec;
 mod spelling;
 pub mod state;

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags};
 use super::file::{self, is_gone};
 use super::{Cgroup, threaded};
 use crate::error::{Chain as _, Context as _, Error};
+use crate::sorted::sorted_set;
 use crate::sys::{self, Fail, Note, Sys, path as syspath, poll, stat, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
@@ -116,10 +117,8 @@ impl Cgroup {
                 Ok(pids)
             }
         };
-        let mut pids = all().with_context(|| self.object("cgroup.procs"))?;
-        pids.sort_unstable();
-        pids.dedup();
-        Ok(pids)
+        let pids = all().with_context(|| self.object("cgroup.procs"))?;
+        Ok(sorted_set(pids))
     }
 
     /// Sends SIGKILL to every process of this cgroup and of all cgroups below it, including frozen

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Cgroup;
 use super::file::{self, is_gone};
 use crate::error::Context as _;
+use crate::sorted::sorted;
 use crate::sys::{Fail, tree};
 
 impl Cgroup {
@@ -39,14 +40,11 @@ impl Cgroup {
     fn page_sizes(&self) -> Result<Vec<String>> {
         let entries = tree::entries(self.fd()).with_context(|| self.object(""))?;
         let names = entries.iter().filter_map(|entry| entry.name.to_str().ok());
-        let mut sizes: Vec<_> = names
-            .filter_map(|name| {
-                let size = name.strip_prefix("hugetlb.")?.strip_suffix(".current")?;
-                (!size.contains('.')).then(|| size.to_owned())
-            })
-            .collect();
-        sizes.sort_unstable();
-        Ok(sizes)
+        let sizes = names.filter_map(|name| {
+            let size = name.strip_prefix("hugetlb.")?.strip_suffix(".current")?;
+            (!size.contains('.')).then(|| size.to_owned())
+        });
+        Ok(sorted(sizes.collect()))
     }
 
     /// The number of processes that the kernel has killed here for lack of memory. cgroup-v2.rst,

@@ -32,11 +32,16 @@ pub enum Field {
     Flatten(Group),
 }
 
-/// A flag or a positional argument.
+/// The longest name of a field.
+const LONGEST: usize = 24;
+
+/// A flag or a positional argument. Its name is in place, because the program would relocate a
+/// pointer to it at each start.
 #[derive(Debug)]
 pub struct Arg {
-    /// The field's name, which clap uses as the id.
-    id: &'static str,
+    name: [u8; LONGEST],
+    /// The length of `name`.
+    length: u8,
     short: Option<u8>,
     is_long: bool,
     pub(super) takes_value: bool,
@@ -52,9 +57,15 @@ pub struct Group {
 
 impl Arg {
     /// As in clap's derive, a flag takes a value unless its type is `bool`.
-    pub(crate) const fn new(id: &'static str, kind: &str) -> Self {
+    pub(crate) const fn new(id: &str, kind: &str) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "at most LONGEST")]
+        let length = id.len() as u8;
+        let mut name = [0; LONGEST];
+        let (start, _) = name.split_at_mut(id.len());
+        start.copy_from_slice(id.as_bytes());
         Self {
-            id,
+            name,
+            length,
             short: None,
             is_long: false,
             takes_value: !matches!(kind.as_bytes(), b"bool"),
@@ -69,7 +80,7 @@ impl Arg {
 
     /// `short` without a letter means the first letter of the name.
     pub(crate) const fn short(self) -> Self {
-        let letter = self.id.as_bytes()[0] as char;
+        let letter = self.name[0] as char;
         self.short_is(letter)
     }
 
@@ -84,10 +95,20 @@ impl Arg {
         self
     }
 
+    fn name(&self) -> &[u8] {
+        &self.name[..self.length.into()]
+    }
+
+    /// The field's name, which clap uses as the id.
+    fn id(&self) -> &str {
+        std::str::from_utf8(self.name()).unwrap_or_default()
+    }
+
     /// Whether this is the flag `--NAME`, with a dash for each underscore of the field.
     pub(super) fn is_long(&self, name: &[u8]) -> bool {
         let same = |(given, own): (&u8, u8)| *given == if own == b'_' { b'-' } else { own };
-        self.is_long && name.len() == self.id.len() && name.iter().zip(self.id.bytes()).all(same)
+        let own = self.name();
+        self.is_long && name.len() == own.len() && name.iter().zip(own.iter().copied()).all(same)
     }
 
     /// Whether this is the flag `-LETTER` and takes a value.
@@ -117,7 +138,7 @@ pub(super) fn find(fields: &'static [Field], is: &dyn Fn(&Arg) -> bool) -> Optio
 /// The long flags among `fields` and the fields flattened into them, as users write them.
 pub(super) fn long_flags(fields: &'static [Field]) -> Vec<String> {
     let names = fields.iter().flat_map(|field| match field {
-        Field::Arg(arg) if arg.is_long => vec![format!("--{}", arg.id.replace('_', "-"))],
+        Field::Arg(arg) if arg.is_long => vec![format!("--{}", arg.id().replace('_', "-"))],
         Field::Arg(_) => Vec::new(),
         Field::Flatten(group) => long_flags(group.fields),
     });
@@ -237,12 +258,11 @@ impl<T: Flags + Default> FromArgMatches for Lazy<T> {
         Self::from_arg_matches_mut(&mut matches.clone())
     }
 
-    /// Uses `try_contains_id`, because clap panics on queries for an id that is not defined.
     fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
-        let is_given = |arg: &Arg| matches.try_contains_id(arg.id).unwrap_or(false);
-        match find(T::FIELDS, &is_given) {
-            Some(_) => T::from_arg_matches_mut(matches).map(Self),
-            None => Ok(Self::default()),
+        if is_any_given(T::FIELDS, matches) {
+            T::from_arg_matches_mut(matches).map(Self)
+        } else {
+            Ok(Self::default())
         }
     }
 
@@ -250,6 +270,12 @@ impl<T: Flags + Default> FromArgMatches for Lazy<T> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Uses `try_contains_id`, because clap panics on queries for an id that is not defined.
+fn is_any_given(fields: &'static [Field], matches: &ArgMatches) -> bool {
+    let is_given = |arg: &Arg| matches.try_contains_id(arg.id()).unwrap_or(false);
+    find(fields, &is_given).is_some()
 }
 
 /// Adds every group that the definition of `fields` omits.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result, Warning};
 use crate::lexical;
+use crate::sorted::sorted;
 
 /// Refuses a NUL byte. The strings of the config become C strings for system calls, which would
 /// end at the NUL.
@@ -68,8 +69,7 @@ pub(super) fn list<T>(value: &Option<Vec<T>>) -> &[T] {
 /// the same plan or the same error.
 pub(super) fn by_name<V>(map: Option<&HashMap<String, V>>) -> Vec<(&String, &V)> {
     let Some(map) = map else { return Vec::new() };
-    let mut names: Vec<_> = map.keys().collect();
-    names.sort_unstable();
+    let names = sorted(map.keys().collect());
     names.into_iter().map(|name| (name, &map[name])).collect()
 }
 

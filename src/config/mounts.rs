@@ -10,6 +10,7 @@ use super::mount_options::{self, Attrs, OPTIONS};
 use super::namespaces::{IdMapping, NamespaceKind, Namespaces, one_map};
 use crate::error::{Code, Error, Result, Warning};
 use crate::lexical;
+use crate::sorted::sorted_set;
 
 /// One change of the propagation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,9 +135,7 @@ pub fn option_words() -> Vec<String> {
         "src-nofollow",
     ];
     words.extend(rest.map(str::to_owned));
-    words.sort_unstable();
-    words.dedup();
-    words
+    sorted_set(words)
 }
 
 /// Checks `mounts`.

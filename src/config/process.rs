@@ -347,11 +347,13 @@ pub fn capability_names(set: u64) -> Vec<String> {
     if set == 0 {
         return Vec::new();
     }
-    let mut all: Vec<_> = caps::all().into_iter().collect();
-    all.sort_unstable_by_key(caps::Capability::index);
-    let present = all
-        .into_iter()
-        .filter(|capability| set & capability.bitmask() != 0);
+    let mut present = [None; 64];
+    for capability in caps::all() {
+        if set & capability.bitmask() != 0 {
+            present[usize::from(capability.index())] = Some(capability);
+        }
+    }
+    let present = present.into_iter().flatten();
     present.map(|capability| capability.to_string()).collect()
 }
 

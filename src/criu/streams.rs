@@ -41,7 +41,7 @@ pub(crate) fn load(images: BorrowedFd) -> Result<Vec<String>> {
         file => file.and_then(|file| crate::sys::file::read_open(file.as_fd())),
     }
     .context("--image-path: descriptors.json")?;
-    serde_json::from_slice(&text).context("--image-path: descriptors.json")
+    serde_json::from_str(&String::from_utf8_lossy(&text)).context("--image-path: descriptors.json")
 }
 
 /// The streams that are the runtime's own instead of those in the images: pipes, whose other end

@@ -15,6 +15,7 @@ use crate::config::{Config, Mount, Namespace, Resources, host_id};
 use crate::error::{Code, Error, Result};
 use crate::host::{CgroupHost, Host};
 use crate::lexical;
+use crate::sorted::sorted_set;
 
 pub use resources::warnings;
 pub use write::{Fallback, Write};
@@ -104,14 +105,8 @@ pub fn no_controller(name: &str, host: &CgroupHost) -> String {
 
 /// The controllers that the writes need, each once, sorted.
 pub fn controllers(writes: &[Write]) -> Vec<String> {
-    let mut names: Vec<String> = writes
-        .iter()
-        .filter_map(Write::controller)
-        .map(str::to_owned)
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    let names = writes.iter().filter_map(Write::controller);
+    sorted_set(names.map(str::to_owned).collect())
 }
 
 /// Adds the steps that create, limit and delegate the container's cgroup. The runtime executes them

@@ -57,7 +57,7 @@ use crate::error::Warning;
 
 /// All steps: one list for each process and point in time, in the order of the fields. The lists of
 /// the runtime and those of other processes have different types.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Plan {
     /// Executed by the runtime before it creates a process.
     pub prepare: Steps<RuntimeStep>,

@@ -289,7 +289,8 @@ impl State {
         let Some(text) = dir.read_line(STATE)? else {
             return Ok(Found::Nothing);
         };
-        match serde_json::from_slice::<Self>(&text) {
+        // From a `&str`, as the config, so that serde's generic code is compiled only once.
+        match serde_json::from_str::<Self>(&String::from_utf8_lossy(&text)) {
             Ok(state) if state.id != dir.id => {
                 let path = dir.path_of(STATE);
                 let message = format!(

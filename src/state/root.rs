@@ -16,6 +16,7 @@ use super::status;
 use crate::error::{Call as _, Code, Context as _, Error, Kind, Named};
 use crate::host;
 use crate::lexical;
+use crate::sorted::sorted;
 use crate::sys::{file, io, stat, tree};
 
 /// Mode of a root directory below `XDG_RUNTIME_DIR`. Programs that clean up that directory skip
@@ -162,12 +163,12 @@ impl Root {
         let stat = stat::stat(opened.as_fd()).with_context(object)?;
         dir::check_root(&self.path, &stat, geteuid().as_raw())?;
         let entries = tree::entries(opened.as_fd()).with_context(object)?;
-        let directories = entries.into_iter().filter(|entry| entry.is_dir);
-        let mut containers: Vec<_> = directories
-            .filter_map(|entry| self.container(entry.name.to_str().ok()?).ok())
-            .collect();
-        containers.sort_unstable_by(|one, other| one.id.cmp(&other.id));
-        Ok(containers)
+        let directories = entries.iter().filter(|entry| entry.is_dir);
+        let ids = sorted(directories.map(|entry| &entry.name).collect());
+        let containers = ids.into_iter();
+        Ok(containers
+            .filter_map(|id| self.container(id.to_str().ok()?).ok())
+            .collect())
     }
 
     /// Claims the id, and saves the config that the container will be created from. The id belongs

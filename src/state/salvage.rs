@@ -9,7 +9,8 @@ impl State {
     /// that [`State::find`] calls broken because a field is missing. The caller has to look up the
     /// hooks in the config. `None` if the text does not contain a process.
     pub fn salvage(id: &str, text: &[u8]) -> Option<Self> {
-        let found: Map<String, Value> = serde_json::from_slice(text).ok()?;
+        let text = std::str::from_utf8(text).ok()?;
+        let found: Map<String, Value> = serde_json::from_str(text).ok()?;
         if !["pid", "startTime"]
             .iter()
             .all(|key| found.contains_key(*key))
@@ -26,11 +27,11 @@ impl State {
             },
             ..Self::default()
         };
-        let nothing = serde_json::to_vec(&nothing).ok()?;
-        let mut whole: Map<String, Value> = serde_json::from_slice(&nothing).ok()?;
+        let nothing = serde_json::to_string(&nothing).ok()?;
+        let mut whole: Map<String, Value> = serde_json::from_str(&nothing).ok()?;
         whole.extend(found);
         // By the text: reading a state from a `Value` would be another 20 kB of code.
-        let whole = serde_json::to_vec(&whole).ok()?;
-        serde_json::from_slice(&whole).ok()
+        let whole = serde_json::to_string(&whole).ok()?;
+        serde_json::from_str(&whole).ok()
     }
 }

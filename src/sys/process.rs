@@ -260,20 +260,20 @@ pub fn close_on_exec_from(first: u32) -> Sys<()> {
 /// `OwnedFd`s own. Linux 5.9.
 ///
 /// For a process that never returns to the owners of the closed descriptors.
-pub fn close_all_but(first: u32, keep: &mut [RawFd]) -> Sys<()> {
-    keep.sort_unstable();
+pub fn close_all_but(first: u32, keep: &[RawFd]) -> Sys<()> {
     let close = |from: u32, to: u32| {
         // SAFETY: takes no pointers; the owners are stack frames of the parent, which never run in
         // this process.
         let done = unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
         check("close_range", done).map(drop)
     };
+    let numbers = keep.iter().filter_map(|&fd| u32::try_from(fd).ok());
     let mut from = first;
-    for kept in keep.iter().filter_map(|&fd| u32::try_from(fd).ok()) {
+    while let Some(kept) = numbers.clone().filter(|&kept| kept >= from).min() {
         if kept > from {
             close(from, kept - 1)?;
         }
-        from = from.max(kept + 1);
+        from = kept + 1;
     }
     close(from, u32::MAX)
 }

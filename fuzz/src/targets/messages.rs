@@ -149,7 +149,7 @@ fn listen(listener: u8, plan: &Plan, connection: &OwnedFd) {
                 .and_then(|ready| ready.check_executable(plan))
         }
         4 | 5 => {
-            let own = || Ok(plan.clone());
+            let own = || Ok(plan);
             let listener = |number| match number {
                 0.. => Ok(()),
                 _ => Err(Error::new("no such descriptor").into()),

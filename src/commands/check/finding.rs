@@ -111,9 +111,13 @@ impl Finding {
 const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
 
 /// The worst findings first, and otherwise in their order.
-pub(super) fn by_severity(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by_key(|it| it.severity);
-    findings
+pub(super) fn by_severity(findings: Vec<Finding>) -> Vec<Finding> {
+    let is = |severity| move |it: &Finding| it.severity == severity;
+    let (mut all, rest): (Vec<_>, Vec<_>) = findings.into_iter().partition(is(Severity::Error));
+    let (warnings, notes): (Vec<_>, Vec<_>) = rest.into_iter().partition(is(Severity::Warning));
+    all.extend(warnings);
+    all.extend(notes);
+    all
 }
 
 /// How many findings have this severity.

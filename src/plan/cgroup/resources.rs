@@ -6,6 +6,8 @@
 mod tests;
 
 use super::{Fallback, Write};
+use std::f64::consts::{LN_2, LN_10};
+
 use crate::config::Resources;
 use crate::config::resources::{BlockIo, Cpu, Limit, Memory, Swap, Throttle, ThrottleKind};
 use crate::error::{Error, Warning};
@@ -145,20 +147,53 @@ fn weight(shares: u64) -> u64 {
         0..=2 => 1,
         262_144.. => 10_000,
         _ => {
-            #[allow(clippy::cast_precision_loss, reason = "below 2^18")]
-            let l = (shares as f64).log2();
-            // 7 / 34 is 126 / 612. With a single fraction, powers of two give exact results.
+            let l = log2(shares);
+            // 7 / 34 is 126 / 612.
             let exponent = (l * l + 125.0 * l - 126.0) / 612.0;
+            // What is above a whole number by less than the error of the sums is that number.
+            let weight = (power_of_ten(exponent) - 1e-9).ceil();
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "1 to 10000"
             )]
-            let weight = 10f64.powf(exponent).ceil() as u64;
+            let weight = weight as u64;
             weight
         }
     }
 }
+
+/// The binary logarithm, with its whole part by bits and the rest as a sum. The C library's
+/// logarithm and power are 11 kB.
+fn log2(value: u64) -> f64 {
+    let whole = value.ilog2();
+    #[allow(clippy::cast_precision_loss, reason = "below 2^18")]
+    let rest = value as f64 / (1u64 << whole) as f64;
+    // ln(x) = 2 artanh(t), with t = (x - 1) / (x + 1) below 1/3.
+    let t = (rest - 1.0) / (rest + 1.0);
+    let terms = (0..TERMS).scan(t, |power, n| {
+        let term = *power / f64::from(2 * n + 1);
+        *power *= t * t;
+        Some(term)
+    });
+    f64::from(whole) + 2.0 * terms.sum::<f64>() / LN_2
+}
+
+/// 10 to the power of `exponent`, which is from 0 to 4.
+fn power_of_ten(exponent: f64) -> f64 {
+    // e^x is (e^(x / 16))^16, whose argument is below 1.
+    let x = exponent * LN_10 / 16.0;
+    let terms = (0..TERMS).scan(1.0, |term, n| {
+        let present = *term;
+        *term *= x / f64::from(n + 1);
+        Some(present)
+    });
+    let root: f64 = terms.sum();
+    (0..4).fold(root, |power, _| power * power)
+}
+
+/// As many as change a sum.
+const TERMS: u32 = 20;
 
 /// Source: cgroup-v2.rst, "IO Interface Files"; Documentation/block/bfq-iosched.rst.
 fn block_io(io: &BlockIo, writes: &mut Vec<Write>) {

@@ -9,6 +9,7 @@ use super::findings::{Findings, impossible, shadow_of, shadowed};
 use super::rules::{Entry, Profile, by_number, has, number, position};
 use crate::config::seccomp::{Arch, Seccomp};
 use crate::plan::syscalls::{ARM_PRIVATE, multiplexed};
+use crate::sorted::sorted_set;
 
 /// Describes the filter of `profile` for a host of the architecture `native`.
 #[must_use]
@@ -44,12 +45,10 @@ fn architecture(
         calls.insert(at, call);
     }
     let named = rules.rules.iter().flat_map(|rule| &rule.calls);
-    let mut lacking: Vec<_> = named
+    let lacking = named
         .filter(|call| !has(call, arch) && all.iter().any(|other| has(call, *other)))
-        .map(|(_, name)| *name)
-        .collect();
-    lacking.sort_unstable();
-    lacking.dedup();
+        .map(|(_, name)| *name);
+    let lacking = sorted_set(lacking.collect());
     let limit = if arch == Arch::Arm {
         ARM_PRIVATE
     } else {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::audit_arch;
 use crate::config::seccomp::{Action, Arch, Listener, Rule, Seccomp};
 use crate::plan::syscalls::{Syscall, X32_BIT};
+use crate::sorted::sorted;
 
 /// The call by which init hands over the listener. The filter cannot ask about it, so every profile
 /// allows it.
@@ -66,11 +67,10 @@ pub fn profile(calls: &[(u32, u32)]) -> String {
             architectures.push(scmp(*arch));
         }
     }
-    names.sort_unstable();
     let profile = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "architectures": architectures,
-        "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
+        "syscalls": [{"names": sorted(names), "action": "SCMP_ACT_ALLOW"}],
     });
     let text = serde_json::to_string_pretty(&profile).expect("a value has text");
     text + "\n"

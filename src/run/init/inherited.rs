@@ -54,7 +54,7 @@ impl Inherited {
             self.times.as_ref(),
         ];
         let opened = self.opened.iter().chain(self.hook_streams.iter().flatten());
-        let mut keep: Vec<_> = own
+        let keep: Vec<_> = own
             .into_iter()
             .flatten()
             .chain(opened)
@@ -64,6 +64,6 @@ impl Inherited {
             InitStep::CloseRange { first } => Some(first),
             _ => None,
         });
-        process::close_all_but(preserved.unwrap_or(3), &mut keep)
+        process::close_all_but(preserved.unwrap_or(3), &keep)
     }
 }

@@ -129,7 +129,7 @@ fn set_up(
         let container = (request.dir, request.state, Status::Running);
         seccomp_listener::hand_over(request.plan, container, process, number).map(drop)
     };
-    let plan = || Ok(request.plan.clone());
+    let plan = || Ok(request.plan);
     await_execve(connection, spawned.pid, serve_init::receive, plan, listener)?;
     Ok(ready.terminal)
 }

@@ -102,7 +102,7 @@ pub fn finish(recorder: &OwnedFd) -> Result<()> {
 /// Gives up what belongs to the runtime: its files, whose readers wait for their end, its terminal
 /// and its working directory.
 fn alone(keep: [&OwnedFd; 3]) -> Sys<()> {
-    process::close_all_but(0, &mut keep.map(AsRawFd::as_raw_fd))?;
+    process::close_all_but(0, &keep.map(AsRawFd::as_raw_fd))?;
     path::chdir(c"/")?;
     inherited::default_signals()?;
     process::setsid()?;

@@ -1,6 +1,7 @@
 //! Serves a process that sets itself up: the runtime answers its requests, sets limits that the
 //! process may not set, and waits for its execve(2).
 
+use std::borrow::Borrow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -250,11 +251,11 @@ pub(super) fn send_terminal(console: &OwnedFd, master: BorrowedFd) -> Result<()>
 ///
 /// # Errors
 /// A step of the start failed, or the process died before execve(2).
-pub fn await_execve(
+pub fn await_execve<P: Borrow<Plan>>(
     connection: &OwnedFd,
     pid: i32,
     receive: impl Fn(BorrowedFd) -> Result<Received>,
-    plan: impl Fn() -> Result<Plan>,
+    plan: impl Fn() -> Result<P>,
     listener: impl Fn(i32) -> Result<()>,
 ) -> Result<()> {
     let mut executing = None;
@@ -268,7 +269,7 @@ pub fn await_execve(
             Some((Report::Failure(failure), shown)) => {
                 let shown = shown.as_ref().map(AsFd::as_fd);
                 bail!(match plan() {
-                    Ok(plan) => failure::failure_shown(&plan, &failure, shown),
+                    Ok(plan) => failure::failure_shown(plan.borrow(), &failure, shown),
                     Err(_) => Error::failed("start", failure.told.fail()),
                 });
             }

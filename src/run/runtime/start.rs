@@ -1,5 +1,6 @@
 //! `start`: sends the message that init waits for, and reads its reports.
 
+use std::borrow::Borrow;
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -95,7 +96,7 @@ fn overtaken(dir: &Dir, state: &State, fail: Fail) -> anyhow::Error {
 /// # Errors
 /// Init is gone, or a step of the start failed.
 pub fn start_created(created: &Created, plan: &Plan) -> Result<()> {
-    let plan = || Ok(plan.clone());
+    let plan = || Ok(plan);
     let (connection, state) = (&created.connection, &created.state);
     let _aim = interrupt::aim(&created.pidfd);
     if !created.told_to_execute {
@@ -116,11 +117,11 @@ fn say_go(connection: &OwnedFd, state: &State) -> Sys<()> {
     protocol::send_go(connection.as_fd(), &text)
 }
 
-fn await_start(
+fn await_start<P: Borrow<Plan>>(
     connection: &OwnedFd,
     receive: impl Fn(BorrowedFd) -> Result<Received>,
     (dir, state): (&Dir, &State),
-    plan: impl Fn() -> Result<Plan>,
+    plan: impl Fn() -> Result<P>,
     recorder: &OnceCell<OwnedFd>,
 ) -> Result<()> {
     let listener = |number| {
@@ -129,7 +130,9 @@ fn await_start(
         let process = (state.pid, pidfd.as_fd());
         // The filter is part of creating the container, even if it is loaded during `start`.
         let container = (dir, state, Status::Creating);
-        if let Some(pidfd) = seccomp_listener::hand_over(&plan()?, container, process, number)? {
+        let plan = plan()?;
+        let handed = seccomp_listener::hand_over(plan.borrow(), container, process, number)?;
+        if let Some(pidfd) = handed {
             let _ = recorder.set(pidfd);
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! A verb that is asked for neither has no clock: every method is then one branch.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,6 +17,7 @@ use crate::error::{Call as _, Context as _};
 use crate::log::Log;
 use crate::plan::{Found, Plan};
 use crate::run::protocol::StepTime;
+use crate::sorted::sorted;
 
 /// How many of the slowest steps are printed.
 const SLOWEST: usize = 5;
@@ -163,10 +165,10 @@ impl Measured {
     }
 
     fn slowest(&self) -> Vec<&Step> {
-        let mut steps: Vec<_> = self.steps.iter().collect();
-        steps.sort_by_key(|step| std::cmp::Reverse(step.took));
-        steps.truncate(SLOWEST);
-        steps
+        let times = self.steps.iter().map(|step| Reverse(step.took)).zip(0..);
+        let mut slowest = sorted(times.collect());
+        slowest.truncate(SLOWEST);
+        slowest.into_iter().map(|(_, at)| &self.steps[at]).collect()
     }
 
     /// One line for each phase, then one for each of the slowest steps.

@@ -102,6 +102,17 @@ fn shares_to_weight() {
     assert!(lines(&cpu(&json!({"shares": 0}))).is_empty());
 }
 
+/// With the C library's functions instead of the sums.
+#[test]
+fn every_weight_is_that_of_exact_functions() {
+    for shares in 3..262_144_u32 {
+        let l = f64::from(shares).log2();
+        let exponent = (l * l + 125.0 * l - 126.0) / 612.0;
+        let wanted = 10f64.powf(exponent).ceil();
+        assert!(weight(shares.into()) as f64 == wanted, "{shares}");
+    }
+}
+
 #[test]
 fn idle_excludes_weight() {
     let idle = |idle, shares| cpu(&json!({"idle": idle, "shares": shares}));
