@@ -16,7 +16,7 @@ HEAD = """# The same mistake to each runtime
 The rules are mechanical, and the script applies them to all runtimes alike:
 
 - *refused*: the call failed. For some cases a warning is a fair answer too; those that ran are marked by status 0. A
-  call that did not end within {patience} s is a hang.
+  call that did not end within {patience} s, {attempts} times in a row, is a hang.
 - *names the property*: the text has the last word of the property to blame, or of the flag (`oomScoreAdj`, `mounts`,
   `--bundle`), whatever its case and whether it is written with capitals or underscores. Only cases that have a property
   or a flag to blame count.
@@ -120,7 +120,7 @@ def document(results, versions, note):
         lines.append(f"| {title(name, version)} | {' | '.join(cells)} |")
     there = [title(name, version) for name, version in versions.items() if version]
     absent = [name for name, version in versions.items() if not version]
-    text = HEAD.format(cases=len(results), versions=", ".join(there), table="\n".join(lines), patience=script.PATIENCE,
+    text = HEAD.format(cases=len(results), versions=", ".join(there), table="\n".join(lines), patience=script.PATIENCE, attempts=script.ATTEMPTS,
                        longest=LONGEST, note=f" {note}" if note else "",
                        absent=f" Not measured, because not installed: {', '.join(absent)}." if absent else "")
     entries = [entry(number, case, row, versions) for number, (case, row) in enumerate(results, 1)]
