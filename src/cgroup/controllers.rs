@@ -15,7 +15,11 @@ const FILE: &str = "cgroup.subtree_control";
 
 /// The controllers that work in threaded cgroups, and in a cgroup with processes and children.
 /// cgroup-v2.rst, "Threads".
-const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
+const THREADED: &str = "cpu, cpuset, perf_event, pids";
+
+fn is_threaded(name: &str) -> bool {
+    THREADED.split(", ").any(|threaded| threaded == name)
+}
 
 /// Enables the controllers for the children of `dir`, and returns those that were not enabled
 /// before. The file is read first, because a write makes the kernel wait for a grace period even if
@@ -79,7 +83,7 @@ pub(super) fn foresee(
     let is_in = |list: &str, name: &str| list.split_whitespace().any(|have| have == name);
     let missing = controllers.iter().filter(|name| !is_in(&enabled, name));
     let missing: Vec<_> = missing.cloned().collect();
-    let needs_domain = |name: &String| !THREADED.contains(&name.as_str());
+    let needs_domain = |name: &String| !is_threaded(name);
     let refused = if missing.is_empty() {
         None
     } else if let Err(errno) = eaccess(&at.join(FILE), AccessFlags::W_OK) {
@@ -132,7 +136,6 @@ fn holds_processes(dir: BorrowedFd) -> Sys<bool> {
 
 /// The error for controllers that `at` cannot enable for its children.
 fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: Fail) -> Error {
-    let is_threaded = |name: &&String| THREADED.contains(&name.as_str());
     let available = file::read(dir, "cgroup.controllers").unwrap_or_default();
     let is_available = |name: &&String| available.split_whitespace().any(|have| have == *name);
     let blamed: Vec<_> = match fail.errno {
@@ -162,7 +165,7 @@ fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: Fail) -> Erro
         Errno::EOPNOTSUPP => error.hint(format!(
             "it is threaded, see its cgroup.type, and below it only these controllers work: {}: \
              choose a linux.cgroupsPath below another cgroup",
-            THREADED.join(", ")
+            THREADED
         )),
         Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
         _ => error,

@@ -27,7 +27,6 @@ mod terminal;
 mod update;
 mod wait;
 
-use std::any::Any;
 use std::io::Write;
 
 use anyhow::Result;
@@ -126,18 +125,20 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Only tests print the flags of a verb. In the program each flag would be a name and a table, to be
-/// relocated at each start.
+/// Only tests print and compare the flags of a verb. In the program each flag would be a name and a
+/// table, to be relocated at each start.
 #[cfg(any(test, feature = "fuzzing"))]
-pub use std::fmt::Debug as Printed;
+pub trait Inspected: std::any::Any + std::fmt::Debug {}
+#[cfg(any(test, feature = "fuzzing"))]
+impl<T: std::any::Any + std::fmt::Debug> Inspected for T {}
 /// See above.
 #[cfg(not(any(test, feature = "fuzzing")))]
-pub trait Printed {}
+pub trait Inspected {}
 #[cfg(not(any(test, feature = "fuzzing")))]
-impl<T> Printed for T {}
+impl<T> Inspected for T {}
 
 /// A verb. Its fields are its parsed flags.
-pub trait Verb: Any + Printed {
+pub trait Verb: Inspected + 'static {
     /// Runs the verb and returns the exit status.
     ///
     /// # Errors

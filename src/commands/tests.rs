@@ -1,5 +1,6 @@
 //! Command lines in the spellings of engines, and what becomes of them.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::path::PathBuf;
 

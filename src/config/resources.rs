@@ -415,11 +415,7 @@ fn rdma(
 /// The core interface files that limit the cgroup they are in. The other core files act on
 /// processes, including those of the host, on the cgroup's place in the hierarchy, or on its
 /// children. Source: cgroup-v2.rst, "Core Interface Files".
-const CORE_LIMITS: [&str; 3] = [
-    "cgroup.max.depth",
-    "cgroup.max.descendants",
-    "cgroup.pressure",
-];
+const CORE_LIMITS: &str = "cgroup.max.depth, cgroup.max.descendants, cgroup.pressure";
 
 fn unified(
     files: &Option<HashMap<String, String>>,
@@ -431,11 +427,11 @@ fn unified(
         check::no_nul(&field, value)?;
         let parts = name.split_once('.').filter(|_| !name.contains(['/', '\0']));
         match parts {
-            Some(("cgroup", _)) if !CORE_LIMITS.contains(&name.as_str()) => {
+            Some(("cgroup", _)) if !CORE_LIMITS.split(", ").any(|limit| limit == name) => {
                 let message = "this core file of cgroups is not a limit";
                 return Err(Error::config(field, message).hint(format!(
                     "of the core files only {} can be set; linux.cgroupsPath places the container",
-                    CORE_LIMITS.join(", ")
+                    CORE_LIMITS
                 )));
             }
             Some((controller, rest)) if !controller.is_empty() && !rest.is_empty() => {}

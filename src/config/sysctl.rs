@@ -6,18 +6,6 @@ use super::check;
 use super::namespaces::{NamespaceKind, Namespaces};
 use crate::error::{Error, Result};
 
-/// The parameters of an IPC namespace. Source: namespaces(7), sysctl documentation.
-const IPC: &[&str] = &[
-    "kernel/msgmax",
-    "kernel/msgmnb",
-    "kernel/msgmni",
-    "kernel/sem",
-    "kernel/shmall",
-    "kernel/shmmax",
-    "kernel/shmmni",
-    "kernel/shm_rmid_forced",
-];
-
 /// One parameter of `linux.sysctl`.
 #[derive(Clone, Debug)]
 pub struct Sysctl {
@@ -91,7 +79,15 @@ fn allowed(field: &str, path: &str, namespaces: &Namespaces) -> Result<()> {
 pub fn namespace(path: &str) -> Option<NamespaceKind> {
     match path {
         "kernel/hostname" | "kernel/domainname" => Some(NamespaceKind::Uts),
-        path if IPC.contains(&path) || path.starts_with("fs/mqueue/") => Some(NamespaceKind::Ipc),
+        "kernel/msgmax"
+        | "kernel/msgmnb"
+        | "kernel/msgmni"
+        | "kernel/sem"
+        | "kernel/shmall"
+        | "kernel/shmmax"
+        | "kernel/shmmni"
+        | "kernel/shm_rmid_forced" => Some(NamespaceKind::Ipc),
+        path if path.starts_with("fs/mqueue/") => Some(NamespaceKind::Ipc),
         path if path.starts_with("net/") => Some(NamespaceKind::Network),
         path if path.starts_with("user/") => Some(NamespaceKind::User),
         _ => None,

@@ -63,7 +63,7 @@ pub const HONOURED: [&str; 14] = [
 ];
 
 /// The values of [`CONTEXT_TYPE`]. mount(8).
-const CONTEXT_TYPES: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+const CONTEXT_TYPES: &str = "context, fscontext, defcontext, rootcontext";
 
 /// Refuses what an annotation asks for and this runtime does not have.
 ///
@@ -83,13 +83,10 @@ pub(super) fn check(config: &Config) -> Result<()> {
     }
     delegated_cgroup(config)?;
     match config.annotations.get(CONTEXT_TYPE) {
-        Some(value) if !CONTEXT_TYPES.contains(&value.as_str()) => {
-            let known = CONTEXT_TYPES.join(", ");
-            Err(refused(
-                CONTEXT_TYPE,
-                format!("{value:?} is none of {known}"),
-            ))
-        }
+        Some(value) if !CONTEXT_TYPES.split(", ").any(|known| known == value) => Err(refused(
+            CONTEXT_TYPE,
+            format!("{value:?} is none of {CONTEXT_TYPES}"),
+        )),
         _ => Ok(()),
     }
 }
@@ -184,5 +181,5 @@ pub(super) fn has(config: &Config, key: &str) -> bool {
 /// The mount option that holds `linux.mountLabel`.
 pub(super) fn context_type(config: &Config) -> &str {
     let value = config.annotations.get(CONTEXT_TYPE);
-    value.map_or(CONTEXT_TYPES[0], String::as_str)
+    value.map_or("context", String::as_str)
 }

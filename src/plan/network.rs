@@ -7,9 +7,12 @@ use super::{DeviceNetwork, InitStep, MoveDevice, Plan, Planned, RuntimeStep};
 use crate::config::{Config, Namespace};
 
 /// File systems that are the same in every network namespace. proc(5) shows that of the reader.
-const NETWORKLESS: [&CStr; 6] = [
-    c"proc", c"tmpfs", c"devpts", c"mqueue", c"cgroup2", c"overlay",
-];
+fn is_networkless(fstype: &CStr) -> bool {
+    matches!(
+        fstype.to_bytes(),
+        b"proc" | b"tmpfs" | b"devpts" | b"mqueue" | b"cgroup2" | b"overlay"
+    )
+}
 
 /// The devices of the host move while init waits for the runtime, or for the namespace.
 pub(super) fn devices(plan: &mut Plan, config: &Config) {
@@ -59,7 +62,7 @@ fn depends_on_network(step: &InitStep) -> bool {
         | InitStep::SessionKeyring { .. }
         | InitStep::RootPropagation { .. }
         | InitStep::BindRootfs { .. } => false,
-        InitStep::Filesystem(fs) => !NETWORKLESS.contains(&fs.fstype.as_c_str()),
+        InitStep::Filesystem(fs) => !is_networkless(&fs.fstype),
         _ => true,
     }
 }

@@ -19,23 +19,14 @@ pub struct Update {
 }
 
 /// Properties for which 0 is not a valid value. Engines send 0 for a value that should not change.
-const UNSET_BY_ZERO: [&str; 9] = [
-    "/memory/limit",
-    "/memory/reservation",
-    "/memory/swap",
-    "/cpu/shares",
-    "/cpu/quota",
-    "/cpu/period",
-    "/cpu/realtimeRuntime",
-    "/cpu/realtimePeriod",
-    "/blockIO/weight",
-];
+const UNSET_BY_ZERO: &str = "/memory/limit /memory/reservation /memory/swap /cpu/shares /cpu/quota \
+    /cpu/period /cpu/realtimeRuntime /cpu/realtimePeriod /blockIO/weight";
 
 /// Groups of properties that can only be written together.
-const TOGETHER: [(&str, &[&str]); 3] = [
-    ("memory", &["limit", "swap"]),
-    ("cpu", &["quota", "period", "burst"]),
-    ("cpu", &["shares", "idle"]),
+const TOGETHER: [(&str, &str); 3] = [
+    ("memory", "limit swap"),
+    ("cpu", "quota period burst"),
+    ("cpu", "shares idle"),
 ];
 
 /// Applies `request`, the text of a value like `linux.resources`, to the text of `config`.
@@ -72,7 +63,7 @@ fn changes(request: &[u8]) -> Result<Value> {
         request.remove("devices");
     }
     let zero = |value: Option<&Value>| value.and_then(Value::as_i64) == Some(0);
-    for pointer in UNSET_BY_ZERO {
+    for pointer in UNSET_BY_ZERO.split(' ') {
         if zero(request.pointer(pointer)) {
             remove(&mut request, pointer);
         }
@@ -167,12 +158,12 @@ fn complete(request: &mut Value, saved: &Value) {
         let Some(section) = request.get_mut(parent).and_then(Value::as_object_mut) else {
             continue;
         };
-        if !keys.iter().any(|key| section.contains_key(*key)) {
+        if !keys.split(' ').any(|key| section.contains_key(key)) {
             continue;
         }
-        for key in keys {
-            if let (false, Some(value)) = (section.contains_key(*key), saved[parent].get(key)) {
-                section.insert((*key).to_owned(), value.clone());
+        for key in keys.split(' ') {
+            if let (false, Some(value)) = (section.contains_key(key), saved[parent].get(key)) {
+                section.insert(key.to_owned(), value.clone());
             }
         }
     }

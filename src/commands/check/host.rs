@@ -4,10 +4,12 @@ use nix::unistd::{AccessFlags, eaccess};
 use serde_json::{Value, json};
 
 use super::kernel::{self, Answer};
+use crate::config::seccomp::Arch;
 use crate::config::{Labels, NamespaceKind};
 use crate::error::{Error, printable};
 use crate::host::{self, CgroupHost, Host};
 use crate::plan::cgroup::no_controller;
+use crate::plan::syscalls::Syscall;
 use crate::run::{self, program};
 use crate::sys::{Fail, probe};
 
@@ -19,36 +21,17 @@ pub(super) struct Feature {
     required: bool,
 }
 
-/// System calls that are newer than what containers usually need, and what they are for.
-const CALLS: &[(&str, &[(&str, libc::c_long)])] = &[
-    ("clone3", &[("clone3", libc::SYS_clone3)]),
-    ("openat2", &[("openat2", libc::SYS_openat2)]),
-    (
-        "pidfd",
-        &[
-            ("pidfd_open", libc::SYS_pidfd_open),
-            ("pidfd_send_signal", libc::SYS_pidfd_send_signal),
-            ("pidfd_getfd", libc::SYS_pidfd_getfd),
-        ],
-    ),
-    ("close_range", &[("close_range", libc::SYS_close_range)]),
-    (
-        "new mount API",
-        &[
-            ("open_tree", libc::SYS_open_tree),
-            ("move_mount", libc::SYS_move_mount),
-            ("fsopen", libc::SYS_fsopen),
-            ("fsmount", libc::SYS_fsmount),
-        ],
-    ),
-    (
-        "mount_setattr, id-mapped mounts",
-        &[("mount_setattr", libc::SYS_mount_setattr)],
-    ),
-];
+/// System calls that are newer than what containers usually need: what they are for, and their names.
+const CALLS: &str = "\
+clone3: clone3
+openat2: openat2
+pidfd: pidfd_open pidfd_send_signal pidfd_getfd
+close_range: close_range
+new mount API: open_tree move_mount fsopen fsmount
+mount_setattr, id-mapped mounts: mount_setattr";
 
 /// The controllers that limits use. cgroups(7).
-const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids", "rdma"];
+const CONTROLLERS: &str = "cpu cpuset hugetlb io memory pids rdma";
 
 /// All features.
 pub(super) fn features() -> Vec<Feature> {
@@ -62,10 +45,10 @@ pub(super) fn features() -> Vec<Feature> {
         });
     };
     add("kernel", true, kernel_version());
-    for (name, calls) in CALLS {
-        let each = calls.iter().map(|(name, number)| call(name, *number));
+    for (feature, names) in CALLS.lines().filter_map(|line| line.split_once(": ")) {
+        let each = names.split(' ').map(call);
         let answer = each.fold(Answer::works(), |all, one| all.and(|| one));
-        add(name, true, answer);
+        add(feature, true, answer);
     }
     let euid = nix::unistd::geteuid().as_raw();
     for kind in NamespaceKind::ALL {
@@ -139,7 +122,7 @@ fn of_host(host: &Host, add: &mut impl FnMut(&str, bool, Answer)) {
         true,
         Answer::Works(format!("at {}", cgroup.mount.display())),
     );
-    for name in CONTROLLERS {
+    for name in CONTROLLERS.split(' ') {
         let answer = if cgroup.controllers.iter().any(|have| have == name) {
             Answer::works()
         } else {
@@ -176,10 +159,12 @@ fn kernel_version() -> Answer {
     }
 }
 
-fn call(name: &'static str, number: libc::c_long) -> Answer {
+fn call(name: &'static str) -> Answer {
     let why = format!("{name} is not there");
+    let number = Syscall::named(name).and_then(|call| call.number(Arch::NATIVE));
+    let has = number.map_or(Ok(false), |number| probe::has_call(name, number.into()));
     Answer::of(
-        probe::has_call(name, number),
+        has,
         "",
         &why,
         "a newer kernel, or a seccomp profile around the runtime that allows it",
@@ -253,7 +238,7 @@ fn delegation(cgroup: &CgroupHost) -> Answer {
 
 fn device_program(host: &Host) -> Answer {
     if host.euid == 0 && !host.in_user_namespace {
-        return call("bpf", libc::SYS_bpf);
+        return call("bpf");
     }
     Answer::missing(
         "only the host's root can load it",
