@@ -31,6 +31,8 @@ fn link(pid: i32, number: RawFd) -> String {
         .unwrap_or_default()
 }
 
+const OBJECT: &str = "--image-path: descriptors.json";
+
 /// Reads the file. Images without one have no streams to inherit.
 ///
 /// # Errors
@@ -40,8 +42,9 @@ pub(crate) fn load(images: BorrowedFd) -> Result<Vec<String>> {
         Err(fail) if fail.errno == Errno::ENOENT => return Ok(Vec::new()),
         file => file.and_then(|file| crate::sys::file::read_open(file.as_fd())),
     }
-    .context("--image-path: descriptors.json")?;
-    serde_json::from_str(&String::from_utf8_lossy(&text)).context("--image-path: descriptors.json")
+    .context(OBJECT)?;
+    let text = std::str::from_utf8(&text).context(OBJECT)?;
+    serde_json::from_str(text).context(OBJECT)
 }
 
 /// The streams that are the runtime's own instead of those in the images: pipes, whose other end

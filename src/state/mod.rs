@@ -289,8 +289,13 @@ impl State {
         let Some(text) = dir.read_line(STATE)? else {
             return Ok(Found::Nothing);
         };
-        // From a `&str`, as the config, so that serde's generic code is compiled only once.
-        match serde_json::from_str::<Self>(&String::from_utf8_lossy(&text)) {
+        // From a `&str`, as the config, so that serde's generic code is compiled only once. Bytes that
+        // are not text would change a path, and the state would be that of something else.
+        let read = match std::str::from_utf8(&text) {
+            Ok(text) => serde_json::from_str::<Self>(text).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
             Ok(state) if state.id != dir.id => {
                 let path = dir.path_of(STATE);
                 let message = format!(
@@ -451,6 +456,13 @@ mod tests {
                 assert_eq!(State::salvage("one", broken.as_bytes()), None);
             }
             sample().save(claim.dir()).unwrap();
+            let path = claim.dir().path_of(STATE);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = bytes.windows(2).position(|two| two == b"/b").unwrap();
+            bytes[at + 1] = 0x81;
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(State::load(claim.dir()).unwrap_err().kind(), Kind::Other);
+            assert_eq!(State::salvage("one", &bytes), None);
             let gone = claim.dir().clone();
             drop(claim);
             let gone = State::load(&gone).unwrap_err();
