@@ -1,10 +1,10 @@
 """A cgroup, a cgroup namespace and a mount namespace for a script that lets runtimes do what they like."""
 
+import errno
 import os
 import subprocess
 import sys
-
-import world
+import time
 
 
 def cgroup2_mount():
@@ -19,6 +19,28 @@ def cgroup2_mount():
 def write(path, text):
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def remove(name, parent):
+    """Kills the processes of a cgroup and removes it with all below it. A container's path may be too long for a call."""
+    cgroup = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
+    try:
+        with open(os.open("cgroup.kill", os.O_WRONLY, dir_fd=cgroup), "w", encoding="utf-8") as file:
+            file.write("1")
+        for entry in os.scandir(cgroup):
+            if entry.is_dir(follow_symlinks=False):
+                remove(entry.name, cgroup)
+    finally:
+        os.close(cgroup)
+    # A killed process leaves its cgroup a moment later.
+    for _ in range(100):
+        try:
+            return os.rmdir(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            time.sleep(0.01)
+    return print(f"left behind: the cgroup {name[:40]}", file=sys.stderr)
 
 
 def enter():
@@ -42,6 +64,5 @@ def enter():
                                 env={**os.environ, "IN_OWN_CGROUP": "1"}, check=False).returncode
     finally:
         write(f"{mount}{own}/cgroup.procs", "0")
-        for directory, _, _ in os.walk(home, topdown=False):
-            world.remove_cgroup(directory)
+        remove(os.path.basename(home), os.open(mount, os.O_RDONLY | os.O_DIRECTORY))
     return sys.exit(status)
