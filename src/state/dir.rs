@@ -8,6 +8,7 @@
 //! check stays true.
 
 use std::ffi::CStr;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -207,6 +208,10 @@ impl Dir {
     }
 }
 
+/// More files than a create that has not noticed the removal can still add, each between the removal of
+/// the others and of the directory.
+const FILES: u32 = 16;
+
 /// A directory that no other process removes, and that its path leads to.
 #[derive(Debug)]
 pub struct Locked<'a> {
@@ -233,8 +238,16 @@ impl Locked<'_> {
             return Ok(());
         }
         let object = || path.display();
-        tree::clear(fd.as_fd()).with_context(object)?;
-        std::fs::remove_dir(path).call("rmdir").with_context(object)
+        let mut removed = Ok(());
+        for _ in 0..FILES {
+            tree::clear(fd.as_fd()).with_context(object)?;
+            removed = std::fs::remove_dir(path);
+            let again = |error: &std::io::Error| error.kind() == ErrorKind::DirectoryNotEmpty;
+            if !removed.as_ref().is_err_and(again) {
+                break;
+            }
+        }
+        removed.call("rmdir").with_context(object)
     }
 
     /// Releases the lock before the directory is closed.
