@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use super::Context;
@@ -105,11 +105,16 @@ impl Saved {
 /// The text of the saved config, as `create` or `update` wrote it last.
 ///
 /// # Errors
-/// The copy cannot be read.
+/// The copy cannot be read; the container has been deleted meanwhile.
 pub(super) fn config_text(dir: &Dir) -> Result<Vec<u8>> {
-    dir.read(CONFIG)?
-        .ok_or(Fail::new("open", Errno::ENOENT))
-        .with_context(|| dir.path_of(CONFIG))
+    if let Some(text) = dir.read(CONFIG)? {
+        return Ok(text);
+    }
+    // A running delete may have removed the file. The lock waits for it to finish.
+    match dir.lock()? {
+        Some(_) => Err(Fail::new("open", Errno::ENOENT)).with_context(|| dir.path_of(CONFIG)),
+        None => bail!(dir.missing()),
+    }
 }
 
 /// Ends a container: kills its processes, removes its cgroup and its directory, then runs the
