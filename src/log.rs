@@ -116,6 +116,13 @@ impl Log {
         }
     }
 
+    /// Reports each of `warnings`.
+    pub fn warn_all<'w>(&self, warnings: impl IntoIterator<Item = &'w Warning>) {
+        for warning in warnings {
+            self.warn(warning.clone());
+        }
+    }
+
     /// Reports a failure that does not stop the command.
     pub fn warn_of(&self, failure: anyhow::Error) {
         self.warn(Error::of_chain(failure));

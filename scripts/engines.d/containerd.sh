@@ -64,7 +64,6 @@ full_kill_all() {
 }
 full_two_at_once() { start a; start b; remove a; remove b; }
 counted() { ctr task exec --exec-id "count-$RANDOM" "$1" /bin/cat /count; }
-counts_on() { [ "$(counted "$1")" -gt "$2" ]; }
 start_counter() {
   needs_criu
   ctr_run -d --null-io "$image" "$1" /bin/sh -c "$counter"

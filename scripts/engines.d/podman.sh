@@ -208,8 +208,6 @@ full_build() {
 }
 # The number that the container $1 has come to.
 counted() { podman exec "$1" cat /count; }
-# Waits until the container $1 counts beyond $2.
-counts_on() { [ "$(counted "$1")" -gt "$2" ]; }
 start_counter() {
   is_root || skip "CRIU needs root"
   needs_criu

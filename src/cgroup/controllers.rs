@@ -37,11 +37,7 @@ pub(super) fn enable(
         return Ok(Vec::new());
     }
     let enabled = file::read(dir, FILE).with_context(|| at.join(FILE))?;
-    let missing = |all: &[String]| -> Vec<String> {
-        let is_missing = |name: &&String| !enabled.split_whitespace().any(|have| have == *name);
-        all.iter().filter(is_missing).cloned().collect()
-    };
-    let mut new = missing(controllers);
+    let mut new = not_in(&enabled, controllers);
     if !new.is_empty() {
         write(dir, '+', &new)
             .or_else(|fail| match fail.errno {
@@ -51,8 +47,14 @@ pub(super) fn enable(
             })
             .map_err(|fail| not_enabled(dir, at, &new, fail))?;
     }
-    new.extend(enable_optional(dir, missing(optional)));
+    new.extend(enable_optional(dir, not_in(&enabled, optional)));
     Ok(new)
+}
+
+/// Those of `names` that a file such as `cgroup.controllers` does not list.
+fn not_in(list: &str, names: &[String]) -> Vec<String> {
+    let is_missing = |name: &&String| !list.split_whitespace().any(|have| have == *name);
+    names.iter().filter(is_missing).cloned().collect()
 }
 
 /// Enables the controllers that the kernel allows, and returns them. They are for statistics only,
@@ -80,17 +82,15 @@ pub(super) fn foresee(
 ) -> Result<()> {
     let read = |name: &str| file::read(dir, name).with_context(|| at.join(name));
     let (enabled, available) = (read(FILE)?, read("cgroup.controllers")?);
-    let is_in = |list: &str, name: &str| list.split_whitespace().any(|have| have == name);
-    let missing = controllers.iter().filter(|name| !is_in(&enabled, name));
-    let missing: Vec<_> = missing.cloned().collect();
+    let missing = not_in(&enabled, controllers);
     let needs_domain = |name: &String| !is_threaded(name);
     let refused = if missing.is_empty() {
         None
     } else if let Err(errno) = eaccess(&at.join(FILE), AccessFlags::W_OK) {
         Some(Fail::new("write", errno))
-    } else if missing
+    } else if not_in(&available, &missing)
         .iter()
-        .any(|name| !is_in(&available, name) && !given.contains(name))
+        .any(|name| !given.contains(name))
     {
         Some(Fail::new("write", Errno::ENOENT))
     } else if missing.iter().any(needs_domain)
@@ -100,10 +100,11 @@ pub(super) fn foresee(
     } else {
         None
     };
-    given.extend(missing.iter().cloned());
-    refused.map_or(Ok(()), |fail| {
-        Err(not_enabled(dir, at, &missing, fail).into())
-    })
+    if let Some(fail) = refused {
+        return Err(not_enabled(dir, at, &missing, fail).into());
+    }
+    given.extend(missing);
+    Ok(())
 }
 
 /// Undoes [`enable`], unless the cgroup has children, which may rely on the controllers by now.
@@ -137,18 +138,14 @@ fn holds_processes(dir: BorrowedFd) -> Sys<bool> {
 /// The error for controllers that `at` cannot enable for its children.
 fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: Fail) -> Error {
     let available = file::read(dir, "cgroup.controllers").unwrap_or_default();
-    let is_available = |name: &&String| available.split_whitespace().any(|have| have == *name);
-    let blamed: Vec<_> = match fail.errno {
-        Errno::ENOENT => names.iter().filter(|name| !is_available(name)).collect(),
-        Errno::EBUSY | Errno::EOPNOTSUPP => {
-            names.iter().filter(|name| !is_threaded(name)).collect()
-        }
-        _ => Vec::new(),
+    let blamed = match fail.errno {
+        Errno::ENOENT => not_in(&available, names).first().cloned(),
+        Errno::EBUSY | Errno::EOPNOTSUPP => names.iter().find(|name| !is_threaded(name)).cloned(),
+        _ => None,
     };
-    let blamed = match blamed.first() {
-        Some(name) => *name,
-        None => names.first().map_or("", String::as_str),
-    };
+    let blamed = blamed
+        .or_else(|| names.first().cloned())
+        .unwrap_or_default();
     let what = format!(
         "a limit in linux.resources needs the {blamed} controller: {}",
         at.join(FILE).display()
@@ -163,9 +160,8 @@ fn not_enabled(dir: BorrowedFd, at: &Path, names: &[String], fail: Fail) -> Erro
              choose a linux.cgroupsPath below another cgroup",
         ),
         Errno::EOPNOTSUPP => error.hint(format!(
-            "it is threaded, see its cgroup.type, and below it only these controllers work: {}: \
-             choose a linux.cgroupsPath below another cgroup",
-            THREADED
+            "it is threaded, see its cgroup.type, and below it only these controllers work: {THREADED}: \
+             choose a linux.cgroupsPath below another cgroup"
         )),
         Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
         _ => error,

@@ -147,9 +147,7 @@ pub(super) fn plan(
     check_rootfs(&loaded.config.root.path)?;
     let host = Host::probe(loaded.config.labels())?;
     let plan = loaded.plan(&host, options)?;
-    for warning in &plan.warnings {
-        context.log.warn(warning.clone());
-    }
+    context.log.warn_all(&plan.warnings);
     Ok((host, plan))
 }
 

@@ -151,9 +151,7 @@ impl Verb for Exec {
             &options,
             cgroup,
         )?);
-        for warning in warnings.iter().chain(&plan.warnings) {
-            context.log.warn(warning.clone());
-        }
+        context.log.warn_all(warnings.iter().chain(&plan.warnings));
         context.log.debug(|| plan.details.clone());
         let request = ExecRequest {
             dir: &dir,

@@ -74,9 +74,7 @@ impl Verb for Mounts {
                 )
             }
         };
-        for warning in warnings.iter().chain(&plan.warnings) {
-            context.log.warn(warning.clone());
-        }
+        context.log.warn_all(warnings.iter().chain(&plan.warnings));
         run::change_mounts(&dir, &state, &plan)
             .map_err(|error| unless_stopped(error, &dir, &state, check))?;
         Ok(DONE)

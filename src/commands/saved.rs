@@ -2,12 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use nix::errno::Errno;
 
 use super::Context;
 use crate::config::Config;
-use crate::error::{Code, Context as _, Error};
+use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::plan::annotations::RECORD;
 use crate::plan::seccomp::record::recording;
@@ -107,14 +107,11 @@ impl Saved {
 /// # Errors
 /// The copy cannot be read; the container has been deleted meanwhile.
 pub(super) fn config_text(dir: &Dir) -> Result<Vec<u8>> {
-    if let Some(text) = dir.read(CONFIG)? {
-        return Ok(text);
-    }
-    // A running delete may have removed the file. The lock waits for it to finish.
-    match dir.lock()? {
-        Some(_) => Err(Fail::new("open", Errno::ENOENT)).with_context(|| dir.path_of(CONFIG)),
-        None => bail!(dir.missing()),
-    }
+    dir.read(CONFIG)?.ok_or_else(|| {
+        let path = dir.path_of(CONFIG);
+        let fail = Fail::new("open", Errno::ENOENT);
+        dir.without_file(Error::failed(path.display(), fail))
+    })
 }
 
 /// Ends a container: kills its processes, removes its cgroup and its directory, then runs the

@@ -154,9 +154,9 @@ impl Update {
     ) -> Result<()> {
         let mut update = spec::update(saved, request)?;
         let without_effect = warnings(&update.resources);
-        for warning in update.warnings.iter().chain(&without_effect) {
-            context.log.warn(warning.clone());
-        }
+        context
+            .log
+            .warn_all(update.warnings.iter().chain(&without_effect));
         let schemas = self.schemas();
         let mut schemata = Vec::new();
         if !schemas.is_empty() {

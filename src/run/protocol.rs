@@ -253,11 +253,21 @@ pub(super) fn send_opened(socket: BorrowedFd, opened: BorrowedFd) -> Sys<()> {
     socket::send(socket, b"O", Some(opened))
 }
 
+/// Whether the other end of the connection is closed.
+pub(super) fn is_end(fail: &Fail) -> bool {
+    matches!(fail.errno, Errno::EPIPE | Errno::ECONNRESET)
+}
+
+/// Whether init does not serve its socket any more: it has been started, or has ended.
+pub(super) fn is_left(fail: &Fail) -> bool {
+    is_end(fail) || matches!(fail.errno, Errno::ECONNREFUSED | Errno::ENOENT)
+}
+
 /// Ignores a failure to send because the receiver has ended. The runtime next receives the end of
 /// file, or the reports that the process sent before it ended.
 pub(super) fn unless_gone(sent: Sys<()>) -> Sys<()> {
     match sent {
-        Err(fail) if [Errno::EPIPE, Errno::ECONNRESET].contains(&fail.errno) => Ok(()),
+        Err(fail) if is_end(&fail) => Ok(()),
         sent => sent,
     }
 }

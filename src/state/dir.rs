@@ -196,6 +196,16 @@ impl Dir {
         missing(&self.id)
     }
 
+    /// The error for a file that the directory lacks: `otherwise`, or that the container is gone. A
+    /// running delete may have removed the file, and the lock waits for it to finish.
+    pub fn without_file(&self, otherwise: Error) -> anyhow::Error {
+        match self.lock() {
+            Ok(Some(_)) => otherwise.into(),
+            Ok(None) => self.missing().into(),
+            Err(error) => error,
+        }
+    }
+
     /// [`Dir::missing`] for a directory without a state.
     pub fn half_made(&self) -> Error {
         self.missing()

@@ -333,11 +333,7 @@ impl State {
         match Self::find(dir)? {
             Found::State(state) => Ok(*state),
             Found::Broken { error, .. } => bail!(error),
-            // A running delete may have removed the file. The lock waits for it to finish.
-            Found::Nothing => bail!(match dir.lock()? {
-                Some(_) => dir.half_made(),
-                None => dir.missing(),
-            }),
+            Found::Nothing => Err(dir.without_file(dir.half_made())),
         }
     }
 

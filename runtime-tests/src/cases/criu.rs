@@ -85,6 +85,19 @@ pub(super) fn wait_count(t: &Sandbox, container: &Container, above: u64) {
     t.eventually("the program counts", || count(container) > above);
 }
 
+/// Saves the container, restores it, and waits until its program has counted on.
+pub(super) fn save_and_restore(
+    t: &Sandbox,
+    container: &Container,
+    flags: &[&str],
+    restore_flags: &[&str],
+) {
+    checkpoint(t, container, flags);
+    let saved = count(container);
+    restore(t, container, restore_flags).ok();
+    wait_count(t, container, saved + 2);
+}
+
 /// The mounts that a process of the container sees, without their ids.
 pub(super) fn mounts(container: &Container) -> Vec<String> {
     let table = container.exec(&["cat", "/proc/self/mountinfo"]).ok().stdout;
@@ -128,10 +141,7 @@ fn processes_mounts_and_files_continue(t: &Sandbox) {
     launch(t, &container);
     wait_count(t, &container, 2);
     let before = mounts(&container);
-    checkpoint(t, &container, &[]);
-    let saved = count(&container);
-    restore(t, &container, &[]).ok();
-    wait_count(t, &container, saved + 2);
+    save_and_restore(t, &container, &[], &[]);
     assert_eq!(mounts(&container), before);
     container.exec(&["cat", "/tmp/file"]).ok().prints("kept");
     assert_eq!(container.cgroup_file("cgroup.procs").lines().count(), 2);

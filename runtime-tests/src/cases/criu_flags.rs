@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::json;
 
-use super::criu::{CRIU, MOMENT, checkpoint, count, counter, images, launch, restore, wait_count};
+use super::criu::{
+    CRIU, MOMENT, checkpoint, count, counter, images, launch, restore, save_and_restore, wait_count,
+};
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -44,10 +46,7 @@ fn deleted_name_of_an_open_file_is_remembered(t: &Sandbox) {
     let call = t.runtime().args(["checkpoint", "--image-path", &images(t)]);
     let text = call.arg(&container.id).run().fails().stderr;
     assert!(text.contains("use --link-remap"), "{text}");
-    checkpoint(t, &container, &["--link-remap"]);
-    let saved = count(&container);
-    restore(t, &container, &["--link-remap"]).ok();
-    wait_count(t, &container, saved + 2);
+    save_and_restore(t, &container, &["--link-remap"], &["--link-remap"]);
     let link = fs::read_link(format!("/proc/{}/fd/3", container.pid())).expect("descriptor 3");
     assert_eq!(link.to_str(), Some("/one (deleted)"));
     container.stop();

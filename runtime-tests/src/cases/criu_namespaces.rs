@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use super::criu::{
-    CRIU, MOMENT, bind, checkpoint, count, counter, directory, images, launch, restore, wait_count,
+    CRIU, MOMENT, bind, checkpoint, count, counter, directory, images, launch, restore,
+    save_and_restore, wait_count,
 };
 use super::userns_fs::mapped;
 use crate::{Container, Need, Sandbox, Test, tests};
@@ -27,10 +28,7 @@ fn namespace(pid: i32, kind: &str) -> String {
 fn saved_and_restored(t: &Sandbox, container: &Container, flags: &[&str]) {
     launch(t, container);
     wait_count(t, container, 2);
-    checkpoint(t, container, flags);
-    let saved = count(container);
-    restore(t, container, flags).ok();
-    wait_count(t, container, saved + 2);
+    save_and_restore(t, container, flags, flags);
 }
 
 fn joined_namespaces_are_joined_again(t: &Sandbox) {
@@ -158,10 +156,7 @@ fn cgroups_of_the_container_are_made_by_mode(t: &Sandbox) {
     ];
     for (mode, inner) in modes {
         let flags = ["--manage-cgroups-mode", mode];
-        checkpoint(t, &container, &flags);
-        let saved = count(&container);
-        restore(t, &container, &flags).ok();
-        wait_count(t, &container, saved + 2);
+        save_and_restore(t, &container, &flags, &flags);
         assert_eq!(container.cgroup().ends_with("inner"), inner, "{mode}");
         if inner {
             fs::remove_dir_all(images(t)).expect("remove the images");

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 
 use super::criu::{
-    CRIU, bind, checkpoint, count, counter, directory, images, launch, restore, wait_count,
+    CRIU, bind, checkpoint, count, counter, directory, images, launch, restore, save_and_restore,
+    wait_count,
 };
 use crate::{Container, Sandbox, Test, tests};
 
@@ -36,10 +37,12 @@ fn connected(t: &Sandbox) -> Container<'_> {
 fn tcp_connection_in_the_container_continues(t: &Sandbox) {
     let container = connected(t);
     refused(t, &container, &[], "--tcp-established");
-    checkpoint(t, &container, &["--tcp-established"]);
-    let saved = count(&container);
-    restore(t, &container, &["--tcp-established"]).ok();
-    wait_count(t, &container, saved + 2);
+    save_and_restore(
+        t,
+        &container,
+        &["--tcp-established"],
+        &["--tcp-established"],
+    );
     container.stop();
     container.delete().ok();
 }
@@ -48,10 +51,7 @@ fn tcp_connection_continues_with_each_lock(t: &Sandbox) {
     let container = connected(t);
     for method in ["nftables", "skip"] {
         let flags = ["--tcp-established", "--network-lock", method];
-        checkpoint(t, &container, &flags);
-        let saved = count(&container);
-        restore(t, &container, &flags).ok();
-        wait_count(t, &container, saved + 2);
+        save_and_restore(t, &container, &flags, &flags);
         fs::remove_dir_all(images(t)).expect("remove the images");
     }
     container.stop();
@@ -78,10 +78,7 @@ fn unaccepted_tcp_connection_is_left_out(t: &Sandbox) {
         &["--tcp-established"],
         "--tcp-skip-in-flight",
     );
-    checkpoint(t, &container, &["--tcp-skip-in-flight"]);
-    let saved = count(&container);
-    restore(t, &container, &[]).ok();
-    wait_count(t, &container, saved + 2);
+    save_and_restore(t, &container, &["--tcp-skip-in-flight"], &[]);
     let table = container.exec(&["cat", "/proc/net/tcp"]).ok().stdout;
     assert!(table.contains(":0007 00000000:0000 0A"), "{table}");
     container.stop();
@@ -92,10 +89,12 @@ fn empty_network_is_for_hooks_to_set_up(t: &Sandbox) {
     let container = t.bundle().shell(&counter()).container();
     launch(t, &container);
     wait_count(t, &container, 2);
-    checkpoint(t, &container, &["--empty-ns", "network"]);
-    let saved = count(&container);
-    restore(t, &container, &["--empty-ns", "network"]).ok();
-    wait_count(t, &container, saved + 2);
+    save_and_restore(
+        t,
+        &container,
+        &["--empty-ns", "network"],
+        &["--empty-ns", "network"],
+    );
     let links = container.exec(&["ip", "link", "show", "lo"]).ok().stdout;
     assert!(!links.contains("UP"), "{links}");
     container.stop();

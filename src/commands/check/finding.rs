@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::error::{Code, Error, printable};
 
-/// How much a finding matters, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
     /// `create` or `start` fails.
     Error,
@@ -107,17 +107,13 @@ impl Finding {
     }
 }
 
-/// All severities.
+/// All severities, the worst first.
 const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
 
 /// The worst findings first, and otherwise in their order.
-pub(super) fn by_severity(findings: Vec<Finding>) -> Vec<Finding> {
-    let is = |severity| move |it: &Finding| it.severity == severity;
-    let (mut all, rest): (Vec<_>, Vec<_>) = findings.into_iter().partition(is(Severity::Error));
-    let (warnings, notes): (Vec<_>, Vec<_>) = rest.into_iter().partition(is(Severity::Warning));
-    all.extend(warnings);
-    all.extend(notes);
-    all
+pub(super) fn by_severity(findings: &[Finding]) -> Vec<Finding> {
+    let of = |severity| findings.iter().filter(move |it| it.severity == severity);
+    SEVERITIES.into_iter().flat_map(of).cloned().collect()
 }
 
 /// How many findings have this severity.

@@ -288,3 +288,20 @@ pub(super) fn text(features: &[Feature]) -> String {
 pub(super) fn json(features: &[Feature]) -> Value {
     features.iter().map(Feature::json).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that is not in the table would be reported as missing on every host.
+    #[test]
+    fn every_call_has_a_number() {
+        let lines = CALLS
+            .lines()
+            .map(|line| line.split_once(": ").expect("names"));
+        for name in lines.flat_map(|(_, names)| names.split(' ')).chain(["bpf"]) {
+            let number = Syscall::named(name).and_then(|call| call.number(Arch::NATIVE));
+            assert!(number.is_some(), "{name}");
+        }
+    }
+}

@@ -66,7 +66,7 @@ impl Verb for Check {
         })?;
         let mut findings = Vec::new();
         look(context, &source, &mut findings);
-        let findings = finding::by_severity(findings);
+        let findings = finding::by_severity(&findings);
         let mut object = finding::json(&findings);
         object["bundle"] = source.bundle.to_string_lossy().into();
         self.print(object, || finding::text(&findings))?;

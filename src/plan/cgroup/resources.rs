@@ -5,9 +5,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Fallback, Write};
 use std::f64::consts::{LN_2, LN_10};
 
+use super::{Fallback, Write};
 use crate::config::Resources;
 use crate::config::resources::{BlockIo, Cpu, Limit, Memory, Swap, Throttle, ThrottleKind};
 use crate::error::{Error, Warning};

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::Result;
-use nix::errno::Errno;
 
 use crate::config::NamespaceKind;
 use crate::error::{Call as _, Context as _};
@@ -11,7 +10,7 @@ use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::Opened;
 use crate::run::protocol;
 use crate::state::{Dir, START_SOCKET};
-use crate::sys::{Fail, Sys, process, socket};
+use crate::sys::{Sys, process, socket};
 
 /// The descriptors for setns(2).
 pub(super) struct Entrance<'a> {
@@ -31,8 +30,8 @@ impl<'a> Entrance<'a> {
         let mut namespaces = Vec::new();
         if plan.entry_steps().any(|(_, found)| by_one(found.step)) {
             match ask(dir, &mut namespaces) {
-                // The container has been started meanwhile, so that the pidfd does.
-                Err(fail) if is_gone(&fail) => {}
+                // If the container has been started meanwhile, the pidfd is enough.
+                Err(fail) if protocol::is_left(&fail) => {}
                 asked => asked.with_context(|| dir.object(START_SOCKET))?,
             }
         }
@@ -76,14 +75,4 @@ fn ask(dir: &Dir, namespaces: &mut Vec<OwnedFd>) -> Sys<()> {
             (_, namespace) => namespaces.extend(namespace),
         }
     }
-}
-
-fn is_gone(fail: &Fail) -> bool {
-    const GONE: [Errno; 4] = [
-        Errno::ECONNREFUSED,
-        Errno::ECONNRESET,
-        Errno::EPIPE,
-        Errno::ENOENT,
-    ];
-    GONE.contains(&fail.errno)
 }

@@ -49,16 +49,15 @@ const STOPPED_MEANWHILE: &str =
 pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Result<()> {
     let lost = |fail| overtaken(dir, state, fail);
     let connection = socket::connect_in(dir.fd(), START_SOCKET).map_err(lost)?;
-    let is_end = |fail: &Fail| matches!(fail.errno, Errno::EPIPE | Errno::ECONNRESET);
     let unread = match say_go(&connection, state) {
-        Err(fail) if !is_end(&fail) => return Err(lost(fail)),
+        Err(fail) if !protocol::is_end(&fail) => return Err(lost(fail)),
         said => said.err(),
     };
     // Init ends the connection if it has executed without reading this message, and also if it could
     // not read it. In that case it has sent a report before.
     let receive = |connection: BorrowedFd| {
         let (received, unread) = match Report::receive_once(connection) {
-            Err(fail) if is_end(&fail) => (Report::receive_once(connection), Some(fail)),
+            Err(fail) if protocol::is_end(&fail) => (Report::receive_once(connection), Some(fail)),
             received => (received, unread),
         };
         match (received, unread) {
@@ -69,26 +68,20 @@ pub fn start(dir: &Dir, state: &State, plan: impl Fn() -> Result<Plan>) -> Resul
     await_start(&connection, receive, (dir, state), plan, &OnceCell::new())
 }
 
-/// The error if init does not answer. Init accepts one client and then stops listening, and it also
-/// stops when it ends. The container's status shows which of the two happened.
+/// The error if init does not answer. Init stops listening when a client has started it, and when it
+/// ends. The container's status shows which of the two happened.
 fn overtaken(dir: &Dir, state: &State, fail: Fail) -> anyhow::Error {
-    match (fail.errno, state.status(dir)) {
-        (
-            Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE | Errno::ENOENT | Errno::ESRCH,
-            status,
-        ) => {
-            // A container whose status is still `created` runs the hooks of another start.
-            let refused = match status {
-                Ok(Status::Stopped) => check_startable(Status::Stopped, &state.id)
-                    .map_err(|error| error.hint(STOPPED_MEANWHILE)),
-                status => status.and_then(|status| check_startable(status, &state.id)),
-            };
-            let started =
-                || Error::of(Kind::Status, format!("{ALREADY_RUNNING}: {}", state.id)).into();
-            refused.err().unwrap_or_else(started)
-        }
-        _ => anyhow::Error::from(fail).context(CONNECTION),
+    if !protocol::is_left(&fail) && fail.errno != Errno::ESRCH {
+        return anyhow::Error::from(fail).context(CONNECTION);
     }
+    let refused = match state.status(dir) {
+        Ok(Status::Stopped) => check_startable(Status::Stopped, &state.id)
+            .map_err(|error| error.hint(STOPPED_MEANWHILE)),
+        status => status.and_then(|status| check_startable(status, &state.id)),
+    };
+    // A container whose status is still `created` runs the hooks of another start.
+    let started = || Error::of(Kind::Status, format!("{ALREADY_RUNNING}: {}", state.id)).into();
+    refused.err().unwrap_or_else(started)
 }
 
 /// Like [`start`], for the runtime that created the container and still has a connection to init.

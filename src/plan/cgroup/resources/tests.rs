@@ -1,4 +1,3 @@
-use crate::error::texts;
 use std::collections::BTreeMap;
 
 use serde_json::json;
@@ -7,6 +6,7 @@ use super::super::tests::{cpu, lines, memory, unified, with_unified};
 use super::super::writes;
 use super::*;
 use crate::config::resources::{Hugepage, Rdma, WeightDevice};
+use crate::error::texts;
 
 #[test]
 fn memory_and_swap() {
