@@ -9,13 +9,16 @@ use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     a_recording_is_a_profile_that_suffices[Need::NotAPeer],
+    a_recording_allows_what_a_pause_needs[Need::NotAPeer],
     a_recording_by_annotation_outlives_create_and_start[Need::NotAPeer],
     a_recording_has_the_calls_of_exec[Need::NotAPeer],
     a_recording_replaces_nothing[Need::NotAPeer],
 ];
 
+/// Without `wait`: whether a shell's wait builtin sleeps in a call of its own depends on which of the
+/// two processes is faster.
 const WORK: &str = "mkdir /tmp/a && echo x >/tmp/a/b && ls /tmp/a | wc -l; ln -s b /tmp/a/c; \
-    cat /tmp/a/c; (true & wait); kill -0 $$ && echo alive";
+    cat /tmp/a/c; (true; true); kill -0 $$ && echo alive";
 
 fn recorded(file: &std::path::Path) -> Value {
     let text = std::fs::read_to_string(file).expect("the recording");
@@ -56,6 +59,33 @@ fn a_recording_is_a_profile_that_suffices(t: &Sandbox) {
         let output = container.run().ok();
         assert!(!output.stdout.contains("removed"), "{output}");
     }
+}
+
+/// A pause interrupts the call that a process sleeps in, and the kernel has it call
+/// restart_syscall(2), which no recording without a pause has seen.
+fn a_recording_allows_what_a_pause_needs(t: &Sandbox) {
+    let file = t.path("profile");
+    let container = t.bundle().args(&["sleep", "0.01"]).container();
+    let call = t.runtime().args(["run", "--seccomp-record"]).arg(&file);
+    container.launch(call).finish().ok();
+    let bundle = t.bundle().set("/linux/seccomp", recorded(&file));
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.create().ok();
+    container.start().ok();
+    let file = format!("/proc/{}/syscall", container.pid());
+    let calls = |expected: &[i64]| {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let number = text.split(' ').next().and_then(|word| word.parse().ok());
+        number.is_some_and(|number: i64| expected.contains(&number))
+    };
+    t.eventually("the program sleeps", || {
+        calls(&[libc::SYS_nanosleep, libc::SYS_clock_nanosleep])
+    });
+    container.verb("pause").ok();
+    container.verb("resume").ok();
+    t.eventually("the program sleeps on", || {
+        calls(&[libc::SYS_restart_syscall])
+    });
 }
 
 fn a_recording_by_annotation_outlives_create_and_start(t: &Sandbox) {

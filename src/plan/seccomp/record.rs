@@ -14,6 +14,11 @@ use crate::sorted::sorted;
 /// allows it.
 const UNASKED: &str = "write";
 
+/// The calls that the kernel makes a process do: after a signal's handler, and when it continues in a
+/// call that a stop or the freezer has interrupted. A recording sees them only if that has happened
+/// (signal(7)), so every profile allows them.
+const OF_THE_KERNEL: [&str; 3] = ["restart_syscall", "rt_sigreturn", "sigreturn"];
+
 /// The architectures whose programs run on the host.
 const FAMILY: &[Arch] = match Arch::NATIVE {
     Arch::X86_64 => &[Arch::X86_64, Arch::X86, Arch::X32],
@@ -47,6 +52,7 @@ pub fn recording(file: PathBuf) -> Seccomp {
 #[must_use]
 pub fn profile(calls: &[(u32, u32)]) -> String {
     let mut names = vec![UNASKED];
+    names.extend(OF_THE_KERNEL);
     let mut architectures = vec![scmp(Arch::NATIVE)];
     for (audit, number) in calls {
         let is_x32 = |arch| (arch == Arch::X32) == (*number & X32_BIT != 0);
@@ -111,10 +117,9 @@ mod tests {
         ];
         let text = profile(&calls);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(
-            json["syscalls"][0]["names"],
-            json!(["execve", "read", "write"])
-        );
+        let mut names = vec!["execve", "read", UNASKED];
+        names.extend(OF_THE_KERNEL);
+        assert_eq!(json["syscalls"][0]["names"], json!(sorted(names)));
         assert_eq!(json["architectures"], json!([scmp(Arch::NATIVE)]));
     }
 }
