@@ -165,8 +165,8 @@ fn grow(
             open.push(next);
         }
     };
-    if let Some(stopped) = one.container.stops() {
-        add(stopped, None);
+    for changed in one.container.changes() {
+        add(changed, None);
     }
     for (place, index) in pending.iter().enumerate() {
         for (container, progress) in calls[*index].op.next(one.container, one.progress[place]) {
@@ -181,6 +181,7 @@ mod tests {
     use super::*;
 
     const NOT_THERE: Answer = Answer::Refused(Refusal::NotThere);
+    const ALREADY_RUNNING: Answer = Answer::Refused(Refusal::AlreadyRunning);
 
     /// Calls by verb and answer, with their starts and ends.
     fn history(calls: &[(Verb, Answer, u64, u64)]) -> Vec<Timed> {
@@ -213,6 +214,39 @@ mod tests {
             matches!(verdict, Verdict::NotAllowed(index, _) if index == place + 1),
             "{verdict:?}"
         );
+    }
+
+    /// Init takes the message of one start only, whatever becomes of it.
+    #[test]
+    fn a_start_that_overlaps_with_one_that_does_not_end_well() {
+        let second = |first: (Verb, Answer, u64, u64)| {
+            after_create(&[
+                (Verb::Start, ALREADY_RUNNING, 10, 12),
+                (Verb::State, Answer::Status(Status::Created, 1), 13, 14),
+                (Verb::DeleteForce, Answer::Done, 15, 19),
+                first,
+            ])
+        };
+        let stopped = Answer::Refused(Refusal::HasStopped);
+        allowed(second((Verb::Start, Answer::Died, 11, 20)));
+        allowed(second((Verb::Start, stopped, 11, 20)));
+        refused(second((Verb::Start, Answer::Died, 13, 20)), 0);
+        refused(second((Verb::Start, NOT_THERE, 11, 20)), 0);
+    }
+
+    /// Init executes after the end of a start that was killed.
+    #[test]
+    fn a_start_that_was_killed_takes_effect_later() {
+        let later = |status| {
+            after_create(&[
+                (Verb::Start, Answer::Cut, 10, 11),
+                (Verb::State, Answer::Status(Status::Created, 1), 12, 13),
+                (Verb::State, Answer::Status(status, 1), 14, 15),
+                (Verb::State, Answer::Status(Status::Created, 1), 16, 17),
+            ])
+        };
+        allowed(later(Status::Created));
+        refused(later(Status::Running), 3);
     }
 
     #[test]

@@ -31,8 +31,20 @@ pub struct Container {
     pub paused: bool,
     /// SIGKILL has been sent. The container stops at a moment that only the kernel knows.
     pub killed: bool,
+    /// A start has reached init, which answers no other one.
+    pub started: Started,
     /// 0 for an id that was never used.
     pub generation: u32,
+}
+
+/// The start that has reached init. Readers see a created container until init has executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Started {
+    Not,
+    /// Init executes the program, or ends, before the start does.
+    Waits,
+    /// The start has been killed. Init executes at a moment that the kernel chooses.
+    Alone,
 }
 
 /// The status as `state` and `list` print it.
@@ -145,6 +157,7 @@ impl Container {
         phase: Phase::Absent,
         paused: false,
         killed: false,
+        started: Started::Not,
         generation: 0,
     };
 
@@ -182,13 +195,34 @@ impl Container {
     }
 
     /// A killed container stops by itself.
-    pub fn stops(self) -> Option<Self> {
+    fn stops(self) -> Option<Self> {
         (self.killed && self.lives()).then_some(Self {
             phase: Phase::Stopped,
             paused: false,
             killed: false,
+            started: Started::Not,
             ..self
         })
+    }
+
+    fn can_execute(self) -> bool {
+        self.phase == Phase::Created && !self.paused && !self.killed
+    }
+
+    /// Init executes the program, after a start of this kind has reached it.
+    fn executes(self, started: Started) -> Option<Self> {
+        (self.can_execute() && self.started == started).then_some(Self {
+            phase: Phase::Running,
+            started: Started::Not,
+            ..self
+        })
+    }
+
+    /// What becomes of the container without a call.
+    pub fn changes(self) -> impl Iterator<Item = Self> {
+        [self.stops(), self.executes(Started::Alone)]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -197,6 +231,7 @@ impl Op {
     /// does not affect other calls.
     pub fn only_looks(&self) -> bool {
         match (self.verb, self.answer) {
+            (Verb::Start, _) if self.may_have_ended_init() => false,
             (_, Answer::Refused(_) | Answer::Died) => {
                 !matches!(self.verb, Verb::Create(_)) || {
                     self.answer == Answer::Refused(Refusal::Exists)
@@ -214,6 +249,12 @@ impl Op {
                     | Verb::Resume
             ),
         }
+    }
+
+    /// Whether the call is a start whose init may have ended after the start had reached it.
+    fn may_have_ended_init(&self) -> bool {
+        let stopped = Answer::Refused(Refusal::HasStopped);
+        self.verb == Verb::Start && [Answer::Died, stopped].contains(&self.answer)
     }
 
     /// Whether a read-only call can have seen this container.
@@ -243,7 +284,7 @@ impl Op {
             Refusal::NotThere => it.is_out_of_sight(),
             Refusal::HalfMade | Refusal::BeingCreated => it.phase == Phase::Creating,
             Refusal::Exists => it.phase != Phase::Absent,
-            Refusal::AlreadyRunning => it.phase == Phase::Running,
+            Refusal::AlreadyRunning => it.phase == Phase::Running || it.started != Started::Not,
             Refusal::HasStopped => it.phase == Phase::Stopped,
             Refusal::IsPaused => it.shows(Status::Paused),
             Refusal::NotRunning => matches!(it.phase, Phase::Creating | Phase::Stopped),
@@ -272,6 +313,7 @@ impl Op {
             Verb::Create(generation) => self.create(it, progress, generation),
             Verb::Delete | Verb::DeleteForce => self.delete(it, progress),
             Verb::Pause | Verb::Resume => self.freeze_or_thaw(it, progress),
+            Verb::Start => self.start(it, progress),
             _ => Vec::from_iter(self.change(it).map(|it| (it, DONE))),
         }
     }
@@ -279,14 +321,33 @@ impl Op {
     /// The verbs that change something at a single moment.
     fn change(&self, it: Container) -> Option<Container> {
         match self.verb {
-            // A killed container cannot be started any more.
-            Verb::Start if it.phase == Phase::Created && !it.paused && !it.killed => {
-                let phase = Phase::Running;
-                Some(Container { phase, ..it })
-            }
             Verb::Kill if it.lives() => Some(Container { killed: true, ..it }),
             _ => None,
         }
+    }
+
+    /// Reaches init, which then executes the program, or ends before it has.
+    fn start(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
+        let at = |step| Progress {
+            step,
+            generation: it.generation,
+        };
+        let reach = |started| Container { started, ..it };
+        let can_start = it.can_execute() && it.started == Started::Not;
+        let cut = self.answer == Answer::Cut;
+        let mut next = Vec::new();
+        if self.may_have_ended_init() && self.can_see(it) {
+            next.push((it, DONE));
+        }
+        match progress.step {
+            0 if can_start && cut => next.push((reach(Started::Alone), DONE)),
+            0 if can_start => next.push((reach(Started::Waits), at(1))),
+            1 if self.answer == Answer::Done && it.generation == progress.generation => {
+                next.extend(it.executes(Started::Waits).map(|it| (it, DONE)));
+            }
+            _ => {}
+        }
+        next
     }
 
     /// Looks at the status, then writes to the freezer. The kernel accepts a value that the freezer
@@ -405,6 +466,9 @@ impl fmt::Display for Container {
         }
         if self.killed {
             f.write_str(", killed")?;
+        }
+        if self.started != Started::Not {
+            f.write_str(", started")?;
         }
         write!(f, " (generation {})", self.generation)
     }
