@@ -5,7 +5,7 @@
 //! unknown capability names become warnings, and errors name the path of the invalid value.
 
 mod locate;
-mod objects;
+pub(crate) mod objects;
 pub mod properties;
 mod repair;
 mod schemas;
@@ -20,9 +20,8 @@ use serde_json::Value;
 use crate::config::{self, Config, Mount, MountPoint, Process, Resources};
 use crate::error::{Code, Error, Result, Warning};
 
-use objects::Objects;
-
 pub use crate::config::default::default_config;
+pub use repair::remove;
 pub use schemas::schemas;
 pub use update::{Update, update};
 
@@ -166,7 +165,7 @@ fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<Warning>)> {
     // Both paths read from a `&str`, so that serde's generic code is compiled only once.
     if let Ok(text) = std::str::from_utf8(json)
         && !repair::odd_capability(text)
-        && let Ok(mut document) = read::<T>(text)
+        && let Ok(mut document) = objects::read::<T>(text)
         && document
             .resources()
             .is_none_or(|resources| !has_zero_limit(resources))
@@ -180,12 +179,6 @@ fn parse<T: Document>(json: &[u8]) -> Result<(T, Vec<Warning>)> {
 pub fn tree(json: &[u8]) -> Option<Value> {
     // From a `&str`, as everything else here, so that serde's generic code is compiled only once.
     serde_json::from_str(&repair::text(json)).ok()
-}
-
-fn read<T: Document>(text: &str) -> serde_json::Result<T> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let document = T::deserialize(Objects(&mut reader))?;
-    reader.end().map(|()| document)
 }
 
 /// oci-spec reads an absent limit as 0, but 0 is a real limit. Only the slow path tells them apart.
@@ -211,7 +204,7 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<Warning>)> {
     }
     // Values of the tree have no positions. An error in its text does have one.
     let text = value.to_string();
-    match read::<T>(&text) {
+    match objects::read::<T>(&text) {
         Ok(document) => Ok((document, warnings)),
         Err(error) => Err(typed::<T>(&text, &error)),
     }

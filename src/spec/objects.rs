@@ -7,10 +7,22 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+};
+
+/// Parses a text that is one JSON value.
+///
+/// # Errors
+/// Those of serde_json.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = T::deserialize(Objects(&mut reader))?;
+    reader.end().map(|()| value)
+}
 
 /// A wrapper around a deserializer, or a part of one, that reads structures from JSON objects only.
-pub(super) struct Objects<T>(pub T);
+struct Objects<T>(T);
 
 /// Methods that pass the visitor a plain value, so there is nothing more to wrap.
 macro_rules! plain {
@@ -219,7 +231,7 @@ mod tests {
             r#"{"new": [[1]], "linux": {"new": {"memory": []}}}"#,
             r#"{"a": [1, {"memory": [2]}], "mounts": [{"destination": "/a", "options": []}]}"#,
         ] {
-            super::super::read::<crate::config::Document>(text).expect(text);
+            super::read::<crate::config::Document>(text).expect(text);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Changes the schemata in the `linux.intelRdt` of an existing container.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{parse, repair, syntax};
 use crate::config::intel_rdt::IntelRdt;
@@ -18,7 +18,10 @@ pub fn schemas(config: &[u8], given: &[(&str, &str)]) -> Result<(Vec<u8>, Vec<St
         let error = Error::config("linux.intelRdt", "missing");
         return Err(error.hint("only a container that was created with it can change it"));
     };
-    let change: Value = given.iter().copied().collect();
+    let mut change = Value::Object(Map::new());
+    for (name, value) in given {
+        change[*name] = Value::from(*value);
+    }
     let (change, _) = parse(change.to_string().as_bytes())?;
     let lines = IntelRdt::new(&change)?.schemata;
     for (name, value) in given {

@@ -60,7 +60,7 @@ fn changes(request: &[u8]) -> Result<Value> {
     repair::resources(&mut request)?;
     if let Value::Object(request) = &mut request {
         // Device rules do not change: an engine may have set its own for the running container.
-        request.remove("devices");
+        repair::remove(request, "devices");
     }
     let zero = |value: Option<&Value>| value.and_then(Value::as_i64) == Some(0);
     for pointer in UNSET_BY_ZERO.split(' ') {
@@ -95,7 +95,7 @@ fn end_idle(request: &mut Value, saved: &Value) {
 fn remove(value: &mut Value, pointer: &str) {
     let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
     if let Some(Value::Object(parent)) = value.pointer_mut(parent) {
-        parent.remove(key);
+        repair::remove(parent, key);
     }
 }
 
@@ -169,7 +169,7 @@ fn complete(request: &mut Value, saved: &Value) {
     }
     // The check is for a new limit only: the memory in use may well have reached the old one.
     if let Some(memory) = request.get_mut("memory").and_then(Value::as_object_mut) {
-        memory.remove("checkBeforeUpdate");
+        repair::remove(memory, "checkBeforeUpdate");
         if let (true, Some(checks)) = (limits_memory, checks) {
             memory.insert("checkBeforeUpdate".to_owned(), checks);
         }

@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::error::{Code, Context as _, Error, Kind};
 use crate::plan;
 use crate::plan::systemd::Manager;
+use crate::spec::objects;
 
 /// The content of `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,10 +290,10 @@ impl State {
         let Some(text) = dir.read_line(STATE)? else {
             return Ok(Found::Nothing);
         };
-        // From a `&str`, as the config, so that serde's generic code is compiled only once. Bytes that
-        // are not text would change a path, and the state would be that of something else.
+        // As the config is read, so that serde's generic code is compiled only once. Bytes that are not
+        // text would change a path, and the state would be that of something else.
         let read = match std::str::from_utf8(&text) {
-            Ok(text) => serde_json::from_str::<Self>(text).map_err(|error| error.to_string()),
+            Ok(text) => objects::read::<Self>(text).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match read {

@@ -74,13 +74,12 @@ pub fn errno_text(errno: Errno) -> String {
         Errno::ELOOP => "too many levels of symbolic links",
         other => other.desc(),
     };
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) if !text[1..].starts_with(char::is_uppercase) => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
+    let is_acronym = text.as_bytes().get(1).is_some_and(u8::is_ascii_uppercase);
+    let mut text = text.to_owned();
+    if let (false, Some(first)) = (is_acronym, text.get_mut(..1)) {
+        first.make_ascii_lowercase();
     }
+    text
 }
 
 /// The text of a note, and its place beside the name of the call.

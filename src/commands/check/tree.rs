@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::spec;
+
 /// The tree, and what it has lost.
 pub(super) struct Tree {
     value: Value,
@@ -194,7 +196,7 @@ impl Tree {
         };
         match (self.at_mut(above), last) {
             (Some(Value::Object(members)), Step::Key(key)) => {
-                members.remove(key);
+                spec::remove(members, key);
             }
             (Some(Value::Array(list)), Step::Index(index)) if *index < list.len() => {
                 list.remove(*index);

@@ -141,7 +141,7 @@ pub(crate) fn capability_words(sets: &Capabilities) -> String {
 fn capability_names(set: u64) -> String {
     let mut names = crate::config::process::capability_names(set);
     for name in &mut names {
-        *name = name.trim_start_matches("CAP_").to_lowercase();
+        *name = name.trim_start_matches("CAP_").to_ascii_lowercase();
     }
     if names.is_empty() {
         "none".to_owned()
