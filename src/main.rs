@@ -60,20 +60,23 @@ fn print(text: &str) -> std::io::Result<()> {
 /// Makes sure that descriptors 0 to 2 are open, so that no other file is opened as a standard
 /// stream, and protects the binary from containers. This runs before any input is read, because it
 /// may execute the program again.
-fn protect(args: &StringArray) -> anyhow::Result<()> {
-    relro::protect().context("own binary")?;
+fn protect(args: &StringArray<'static>) -> anyhow::Result<()> {
     let enough_descriptors = inherited::begin().context("standard streams")?;
-    if !args.iter().any(may_enter_a_container) {
-        return Ok(());
+    let enters = args.iter().any(may_enter_a_container);
+    if enters {
+        binary::protect(args, &exec::environment()).map_err(|fail| {
+            Error::failed("own binary", fail).hint("the file must be readable, and /proc mounted")
+        })?;
     }
-    binary::protect(args, &exec::environment()).map_err(|fail| {
-        Error::failed("own binary", fail).hint("the file must be readable, and /proc mounted")
-    })?;
+    // After `binary::protect`, which replaces the data that this makes read-only.
+    relro::protect().context("own binary")?;
     // These come last, because a program that `binary::protect` executes again would repeat them.
-    if !enough_descriptors {
-        inherited::raise_to_usual_limit();
+    if enters {
+        if !enough_descriptors {
+            inherited::raise_to_usual_limit();
+        }
+        inherited::look_at_signals();
     }
-    inherited::look_at_signals();
     Ok(())
 }
 

@@ -3,19 +3,20 @@
 //!
 //! Init is a copy of the runtime's process until it executes the container's program. A container
 //! that makes init execute /proc/self/exe, or opens /proc/PID/exe at the right moment, would hold
-//! the host's binary and could write to it later (CVE-2019-5736). So the runtime executes itself
-//! again from a read-only copy of the mount that is in no mount namespace. Where such a copy is
-//! denied, it executes a sealed copy of the file in memory.
+//! the host's binary and could write to it later (CVE-2019-5736). So the runtime runs from a
+//! read-only copy of the mount that is in no mount namespace: it maps its file again through that
+//! mount ([`remap`]), or executes itself again from it where the kernel refuses the former. Where
+//! such a mount is denied, it executes a sealed copy of the file in memory.
 //!
 //! This relies on a rule of the kernel: the attributes of a mount can be changed only by a process
 //! of the mount's namespace. The copy that open_tree(2) makes is in an anonymous namespace as long
 //! as a descriptor of it is open. Meanwhile every process that owns any mount namespace may change
-//! the copy's attributes, and a process in a container may create such a namespace for itself. The
-//! descriptor is therefore close-on-exec: execve(2) closes the only one, and the kernel dissolves
-//! the anonymous namespace before the first instruction of the executed program. No process that a
-//! container can see ever runs on a mount that can be changed. The close costs an RCU grace period.
-//! The runtime could let that period pass while init mounts, but then each path to a program of the
-//! container, and each process in between, would have to close its copy in time.
+//! the copy's attributes, and a process in a container may create such a namespace for itself. So
+//! the only descriptor is closed before anything else happens, and the kernel dissolves the
+//! anonymous namespace. No process that a container can see ever runs on a mount that can be
+//! changed. The close costs an RCU grace period. The runtime could let that period pass while init
+//! mounts, but then each path to a program of the container, and each process in between, would have
+//! to close its copy in time.
 //!
 //! The program considers itself safe only after a check: mount_setattr(2) must refuse the program's
 //! own request as well.
@@ -30,7 +31,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::exec::{self, StringArray};
 use super::mount::{self, Change};
-use super::{Sys, path, stat, tag};
+use super::rt::remap;
+use super::{Fail, Sys, path, stat, tag};
 
 const EXE: &CStr = c"/proc/self/exe";
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
@@ -38,25 +40,44 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// Executes the program again from a place where it cannot be written, unless it runs from there
-/// already.
+/// Makes the program run from a place where it cannot be written, unless it runs from there already.
+/// It may execute the program again.
 ///
 /// # Errors
-/// Neither kind of copy can be made or executed.
-pub fn protect(args: &StringArray, env: &StringArray) -> Sys<()> {
+/// No kind of copy can be made or executed.
+pub fn protect(args: &StringArray<'static>, env: &StringArray<'static>) -> Sys<()> {
     let exe = path::open(EXE, libc::O_PATH)?;
     if is_detached()? {
         if is_unchangeable(exe.as_fd())? {
             return Ok(());
         }
     } else if let Ok(copy) = readonly_mount(exe.as_fd()) {
-        let _ = exec::execve_fd(copy.as_fd(), args, env);
+        match run_from(&copy, args, env) {
+            Ok(file) => {
+                drop(copy);
+                if is_unchangeable(file.as_fd())? {
+                    return Ok(());
+                }
+            }
+            Err(_) => drop(exec::execve_fd(copy.as_fd(), args, env)),
+        }
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
     if is_sealed(&file)? {
         return Ok(());
     }
     Err(exec::execve_fd(sealed_copy(file)?.as_fd(), args, env))
+}
+
+/// Makes the program run from the file that is the root of `mount`.
+fn run_from(
+    mount: &OwnedFd,
+    args: &StringArray<'static>,
+    env: &StringArray<'static>,
+) -> Sys<OwnedFd> {
+    let file = path::reopen(mount.as_fd(), libc::O_RDONLY)?;
+    remap::run_from(file.as_fd(), args, env)?;
+    Ok(file)
 }
 
 /// Whether the file is the root of a mount without a parent. A mount of the host or of another
@@ -116,7 +137,7 @@ fn sealed_copy(file: OwnedFd) -> Sys<OwnedFd> {
     let memory = tag("memfd_create", memory)?;
     let mut target = File::from(memory);
     std::io::copy(&mut File::from(file), &mut target).map_err(|error| {
-        super::Fail::new(
+        Fail::new(
             "sendfile",
             Errno::from_raw(error.raw_os_error().unwrap_or(0)),
         )

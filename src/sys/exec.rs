@@ -1,6 +1,7 @@
 //! execve(2), and the strings that it takes.
 
 use std::ffi::{CStr, CString};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -57,6 +58,18 @@ impl<'a> StringArray<'a> {
             // SAFETY: a pointer that is not NULL is a string that lives as long as the array.
             (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
         })
+    }
+}
+
+impl StringArray<'static> {
+    /// The addresses of the strings, if execve(2) has put them there, one after another.
+    #[must_use]
+    pub fn extent(&self) -> Range<u64> {
+        let start = self.iter().next().map_or(ptr::null(), CStr::as_ptr) as u64;
+        let end = self.iter().last().map_or(start, |last| {
+            last.as_ptr() as u64 + last.count_bytes() as u64 + 1
+        });
+        start..end
     }
 }
 

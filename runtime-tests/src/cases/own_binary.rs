@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -22,6 +22,8 @@ use crate::{Call, Container, Need, Sandbox, Test, strace, tests};
 pub const TESTS: &[Test] = tests![
     cve_2019_5736_binary_of_a_created_init_cannot_be_written,
     cve_2019_5736_binary_on_a_mount_that_becomes_writable,
+    binary_behind_a_mapping_cannot_be_written[Need::NotAPeer],
+    binary_where_the_kernel_refuses_other_mappings[Need::NotAPeer, Need::Program("strace")],
     binary_on_a_detached_mount_that_the_caller_holds,
     binary_on_a_mount_of_another_namespace[Need::Program("unshare")],
     cve_2019_5736_proc_self_exe_as_program,
@@ -118,6 +120,51 @@ fn cve_2019_5736_binary_on_a_mount_that_becomes_writable(t: &Sandbox) {
     created.ok();
     attack_binary(&copy, &container, container.pid());
     umount2(&directory, MntFlags::MNT_DETACH).expect("umount");
+}
+
+/// /proc/PID/map_files leads to the file of each mapping, through the mount that it was mapped from.
+fn binary_behind_a_mapping_cannot_be_written(t: &Sandbox) {
+    let copy = copy_of_the_runtime(t);
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch(call_of(t, &copy, "create")).finish().ok();
+    let init = container.pid();
+    let files = format!("/proc/{init}/map_files");
+    let own = fs::metadata(&copy).expect("the binary");
+    let held: Vec<_> = fs::read_dir(files)
+        .expect("map_files")
+        .map(|entry| File::open(entry.expect("an entry").path()).expect("the file of a mapping"))
+        .filter(|file| {
+            file.metadata()
+                .is_ok_and(|it| (it.dev(), it.ino()) == (own.dev(), own.ino()))
+        })
+        .collect();
+    assert!(held.len() >= 2, "code and constants are mapped");
+    for file in &held {
+        // The write shows whether it worked.
+        let _ = change_readonly(file, false);
+    }
+    container.kill("KILL").ok();
+    reap(init);
+    for file in &held {
+        held_binary_is_not_written(&copy, file);
+    }
+}
+
+/// The runtime executes itself again then.
+fn binary_where_the_kernel_refuses_other_mappings(t: &Sandbox) {
+    for inject in [
+        "prctl:error=EPERM",
+        "prctl:error=EINVAL",
+        "mremap:error=ENOMEM",
+    ] {
+        let copy = copy_of_the_runtime(t);
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        // Only the first call is one for the program's own mappings.
+        let inject = format!("inject={inject}:when=1");
+        let call = call_of(t, &copy, "create").prefix(strace(&["-e", "trace=all", "-e", &inject]));
+        container.launch(call).finish().ok();
+        attack_binary(&copy, &container, container.pid());
+    }
 }
 
 /// The process that enters the container to change its mounts executes the binary while processes

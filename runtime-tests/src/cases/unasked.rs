@@ -39,9 +39,9 @@ fn run(t: &Sandbox, container: &Container, prefix: &[&str]) -> Output {
 }
 
 fn a_capability_whose_lookup_fails(t: &Sandbox) {
-    // The first prctl(2) of `run` makes it a subreaper. The next ones ask for a capability that no
-    // kernel has yet, and for the last one.
-    for when in ["2", "3"] {
+    // The first prctl(2) of `run` is about its own binary, the second makes it a subreaper. The next
+    // ones ask for a capability that no kernel has yet, and for the last one.
+    for when in ["3", "4"] {
         let inject = format!("inject=prctl:error=EIO:when={when}");
         let container = t.bundle().args(&["true"]).container();
         let strace = failing(&inject, &[]);
@@ -56,7 +56,7 @@ fn a_signal_that_stays_ignored(t: &Sandbox) {
         .args(&["grep", "SigIgn", "/proc/self/status"])
         .container();
     let ignoring = "trap '' HUP USR1 USR2 ALRM VTALRM PROF PIPE; exec \"$@\"";
-    // The first calls are the runtime's own, which executes itself again; init makes more of them.
+    // The first calls are the runtime's own; init makes more of them.
     for when in ["1", "5+"] {
         let inject = format!("inject=rt_sigaction:error=EPERM:when={when}");
         let strace = failing(&inject, &[]);

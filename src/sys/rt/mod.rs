@@ -3,7 +3,9 @@
 
 pub mod entry;
 pub mod heap;
+pub mod image;
 pub mod relro;
+pub mod remap;
 // With other panics or another C library std has its unwinder.
 #[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
 mod unwind;
