@@ -14,9 +14,8 @@
 //! the copy's attributes, and a process in a container may create such a namespace for itself. So
 //! the only descriptor is closed before anything else happens, and the kernel dissolves the
 //! anonymous namespace. No process that a container can see ever runs on a mount that can be
-//! changed. The close costs an RCU grace period. The runtime could let that period pass while init
-//! mounts, but then each path to a program of the container, and each process in between, would have
-//! to close its copy in time.
+//! changed. The close costs an RCU grace period; `docs/decisions/own-binary.md` has what was tried to
+//! hide it.
 //!
 //! The program considers itself safe only after a check: mount_setattr(2) must refuse the program's
 //! own request as well.
