@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 
@@ -128,6 +129,10 @@ fn binary_behind_a_mapping_cannot_be_written(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch(call_of(t, &copy, "create")).finish().ok();
     let init = container.pid();
+    // ps(1) still shows the command line.
+    let command = fs::read(format!("/proc/{init}/cmdline")).expect("the command line");
+    let args: Vec<_> = command.split(|byte| *byte == 0).collect();
+    assert!(args.contains(&copy.as_os_str().as_bytes()) && args.contains(&&b"create"[..]));
     let files = format!("/proc/{init}/map_files");
     let own = fs::metadata(&copy).expect("the binary");
     let held: Vec<_> = fs::read_dir(files)
