@@ -2,14 +2,16 @@
 
 use serde_json::json;
 
+use super::criu::{CRIU, checkpoint, count, counter, launch, restore, wait_count};
 use crate::host::Need;
-use crate::{Sandbox, Test, tests};
+use crate::{Container, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     an_apparmor_profile_confines_the_process [Need::Lsm("apparmor"), Need::Program("apparmor_parser")],
     an_apparmor_profile_that_is_not_loaded_is_named [Need::Lsm("apparmor")],
     exec_takes_an_apparmor_profile [Need::Lsm("apparmor"), Need::Program("apparmor_parser")],
     selinux_labels_reach_the_process_and_the_mounts [Need::Lsm("selinux"), Need::Path("/sys/fs/selinux/load"), NO_POLICY],
+    restore_replaces_the_context_of_mounts [CRIU, Need::Lsm("selinux"), Need::Path("/sys/fs/selinux/load"), OWN_POLICY],
 ];
 
 /// Loads a profile that allows all files except /secret.
@@ -73,13 +75,30 @@ const NO_POLICY: Need = Need::Custom(
     },
 );
 
+/// Whether no policy is loaded, or that of the case before: a policy stays until the host restarts.
+const OWN_POLICY: Need = Need::Custom("SELinux with the policy of these tests", || {
+    let context = std::fs::read_to_string("/proc/self/attr/current");
+    match context.map_err(|error| format!("/proc/self/attr/current: {error}")) {
+        Ok(context) if context.starts_with(LABEL) || context.starts_with("kernel") => Ok(()),
+        Ok(context) => Err(format!("the processes have the context {context}")),
+        Err(error) => Err(error),
+    }
+});
+
+/// The context of each process under the policy of these tests.
+const LABEL: &str = "all_u:all_r:all_t";
+
+fn load_policy() {
+    let policy = include_bytes!("../../data/selinux-policy");
+    std::fs::write("/sys/fs/selinux/load", policy).expect("the policy is loaded");
+}
+
 /// One case, because a loaded policy stays until the host restarts.
 fn selinux_labels_reach_the_process_and_the_mounts(t: &Sandbox) {
     // Without a policy the kernel knows only its initial contexts.
     process_has_label(t, "kernel");
-    let policy = include_bytes!("../../data/selinux-policy");
-    std::fs::write("/sys/fs/selinux/load", policy).expect("the policy is loaded");
-    process_has_label(t, "all_u:all_r:all_t");
+    load_policy();
+    process_has_label(t, LABEL);
 
     let label = "all_u:object_r:other_t";
     for (annotation, option) in [
@@ -123,4 +142,37 @@ fn process_has_label(t: &Sandbox, label: &str) {
         .container();
     let output = container.run().ok();
     assert_eq!(output.stdout.trim_end_matches(['\0', '\n']), label);
+}
+
+fn restore_replaces_the_context_of_mounts(t: &Sandbox) {
+    load_policy();
+    let context = |name: &str| format!("all_u:object_r:{name}");
+    let bundle = t.bundle().shell(&counter());
+    let container = bundle
+        .set("/linux/mountLabel", json!(context("all_t")))
+        .mount(json!({"destination": "/labelled", "type": "tmpfs", "source": "tmpfs"}))
+        .container();
+    launch(t, &container);
+    wait_count(t, &container, 2);
+    assert_context(&container, &context("all_t"));
+    checkpoint(t, &container, &[]);
+    let other = context("other_t");
+    for (flags, expected) in [
+        (vec!["--lsm-mount-context", &other], &other),
+        (vec![], &context("all_t")),
+    ] {
+        let saved = count(&container);
+        restore(t, &container, &flags).ok();
+        wait_count(t, &container, saved + 1);
+        assert_context(&container, expected);
+        container.stop();
+        container.delete().ok();
+    }
+}
+
+fn assert_context(container: &Container, expected: &str) {
+    let table = mount_info::of_process(container.pid());
+    let options = mount_info::at(&table, "/labelled").fs_options;
+    let option = format!("context={expected}");
+    assert!(options.contains(&option), "{option}: {options:?}");
 }
