@@ -80,7 +80,7 @@ impl Verb for Restore {
         let directories = Directories::open(&self.images, false)?;
         let log = directories.enter(&mut criu_options, "restore.log");
         criu_options.config_file = criu::config_file(&loaded.config)?;
-        let restored = run::restore(&run::Restore {
+        let restored = run::restore(run::Restore {
             request: Request {
                 root: &context.root,
                 bundle: &loaded.bundle,

@@ -2,13 +2,14 @@
 //! what they lead to is checked before. Source: CRIU's images/pstree.proto, core.proto and
 //! mnt.proto.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::Result;
+use nix::errno::Errno;
 
 use super::wire::{Reader, Value};
 use crate::error::Error;
-use crate::sys::{file, path};
+use crate::sys::{Sys, file, path};
 
 /// A mount of the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,11 +47,26 @@ pub(crate) fn mounts(images: BorrowedFd) -> Result<Vec<Mount>> {
         .ok_or_else(|| malformed(&name))?)
 }
 
-/// Whether mounts of the host receive events from other mounts of the host.
-pub(crate) fn has_slaves_of_the_host(mounts: &[Mount]) -> bool {
+/// How many directories of images, each the parent of the one before, are looked at.
+pub(crate) const DEEPEST: usize = 64;
+
+/// The directory of the dump before, whose memory the images continue.
+///
+/// # Errors
+/// The link to it cannot be followed.
+pub(crate) fn parent(images: BorrowedFd) -> Sys<Option<OwnedFd>> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    match path::open_at(Some(images), c"parent", flags, 0) {
+        Err(fail) if fail.errno == Errno::ENOENT => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Whether mounts of the host share events with other mounts, or receive them from outside.
+pub(crate) fn has_events_of_the_host(mounts: &[Mount]) -> bool {
     let is_inside = |group| mounts.iter().any(|mount| mount.shared == group);
-    let mut slaves = mounts.iter().filter(|mount| mount.name.is_some());
-    slaves.any(|mount| mount.master != 0 && !is_inside(mount.master))
+    let mut of_host = mounts.iter().filter(|mount| mount.name.is_some());
+    of_host.any(|mount| mount.shared != 0 || mount.master != 0 && !is_inside(mount.master))
 }
 
 impl Mount {
@@ -165,13 +181,18 @@ mod tests {
             },
         ];
         assert_eq!(found, expected);
-        assert!(has_slaves_of_the_host(&found));
+        assert!(has_events_of_the_host(&found));
         let inside = Mount {
             shared: 3,
             ..Mount::default()
         };
-        assert!(!has_slaves_of_the_host(&[found[0].clone(), inside]));
-        assert!(!has_slaves_of_the_host(&found[1..]));
+        assert!(!has_events_of_the_host(&[found[0].clone(), inside.clone()]));
+        assert!(!has_events_of_the_host(&found[1..]));
+        let shared = Mount {
+            name: Some(b"name".to_vec()),
+            ..inside.clone()
+        };
+        assert!(has_events_of_the_host(&[shared]));
         std::fs::write(dir.join("ids-7.img"), b"short").unwrap();
         let text = format!("{:#}", mounts(opened.as_fd()).unwrap_err());
         assert!(text.contains("ids-7.img is not an image"), "{text}");

@@ -5,13 +5,17 @@ const QUOTED: usize = 3;
 
 /// Texts of CRIU's errors, and what to do about them. Where CRIU itself names a flag, it is that of
 /// the runtime, apart from those that are listed here.
-const ADVICE: [(&str, &str); 4] = [
+const ADVICE: [(&str, &str); 5] = [
     ("--skip-in-flight", "use --tcp-skip-in-flight"),
     ("Use link-remap option", "use --link-remap"),
     (
         "Can't lookup mount=",
         "the file is the host's: of these only the caller's terminal can be replaced, with --shell-job; \
          otherwise let the container's streams be pipes or /dev/null",
+    ),
+    (
+        "Can't open parent path",
+        "in a user namespace, other users must be able to search the directory that contains the images and their parent",
     ),
     (
         "without peer",

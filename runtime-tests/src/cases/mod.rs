@@ -18,6 +18,7 @@ mod containerd;
 mod criu;
 mod criu_flags;
 mod criu_memory;
+mod criu_mounts;
 mod criu_namespaces;
 mod criu_network;
 mod cve_devices;
@@ -126,6 +127,7 @@ const FILES: &[&[Test]] = &[
     criu::TESTS,
     criu_flags::TESTS,
     criu_memory::TESTS,
+    criu_mounts::TESTS,
     criu_namespaces::TESTS,
     criu_network::TESTS,
     cve_devices::TESTS,

@@ -92,7 +92,7 @@ fn mounts_of_the_host_in_the_rootfs_show_up_in_a_slave_alone(t: &Sandbox) {
 }
 
 /// A directory that is a shared mount of the host.
-fn shared_directory(t: &Sandbox) -> PathBuf {
+pub(super) fn shared_directory(t: &Sandbox) -> PathBuf {
     mount_info::leave_host();
     let path = t.path("shared");
     mount_info::tmpfs(&path, MsFlags::empty());
@@ -117,7 +117,7 @@ fn running<'t>(bundle: Bundle<'t>, source: &Path, options: &[&str]) -> Container
 }
 
 /// Mounts on the host below the shared directory. Returns whether the container sees it.
-fn container_sees_host(container: &Container, source: &Path) -> bool {
+pub(super) fn container_sees_host(container: &Container, source: &Path) -> bool {
     mount_info::tmpfs(&source.join("a"), MsFlags::empty());
     let text = mount_info::of_process(container.pid());
     let seen = mount_info::table(&text)
@@ -138,6 +138,11 @@ fn host_sees_container(container: &Container, source: &Path) -> bool {
             .any(|mount| mount.point == "/m/a"),
         "{inside}"
     );
+    is_mounted_on_host(source)
+}
+
+/// Whether a mount is on the host below the shared directory.
+pub(super) fn is_mounted_on_host(source: &Path) -> bool {
     let own = mount_info::of_process(std::process::id() as i32);
     let point = source.join("a");
     mount_info::table(&own)

@@ -1,7 +1,7 @@
 //! Restores the processes of a container.
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ use crate::criu::{
 use crate::error::{Context as _, Error};
 use crate::plan::RestoreSteps;
 use crate::state::{self, Dir, State, Status};
-use crate::sys::{path as syspath, pidfd, socket, stat};
+use crate::sys::{Sys, path as syspath, pidfd, socket, stat};
 
 /// Everything that is needed to restore a container.
 pub struct Restore<'a> {
@@ -56,7 +56,8 @@ pub struct Restored {
 ///
 /// # Errors
 /// CRIU is missing or has failed, and the error quotes its log; or a step of the runtime.
-pub fn restore(restore: &Restore) -> Result<Restored> {
+pub fn restore(mut restore: Restore) -> Result<Restored> {
+    let options = std::mem::take(&mut restore.options);
     let request = &restore.request;
     let namespaces = open_namespaces(request.config)?;
     let (sockets, pid_file, claim) = claim(request)?;
@@ -70,11 +71,13 @@ pub fn restore(restore: &Restore) -> Result<Restored> {
         terminal: None,
         steps: request.plan.restore_steps(),
     };
-    let restored = restoring.run(restore, &namespaces).and_then(|pidfd| {
-        restoring.sockets.send_pidfd("standard", pidfd.as_fd())?;
-        pid_file.map_or(Ok(()), |file| file.write(restoring.state.pid))?;
-        Ok(pidfd)
-    });
+    let restored = restoring
+        .run(&restore, options, &namespaces)
+        .and_then(|pidfd| {
+            restoring.sockets.send_pidfd("standard", pidfd.as_fd())?;
+            pid_file.map_or(Ok(()), |file| file.write(restoring.state.pid))?;
+            Ok(pidfd)
+        });
     let Restoring {
         undo,
         state,
@@ -121,23 +124,40 @@ fn joined_by_path(config: &Config) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// In a new user namespace the processes open the images themselves, as its root: the group of this
-/// root gets the right to search the directory. The images are as open as CRIU has made them.
+/// root gets the right to search their directory, and to open those of the dumps before. The images
+/// are as open as CRIU has made them.
 fn let_root_search(images: &OwnedFd, config: &Config) -> Result<()> {
     let linux = &config.linux;
-    if linux.namespaces.user != Namespace::New {
-        return Ok(());
-    }
-    let stat = stat::stat(images.as_fd()).context("--image-path")?;
-    let Some(group) = host_id(&linux.gid_mappings, 0) else {
+    let group = match linux.namespaces.user {
+        Namespace::New => host_id(&linux.gid_mappings, 0),
+        _ => None,
+    };
+    let Some(group) = group else {
         return Ok(());
     };
-    if stat.mode & libc::S_IXOTH != 0 {
+    let mut rights = libc::S_IXGRP;
+    let mut parent = None;
+    for _ in 0..images::DEEPEST {
+        let directory = parent.as_ref().unwrap_or(images).as_fd();
+        let_in(directory, group, rights).context("--image-path")?;
+        rights |= libc::S_IRGRP;
+        match images::parent(directory).context("--image-path")? {
+            None => break,
+            found => parent = found,
+        }
+    }
+    Ok(())
+}
+
+/// Gives the group these rights, unless all users have them.
+fn let_in(directory: BorrowedFd, group: u32, rights: u32) -> Sys<()> {
+    let stat = stat::stat(directory)?;
+    let of_others = rights >> 3;
+    if stat.mode & of_others == of_others {
         return Ok(());
     }
-    let mode = stat.mode & !libc::S_IFMT | libc::S_IXGRP;
-    syspath::chown(images.as_fd(), u32::MAX, group)
-        .and_then(|()| syspath::chmod(images.as_fd(), mode))
-        .context("--image-path")
+    syspath::chown(directory, u32::MAX, group)?;
+    syspath::chmod(directory, stat.mode & !libc::S_IFMT | rights)
 }
 
 /// What the names of the host's mounts mean.
@@ -167,12 +187,12 @@ impl Restoring<'_> {
     fn run(
         &mut self,
         restore: &Restore,
+        mut options: Options,
         namespaces: &[(&'static str, OwnedFd)],
     ) -> Result<Rc<OwnedFd>> {
         let dir = self.dir.clone();
         refuse_used_cgroup(&self.state)?;
         self.state.save(&dir)?;
-        let mut options = restore.options.clone();
         let mut criu = self.start(restore, namespaces, &mut options)?;
         let_root_search(restore.images, self.request.config)?;
         let images = criu.reopen(restore.images.as_fd())?;
@@ -213,8 +233,8 @@ impl Restoring<'_> {
         let in_images = images::mounts(restore.images.as_fd())?;
         staged::check_mount_points(&in_images, &candidates, &staged, root_tree.as_fd())?;
         // CRIU's newer code takes the group of all these mounts from one source, which must have all
-        // others in it. That is the root of the host's file system; the copies here are narrower.
-        let old = images::has_slaves_of_the_host(&in_images);
+        // others in it, or makes a new one. The older code keeps that of the copies.
+        let old = images::has_events_of_the_host(&in_images);
         options.switch(Switch::OldMountEngine, old);
         options.mounts = named_mounts(&candidates, &self.dir.path)?;
         options.root = config.root.path.as_os_str().as_bytes().to_owned();

@@ -25,7 +25,7 @@ use crate::sys::{Sys, mount, stat};
 /// The copies, each with the place of its candidate.
 pub(super) type Staged = Vec<(usize, OwnedFd)>;
 
-/// Later mounts of the host appear in the copies, and nothing of them on the host.
+/// Later mounts of the host appear in the copy, and nothing of it on the host.
 const SLAVE: Propagation = Propagation {
     flag: libc::MS_SLAVE,
     recursive: true,
@@ -61,7 +61,11 @@ pub(super) fn copy(plan: &Plan, config: &Config, candidates: &[Candidate]) -> Re
 fn copy_of(bind: &Bind, later: Option<MountAttrs>) -> Sys<OwnedFd> {
     let flags = bind.source_flags();
     let tree = mount::clone_tree_at(None, bind.source.path(), bind.recursive, flags)?;
-    init::change_mount(tree.as_fd(), bind.attrs, &[SLAVE], bind.recursive)?;
+    // An unbindable one could not be bound, and CRIU makes it so.
+    let changes = &bind.propagation;
+    let bindable = changes.iter().all(|it| it.flag != libc::MS_UNBINDABLE);
+    let changes = if bindable { changes } else { &[SLAVE][..] };
+    init::change_mount(tree.as_fd(), bind.attrs, changes, bind.recursive)?;
     if let Some(attrs) = later {
         init::change_mount(tree.as_fd(), attrs, &[], bind.recursive)?;
     }
