@@ -55,7 +55,7 @@ pub enum NetworkLock {
 }
 
 /// `criu_opts`. Paths and names are bytes without NUL.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// The directory of the images, a descriptor of this process.
     pub images: RawFd,
@@ -71,6 +71,8 @@ pub struct Options {
     pub parent: Option<Vec<u8>>,
     /// Address and port.
     pub page_server: Option<(Vec<u8>, u16)>,
+    /// A connection to it, which CRIU inherits instead of making one.
+    pub page_server_fd: Option<RawFd>,
     /// A descriptor that CRIU inherits and writes a zero to when the page server listens.
     pub status_fd: Option<RawFd>,
     pub cgroups: Option<CgroupMode>,
@@ -148,8 +150,13 @@ impl Options {
     fn encode_lists(&self, to: &mut Writer) {
         if let Some((address, port)) = &self.page_server {
             let mut server = Writer::default();
-            server.bytes(1, address);
-            server.number(2, (*port).into());
+            match self.page_server_fd {
+                Some(fd) => server.number(4, fd.into()),
+                None => {
+                    server.bytes(1, address);
+                    server.number(2, (*port).into());
+                }
+            }
             to.message(11, &server);
         }
         for (key, value) in &self.mounts {
@@ -207,10 +214,7 @@ pub(super) fn acknowledgement(success: bool) -> Writer {
 pub(crate) struct Response {
     pub kind: i64,
     pub success: bool,
-    /// The restored root process.
-    pub pid: Option<i32>,
     pub notice: Option<Notice>,
-    pub errno: Option<i32>,
     pub message: Option<String>,
     /// Major, minor and sublevel.
     pub version: Option<[i64; 3]>,
@@ -232,9 +236,7 @@ impl Response {
             match field? {
                 (1, Value::Number(kind)) => response.kind = kind,
                 (2, Value::Number(success)) => response.success = success != 0,
-                (4, Value::Bytes(restored)) => response.pid = number(restored, 1),
                 (5, Value::Bytes(notice)) => response.notice = Some(Notice::decode(notice)?),
-                (7, Value::Number(errno)) => response.errno = i32::try_from(errno).ok(),
                 (9, Value::Bytes(text)) => response.message = Some(lossy(text)),
                 (10, Value::Bytes(version)) => {
                     let part = |field| number(version, field).unwrap_or_default().into();
@@ -366,6 +368,24 @@ mod tests {
     }
 
     #[test]
+    fn a_page_server_is_an_address_or_a_connection() {
+        let mut options = Options {
+            page_server: Some((b"::1".to_vec(), 27)),
+            ..Options::default()
+        };
+        let server = |options: &Options| {
+            let bytes = options_of(&request(Kind::Dump, Some(options), false));
+            let found = fields(&bytes);
+            let server = found.iter().find(|(field, _)| *field == 11);
+            format!("{:?}", server.map(|(_, value)| *value))
+        };
+        let expected = |bytes| format!("{:?}", Some(Value::Bytes(bytes)));
+        assert_eq!(server(&options), expected(b"\x0a\x03::1\x10\x1b"));
+        options.page_server_fd = Some(9);
+        assert_eq!(server(&options), expected(b"\x20\x09"));
+    }
+
+    #[test]
     fn answers_are_read() {
         let mut notice = Writer::default();
         notice.bytes(1, b"post-restore");
@@ -391,10 +411,7 @@ mod tests {
         answer.message(10, &version);
         let read = Response::decode(answer.as_bytes()).unwrap();
         assert_eq!(read.version, Some([4, 2, 0]));
-        assert_eq!(
-            (read.errno, read.message.as_deref()),
-            (Some(5), Some("why"))
-        );
+        assert_eq!(read.message.as_deref(), Some("why"));
         assert!(!read.success);
         assert_eq!(Response::decode(b"\x08"), None);
     }

@@ -12,6 +12,7 @@ mod launch;
 mod log;
 mod message;
 pub(crate) mod mounts;
+pub(crate) mod page_server;
 pub(crate) mod streams;
 mod wire;
 

@@ -1,7 +1,9 @@
-//! SEQPACKET sockets between the runtime and init, and passing descriptors over any Unix socket.
+//! SEQPACKET sockets between the runtime and init, passing descriptors over any Unix socket, and a
+//! connection that copies.
 
 use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -159,6 +161,41 @@ pub fn connect_stream(path: &Path) -> Sys<OwnedFd> {
 /// A datagram socket that is connected to the socket at `path`.
 pub fn connect_datagram(path: &Path) -> Sys<OwnedFd> {
     connect_to(SockType::Datagram, path)
+}
+
+/// A connection by Multipath TCP, to a server of plain TCP too. It copies what is sent, also by
+/// splice(2). `None` if the kernel has no Multipath TCP, or it is off.
+pub fn connect_copying(address: IpAddr, port: u16) -> Sys<Option<OwnedFd>> {
+    // SAFETY: all fields are numbers, for which zeros are valid.
+    let mut v4: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    // SAFETY: the same.
+    let mut v6: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+    let port = port.to_be();
+    let (family, at, length): (_, *const libc::sockaddr, _) = match address {
+        IpAddr::V4(address) => {
+            v4.sin_family = libc::AF_INET as _;
+            (v4.sin_port, v4.sin_addr.s_addr) = (port, u32::from_ne_bytes(address.octets()));
+            (libc::AF_INET, (&raw const v4).cast(), size_of_val(&v4))
+        }
+        IpAddr::V6(address) => {
+            v6.sin6_family = libc::AF_INET6 as _;
+            (v6.sin6_port, v6.sin6_addr.s6_addr) = (port, address.octets());
+            (libc::AF_INET6, (&raw const v6).cast(), size_of_val(&v6))
+        }
+    };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: socket has no memory effects.
+    let made = Errno::result(unsafe { libc::socket(family, kind, libc::IPPROTO_MPTCP) });
+    let raw = match made {
+        Err(Errno::EPROTONOSUPPORT | Errno::ENOPROTOOPT) => return Ok(None),
+        made => tag("socket", made)?,
+    };
+    // SAFETY: socket returned this descriptor, and nothing else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    // SAFETY: the address lives as long as v4 and v6, and has this length.
+    let connected = unsafe { libc::connect(raw, at, length as libc::socklen_t) };
+    tag("connect", Errno::result(connected))?;
+    Ok(Some(socket))
 }
 
 /// A path that is too long for an address is opened, and the address refers to the descriptor.

@@ -1,21 +1,29 @@
 //! `checkpoint` and `restore` of memory: in several steps, through a server, when it is used.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::criu::{CRIU, checkpoint, count, images, launch, restore, wait_count};
+use super::userns_fs::mapped;
+use crate::bundle::Bundle;
 use crate::container::reap;
 use crate::{Container, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     hundred_megabytes_are_saved_in_advance[CRIU],
+    memory_in_a_user_namespace_is_saved_in_advance[CRIU],
     memory_is_saved_by_a_page_server[CRIU],
     memory_arrives_when_it_is_used[CRIU],
     restored_memory_leaves_the_images[CRIU],
 ];
 
 fn holding<'t>(t: &'t Sandbox, megabytes: &str) -> Container<'t> {
-    let bundle = t.bundle().probe(&["saved", "memory", megabytes]);
+    holding_in(t, t.bundle(), megabytes)
+}
+
+fn holding_in<'t>(t: &'t Sandbox, bundle: Bundle<'t>, megabytes: &str) -> Container<'t> {
+    let bundle = bundle.probe(&["saved", "memory", megabytes]);
     let container = bundle.container();
     launch(t, &container);
     wait_count(t, &container, 1);
@@ -51,21 +59,31 @@ fn pages(directory: &Path, size: fn(&fs::Metadata) -> u64) -> u64 {
 const MEGABYTE: u64 = 1024 * 1024;
 
 fn hundred_megabytes_are_saved_in_advance(t: &Sandbox) {
-    let container = holding(t, "100");
-    let sum = checksum(&container);
+    saved_in_advance(t, &holding(t, "100"), 100);
+}
+
+/// There the processes read the images of both steps themselves.
+fn memory_in_a_user_namespace_is_saved_in_advance(t: &Sandbox) {
+    let to_search = fs::Permissions::from_mode(0o711);
+    fs::set_permissions(t.path(""), to_search).expect("chmod");
+    saved_in_advance(t, &holding_in(t, mapped(t.bundle()), "3"), 3);
+}
+
+fn saved_in_advance(t: &Sandbox, container: &Container, megabytes: u64) {
+    let sum = checksum(container);
     let pre = t.path("pre");
     let call = t.runtime().args(["checkpoint", "--pre-dump"]);
     let call = call.arg("--image-path").arg(&pre).arg(&container.id);
     call.run().ok();
-    wait_count(t, &container, count(&container));
-    checkpoint(t, &container, &["--parent-path", "../pre", "--auto-dedup"]);
+    wait_count(t, container, count(container));
+    checkpoint(t, container, &["--parent-path", "../pre", "--auto-dedup"]);
     let first = pages(&pre, fs::Metadata::len);
     let last = pages(Path::new(&images(t)), fs::Metadata::len);
-    assert!(first > 100 * MEGABYTE, "pre-dump: {first} bytes");
+    assert!(first > megabytes * MEGABYTE, "pre-dump: {first} bytes");
     assert!(last < 2 * MEGABYTE, "dump: {last} bytes");
-    let saved = count(&container);
-    restore(t, &container, &[]).ok();
-    assert_memory(t, &container, saved, &sum);
+    let saved = count(container);
+    restore(t, container, &[]).ok();
+    assert_memory(t, container, saved, &sum);
     container.stop();
     container.delete().ok();
 }
@@ -78,10 +96,12 @@ fn wait_listening(t: &Sandbox, port: u16) {
     });
 }
 
-/// What the server has written is not restored: with CRIU 4.2.1 on Linux 7.2 the page of the vDSO is
-/// missing in about one of eight transfers.
+/// The program is a static PIE, whose first executable mapping is the vDSO. CRIU's own connection
+/// sometimes saves it with `syscall; int3` in place of the vDSO's ELF header, and then it cannot be
+/// restored: docs/decisions/page-server.md.
 fn memory_is_saved_by_a_page_server(t: &Sandbox) {
     let container = holding(t, "3");
+    let sum = checksum(&container);
     let elsewhere = super::criu::directory(t, "elsewhere");
     let port = 2701;
     let call = t
@@ -92,9 +112,21 @@ fn memory_is_saved_by_a_page_server(t: &Sandbox) {
     wait_listening(t, port);
     checkpoint(t, &container, &["--page-server", "127.0.0.1:2701"]);
     server.finish().ok();
+    let log = fs::read_to_string(t.path("images/dump.log")).expect("log");
+    assert!(log.contains("Reusing ps socket"), "CRIU connects itself");
     let here = pages(Path::new(&images(t)), fs::Metadata::len);
     let there = pages(&elsewhere, fs::Metadata::len);
     assert!(here == 0 && there > 3 * MEGABYTE, "{here}, {there} bytes");
+    for entry in fs::read_dir(&elsewhere).expect("images") {
+        let entry = entry.expect("entry");
+        let to = Path::new(&images(t)).join(entry.file_name());
+        fs::rename(entry.path(), to).expect("rename");
+    }
+    let saved = count(&container);
+    restore(t, &container, &[]).ok();
+    assert_memory(t, &container, saved, &sum);
+    container.stop();
+    container.delete().ok();
 }
 
 fn memory_arrives_when_it_is_used(t: &Sandbox) {

@@ -1,6 +1,6 @@
 //! Dumps the processes of a container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use crate::config::{Config, Namespace, NamespaceKind};
-use crate::criu::{Criu, Kind, Launch, Options, cgroup_options, container, streams};
+use crate::criu::{Criu, Kind, Launch, Options, cgroup_options, container, page_server, streams};
 use crate::error::{Context as _, Error};
 use crate::plan::Plan;
 use crate::state::{State, not_running};
@@ -48,8 +48,11 @@ pub fn checkpoint(request: Checkpoint) -> Result<()> {
     let Checkpoint { state, .. } = request;
     refuse_foreign_namespaces(request.config)?;
     let mut options = request.options;
+    let server = page_server::connect(&options)?;
+    options.page_server_fd = server.as_ref().map(AsRawFd::as_raw_fd);
+    let inherited = [options.status_fd, options.page_server_fd];
     let mut criu = Criu::start(&Launch {
-        inherited: options.status_fd.into_iter().collect(),
+        inherited: inherited.into_iter().flatten().collect(),
         ..Launch::default()
     })?;
     options.pid = Some(state.pid);
