@@ -353,15 +353,20 @@ pub trait Context<T> {
 
 impl<T, E: Into<anyhow::Error>> Context<T> for std::result::Result<T, E> {
     fn context(self, object: impl Object) -> anyhow::Result<T> {
-        self.map_err(|error| within(error.into(), object.text(), object.path()))
+        self.map_err(|error| around(error, object))
     }
 
     fn with_context<O: Object>(self, object: impl FnOnce() -> O) -> anyhow::Result<T> {
-        self.map_err(|error| {
-            let object = object();
-            within(error.into(), object.text(), object.path())
-        })
+        self.map_err(|error| around(error, object()))
     }
+}
+
+/// [`within`], for each type of failure and object. Not a part of the callers, of which there are
+/// hundreds.
+#[cold]
+#[inline(never)]
+fn around(error: impl Into<anyhow::Error>, object: impl Object) -> anyhow::Error {
+    within(error.into(), object.text(), object.path())
 }
 
 /// Adds an object to a failure. The path closest to the failed call is that of the failure.

@@ -48,8 +48,10 @@ fn named(name: &str) -> Option<i32> {
         "UNUSED" => "SYS",
         other => other,
     };
-    let signal: Signal = format!("SIG{name}").parse().ok()?;
-    Some(signal as i32)
+    let is_named = |signal: &Signal| signal.as_str().strip_prefix("SIG") == Some(name);
+    Signal::iterator()
+        .find(is_named)
+        .map(|signal| signal as i32)
 }
 
 fn real_time(name: &str) -> Option<i32> {

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use super::flags::{Lazy, flags};
-use super::units::parse_bool;
+use super::units::{self, parse_bool};
 use crate::log;
 
 flags! {
@@ -65,7 +65,7 @@ flags! {
         pub log_format: Option<String>,
 
         /// Lowest severity to log: error, warning or debug
-        #[arg(long, value_name = "LEVEL", value_enum)]
+        #[arg(long, value_name = "LEVEL", value_parser = units::choice::<log::Level>())]
         pub log_level: Option<log::Level>,
 
         /// Log debug messages too; the same as --log-level debug
@@ -96,7 +96,7 @@ flags! {
         ///
         /// cgroupfs: this runtime, in the cgroup2 file system. systemd: the same as
         /// --systemd-cgroup. disabled: none; the container stays in the cgroup of the caller.
-        #[arg(long, value_name = "MANAGER", value_enum)]
+        #[arg(long, value_name = "MANAGER", value_parser = units::choice::<CgroupManager>())]
         pub cgroup_manager: Option<CgroupManager>,
     }
 
@@ -179,7 +179,7 @@ flags! {
         /// Pass this many descriptors, from 3 upwards, to the process.
         ///
         /// They follow the descriptors that LISTEN_FDS announces.
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = units::number(0..=u32::MAX))]
         pub preserve_fds: u32,
     }
 

@@ -1,6 +1,36 @@
-//! Parses booleans, sizes and durations as Go programs spell them, which is what engines and users write.
+//! Parses booleans, sizes and durations as Go programs spell them, which is what engines and users
+//! write; and numbers and choices.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+/// Parses a number within the range of its type. clap's own parser is 1 kB of code for each type, and
+/// this one leaves the work to that for `i64`.
+pub(crate) fn number<T>(range: RangeInclusive<T>) -> impl TypedValueParser<Value = T>
+where
+    T: Into<i64> + TryFrom<i64> + Copy + Send + Sync + 'static,
+{
+    let (first, last) = range.into_inner();
+    let parser = clap::value_parser!(i64).range(first.into()..=last.into());
+    parser.map(move |number| T::try_from(number).unwrap_or(last))
+}
+
+/// Parses a choice. clap's own parser is 1 kB of code for each type, and this one leaves the work to
+/// that for words.
+pub(crate) fn choice<T: ValueEnum + Send + Sync + 'static>() -> impl TypedValueParser<Value = T> {
+    let words = T::value_variants().iter().filter_map(T::to_possible_value);
+    PossibleValuesParser::new(words).map(|word| {
+        let is_meant = |choice: &&T| {
+            let known = choice.to_possible_value();
+            known.is_some_and(|known| known.get_name() == word)
+        };
+        let chosen = T::value_variants().iter().find(is_meant);
+        chosen.expect("the parser accepts no other word").clone()
+    })
+}
 
 /// Parses a boolean as Go's `strconv.ParseBool` does.
 pub(crate) fn parse_bool(text: &str) -> Option<bool> {

@@ -9,6 +9,7 @@ use super::saved::{Saved, destroy_started};
 use super::{Context, DONE, Verb};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::Container;
+use crate::cli::units;
 use crate::criu::{self, Options, Switch};
 use crate::error::Error;
 use crate::run::{self, Checkpoint as Request};
@@ -52,7 +53,7 @@ flags! {
         pub page_server: Option<String>,
 
         /// Descriptor to which CRIU writes a zero when its page server of --lazy-pages listens
-        #[arg(long, value_name = "FD")]
+        #[arg(long, value_name = "FD", value_parser = units::number(RawFd::MIN..=RawFd::MAX))]
         pub status_fd: Option<RawFd>,
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::cli::flags::flags;
+use crate::cli::units;
 use crate::config::NamespaceKind;
 use crate::criu::{CgroupMode, NetworkLock, Options, Switch};
 use crate::error::{Call as _, Context as _, Error};
@@ -65,7 +66,7 @@ flags! {
         ///
         /// soft: restore those that do not exist. full: restore all, with their limits. strict:
         /// none may exist. ignore: all processes are in the container's cgroup.
-        #[arg(long, value_name = "MODE", value_enum)]
+        #[arg(long, value_name = "MODE", value_parser = units::choice::<CgroupsMode>())]
         pub manage_cgroups_mode: Option<CgroupsMode>,
 
         /// Namespace whose content is left out, for hooks to set up: network; may be repeated
@@ -73,7 +74,7 @@ flags! {
         pub empty_ns: Vec<String>,
 
         /// How packets are held back meanwhile
-        #[arg(long, value_name = "METHOD", value_enum)]
+        #[arg(long, value_name = "METHOD", value_parser = units::choice::<LockMethod>())]
         pub network_lock: Option<LockMethod>,
     }
 

@@ -13,6 +13,7 @@ use super::saved::{Saved, program};
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags, TimingFlags};
+use crate::cli::units;
 use crate::config::{Config, Process};
 use crate::error::{Call as _, Chain as _, Code, Context as _, Error, Kind, Warning};
 use crate::host::Host;
@@ -88,7 +89,7 @@ flags! {
         pub user: Option<String>,
 
         /// Additional group, as a number; may be repeated
-        #[arg(short = 'g', long, value_name = "GID")]
+        #[arg(short = 'g', long, value_name = "GID", value_parser = units::number(0..=u32::MAX))]
         pub additional_gids: Vec<u32>,
 
         /// Capability to add; may be repeated

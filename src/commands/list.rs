@@ -8,6 +8,7 @@ use nix::unistd::{Uid, User};
 use super::{Context, DONE, Verb, print, terminal};
 use crate::cli::flags::flags;
 use crate::cli::groups::ListFormat;
+use crate::cli::units;
 use crate::error::{Chain as _, Context as _, Error, Kind};
 use crate::state::{Dir, Place, State, View};
 
@@ -16,7 +17,7 @@ flags! {
     #[derive(Debug)]
     pub(super) struct List {
         /// Output format
-        #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+        #[arg(short, long, value_name = "FORMAT", value_parser = units::choice::<ListFormat>(), default_value = "table")]
         pub format: ListFormat,
 
         /// Print only the ids

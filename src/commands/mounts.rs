@@ -8,6 +8,7 @@ use super::saved::{Saved, program};
 use super::{Context, DONE, Verb, unless_stopped};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
+use crate::cli::units;
 use crate::error::{Call as _, Context as _};
 use crate::host::Host;
 use crate::state::Status;
@@ -23,7 +24,7 @@ flags! {
     #[derive(Debug)]
     pub(super) struct Mounts {
         /// What to do with the mounts
-        #[arg(value_name = "ACTION", value_enum)]
+        #[arg(value_name = "ACTION", value_parser = units::choice::<Action>())]
         pub action: Action,
 
         #[command(flatten)]

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::{Context, DONE, Verb, open_cgroup, print, terminal};
 use crate::cli::flags::flags;
 use crate::cli::groups::{Container, ListFormat};
+use crate::cli::units;
 use crate::error::{Context as _, Error};
 use crate::plan::c_string;
 use crate::run::program;
@@ -20,7 +21,7 @@ flags! {
     #[derive(Debug)]
     pub(super) struct Ps {
         /// Output format; json has only the process ids, as the caller sees them
-        #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+        #[arg(short, long, value_name = "FORMAT", value_parser = units::choice::<ListFormat>(), default_value = "table")]
         pub format: ListFormat,
 
         #[command(flatten)]

@@ -37,7 +37,7 @@ flags! {
         pub resources: Option<PathBuf>,
 
         /// Block I/O weight, 10 to 1000
-        #[arg(long, value_name = "WEIGHT")]
+        #[arg(long, value_name = "WEIGHT", value_parser = units::number(0..=u16::MAX))]
         pub blkio_weight: Option<u16>,
 
         /// Period of the CPU quota in microseconds, 1000 to 1000000

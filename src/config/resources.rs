@@ -25,8 +25,8 @@ pub struct Resources {
     pub block_io: BlockIo,
     /// `hugepageLimits`.
     pub hugepages: Vec<Hugepage>,
-    /// `rdma`, by the name of the device.
-    pub rdma: BTreeMap<String, Rdma>,
+    /// `rdma`, in the order of the devices' names.
+    pub rdma: Vec<(String, Rdma)>,
     /// `unified`: the control file and what is written to it.
     pub unified: BTreeMap<String, String>,
 }
@@ -393,8 +393,8 @@ impl Hugepage {
 fn rdma(
     devices: &Option<HashMap<String, oci::LinuxRdma>>,
     field: &str,
-) -> Result<BTreeMap<String, Rdma>> {
-    let mut out = BTreeMap::new();
+) -> Result<Vec<(String, Rdma)>> {
+    let mut out: Vec<(String, Rdma)> = Vec::new();
     for (device, limit) in devices.iter().flatten() {
         let field = format!("{field}[{device:?}]");
         if device.is_empty() || device.contains(|c: char| c.is_whitespace() || c == '\0') {
@@ -407,7 +407,8 @@ fn rdma(
         if limit.hca_handles.is_none() && limit.hca_objects.is_none() {
             return Err(Error::config(field, "needs hcaHandles or hcaObjects"));
         }
-        out.insert(device.clone(), limit);
+        let place = out.partition_point(|(other, _)| other < device);
+        out.insert(place, (device.clone(), limit));
     }
     Ok(out)
 }

@@ -1,6 +1,6 @@
 //! `linux.sysctl`: only kernel parameters that belong to a namespace of the container.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::check;
 use super::namespaces::{NamespaceKind, Namespaces};
@@ -26,7 +26,7 @@ pub(super) fn new(
     sysctl: &Option<HashMap<String, String>>,
     namespaces: &Namespaces,
 ) -> Result<Vec<Sysctl>> {
-    let mut out = BTreeMap::new();
+    let mut out: Vec<Sysctl> = Vec::new();
     for (key, value) in check::by_name(sysctl.as_ref()) {
         let field = format!("linux.sysctl[{key:?}]");
         check::no_nul(&field, value)?;
@@ -35,16 +35,13 @@ pub(super) fn new(
             return Err(Error::config(field, "not the name of a kernel parameter"));
         }
         allowed(&field, &path, namespaces)?;
-        let sysctl = Sysctl {
-            path: path.clone(),
-            value: value.clone(),
-            field: field.clone(),
-        };
-        if out.insert(path, sysctl).is_some() {
+        let Err(place) = out.binary_search_by(|other| other.path.cmp(&path)) else {
             return Err(Error::config(field, "is set twice, in two spellings"));
-        }
+        };
+        let value = value.clone();
+        out.insert(place, Sysctl { path, value, field });
     }
-    Ok(out.into_values().collect())
+    Ok(out)
 }
 
 /// The path below /proc/sys. As in sysctl(8), the first separator decides: if it is a slash, the

@@ -380,7 +380,8 @@ fn hugepages_network_rdma_unified() {
     assert_eq!(good("/hugepageLimits/0/limit", "0").hugepages[0].limit, 0);
     let resources = good("/network", r#"{"classID": 0, "priorities": []}"#);
     assert_eq!(resources.hugepages[0].page_size, "2MB");
-    assert_eq!(resources.rdma["mlx5_1"].hca_handles, Some(3));
+    assert_eq!(resources.rdma[0].0, "mlx5_1");
+    assert_eq!(resources.rdma[0].1.hca_handles, Some(3));
     assert_eq!(resources.unified["memory.high"], "1000000000");
 }
 

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::super::tests::{cpu, lines, memory, unified, with_unified};
@@ -265,7 +263,7 @@ fn hugepages_and_rdma() {
     assert_eq!(writes[0].fallback, Fallback::SkipIfAbsent);
     assert_eq!(writes[1].fallback, Fallback::Fail);
 
-    let rdma = BTreeMap::from([
+    let rdma = vec![
         (
             "mlx5_0".to_owned(),
             Rdma {
@@ -280,7 +278,7 @@ fn hugepages_and_rdma() {
                 hca_objects: Some(5),
             },
         ),
-    ]);
+    ];
     let resources = Resources {
         rdma,
         ..Resources::default()
