@@ -40,8 +40,8 @@ struct MmMap {
 ///
 /// # Errors
 /// mmap(2), mremap(2) or prctl(2) failed: EPERM without CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and
-/// EINVAL if the kernel is built without CONFIG_CHECKPOINT_RESTORE, or, before Linux 5.14, because
-/// the program is not at a fixed address.
+/// EINVAL if the kernel is built without CONFIG_CHECKPOINT_RESTORE, or is older than Linux 5.15 and
+/// demands that the heap is above the program, which it is not if the program has no fixed address.
 pub fn run_from(
     file: BorrowedFd,
     args: &StringArray<'static>,
