@@ -14,7 +14,7 @@ use anyhow::Result;
 use nix::errno::Errno;
 
 use super::message::{Options, Switch};
-use crate::error::Context as _;
+use crate::error::{Context as _, Error};
 use crate::sys::{file, socket};
 
 /// CRIU's own configuration file.
@@ -37,8 +37,10 @@ pub(crate) fn connect(options: &Options) -> Result<Option<OwnedFd>> {
     if options.switches.contains(&Switch::LazyPages) || has_tls(options)? {
         return Ok(None);
     }
-    let connected = socket::connect_copying(address, *port);
-    connected.with_context(|| format!("--page-server: {text}:{port}"))
+    Ok(socket::connect_copying(address, *port).map_err(|fail| {
+        let error = Error::failed(format!("--page-server: {text}:{port}"), fail);
+        error.hint("criu page-server must run there")
+    })?)
 }
 
 /// Whether a configuration file of CRIU's speaks of TLS.

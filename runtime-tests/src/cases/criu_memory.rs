@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     hundred_megabytes_are_saved_in_advance[CRIU],
     memory_in_a_user_namespace_is_saved_in_advance[CRIU],
     memory_is_saved_by_a_page_server[CRIU],
+    page_server_that_does_not_run_is_named[CRIU],
     memory_arrives_when_it_is_used[CRIU],
     restored_memory_leaves_the_images[CRIU],
 ];
@@ -125,6 +126,18 @@ fn memory_is_saved_by_a_page_server(t: &Sandbox) {
     let saved = count(&container);
     restore(t, &container, &[]).ok();
     assert_memory(t, &container, saved, &sum);
+    container.stop();
+    container.delete().ok();
+}
+
+fn page_server_that_does_not_run_is_named(t: &Sandbox) {
+    let container = holding(t, "0");
+    let call = t.runtime().args(["checkpoint", "--image-path", &images(t)]);
+    let call = call.args(["--page-server", "127.0.0.1:2703"]);
+    let text = call.arg(&container.id).run().fails().stderr;
+    let words = "--page-server: 127.0.0.1:2703: connect: connection refused (criu page-server must";
+    assert!(text.contains(words), "{text}");
+    wait_count(t, &container, count(&container));
     container.stop();
     container.delete().ok();
 }
