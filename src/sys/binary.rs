@@ -13,9 +13,10 @@
 //! as a descriptor of it is open. Meanwhile every process that owns any mount namespace may change
 //! the copy's attributes, and a process in a container may create such a namespace for itself. So
 //! the only descriptor is closed before anything else happens, and the kernel dissolves the
-//! anonymous namespace. No process that a container can see ever runs on a mount that can be
-//! changed. The close costs an RCU grace period; `docs/decisions/own-binary.md` has what was tried to
-//! hide it.
+//! anonymous namespace. No process in a namespace of a container ever runs on a mount that can be
+//! changed. A container in the host's pid namespace can see the runtime before that, but the kernel
+//! opens /proc/PID/exe only for a process with all of its capabilities or CAP_SYS_PTRACE. The close
+//! costs an RCU grace period; `docs/decisions/own-binary.md` has what was tried to hide it.
 //!
 //! The program considers itself safe only after a check: mount_setattr(2) must refuse the program's
 //! own request as well.

@@ -62,14 +62,13 @@ impl<'a> StringArray<'a> {
 }
 
 impl StringArray<'static> {
-    /// The addresses of the strings, if execve(2) has put them there, one after another.
+    /// The addresses of the strings, if execve(2) has put them there, one after another. None if the
+    /// array is empty.
     #[must_use]
-    pub fn extent(&self) -> Range<u64> {
-        let start = self.iter().next().map_or(ptr::null(), CStr::as_ptr) as u64;
-        let end = self.iter().last().map_or(start, |last| {
-            last.as_ptr() as u64 + last.count_bytes() as u64 + 1
-        });
-        start..end
+    pub fn extent(&self) -> Option<Range<u64>> {
+        let start = self.iter().next()?.as_ptr() as u64;
+        let last = self.iter().last()?;
+        Some(start..last.as_ptr() as u64 + last.count_bytes() as u64 + 1)
     }
 }
 

@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = tests![
     cve_2019_5736_binary_on_a_mount_that_becomes_writable,
     binary_behind_a_mapping_cannot_be_written[Need::NotAPeer],
     binary_where_the_kernel_refuses_other_mappings[Need::NotAPeer, Need::Program("strace")],
+    binary_is_not_executed_again_without_an_environment[Need::NotAPeer, Need::Program("strace")],
     binary_on_a_detached_mount_that_the_caller_holds,
     binary_on_a_mount_of_another_namespace[Need::Program("unshare")],
     cve_2019_5736_proc_self_exe_as_program,
@@ -170,6 +171,18 @@ fn binary_where_the_kernel_refuses_other_mappings(t: &Sandbox) {
         container.launch(call).finish().ok();
         attack_binary(&copy, &container, container.pid());
     }
+}
+
+/// The kernel accepts the description of an empty environment as well.
+fn binary_is_not_executed_again_without_an_environment(t: &Sandbox) {
+    let copy = copy_of_the_runtime(t);
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    let call = call_of(t, &copy, "create").prefix(["env", "-i"]);
+    let refused = strace(&["-e", "trace=all", "-e", "inject=execveat:error=EPERM"]);
+    container.launch(call.prefix(refused)).finish().ok();
+    let environment = fs::read(format!("/proc/{}/environ", container.pid()));
+    assert_eq!(environment.expect("the environment"), b"");
+    attack_binary(&copy, &container, container.pid());
 }
 
 /// The process that enters the container to change its mounts executes the binary while processes

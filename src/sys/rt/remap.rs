@@ -73,7 +73,9 @@ pub fn run_from(
         };
         mapped("mmap", replaced)?;
     }
-    let (args, env) = (args.extent(), env.extent());
+    let args = args.extent().unwrap_or_default();
+    // The kernel refuses 0 as an address. execve(2) puts an empty environment behind the arguments.
+    let env = env.extent().unwrap_or(args.end..args.end);
     // SAFETY: brk(2) with an address that it cannot set changes nothing.
     let brk = unsafe { libc::syscall(libc::SYS_brk, 0) }.cast_unsigned();
     let map = MmMap {
