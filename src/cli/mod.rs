@@ -79,7 +79,9 @@ fn asking_for_help(mut args: Vec<OsString>) -> Vec<OsString> {
         Some(place) if args[place] == "help" => drop(args.remove(place)),
         _ => return args,
     }
-    args.push("--help".into());
+    // Not at the end: `exec ID COMMAND --help` is a call of the command.
+    let place = verbs::place_of_verb(&args).map_or(args.len(), |verb| verb + 1);
+    args.insert(place, "--help".into());
     args
 }
 

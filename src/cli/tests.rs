@@ -246,6 +246,16 @@ fn help_is_found_however_it_is_asked_for() {
             printed(&format!("{name} --help"))
         );
     }
+    // Words after the verb are not executed.
+    for line in [
+        "help exec box sh",
+        "help ps box -ef",
+        "--debug help exec box sh",
+    ] {
+        let verb = line.split(' ').find(|word| ["exec", "ps"].contains(word));
+        let help = format!("{} --help", verb.expect("a verb"));
+        assert_eq!(printed(line), printed(&help), "{line}");
+    }
     assert!(error("help strat").contains("did you mean start?"));
     assert!(parsed("state help").is_ok());
 }

@@ -132,22 +132,28 @@ fn merge(old: &mut Value, new: &Value) {
         }
         (Value::Array(old), Value::Array(new)) if new.iter().all(|it| name(it).is_some()) => {
             for element in new {
-                match old.iter_mut().find(|it| name(it) == name(element)) {
-                    Some(old) => merge(old, element),
-                    None => old.push(element.clone()),
-                }
+                let place = old.iter().position(|it| name(it) == name(element));
+                let place = place.unwrap_or_else(|| {
+                    old.push(Value::Null);
+                    old.len() - 1
+                });
+                merge(&mut old[place], element);
             }
         }
         (old, new) => *old = new.clone(),
     }
 }
 
-/// The name of a list element: the numbers of its device, or its size of huge pages.
+/// The name of a list element: the numbers of its device, or its size of huge pages. What can be
+/// merged itself is no name: it may change.
 fn name(element: &Value) -> Option<(&Value, Option<&Value>)> {
-    match element.get("pageSize") {
-        Some(size) => Some((size, None)),
-        None => Some((element.get("major")?, element.get("minor"))),
-    }
+    let (name, rest) = match element.get("pageSize") {
+        Some(size) => (size, None),
+        None => (element.get("major")?, element.get("minor")),
+    };
+    let is_fixed = |value: &&Value| !value.is_array() && !value.is_object();
+    let all = [Some(name), rest];
+    all.iter().flatten().all(is_fixed).then_some((name, rest))
 }
 
 /// Adds the saved values without which the values of the request cannot be written.
@@ -329,6 +335,18 @@ mod tests {
         }
         let (done, _) = run(&json!({}), &json!({"cpu": {"shares": 512}})).unwrap();
         assert_eq!(done.resources.cpu.idle, None);
+    }
+
+    #[test]
+    fn an_update_that_is_repeated_changes_nothing_more() {
+        for request in [
+            r#"{"new": [{"major": 1, "new": [{"major": 8}, {"new": 0, "major": 8}]}]}"#,
+            r#"{"new": [{"major": [{"major": 8}, {"new": 0, "major": 8}]}]}"#,
+        ] {
+            let once = update(b"{}", request.as_bytes()).unwrap().config;
+            let twice = update(&once, request.as_bytes()).unwrap().config;
+            assert_eq!(String::from_utf8(once), String::from_utf8(twice));
+        }
     }
 
     #[test]
