@@ -62,22 +62,18 @@ fn print(text: &str) -> std::io::Result<()> {
 /// may execute the program again.
 fn protect(args: &StringArray<'static>) -> anyhow::Result<()> {
     let enough_descriptors = inherited::begin().context("standard streams")?;
-    let enters = args.iter().any(may_enter_a_container);
-    if enters {
+    if args.iter().any(may_enter_a_container) {
         binary::protect(args, &exec::environment()).map_err(|fail| {
             Error::failed("own binary", fail).hint("the file must be readable, and /proc mounted")
         })?;
-    }
-    // After `binary::protect`, which replaces the data that this makes read-only.
-    relro::protect().context("own binary")?;
-    // These come last, because a program that `binary::protect` executes again would repeat them.
-    if enters {
+        // After it, because a program that it executes again would repeat them.
         if !enough_descriptors {
             inherited::raise_to_usual_limit();
         }
         inherited::look_at_signals();
     }
-    Ok(())
+    // After `binary::protect`, which replaces the data that this makes read-only.
+    relro::protect().context("own binary")
 }
 
 /// Whether `arg` is the name of a verb that enters a container. The command line has not been

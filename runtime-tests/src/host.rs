@@ -172,6 +172,13 @@ pub fn peer_name(runtime: &Path) -> Option<String> {
         .then(|| first.to_owned())
 }
 
+/// Whether a process sleeps in one of these system calls. proc_pid_syscall(5).
+pub fn waits_in(pid: i32, calls: &[libc::c_long]) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let number = text.split(' ').next().and_then(|word| word.parse().ok());
+    number.is_some_and(|number| calls.contains(&number))
+}
+
 /// Sets or clears the read-only attribute of the mount that contains an open file.
 /// mount_setattr(2).
 pub fn change_readonly(file: &fs::File, readonly: bool) -> nix::Result<()> {

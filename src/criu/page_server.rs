@@ -6,6 +6,7 @@
 //! that. `docs/decisions/page-server.md` has the proof.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -34,10 +35,11 @@ pub(crate) fn connect(options: &Options) -> Result<Option<OwnedFd>> {
     let Ok(address) = text.parse() else {
         return Ok(None);
     };
+    let server = SocketAddr::new(address, *port);
     if options.switches.contains(&Switch::LazyPages) || has_tls(options)? {
         return Ok(None);
     }
-    Ok(socket::connect_copying(address, *port).map_err(|fail| {
+    Ok(socket::connect_copying(server).map_err(|fail| {
         let error = Error::failed(format!("--page-server: {text}:{port}"), fail);
         error.hint("criu page-server must run there")
     })?)

@@ -3,14 +3,14 @@
 
 use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    UnixAddr, bind, connect, listen, recvmsg, sendmsg, socket, socketpair,
+    SockaddrStorage, UnixAddr, bind, connect, listen, recvmsg, sendmsg, socket, socketpair,
 };
 
 use super::{Fail, Sys, descriptor, file, process, tag};
@@ -165,36 +165,26 @@ pub fn connect_datagram(path: &Path) -> Sys<OwnedFd> {
 
 /// A connection by Multipath TCP, to a server of plain TCP too. It copies what is sent, also by
 /// splice(2). `None` if the kernel has no Multipath TCP, or it is off.
-pub fn connect_copying(address: IpAddr, port: u16) -> Sys<Option<OwnedFd>> {
-    // SAFETY: all fields are numbers, for which zeros are valid.
-    let mut v4: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-    // SAFETY: the same.
-    let mut v6: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-    let port = port.to_be();
-    let (family, at, length): (_, *const libc::sockaddr, _) = match address {
-        IpAddr::V4(address) => {
-            v4.sin_family = libc::AF_INET as _;
-            (v4.sin_port, v4.sin_addr.s_addr) = (port, u32::from_ne_bytes(address.octets()));
-            (libc::AF_INET, (&raw const v4).cast(), size_of_val(&v4))
-        }
-        IpAddr::V6(address) => {
-            v6.sin6_family = libc::AF_INET6 as _;
-            (v6.sin6_port, v6.sin6_addr.s6_addr) = (port, address.octets());
-            (libc::AF_INET6, (&raw const v6).cast(), size_of_val(&v6))
-        }
+pub fn connect_copying(address: SocketAddr) -> Sys<Option<OwnedFd>> {
+    let family = match address {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
     };
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
-    // SAFETY: socket has no memory effects.
-    let made = Errno::result(unsafe { libc::socket(family, kind, libc::IPPROTO_MPTCP) });
-    let raw = match made {
-        Err(Errno::EPROTONOSUPPORT | Errno::ENOPROTOOPT) => return Ok(None),
-        made => tag("socket", made)?,
+    // SAFETY: takes no pointers.
+    let made = descriptor("socket", unsafe {
+        libc::syscall(libc::SYS_socket, family, kind, libc::IPPROTO_MPTCP)
+    });
+    let socket = match made {
+        Err(fail) if matches!(fail.errno, Errno::EPROTONOSUPPORT | Errno::ENOPROTOOPT) => {
+            return Ok(None);
+        }
+        made => made?,
     };
-    // SAFETY: socket returned this descriptor, and nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
-    // SAFETY: the address lives as long as v4 and v6, and has this length.
-    let connected = unsafe { libc::connect(raw, at, length as libc::socklen_t) };
-    tag("connect", Errno::result(connected))?;
+    tag(
+        "connect",
+        connect(socket.as_raw_fd(), &SockaddrStorage::from(address)),
+    )?;
     Ok(Some(socket))
 }
 

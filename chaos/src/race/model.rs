@@ -314,15 +314,8 @@ impl Op {
             Verb::Delete | Verb::DeleteForce => self.delete(it, progress),
             Verb::Pause | Verb::Resume => self.freeze_or_thaw(it, progress),
             Verb::Start => self.start(it, progress),
-            _ => Vec::from_iter(self.change(it).map(|it| (it, DONE))),
-        }
-    }
-
-    /// The verbs that change something at a single moment.
-    fn change(&self, it: Container) -> Option<Container> {
-        match self.verb {
-            Verb::Kill if it.lives() => Some(Container { killed: true, ..it }),
-            _ => None,
+            Verb::Kill if it.lives() => vec![(Container { killed: true, ..it }, DONE)],
+            _ => Vec::new(),
         }
     }
 

@@ -37,12 +37,8 @@ fn connected(t: &Sandbox) -> Container<'_> {
 fn tcp_connection_in_the_container_continues(t: &Sandbox) {
     let container = connected(t);
     refused(t, &container, &[], "--tcp-established");
-    save_and_restore(
-        t,
-        &container,
-        &["--tcp-established"],
-        &["--tcp-established"],
-    );
+    let flags = ["--tcp-established"];
+    save_and_restore(t, &container, &flags, &flags);
     container.stop();
     container.delete().ok();
 }
@@ -89,12 +85,8 @@ fn empty_network_is_for_hooks_to_set_up(t: &Sandbox) {
     let container = t.bundle().shell(&counter()).container();
     launch(t, &container);
     wait_count(t, &container, 2);
-    save_and_restore(
-        t,
-        &container,
-        &["--empty-ns", "network"],
-        &["--empty-ns", "network"],
-    );
+    let flags = ["--empty-ns", "network"];
+    save_and_restore(t, &container, &flags, &flags);
     let links = container.exec(&["ip", "link", "show", "lo"]).ok().stdout;
     assert!(!links.contains("UP"), "{links}");
     container.stop();

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::call::{Call, Running};
 use crate::container::{Container, reap, reap_ended};
+use crate::host::waits_in;
 use crate::steps::Steps;
 use crate::{Need, Sandbox, Test, tests};
 
@@ -29,15 +30,11 @@ pub const TESTS: &[Test] = tests![
 /// Returns whether it has ended.
 #[track_caller]
 fn ends_or_waits(t: &Sandbox, other: &mut Running) -> bool {
-    let system_call = format!("/proc/{}/syscall", other.pid());
-    let waits = || {
-        let text = fs::read_to_string(&system_call).unwrap_or_default();
-        text.split(' ').next() == Some(&libc::SYS_flock.to_string())
-    };
+    let pid = other.pid();
     let mut ended = false;
     t.eventually("the call ends or waits for a lock", || {
         ended = !other.is_running();
-        ended || waits()
+        ended || waits_in(pid, &[libc::SYS_flock])
     });
     ended
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Output, Running};
 use crate::container::{Container, reap_ended};
+use crate::host::waits_in;
 use crate::{Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -95,12 +96,8 @@ fn killed_while_the_console_socket_blocks(t: &Sandbox) {
     let container = t.bundle().set("/process/terminal", json!(true)).container();
     let call = t.runtime().arg("create").arg("--console-socket").arg(&path);
     let create = container.launch(call);
-    let wchan = format!("/proc/{}/syscall", create.pid());
-    // It waits in connect(2), whose number differs by architecture.
-    let connect = libc::SYS_connect.to_string();
     t.eventually("create waits for the socket", || {
-        let text = fs::read_to_string(&wchan).unwrap_or_default();
-        text.split(' ').next() == Some(connect.as_str())
+        waits_in(create.pid(), &[libc::SYS_connect])
     });
     create.signal(Signal::SIGKILL);
     create.end();

@@ -48,6 +48,15 @@ fn call_of(t: &Sandbox, runtime: &Path, verb: &str) -> Call {
     t.call(runtime).arg("--root").arg(&t.root).arg(verb)
 }
 
+/// A container that `binary` has created, called through `prefix`.
+#[track_caller]
+fn created<'t>(t: &'t Sandbox, binary: &Path, prefix: &[&str]) -> Container<'t> {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    let create = call_of(t, binary, "create").prefix(prefix);
+    container.launch(create).finish().ok();
+    container
+}
+
 /// Tries to write to an open executable as only the host's root may: first through its mount, then,
 /// after `process` has ended, through the descriptor.
 #[track_caller]
@@ -102,8 +111,7 @@ fn held_binary_is_not_written(binary: &Path, held: &File) {
 
 fn cve_2019_5736_binary_of_a_created_init_cannot_be_written(t: &Sandbox) {
     let copy = copy_of_the_runtime(t);
-    let container = t.bundle().args(&["sleep", "1000"]).container();
-    container.launch(call_of(t, &copy, "create")).finish().ok();
+    let container = created(t, &copy, &[]);
     attack_binary(&copy, &container, container.pid());
 }
 
@@ -127,8 +135,7 @@ fn cve_2019_5736_binary_on_a_mount_that_becomes_writable(t: &Sandbox) {
 /// /proc/PID/map_files leads to the file of each mapping, through the mount that it was mapped from.
 fn binary_behind_a_mapping_cannot_be_written(t: &Sandbox) {
     let copy = copy_of_the_runtime(t);
-    let container = t.bundle().args(&["sleep", "1000"]).container();
-    container.launch(call_of(t, &copy, "create")).finish().ok();
+    let container = created(t, &copy, &[]);
     let init = container.pid();
     // ps(1) still shows the command line.
     let command = fs::read(format!("/proc/{init}/cmdline")).expect("the command line");
@@ -164,11 +171,9 @@ fn binary_where_the_kernel_refuses_other_mappings(t: &Sandbox) {
         "mremap:error=ENOMEM",
     ] {
         let copy = copy_of_the_runtime(t);
-        let container = t.bundle().args(&["sleep", "1000"]).container();
         // Only the first call is one for the program's own mappings.
         let inject = format!("inject={inject}:when=1");
-        let call = call_of(t, &copy, "create").prefix(strace(&["-e", "trace=all", "-e", &inject]));
-        container.launch(call).finish().ok();
+        let container = created(t, &copy, &strace(&["-e", "trace=all", "-e", &inject]));
         attack_binary(&copy, &container, container.pid());
     }
 }
@@ -176,10 +181,8 @@ fn binary_where_the_kernel_refuses_other_mappings(t: &Sandbox) {
 /// The kernel accepts the description of an empty environment as well.
 fn binary_is_not_executed_again_without_an_environment(t: &Sandbox) {
     let copy = copy_of_the_runtime(t);
-    let container = t.bundle().args(&["sleep", "1000"]).container();
-    let call = call_of(t, &copy, "create").prefix(["env", "-i"]);
     let refused = strace(&["-e", "trace=all", "-e", "inject=execveat:error=EPERM"]);
-    container.launch(call.prefix(refused)).finish().ok();
+    let container = created(t, &copy, &[&refused[..], &["env", "-i"]].concat());
     let environment = fs::read(format!("/proc/{}/environ", container.pid()));
     assert_eq!(environment.expect("the environment"), b"");
     attack_binary(&copy, &container, container.pid());
@@ -229,10 +232,8 @@ fn detached_readonly(path: &Path) -> File {
 fn binary_on_a_detached_mount_that_the_caller_holds(t: &Sandbox) {
     let copy = copy_of_the_runtime(t);
     let tree = detached_readonly(&copy);
-    let container = t.bundle().args(&["sleep", "1000"]).container();
     let binary = format!("/proc/{}/fd/{}", std::process::id(), tree.as_raw_fd());
-    let created = container.launch(call_of(t, Path::new(&binary), "create"));
-    created.finish().ok();
+    let container = created(t, Path::new(&binary), &[]);
     attack_binary(&copy, &container, container.pid());
 }
 
@@ -250,11 +251,7 @@ fn binary_on_a_mount_of_another_namespace(t: &Sandbox) {
     let says = |word: &str| fs::read_to_string(&other.stdout).is_ok_and(|text| text.contains(word));
     t.eventually("the other namespace is ready", || says("ready"));
     let binary = format!("/proc/{}/root{}", other.pid(), copy.display());
-    let container = t.bundle().args(&["sleep", "1000"]).container();
-    container
-        .launch(call_of(t, Path::new(&binary), "create"))
-        .finish()
-        .ok();
+    let container = created(t, Path::new(&binary), &[]);
     fs::write(&go, "go\n").expect("the other namespace goes on");
     t.eventually("the other mount is writable", || says("writable"));
     attack_binary(&copy, &container, container.pid());

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::seccomp::rules;
 use crate::bundle::Bundle;
 use crate::container::reap;
+use crate::host::waits_in;
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -72,19 +73,14 @@ fn a_recording_allows_what_a_pause_needs(t: &Sandbox) {
     let container = bundle.args(&["sleep", "1000"]).container();
     container.create().ok();
     container.start().ok();
-    let file = format!("/proc/{}/syscall", container.pid());
-    let calls = |expected: &[i64]| {
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let number = text.split(' ').next().and_then(|word| word.parse().ok());
-        number.is_some_and(|number: i64| expected.contains(&number))
-    };
+    let init = container.pid();
     t.eventually("the program sleeps", || {
-        calls(&[libc::SYS_nanosleep, libc::SYS_clock_nanosleep])
+        waits_in(init, &[libc::SYS_nanosleep, libc::SYS_clock_nanosleep])
     });
     container.verb("pause").ok();
     container.verb("resume").ok();
     t.eventually("the program sleeps on", || {
-        calls(&[libc::SYS_restart_syscall])
+        waits_in(init, &[libc::SYS_restart_syscall])
     });
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::container::{Container, reap};
+use crate::host::waits_in;
 use crate::steps::Steps;
 use crate::{Need, Sandbox, Test, tests};
 
@@ -112,11 +113,9 @@ fn start_of_a_container_that_is_started_meanwhile(t: &Sandbox) {
     at_each_step(t, |t, container, first| {
         let mut second = verb(t, container, "start").spawn();
         // While init waits for the message of the first, the second has to wait too.
-        let syscall = format!("/proc/{}/syscall", second.pid());
-        let recvmsg = libc::SYS_recvmsg.to_string();
+        let pid = second.pid();
         t.eventually("the second start waits or ends", || {
-            let text = std::fs::read_to_string(&syscall).unwrap_or_default();
-            text.split(' ').next() == Some(&recvmsg) || !second.is_running()
+            waits_in(pid, &[libc::SYS_recvmsg]) || !second.is_running()
         });
         let outputs = [first.finish(), second.finish()];
         let started = outputs.iter().filter(|output| output.code() == 0).count();

@@ -7,9 +7,10 @@
 
 use std::ffi::c_void;
 
+use nix::errno::Errno;
+
 use super::image::{Image, page_size};
 use crate::sys::{Sys, tag};
-use nix::errno::Errno;
 
 /// Applies the PT_GNU_RELRO of the program. mprotect(2).
 ///

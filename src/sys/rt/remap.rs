@@ -48,10 +48,10 @@ pub fn run_from(
     env: &StringArray<'static>,
 ) -> Sys<()> {
     let image = Image::own();
+    let whole = !(page_size() - 1);
     let (mut code, mut data) = (0..0, 0..0);
     for header in image.headers(libc::PT_LOAD) {
         let contents = image.addresses(header, header.p_filesz);
-        let whole = !(page_size() - 1);
         let start = (contents.start & whole) as *mut c_void;
         let length = (((contents.end + !whole) & whole) - start as u64) as usize;
         if header.p_flags & libc::PF_W != 0 {
