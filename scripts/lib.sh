@@ -10,6 +10,10 @@ export DEBIAN_FRONTEND=noninteractive CARGO_TERM_COLOR=never
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Runs a command while no other process runs one through this function, in any clone: apt-get and rustup fail if another
+# one runs.
+alone() { (flock 9; "$@" 9<&-) 9</var/lib/dpkg; }
+
 # Installs the missing Debian packages. Removes none, and starts no service.
 install_packages() {
   local missing=() package
@@ -18,16 +22,17 @@ install_packages() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   echo "installing ${missing[*]}"
-  (
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e $policy ]; then
-      trap 'rm -f $policy' EXIT
-      printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy
-    fi
-    apt-get -o DPkg::Lock::Timeout=600 update -qq
-    apt-get -o DPkg::Lock::Timeout=600 install -qq -y --no-install-recommends --no-remove "${missing[@]}" >/dev/null
-  )
+  alone install_without_services "${missing[@]}"
 }
+install_without_services() (
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy
+  fi
+  apt-get -o DPkg::Lock::Timeout=600 update -qq
+  apt-get -o DPkg::Lock::Timeout=600 install -qq -y --no-install-recommends --no-remove "$@" >/dev/null
+)
 
 # Installs the missing engines. Only the tests run them: their services stay disabled at the next boot too.
 # Engines that are installed already may come from elsewhere, and are left unchanged.
@@ -48,13 +53,13 @@ install_engines() {
 # Adds the static target to the Rust toolchain, and the linker that rustup does not bring.
 install_target() {
   command -v cc >/dev/null || install_packages gcc libc6-dev
-  rustup target list --installed | grep -qx "$target" || rustup target add "$target"
+  rustup target list --installed | grep -qx "$target" || alone rustup target add "$target"
 }
 
 # Adds the nightly Rust toolchain with Miri.
 install_miri() {
   cargo +nightly miri --version >/dev/null 2>&1 ||
-    rustup toolchain install nightly --profile minimal --component miri --component rust-src
+    alone rustup toolchain install nightly --profile minimal --component miri --component rust-src
 }
 
 # Builds a package of the workspace as a static binary, into $built.

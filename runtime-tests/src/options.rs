@@ -13,7 +13,7 @@ Runs every case whose name contains one of the FILTERs (all cases without a filt
   --only-needing[=TEXT]  only cases with a requirement on the host
                        (one that contains TEXT)
   --list               list the cases and their requirements; run nothing
-  --test-threads N     how many cases run at the same time (default: one for each CPU)
+  --test-threads N     how many cases run at the same time (default: three for each CPU)
   --runtime PATH       the binary to test (default: $RUNTIME, otherwise the newest build in target/)
   --keep               keep the directories of failed cases and print their paths
 

@@ -176,8 +176,10 @@ impl Run {
 
     /// Distributes the cases over threads, and reports each when it ends.
     fn parallel(&self, tests: &[&Test], options: &Options) -> Totals {
+        // A case waits for the kernel, to dissolve mounts and namespaces, longer than it computes.
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = options.threads.unwrap_or(cpus).min(tests.len().max(1));
+        let threads = options.threads.unwrap_or(3 * cpus);
+        let threads = threads.min(tests.len().max(1));
         let next = AtomicUsize::new(0);
         let totals = Mutex::new(Totals::default());
         std::thread::scope(|scope| {
