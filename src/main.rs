@@ -10,33 +10,37 @@ use sampan::cli::{self, Effect, Line, Parsed};
 use sampan::commands::{Context, VERBS, Verb};
 use sampan::error::{Code, Context as _, Error, Kind};
 use sampan::log::Log;
+use sampan::sys::binary::{self, OwnMount};
 use sampan::sys::exec::{self, StringArray};
+use sampan::sys::inherited;
 use sampan::sys::rt::relro;
-use sampan::sys::{binary, inherited};
 
 /// The exit status of a failure before the verb begins.
 const FAILURE: u8 = 1;
 
+/// The object of an error.
+const OWN_BINARY: &str = "own binary";
+
 sampan::program!(start);
 
 fn start(all: StringArray<'static>) -> u8 {
-    if let Err(error) = protect(&all) {
-        return fail(&Log::default(), error, None, FAILURE);
+    match protect(&all) {
+        Ok(own_mount) => act(&all, own_mount),
+        Err(error) => fail(&Log::default(), error, None, FAILURE),
     }
-    act(&all)
 }
 
 /// Everything after [`protect`]. This function is not inlined because its frame would add three
 /// pages of stack to its caller, which would touch them before `protect` executes the program
 /// again.
 #[inline(never)]
-fn act(all: &StringArray) -> u8 {
+fn act(all: &StringArray, own_mount: Option<OwnMount>) -> u8 {
     let args = || -> Vec<OsString> {
         let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
         all.iter().skip(1).map(own).collect()
     };
     match cli::parse(VERBS, args()) {
-        Ok(Parsed::Run(line)) => run(&line),
+        Ok(Parsed::Run(line)) => run(&line, own_mount),
         Ok(Parsed::Print(text)) => match print(&text) {
             Ok(()) => 0,
             Err(_) => FAILURE,
@@ -60,11 +64,12 @@ fn print(text: &str) -> std::io::Result<()> {
 /// Makes sure that descriptors 0 to 2 are open, so that no other file is opened as a standard
 /// stream, and protects the binary from containers. This runs before any input is read, because it
 /// may execute the program again.
-fn protect(args: &StringArray<'static>) -> anyhow::Result<()> {
+fn protect(args: &StringArray<'static>) -> anyhow::Result<Option<OwnMount>> {
     let enough_descriptors = inherited::begin().context("standard streams")?;
+    let mut own_mount = None;
     if args.iter().any(may_enter_a_container) {
-        binary::protect(args, &exec::environment()).map_err(|fail| {
-            Error::failed("own binary", fail).hint("the file must be readable, and /proc mounted")
+        own_mount = binary::protect(args, &exec::environment()).map_err(|fail| {
+            Error::failed(OWN_BINARY, fail).hint("the file must be readable, and /proc mounted")
         })?;
         // After it, because a program that it executes again would repeat them.
         if !enough_descriptors {
@@ -73,20 +78,26 @@ fn protect(args: &StringArray<'static>) -> anyhow::Result<()> {
         inherited::look_at_signals();
     }
     // After `binary::protect`, which replaces the data that this makes read-only.
-    relro::protect().context("own binary")
+    relro::protect().context(OWN_BINARY)?;
+    Ok(own_mount)
 }
 
 /// Whether `arg` is the name of a verb that enters a container. The command line has not been
 /// parsed yet, so the position of the argument does not matter.
 fn may_enter_a_container(arg: &CStr) -> bool {
     let mut verbs = VERBS.iter();
-    verbs.any(|verb| verb.effect == Effect::Enters && verb.name.as_bytes() == arg.to_bytes())
+    verbs.any(|verb| {
+        matches!(verb.effect, Effect::Enters | Effect::Creates)
+            && verb.name.as_bytes() == arg.to_bytes()
+    })
 }
 
-fn run(line: &Line<Box<dyn Verb>>) -> u8 {
+fn run(line: &Line<Box<dyn Verb>>, own_mount: Option<OwnMount>) -> u8 {
     let prepared = match line.effect {
         Effect::Looks => Ok(()),
-        Effect::Changes | Effect::Enters => inherited::prepare_for_children_and_files(),
+        Effect::Changes | Effect::Enters | Effect::Creates => {
+            inherited::prepare_for_children_and_files()
+        }
     };
     let log = match Log::open(&line.global.log.options()) {
         Ok(log) => log,
@@ -95,7 +106,14 @@ fn run(line: &Line<Box<dyn Verb>>) -> u8 {
     let done = prepared
         .context("signals")
         .and_then(|()| Context::new(&line.global, &log))
-        .and_then(|context| line.verb.run(&context));
+        .and_then(|context| {
+            if line.effect == Effect::Creates {
+                context.own_mount.replace(own_mount);
+            } else if let Some(own_mount) = own_mount {
+                own_mount.dissolve().context(OWN_BINARY)?;
+            }
+            line.verb.run(&context)
+        });
     match done {
         Ok(status) => {
             log.succeed();

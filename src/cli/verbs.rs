@@ -26,6 +26,8 @@ pub enum Effect {
     /// Like `Changes`; in addition a process of the runtime enters a container, where the
     /// container's processes can see it.
     Enters,
+    /// Like `Enters`, for a container that is new: nothing in it sees that process at first.
+    Creates,
 }
 
 /// A verb, whose arguments are parsed into a `T`.

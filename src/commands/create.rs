@@ -131,6 +131,7 @@ pub(super) fn make(
         pid_file: setup.caller.pid_file.as_deref(),
         runs,
         timings,
+        own_mount: &context.own_mount,
     };
     run::create(&request).map(|created| (created, plan))
 }

@@ -27,6 +27,7 @@ mod terminal;
 mod update;
 mod wait;
 
+use std::cell::RefCell;
 use std::io::Write;
 
 use anyhow::Result;
@@ -38,6 +39,7 @@ use crate::error::{Call as _, Context as _, Error, Kind};
 use crate::log::Log;
 use crate::run::sd_notify::SdNotify;
 use crate::state::{Dir, Root, State, Status, not_running};
+use crate::sys::binary::OwnMount;
 
 /// What every verb receives: the root directory, the cgroup manager and the log.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct Context<'a> {
     pub cgroup_manager: CgroupManager,
     /// Where warnings and messages for debugging go.
     pub log: &'a Log,
+    /// The mount of the own binary, for the verbs with [`Effect::Creates`].
+    pub own_mount: RefCell<Option<OwnMount>>,
 }
 
 impl<'a> Context<'a> {
@@ -58,6 +62,7 @@ impl<'a> Context<'a> {
             root: Root::choose(flags.state.root.as_deref())?,
             cgroup_manager: flags.cgroups.manager(),
             log,
+            own_mount: RefCell::default(),
         })
     }
 
@@ -167,9 +172,9 @@ const DONE: u8 = 0;
 
 /// Every verb, in the order of `--help`.
 pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
-    cli::Verb::new::<create::Create>("create", Effect::Enters),
+    cli::Verb::new::<create::Create>("create", Effect::Creates),
     cli::Verb::new::<start::Start>("start", Effect::Changes),
-    cli::Verb::new::<run::Run>("run", Effect::Enters),
+    cli::Verb::new::<run::Run>("run", Effect::Creates),
     cli::Verb::new::<exec::Exec>("exec", Effect::Enters),
     cli::Verb::new::<state::State>("state", Effect::Looks),
     cli::Verb::new::<kill::Kill>("kill", Effect::Looks),

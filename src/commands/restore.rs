@@ -94,6 +94,7 @@ impl Verb for Restore {
                 pid_file: self.caller.pid_file.as_deref(),
                 runs: true,
                 timings: &run::Timings::new(context.log, false),
+                own_mount: &context.own_mount,
             },
             options: criu_options,
             images: &directories.images,

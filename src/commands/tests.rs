@@ -266,13 +266,14 @@ fn a_pattern_picks_ids_and_failures_are_warnings() {
         root: Root::choose(Some(&path)).unwrap(),
         cgroup_manager: CgroupManager::default(),
         log: &log,
+        own_mount: RefCell::default(),
     };
     for id in ["web-1", "web-2", "db"] {
         context.root.claim(id, b"{}").unwrap().keep();
     }
     assert_eq!(context.matching("^web-[0-9]$").unwrap(), ["web-1", "web-2"]);
     assert_eq!(context.matching("b").unwrap(), ["db", "web-1", "web-2"]);
-    let seen = std::cell::RefCell::new(Vec::new());
+    let seen = RefCell::new(Vec::new());
     let fail = |id: &str| {
         seen.borrow_mut().push(id.to_owned());
         Err(Error::of(Kind::Status, "no").into())

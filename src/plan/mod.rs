@@ -209,6 +209,17 @@ impl Plan {
         }
     }
 
+    /// Whether init detaches the mounts of the host before a process of a container can see it or
+    /// its mount namespace.
+    pub fn hides_init_until_pivot(&self) -> bool {
+        let own = NamespaceKind::Pid.clone_flag() | NamespaceKind::Mount.clone_flag();
+        let pivots = |planned: &Planned<InitStep>| {
+            let pivot = RootSwitch::Pivot;
+            matches!(planned.step, InitStep::SwitchRoot { kind, .. } if kind == pivot)
+        };
+        self.clone_flags & own == own && self.init.iter().any(pivots)
+    }
+
     /// Whether init is in a mount namespace other than that of the runtime.
     pub fn has_mount_namespace(&self) -> bool {
         let chroot = |planned: &Planned<InitStep>| {
@@ -248,4 +259,35 @@ impl Plan {
 #[must_use]
 pub fn c_string(value: impl AsRef<OsStr>) -> CString {
     CString::new(value.as_ref().as_bytes()).expect("Config has no NUL byte")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_is_hidden_only_by_namespaces_of_its_own_and_pivot_root() {
+        let plan = |flags, kind| {
+            let mut plan = Plan {
+                clone_flags: flags,
+                ..Plan::default()
+            };
+            let shared = false;
+            plan.init.add("root", InitStep::SwitchRoot { kind, shared });
+            plan
+        };
+        let pid = NamespaceKind::Pid.clone_flag();
+        let mount = NamespaceKind::Mount.clone_flag();
+        let ipc = NamespaceKind::Ipc.clone_flag();
+        assert!(plan(pid | mount | ipc, RootSwitch::Pivot).hides_init_until_pivot());
+        for (flags, kind) in [
+            (pid | ipc, RootSwitch::Pivot),
+            (mount | ipc, RootSwitch::Pivot),
+            (pid | mount, RootSwitch::Move),
+            (pid | mount, RootSwitch::Chroot),
+        ] {
+            assert!(!plan(flags, kind).hides_init_until_pivot());
+        }
+        assert!(!Plan::default().hides_init_until_pivot());
+    }
 }

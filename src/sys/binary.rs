@@ -12,11 +12,10 @@
 //! of the mount's namespace. The copy that open_tree(2) makes is in an anonymous namespace as long
 //! as a descriptor of it is open. Meanwhile every process that owns any mount namespace may change
 //! the copy's attributes, and a process in a container may create such a namespace for itself. So
-//! the only descriptor is closed before anything else happens, and the kernel dissolves the
-//! anonymous namespace. No process in a namespace of a container ever runs on a mount that can be
+//! the copy is taken out of its namespace before a container's process can see a process of the
+//! runtime ([`OwnMount`]). No process that a container sees ever runs on a mount that can be
 //! changed. A container in the host's pid namespace can see the runtime before that, but the kernel
-//! opens /proc/PID/exe only for a process with all of its capabilities or CAP_SYS_PTRACE. The close
-//! costs an RCU grace period; `docs/decisions/own-binary.md` has what was tried to hide it.
+//! opens /proc/PID/exe only for a process with all of its capabilities or CAP_SYS_PTRACE.
 //!
 //! The program considers itself safe only after a check: mount_setattr(2) must refuse the program's
 //! own request as well.
@@ -24,6 +23,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -40,55 +40,100 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
+/// The read-only mount that the program runs from, which is still in an anonymous namespace.
+#[derive(Debug)]
+pub struct OwnMount {
+    root: OwnedFd,
+    exe: OwnedFd,
+}
+
+impl OwnMount {
+    /// Takes the mount out of its namespace: the kernel dissolves the namespace when its only
+    /// descriptor is closed. That costs an RCU grace period.
+    ///
+    /// # Errors
+    /// Another process has the mount open.
+    pub fn dissolve(self) -> Sys<()> {
+        drop(self.root);
+        refuse_changeable(self.exe.as_fd())
+    }
+
+    /// Takes the mount out of its namespace together with the mounts that `detach` detaches: it
+    /// becomes one of them on the directory `at`. That costs no grace period of its own.
+    ///
+    /// # Errors
+    /// Those of `detach`, or another process has the mount open.
+    pub fn dissolve_with(self, at: BorrowedFd, detach: impl FnOnce() -> Sys<()>) -> Sys<()> {
+        // If that fails, the mount stays in its namespace, which the close dissolves.
+        let _ = mount::attach(self.root.as_fd(), at);
+        drop(self.root);
+        detach()?;
+        refuse_changeable(self.exe.as_fd())
+    }
+
+    /// The descriptors to keep for a process that is to call [`OwnMount::dissolve_with`].
+    pub fn descriptors(&self) -> [&OwnedFd; 2] {
+        [&self.root, &self.exe]
+    }
+}
+
+fn refuse_changeable(exe: BorrowedFd) -> Sys<()> {
+    if is_unchangeable(exe)? {
+        Ok(())
+    } else {
+        Err(Fail::new("mount_setattr", Errno::EBUSY))
+    }
+}
+
 /// Makes the program run from a place where it cannot be written, unless it runs from there already.
-/// It may execute the program again.
+/// It may execute the program again. The place is safe once the returned mount, if there is one,
+/// has been dissolved.
 ///
 /// # Errors
 /// No kind of copy can be made or executed.
-pub fn protect(args: &StringArray<'static>, env: &StringArray<'static>) -> Sys<()> {
+pub fn protect(args: &StringArray<'static>, env: &StringArray<'static>) -> Sys<Option<OwnMount>> {
     let exe = path::open(EXE, libc::O_PATH)?;
-    if is_detached()? {
+    // If a failed readlink(2) counted as "no such mount", each start would copy the program.
+    let name = tag("readlink", nix::fcntl::readlink(EXE))?;
+    // The file is the root of a mount without a parent. A mount of the host or of another mount
+    // namespace does not count even if it is read-only: it may become writable while a container
+    // has the file open, for example for an update of the system.
+    if name == "/" {
         if is_unchangeable(exe.as_fd())? {
-            return Ok(());
+            return Ok(None);
         }
-    } else if let Ok(copy) = readonly_mount(exe.as_fd()) {
-        match run_from(&copy, args, env) {
-            Ok(file) => {
-                drop(copy);
-                if is_unchangeable(file.as_fd())? {
-                    return Ok(());
-                }
-            }
-            Err(_) => drop(exec::execve_fd(copy.as_fd(), args, env)),
-        }
+    } else if let Ok(own) = run_from_copy(exe.as_fd(), Path::new(&name), args, env) {
+        return Ok(Some(own));
+    } else if let Ok(copy) = readonly_mount(Some(exe.as_fd()), c"") {
+        let _ = exec::execve_fd(copy.as_fd(), args, env);
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
     if is_sealed(&file)? {
-        return Ok(());
+        return Ok(None);
     }
     Err(exec::execve_fd(sealed_copy(file)?.as_fd(), args, env))
 }
 
-/// Makes the program run from the file that is the root of `mount`.
-fn run_from(
-    mount: &OwnedFd,
+/// Makes the program, whose file is at `path`, run from a copy of the mount. The root of the copy
+/// is the directory of the file, because the mount of a file cannot be attached to a root.
+fn run_from_copy(
+    exe: BorrowedFd,
+    path: &Path,
     args: &StringArray<'static>,
     env: &StringArray<'static>,
-) -> Sys<OwnedFd> {
-    let file = path::reopen(mount.as_fd(), libc::O_RDONLY)?;
+) -> Sys<OwnMount> {
+    let absent = Fail::new("open", Errno::ENOENT);
+    let directory = path::c_string(path.parent().ok_or(absent)?)?;
+    let name = path::c_string(path.file_name().ok_or(absent)?)?;
+    let root = readonly_mount(None, &directory)?;
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = path::open_at(Some(root.as_fd()), &name, flags, 0)?;
+    // Another file has this path if the binary has been replaced, or is mounted on it.
+    if stat::stat(file.as_fd())?.inode() != stat::stat(exe)?.inode() {
+        return Err(Fail::new("open", Errno::ESTALE));
+    }
     remap::run_from(file.as_fd(), args, env)?;
-    Ok(file)
-}
-
-/// Whether the file is the root of a mount without a parent. A mount of the host or of another
-/// mount namespace does not count even if it is read-only: it may become writable while a container
-/// has the file open, for example for an update of the system.
-///
-/// # Errors
-/// `readlink` failed. If that counted as "no", each start would copy the program.
-fn is_detached() -> Sys<bool> {
-    let name = tag("readlink", nix::fcntl::readlink(EXE))?;
-    Ok(name == "/")
+    Ok(OwnMount { root, exe: file })
 }
 
 /// Whether the detached mount stays read-only, which it does when it is in no namespace. If the
@@ -99,9 +144,9 @@ fn is_unchangeable(exe: BorrowedFd) -> Sys<bool> {
     Ok(readonly && set_readonly(exe).is_err_and(|fail| fail.errno == Errno::EINVAL))
 }
 
-/// A read-only, detached copy of the file's mount. open_tree(2).
-fn readonly_mount(exe: BorrowedFd) -> Sys<OwnedFd> {
-    let copy = mount::clone_tree(Some(exe), c"", false)?;
+/// A read-only copy of a mount, in an anonymous namespace. open_tree(2).
+fn readonly_mount(at: Option<BorrowedFd>, path: &CStr) -> Sys<OwnedFd> {
+    let copy = mount::clone_tree(at, path, false)?;
     set_readonly(copy.as_fd())?;
     Ok(copy)
 }

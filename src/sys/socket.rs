@@ -6,6 +6,8 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -26,10 +28,19 @@ pub fn pair() -> Sys<(OwnedFd, OwnedFd)> {
     tag("socketpair", made)
 }
 
+/// How long [`send`] waits for descriptors in flight to arrive: attempts, and the time between them.
+const ATTEMPTS: u32 = 5000;
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Sends one message, with a descriptor if `fd` is given. No SIGPIPE. Retried on EINTR.
+///
+/// Retried for five seconds on ETOOMANYREFS: the user's processes have more descriptors in flight
+/// than this process may have files open, and it has lost the capabilities that lift this limit.
+/// unix(7). Where the limit is low, that happens when containers start at the same time.
 pub fn send(socket: BorrowedFd, data: &[u8], fd: Option<BorrowedFd>) -> Sys<()> {
     let fds: Option<[RawFd; 1]> = fd.map(|fd| [fd.as_raw_fd()]);
     let control = fds.as_ref().map(|fds| ControlMessage::ScmRights(fds));
+    let mut attempts = ATTEMPTS;
     loop {
         let sent = sendmsg::<()>(
             socket.as_raw_fd(),
@@ -40,6 +51,10 @@ pub fn send(socket: BorrowedFd, data: &[u8], fd: Option<BorrowedFd>) -> Sys<()> 
         );
         match sent {
             Err(Errno::EINTR) => {}
+            Err(Errno::ETOOMANYREFS) if attempts > 0 => {
+                attempts -= 1;
+                thread::sleep(PAUSE);
+            }
             other => return tag("sendmsg", other).map(drop),
         }
     }

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = tests![
     killed_at_any_system_call[Need::NotAPeer, Need::Program("strace")],
     the_end_of_init_is_reported[Need::NotAPeer, Need::Program("strace")],
     a_message_that_cannot_be_sent_is_reported[Need::NotAPeer, Need::Program("strace")],
+    descriptors_in_flight_are_waited_for[Need::NotAPeer, Need::Program("strace")],
     denied_system_calls_are_reported_or_replaced[Need::NotAPeer, Need::Program("strace")],
     a_call_that_always_fails_does_not_block[Need::NotAPeer, Need::Program("strace")],
 ];
@@ -168,6 +169,19 @@ fn the_end_of_init_is_reported(t: &Sandbox) {
             is_removed(t, &container);
         }
     }
+}
+
+/// Every second message of every process fails as it does while too many descriptors are in flight.
+fn descriptors_in_flight_are_waited_for(t: &Sandbox) {
+    let full = "inject=sendmsg:error=ETOOMANYREFS:when=1+2";
+    let container = t.bundle().shell("exit 7").container();
+    injected(t, &container, "run", &["-f", "-e", full]).exits(7);
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let exec = t.runtime().prefix(strace(&["-f", "-e", full]));
+    let exec = exec.args(["exec", &container.id, "sh", "-c", "exit 8"]);
+    exec.run().exits(8);
+    container.delete_force().ok();
 }
 
 /// The runtime's first messages to init fail. Neither process waits for a message that cannot

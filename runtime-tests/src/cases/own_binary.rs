@@ -26,6 +26,9 @@ pub const TESTS: &[Test] = tests![
     binary_behind_a_mapping_cannot_be_written[Need::NotAPeer],
     binary_where_the_kernel_refuses_other_mappings[Need::NotAPeer, Need::Program("strace")],
     binary_without_an_environment_cannot_be_written[Need::NotAPeer, Need::Program("strace")],
+    binary_whose_mount_cannot_go_with_the_hosts_root[Need::NotAPeer, Need::Program("strace")],
+    binary_that_is_a_mount_of_its_own,
+    binary_of_a_container_that_keeps_the_hosts_mounts[Need::NotAPeer],
     binary_on_a_detached_mount_that_the_caller_holds,
     binary_on_a_mount_of_another_namespace[Need::Program("unshare")],
     cve_2019_5736_proc_self_exe_as_program,
@@ -197,6 +200,67 @@ fn binary_without_an_environment_cannot_be_written(t: &Sandbox) {
     });
     assert!(executions[0] > 0);
     assert_eq!(executions[0], executions[1]);
+}
+
+/// Init attaches the mount of its binary to the host's mounts, to detach them all at once. That is
+/// its last move_mount(2) before it detaches them.
+fn binary_whose_mount_cannot_go_with_the_hosts_root(t: &Sandbox) {
+    let copy = copy_of_the_runtime(t);
+    let file = t.path("trace");
+    let read = || fs::read_to_string(&file).expect("the trace");
+    let options = ["-f", "-o", file.to_str().expect("UTF-8")];
+    let options = [&options[..], &["-e", "trace=move_mount,umount2"]].concat();
+    let container = t.bundle().container();
+    let run = call_of(t, &copy, "run").prefix(strace(&options));
+    container.launch(run).finish().ok();
+    let attached = read();
+    let attached = attached
+        .lines()
+        .take_while(|line| !line.contains("umount2"));
+    let last = attached.filter(|line| line.contains("move_mount")).count();
+    assert!(last > 0, "{}", read());
+    let inject = format!("inject=move_mount:error=EPERM:when={last}");
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    let create =
+        call_of(t, &copy, "create").prefix(strace(&[&options[..], &["-e", &inject]].concat()));
+    let create = container.launch(create);
+    t.eventually("the container is created", || {
+        container
+            .verb("state")
+            .stdout
+            .contains("\"status\": \"created\"")
+    });
+    attack_binary(&copy, &container, container.pid());
+    create.finish().ok();
+    assert!(read().contains("(INJECTED)"), "{}", read());
+}
+
+/// The path of such a binary leads to another file in a copy of its directory's mount.
+fn binary_that_is_a_mount_of_its_own(t: &Sandbox) {
+    let copy = copy_of_the_runtime(t);
+    let place = t.path("mounted");
+    fs::write(&place, "").expect("a file");
+    let none = None::<&str>;
+    mount(Some(&copy), &place, none, MsFlags::MS_BIND, none).expect("bind");
+    let container = created(t, &place, &[]);
+    attack_binary(&copy, &container, container.pid());
+    umount2(&place, MntFlags::MNT_DETACH).expect("umount");
+}
+
+/// Init detaches no mounts that the mount of its binary could go with.
+fn binary_of_a_container_that_keeps_the_hosts_mounts(t: &Sandbox) {
+    let bundle = || t.bundle().args(&["sleep", "1000"]);
+    let shared = bundle().without_namespace("mount");
+    let shared = ["/mounts", "/linux/maskedPaths", "/linux/readonlyPaths"]
+        .iter()
+        .fold(shared, |bundle, list| bundle.set(list, json!([])));
+    for (bundle, options) in [(bundle(), &["--no-pivot"][..]), (shared, &[])] {
+        let copy = copy_of_the_runtime(t);
+        let container = bundle.container();
+        let create = call_of(t, &copy, "create").args(options);
+        container.launch(create).finish().ok();
+        attack_binary(&copy, &container, container.pid());
+    }
 }
 
 /// The process that enters the container to change its mounts executes the binary while processes

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::Opened;
 use crate::plan::{InitStep, Plan};
 use crate::run::hook::Streams;
+use crate::sys::binary::OwnMount;
 use crate::sys::{Sys, process};
 
 /// What init inherits besides the plan.
@@ -26,6 +27,8 @@ pub(crate) struct Inherited {
     pub hook_streams: Streams,
     /// A pipe for the time that each step takes, if the caller asks for timings.
     pub times: Option<OwnedFd>,
+    /// The mount that init runs from, if init is to dissolve it.
+    pub own_mount: Option<OwnMount>,
 }
 
 impl Inherited {
@@ -39,6 +42,7 @@ impl Inherited {
             procfs: None,
             hook_streams: [None, None],
             times: None,
+            own_mount: None,
         }
     }
 
@@ -54,10 +58,12 @@ impl Inherited {
             self.times.as_ref(),
         ];
         let opened = self.opened.iter().chain(self.hook_streams.iter().flatten());
+        let own_mount = self.own_mount.iter().flat_map(OwnMount::descriptors);
         let keep: Vec<_> = own
             .into_iter()
             .flatten()
             .chain(opened)
+            .chain(own_mount)
             .map(AsRawFd::as_raw_fd)
             .collect();
         let preserved = plan.start.iter().find_map(|planned| match planned.step {

@@ -53,6 +53,8 @@ struct Init<'a> {
     start: Option<OwnedFd>,
     /// The rootfs. Every file in it is opened from here.
     root: Option<OwnedFd>,
+    /// The directory that the rootfs is mounted on, where [`Inherited::own_mount`] is to be attached.
+    below_root: Option<OwnedFd>,
     /// The location of the rootfs, determined when it is first needed.
     root_place: OnceCell<stat::Place>,
     /// A mount of the host's /dev/null over a masked file.
@@ -106,6 +108,7 @@ pub(super) fn run(plan: &Plan, mut inherited: Inherited, wait: bool) -> ! {
         inherited,
         start: None,
         root: None,
+        below_root: None,
         root_place: OnceCell::new(),
         null: None,
         empty: None,

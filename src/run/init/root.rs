@@ -49,6 +49,9 @@ impl Init<'_> {
             }
             mount::attach(tree.as_fd(), below.as_fd())?;
             self.root = Some(tree);
+            if self.inherited.own_mount.is_some() {
+                self.below_root = Some(below);
+            }
         } else {
             self.root = Some(below);
         }
@@ -70,7 +73,7 @@ impl Init<'_> {
                     };
                     mount::set_attr(old.as_fd(), slave, true)?;
                 }
-                mount::detach_cwd()?;
+                self.detach_old_root(old.as_fd())?;
             }
             RootSwitch::Move => {
                 leave_chroot()?;
@@ -83,6 +86,21 @@ impl Init<'_> {
         }
         path::chdir(c"/")?;
         self.views.check()
+    }
+
+    /// Detaches the old root, which is the top mount on the working directory, and the mount of the
+    /// own binary with it.
+    fn detach_old_root(&mut self, old: BorrowedFd) -> Sys<()> {
+        let Some(own) = self.inherited.own_mount.take() else {
+            return mount::detach_cwd();
+        };
+        match self.below_root.take() {
+            // On the old root itself, the mount of the binary would be the top mount.
+            Some(below) if stat::place(below.as_fd())? != stat::place(old)? => {
+                own.dissolve_with(below.as_fd(), mount::detach_cwd)
+            }
+            _ => own.dissolve().and_then(|()| mount::detach_cwd()),
+        }
     }
 
     pub(super) fn propagate(&self, propagation: Propagation) -> Sys<()> {

@@ -1,6 +1,6 @@
 //! Executes a plan, up to a container that waits for `start`.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan, RuntimeStep, Steps};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Claim, Dir, Prepared, Root, START_SOCKET, State, Status};
+use crate::sys::binary::OwnMount;
 use crate::sys::{credentials, interrupt, process, socket};
 use crate::timestamp;
 
@@ -52,6 +53,8 @@ pub struct Request<'a> {
     pub runs: bool,
     /// What measures the phases and the steps.
     pub timings: &'a Timings<'a>,
+    /// The mount of the own binary, until init or the runtime dissolves it.
+    pub own_mount: &'a RefCell<Option<OwnMount>>,
 }
 
 /// A container that waits for `start`.
@@ -294,6 +297,11 @@ pub(super) fn prepare(
 
 /// The descriptors and paths that init inherits.
 fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> Result<Inherited> {
+    let mut own_mount = request.own_mount.take();
+    if !request.plan.hides_init_until_pivot() {
+        let dissolved = own_mount.take().map_or(Ok(()), OwnMount::dissolve);
+        dissolved.context("own binary")?;
+    }
     let listener = if request.runs {
         None
     } else {
@@ -307,6 +315,7 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
         procfs: None,
         hook_streams: hooks::open_streams(request.plan)?,
         times: request.timings.of_init()?,
+        own_mount,
     })
 }
 
