@@ -36,6 +36,7 @@ pub mod socket;
 pub mod stat;
 pub mod terminal;
 pub mod tree;
+pub mod xattr;
 
 pub use fail::{Fail, Failed, Note, Reported, Sys, errno_text};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -367,39 +367,37 @@ pub fn chmod(fd: BorrowedFd, mode: u32) -> Sys<()> {
 /// flock(2): waits for the lock of an open file. The lock is released when the last descriptor is
 /// closed.
 pub fn lock(fd: BorrowedFd) -> Sys<()> {
-    loop {
-        // SAFETY: takes no pointers.
-        let done = unsafe { libc::syscall(libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_EX) };
-        match check("flock", done) {
-            Err(fail) if fail.errno == Errno::EINTR => {}
-            other => return other.map(drop),
-        }
+    flock(fd, libc::LOCK_EX)
+}
+
+/// flock(2): waits for a lock that other processes may share.
+pub fn lock_shared(fd: BorrowedFd) -> Sys<()> {
+    flock(fd, libc::LOCK_SH)
+}
+
+/// flock(2) without waiting. Returns whether no other process has a lock. If one has, the caller's
+/// own shared lock is lost.
+pub fn try_lock(fd: BorrowedFd) -> Sys<bool> {
+    match flock(fd, libc::LOCK_EX | libc::LOCK_NB) {
+        Err(fail) if fail.errno == Errno::EWOULDBLOCK => Ok(false),
+        locked => locked.map(|()| true),
     }
 }
 
 /// flock(2): releases the lock of [`lock`].
 pub fn unlock(fd: BorrowedFd) -> Sys<()> {
-    // SAFETY: takes no pointers.
-    let done = unsafe { libc::syscall(libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_UN) };
-    check("flock", done).map(drop)
+    flock(fd, libc::LOCK_UN)
 }
 
-/// fsetxattr(2) of a directory that is open with O_PATH.
-pub fn set_xattr(fd: BorrowedFd, name: &CStr, value: &[u8]) -> Sys<()> {
-    // fsetxattr(2) refuses O_PATH descriptors, so the directory is opened again.
-    let opened = open_at(Some(fd), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-    // SAFETY: the name is NUL-terminated, and the value is readable for the given length.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_fsetxattr,
-            opened.as_raw_fd(),
-            name.as_ptr(),
-            value.as_ptr(),
-            value.len(),
-            0,
-        )
-    };
-    check("fsetxattr", done).map(drop)
+fn flock(fd: BorrowedFd, operation: i32) -> Sys<()> {
+    loop {
+        // SAFETY: takes no pointers.
+        let done = unsafe { libc::syscall(libc::SYS_flock, fd.as_raw_fd(), operation) };
+        match check("flock", done) {
+            Err(fail) if fail.errno == Errno::EINTR => {}
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// fchdir(2).

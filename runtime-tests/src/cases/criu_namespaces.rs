@@ -1,7 +1,10 @@
 //! `checkpoint` and `restore` of containers with other namespaces, cgroups and restrictions.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
 
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MsFlags, mount, umount2};
 use serde_json::json;
 
 use super::criu::{
@@ -18,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     seccomp_filter_is_in_force_again[CRIU],
     systemd_scope_comes_back[CRIU, Need::Systemd],
     cgroups_of_the_container_are_made_by_mode[CRIU],
+    options_of_cgroup2_survive_two_checkpoints[CRIU, Need::UnifiedCgroups],
 ];
 
 fn namespace(pid: i32, kind: &str) -> String {
@@ -170,4 +174,52 @@ fn cgroups_of_the_container_are_made_by_mode(t: &Sandbox) {
     let text = text.fails().stderr;
     assert!(text.contains("the cgroup exists already"), "{text}");
     fs::remove_dir(&made).expect("remove the cgroup");
+}
+
+/// CRIU resets the options of cgroup2, which apply to the whole host. Another runtime has recorded
+/// them, its CRIU has reset them, and it still has its lock.
+fn options_of_cgroup2_survive_two_checkpoints(t: &Sandbox) {
+    const CGROUPS: &str = "/sys/fs/cgroup";
+    let root = File::open(CGROUPS).expect("the root of the hierarchy");
+    // No CRIU of another case runs then.
+    let root = Flock::lock(root, FlockArg::LockExclusive).expect("flock");
+    let before = cgroup2_options(CGROUPS);
+    if before == "rw" {
+        t.skip("the host sets no options for cgroup2");
+    }
+    set_record(&root, before.trim_start_matches("rw,"));
+    let reset = t.path("reset");
+    fs::create_dir(&reset).expect("a directory");
+    let none = None::<&str>;
+    mount(none, &reset, Some("cgroup2"), MsFlags::empty(), none).expect("cgroup2");
+    umount2(&reset, nix::mount::MntFlags::empty()).expect("umount");
+    assert_eq!(cgroup2_options(CGROUPS), "rw");
+    root.relock(FlockArg::LockShared).expect("flock");
+    let container = t.bundle().shell(&counter()).container();
+    saved_and_restored(t, &container, &[]);
+    t.eventually("the options are those of before", || {
+        cgroup2_options(CGROUPS) == before
+    });
+    drop(root);
+    container.stop();
+    container.delete().ok();
+}
+
+/// The options of the file system on `point`, in /proc/self/mountinfo.
+fn cgroup2_options(point: &str) -> String {
+    let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let on_point = |line: &&str| line.split(' ').nth(4) == Some(point);
+    let line = text.lines().find(on_point).expect("a mount of cgroup2");
+    let options = line.split(' ').next_back().unwrap_or_default();
+    options.replace(",seclabel", "")
+}
+
+fn set_record(root: &File, options: &str) {
+    let name = c"trusted.sampan.options";
+    // SAFETY: the name is NUL-terminated, and the value is readable for the given length.
+    let done = unsafe {
+        let value = options.as_ptr().cast();
+        libc::fsetxattr(root.as_raw_fd(), name.as_ptr(), value, options.len(), 0)
+    };
+    assert_eq!(done, 0, "fsetxattr: {}", std::io::Error::last_os_error());
 }

@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::sys::mount::{self, Change};
 use crate::sys::path::{self, Make};
-use crate::sys::{Fail, Note, Sys, stat};
+use crate::sys::{Fail, Note, Sys, stat, xattr};
 
 /// How many mounts are removed from a stack. The limit keeps a container that mounts faster than
 /// the runtime unmounts from occupying the runtime forever.
@@ -88,7 +88,9 @@ impl Init<'_> {
             copy_up::copy(covered, top, descriptors.as_fd())?;
         }
         if let Some(label) = &fs.label {
-            path::set_xattr(top, c"security.selinux", label.to_bytes())?;
+            // fsetxattr(2) refuses O_PATH descriptors, so the directory is opened again.
+            let opened = path::open_at(Some(top), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+            xattr::set(opened.as_fd(), c"security.selinux", label.to_bytes())?;
         }
         let attrs = MountAttrs {
             tree: fs.tree_attrs,
