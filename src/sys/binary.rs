@@ -40,11 +40,11 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// The read-only mount that the program runs from, which is still in an anonymous namespace.
+/// The read-only mount that the program runs from, which is still in an anonymous namespace. Its
+/// root is a directory: mount_setattr(2) refuses every other file of a mount.
 #[derive(Debug)]
 pub struct OwnMount {
     root: OwnedFd,
-    exe: OwnedFd,
 }
 
 impl OwnMount {
@@ -54,34 +54,32 @@ impl OwnMount {
     /// # Errors
     /// Another process has the mount open.
     pub fn dissolve(self) -> Sys<()> {
+        let directory = path::open_at(Some(self.root.as_fd()), c".", libc::O_PATH, 0)?;
         drop(self.root);
-        refuse_changeable(self.exe.as_fd())
+        if is_unchangeable(directory.as_fd())? {
+            Ok(())
+        } else {
+            Err(Fail::new("mount_setattr", Errno::EBUSY))
+        }
     }
 
-    /// Takes the mount out of its namespace together with the mounts that `detach` detaches: it
-    /// becomes one of them on the directory `at`. That costs no grace period of its own.
+    /// Makes the mount go with the mount that contains the directory `at`: once that is detached,
+    /// the mount is in no namespace either, which costs no grace period of its own. Returns the
+    /// root of the mount, for [`is_unchangeable`], or `None` if the mount could not be attached
+    /// and has been dissolved.
     ///
     /// # Errors
-    /// Those of `detach`, or another process has the mount open.
-    pub fn dissolve_with(self, at: BorrowedFd, detach: impl FnOnce() -> Sys<()>) -> Sys<()> {
-        // If that fails, the mount stays in its namespace, which the close dissolves.
-        let _ = mount::attach(self.root.as_fd(), at);
-        drop(self.root);
-        detach()?;
-        refuse_changeable(self.exe.as_fd())
+    /// Those of [`OwnMount::dissolve`].
+    pub fn attach(self, at: BorrowedFd) -> Sys<Option<OwnedFd>> {
+        match mount::attach(self.root.as_fd(), at) {
+            Ok(()) => Ok(Some(self.root)),
+            Err(_) => self.dissolve().map(|()| None),
+        }
     }
 
-    /// The descriptors to keep for a process that is to call [`OwnMount::dissolve_with`].
-    pub fn descriptors(&self) -> [&OwnedFd; 2] {
-        [&self.root, &self.exe]
-    }
-}
-
-fn refuse_changeable(exe: BorrowedFd) -> Sys<()> {
-    if is_unchangeable(exe)? {
-        Ok(())
-    } else {
-        Err(Fail::new("mount_setattr", Errno::EBUSY))
+    /// The descriptor to keep for a process that is to call [`OwnMount::attach`].
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.root
     }
 }
 
@@ -133,30 +131,31 @@ fn run_from_copy(
         return Err(Fail::new("open", Errno::ESTALE));
     }
     remap::run_from(file.as_fd(), args, env)?;
-    Ok(OwnMount { root, exe: file })
+    Ok(OwnMount { root })
 }
 
 /// Whether the detached mount stays read-only, which it does when it is in no namespace. If the
 /// runtime's caller has executed the binary from such a mount and still holds the mount open, the
-/// mount is in an anonymous namespace.
-fn is_unchangeable(exe: BorrowedFd) -> Sys<bool> {
-    let readonly = stat::mount_flags(exe)? & libc::ST_RDONLY != 0;
-    Ok(readonly && set_readonly(exe).is_err_and(|fail| fail.errno == Errno::EINVAL))
+/// mount is in an anonymous namespace. `root` is the root of the mount.
+///
+/// # Errors
+/// fstatfs(2) failed.
+pub fn is_unchangeable(root: BorrowedFd) -> Sys<bool> {
+    Ok(stat::mount_flags(root)? & libc::ST_RDONLY != 0 && mount::is_detached(root))
 }
 
-/// A read-only copy of a mount, in an anonymous namespace. open_tree(2).
+/// A read-only copy of a mount, in an anonymous namespace. open_tree(2). It is private: a mount that
+/// the host makes below the original would otherwise be detached from the host together with the
+/// copy.
 fn readonly_mount(at: Option<BorrowedFd>, path: &CStr) -> Sys<OwnedFd> {
     let copy = mount::clone_tree(at, path, false)?;
-    set_readonly(copy.as_fd())?;
-    Ok(copy)
-}
-
-fn set_readonly(mount: BorrowedFd) -> Sys<()> {
     let readonly = Change {
         set: libc::MOUNT_ATTR_RDONLY,
+        propagation: libc::MS_PRIVATE,
         ..Change::default()
     };
-    mount::set_attr(mount, readonly, false)
+    mount::set_attr(copy.as_fd(), readonly, false)?;
+    Ok(copy)
 }
 
 /// # Errors

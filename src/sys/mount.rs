@@ -111,6 +111,17 @@ pub fn set_attr(fd: BorrowedFd, change: Change, recursive: bool) -> Sys<()> {
         .map_err(|fail| fail.note(Note::Attributes))
 }
 
+/// Whether the mount whose root is `root` is in no namespace: the kernel refuses to change it then.
+/// Otherwise the mount becomes read-only and private.
+pub fn is_detached(root: BorrowedFd) -> bool {
+    let change = Change {
+        set: libc::MOUNT_ATTR_RDONLY,
+        propagation: libc::MS_PRIVATE,
+        ..Change::default()
+    };
+    set_attr(root, change, false).is_err_and(|fail| fail.errno == Errno::EINVAL)
+}
+
 /// mount(2).
 pub fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u64, data: &CStr) -> Sys<()> {
     // SAFETY: all strings are NUL-terminated.

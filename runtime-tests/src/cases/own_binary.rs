@@ -18,7 +18,7 @@ use crate::bundle::Bundle;
 use crate::call::Running;
 use crate::container::reap;
 use crate::host::change_readonly;
-use crate::{Call, Container, Need, Sandbox, Test, strace, tests};
+use crate::{Call, Container, Need, Sandbox, Test, mount_info, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     cve_2019_5736_binary_of_a_created_init_cannot_be_written,
@@ -27,6 +27,9 @@ pub const TESTS: &[Test] = tests![
     binary_where_the_kernel_refuses_other_mappings[Need::NotAPeer, Need::Program("strace")],
     binary_without_an_environment_cannot_be_written[Need::NotAPeer, Need::Program("strace")],
     binary_whose_mount_cannot_go_with_the_hosts_root[Need::NotAPeer, Need::Program("strace")],
+    mount_that_another_process_holds_is_refused[Need::NotAPeer, Need::Program("strace")],
+    mounts_of_the_host_below_the_binary_stay[Need::NotAPeer, Need::Program("strace")],
+    root_of_the_host_below_a_new_mount_is_not_left_behind[Need::NotAPeer, Need::Program("strace")],
     binary_that_is_a_mount_of_its_own,
     binary_of_a_container_that_keeps_the_hosts_mounts[Need::NotAPeer],
     binary_on_a_detached_mount_that_the_caller_holds,
@@ -202,28 +205,32 @@ fn binary_without_an_environment_cannot_be_written(t: &Sandbox) {
     assert_eq!(executions[0], executions[1]);
 }
 
-/// Init attaches the mount of its binary to the host's mounts, to detach them all at once. That is
-/// its last move_mount(2) before it detaches them.
+/// The number of move_mount(2) calls that init makes for a container. Before it detaches the host's
+/// mounts, it attaches the mount of its binary to them with the last of these calls.
+fn attachments(t: &Sandbox, binary: &Path) -> usize {
+    let file = t.path("attachments");
+    let name = file.to_str().expect("UTF-8");
+    let options = ["-f", "-o", name, "-e", "trace=move_mount,umount2"];
+    let container = t.bundle().container();
+    let run = call_of(t, binary, "run").prefix(strace(&options));
+    container.launch(run).finish().ok();
+    let trace = fs::read_to_string(&file).expect("the trace");
+    let attached = trace.lines().take_while(|line| !line.contains("umount2"));
+    let last = attached.filter(|line| line.contains("move_mount")).count();
+    assert!(last > 0, "{trace}");
+    last
+}
+
 fn binary_whose_mount_cannot_go_with_the_hosts_root(t: &Sandbox) {
     let copy = copy_of_the_runtime(t);
+    let inject = format!(
+        "inject=move_mount:error=EPERM:when={}",
+        attachments(t, &copy)
+    );
     let file = t.path("trace");
-    let read = || fs::read_to_string(&file).expect("the trace");
-    let options = ["-f", "-o", file.to_str().expect("UTF-8")];
-    let options = [&options[..], &["-e", "trace=move_mount,umount2"]].concat();
-    let container = t.bundle().container();
-    let run = call_of(t, &copy, "run").prefix(strace(&options));
-    container.launch(run).finish().ok();
-    let attached = read();
-    let attached = attached
-        .lines()
-        .take_while(|line| !line.contains("umount2"));
-    let last = attached.filter(|line| line.contains("move_mount")).count();
-    assert!(last > 0, "{}", read());
-    let inject = format!("inject=move_mount:error=EPERM:when={last}");
+    let options = ["-f", "-o", file.to_str().expect("UTF-8"), "-e", &inject];
     let container = t.bundle().args(&["sleep", "1000"]).container();
-    let create =
-        call_of(t, &copy, "create").prefix(strace(&[&options[..], &["-e", &inject]].concat()));
-    let create = container.launch(create);
+    let create = container.launch(call_of(t, &copy, "create").prefix(strace(&options)));
     t.eventually("the container is created", || {
         container
             .verb("state")
@@ -232,7 +239,100 @@ fn binary_whose_mount_cannot_go_with_the_hosts_root(t: &Sandbox) {
     });
     attack_binary(&copy, &container, container.pid());
     create.finish().ok();
-    assert!(read().contains("(INJECTED)"), "{}", read());
+    let trace = fs::read_to_string(&file).expect("the trace");
+    assert!(trace.contains("(INJECTED)"), "{trace}");
+}
+
+/// A process that holds the mount keeps it in a namespace, where it can be made writable.
+fn mount_that_another_process_holds_is_refused(t: &Sandbox) {
+    let copy = copy_of_the_runtime(t);
+    let running = t.bundle().args(&["sleep", "1000"]).container();
+    running.launch_ok();
+    let container = t.bundle().container();
+    let create = call_of(t, &copy, "create").arg("--no-pivot");
+    let create = create.stopping("mount_setattr", None);
+    let exec = call_of(t, &copy, "exec").arg(&running.id).arg("true");
+    let exec = exec.stopping("mount_setattr", None);
+    let refused = |call: Running| {
+        let runtime = t.stopped();
+        let held = roots_of_mounts(runtime);
+        assert!(!held.is_empty(), "the runtime has no mount open");
+        nix::sys::signal::kill(runtime, Signal::SIGCONT).expect("it goes on");
+        call.finish().fails_with("own binary");
+    };
+    refused(container.launch(create));
+    refused(exec.spawn());
+    assert!(!t.root.join(&container.id).exists());
+}
+
+/// Duplicates of the descriptors with which a process keeps detached mounts. pidfd_getfd(2).
+fn roots_of_mounts(process: nix::unistd::Pid) -> Vec<File> {
+    use std::os::fd::FromRawFd as _;
+    // SAFETY: takes no pointers, and the result is checked before it is owned.
+    let open = |call, arguments: [libc::c_long; 3]| unsafe {
+        let fd = libc::syscall(call, arguments[0], arguments[1], arguments[2]);
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        File::from_raw_fd(fd as i32)
+    };
+    let pidfd = open(libc::SYS_pidfd_open, [process.as_raw().into(), 0, 0]);
+    let files = fs::read_dir(format!("/proc/{process}/fd")).expect("descriptors");
+    files
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| fs::read_link(path).expect("a descriptor") == Path::new("/"))
+        .map(|path| {
+            let number = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            let number = number.expect("a number");
+            open(libc::SYS_pidfd_getfd, [pidfd.as_raw_fd().into(), number, 0])
+        })
+        .collect()
+}
+
+/// The mount of the binary is detached together with everything below it.
+fn mounts_of_the_host_below_the_binary_stay(t: &Sandbox) {
+    mount_info::leave_host();
+    mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
+    let copy = copy_of_the_runtime(t);
+    let below = t.path("below");
+    fs::create_dir(&below).expect("directory");
+    let inject = format!(
+        "inject=move_mount:signal=SIGSTOP:when={}",
+        attachments(t, &copy)
+    );
+    let trace = t.path("calls/trace");
+    let options = ["-f", "-o", trace.to_str().expect("UTF-8"), "-e", &inject];
+    let container = t.bundle().args(&["true"]).container();
+    let run = container.launch(call_of(t, &copy, "run").prefix(strace(&options)));
+    let init = t.stopped();
+    let none = None::<&str>;
+    mount(none, &below, Some("tmpfs"), MsFlags::empty(), none).expect("mount");
+    nix::sys::signal::kill(init, Signal::SIGCONT).expect("it goes on");
+    run.finish().ok();
+    umount2(&below, MntFlags::empty()).expect("the mount is still there");
+}
+
+/// umount2(2) detaches the top mount only, which is not the old root then.
+fn root_of_the_host_below_a_new_mount_is_not_left_behind(t: &Sandbox) {
+    mount_info::leave_host();
+    mount_info::change(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SHARED);
+    let copy = copy_of_the_runtime(t);
+    // With the second injection, the mount of the binary does not go with the host's mounts.
+    for inject in [&[][..], &["-e", "inject=prctl:error=EPERM:when=1"]] {
+        let trace = t.path("calls/trace");
+        let stop = "inject=pivot_root:signal=SIGSTOP";
+        let options = ["-f", "-o", trace.to_str().expect("UTF-8"), "-e", stop];
+        let prefix = strace(&[&options[..], inject].concat());
+        let container = t.bundle().args(&["ls", "/.."]).container();
+        let run = container.launch(call_of(t, &copy, "run").prefix(prefix));
+        let init = t.stopped();
+        let none = None::<&str>;
+        mount(none, "/", Some("tmpfs"), MsFlags::empty(), none).expect("mount");
+        nix::sys::signal::kill(init, Signal::SIGCONT).expect("it goes on");
+        run.finish().fails_with("umount2");
+        umount2("/", MntFlags::MNT_DETACH).expect("umount");
+        assert!(!t.root.join(&container.id).exists());
+    }
 }
 
 /// The path of such a binary leads to another file in a copy of its directory's mount.

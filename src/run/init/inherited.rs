@@ -56,14 +56,13 @@ impl Inherited {
             self.lock.as_ref(),
             self.procfs.as_ref(),
             self.times.as_ref(),
+            self.own_mount.as_ref().map(OwnMount::descriptor),
         ];
         let opened = self.opened.iter().chain(self.hook_streams.iter().flatten());
-        let own_mount = self.own_mount.iter().flat_map(OwnMount::descriptors);
         let keep: Vec<_> = own
             .into_iter()
             .flatten()
             .chain(opened)
-            .chain(own_mount)
             .map(AsRawFd::as_raw_fd)
             .collect();
         let preserved = plan.start.iter().find_map(|planned| match planned.step {

@@ -1,12 +1,13 @@
 //! Mounts the rootfs on itself and makes it `/`.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use super::Init;
 use crate::plan::{Opener, Position, Propagation, RootSwitch};
+use crate::sys::binary::{self, OwnMount};
 use crate::sys::mount::{self, Change};
 use crate::sys::{Fail, Sys, path, pidfd, process, stat};
 
@@ -73,7 +74,7 @@ impl Init<'_> {
                     };
                     mount::set_attr(old.as_fd(), slave, true)?;
                 }
-                self.detach_old_root(old.as_fd())?;
+                self.detach_old_root(old)?;
             }
             RootSwitch::Move => {
                 leave_chroot()?;
@@ -89,17 +90,28 @@ impl Init<'_> {
     }
 
     /// Detaches the old root, which is the top mount on the working directory, and the mount of the
-    /// own binary with it.
-    fn detach_old_root(&mut self, old: BorrowedFd) -> Sys<()> {
-        let Some(own) = self.inherited.own_mount.take() else {
-            return mount::detach_cwd();
-        };
-        match self.below_root.take() {
+    /// own binary with it. If the host has mounted something on its root in the meantime, that is
+    /// the top mount, and the old root stays in the container.
+    fn detach_old_root(&mut self, old: OwnedFd) -> Sys<()> {
+        let below = self.below_root.take();
+        let attached = match (self.inherited.own_mount.take(), below) {
             // On the old root itself, the mount of the binary would be the top mount.
-            Some(below) if stat::place(below.as_fd())? != stat::place(old)? => {
-                own.dissolve_with(below.as_fd(), mount::detach_cwd)
+            (Some(own), Some(below))
+                if stat::place(below.as_fd())? != stat::place(old.as_fd())? =>
+            {
+                own.attach(below.as_fd())?
             }
-            _ => own.dissolve().and_then(|()| mount::detach_cwd()),
+            (own, _) => own.map_or(Ok(()), OwnMount::dissolve).map(|()| None)?,
+        };
+        mount::detach_cwd()?;
+        let detached = match attached {
+            Some(own) => binary::is_unchangeable(own.as_fd())?,
+            None => mount::is_detached(old.as_fd()),
+        };
+        if detached {
+            Ok(())
+        } else {
+            Err(Fail::new("umount2", Errno::EBUSY))
         }
     }
 
