@@ -61,7 +61,10 @@ fn run(data: &[u8]) {
         }
         let again = spec::update(&update.config, data).expect("the same update once more");
         let (once, twice) = (text(&update.config), text(&again.config));
-        assert_eq!(once, twice, "an update that is repeated changes more");
+        assert!(
+            once == twice || !is_exact(data),
+            "an update that is repeated changes more: {once} {twice}"
+        );
         for scenario in scenarios() {
             let Ok(hierarchy) = hierarchy(&scenario.host) else {
                 continue;
@@ -75,6 +78,13 @@ fn run(data: &[u8]) {
             }
         }
     }
+}
+
+/// Whether the numbers survive being written and read. serde_json reads some fractions, which no
+/// property has, as a neighbouring number.
+fn is_exact(data: &[u8]) -> bool {
+    let read = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).ok();
+    read(data).is_some_and(|value| read(value.to_string().as_bytes()) == Some(value))
 }
 
 fn text(bytes: &[u8]) -> String {
