@@ -14,6 +14,7 @@ pub mod console;
 pub mod container;
 pub mod elf;
 pub mod engine;
+mod file_handle;
 pub mod host;
 pub mod leaks;
 pub mod mount_info;

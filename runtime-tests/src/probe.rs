@@ -22,7 +22,7 @@ pub fn main(args: &[String]) -> ExitCode {
         ["keyring", "find"] => find(),
         ["keyring", "keep"] => keep(),
         ["keyring", "steal", keyring] => steal(keyring),
-        ["take-exe", name] => attacks::take_exe(name),
+        ["take-exe", name, directory] => attacks::take_exe(name, directory),
         ["leave-chroot", file] => attacks::leave_chroot(file),
         ["await", ref signals @ ..] => await_signals(signals),
         ["saved", ref words @ ..] => saved::main(words),

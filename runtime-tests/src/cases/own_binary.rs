@@ -17,6 +17,7 @@ use super::cve_process::join_pid_namespace;
 use crate::bundle::Bundle;
 use crate::call::Running;
 use crate::container::reap;
+use crate::file_handle::FileHandle;
 use crate::host::change_readonly;
 use crate::{Call, Container, Need, Sandbox, Test, mount_info, strace, tests};
 
@@ -84,8 +85,13 @@ fn hold_binary(binary: &Path, process: i32) -> File {
         held_bytes == before,
         "the process does not run the runtime's binary"
     );
-    // The write shows whether it worked.
+    // The write shows whether it worked. The kernel changes a mount only through its root, which is
+    // the binary or its directory.
     let _ = change_readonly(&held, false);
+    let directory = FileHandle::of(binary.parent().expect("a directory"));
+    if let Some(root) = directory.and_then(|handle| handle.open_in_mount_of(&held).ok()) {
+        let _ = change_readonly(&root, false);
+    }
     held
 }
 
@@ -483,8 +489,16 @@ fn cve_2019_5736_proc_self_exe_as_interpreter(t: &Sandbox) {
 /// A container that runs the probe `take-exe`: it waits for a process with the name of a victim's
 /// program, clears the read-only attribute of the mount that the process was executed from, and
 /// writes to the file.
-fn attacker(t: &Sandbox) -> Container<'_> {
-    let bundle = inner_bundle(t.bundle().probe(&["take-exe", INNER[0]]));
+fn attacker<'t>(t: &'t Sandbox, binary: &Path) -> Container<'t> {
+    let directory = binary.parent().and_then(FileHandle::of);
+    let directory = directory.map(|handle| handle.to_hex()).unwrap_or_default();
+    let bundle = inner_bundle(t.bundle().probe(&["take-exe", INNER[0], &directory]));
+    let bundle = ["bounding", "effective", "permitted"]
+        .iter()
+        .fold(bundle, |bundle, set| {
+            let set = format!("/process/capabilities/{set}");
+            bundle.push(&set, json!("CAP_DAC_READ_SEARCH"))
+        });
     let bundle = bundle.set("/process/noNewPrivileges", json!(true));
     symlink("/proc/self/exe", bundle.rootfs().join("x")).expect("the link");
     let container = bundle.container();
@@ -547,7 +561,7 @@ fn attack_fails(
     let (refused, read_only) = (libc::EINVAL, libc::EROFS);
     assert_eq!(
         attacker.stdout(),
-        format!("mount_setattr: {refused}\nopen: {read_only}\n")
+        format!("mount_setattr: [{refused}, {refused}]\nopen: {read_only}\n")
     );
     assert!(
         fs::read(binary).expect("the binary") == before,
@@ -556,7 +570,8 @@ fn attack_fails(
 }
 
 fn neighbour_cannot_change_the_mount_of_create(t: &Sandbox) {
-    let (copy, attacker) = (copy_of_the_runtime(t), attacker(t));
+    let copy = copy_of_the_runtime(t);
+    let attacker = attacker(t, &copy);
     let bundle = victim(t, &attacker).args(&INNER);
     let inner = bundle.rootfs();
     let container = bundle.container();
@@ -566,7 +581,8 @@ fn neighbour_cannot_change_the_mount_of_create(t: &Sandbox) {
 }
 
 fn neighbour_cannot_change_the_mount_of_run(t: &Sandbox) {
-    let (copy, attacker) = (copy_of_the_runtime(t), attacker(t));
+    let copy = copy_of_the_runtime(t);
+    let attacker = attacker(t, &copy);
     let bundle = victim(t, &attacker).args(&INNER);
     let inner = bundle.rootfs();
     let run = bundle.container().launch(stopped(call_of(t, &copy, "run")));
@@ -574,14 +590,16 @@ fn neighbour_cannot_change_the_mount_of_run(t: &Sandbox) {
 }
 
 fn neighbour_cannot_change_the_mount_of_exec(t: &Sandbox) {
-    let (copy, attacker) = (copy_of_the_runtime(t), attacker(t));
+    let copy = copy_of_the_runtime(t);
+    let attacker = attacker(t, &copy);
     let inner = attacker.bundle.join("rootfs");
     let exec = call_of(t, &copy, "exec").arg(&attacker.id).args(INNER);
     attack_fails(t, &attacker, Some(stopped(exec).spawn()), &inner, &copy);
 }
 
 fn neighbour_cannot_change_the_mount_of_a_hook(t: &Sandbox) {
-    let (copy, attacker) = (copy_of_the_runtime(t), attacker(t));
+    let copy = copy_of_the_runtime(t);
+    let attacker = attacker(t, &copy);
     let hook = json!([{"path": INNER[0], "args": INNER}]);
     let bundle = victim(t, &attacker).set("/hooks/startContainer", hook);
     let inner = bundle.rootfs();

