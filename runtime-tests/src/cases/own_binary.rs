@@ -27,8 +27,12 @@ pub const TESTS: &[Test] = tests![
     binary_behind_a_mapping_cannot_be_written[Need::NotAPeer],
     binary_where_the_kernel_refuses_other_mappings[Need::NotAPeer, Need::Program("strace")],
     binary_without_an_environment_cannot_be_written[Need::NotAPeer, Need::Program("strace")],
-    binary_whose_mount_cannot_go_with_the_hosts_root[Need::NotAPeer, Need::Program("strace")],
-    mount_that_another_process_holds_is_refused[Need::NotAPeer, Need::Program("strace")],
+    binary_whose_mount_cannot_go_with_the_hosts_root[
+        Need::NotAPeer, Need::Program("strace"), OTHER_MAPPINGS,
+    ],
+    mount_that_another_process_holds_is_refused[
+        Need::NotAPeer, Need::Program("strace"), OTHER_MAPPINGS,
+    ],
     mounts_of_the_host_below_the_binary_stay[Need::NotAPeer, Need::Program("strace")],
     root_of_the_host_below_a_new_mount_is_not_left_behind[Need::NotAPeer, Need::Program("strace")],
     binary_that_is_a_mount_of_its_own,
@@ -43,6 +47,18 @@ pub const TESTS: &[Test] = tests![
     binary_of_mounts_add_and_remove_cannot_be_written[Need::NotAPeer, Need::Program("strace")],
     neighbour_cannot_change_the_mount_of_a_hook[Need::NotAPeer, Need::Program("strace")],
 ];
+
+/// Otherwise the runtime executes itself again, from a mount that it closes.
+const OTHER_MAPPINGS: Need = Need::Custom("PR_SET_MM_MAP", || {
+    let mut size: libc::c_uint = 0;
+    let (option, unused) = (libc::PR_SET_MM_MAP_SIZE, 0);
+    // SAFETY: the kernel writes the size of its structure.
+    let done = unsafe { libc::prctl(libc::PR_SET_MM, option, &raw mut size, unused, unused) };
+    match nix::errno::Errno::result(done) {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(format!("prctl(PR_SET_MM): {errno}")),
+    }
+});
 
 /// A copy of the runtime, so that a successful attack does no harm.
 fn copy_of_the_runtime(t: &Sandbox) -> std::path::PathBuf {
