@@ -90,8 +90,11 @@ impl Init<'_> {
     }
 
     /// Detaches the old root, which is the top mount on the working directory, and the mount of the
-    /// own binary with it. If the host has mounted something on its root in the meantime, that is
-    /// the top mount, and the old root stays in the container.
+    /// own binary with it.
+    ///
+    /// # Errors
+    /// EBUSY: the host has mounted something on its root in the meantime. That is the top mount
+    /// then, and the old root would stay in the container.
     fn detach_old_root(&mut self, old: OwnedFd) -> Sys<()> {
         let below = self.below_root.take();
         let attached = match (self.inherited.own_mount.take(), below) {
