@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use super::model::{Answer, Container, Op, Progress, Verb};
+use super::model::{Answer, Container, DONE, Op, Progress, Verb};
 
 /// A call with its start and end, in nanoseconds of the monotonic clock.
 #[derive(Clone, Debug)]
@@ -131,13 +131,13 @@ fn until_done(
         if seen.len() > LIMIT {
             return None;
         }
-        // A call that has failed half-way may end at once, or after one more step.
         if op.is_done(one.progress[place]) {
             done.insert(one.clone());
-            if !op.next(one.container, one.progress[place]).is_empty() {
-                grow(&one, calls, pending, &mut seen, &mut open);
+            // A call that has failed may have done a part of its work, perhaps after a step of
+            // another call.
+            if op.answer != Answer::Cut || one.progress[place] == DONE {
+                continue;
             }
-            continue;
         }
         grow(&one, calls, pending, &mut seen, &mut open);
     }
@@ -418,6 +418,23 @@ mod tests {
         };
         allowed(calls(20));
         assert!(matches!(calls(19), Verdict::NotAllowed(4, _)));
+    }
+
+    #[test]
+    fn a_call_that_fails_half_way_is_seen() {
+        let paused = Answer::Refused(Refusal::NotStopped(Status::Paused));
+        let delete = (Verb::Delete, paused, 12, 15);
+        let pause = (Verb::Pause, Answer::Cut, 10, 20);
+        let resume = (Verb::Resume, Answer::Done, 11, 16);
+        allowed(after_create(&[pause, delete]));
+        allowed(after_create(&[pause, resume]));
+        let created = (Verb::State, Answer::Status(Status::Created, 1), 21, 22);
+        allowed(after_create(&[pause, delete, created]));
+        refused(after_create(&[delete]), 0);
+        let force = (Verb::DeleteForce, Answer::Cut, 2, 29);
+        let stopped = (Verb::List, Answer::Status(Status::Stopped, 1), 28, 35);
+        let create = (Verb::Create(1), Answer::Done, 0, 30);
+        allowed(check(&history(&[create, force, stopped])));
     }
 
     #[test]

@@ -143,13 +143,16 @@ pub struct Progress {
 }
 
 /// The step at which every call is done.
-const DONE: Progress = Progress {
+pub const DONE: Progress = Progress {
     step: u8::MAX,
     generation: 0,
 };
 
 /// The step of a delete that has found the container created.
 const LOOKED: u8 = 3;
+
+/// The step of a pause or a resume that has failed after it wrote to the freezer.
+const UNDO: u8 = 2;
 
 impl Container {
     /// An id that was never used.
@@ -348,23 +351,19 @@ impl Op {
     fn freeze_or_thaw(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
         let pauses = self.verb == Verb::Pause;
         let own = it.generation == progress.generation;
+        let at = |step| Progress {
+            step,
+            generation: it.generation,
+        };
+        let set = |paused| Container { paused, ..it };
         match progress.step {
             // A killed container leaves the freezer, and may be frozen again.
-            0 if it.lives() && (it.paused != pauses || (pauses && it.killed)) => {
-                let generation = it.generation;
-                vec![(
-                    it,
-                    Progress {
-                        step: 1,
-                        generation,
-                    },
-                )]
-            }
-            1 if self.answer == Answer::Cut || !own || !it.lives() => vec![(it, DONE)],
-            1 => {
-                let paused = pauses;
-                vec![(Container { paused, ..it }, DONE)]
-            }
+            0 if it.lives() && (it.paused != pauses || (pauses && it.killed)) => vec![(it, at(1))],
+            1 | UNDO if !own || !it.lives() => vec![(it, DONE)],
+            1 if self.answer == Answer::Cut => vec![(it, DONE), (set(pauses), at(UNDO))],
+            1 => vec![(set(pauses), DONE)],
+            // A pause that fails later thaws the container again.
+            UNDO => vec![(it, DONE), (set(!pauses), DONE)],
             _ => vec![],
         }
     }
