@@ -18,9 +18,6 @@ use sampan::sys::rt::relro;
 /// The exit status of a failure before the verb begins.
 const FAILURE: u8 = 1;
 
-/// The object of an error.
-const OWN_BINARY: &str = "own binary";
-
 sampan::program!(start);
 
 fn start(all: StringArray<'static>) -> u8 {
@@ -69,7 +66,7 @@ fn protect(args: &StringArray<'static>) -> anyhow::Result<Option<OwnMount>> {
     let mut own_mount = None;
     if args.iter().any(may_enter_a_container) {
         own_mount = binary::protect(args, &exec::environment()).map_err(|fail| {
-            Error::failed(OWN_BINARY, fail).hint("the file must be readable, and /proc mounted")
+            Error::failed(binary::OBJECT, fail).hint("the file must be readable, and /proc mounted")
         })?;
         // After it, because a program that it executes again would repeat them.
         if !enough_descriptors {
@@ -78,7 +75,7 @@ fn protect(args: &StringArray<'static>) -> anyhow::Result<Option<OwnMount>> {
         inherited::look_at_signals();
     }
     // After `binary::protect`, which replaces the data that this makes read-only.
-    relro::protect().context(OWN_BINARY)?;
+    relro::protect().context(binary::OBJECT)?;
     Ok(own_mount)
 }
 
@@ -110,7 +107,7 @@ fn run(line: &Line<Box<dyn Verb>>, own_mount: Option<OwnMount>) -> u8 {
             if line.effect == Effect::Creates {
                 context.own_mount.replace(own_mount);
             } else if let Some(own_mount) = own_mount {
-                own_mount.dissolve().context(OWN_BINARY)?;
+                own_mount.dissolve().context(binary::OBJECT)?;
             }
             line.verb.run(&context)
         });

@@ -209,29 +209,24 @@ impl Plan {
         }
     }
 
+    /// How init makes the rootfs `/`. `None` if it enters a container that exists.
+    fn root_switch(&self) -> Option<RootSwitch> {
+        self.init.iter().find_map(|planned| match planned.step {
+            InitStep::SwitchRoot { kind, .. } => Some(kind),
+            _ => None,
+        })
+    }
+
     /// Whether init detaches the mounts of the host before a process of a container can see it or
     /// its mount namespace.
     pub fn hides_init_until_pivot(&self) -> bool {
         let own = NamespaceKind::Pid.clone_flag() | NamespaceKind::Mount.clone_flag();
-        let pivots = |planned: &Planned<InitStep>| {
-            let pivot = RootSwitch::Pivot;
-            matches!(planned.step, InitStep::SwitchRoot { kind, .. } if kind == pivot)
-        };
-        self.clone_flags & own == own && self.init.iter().any(pivots)
+        self.clone_flags & own == own && self.root_switch() == Some(RootSwitch::Pivot)
     }
 
     /// Whether init is in a mount namespace other than that of the runtime.
     pub fn has_mount_namespace(&self) -> bool {
-        let chroot = |planned: &Planned<InitStep>| {
-            matches!(
-                planned.step,
-                InitStep::SwitchRoot {
-                    kind: RootSwitch::Chroot,
-                    ..
-                }
-            )
-        };
-        !self.init.iter().any(chroot)
+        self.root_switch() != Some(RootSwitch::Chroot)
     }
 
     /// Whether the config limits this resource. getrlimit(2).

@@ -30,9 +30,12 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::exec::{self, StringArray};
-use super::mount::{self, Change};
+use super::mount;
 use super::rt::remap;
 use super::{Fail, Sys, path, stat, tag};
+
+/// The object of an error about the binary.
+pub const OBJECT: &str = "own binary";
 
 const EXE: &CStr = c"/proc/self/exe";
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
@@ -102,7 +105,7 @@ pub fn protect(args: &StringArray<'static>, env: &StringArray<'static>) -> Sys<O
         }
     } else if let Ok(own) = run_from_copy(exe.as_fd(), Path::new(&name), args, env) {
         return Ok(Some(own));
-    } else if let Ok(copy) = readonly_mount(Some(exe.as_fd()), c"") {
+    } else if let Ok(copy) = mount::readonly_copy(Some(exe.as_fd()), c"") {
         let _ = exec::execve_fd(copy.as_fd(), args, env);
     }
     let file = path::open(EXE, libc::O_RDONLY)?;
@@ -123,7 +126,8 @@ fn run_from_copy(
     let absent = Fail::new("open", Errno::ENOENT);
     let directory = path::c_string(path.parent().ok_or(absent)?)?;
     let name = path::c_string(path.file_name().ok_or(absent)?)?;
-    let root = readonly_mount(None, &directory)?;
+    // Private: umount2(2) would otherwise detach from the host what the host mounts below it.
+    let root = mount::readonly_copy(None, &directory)?;
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = path::open_at(Some(root.as_fd()), &name, flags, 0)?;
     // Another file has this path if the binary has been replaced, or is mounted on it.
@@ -142,20 +146,6 @@ fn run_from_copy(
 /// fstatfs(2) failed.
 pub fn is_unchangeable(root: BorrowedFd) -> Sys<bool> {
     Ok(stat::mount_flags(root)? & libc::ST_RDONLY != 0 && mount::is_detached(root))
-}
-
-/// A read-only copy of a mount, in an anonymous namespace. open_tree(2). It is private: a mount that
-/// the host makes below the original would otherwise be detached from the host together with the
-/// copy.
-fn readonly_mount(at: Option<BorrowedFd>, path: &CStr) -> Sys<OwnedFd> {
-    let copy = mount::clone_tree(at, path, false)?;
-    let readonly = Change {
-        set: libc::MOUNT_ATTR_RDONLY,
-        propagation: libc::MS_PRIVATE,
-        ..Change::default()
-    };
-    mount::set_attr(copy.as_fd(), readonly, false)?;
-    Ok(copy)
 }
 
 /// # Errors

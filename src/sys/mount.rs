@@ -111,15 +111,26 @@ pub fn set_attr(fd: BorrowedFd, change: Change, recursive: bool) -> Sys<()> {
         .map_err(|fail| fail.note(Note::Attributes))
 }
 
+const READONLY_AND_PRIVATE: Change = Change {
+    set: libc::MOUNT_ATTR_RDONLY,
+    clear: 0,
+    propagation: libc::MS_PRIVATE,
+    userns_fd: 0,
+};
+
+/// A read-only and private copy of the mount that contains `path`, without the mounts below it. The
+/// copy is in an anonymous namespace. open_tree(2).
+pub fn readonly_copy(dir: Option<BorrowedFd>, path: &CStr) -> Sys<OwnedFd> {
+    let copy = clone_tree(dir, path, false)?;
+    set_attr(copy.as_fd(), READONLY_AND_PRIVATE, false)?;
+    Ok(copy)
+}
+
 /// Whether the mount whose root is `root` is in no namespace: the kernel refuses to change it then.
 /// Otherwise the mount becomes read-only and private.
 pub fn is_detached(root: BorrowedFd) -> bool {
-    let change = Change {
-        set: libc::MOUNT_ATTR_RDONLY,
-        propagation: libc::MS_PRIVATE,
-        ..Change::default()
-    };
-    set_attr(root, change, false).is_err_and(|fail| fail.errno == Errno::EINVAL)
+    let changed = set_attr(root, READONLY_AND_PRIVATE, false);
+    changed.is_err_and(|fail| fail.errno == Errno::EINVAL)
 }
 
 /// mount(2).

@@ -253,12 +253,5 @@ pub(crate) fn host_null() -> Sys<OwnedFd> {
     if !stat::stat(null.as_fd())?.is_char(1, 3) {
         return Err(Fail::new("open", Errno::ENODEV).note(Note::HostDevNull));
     }
-    let mount = mount::clone_tree(Some(null.as_fd()), c"", false)?;
-    let readonly = Change {
-        set: libc::MOUNT_ATTR_RDONLY,
-        propagation: libc::MS_PRIVATE,
-        ..Change::default()
-    };
-    mount::set_attr(mount.as_fd(), readonly, false)?;
-    Ok(mount)
+    mount::readonly_copy(Some(null.as_fd()), c"")
 }

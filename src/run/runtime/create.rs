@@ -20,7 +20,7 @@ use crate::host::Host;
 use crate::plan::{self, Dumpable, Plan, RuntimeStep, Steps};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{self, Claim, Dir, Prepared, Root, START_SOCKET, State, Status};
-use crate::sys::binary::OwnMount;
+use crate::sys::binary::{self, OwnMount};
 use crate::sys::{credentials, interrupt, process, socket};
 use crate::timestamp;
 
@@ -300,7 +300,7 @@ fn inherited(request: &Request, dir: &Dir, runtime: OwnedFd, opened: Opened) -> 
     let mut own_mount = request.own_mount.take();
     if !request.plan.hides_init_until_pivot() {
         let dissolved = own_mount.take().map_or(Ok(()), OwnMount::dissolve);
-        dissolved.context("own binary")?;
+        dissolved.context(binary::OBJECT)?;
     }
     let listener = if request.runs {
         None
