@@ -135,7 +135,7 @@ fn until_done(
             done.insert(one.clone());
             // A call that has failed may have done a part of its work, perhaps after a step of
             // another call.
-            if op.answer != Answer::Cut || one.progress[place] == DONE {
+            if one.progress[place] == DONE {
                 continue;
             }
         }

@@ -172,6 +172,14 @@ impl Container {
         }
     }
 
+    /// The progress of a call that has found this container.
+    fn at(self, step: u8) -> Progress {
+        Progress {
+            step,
+            generation: self.generation,
+        }
+    }
+
     fn lives(self) -> bool {
         matches!(self.phase, Phase::Created | Phase::Running)
     }
@@ -324,10 +332,6 @@ impl Op {
 
     /// Reaches init, which then executes the program, or ends before it has.
     fn start(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
-        let at = |step| Progress {
-            step,
-            generation: it.generation,
-        };
         let reach = |started| Container { started, ..it };
         let can_start = it.can_execute() && it.started == Started::Not;
         let cut = self.answer == Answer::Cut;
@@ -337,7 +341,7 @@ impl Op {
         }
         match progress.step {
             0 if can_start && cut => next.push((reach(Started::Alone), DONE)),
-            0 if can_start => next.push((reach(Started::Waits), at(1))),
+            0 if can_start => next.push((reach(Started::Waits), it.at(1))),
             1 if self.answer == Answer::Done && it.generation == progress.generation => {
                 next.extend(it.executes(Started::Waits).map(|it| (it, DONE)));
             }
@@ -351,16 +355,14 @@ impl Op {
     fn freeze_or_thaw(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
         let pauses = self.verb == Verb::Pause;
         let own = it.generation == progress.generation;
-        let at = |step| Progress {
-            step,
-            generation: it.generation,
-        };
         let set = |paused| Container { paused, ..it };
         match progress.step {
             // A killed container leaves the freezer, and may be frozen again.
-            0 if it.lives() && (it.paused != pauses || (pauses && it.killed)) => vec![(it, at(1))],
+            0 if it.lives() && (it.paused != pauses || (pauses && it.killed)) => {
+                vec![(it, it.at(1))]
+            }
             1 | UNDO if !own || !it.lives() => vec![(it, DONE)],
-            1 if self.answer == Answer::Cut => vec![(it, DONE), (set(pauses), at(UNDO))],
+            1 if self.answer == Answer::Cut => vec![(it, DONE), (set(pauses), it.at(UNDO))],
             1 => vec![(set(pauses), DONE)],
             // A pause that fails later thaws the container again.
             UNDO => vec![(it, DONE), (set(!pauses), DONE)],
@@ -423,26 +425,22 @@ impl Op {
     /// the container may be started before it is killed, as in runc.
     fn delete(&self, it: Container, progress: Progress) -> Vec<(Container, Progress)> {
         let force = self.verb == Verb::DeleteForce;
-        let at = |step| Progress {
-            step,
-            generation: it.generation,
-        };
         let own = it.generation == progress.generation;
         let cut = self.answer == Answer::Cut;
         match (progress.step, it.phase) {
             (0, Phase::Absent | Phase::Removing) if force && !cut => vec![(it, DONE)],
-            (0, Phase::Created) if !force => vec![(it, at(LOOKED))],
-            (LOOKED, _) if own && it.lives() => vec![(Container { killed: true, ..it }, at(1))],
-            (LOOKED, _) if own => vec![(it, at(1))],
+            (0, Phase::Created) if !force => vec![(it, it.at(LOOKED))],
+            (LOOKED, _) if own && it.lives() => vec![(Container { killed: true, ..it }, it.at(1))],
+            (LOOKED, _) if own => vec![(it, it.at(1))],
             (LOOKED, _) if cut => vec![(it, DONE)],
             (0, Phase::Creating | Phase::Created | Phase::Running) if force => {
-                vec![(Container { killed: true, ..it }, at(1))]
+                vec![(Container { killed: true, ..it }, it.at(1))]
             }
-            (0, Phase::Stopped) => vec![(it, at(1))],
+            (0, Phase::Stopped) => vec![(it, it.at(1))],
             (1, _) if cut => vec![(it, DONE)],
             (1, Phase::Stopped | Phase::Creating) if own => {
                 let phase = Phase::Removing;
-                vec![(Container { phase, ..it }, at(2))]
+                vec![(Container { phase, ..it }, it.at(2))]
             }
             (2, Phase::Removing) if own => vec![(it.gone(), DONE)],
             _ => vec![],
