@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files of cases that contain only attacks. Files named `cve_…` do too.
-const ATTACKS: [&str; 8] = [
+const ATTACKS: [&str; 9] = [
     "attacks",
     "exchanged",
     "hardening",
     "keyring",
     "nested_cgroups",
     "own_binary",
+    "own_mount",
     "own_namespaces",
     "root_switch",
 ];

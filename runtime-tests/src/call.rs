@@ -131,11 +131,18 @@ impl Call {
     /// after the call. [`Sandbox::stopped`](crate::Sandbox::stopped) waits for it.
     #[must_use]
     pub fn stopping(self, call: &str, name: Option<&str>) -> Self {
-        let trace = self.directory.join("trace");
-        let inject = format!("inject={call}:signal=SIGSTOP:when=1");
-        let trace = trace.to_str().expect("UTF-8");
         let file: Vec<_> = name.into_iter().flat_map(|name| ["-P", name]).collect();
-        let options = [&["-f", "-e", &inject, "-o", trace], &file[..]].concat();
+        self.stopping_at(call, 1, &file)
+    }
+
+    /// The same for the `number`th of these calls of a process. `options` are more options of
+    /// strace(1).
+    #[must_use]
+    pub fn stopping_at(self, call: &str, number: usize, options: &[&str]) -> Self {
+        let trace = self.directory.join("trace");
+        let inject = format!("inject={call}:signal=SIGSTOP:when={number}");
+        let trace = trace.to_str().expect("UTF-8");
+        let options = [&["-f", "-e", &inject, "-o", trace], options].concat();
         self.prefix(strace(&options))
     }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-/// A name of a file that is valid in each mount of its file system: the structure `file_handle` of name_to_handle_at(2).
+/// A name of a file that is valid in each mount of its file system: the structure `file_handle` of
+/// name_to_handle_at(2).
 pub struct FileHandle(Vec<u8>);
 
 impl FileHandle {

@@ -12,7 +12,7 @@ use super::criu::{
     save_and_restore, wait_count,
 };
 use super::userns_fs::mapped;
-use crate::{Container, Need, Sandbox, Test, tests};
+use crate::{Container, Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
     joined_namespaces_are_joined_again[CRIU],
@@ -205,12 +205,10 @@ fn options_of_cgroup2_survive_two_checkpoints(t: &Sandbox) {
     container.delete().ok();
 }
 
-/// The options of the file system on `point`, in /proc/self/mountinfo.
+/// The options of the file system on `point`.
 fn cgroup2_options(point: &str) -> String {
-    let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    let on_point = |line: &&str| line.split(' ').nth(4) == Some(point);
-    let line = text.lines().find(on_point).expect("a mount of cgroup2");
-    let options = line.split(' ').next_back().unwrap_or_default();
+    let table = mount_info::of_process(std::process::id() as i32);
+    let options = mount_info::at(&table, point).fs_options.join(",");
     options.replace(",seclabel", "")
 }
 

@@ -63,6 +63,7 @@ mod net_devices;
 mod notify;
 mod overtaken;
 mod own_binary;
+mod own_mount;
 mod own_namespaces;
 mod owners;
 mod pause;
@@ -137,6 +138,7 @@ const FILES: &[&[Test]] = &[
     cve_users::TESTS,
     overtaken::TESTS,
     own_binary::TESTS,
+    own_mount::TESTS,
     owners::TESTS,
     exchanged::TESTS,
     exec::TESTS,
