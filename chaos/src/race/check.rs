@@ -437,6 +437,24 @@ mod tests {
         allowed(check(&history(&[create, force, stopped])));
     }
 
+    /// The container is killed after the pause has written to its freezer.
+    #[test]
+    fn a_pause_that_is_refused_may_have_frozen_the_container() {
+        let calls = |refusal| {
+            after_create(&[
+                (Verb::Pause, Answer::Refused(refusal), 10, 20),
+                (Verb::Exec, Answer::Refused(Refusal::IsPaused), 11, 12),
+                (Verb::DeleteForce, Answer::Done, 13, 18),
+                (Verb::Create(2), Answer::Done, 18, 19),
+            ])
+        };
+        allowed(calls(Refusal::NotRunning));
+        allowed(calls(Refusal::NotThere));
+        refused(calls(Refusal::NotPaused), 1);
+        let pause = (Verb::Pause, Answer::Refused(Refusal::NotRunning), 10, 20);
+        refused(after_create(&[pause]), 0);
+    }
+
     #[test]
     fn a_create_that_failed_has_been_disturbed() {
         let create = (Verb::Create(1), Answer::Died, 0, 9);

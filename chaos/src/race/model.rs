@@ -243,6 +243,7 @@ impl Op {
     pub fn only_looks(&self) -> bool {
         match (self.verb, self.answer) {
             (Verb::Start, _) if self.may_have_ended_init() => false,
+            (Verb::Pause, _) if self.may_have_frozen() => false,
             (_, Answer::Refused(_) | Answer::Died) => {
                 !matches!(self.verb, Verb::Create(_)) || {
                     self.answer == Answer::Refused(Refusal::Exists)
@@ -266,6 +267,12 @@ impl Op {
     fn may_have_ended_init(&self) -> bool {
         let stopped = Answer::Refused(Refusal::HasStopped);
         self.verb == Verb::Start && [Answer::Died, stopped].contains(&self.answer)
+    }
+
+    /// Whether the call is a pause whose container may have been frozen before it stopped.
+    fn may_have_frozen(&self) -> bool {
+        let stopped = [Refusal::NotRunning, Refusal::NotThere].map(Answer::Refused);
+        self.verb == Verb::Pause && stopped.contains(&self.answer)
     }
 
     /// Whether a read-only call can have seen this container.
@@ -356,6 +363,17 @@ impl Op {
         let pauses = self.verb == Verb::Pause;
         let own = it.generation == progress.generation;
         let set = |paused| Container { paused, ..it };
+        if self.may_have_frozen() {
+            let mut next = Vec::new();
+            // The directory that the call holds may be that of an earlier container.
+            if self.can_see(it) || (progress.step == UNDO && !own) {
+                next.push((it, DONE));
+            }
+            if progress.step == 0 && it.lives() && (!it.paused || it.killed) {
+                next.push((set(true), it.at(UNDO)));
+            }
+            return next;
+        }
         match progress.step {
             // A killed container leaves the freezer, and may be frozen again.
             0 if it.lives() && (it.paused != pauses || (pauses && it.killed)) => {
