@@ -125,16 +125,20 @@ pub fn reopen_in(descriptors: BorrowedFd, handle: BorrowedFd, flags: i32) -> Sys
 /// The type of file to create at a path that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
-    /// mkdirat(2).
+    /// A directory with mode 0755.
     Directory,
+    /// A directory with mode 1777, in which every user may create files, like /tmp.
+    Temporary,
     /// An empty regular file.
     File,
 }
 
-/// Opens `path` below `root` with O_PATH and creates what is missing, directories with mode 0755.
+/// Opens `path` below `root` and creates what is missing, directories above it with mode 0755. The
+/// descriptor is for use as a path only.
 ///
-/// Each component is created exclusively, in the descriptor of its parent, and then opened again
-/// through the root. A link that is swapped in meanwhile still cannot lead outside.
+/// Each component is created exclusively, with its final mode, in the descriptor of its parent, and
+/// opened there without following a link. A caller must not change its mode or owner afterwards:
+/// mkdirat(2) returns no descriptor, so another process may have put a different directory there.
 pub fn open_or_make(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
     match open_in_root(root, path, libc::O_PATH) {
         Err(Fail {
@@ -187,28 +191,28 @@ fn make_in_root(root: BorrowedFd, path: &CStr, make: Make) -> Sys<OwnedFd> {
         return open_or_make(root, &target, make);
     }
     let (dir, name) = open_parent(root, path)?;
-    match make {
-        Make::Directory => match mkdir_at(dir.as_fd(), &name, 0o755) {
-            Ok(())
-            | Err(Fail {
-                errno: Errno::EEXIST,
-                ..
-            }) => {}
-            Err(fail) => return Err(fail),
-        },
-        Make::File => {
-            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
-            match open_at(Some(dir.as_fd()), &name, flags, 0o644) {
-                Ok(_)
-                | Err(Fail {
-                    errno: Errno::EEXIST,
-                    ..
-                }) => {}
-                Err(fail) => return Err(fail),
-            }
-        }
+    match make_at(dir.as_fd(), &name, make) {
+        // Another process has made it in the meantime.
+        Err(Fail {
+            errno: Errno::EEXIST,
+            ..
+        }) => open_in_root(root, path, libc::O_PATH),
+        made => made,
     }
-    open_in_root(root, path, libc::O_PATH)
+}
+
+fn make_at(dir: BorrowedFd, name: &CStr, make: Make) -> Sys<OwnedFd> {
+    let mode = match make {
+        Make::Directory => 0o755,
+        Make::Temporary => 0o1777,
+        Make::File => {
+            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_RDONLY;
+            return open_at(Some(dir), name, flags, 0o644);
+        }
+    };
+    mkdir_at(dir, name, mode)?;
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_DIRECTORY;
+    open_at(Some(dir), name, flags, 0)
 }
 
 /// The path to create instead if `path` is a symbolic link with a missing target.

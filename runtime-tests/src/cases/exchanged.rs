@@ -2,8 +2,8 @@
 //! while the container is created.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = tests![
     pipe_at_the_path_of_a_namespace[Need::NotAPeer],
     read_only_flag_follows_its_mount,
     remount_follows_its_mount[Need::NotAPeer, Need::Program("strace")],
+    link_at_a_new_mount_point_changes_no_mode[Need::NotAPeer, Need::Program("strace")],
 ];
 
 /// A hook that runs between the mounts of the config and the masks.
@@ -117,6 +118,36 @@ fn remount_follows_its_mount(t: &Sandbox) {
     std::os::unix::fs::symlink("other", volume.join("one")).expect("link");
     kill(init, Signal::SIGCONT).expect("init goes on");
     run.finish().ok().prints("one\nother");
+}
+
+/// A tmpfs makes its directory in a volume. Init is stopped after it has made it, and another
+/// process puts a link to a different volume there.
+fn link_at_a_new_mount_point_changes_no_mode(t: &Sandbox) {
+    let (volume, other) = (t.path("volume"), t.path("other"));
+    for path in [&volume, &other] {
+        fs::create_dir(path).expect("volume");
+    }
+    fs::set_permissions(&other, Permissions::from_mode(0o700)).expect("mode");
+    let bind = |source: &Path, destination: &str| {
+        json!({"destination": destination,
+        "type": "bind", "source": source, "options": ["bind"]})
+    };
+    let bundle = t.bundle().mount(bind(&volume, "/vol"));
+    let bundle = bundle
+        .mount(bind(&other, "/other"))
+        .mount(json!({"destination": "/vol/made-here", "type": "tmpfs", "source": "tmpfs"}));
+    let call = t.runtime().arg("run");
+    let call = call.stopping("mkdirat", Some("made-here"));
+    let run = bundle.args(&["true"]).container().launch(call);
+    let init = t.stopped();
+    let made = volume.join("made-here");
+    let mode = fs::metadata(&made).expect("made").mode() & 0o7777;
+    fs::remove_dir(&made).expect("the empty directory");
+    std::os::unix::fs::symlink("/other", &made).expect("link");
+    kill(init, Signal::SIGCONT).expect("init goes on");
+    run.finish().fails_with("/vol/made-here");
+    let others = fs::metadata(&other).expect("other").mode() & 0o7777;
+    assert_eq!((mode, others), (0o1777, 0o700));
 }
 
 /// Init, below strace(1) and the runtime, stopped after it has switched to the container's root,

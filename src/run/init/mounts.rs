@@ -32,14 +32,10 @@ impl Init<'_> {
             self.refuse_root(target.as_fd())?;
         }
         // On a directory that the image does not have, a tmpfs keeps the kernel's mode 1777.
-        // The directory gets it too, because the next container with this rootfs will find it.
-        let data = match (fs.inherit_mode, is_new) {
-            (true, false) => data_with_mode(fs, target.as_fd())?,
-            (true, true) => {
-                set_mode(target.as_fd(), 0o1777)?;
-                None
-            }
-            (false, _) => None,
+        let data = if fs.inherit_mode && !is_new {
+            data_with_mode(fs, target.as_fd())?
+        } else {
+            None
         };
         let data = data.as_deref().unwrap_or(&fs.data);
         // mount(2) needs a path, so the target becomes the working directory.
@@ -99,7 +95,9 @@ impl Init<'_> {
         change(top, attrs, &fs.propagation, true)
     }
 
-    /// Opens the directory to mount on. If it is missing, creates it and returns true.
+    /// Opens the directory to mount on. If it is missing, creates it and returns true. One for a
+    /// tmpfs gets the mode 1777 of the tmpfs, because the next container with this rootfs will find
+    /// it.
     fn directory(&self, fs: &Filesystem) -> Sys<(OwnedFd, bool)> {
         let mut flags = libc::O_PATH | libc::O_DIRECTORY;
         if fs.real_directory {
@@ -110,8 +108,19 @@ impl Init<'_> {
                 errno: Errno::ENOENT,
                 ..
             }) => {
-                self.open_or_make(&fs.target, Make::Directory)?;
-                Ok((self.open(&fs.target, flags)?, true))
+                let make = if fs.inherit_mode {
+                    Make::Temporary
+                } else {
+                    Make::Directory
+                };
+                let made = self.open_or_make(&fs.target, make)?;
+                // A link that another process has made in the meantime was followed.
+                let made = if fs.real_directory {
+                    self.open(&fs.target, flags)?
+                } else {
+                    made
+                };
+                Ok((made, true))
             }
             Err(Fail {
                 errno: Errno::ENOTDIR,
