@@ -95,10 +95,15 @@ fn inherit_oom_score(plan: &mut Plan, host: &Host) {
     plan.prepare = std::mem::take(plan.for_init());
 }
 
-/// One setns(2) with a pidfd enters all namespaces. Only children enter a pid namespace, so it is
-/// joined before clone3(2). An unprivileged caller gets its privileges only inside the container's
-/// user namespace, so an intermediate process enters all namespaces. A caller in a user namespace
-/// does the same if it could not return from the pid namespace.
+/// One setns(2) with a pidfd enters all namespaces. The runtime enters them before clone3(2) and
+/// leaves them again afterwards, except for the user namespace, from which it could not return. So
+/// the process is never in the container's pid namespace while it is in another one of the host:
+/// the container's processes may read what /proc/PID/mountinfo and /proc/PID/net show, and with
+/// CAP_SYS_PTRACE follow /proc/PID/root.
+///
+/// An unprivileged caller gets its privileges only inside the container's user namespace, so an
+/// intermediate process enters all namespaces. A caller in a user namespace does the same, because
+/// it could not return.
 ///
 /// The kernel allows setns(2) with a pidfd to those who may inspect the process. That is only root as
 /// long as init waits for `start`, so init itself hands its namespaces to other callers.
@@ -109,8 +114,8 @@ pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host, program: Prog
         .collect();
     let user = all.contains(&NamespaceKind::User);
     let keep_groups = annotations::has(config, annotations::KEEP_GROUPS);
-    let leaves = all.contains(&NamespaceKind::Pid) && namespaces::cannot_come_back(host);
-    if leaves || (user && (host.euid != 0 || host.in_user_namespace)) {
+    let leaves = !all.is_empty() && namespaces::cannot_come_back(host);
+    if leaves || (user && host.euid != 0) {
         plan.entry = Entry::ThroughUserNamespace;
         let add = |step| plan.between.add(FIELD, step);
         match program {
@@ -118,11 +123,11 @@ pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host, program: Prog
             Program::Executed => enter_all(all, keep_groups, add),
         }
     } else {
-        let (pid, others) = all
+        let (user, others) = all
             .into_iter()
-            .partition(|&kind| kind == NamespaceKind::Pid);
-        enter_all(pid, keep_groups, |step| plan.leave.add(FIELD, step));
-        enter_all(others, keep_groups, |step| {
+            .partition(|&kind| kind == NamespaceKind::User);
+        enter_all(others, keep_groups, |step| plan.leave.add(FIELD, step));
+        enter_all(user, keep_groups, |step| {
             plan.init.add(FIELD, InitStep::Enter(step));
         });
     }

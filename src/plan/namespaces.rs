@@ -15,11 +15,12 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     let new_user = namespaces.user == Namespace::New;
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
     let offsets = !config.linux.time_offsets.is_empty();
+    let joins = |kind| matches!(namespaces.get(kind), Namespace::Join { .. });
+    let early = |kind| is_entered_early(kind, new_user || joins(NamespaceKind::Pid));
     let leaves = offsets
-        || NamespaceKind::ALL.into_iter().any(|kind| {
-            matches!(namespaces.get(kind), Namespace::Join { .. })
-                && is_entered_early(kind, new_user)
-        });
+        || NamespaceKind::ALL
+            .into_iter()
+            .any(|kind| joins(kind) && early(kind));
     plan.entry = match () {
         () if cannot_come_back(host) && !joined_user && leaves => Entry::ThroughRuntime,
         () if joined_user || (new_user && offsets) => Entry::ThroughUserNamespace,
@@ -56,7 +57,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
                 not_own,
             };
             let with_user = user_last && kind != NamespaceKind::Mount;
-            match (with_user || is_entered_early(kind, new_user), plan.entry) {
+            match (with_user || early(kind), plan.entry) {
                 (false, _) => plan.init.add(field, InitStep::Enter(step)),
                 (true, Entry::Direct) => plan.leave.add(field, step),
                 // The new user namespace lacks the privileges for it.
@@ -99,10 +100,12 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
 ///
 /// Removes the namespace from the flags of clone3(2) if the runtime can create it and return to its
 /// own. If the namespace must belong to a user namespace other than the runtime's, it is created in
-/// that one.
+/// that one. In a joined pid namespace other processes can see init, and what /proc/PID/net shows of
+/// the namespace that it is in.
 fn make_network_beside(plan: &mut Plan, namespaces: &Namespaces, host: &Host) {
     let is_new = namespaces.network == Namespace::New;
-    if is_new && namespaces.user == Namespace::Inherit && !cannot_come_back(host) {
+    let seen = matches!(namespaces.pid, Namespace::Join { .. });
+    if is_new && !seen && namespaces.user == Namespace::Inherit && !cannot_come_back(host) {
         plan.clone_flags &= !NamespaceKind::Network.clone_flag();
         let field = FIELD.to_owned();
         let step = RuntimeStep::MakeNetwork;
@@ -176,13 +179,14 @@ pub(super) fn session_keyring(
     }
 }
 
-/// Whether a namespace is joined around clone3(2), not by init.
-fn is_entered_early(kind: NamespaceKind, new_user: bool) -> bool {
+/// Whether a namespace is joined around clone3(2), not by init. `others` says whether those that
+/// init could join are: a new user namespace gives init no privileges over them, and in a joined pid
+/// namespace other processes could look through init at those of the host.
+fn is_entered_early(kind: NamespaceKind, others: bool) -> bool {
     match kind {
         NamespaceKind::User | NamespaceKind::Pid => true,
         NamespaceKind::Mount => false,
-        // The new user namespace gives no privileges over a namespace that already exists.
-        _ => new_user,
+        _ => others,
     }
 }
 

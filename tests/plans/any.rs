@@ -7,13 +7,13 @@ mod mutator;
 use mutator::{Random, mutate};
 
 use crate::case::{Case, host, plan};
-use crate::properties::{check_json, names_a_place};
+use crate::properties::{check, names_a_place};
 
 #[test]
 fn every_step_of_every_case_names_its_origin() {
     for case in Case::all() {
         if let Ok(plan) = case.plan() {
-            check_json(&plan);
+            check(&plan);
         }
     }
 }
@@ -36,7 +36,7 @@ fn mutated_configs_have_a_plan_or_an_error_that_names_a_place() {
             match plan(&config, host, &case.options) {
                 Ok(plan) => {
                     tally[0] += 1;
-                    check_json(&plan);
+                    check(&plan);
                     assert!(plan.text().ends_with('\n'));
                 }
                 Err(error) => {

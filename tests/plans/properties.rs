@@ -1,6 +1,6 @@
 //! Properties of every plan, and of every error in place of a plan.
 
-use sampan::plan::Plan;
+use sampan::plan::{EntryStep, InitStep, NamespaceKind, Plan, RuntimeStep};
 use serde_json::Value;
 
 /// The origins of steps that no property asks for.
@@ -47,8 +47,45 @@ fn steps(plan: &Plan) -> usize {
     lists.into_iter().sum()
 }
 
+/// The kinds of namespaces that a step enters.
+fn entered(step: &EntryStep) -> &[NamespaceKind] {
+    match step {
+        EntryStep::JoinNamespace { kind, .. } | EntryStep::EnterNamespace { kind, .. } => {
+            std::slice::from_ref(kind)
+        }
+        EntryStep::EnterContainer { kinds, .. } => kinds,
+        _ => &[],
+    }
+}
+
+/// A process that begins in a pid namespace with others must begin in the other namespaces too,
+/// because the others can look through it at those that it is in. Only init can join a mount
+/// namespace in which it makes its mounts, and only a child can enter a user namespace for good.
+fn check_entry(plan: &Plan) {
+    let mut before = plan.leave.iter().chain(plan.between.iter());
+    if !before.any(|planned| entered(&planned.step).contains(&NamespaceKind::Pid)) {
+        return;
+    }
+    for planned in plan.init.iter() {
+        if let InitStep::Enter(step) = &planned.step {
+            let later = [NamespaceKind::User, NamespaceKind::Mount];
+            let all = entered(step).iter().all(|kind| later.contains(kind));
+            assert!(all, "{step:?} comes after the pid namespace");
+        }
+    }
+    let mut meanwhile = plan.meanwhile.iter();
+    let makes_network = |step: &RuntimeStep| matches!(step, RuntimeStep::MakeNetwork);
+    assert!(!meanwhile.any(|planned| makes_network(&planned.step)));
+}
+
+/// What holds for every plan.
+pub fn check(plan: &Plan) {
+    check_json(plan);
+    check_entry(plan);
+}
+
 /// The plan's JSON form must survive a round trip as text, and describe every step and its origin.
-pub fn check_json(plan: &Plan) {
+fn check_json(plan: &Plan) {
     let text = serde_json::to_string(&plan.json()).unwrap();
     let form: Value = serde_json::from_str(&text).unwrap();
     let list = form["steps"].as_array().expect("steps");

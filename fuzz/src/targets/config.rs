@@ -10,7 +10,7 @@ use sampan::spec;
 
 use super::{BUNDLE, scenarios};
 use crate::case::Case;
-use crate::properties::check_json;
+use crate::properties;
 use crate::{Form, Target, check_config_error};
 
 /// See the module.
@@ -78,7 +78,7 @@ fn run(data: &[u8]) {
 
 /// Both forms of the plan can be printed, and name the origin of each step.
 pub fn check(plan: &Plan) {
-    check_json(plan);
+    properties::check(plan);
     let text = plan.text();
     assert!(text.ends_with('\n'));
     let odd = text.chars().find(|&c| c.is_control() && c != '\n');

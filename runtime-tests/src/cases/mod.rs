@@ -29,6 +29,7 @@ mod cve_users;
 mod descriptors;
 mod devices;
 mod engine_words;
+mod entering;
 mod events;
 mod exchanged;
 mod exec;
@@ -166,6 +167,7 @@ const FILES: &[&[Test]] = &[
     mounts::TESTS,
     mounts_verb::TESTS,
     namespaces::TESTS,
+    entering::TESTS,
     time_namespaces::TESTS,
     nested_cgroups::TESTS,
     net_devices::TESTS,

@@ -42,7 +42,7 @@ fn file(kind: &str) -> &str {
     }
 }
 
-fn link(pid: &str, kind: &str) -> String {
+pub(super) fn link(pid: &str, kind: &str) -> String {
     let path = format!("/proc/{pid}/ns/{}", file(kind));
     fs::read_link(&path)
         .expect("a namespace")
@@ -57,7 +57,7 @@ pub(super) fn running(bundle: Bundle<'_>) -> Container<'_> {
     container
 }
 
-const KINDS: [&str; 6] = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
+pub(super) const KINDS: [&str; 6] = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
 
 fn listed_namespaces_are_new(t: &Sandbox) {
     let container = running(

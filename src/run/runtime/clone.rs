@@ -60,12 +60,12 @@ pub(super) fn spawn(
         }
         init::run(plan, inherited, plan.first_waits())
     }
-    own.come_back().map_err(|fail| (None, fail))?;
+    let back = own.come_back();
     match cloned {
         Ok(Cloned::Parent { pid, pidfd }) => {
             // As long as the runtime holds a copy of the process's end of the connection, it would
             // not see when the process ends.
-            if let Err(fail) = file::close(inherited.runtime) {
+            if let Err(fail) = back.and_then(|()| file::close(inherited.runtime)) {
                 process::end(pidfd.as_fd());
                 return Err((None, fail));
             }
@@ -122,18 +122,45 @@ pub(super) fn error(fail: Fail) -> Error {
     }
 }
 
-/// The runtime's original namespaces, kept while the runtime has entered others.
-struct Own(Vec<(NamespaceKind, OwnedFd)>);
+/// The runtime's original namespaces and directories, kept while the runtime has entered other
+/// namespaces.
+#[derive(Default)]
+struct Own {
+    namespaces: Vec<(NamespaceKind, OwnedFd)>,
+    directories: Option<Directories>,
+}
+
+/// The root and the working directory of the runtime. setns(2) replaces both when it enters a mount
+/// namespace.
+struct Directories {
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl Directories {
+    fn open() -> Sys<Self> {
+        let root = path::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+        let cwd = path::open(c".", libc::O_PATH | libc::O_DIRECTORY)?;
+        Ok(Self { root, cwd })
+    }
+
+    fn come_back(&self) -> Sys<()> {
+        path::fchdir(self.root.as_fd())?;
+        path::chroot(c".")?;
+        path::fchdir(self.cwd.as_fd())
+    }
+}
 
 impl Own {
     /// Enters the namespaces that the runtime has to enter before clone3(2). Some affect only
     /// children: the pid namespace to join, and a time namespace whose offsets have to be set
-    /// before a process is in it. Others need the runtime's privileges.
+    /// before a process is in it. Others need the runtime's privileges, or a process must not be in
+    /// a pid namespace before it is in them.
     fn leave(
         plan: &Plan,
         inherited: &mut Inherited,
     ) -> std::result::Result<Self, (Option<Position>, Fail)> {
-        let mut own = Self(Vec::new());
+        let mut own = Self::default();
         for (index, planned) in plan.leave.iter().enumerate() {
             let list = List::Leave;
             let position = Position { list, index };
@@ -155,7 +182,7 @@ impl Own {
         Ok(own)
     }
 
-    /// Opens the namespaces that a step leaves.
+    /// Opens the namespaces that a step leaves, and the directories that it replaces.
     fn keep(&mut self, step: &EntryStep) -> Sys<()> {
         let kinds = match step {
             EntryStep::JoinNamespace { kind, .. } | EntryStep::EnterNamespace { kind, .. } => {
@@ -167,15 +194,19 @@ impl Own {
         };
         for &kind in kinds {
             let own = path::open(own_file(kind), libc::O_RDONLY)?;
-            self.0.push((kind, own));
+            self.namespaces.push((kind, own));
+            if kind == NamespaceKind::Mount {
+                self.directories = Some(Directories::open()?);
+            }
         }
         Ok(())
     }
 
     fn come_back(self) -> Sys<()> {
-        self.0
-            .iter()
-            .try_for_each(|(kind, own)| process::setns(own.as_fd(), kind.flag()))
+        let mut namespaces = self.namespaces.iter();
+        namespaces.try_for_each(|(kind, own)| process::setns(own.as_fd(), kind.flag()))?;
+        self.directories
+            .map_or(Ok(()), |directories| directories.come_back())
     }
 }
 
