@@ -1,10 +1,16 @@
 //! Open files: those that the program has at its start, and those that it must not have.
 
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::mkfifo;
 use serde_json::json;
 
-use crate::{Output, Sandbox, Test, tests};
+use crate::console::Master;
+use crate::{Need, Output, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     descriptors_of_the_caller_are_closed,
@@ -15,6 +21,8 @@ pub const TESTS: &[Test] = tests![
     listening_and_preserved_descriptors_together,
     listening_sockets_of_another_process_are_not_passed,
     streams_belong_to_the_user,
+    streams_that_are_only_read_keep_their_owner[Need::NotAPeer],
+    terminal_belongs_to_the_user_but_not_its_other_names[Need::NotAPeer],
     null_streams_are_reopened,
     null_of_the_host_keeps_its_owner,
     closed_streams_are_harmless,
@@ -110,6 +118,60 @@ fn streams_belong_to_the_user(t: &Sandbox) {
     let container = bundle.shell(script).container();
     let output = container.run().ok().prints("1000");
     assert_eq!(output.stderr, "again\n");
+}
+
+/// Runs a program of user 1000 with a stdin that a shell opens.
+fn with_stdin(t: &Sandbox, redirection: &str) {
+    let user = json!({"uid": 1000, "gid": 1000});
+    let container = t.bundle().set("/process/user", user).args(&["true"]);
+    let script = format!("exec \"$@\" {redirection}");
+    let call = t.runtime().arg("run").prefix(["sh", "-c", &script, "sh"]);
+    container.container().launch(call).finish().ok();
+}
+
+/// A node of a character device, outside of /dev.
+fn node(path: &Path, major: u64, minor: u64) {
+    let mode = Mode::from_bits_truncate(0o600);
+    mknod(path, SFlag::S_IFCHR, mode, makedev(major, minor)).expect("mknod");
+}
+
+fn streams_that_are_only_read_keep_their_owner(t: &Sandbox) {
+    let [file, pipe, directory, zero] = ["file", "pipe", "directory", "zero"].map(|it| t.path(it));
+    std::fs::write(&file, "a script of the caller's").expect("a file");
+    mkfifo(&pipe, Mode::from_bits_truncate(0o600)).expect("mkfifo");
+    std::fs::create_dir(&directory).expect("a directory");
+    node(&zero, 1, 5);
+    for (operator, path, owner) in [
+        ("<", &file, 0),
+        ("<", &directory, 0),
+        ("<>", &zero, 0),
+        ("<>", &pipe, 1000),
+        ("<>", &file, 1000),
+    ] {
+        let redirection = format!("{operator}{}", path.display());
+        with_stdin(t, &redirection);
+        let found = path.metadata().expect("the file").uid();
+        assert_eq!(found, owner, "{redirection}");
+    }
+}
+
+/// A node of /dev/tty shows the terminal of whoever opens it.
+fn terminal_belongs_to_the_user_but_not_its_other_names(t: &Sandbox) {
+    let tty = t.path("tty");
+    node(&tty, 5, 0);
+    let OpenptyResult { master, slave } = openpty(None, None).expect("openpty");
+    let terminal = slave.try_clone().expect("another descriptor");
+    let user = json!({"uid": 1000, "gid": 1000});
+    let container = t.bundle().set("/process/user", user).args(&["true"]);
+    let script = format!("exec \"$@\" <{}", tty.display());
+    let shell = ["setsid", "--ctty", "--wait", "sh", "-c", &script, "sh"];
+    let call = t.runtime().arg("run").prefix(shell).terminal(slave);
+    let master = Master::new(master);
+    container.container().launch(call).finish().ok();
+    drop(master);
+    let owner = |of: std::io::Result<Metadata>| of.expect("the file").uid();
+    let terminals = owner(File::from(terminal).metadata());
+    assert_eq!((terminals, owner(tty.metadata())), (1000, 0));
 }
 
 fn null_streams_are_reopened(t: &Sandbox) {

@@ -1,5 +1,6 @@
 //! The standard streams: a pseudo-terminal, or the streams of the caller.
 
+use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -8,6 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use super::files::host_null;
 use super::{Init, Report};
 use crate::plan::ConsoleSize;
+use crate::sys::stat::Stat;
 use crate::sys::{Fail, Note, Sys, mount, path, process, stat, terminal};
 
 const DEVPTS_MAGIC: i64 = 0x1cd1;
@@ -39,16 +41,16 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Gives the caller's streams to the container's user. A stream that is /dev/null is replaced
-    /// by a newly opened one: through a descriptor of the host's node the container could change
-    /// the mode and owner of a file that the whole host uses.
+    /// Gives those of the caller's streams to the container's user that [`is_for_the_program`]. A
+    /// stream that is /dev/null is replaced by a newly opened one: through a descriptor of the
+    /// host's node the container could change the mode and owner of a file that the whole host uses.
     pub(super) fn stdio(&self, uid: u32) -> Sys<()> {
         let mut null = None;
         for stream in 0..3 {
             let fd = process::standard_stream(stream);
             let stat = stat::stat(fd)?;
             if !stat.is_char(1, 3) {
-                if stat.uid != uid {
+                if stat.uid != uid && is_for_the_program(fd, &stat)? {
                     own(fd, uid)?;
                 }
                 continue;
@@ -145,6 +147,27 @@ fn console_target(root: BorrowedFd) -> Sys<OwnedFd> {
         return Err(Fail::new("open", Errno::ELOOP).note(Note::DevConsole));
     }
     Ok(target)
+}
+
+/// Whether a stream is for the program to open again, as /dev/stdout for example, which needs its
+/// user's permissions. The owner of a file can also write to it, so a file that the caller has
+/// opened only for reading is not: it could be a script of the caller's. Nor is a device: it belongs
+/// to the host, as do the nodes of major number 5 (/dev/tty, /dev/console), which show the terminal
+/// of whoever opens them.
+fn is_for_the_program(fd: BorrowedFd, stat: &Stat) -> Sys<bool> {
+    match stat.mode & libc::S_IFMT {
+        libc::S_IFIFO | libc::S_IFSOCK => Ok(true),
+        libc::S_IFREG => is_open_for_writing(fd),
+        libc::S_IFCHR => Ok(stat.rdev.0 != 5 && fd.is_terminal()),
+        _ => Ok(false),
+    }
+}
+
+fn is_open_for_writing(fd: BorrowedFd) -> Sys<bool> {
+    match fcntl(fd, FcntlArg::F_GETFL) {
+        Ok(flags) => Ok(flags & libc::O_ACCMODE != libc::O_RDONLY),
+        Err(errno) => Err(Fail::new("fcntl(F_GETFL)", errno)),
+    }
 }
 
 /// Makes the user the owner of a stream. If chown(2) is not possible (a read-only file system, a
