@@ -75,6 +75,10 @@ pub struct State {
     /// does not have its own mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rootfs_mount: Option<u64>,
+    /// The inode number of the user namespace in which init began. `None` if the runtime may not look,
+    /// and in a state of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<u64>,
     /// The container's groups in the resctrl file system.
     #[serde(default, skip_serializing_if = "Resctrl::is_none")]
     pub resctrl: Resctrl,

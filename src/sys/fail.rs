@@ -184,6 +184,8 @@ notes! {
     23 FileOnDirectory => Says::Nothing,
     /// /sys is not the sysfs that was mounted there.
     24 OtherSysfs => Says::Instead("find the sysfs on /sys"),
+    /// Init is in another user namespace than at its beginning.
+    25 InitLeft => Says::Instead("enter the namespaces of init"),
 }
 
 /// The maximum length of a call's name; longer names are cut off.

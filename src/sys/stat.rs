@@ -78,6 +78,12 @@ pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Sys<Option<Stat>> {
     }
 }
 
+/// The attributes of what `name` in the directory leads to.
+pub fn stat_target(dir: BorrowedFd, name: &CStr) -> Sys<Stat> {
+    let found = nix::sys::stat::fstatat(dir, name, nix::fcntl::AtFlags::empty());
+    tag("fstatat", found).map(Stat::from)
+}
+
 /// fstatat(2) of a path of the host, without following a link. `None` if it does not exist.
 pub fn stat_of(file: &Path) -> Sys<Option<Stat>> {
     match nix::sys::stat::lstat(file) {

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = tests![
     exec_in_a_user_namespace_shows_nothing_of_the_host[Need::Program("strace")],
     init_in_a_joined_pid_namespace_has_its_network_from_its_beginning[Need::Program("strace")],
     runtime_of_exec_returns[Need::NotAPeer],
+    init_that_has_left_its_namespaces_is_not_followed[Need::NotAPeer],
 ];
 
 /// The first call of a process that the runtime has made.
@@ -111,4 +112,32 @@ fn runtime_of_exec_returns(t: &Sandbox) {
     assert_eq!(directory("cwd"), Path::new(root).join(below));
     container.stop();
     call.finish().exits(128 + 9);
+}
+
+/// Init of any user can make a user namespace, and in it a mount namespace in which it decides which
+/// file is at each path.
+fn init_that_has_left_its_namespaces_is_not_followed(t: &Sandbox) {
+    for bundle in [t.bundle(), mapped(t.bundle())] {
+        let script = "unshare -U -m sh -c true || exit 7; exec unshare -U -m sleep 1000";
+        let container = bundle.shell(script).container();
+        container.create().ok();
+        let user = || link(&container.pid().to_string(), "user");
+        let first = user();
+        container.start().ok();
+        t.eventually("init is in another user namespace", || {
+            assert_ne!(
+                container.status(),
+                "stopped",
+                "init cannot make a user namespace"
+            );
+            user() != first
+        });
+        let left = "init has left the container's user namespace";
+        container.exec(&["true"]).exits(255).fails_with(left);
+        let file = t.path("mounts.json");
+        let tmpfs = json!([{"type": "tmpfs", "source": "tmpfs", "destination": "/added"}]);
+        fs::write(&file, tmpfs.to_string()).expect("the mounts");
+        let add = t.runtime().args(["mounts", "add"]).arg(&container.id);
+        add.arg(&file).run().fails_with(left);
+    }
 }

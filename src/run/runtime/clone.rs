@@ -38,7 +38,8 @@ impl Spawned {
 }
 
 /// Makes init, or the intermediate process between the runtime and init, if the plan has one. It
-/// never returns in the new process.
+/// never returns in the new process. `check` runs after the runtime has entered the namespaces for it,
+/// and before it exists.
 ///
 /// # Errors
 /// The position of the step that failed, and the failure. clone3(2) itself has no position.
@@ -46,6 +47,7 @@ pub(super) fn spawn(
     plan: &Plan,
     mut inherited: Inherited,
     cgroup: Option<&Cgroup>,
+    check: impl FnOnce() -> Sys<()>,
 ) -> std::result::Result<Spawned, (Option<Position>, Fail)> {
     let flags = match plan.entry {
         Entry::Direct => plan.clone_flags,
@@ -53,7 +55,7 @@ pub(super) fn spawn(
         Entry::ThroughRuntime => 0,
     };
     let own = Own::leave(plan, &mut inherited)?;
-    let cloned = clone_into(flags, cgroup);
+    let cloned = check().and_then(|()| clone_into(flags, cgroup));
     if let Ok(Cloned::Child) = cloned {
         if plan.has_process_between() {
             intermediate(plan, inherited)
@@ -114,6 +116,9 @@ pub(super) fn error(fail: Fail) -> Error {
         Errno::ENOSPC | Errno::EUSERS => {
             error.hint("a limit in /proc/sys/user or the nesting limit of namespaces is reached")
         }
+        Errno::ESTALE => error.hint(
+            "init has left the container's user namespace, and may show other files at each path",
+        ),
         Errno::ENOSYS => {
             error.hint("the kernel or a seccomp filter around the runtime lacks clone3")
         }

@@ -12,7 +12,9 @@ use super::pid_file::PidFile;
 use super::serve_init::{self, CONNECTION, Ready, Sockets};
 use super::steps::Runtime;
 use super::teardown::Undo;
-use super::{Timings, hooks, host_mount, net_devices, sd_notify, seccomp_listener, sources};
+use super::{
+    Timings, entrance, hooks, host_mount, net_devices, sd_notify, seccomp_listener, sources,
+};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Namespace};
 use crate::error::Context as _;
@@ -245,6 +247,7 @@ fn make<'d>(
     state.pid = spawned.pid;
     // An init that has already ended gets no start time; `attend` below reports why it ended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
+    state.user_namespace = entrance::user_namespace(spawned.pid);
     let hooks = || {
         request.timings.phase("hooks");
         hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
@@ -341,7 +344,7 @@ fn spawn(
     credentials::set_dumpable(dumpable).context(CONNECTION)?;
     let cgroup = undo.made.cgroup.as_ref();
     request.timings.phase("clone");
-    let first = clone::spawn(plan, inherited, cgroup)
+    let first = clone::spawn(plan, inherited, cgroup, || Ok(()))
         .map_err(|(position, fail)| clone::failed(plan, position, fail, cgroup))?;
     if dumpable {
         credentials::set_dumpable(false).context(CONNECTION)?;

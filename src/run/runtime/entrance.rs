@@ -1,16 +1,20 @@
 //! What a process needs to enter a container.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use anyhow::Result;
+use nix::errno::Errno;
 
+use super::clone;
 use crate::config::NamespaceKind;
 use crate::error::{Call as _, Context as _};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::Opened;
 use crate::run::protocol;
-use crate::state::{Dir, START_SOCKET};
-use crate::sys::{Sys, process, socket};
+use crate::state::{Dir, START_SOCKET, State};
+use crate::sys::{Fail, Note, Sys, file, path, process, socket, stat};
 
 /// The descriptors for setns(2).
 pub(super) struct Entrance<'a> {
@@ -18,6 +22,56 @@ pub(super) struct Entrance<'a> {
     init: &'a OwnedFd,
     /// The namespaces that init has handed out.
     namespaces: Vec<OwnedFd>,
+    home: Option<Home>,
+}
+
+/// The object of an error about a descriptor for setns(2).
+const NAMESPACES: &str = "namespaces of the container";
+
+/// The user namespace in which init began.
+///
+/// Without any privilege init can make a user namespace, and in that a mount namespace with other
+/// files at each path. A process that entered it would execute them, and a mount there would not be
+/// locked. But init cannot come back: if it is in its first user namespace now, the other
+/// namespaces that it had before are the container's.
+struct Home {
+    /// /proc/PID of init.
+    proc: OwnedFd,
+    /// The inode number of the user namespace, which has this one as long as init runs.
+    user: u64,
+}
+
+impl Home {
+    const USER: &'static CStr = c"ns/user";
+
+    fn of(state: &State) -> Result<Option<Self>> {
+        let Some(user) = state.user_namespace else {
+            return Ok(None);
+        };
+        let name = format!("/proc/{}", state.pid);
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let proc = file::open(name.as_ref(), flags, 0).context(name)?;
+        Ok(Some(Self { proc, user }))
+    }
+
+    fn check(&self) -> Sys<()> {
+        self.compare(stat::stat_target(self.proc.as_fd(), Self::USER)?.ino)
+    }
+
+    fn compare(&self, user: u64) -> Sys<()> {
+        if user == self.user {
+            Ok(())
+        } else {
+            Err(Fail::new("setns", Errno::ESTALE).note(Note::InitLeft))
+        }
+    }
+
+    /// Opens the user namespace.
+    fn open(&self) -> Sys<OwnedFd> {
+        let user = path::open_at(Some(self.proc.as_fd()), Self::USER, libc::O_RDONLY, 0)?;
+        self.compare(stat::stat(user.as_fd())?.ino)?;
+        Ok(user)
+    }
 }
 
 impl<'a> Entrance<'a> {
@@ -25,7 +79,7 @@ impl<'a> Entrance<'a> {
     ///
     /// # Errors
     /// Init cannot be asked, for another reason than that it does not wait for `start` any more.
-    pub(super) fn open(plan: &Plan, dir: &Dir, init: &'a OwnedFd) -> Result<Self> {
+    pub(super) fn open(plan: &Plan, dir: &Dir, state: &State, init: &'a OwnedFd) -> Result<Self> {
         let by_one = |step| matches!(step, AnyStep::Entry(EntryStep::EnterNamespace { .. }));
         let mut namespaces = Vec::new();
         if plan.entry_steps().any(|(_, found)| by_one(found.step)) {
@@ -35,7 +89,20 @@ impl<'a> Entrance<'a> {
                 asked => asked.with_context(|| dir.object(START_SOCKET))?,
             }
         }
-        Ok(Self { init, namespaces })
+        let home = Home::of(state)?;
+        Ok(Self {
+            init,
+            namespaces,
+            home,
+        })
+    }
+
+    /// Makes sure that the namespaces that have been entered through init are the container's.
+    ///
+    /// # Errors
+    /// ESTALE: init has entered another user namespace.
+    pub(super) fn check(&self) -> Sys<()> {
+        self.home.as_ref().map_or(Ok(()), Home::check)
     }
 
     /// The namespace of this kind, if init has handed it out.
@@ -48,21 +115,34 @@ impl<'a> Entrance<'a> {
     /// handed out the namespace, it is the pidfd, so that the kernel decides.
     ///
     /// # Errors
-    /// dup(2) failed.
+    /// dup(2) failed, or init has entered another user namespace.
     pub(super) fn copy_into(&self, plan: &Plan, opened: &mut Opened) -> Result<()> {
+        let copy_of = |descriptor: &OwnedFd| descriptor.try_clone().call("dup");
         for (position, found) in plan.entry_steps() {
-            let descriptor = match found.step {
-                AnyStep::Entry(EntryStep::EnterContainer { .. }) => self.init,
-                AnyStep::Entry(EntryStep::EnterNamespace { kind, .. }) => {
-                    self.namespace(*kind).unwrap_or(self.init)
+            let descriptor = match (found.step, &self.home) {
+                // Entered after the check.
+                (AnyStep::Entry(EntryStep::EnterContainer { kinds, .. }), Some(home))
+                    if *kinds == [NamespaceKind::User] =>
+                {
+                    home.open().map_err(|fail| clone::error(fail).into())
+                }
+                (AnyStep::Entry(EntryStep::EnterContainer { .. }), _) => copy_of(self.init),
+                (AnyStep::Entry(EntryStep::EnterNamespace { kind, .. }), _) => {
+                    copy_of(self.namespace(*kind).unwrap_or(self.init))
                 }
                 _ => continue,
             };
-            let copy = descriptor.try_clone().call("dup");
-            opened.put(position, copy.context("namespaces of the container")?);
+            opened.put(position, descriptor.context(NAMESPACES)?);
         }
         Ok(())
     }
+}
+
+/// The inode number of the user namespace of init, unless the kernel keeps the caller from looking at
+/// init, as it does if init has privileges that the caller lacks.
+pub(super) fn user_namespace(init: i32) -> Option<u64> {
+    let file = format!("/proc/{init}/ns/user");
+    std::fs::metadata(file).ok().map(|metadata| metadata.ino())
 }
 
 /// Receives the namespaces until init closes the connection.

@@ -63,7 +63,7 @@ pub fn exec(request: &ExecRequest) -> Result<Executed> {
     let sockets = Sockets::connect(request.console_socket, request.pidfd_socket)?;
     interrupt::catch().context("signals")?;
     let places = Places::find(request)?;
-    let entrance = Entrance::open(request.plan, request.dir, request.init)?;
+    let entrance = Entrance::open(request.plan, request.dir, request.state, request.init)?;
     // The paths may belong to another container by now.
     request.dir.check_current()?;
     let pid_file = request.pid_file.map(PidFile::open).transpose()?;
@@ -220,11 +220,12 @@ fn spawn(request: &ExecRequest, found: &Places, entrance: &Entrance) -> Result<(
     request.timings.phase("clone");
     // The container's processes must not be able to inspect the runtime while the process joins.
     credentials::set_dumpable(false).context(CONNECTION)?;
+    let check = || entrance.check();
     let mut refused = None;
     for cgroup in &found.cgroups {
         let (connection, inherited) = connect(request, entrance)?;
-        match clone::spawn(request.plan, inherited, Some(cgroup)) {
-            Ok(first) => return hand_over(request, connection, first),
+        match clone::spawn(request.plan, inherited, Some(cgroup), check) {
+            Ok(first) => return hand_over(request, connection, first, entrance),
             Err((None, fail)) if ELSEWHERE.contains(&fail.errno) => {
                 refused = Some((fail, cgroup));
             }
@@ -245,10 +246,10 @@ fn spawn(request: &ExecRequest, found: &Places, entrance: &Entrance) -> Result<(
         return Err(not_made(request, found, (None, fail), Some(cgroup))).context(EXEC);
     }
     let (connection, inherited) = connect(request, entrance)?;
-    let first = clone::spawn(request.plan, inherited, None)
+    let first = clone::spawn(request.plan, inherited, None, check)
         .map_err(|failed| not_made(request, found, failed, None))
         .context(EXEC)?;
-    let (connection, spawned) = hand_over(request, connection, first)?;
+    let (connection, spawned) = hand_over(request, connection, first, entrance)?;
     let moved = match (full, unit) {
         (Some((_, cgroup)), _) => cgroup.add(spawned.pid),
         (None, Some((unit, below))) => {
@@ -280,10 +281,13 @@ fn hand_over(
     request: &ExecRequest,
     connection: OwnedFd,
     first: Spawned,
+    entrance: &Entrance,
 ) -> Result<(OwnedFd, Spawned)> {
     let mut made = Made::default();
-    let beside =
-        |pid| executor(request, &connection, &mut made).run(&request.plan.beside_init, pid);
+    let beside = |pid| {
+        entrance.check().map_err(clone::error)?;
+        executor(request, &connection, &mut made).run(&request.plan.beside_init, pid)
+    };
     let spawned = clone::hand_over(request.plan, first, &connection, beside)?;
     Ok((connection, spawned))
 }

@@ -24,18 +24,19 @@ pub fn change_mounts(dir: &Dir, state: &State, plan: &Plan) -> Result<()> {
         let error = Error::of(Kind::Status, "container not running");
         error.code_is(Code::ContainerNotRunning)
     })?;
-    let entrance = Entrance::open(plan, dir, &init)?;
+    let entrance = Entrance::open(plan, dir, state, &init)?;
     refuse_own_cgroups(plan, state.pid, &init, &entrance)?;
     // The container's processes must not be able to inspect the runtime while its process joins.
     credentials::set_dumpable(false).context(CONNECTION)?;
     let opened = open(plan, &init, &entrance)?;
     let (connection, runtime) = socket::pair().context(CONNECTION)?;
     let inherited = Inherited::joining(runtime, opened);
-    let first = clone::spawn(plan, inherited, None)
+    let check = || entrance.check();
+    let first = clone::spawn(plan, inherited, None, check)
         .map_err(|(position, fail)| clone::failed(plan, position, fail, None))
         .context("mounts")?;
-    let nothing_beside = |_| Ok(());
-    let spawned = clone::hand_over(plan, first, &connection, nothing_beside)?;
+    let beside = |_| Ok(check().map_err(clone::error)?);
+    let spawned = clone::hand_over(plan, first, &connection, beside)?;
     let no_hooks = || Ok(Vec::new());
     let death = || {
         Error::new("the process in the container died")

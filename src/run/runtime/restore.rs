@@ -14,7 +14,7 @@ use super::create::{
 };
 use super::serve_init::{self, CONNECTION, Sockets};
 use super::teardown::Undo;
-use super::{Request, hooks, relay, staged};
+use super::{Request, entrance, hooks, relay, staged};
 use crate::config::{Config, Namespace, NamespaceKind, host_id};
 use crate::criu::mounts::{self, Candidate};
 use crate::criu::{
@@ -307,6 +307,7 @@ impl Restoring<'_> {
         self.undo.process = Some(Rc::new(pidfd));
         self.state.pid = pid;
         self.state.start_time = state::start_time(pid)?.unwrap_or_default();
+        self.state.user_namespace = entrance::user_namespace(pid);
         let (connection, _) = socket::pair().context(CONNECTION)?;
         let mut runtime = executor(self.request, &mut self.undo, &connection);
         runtime.run(&self.steps.on_init, pid)?;
