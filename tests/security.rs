@@ -95,6 +95,21 @@ fn cases() -> BTreeSet<String> {
     cases
 }
 
+/// Whether the case calls `exec`, as far as its own function shows.
+fn calls_exec(case: &str) -> bool {
+    let Some((area, name)) = case
+        .split_once("::")
+        .filter(|(area, _)| !area.contains('/'))
+    else {
+        return false;
+    };
+    let text = read(&root().join(format!("runtime-tests/src/cases/{area}.rs")));
+    let body = text.split_once(&format!("\nfn {name}(")).expect(case).1;
+    let body = body.split("\n}\n").next().unwrap_or(body);
+    let calls = [".exec(", ".exec_with(", ".exec_process(", "\"exec\""];
+    calls.iter().any(|call| body.contains(call))
+}
+
 /// Whether a test exists: a case, or a test function in a file in `src/`.
 fn exists(name: &str, cases: &BTreeSet<String>) -> bool {
     match name.split_once(".rs::") {
@@ -185,5 +200,17 @@ fn a_case_with_a_cve_number_is_in_its_row() {
         let row = by_id.get(id.as_str());
         let named = row.is_some_and(|tests| tests.contains(&case.as_str()));
         assert!(named, "the row of {id} does not name {case}");
+    }
+}
+
+#[test]
+fn an_advisory_about_exec_is_replayed_by_exec() {
+    let page = read(&root().join("SECURITY.md"));
+    let about = |row: &Vec<String>| row[1].contains("`exec") && !row[2].starts_with(CANNOT);
+    let rows: Vec<_> = advisories(&page).into_iter().filter(about).collect();
+    assert!(rows.len() > 4, "{rows:#?}");
+    for row in rows {
+        let replayed = tests_in(&row[2]).into_iter().any(calls_exec);
+        assert!(replayed, "no case of {} calls exec", row[0]);
     }
 }

@@ -142,6 +142,9 @@ impl<'t> Bundle<'t> {
         let directories = ["/lib", "/lib64", "/usr/lib"].into_iter();
         let existing = directories.filter(|path| Path::new(path).exists());
         existing.fold(self, |bundle, path| {
+            // Root of a user namespace may not be allowed to make them.
+            let target = bundle.rootfs().join(path.trim_start_matches('/'));
+            fs::create_dir_all(target).expect("mount point");
             let options = json!(["rbind", "ro"]);
             bundle.mount(
                 json!({"destination": path, "source": path, "type": "none", "options": options}),

@@ -24,6 +24,8 @@ pub fn main(args: &[String]) -> ExitCode {
         ["keyring", "steal", keyring] => steal(keyring),
         ["take-exe", name, directory] => attacks::take_exe(name, directory),
         ["leave-chroot", file] => attacks::leave_chroot(file),
+        ["look-at-others", fifo] => attacks::look_at_others(fifo),
+        ["type"] => attacks::type_on_stdin(),
         ["await", ref signals @ ..] => await_signals(signals),
         ["saved", ref words @ ..] => saved::main(words),
         ["caller", traits, ref command @ ..] if !command.is_empty() => {

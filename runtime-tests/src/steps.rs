@@ -1,6 +1,7 @@
-//! A program that stops at each of its system calls, by ptrace(2). Actions of other processes
-//! happen at a known moment, however fast or busy the machine is.
+//! A program that stops at each of its system calls, or whose children do, by ptrace(2). Actions of
+//! other processes happen at a known moment, however fast or busy the machine is.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
@@ -26,14 +27,8 @@ impl Steps {
     /// Starts the program and stops it before its first instruction. Its children are not traced.
     #[track_caller]
     pub fn begin(call: Call) -> Self {
-        let running = call.traced().spawn();
-        let pid = Pid::from_raw(running.pid());
-        let stopped = waitpid(pid, None).expect("the program is executed");
-        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGTRAP));
+        let (running, pid) = begin(call, ptrace::Options::empty());
         let memory = memory(pid);
-        // A program of a failed case must not keep running.
-        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
-        ptrace::setoptions(pid, options).expect("options of ptrace");
         Self {
             running,
             memory,
@@ -112,6 +107,77 @@ impl Steps {
             }
         }
     }
+}
+
+/// Runs the program, and stops each process that it makes at each system call of that process.
+/// Calls `look` with the process, and with whether it has executed another program. The program
+/// itself does not stop.
+#[track_caller]
+pub fn with_children(call: Call, mut look: impl FnMut(Pid, bool)) -> Output {
+    let (running, program) = begin(
+        call,
+        ptrace::Options::PTRACE_O_TRACEFORK
+            | ptrace::Options::PTRACE_O_TRACEVFORK
+            | ptrace::Options::PTRACE_O_TRACECLONE
+            | ptrace::Options::PTRACE_O_TRACEEXEC,
+    );
+    ptrace::cont(program, None).expect("ptrace(PTRACE_CONT)");
+    // Whether each has executed a program.
+    let mut children = BTreeMap::new();
+    let mut ended = None;
+    while ended.is_none() || !children.is_empty() {
+        let any = Some(WaitPidFlag::__WALL);
+        let (pid, signal) = match waitpid(None, any).expect("a process that stops") {
+            WaitStatus::PtraceSyscall(pid) => {
+                if let (Some(&executed), Some(_)) = (children.get(&pid), entry_arguments(pid)) {
+                    look(pid, executed);
+                }
+                (pid, None)
+            }
+            WaitStatus::PtraceEvent(pid, _, event) => {
+                if let (Some(executed), libc::PTRACE_EVENT_EXEC) = (children.get_mut(&pid), event) {
+                    *executed = true;
+                }
+                (pid, None)
+            }
+            // The kernel stops a new process so before its first instruction.
+            WaitStatus::Stopped(pid, Signal::SIGSTOP)
+                if pid != program && !children.contains_key(&pid) =>
+            {
+                children.insert(pid, false);
+                (pid, None)
+            }
+            WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
+            status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
+                children.remove(&pid);
+                if pid == program {
+                    ended = Some(status);
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        // A process that has been killed meanwhile cannot go on.
+        let _ = if children.contains_key(&pid) {
+            ptrace::syscall(pid, signal)
+        } else {
+            ptrace::cont(pid, signal)
+        };
+    }
+    running.ended(ended.expect("the loop ends with the program"))
+}
+
+/// Starts the program and stops it before its first instruction.
+#[track_caller]
+fn begin(call: Call, options: ptrace::Options) -> (Running, Pid) {
+    let running = call.traced().spawn();
+    let pid = Pid::from_raw(running.pid());
+    let stopped = waitpid(pid, None).expect("the program is executed");
+    assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGTRAP));
+    // A program of a failed case must not keep running.
+    let always = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+    ptrace::setoptions(pid, options | always).expect("options of ptrace");
+    (running, pid)
 }
 
 #[track_caller]

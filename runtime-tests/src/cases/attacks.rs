@@ -385,8 +385,40 @@ fn start_that_dies_does_not_start(t: &Sandbox) {
 }
 
 fn start_socket_is_for_its_owner_alone(t: &Sandbox) {
-    let container = t.bundle().args(&["sleep", "1000"]).container();
-    container.create().ok();
-    let directory = fs::metadata(t.root.join(&container.id)).expect("stat");
-    assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, 0));
+    // The containers in the host's network namespace see the host's abstract sockets.
+    for bundle in [t.bundle(), t.bundle().without_namespace("network")] {
+        let container = bundle.args(&["sleep", "1000"]).container();
+        container.create().ok();
+        let directory = fs::metadata(t.root.join(&container.id)).expect("stat");
+        assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, 0));
+        let names = names_of_sockets(container.pid());
+        assert!(
+            names.iter().any(|name| name.ends_with("start.sock")),
+            "{names:?}"
+        );
+        assert!(names.iter().all(|name| !name.starts_with('@')), "{names:?}");
+    }
+}
+
+/// The names of a process's Unix sockets. An abstract one begins with `@`. unix(7), proc_net(5).
+fn names_of_sockets(pid: i32) -> Vec<String> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors");
+    let own: Vec<_> = descriptors
+        .map(|entry| fs::read_link(entry.expect("an entry").path()).expect("a descriptor"))
+        .collect();
+    // A socket stays in the network namespace that its process was in when it made it.
+    let tables = [pid.to_string(), "self".to_owned()].map(|process| {
+        let table = fs::read_to_string(format!("/proc/{process}/net/unix"));
+        table.expect("the sockets of a network namespace")
+    });
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    let named = lines.filter_map(|line| {
+        let mut words = line.split_whitespace().skip(6);
+        let socket = format!("socket:[{}]", words.next()?);
+        let is_own = own
+            .iter()
+            .any(|target| target.as_os_str() == socket.as_str());
+        is_own.then(|| words.next().map(str::to_owned))?
+    });
+    named.collect()
 }

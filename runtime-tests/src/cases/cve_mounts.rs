@@ -2,16 +2,79 @@
 //! `cve_paths`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::json;
 
 use super::cve_paths::{Host, RACES, bind, link, volume_to_swap, while_swapping, without_mount};
-use crate::{Sandbox, Test, tests};
+use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
+    cve_2020_2024_delete_unmounts_nothing_through_a_link[Need::NotAPeer],
     cve_2026_115521_descriptors_of_the_image_divert_no_flag,
     cve_2026_133553_nothing_is_copied_up_through_a_link,
 ];
+
+/// What were mount points of the container become links to a mount of the host. Without a mount
+/// namespace, the container's own mounts are on the host, and `delete` removes them.
+fn cve_2020_2024_delete_unmounts_nothing_through_a_link(t: &Sandbox) {
+    let none = None::<&str>;
+    let of_host = t.path("of-the-host");
+    for directory in [of_host.clone(), of_host.join("below")] {
+        fs::create_dir(&directory).expect("directory");
+        mount(none, &directory, Some("tmpfs"), MsFlags::empty(), none).expect("tmpfs");
+    }
+    let is_mounted = |path: &Path| {
+        let text = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
+        let path = path.to_str().expect("UTF-8");
+        text.lines()
+            .any(|line| line.split(' ').nth(4) == Some(path))
+    };
+    let tmpfs = json!({"destination": "/vol/m", "type": "tmpfs", "source": "tmpfs"});
+    let with_namespace = || t.bundle().args(&["sleep", "1000"]).mount(tmpfs.clone());
+    let without = || {
+        let bundle = with_namespace().without_namespace("mount");
+        let bundle = bundle.set("/mounts", json!([tmpfs]));
+        let bundle = bundle.set("/linux/maskedPaths", json!([]));
+        bundle.set("/linux/readonlyPaths", json!([]))
+    };
+    let host_keeps_its_mounts = || {
+        for path in [of_host.clone(), of_host.join("below")] {
+            assert!(is_mounted(&path), "{} is unmounted", path.display());
+        }
+    };
+    for (bundle, on_the_host) in [(with_namespace(), false), (without(), true)] {
+        let rootfs = bundle.rootfs();
+        let container = bundle.container();
+        container.launch_ok();
+        assert_eq!(is_mounted(&rootfs.join("vol/m")), on_the_host);
+        container.stop();
+        // A mount moves with the directory above it.
+        fs::rename(rootfs.join("vol"), rootfs.join("moved")).expect("rename");
+        fs::create_dir(rootfs.join("vol")).expect("directory");
+        symlink(&of_host, rootfs.join("vol/m")).expect("link");
+        container.delete().ok();
+        assert!(
+            !is_mounted(&rootfs.join("moved/m")),
+            "the container's mount"
+        );
+        host_keeps_its_mounts();
+    }
+    // The rootfs itself becomes a link. Its mount has moved, and stays.
+    let container = without().container();
+    container.launch_ok();
+    container.stop();
+    let moved = t.path("moved");
+    fs::rename(&container.bundle, &moved).expect("rename");
+    fs::create_dir(&container.bundle).expect("directory");
+    symlink(&of_host, container.bundle.join("rootfs")).expect("link");
+    container.delete().ok();
+    host_keeps_its_mounts();
+    umount2(&moved.join("rootfs"), MntFlags::MNT_DETACH).expect("umount");
+    umount2(&of_host, MntFlags::MNT_DETACH).expect("umount");
+}
 
 fn cve_2026_115521_descriptors_of_the_image_divert_no_flag(t: &Sandbox) {
     let tmpfs = |destination: &str, options: &[&str]| {

@@ -3,18 +3,28 @@
 //! in `own_binary`.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use nix::sys::stat::Mode;
 use serde_json::json;
 
 use crate::bundle::Bundle;
+use crate::call::Call;
+use crate::console;
+use crate::steps::with_children;
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     cve_2014_8989_groups_of_the_caller_are_dropped[Need::Program("setpriv")],
     cve_2016_9962_created_init_is_closed_to_its_neighbours,
-    cve_2022_29162_nothing_is_inheritable_unless_the_config_says_so,
-    cve_2022_27650_inheritable_is_exactly_what_the_config_says,
+    cve_2016_9962_process_of_exec_is_closed_to_the_container[Need::NotAPeer],
+    cve_2016_10124_exec_types_nothing_on_the_callers_terminal[Need::Program("setsid"), Need::Program("setpriv")],
+    cve_2017_5226_program_types_nothing_on_the_callers_terminal[Need::Program("setsid"), Need::Program("setpriv")],
+    cve_2022_24769_nothing_is_inheritable_unless_the_config_says_so,
+    cve_2022_29162_exec_adds_nothing_inheritable,
+    cve_2022_27650_inheritable_of_exec_is_exactly_what_the_config_says,
     cve_2023_25809_only_the_own_cgroup_is_seen,
     cve_2023_25809_only_the_own_cgroup_is_seen_in_a_user_namespace,
     cve_2024_21626_no_working_directory_on_the_host,
@@ -76,22 +86,166 @@ fn cve_2016_9962_created_init_is_closed_to_its_neighbours(t: &Sandbox) {
     );
 }
 
-const CAPABILITIES: &str = "grep -E '^Cap(Inh|Amb):' /proc/self/status | tr -s '\\t ' ' '";
-
-fn cve_2022_29162_nothing_is_inheritable_unless_the_config_says_so(t: &Sandbox) {
-    for bundle in [t.bundle(), in_user_namespace(t.bundle())] {
-        let output = bundle.shell(CAPABILITIES).container().run().ok();
-        output.prints("CapInh: 0000000000000000\nCapAmb: 0000000000000000");
+/// The process of `exec` holds descriptors of the host while it enters, and it is in the container's
+/// pid namespace already.
+fn cve_2016_9962_process_of_exec_is_closed_to_the_container(t: &Sandbox) {
+    // This capability of a user namespace covers each process in it that is dumpable.
+    let tracer = ["bounding", "effective", "permitted"].iter().fold(
+        in_user_namespace(t.bundle()),
+        |bundle, set| {
+            let set = format!("/process/capabilities/{set}");
+            bundle.push(&set, json!("CAP_SYS_PTRACE"))
+        },
+    );
+    for bundle in [t.bundle(), tracer] {
+        let bundle = bundle.probe(&["look-at-others", "/ask"]);
+        let fifo = bundle.rootfs().join("ask");
+        nix::unistd::mkfifo(&fifo, Mode::S_IRUSR).expect("mkfifo");
+        fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).expect("chmod");
+        let container = bundle.container();
+        container.launch_ok();
+        let ask = fs::OpenOptions::new().read(true).write(true).open(&fifo);
+        let mut ask = ask.expect("the FIFO");
+        let (mut entering, mut executed) = (Vec::new(), Vec::new());
+        let exec = t.runtime().arg("exec").arg(&container.id).arg("true");
+        let look = |_, has_executed: bool| {
+            let round = entering.len() + executed.len();
+            ask.write_all(b"\n").expect("ask");
+            let mut found = None;
+            t.eventually("the container has looked", || {
+                let text = container.stdout();
+                found = text.split_inclusive('\n').nth(round).map(str::to_owned);
+                found.as_ref().is_some_and(|line| line.ends_with('\n'))
+            });
+            let found = found.expect("a line");
+            let list = if has_executed {
+                &mut executed
+            } else {
+                &mut entering
+            };
+            list.push(found.trim().to_owned());
+        };
+        with_children(exec, look).ok();
+        let visible = entering.iter().filter(|line| !line.is_empty());
+        assert!(visible.count() > 10, "{entering:#?}");
+        let open = entering
+            .iter()
+            .find(|line| !line.is_empty() && !line.ends_with(':'));
+        assert_eq!(open, None, "{entering:#?}");
+        // As a control, the container can inspect its own program.
+        let controls = ["root", "exe", "fd", "environ", "pidfd_getfd"];
+        let last = executed.last().expect("a system call of the program");
+        let words: Vec<_> = last.split(' ').collect();
+        assert!(controls.iter().all(|way| words.contains(way)), "{last}");
     }
 }
 
-fn cve_2022_27650_inheritable_is_exactly_what_the_config_says(t: &Sandbox) {
-    // CAP_KILL is bit 5.
+/// The program has the terminal of the runtime's caller as its streams. TIOCSTI of ioctl_tty(2)
+/// would type there what a shell of the host executes later.
+#[track_caller]
+fn types_nothing(call: Call) {
+    let (no_terminal, refused) = (libc::ENXIO, [libc::EPERM, libc::EIO]);
+    let lines = console::lines_on_terminal(with_a_terminal(call), 80);
+    let expected = refused.map(|errno| format!("type {errno}, open {no_terminal}"));
+    assert!(
+        lines.len() == 1 && expected.contains(&lines[0]),
+        "{lines:?}"
+    );
+}
+
+/// Makes the terminal on its streams its controlling terminal.
+fn with_a_terminal(call: Call) -> Call {
+    call.prefix(["setsid", "--ctty", "--wait"])
+}
+
+/// As a control, a process of the caller's session can open the terminal, and type on it unless the
+/// kernel allows that only with CAP_SYS_ADMIN.
+fn a_neighbour_of_the_caller_may_type(t: &Sandbox) {
+    let program = std::env::current_exe().expect("this program");
+    let call = t.call(program).args(["--probe", "type"]);
+    let call = call.prefix(["setpriv", "--bounding-set=-sys_admin"]);
+    let lines = console::lines_on_terminal(with_a_terminal(call), 80);
+    let eio = libc::EIO;
+    let expected = ["type 0, open 0".to_owned(), format!("type {eio}, open 0")];
+    // The terminal may show the character too.
+    assert!(
+        lines
+            .iter()
+            .any(|line| expected.iter().any(|text| line.ends_with(text))),
+        "{lines:?}"
+    );
+}
+
+fn cve_2016_10124_exec_types_nothing_on_the_callers_terminal(t: &Sandbox) {
+    a_neighbour_of_the_caller_may_type(t);
+    let container = t.bundle().probe(&[]).args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let exec = t.runtime().arg("exec").arg(&container.id);
+    types_nothing(exec.args(["/probe", "--probe", "type"]));
+}
+
+fn cve_2017_5226_program_types_nothing_on_the_callers_terminal(t: &Sandbox) {
+    a_neighbour_of_the_caller_may_type(t);
+    let container = t.bundle().probe(&["type"]).container();
+    let run = t
+        .runtime()
+        .arg("run")
+        .arg("--bundle")
+        .arg(&container.bundle);
+    types_nothing(run.arg(&container.id));
+}
+
+const CAPABILITIES: &str = "grep -E '^Cap(Inh|Amb):' /proc/self/status | tr -s '\\t ' ' '";
+const NONE: &str = "CapInh: 0000000000000000\nCapAmb: 0000000000000000";
+/// CAP_KILL is bit 5.
+const KILL: &str = "CapInh: 0000000000000020\nCapAmb: 0000000000000000";
+
+fn cve_2022_24769_nothing_is_inheritable_unless_the_config_says_so(t: &Sandbox) {
+    for bundle in [t.bundle(), in_user_namespace(t.bundle())] {
+        let output = bundle.shell(CAPABILITIES).container().run().ok();
+        output.prints(NONE);
+    }
+    let inheritable = json!(["CAP_KILL"]);
     let bundle = t
         .bundle()
-        .set("/process/capabilities/inheritable", json!(["CAP_KILL"]));
+        .set("/process/capabilities/inheritable", inheritable);
     let output = bundle.shell(CAPABILITIES).container().run().ok();
-    output.prints("CapInh: 0000000000000020\nCapAmb: 0000000000000000");
+    output.prints(KILL);
+}
+
+fn cve_2022_29162_exec_adds_nothing_inheritable(t: &Sandbox) {
+    for bundle in [t.bundle(), in_user_namespace(t.bundle())] {
+        let container = bundle.args(&["sleep", "1000"]).container();
+        container.launch_ok();
+        let look = ["sh", "-c", CAPABILITIES];
+        let cap = ["--cap", "CAP_KILL", "--cap", "CAP_NET_RAW"];
+        for flags in [
+            &[][..],
+            &cap,
+            &[&cap[..], &["--user", "1000:1000"]].concat(),
+        ] {
+            container.exec_with(flags, &look).ok().prints(NONE);
+        }
+    }
+}
+
+fn cve_2022_27650_inheritable_of_exec_is_exactly_what_the_config_says(t: &Sandbox) {
+    let sets = |inheritable: &[&str]| {
+        json!({"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"],
+            "permitted": ["CAP_KILL"], "inheritable": inheritable})
+    };
+    for (of_config, expected) in [(&[][..], NONE), (&["CAP_KILL"], KILL)] {
+        let bundle = t.bundle().set("/process/capabilities", sets(of_config));
+        let container = bundle.args(&["sleep", "1000"]).container();
+        container.launch_ok();
+        let look = ["sh", "-c", CAPABILITIES];
+        container.exec(&look).ok().prints(expected);
+        for (of_process, expected) in [(&[][..], NONE), (&["CAP_KILL"], KILL)] {
+            let process = json!({"cwd": "/", "args": look, "env": ["PATH=/bin"],
+                "capabilities": sets(of_process)});
+            container.exec_process(&process).ok().prints(expected);
+        }
+    }
 }
 
 /// A second container runs, and the first looks for it in its cgroup file system.

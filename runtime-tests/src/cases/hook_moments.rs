@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     create_container_sees_the_mounts_and_the_host,
     hooks_start_in_the_bundle[Need::NotAPeer],
     hooks_of_the_host_inherit_the_environment,
+    cve_2025_23266_hooks_of_the_host_do_not_get_the_images_environment,
     start_container_gets_the_environment_of_the_process,
     start_container_hooks_run_in_order,
     hooks_need_not_read_the_state,
@@ -204,6 +205,39 @@ fn hooks_of_the_host_inherit_the_environment(t: &Sandbox) {
     let call = t.runtime().env("FROM_THE_CALLER", "1").arg("run");
     container.launch(call).finish().ok();
     assert_eq!(log(t), "1\n");
+}
+
+/// Variables of the image such as LD_PRELOAD are for programs of the image alone. createContainer
+/// hooks start in the rootfs, where a relative path would name a file of the image.
+fn cve_2025_23266_hooks_of_the_host_do_not_get_the_images_environment(t: &Sandbox) {
+    let moments = [
+        "prestart",
+        "createRuntime",
+        "createContainer",
+        "poststart",
+        "poststop",
+    ];
+    let bundle = moments.iter().fold(t.bundle(), |bundle, moment| {
+        let with_env = hook(t, &format!("echo {moment}; env"));
+        let mut without = with_env.clone();
+        without.as_object_mut().expect("a hook").remove("env");
+        with(with(bundle, moment, with_env), moment, without)
+    });
+    let mut of_image = inside("env");
+    of_image.as_object_mut().expect("a hook").remove("env");
+    let bundle = with(bundle, "startContainer", inside("env"));
+    let bundle = with(bundle, "startContainer", of_image);
+    let container = bundle.push("/process/env", json!("FROM_THE_IMAGE=./evil.so"));
+    let container = container.container();
+    live(&container);
+    let text = log(t);
+    let expected = moments.map(|moment| format!("{moment} {moment}")).join(" ");
+    let ran: Vec<_> = text.lines().filter(|line| moments.contains(line)).collect();
+    assert_eq!(ran.join(" "), expected, "{text}");
+    assert!(!text.contains("FROM_THE_IMAGE"), "{text}");
+    // A startContainer hook is a program of the image. Its own environment replaces the other.
+    let inner = inner_log(&container);
+    assert_eq!(inner.matches("FROM_THE_IMAGE=").count(), 1, "{inner}");
 }
 
 fn start_container_gets_the_environment_of_the_process(t: &Sandbox) {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::criu::{CRIU, checkpoint, count, counter, launch, restore, wait_count};
+use super::cve_paths::without_mount;
 use crate::host::Need;
 use crate::{Container, Sandbox, Test, mount_info, tests};
 
@@ -10,6 +11,7 @@ pub const TESTS: &[Test] = tests![
     an_apparmor_profile_confines_the_process [Need::Lsm("apparmor"), Need::Program("apparmor_parser")],
     an_apparmor_profile_that_is_not_loaded_is_named [Need::Lsm("apparmor")],
     exec_takes_an_apparmor_profile [Need::Lsm("apparmor"), Need::Program("apparmor_parser")],
+    cve_2015_1334_label_is_not_written_to_what_the_image_shows_as_proc [Need::Lsm("apparmor"), Need::Program("apparmor_parser")],
     selinux_labels_reach_the_process_and_the_mounts [Need::Lsm("selinux"), Need::Path("/sys/fs/selinux/load"), NO_POLICY],
     restore_replaces_the_context_of_mounts [CRIU, Need::Lsm("selinux"), Need::Path("/sys/fs/selinux/load"), OWN_POLICY],
 ];
@@ -62,6 +64,33 @@ fn exec_takes_an_apparmor_profile(t: &Sandbox) {
         .exec_with(&flags, &["cat", "/proc/self/attr/current"])
         .ok();
     assert_eq!(output.stdout, "sampan-exec (enforce)\n");
+    container.stop();
+}
+
+/// Neither `create` nor `exec` writes the label to the image's files in /proc.
+fn cve_2015_1334_label_is_not_written_to_what_the_image_shows_as_proc(t: &Sandbox) {
+    load_profile(t, "sampan-proc");
+    let with_proc_of_the_image = || {
+        let bundle = without_mount(t.bundle(), "/proc").file("/secret", "secret");
+        let bundle = bundle.set("/linux/maskedPaths", json!([]));
+        let bundle = bundle.set("/linux/readonlyPaths", json!([]));
+        let files = ["self", "thread-self", "1"].map(|name| format!("/proc/{name}/attr"));
+        files.iter().fold(bundle, |bundle, attr| {
+            let bundle = bundle.file(&format!("{attr}/exec"), "");
+            bundle.file(&format!("{attr}/apparmor/exec"), "")
+        })
+    };
+    let look = ["cat", "/secret"];
+    let confined = with_proc_of_the_image().set("/process/apparmorProfile", json!("sampan-proc"));
+    confined.args(&look).container().run().exits(1).prints("");
+
+    let container = with_proc_of_the_image()
+        .args(&["sleep", "1000"])
+        .container();
+    container.launch_ok();
+    container.exec(&look).ok().prints("secret");
+    let output = container.exec_with(&["--apparmor", "sampan-proc"], &look);
+    output.exits(1).prints("");
     container.stop();
 }
 

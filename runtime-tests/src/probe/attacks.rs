@@ -1,8 +1,9 @@
 //! Attacks by a program in a container.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Error, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -82,5 +83,67 @@ pub fn leave_chroot(file: &str) -> ExitCode {
     }
     let found = fs::metadata(file.trim_start_matches('/')).is_ok();
     println!("{}", if found { "outside" } else { "inside" });
+    ExitCode::SUCCESS
+}
+
+/// For each line from `fifo`, tries to use every other process as a way to its files, and prints a
+/// line: each process with what was possible.
+pub fn look_at_others(fifo: &str) -> ExitCode {
+    let fifo = OpenOptions::new().read(true).write(true).open(fifo);
+    for _ in BufReader::new(fifo.expect("the FIFO")).lines() {
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let others = pids.filter(|&pid| pid != std::process::id());
+        let found = others.map(|pid| format!("{pid}: {}", open_ways(pid).join(" ")));
+        println!("{}", found.collect::<Vec<_>>().join(", "));
+    }
+    ExitCode::SUCCESS
+}
+
+/// More numbers than a process of these tests has open files.
+const NUMBERS: std::ops::Range<u32> = 0..64;
+
+/// What the kernel lets this process do to another one, as far as it leads to files or memory.
+/// `pidfd_getfd` needs the same permission as ptrace(2), which only one tracer at a time can use.
+fn open_ways(pid: u32) -> Vec<&'static str> {
+    let directory = Path::new("/proc").join(pid.to_string());
+    let links = ["root", "cwd", "exe"];
+    let files = ["environ", "maps", "mem"];
+    let links = links.map(|name| (name, fs::read_link(directory.join(name)).is_ok()));
+    let files = files.map(|name| (name, File::open(directory.join(name)).is_ok()));
+    let fd = |number: u32| directory.join("fd").join(number.to_string());
+    // SAFETY: takes no pointers. The descriptor is not used any more when the process ends.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: takes no pointers.
+    let taken =
+        |number: u32| unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, number, 0) } >= 0;
+    let descriptors = [
+        (
+            "fd",
+            NUMBERS
+                .clone()
+                .any(|number| fs::read_link(fd(number)).is_ok()),
+        ),
+        ("pidfd_getfd", NUMBERS.clone().any(taken)),
+    ];
+    let all = links.into_iter().chain(files).chain(descriptors);
+    all.filter_map(|(name, open)| open.then_some(name))
+        .collect()
+}
+
+/// Types a character on the terminal that is standard input, and opens the controlling terminal.
+/// Prints the errno of each, or 0.
+pub fn type_on_stdin() -> ExitCode {
+    // SAFETY: the kernel reads one character.
+    let typed = unsafe { libc::ioctl(0, libc::TIOCSTI, c"x".as_ptr()) };
+    let typed = if typed == 0 {
+        None
+    } else {
+        Error::last_os_error().raw_os_error()
+    };
+    let opened = File::open("/dev/tty")
+        .err()
+        .and_then(|error| error.raw_os_error());
+    println!("type {}, open {}", typed.unwrap_or(0), opened.unwrap_or(0));
     ExitCode::SUCCESS
 }
