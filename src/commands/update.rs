@@ -60,11 +60,11 @@ flags! {
         #[arg(long, value_name = "0|1")]
         pub cpu_idle: Option<i64>,
 
-        /// Period for realtime processes; cgroup v2 cannot limit them, so this is refused
+        /// Period for realtime processes; cgroup v2 cannot limit them, so only 0 is accepted
         #[arg(long, value_name = "USEC")]
         pub cpu_rt_period: Option<u64>,
 
-        /// Time for realtime processes; cgroup v2 cannot limit them, so this is refused
+        /// Time for realtime processes; cgroup v2 cannot limit them, so only 0 is accepted
         #[arg(long, value_name = "USEC")]
         pub cpu_rt_runtime: Option<i64>,
 
