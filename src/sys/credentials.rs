@@ -70,6 +70,13 @@ pub fn set_groups(groups: &[u32]) -> Sys<()> {
         .map_err(|fail| fail.note(Note::Groups))
 }
 
+/// Whether this process has supplementary groups. getgroups(2).
+pub fn has_groups() -> Sys<bool> {
+    // SAFETY: with the length 0 nothing is written.
+    let count = unsafe { libc::syscall(libc::SYS_getgroups, 0, std::ptr::null_mut::<u32>()) };
+    check("getgroups", count).map(|count| count > 0)
+}
+
 /// capset(2) of the calling thread. In the masks, bit n is capability n.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Sys<()> {
     #[repr(C)]

@@ -9,6 +9,7 @@ use crate::{Need, Output, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
     groups_of_the_caller_are_dropped,
+    groups_that_cannot_be_dropped_are_an_error[Need::Program("setpriv"), Need::NotAPeer],
     a_group_listed_twice_is_set_twice,
     umask_defaults_to_0022,
     invalid_ids_are_refused,
@@ -76,6 +77,26 @@ fn groups_of_the_caller_are_dropped(t: &Sandbox) {
         output.stdout.starts_with("Groups: \n") || output.stdout.starts_with("Groups:\n"),
         "{output}"
     );
+}
+
+/// Without CAP_SETGID setgroups(2) fails as it does under a seccomp filter around the runtime.
+fn groups_that_cannot_be_dropped_are_an_error(t: &Sandbox) {
+    let powerless = |words: &[&str]| {
+        let drop = ["setpriv", "--groups", "4,27", "--bounding-set=-setgid"];
+        t.runtime().args(words).prefix(drop)
+    };
+    let refused = |output: Output| {
+        let output = output.fails_with("process.user.additionalGids");
+        let output = output.fails_with("setgroups: operation not permitted");
+        assert_eq!(output.stdout, "");
+    };
+    let container = t.bundle().args(&["id", "-G"]).container();
+    refused(container.launch(powerless(&["run"])).finish());
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    refused(powerless(&["exec", &container.id, "id", "-G"]).run());
+    container.stop();
+    container.delete().ok();
 }
 
 fn a_group_listed_twice_is_set_twice(t: &Sandbox) {

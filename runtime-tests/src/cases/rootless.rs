@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     without_a_session_the_runtime_directory_is_found [SETPRIV, Need::NotAPeer],
     root_of_any_user_namespace_has_the_users_root_directory[Need::NotAPeer, Need::Program("unshare")],
     setgroups_is_denied_for_a_single_map [SETPRIV],
+    denied_setgroups_is_no_error_for_a_caller_with_groups [SETPRIV],
     no_user_namespace_is_refused [SETPRIV],
     additional_groups_are_refused [SETPRIV],
     unmapped_user_is_refused [SETPRIV],
@@ -243,6 +244,23 @@ fn root_of_any_user_namespace_has_the_users_root_directory(t: &Sandbox) {
 fn setgroups_is_denied_for_a_single_map(t: &Sandbox) {
     let container = own(t, bundle(t).args(&["cat", "/proc/self/setgroups"]));
     run(t, &container).ok().prints("deny");
+}
+
+/// `exec` finds a procfs with masks in the container, where it can mount none of its own.
+fn denied_setgroups_is_no_error_for_a_caller_with_groups(t: &Sandbox) {
+    let (user, group) = (format!("--reuid={USER}"), format!("--regid={USER}"));
+    let runtime = || {
+        t.runtime()
+            .prefix(["setpriv", &user, &group, "--groups=4,27"])
+    };
+    let container = own(t, bundle(t).args(&["sleep", "1000"]));
+    container
+        .launch(runtime().args(["run", "--detach"]))
+        .finish()
+        .ok();
+    let words = ["exec", &container.id, "cat", "/proc/self/setgroups"];
+    runtime().args(words).run().ok().prints("deny");
+    verb(t, &["delete", "--force", &container.id]).ok();
 }
 
 fn no_user_namespace_is_refused(t: &Sandbox) {

@@ -108,7 +108,10 @@ pub(crate) fn with_output(error: Error, printed: &[u8]) -> Error {
 }
 
 fn with_hint(error: Error, found: Found, position: Option<Position>, fail: Failed) -> Error {
-    let mut error = error.about(found.field);
+    let mut error = error.about(match fail.note {
+        Some(Note::Groups) => "process.user.additionalGids",
+        _ => found.field,
+    });
     code::describe(found, position, &mut error);
     match hint(found.step, fail) {
         Some(hint) => error.hint(hint),
@@ -208,10 +211,12 @@ fn by_note(step: &InitStep, fail: Failed) -> Option<&'static str> {
         (Note::HostView, ..) => {
             "a procfs or sysfs there is out of reach: unmount it on the host, or leave out --no-pivot"
         }
-        (Note::Groups, InitStep::Credentials(user), Errno::EPERM)
-            if user.groups.as_ref().is_some_and(|it| !it.is_empty()) =>
-        {
-            "setgroups is denied in this user namespace: drop additionalGids"
+        (Note::Groups, InitStep::Credentials(user), Errno::EPERM) => {
+            if user.groups.as_ref().is_some_and(|it| !it.is_empty()) {
+                "setgroups is denied in this user namespace, or the runtime lacks CAP_SETGID: drop additionalGids"
+            } else {
+                "the process would keep the caller's groups: give the runtime CAP_SETGID and allow setgroups, or set the annotation run.oci.keep_original_groups"
+            }
         }
         _ => return None,
     })

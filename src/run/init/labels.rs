@@ -23,11 +23,25 @@ impl Init<'_> {
     }
 
     /// Opens the procfs directory of this process's descriptors.
+    pub(super) fn own_descriptors(&mut self) -> Sys<OwnedFd> {
+        self.open_of_self(c"self/fd", libc::O_PATH | libc::O_DIRECTORY)
+    }
+
+    /// Whether the user namespace denies setgroups(2). user_namespaces(7).
+    pub(super) fn groups_are_denied(&mut self) -> Sys<bool> {
+        let file = self.open_of_self(c"self/setgroups", libc::O_RDONLY)?;
+        let mut text = [0; 4];
+        io::read(file.as_fd(), &mut text)?;
+        Ok(&text == b"deny")
+    }
+
+    /// Opens a file of this process in a procfs.
     ///
     /// In a user namespace whose view of procfs is masked, init cannot mount a procfs of its own.
-    /// It then uses the one mounted at /proc, after checking that it is a procfs. That is safe
-    /// because a file reopened through it is compared with the original.
-    pub(super) fn own_descriptors(&mut self) -> Sys<OwnedFd> {
+    /// It then uses the one mounted at /proc, after checking that it is a procfs. Nothing can be
+    /// mounted in between, and the kernel says what `self` is. A file reopened through it is compared
+    /// with the original.
+    fn open_of_self(&mut self, file: &CStr, flags: i32) -> Sys<OwnedFd> {
         let mounted;
         let proc = match self.own_proc() {
             Ok(proc) => proc,
@@ -42,13 +56,7 @@ impl Init<'_> {
         };
         // `self` is a symbolic link made by procfs, so symbolic links are allowed here.
         let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_MAGICLINKS;
-        path::openat2(
-            proc,
-            c"self/fd",
-            libc::O_PATH | libc::O_DIRECTORY,
-            0,
-            resolve,
-        )
+        path::openat2(proc, file, flags, 0, resolve)
     }
 
     /// Writes to a file of this process in /proc/PID/attr.

@@ -283,7 +283,7 @@ impl Init<'_> {
             ),
             InitStep::IoPriority(priority) => sys::schedule::set_io_priority(priority.value()),
             InitStep::Credentials(credentials) => {
-                self.granted = user::become_user(credentials)?;
+                self.granted = user::become_user(credentials, || self.groups_are_denied())?;
                 Ok(())
             }
             InitStep::NoNewPrivileges => credentials::no_new_privileges(),

@@ -13,22 +13,26 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// Becomes root of the user namespace, in most cases without the caller's groups.
 pub(super) fn become_root(keep_groups: bool) -> Sys<()> {
     if !keep_groups {
-        set_groups(&[])?;
+        // The process sets its groups again at the end, and only then has to succeed.
+        set_groups(&[], || Ok(true))?;
     }
     credentials::set_gid(0)?;
     credentials::set_uid(0)
 }
 
-/// Sets the supplementary groups. A user namespace may deny setgroups(2). That is ignored if the
-/// list is empty, because the config then needs no groups. user_namespaces(7).
-fn set_groups(groups: &[u32]) -> Sys<()> {
-    match credentials::set_groups(groups) {
-        Err(Fail {
-            errno: Errno::EPERM,
-            ..
-        }) if groups.is_empty() => Ok(()),
-        other => other,
+/// Sets the supplementary groups. A user namespace may deny setgroups(2), which `denied` finds out.
+/// That is ignored if the list is empty, because the config then needs no groups.
+/// user_namespaces(7).
+///
+/// Everywhere else EPERM means that a seccomp filter refuses the call, or that the runtime lacks
+/// CAP_SETGID. The process would then keep the groups of the runtime's caller.
+fn set_groups(groups: &[u32], denied: impl FnOnce() -> Sys<bool>) -> Sys<()> {
+    let set = credentials::set_groups(groups);
+    let refused = set.is_err_and(|fail| fail.errno == Errno::EPERM) && groups.is_empty();
+    if refused && (!credentials::has_groups()? || denied() == Ok(true)) {
+        return Ok(());
     }
+    set
 }
 
 /// Joins a new session keyring, so that the container does not see the caller's keys.
@@ -46,7 +50,10 @@ pub(super) fn session_keyring() -> Sys<()> {
 
 /// Drops everything that the config does not grant. The order follows from the privileges that each
 /// step needs. capabilities(7), credentials(7).
-pub(super) fn become_user(user: &Credentials) -> Sys<Granted> {
+pub(super) fn become_user(
+    user: &Credentials,
+    groups_are_denied: impl FnOnce() -> Sys<bool>,
+) -> Sys<Granted> {
     for capability in 0..=user.last_capability {
         if user.capabilities.bounding & 1 << capability == 0 {
             credentials::drop_bounding(capability)?;
@@ -54,7 +61,7 @@ pub(super) fn become_user(user: &Credentials) -> Sys<Granted> {
     }
     credentials::keep_capabilities(true)?;
     if let Some(groups) = &user.groups {
-        set_groups(groups)?;
+        set_groups(groups, groups_are_denied)?;
     }
     credentials::set_gid(user.gid)?;
     credentials::set_uid(user.uid)?;
