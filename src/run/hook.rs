@@ -103,7 +103,7 @@ fn run_to_end(
         .into_iter()
         .try_for_each(file::close);
     let ended = closed
-        .and_then(|()| set_nonblocking(printed.as_fd()))
+        .and_then(|()| file::set_flags(printed.as_fd(), OFlag::O_NONBLOCK))
         .and_then(|()| wait(hook, pidfd.as_fd(), printed.as_fd(), output));
     let ended = ended.inspect_err(|_| process::end(pidfd.as_fd()));
     // The number of reads is limited, because a process that the hook left behind may print
@@ -124,16 +124,16 @@ fn run_to_end(
 /// The files for stdout and stderr. The output in a file is not kept for the error.
 pub(super) type Streams = [Option<OwnedFd>; 2];
 
-/// Opens the files.
+/// Opens the files. The hook itself waits for the reader of a FIFO.
 pub(super) fn open_streams(hook: &HookStep) -> Sys<Streams> {
     let [stdout, stderr] = &hook.streams;
-    let open = |file: &Option<CString>| {
-        let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NOCTTY;
-        let opened = file
-            .as_ref()
-            .map(|file| path::open_at(None, file, flags, 0o600));
-        opened.transpose()
+    let open_one = |file: &CString| {
+        let opened = file::open_to_write(None, file, libc::O_APPEND | libc::O_CREAT);
+        let opened = opened.map_err(|fail| fail.note(Note::HookStream))?;
+        file::set_flags(opened.as_fd(), OFlag::O_APPEND)?;
+        Ok(opened)
     };
+    let open = |file: &Option<CString>| file.as_ref().map(open_one).transpose();
     Ok([open(stdout)?, open(stderr)?])
 }
 
@@ -168,15 +168,9 @@ pub(super) fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
 /// wait.
 pub(super) fn printed(pipe: BorrowedFd) -> Vec<u8> {
     let mut content = vec![0; SMALLEST_PIPE];
-    let read = set_nonblocking(pipe).and_then(|()| io::read(pipe, &mut content));
+    let read = file::set_flags(pipe, OFlag::O_NONBLOCK).and_then(|()| io::read(pipe, &mut content));
     content.truncate(read.unwrap_or(0));
     content
-}
-
-fn set_nonblocking(pipe: BorrowedFd) -> Sys<()> {
-    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-        .map(drop)
-        .map_err(|errno| Fail::new("fcntl(F_SETFL)", errno))
 }
 
 fn execute(

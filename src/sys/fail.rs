@@ -186,6 +186,8 @@ notes! {
     24 OtherSysfs => Says::Instead("find the sysfs on /sys"),
     /// Init is in another user namespace than at its beginning.
     25 InitLeft => Says::Instead("enter the namespaces of init"),
+    /// The file of an annotation for the output of a hook.
+    26 HookStream => Says::Behind("the file of run.oci.hooks.stdout or stderr"),
 }
 
 /// The maximum length of a call's name; longer names are cut off.

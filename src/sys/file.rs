@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use nix::NixPath;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::{Fail, Sys, io, path};
+use super::{Fail, Sys, io, path, stat};
 
 /// Large enough for most files of /proc and of a container's directory to need one read(2).
 const FIRST_READ: usize = 4096;
@@ -22,6 +23,38 @@ const FIRST_READ: usize = 4096;
 pub fn open(file: &Path, flags: i32, mode: u32) -> Sys<OwnedFd> {
     file.with_nix_path(|name| path::open_at(None, name, flags, mode))
         .map_err(|errno| Fail::new("open", errno))?
+}
+
+/// Opens a file that others have named for something to be written to it: a regular file, a FIFO or a
+/// character device. `flags` are further flags of openat(2). The descriptor is non-blocking, because
+/// a FIFO without a reader is an error: waiting for a reader might never end.
+///
+/// # Errors
+/// ENXIO: the FIFO has no reader. ENOTSUP: the file is of another type.
+pub fn open_to_write(dir: Option<BorrowedFd>, name: &CStr, flags: i32) -> Sys<OwnedFd> {
+    let kinds = [libc::S_IFREG, libc::S_IFCHR, libc::S_IFIFO];
+    let check = |file: OwnedFd, kinds: &[u32]| {
+        let found = stat::stat(file.as_fd())?;
+        let refused = Fail::new("open", Errno::ENOTSUP);
+        let is_one = kinds.iter().any(|&kind| found.is(kind));
+        is_one.then_some(file).ok_or(refused)
+    };
+    let flags = flags | libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    match path::open_at(dir, name, flags, 0o600) {
+        // A socket cannot be opened either.
+        Err(fail) if fail.errno == Errno::ENXIO => {
+            check(path::open_at(dir, name, libc::O_PATH, 0)?, &kinds[2..])?;
+            Err(fail)
+        }
+        opened => check(opened?, &kinds),
+    }
+}
+
+/// Changes the flags of an open file, which every holder of the descriptor shares. fcntl(2).
+pub fn set_flags(file: BorrowedFd, flags: OFlag) -> Sys<()> {
+    fcntl(file, FcntlArg::F_SETFL(flags))
+        .map(drop)
+        .map_err(|errno| Fail::new("fcntl(F_SETFL)", errno))
 }
 
 /// close(2) with its result. For an end of a pipe or of a connection whose closing this or another

@@ -66,6 +66,11 @@ fn kill_target() {
     }
 }
 
+/// Whether a signal has been caught since the last [`take`].
+pub fn is_caught() -> bool {
+    CAUGHT.load(Ordering::SeqCst) != 0
+}
+
 /// The signal caught since the last call.
 pub fn take() -> Option<i32> {
     match CAUGHT.swap(0, Ordering::SeqCst) {
@@ -94,7 +99,7 @@ pub fn aim_meanwhile(pidfd: &Rc<OwnedFd>) -> Aim {
 impl Aim {
     fn at(pidfd: Rc<OwnedFd>, before: i32) -> Self {
         TARGET.store(pidfd.as_fd().as_raw_fd(), Ordering::SeqCst);
-        if CAUGHT.load(Ordering::SeqCst) != 0 {
+        if is_caught() {
             kill_target();
         }
         Self { pidfd, before }

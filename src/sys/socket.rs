@@ -4,18 +4,19 @@
 use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     SockaddrStorage, UnixAddr, bind, connect, listen, recvmsg, sendmsg, socket, socketpair,
 };
 
-use super::{Fail, Sys, descriptor, file, process, tag};
+use super::{Fail, Sys, descriptor, file, interrupt, process, tag};
 
 /// A pair of connected SEQPACKET sockets, close-on-exec.
 pub fn pair() -> Sys<(OwnedFd, OwnedFd)> {
@@ -28,7 +29,8 @@ pub fn pair() -> Sys<(OwnedFd, OwnedFd)> {
     tag("socketpair", made)
 }
 
-/// How long [`send`] waits for descriptors in flight to arrive: attempts, and the time between them.
+/// How long [`send`] waits for descriptors in flight to arrive: attempts, and the time between them, as
+/// between those of [`connect_stream`].
 const ATTEMPTS: u32 = 5000;
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -125,7 +127,10 @@ fn address_in(dir: BorrowedFd, name: &CStr) -> Sys<UnixAddr> {
 }
 
 fn unconnected(kind: SockType) -> Sys<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC;
+    made(kind, SockFlag::SOCK_CLOEXEC)
+}
+
+fn made(kind: SockType, flags: SockFlag) -> Sys<OwnedFd> {
     tag("socket", socket(AddressFamily::Unix, kind, flags, None))
 }
 
@@ -169,13 +174,22 @@ fn connect_to_name(kind: SockType, dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd>
 }
 
 /// A stream connection to the socket at `path`, on which an engine waits for a console or a pidfd.
+///
+/// While the socket's backlog is full, this waits, until a signal asks the runtime to end. A connect(2)
+/// that blocks would not return then: no process that the signal could end has to answer it.
 pub fn connect_stream(path: &Path) -> Sys<OwnedFd> {
-    connect_to(SockType::Stream, path)
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = made(SockType::Stream, flags)?;
+    connect_to(&socket, path)?;
+    file::set_flags(socket.as_fd(), OFlag::empty())?;
+    Ok(socket)
 }
 
 /// A datagram socket that is connected to the socket at `path`.
 pub fn connect_datagram(path: &Path) -> Sys<OwnedFd> {
-    connect_to(SockType::Datagram, path)
+    let socket = unconnected(SockType::Datagram)?;
+    connect_to(&socket, path)?;
+    Ok(socket)
 }
 
 /// A connection by Multipath TCP, to a server of plain TCP too. It copies what is sent, also by
@@ -204,17 +218,22 @@ pub fn connect_copying(address: SocketAddr) -> Sys<Option<OwnedFd>> {
 }
 
 /// A path that is too long for an address is opened, and the address refers to the descriptor.
-fn connect_to(kind: SockType, path: &Path) -> Sys<OwnedFd> {
-    let socket = unconnected(kind)?;
-    let number = socket.as_raw_fd();
+fn connect_to(socket: &OwnedFd, path: &Path) -> Sys<()> {
+    let connect = |address: &UnixAddr| {
+        loop {
+            match connect(socket.as_raw_fd(), address) {
+                Err(Errno::EAGAIN) if !interrupt::is_caught() => thread::sleep(PAUSE),
+                connected => return connected,
+            }
+        }
+    };
     let done = match UnixAddr::new(path) {
         Err(Errno::ENAMETOOLONG) => {
             let opened = file::open(path, libc::O_PATH, 0)?;
             let name = format!("/proc/self/fd/{}", opened.as_raw_fd());
-            UnixAddr::new(name.as_str()).and_then(|address| connect(number, &address))
+            UnixAddr::new(name.as_str()).and_then(|address| connect(&address))
         }
-        address => address.and_then(|address| connect(number, &address)),
+        address => address.and_then(|address| connect(&address)),
     };
-    tag("connect", done)?;
-    Ok(socket)
+    tag("connect", done)
 }

@@ -2,12 +2,18 @@
 //! exit status reports the signal.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+};
 use serde_json::json;
 
 use crate::call::Running;
+use crate::host::waits_in;
 use crate::{Container, Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -15,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     in_a_hook_of_the_start[Need::NotAPeer],
     by_a_signal_that_the_caller_ignores[Need::NotAPeer],
     while_a_process_joins[Need::NotAPeer],
+    while_the_backlog_of_a_socket_is_full[Need::NotAPeer],
 ];
 
 /// A container with a hook that creates the file when it runs, and then waits.
@@ -74,6 +81,49 @@ fn by_a_signal_that_the_caller_ignores(t: &Sandbox) {
         running.signal(Signal::SIGINT);
         running.signal(Signal::SIGTERM);
         is_undone(t, &container, running, Signal::SIGTERM);
+    }
+}
+
+/// A socket whose server accepts no connection: one more connection would wait.
+fn full_socket(path: &Path) -> Vec<OwnedFd> {
+    let made =
+        |flags| socket(AddressFamily::Unix, SockType::Stream, flags, None).expect("a socket");
+    let address = UnixAddr::new(path).expect("an address");
+    let server = made(SockFlag::SOCK_CLOEXEC);
+    bind(server.as_raw_fd(), &address).expect("bind");
+    listen(&server, Backlog::new(0).expect("a backlog")).expect("listen");
+    let mut held = vec![server];
+    loop {
+        let client = made(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK);
+        match connect(client.as_raw_fd(), &address) {
+            Ok(()) => held.push(client),
+            Err(full) => {
+                assert_eq!(full, Errno::EAGAIN);
+                return held;
+            }
+        }
+    }
+}
+
+fn while_the_backlog_of_a_socket_is_full(t: &Sandbox) {
+    let path = t.path("socket");
+    let _held = full_socket(&path);
+    let notify = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+    let waits = |running: &Running| {
+        t.eventually("the runtime waits", || {
+            waits_in(
+                running.pid(),
+                &[libc::SYS_clock_nanosleep, libc::SYS_nanosleep],
+            )
+        });
+    };
+    for (verb, signal) in [("run", Signal::SIGTERM), ("run", Signal::SIGINT)] {
+        let container = t.bundle().set("/linux/seccomp", notify.clone()).container();
+        let running = container.launch(t.runtime().arg(verb));
+        waits(&running);
+        running.signal(signal);
+        is_undone(t, &container, running, signal);
     }
 }
 

@@ -2,6 +2,8 @@
 //! the error if a hook fails.
 
 use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +26,7 @@ pub const TESTS: &[Test] = tests![
     hook_with_endless_output_is_killed[Need::NotAPeer],
     killed_hook_is_reported_with_its_output[Need::NotAPeer],
     start_container_hook_has_the_home_of_the_process,
+    a_fifo_gets_the_output_and_needs_a_reader[Need::NotAPeer],
 ];
 
 const MOMENTS: [&str; 6] = [
@@ -204,5 +207,32 @@ fn start_container_hook_has_the_home_of_the_process(t: &Sandbox) {
             format!("{home}\nconfig\n"),
             "{env}"
         );
+    }
+}
+
+fn a_fifo_gets_the_output_and_needs_a_reader(t: &Sandbox) {
+    let file = t.path("fifo");
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+    for moment in ["createRuntime", "createContainer", "startContainer"] {
+        let bundle = t
+            .bundle()
+            .set("/annotations", json!({"run.oci.hooks.stdout": file}));
+        let container = with(bundle, &[moment], &shell("echo said")).container();
+        let output = container
+            .create()
+            .fails_with("no process has the FIFO open for reading");
+        output.fails_with("run.oci.hooks.stdout");
+        container.verb("state").fails_with("does not exist");
+        let mut options = fs::File::options();
+        let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+        let mut reader = options.open(&file).expect("the reader");
+        container.create().ok();
+        container.start().ok();
+        let mut text = String::new();
+        t.eventually("the hook's output", || {
+            let _ = reader.read_to_string(&mut text);
+            text == "said\n"
+        });
+        container.delete_force().ok();
     }
 }

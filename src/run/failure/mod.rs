@@ -7,3 +7,14 @@ mod step;
 pub(super) mod unexecuted;
 
 pub(super) use step::{failure, failure_shown, found_failed, in_step, step_failed, with_output};
+
+use nix::errno::Errno;
+
+/// The hint for an errno of [`crate::sys::file::open_to_write`].
+pub(super) fn not_written(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::ENXIO => Some("no process has the FIFO open for reading: begin to read first"),
+        Errno::ENOTSUP => Some("it must be a file, a FIFO or a character device"),
+        _ => None,
+    }
+}

@@ -142,6 +142,9 @@ fn hint(step: AnyStep, fail: Failed) -> Hint {
             "the hard limit is above that of the caller, and raising it needs CAP_SYS_RESOURCE"
                 .into(),
         ),
+        AnyStep::Hook(_) if fail.note == Some(Note::HookStream) => {
+            super::not_written(fail.errno).map(Cow::Borrowed)
+        }
         AnyStep::Runtime(_) | AnyStep::Rlimit(_) | AnyStep::Hook(_) => None,
     }
 }

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::{ftruncate, geteuid};
 
 use crate::error::{Context as _, Error, Named};
+use crate::run::failure;
 use crate::state::Prepared;
 use crate::sys::path as syspath;
 use crate::sys::stat::Stat;
@@ -47,7 +48,7 @@ impl PidFile {
         let dir = file::open(parent, libc::O_PATH | libc::O_DIRECTORY, 0).map_err(failed)?;
         let target = match stat::stat_at(dir.as_fd(), &name).map_err(failed)? {
             Some(found) if is_written(dir.as_fd(), &name, &found).map_err(failed)? => {
-                Target::Written(open_to_write(dir.as_fd(), &name).map_err(failed)?)
+                Target::Written(file::open_to_write(Some(dir.as_fd()), &name, 0).map_err(failed)?)
             }
             _ => Target::Replaced { dir, name },
         };
@@ -106,9 +107,10 @@ fn put_unnamed(dir: BorrowedFd, name: &CStr, content: &[u8]) -> Sys<()> {
 
 /// Whether the file is written to rather than replaced.
 ///
-/// A symbolic link of another user could lead anywhere, so it is replaced. A link to a regular file
-/// is replaced too, because nothing is lost. A link to a descriptor in /proc, such as /dev/stdout,
-/// belongs to the host and is kept, whatever the descriptor refers to.
+/// A symbolic link of another user could lead anywhere, and its FIFO could be read by anyone, so both
+/// are replaced. A link to a regular file is replaced too, because nothing is lost. A link to a
+/// descriptor in /proc, such as /dev/stdout, belongs to the host and is kept, whatever the descriptor
+/// refers to.
 fn is_written(dir: BorrowedFd, name: &CStr, found: &Stat) -> Sys<bool> {
     if !found.is(libc::S_IFLNK) {
         return Ok(!found.is(libc::S_IFREG));
@@ -126,25 +128,10 @@ fn is_written(dir: BorrowedFd, name: &CStr, found: &Stat) -> Sys<bool> {
     }
 }
 
-/// Opens the file for writing. A FIFO without a reader is an error, because waiting for a reader
-/// might never end.
-fn open_to_write(dir: BorrowedFd, name: &CStr) -> Sys<OwnedFd> {
-    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let opened = syspath::open_at(Some(dir), name, flags, 0)?;
-    let stat = stat::stat(opened.as_fd())?;
-    let kinds = [libc::S_IFREG, libc::S_IFCHR, libc::S_IFIFO];
-    if kinds.iter().any(|&kind| stat.is(kind)) {
-        Ok(opened)
-    } else {
-        Err(Fail::new("open", Errno::ENOTSUP))
-    }
-}
-
 fn failed(path: &Path, fail: Fail) -> Error {
     let error = Error::failed(Named("--pid-file", path), fail);
-    match fail.errno {
-        Errno::ENXIO => error.hint("no process has the FIFO open for reading: begin to read first"),
-        Errno::ENOTSUP => error.hint("a pid is written to a file, a FIFO or a character device"),
-        _ => error,
+    match failure::not_written(fail.errno) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
