@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::mkfifo;
+use nix::unistd::{chown, mkfifo};
 use serde_json::json;
 
 use crate::{Need, Sandbox, Test, tests};
@@ -16,6 +16,8 @@ pub const TESTS: &[Test] = tests![
     fifo_is_written_to[Need::NotAPeer],
     link_to_a_stream_stays_a_link[Need::NotAPeer],
     fifo_without_a_reader_is_refused[Need::NotAPeer],
+    fifo_of_another_user_is_replaced[Need::NotAPeer],
+    socket_is_refused[Need::NotAPeer],
     disk_and_directory_are_refused[Need::NotAPeer],
     missing_directory_is_found_before_a_hook_runs[Need::NotAPeer],
     exec_leaves_devices_and_fifos_alone[Need::NotAPeer],
@@ -92,6 +94,25 @@ fn fifo_without_a_reader_is_refused(t: &Sandbox) {
     let output = container.create_with(&flag(&file));
     output.fails_with("no process has the FIFO open for reading");
     container.verb("state").fails_with("does not exist");
+}
+
+/// As a link of another user in a directory that is open to all.
+fn fifo_of_another_user_is_replaced(t: &Sandbox) {
+    let (file, reader) = fifo(t, "fifo");
+    chown(&file, Some(1000.into()), None).expect("chown");
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.create_with(&flag(&file)).ok();
+    let found = fs::symlink_metadata(&file).expect("the file");
+    assert!(found.is_file() && found.uid() == 0);
+    assert_eq!(read(reader), "");
+}
+
+fn socket_is_refused(t: &Sandbox) {
+    let file = t.path("socket");
+    let _server = std::os::unix::net::UnixListener::bind(&file).expect("bind");
+    let output = t.bundle().container().create_with(&flag(&file));
+    output.fails_with("it must be a file, a FIFO or a character device");
+    assert!(file.exists());
 }
 
 fn disk_and_directory_are_refused(t: &Sandbox) {

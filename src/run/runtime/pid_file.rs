@@ -112,11 +112,12 @@ fn put_unnamed(dir: BorrowedFd, name: &CStr, content: &[u8]) -> Sys<()> {
 /// descriptor in /proc, such as /dev/stdout, belongs to the host and is kept, whatever the descriptor
 /// refers to.
 fn is_written(dir: BorrowedFd, name: &CStr, found: &Stat) -> Sys<bool> {
+    let foreign = ![0, geteuid().as_raw()].contains(&found.uid);
+    if foreign && (found.is(libc::S_IFLNK) || found.is(libc::S_IFIFO)) {
+        return Ok(false);
+    }
     if !found.is(libc::S_IFLNK) {
         return Ok(!found.is(libc::S_IFREG));
-    }
-    if ![0, geteuid().as_raw()].contains(&found.uid) {
-        return Ok(false);
     }
     let link = syspath::open_at(Some(dir), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
     if syspath::read_link(link.as_fd())?.starts_with(b"/proc/") {
