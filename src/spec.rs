@@ -23,7 +23,7 @@ use crate::error::{Code, Error, Result, Warning};
 pub use crate::config::default::default_config;
 pub use repair::remove;
 pub use schemas::schemas;
-pub use update::{Update, update};
+pub use update::{Update, check_saved, update};
 
 /// The file's name in a bundle.
 pub const CONFIG_FILE: &str = "config.json";

@@ -7,11 +7,11 @@ use nix::errno::Errno;
 
 use super::Context;
 use crate::config::Config;
-use crate::error::{Code, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::host::Host;
 use crate::plan::annotations::RECORD;
 use crate::plan::seccomp::record::recording;
-use crate::plan::{self, Plan};
+use crate::plan::{self, HookMoment, HookStep, Plan, Steps, hooks};
 use crate::run::{self, run_poststop_hooks, teardown};
 use crate::spec;
 use crate::state::{CONFIG, Dir, Locked, RECORD_SOCKET, State, Status};
@@ -38,7 +38,8 @@ impl Saved {
     /// The copy cannot be read.
     pub(super) fn read(dir: &Dir, state: &State) -> Result<Self> {
         Ok(Self {
-            config: spec::config(&config_text(dir)?, &state.bundle)?,
+            config: spec::config(&config_text(dir)?, &state.bundle)
+                .with_context(|| dir.object(CONFIG))?,
             options: plan::Options {
                 id: state.id.clone(),
                 no_pivot: state.options.no_pivot,
@@ -91,8 +92,7 @@ impl Saved {
         Ok(recorder)
     }
 
-    /// Rebuilds the plan that the container was created from. Later verbs need its hooks, and its
-    /// texts for errors.
+    /// Rebuilds the plan that the container was created from. Later verbs need its texts for errors.
     ///
     /// # Errors
     /// The host has changed so that the plan cannot be built any more.
@@ -100,6 +100,14 @@ impl Saved {
         let host = Host::probe(self.config.labels())?;
         Ok(plan::build(&self.config, &host, &self.options)?)
     }
+}
+
+/// The hooks of the saved config that run at `moment`.
+///
+/// # Errors
+/// The copy cannot be read.
+pub(super) fn saved_hooks(dir: &Dir, state: &State, moment: HookMoment) -> Result<Steps<HookStep>> {
+    Ok(hooks::at(&Saved::read(dir, state)?.config, moment))
 }
 
 /// The text of the saved config, as `create` or `update` wrote it last.
@@ -127,17 +135,14 @@ pub(super) fn destroy(
     init: Option<&OwnedFd>,
 ) -> Result<()> {
     // The hooks are read before the directory is removed.
-    let plan = if state.later.poststop_hooks {
-        Some(Saved::read(locked.dir(), state).and_then(|saved| saved.plan()))
-    } else {
-        None
-    };
+    let hooks = (state.later.poststop_hooks)
+        .then(|| saved_hooks(locked.dir(), state, HookMoment::Poststop));
     teardown::end(&locked, state, init)?;
-    let failures = match plan {
-        Some(Ok(plan)) => {
+    let failures = match hooks {
+        Some(Ok(hooks)) => {
             // Other commands that delete the container need not wait for its hooks.
             locked.release();
-            run_poststop_hooks(&plan.after_delete, state)
+            run_poststop_hooks(&hooks, state)
         }
         Some(Err(error)) => vec![error.context("hooks.poststop: not run")],
         None => Vec::new(),

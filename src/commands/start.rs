@@ -2,12 +2,12 @@
 
 use anyhow::{Result, bail};
 
-use super::saved::{Saved, destroy_started};
+use super::saved::{Saved, destroy_started, saved_hooks};
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::error::{Chain as _, Error, Kind};
-use crate::plan::Plan;
+use crate::plan::{HookMoment, Plan, Steps};
 use crate::run;
 use crate::state::{Dir, State, Status};
 
@@ -29,7 +29,7 @@ impl Verb for Start {
     fn run(&self, context: &Context) -> Result<u8> {
         let (dir, state) = context.load(&self.container.id)?;
         run::check_startable(state.status(&dir)?, &state.id)?;
-        // For the listener, for hooks, and after a failure: init reports the position of the step, and
+        // For the listener, and after a failure: init reports the position of the step, and
         // the plan has its words.
         // Init has the plan too, but does not format text: the container's filter and limits may
         // already apply to it.
@@ -37,13 +37,15 @@ impl Verb for Start {
         if !state.later.process {
             bail!(nothing_to_start(&dir, &state, plan));
         }
+        // Once the program runs, nothing may keep its hooks from running.
+        let hooks = if state.later.poststart_hooks {
+            saved_hooks(&dir, &state, HookMoment::Poststart)?
+        } else {
+            Steps::default()
+        };
         let notify = context.notify(&dir);
-        let started = run::start(&dir, &state, plan).and_then(|()| {
-            if !state.later.poststart_hooks {
-                return Ok(());
-            }
-            run::run_hooks(&plan()?.after_start, &state, Status::Running)
-        });
+        let started = run::start(&dir, &state, plan)
+            .and_then(|()| run::run_hooks(&hooks, &state, Status::Running));
         if started
             .as_ref()
             .is_err_and(|error| error.kind() == Kind::Hook)

@@ -138,7 +138,10 @@ impl Verb for Update {
         }
         let saved = config_text(&dir)?;
         self.change(context, &locked, &state, &saved, &given.text)
-            .map_err(|error| given.name(error))?;
+            .map_err(|error| {
+                let damaged = spec::check_saved(&saved).with_context(|| dir.object(CONFIG));
+                damaged.err().unwrap_or_else(|| given.name(error))
+            })?;
         Ok(DONE)
     }
 }

@@ -34,8 +34,16 @@ pub(super) fn create(plan: &mut Plan, config: &Config) {
 
 /// The hooks that run after the start of the user process and after `delete`.
 pub(super) fn later(plan: &mut Plan, config: &Config) {
-    add(&mut plan.after_start, config, HookMoment::Poststart);
-    add(&mut plan.after_delete, config, HookMoment::Poststop);
+    plan.after_start = at(config, HookMoment::Poststart);
+    plan.after_delete = at(config, HookMoment::Poststop);
+}
+
+/// The hooks at one point in the lifecycle. They depend on the config alone: a host that has changed
+/// since `create` does not keep them from running.
+pub fn at(config: &Config, moment: HookMoment) -> Steps<HookStep> {
+    let mut list = Steps::default();
+    add(&mut list, config, moment);
+    list
 }
 
 /// The hooks that run where the user process will run, by default with its environment.

@@ -11,7 +11,7 @@ pub mod cgroup;
 pub mod devices;
 pub mod diff;
 mod exec;
-mod hooks;
+pub mod hooks;
 mod intel_rdt;
 mod labels;
 mod live_mounts;

@@ -36,8 +36,7 @@ const TOGETHER: [(&str, &str); 3] = [
 pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
     let warnings = check_request(request)?;
     let mut request = changes(request)?;
-    let mut config: Value =
-        serde_json::from_str(&repair::text(config)).map_err(|error| syntax(&error))?;
+    let mut config = document(config)?;
     let saved = limits_of(&mut config)?;
     end_idle(&mut request, saved);
     merge(saved, &request);
@@ -52,10 +51,21 @@ pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
     })
 }
 
+/// Checks the text of a saved config as far as an update reads it.
+///
+/// # Errors
+/// It is not JSON, or has no place for limits.
+pub fn check_saved(config: &[u8]) -> Result<()> {
+    limits_of(&mut document(config)?).map(drop)
+}
+
+fn document(text: &[u8]) -> Result<Value> {
+    serde_json::from_str(&repair::text(text)).map_err(|error| syntax(&error))
+}
+
 /// The request without the values that ask for no change.
 fn changes(request: &[u8]) -> Result<Value> {
-    let mut request: Value =
-        serde_json::from_str(&repair::text(request)).map_err(|error| syntax(&error))?;
+    let mut request = document(request)?;
     repair::drop_nulls(&mut request);
     repair::resources(&mut request)?;
     if let Value::Object(request) = &mut request {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::container::{Container, reap};
-use crate::host::waits_in;
+use crate::host::{cgroup2_mount, waits_in};
 use crate::steps::Steps;
 use crate::{Need, Sandbox, Test, tests};
 
@@ -18,6 +18,8 @@ pub const TESTS: &[Test] = tests![
     a_second_start_during_the_first[Need::NotAPeer],
     start_of_a_container_that_is_killed_meanwhile[Need::NotAPeer],
     start_of_a_container_that_is_started_meanwhile[Need::NotAPeer],
+    hooks_run_where_the_host_has_changed[Need::NotAPeer],
+    a_damaged_config_is_named_before_the_program_runs[Need::NotAPeer],
 ];
 
 /// A startContainer hook that waits for the file /go.
@@ -125,4 +127,44 @@ fn start_of_a_container_that_is_started_meanwhile(t: &Sandbox) {
         }
         assert_eq!(container.status(), "running");
     });
+}
+
+/// The hooks after the start and after the end depend on the config alone. Here the hierarchy of the
+/// container's cgroup is out of sight.
+fn hooks_run_where_the_host_has_changed(t: &Sandbox) {
+    let Some(hierarchy) = cgroup2_mount() else {
+        t.skip("no cgroup v2 hierarchy is mounted");
+    };
+    let script = "umount -l \"$0\" && exec \"$@\"";
+    let hierarchy = hierarchy.to_str().expect("UTF-8");
+    let hook = |name: &str| json!([{"path": "/bin/touch", "args": ["touch", t.path(name)]}]);
+    let bundle = t.bundle().set("/hooks/poststart", hook("started"));
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.create().ok();
+    let start = verb(t, &container, "start");
+    start
+        .prefix(["unshare", "-m", "sh", "-c", script, hierarchy])
+        .run()
+        .ok();
+    assert!(t.path("started").exists());
+}
+
+fn a_damaged_config_is_named_before_the_program_runs(t: &Sandbox) {
+    let hook = json!([{"path": "/bin/true"}]);
+    let bundle = t.bundle().set("/hooks/poststart", hook);
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.create().ok();
+    let config = t.root.join(&container.id).join("config.json");
+    let text = std::fs::read(&config).expect("the saved config");
+    std::fs::write(&config, "{").expect("damage it");
+    let path = config.to_str().expect("UTF-8");
+    container.start().fails_with(path);
+    assert_eq!(container.status(), "created");
+    container.exec(&["true"]).fails_with(path);
+    verb(t, &container, "update")
+        .args(["--pids-limit", "9"])
+        .run()
+        .fails_with(path);
+    std::fs::write(&config, text).expect("mend it");
+    container.start().ok();
 }
