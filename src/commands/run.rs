@@ -108,7 +108,8 @@ impl Verb for Run {
             destroy_started(context, &dir, &state)?;
             // All processes of the container have ended, so the recording ends now.
             if let Some(recorder) = recorder.into_inner() {
-                run::finish_recording(&recorder)?;
+                let recorded = run::finish_recording(&recorder);
+                return status.and_then(|status| recorded.map(|()| status));
             }
         }
         status

@@ -1,5 +1,7 @@
 //! `--seccomp-record`: a profile of the calls that a container makes.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::seccomp::rules;
@@ -14,6 +16,8 @@ pub const TESTS: &[Test] = tests![
     a_recording_by_annotation_outlives_create_and_start[Need::NotAPeer],
     a_recording_has_the_calls_of_exec[Need::NotAPeer],
     a_recording_replaces_nothing[Need::NotAPeer],
+    a_recording_that_fails_is_reported_and_removed[Need::NotAPeer],
+    a_recorder_that_is_killed_is_reported[Need::NotAPeer],
 ];
 
 /// Without `wait`: whether a shell's wait builtin sleeps in a call of its own depends on which of the
@@ -182,4 +186,49 @@ fn a_recording_replaces_nothing(t: &Sandbox) {
         .create()
         .fails_with("is not an absolute path");
     assert!(!t.path("new").exists());
+}
+
+fn a_recording_that_fails_is_reported_and_removed(t: &Sandbox) {
+    crate::mount_info::leave_host();
+    let directory = t.path("full");
+    std::fs::create_dir(&directory).expect("mkdir");
+    nix::mount::mount(
+        Some("tmpfs"),
+        &directory,
+        Some("tmpfs"),
+        nix::mount::MsFlags::empty(),
+        Some("size=4k"),
+    )
+    .expect("a small file system");
+    std::fs::write(directory.join("other"), [0; 4096]).expect("fill it");
+    let file = directory.join("profile");
+    let container = t.bundle().args(&["true"]).container();
+    let call = t.runtime().args(["run", "--seccomp-record"]).arg(&file);
+    let output = container
+        .launch(call)
+        .finish()
+        .fails_with("--seccomp-record");
+    output.fails_with("write: no space left on device");
+    assert!(!file.exists());
+}
+
+fn a_recorder_that_is_killed_is_reported(t: &Sandbox) {
+    let file = t.path("profile");
+    let container = t.bundle().shell("echo ready; sleep 1000").container();
+    let call = t.runtime().args(["run", "--seccomp-record"]).arg(&file);
+    let running = container.launch(call);
+    container.wait_stdout("ready");
+    let (own, init) = (running.pid(), container.pid());
+    let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+    let children = children.expect("the children of the runtime");
+    let pids = children
+        .split_whitespace()
+        .map(|pid| pid.parse().expect("a pid"));
+    for pid in pids.filter(|&pid| pid != init) {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill");
+    }
+    container.kill("KILL").ok();
+    running
+        .finish()
+        .fails_with("the process that records was killed");
 }

@@ -9,14 +9,15 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags};
 
-use crate::error::{Context as _, Error};
+use crate::error::{Call as _, Context as _, Error};
 use crate::plan::seccomp::record;
 use crate::state::{Dir, RECORD_SOCKET};
 use crate::sys::process::{self, Cloned};
 use crate::sys::seccomp_notify::{let_through, receive};
-use crate::sys::{Fail, Sys, file, inherited, io, path, poll, signals, socket, stat};
+use crate::sys::{Fail, Reported, Sys, file, inherited, io, path, poll, signals, socket, stat};
 
 fn object(file: &Path) -> String {
     format!("--seccomp-record: {}", file.display())
@@ -39,7 +40,7 @@ fn exists(file: &Path) -> Error {
 }
 
 /// Makes the file, the socket in the container's directory, and the process that answers the calls.
-/// Returns a pidfd of the process.
+/// Returns the pipe on which the process reports its outcome: [`finish`].
 ///
 /// # Errors
 /// The file exists or cannot be made, or a system call failed.
@@ -52,16 +53,39 @@ pub(super) fn start(dir: &Dir, file: &Path, listener: OwnedFd) -> Result<OwnedFd
     })?;
     let socket =
         socket::datagram_in(dir.fd(), RECORD_SOCKET).with_context(|| dir.object(RECORD_SOCKET))?;
+    let (outcome, told) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
+        .call("pipe2")
+        .with_context(|| object(file))?;
     match process::clone3(0, None, false).with_context(|| object(file))? {
-        Cloned::Parent { pidfd, .. } => Ok(pidfd),
+        Cloned::Parent { .. } => Ok(outcome),
         Cloned::Child => {
-            let done = alone([&listener, &output, &socket])
+            let done = alone([&listener, &output, &socket, &told])
                 .and_then(|()| answer(listener, &socket))
                 .and_then(|calls| {
                     io::write_all(output.as_fd(), record::profile(&calls).as_bytes())
                 });
-            process::exit(i32::from(done.is_err()))
+            let outcome = match done {
+                Ok(()) => SUCCESS.to_vec(),
+                Err(fail) => {
+                    remove(file, &output);
+                    Reported::from(fail).encode().to_vec()
+                }
+            };
+            // Nobody reads it if the container has outlived `run`.
+            let _ = io::write_all(told.as_fd(), &outcome);
+            process::exit(0)
         }
+    }
+}
+
+/// What the process writes once the profile is complete.
+const SUCCESS: &[u8] = b"written";
+
+/// Removes the file, unless another has got its name.
+fn remove(file: &Path, own: &OwnedFd) {
+    let made = stat::stat(own.as_fd()).map(|stat| stat.inode());
+    if stat::stat_of(file).is_ok_and(|found| found.map(|stat| stat.inode()) == made.ok()) {
+        let _ = nix::unistd::unlink(file);
     }
 }
 
@@ -91,17 +115,23 @@ pub(super) fn join(recorder: &OwnedFd, process: BorrowedFd, number: i32) -> Resu
 /// Waits until the process that [`start`] has made has written the profile.
 ///
 /// # Errors
-/// poll(2) failed.
-pub fn finish(recorder: &OwnedFd) -> Result<()> {
+/// It could not write the profile, or has been killed.
+pub fn finish(outcome: &OwnedFd) -> Result<()> {
     // Not waitid(2): the runtime may have reaped it with the orphans of the container.
-    let mut ended = [PollFd::new(recorder.as_fd(), PollFlags::POLLIN)];
-    poll::wait(&mut ended, None).context("--seccomp-record")?;
-    Ok(())
+    let told = file::read_open(outcome.as_fd()).context("--seccomp-record")?;
+    if told == SUCCESS {
+        return Ok(());
+    }
+    let error = match Reported::decode(&told) {
+        Some(told) => Error::failed("--seccomp-record", told.fail()),
+        None => Error::new("--seccomp-record: the process that records was killed"),
+    };
+    bail!(error.hint("there is no profile; the container itself has ended as its program did"))
 }
 
 /// Gives up what belongs to the runtime: its files, whose readers wait for their end, its terminal
 /// and its working directory.
-fn alone(keep: [&OwnedFd; 3]) -> Sys<()> {
+fn alone(keep: [&OwnedFd; 4]) -> Sys<()> {
     process::close_all_but(0, &keep.map(AsRawFd::as_raw_fd))?;
     path::chdir(c"/")?;
     inherited::default_signals()?;

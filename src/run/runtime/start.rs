@@ -125,8 +125,8 @@ fn await_start<P: Borrow<Plan>>(
         let container = (dir, state, Status::Creating);
         let plan = plan()?;
         let handed = seccomp_listener::hand_over(plan.borrow(), container, process, number)?;
-        if let Some(pidfd) = handed {
-            let _ = recorder.set(pidfd);
+        if let Some(outcome) = handed {
+            let _ = recorder.set(outcome);
         }
         Ok(())
     };
