@@ -29,10 +29,8 @@ impl Cgroup {
     /// Stops every process, and returns when all have stopped. If that fails, the cgroup is thawed.
     /// Returns false if another process has thawed it in the meantime.
     pub fn freeze(&self) -> Result<bool> {
-        let frozen = self
-            .set_freezer("1")
-            .and_then(|()| self.wait_frozen(Instant::now() + PATIENCE));
-        let error = match frozen {
+        self.set_freezer("1")?;
+        let error = match self.wait_frozen(Instant::now() + PATIENCE) {
             Ok(frozen) => return Ok(frozen),
             Err(error) => error,
         };

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::Cgroup;
 use crate::error::Context as _;
-use crate::sys::pidfd;
+use crate::sys::{interrupt, pidfd, signals};
 
 impl Cgroup {
     /// Sends `signal` to all processes of the cgroup. Returns whether the process `init` was among
@@ -38,10 +38,13 @@ impl Cgroup {
 
     /// Calls `act` while no process can fork, and thaws the cgroup afterwards.
     fn while_frozen<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        // A signal that ended this process now would leave the container frozen.
+        let held = signals::Held::new(&interrupt::ASKING).context("signals")?;
         // Another process may resume the container at the same time.
         while !self.freeze()? {}
         let done = act();
         let thawed = self.thaw();
+        drop(held);
         done.and_then(|done| thawed.map(|()| done))
     }
 

@@ -57,10 +57,7 @@ pub fn block() -> Sys<()> {
 
 /// Blocks every signal except `signals`, which keep their state.
 pub fn block_all_but(signals: &[i32]) -> Sys<()> {
-    let left = signals
-        .iter()
-        .fold(0, |set, signal| set | 1 << (signal - 1));
-    set_mask(libc::SIG_BLOCK, ALL & !left)
+    set_mask(libc::SIG_BLOCK, ALL & !set_of(signals))
 }
 
 /// Unblocks every signal.
@@ -68,18 +65,42 @@ pub fn unblock() -> Sys<()> {
     set_mask(libc::SIG_SETMASK, 0)
 }
 
+/// While this value lives, these signals wait.
+#[must_use]
+pub struct Held {
+    before: u64,
+}
+
+impl Held {
+    /// Blocks `signals` beside those that are blocked already.
+    pub fn new(signals: &[i32]) -> Sys<Self> {
+        change_mask(libc::SIG_BLOCK, set_of(signals)).map(|before| Self { before })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = set_mask(libc::SIG_SETMASK, self.before);
+    }
+}
+
+fn set_of(signals: &[i32]) -> u64 {
+    signals
+        .iter()
+        .fold(0, |set, signal| set | 1 << (signal - 1))
+}
+
 fn set_mask(how: i32, mask: u64) -> Sys<()> {
-    // SAFETY: the kernel reads the mask.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            how,
-            &mask,
-            ptr::null::<u8>(),
-            SET_SIZE,
-        )
-    };
-    check("sigprocmask", done).map(drop)
+    change_mask(how, mask).map(drop)
+}
+
+/// Returns the mask before.
+fn change_mask(how: i32, mask: u64) -> Sys<u64> {
+    let mut before: u64 = 0;
+    // SAFETY: the kernel reads one mask and writes the other.
+    let done =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &mask, &mut before, SET_SIZE) };
+    check("sigprocmask", done).map(|_| before)
 }
 
 /// A descriptor that is readable while a blocked signal is pending. signalfd(2).

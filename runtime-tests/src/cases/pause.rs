@@ -1,5 +1,6 @@
 //! pause and resume: the status, what they refuse, and what a paused container can still do.
 
+use crate::call::strace;
 use crate::container::reap;
 use crate::{Need, Sandbox, Test, tests};
 
@@ -8,6 +9,7 @@ pub const TESTS: &[Test] = tests![
     every_process_is_frozen[Need::NotAPeer],
     created_container_can_be_paused,
     start_of_a_paused_container_is_refused[Need::NotAPeer],
+    asked_to_end_a_kill_of_all_leaves_nothing_frozen[Need::NotAPeer, Need::Program("strace")],
     pause_of_a_paused_container_is_refused,
     resume_of_a_running_container_is_refused,
     pause_of_a_stopped_container_is_refused,
@@ -40,6 +42,19 @@ fn every_process_is_frozen(t: &Sandbox) {
     assert!(container.cgroup_file("cgroup.events").contains("frozen 1"));
     container.verb("resume").ok();
     assert!(container.cgroup_file("cgroup.events").contains("frozen 0"));
+}
+
+/// `kill --all` freezes the cgroup while it sends the signals.
+fn asked_to_end_a_kill_of_all_leaves_nothing_frozen(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let inject = format!("inject=pidfd_send_signal:signal={signal}:when=1");
+        let kill = t.runtime().prefix(strace(&["-e", &inject]));
+        let kill = kill.args(["kill", "--all", &container.id, "URG"]);
+        kill.run().exits(128 + signal);
+        assert_eq!(container.status(), "running", "{signal}");
+    }
 }
 
 fn created_container_can_be_paused(t: &Sandbox) {
