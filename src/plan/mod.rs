@@ -38,11 +38,11 @@ pub use mounts::types::{
 pub use namespaces::map_text;
 pub use position::{AnyStep, Found, List, Position};
 pub use process::DEFAULT_PATH;
-pub use restore::RestoreSteps;
+pub use restore::{Confinement, IdMap, RestoreSteps};
 pub use step::{
     Credentials, DeviceNetwork, EntryStep, Exec, HookMoment, HookStep, IfGroupExists, IfMapDenied,
-    InitStep, MoveDevice, NewCgroup, Node, Opener, Planned, ResctrlGroup, Rlimit, RootSwitch,
-    RuntimeStep, Steps, Symlink,
+    InheritedStep, InitStep, MoveDevice, NewCgroup, Node, Opener, Planned, ResctrlGroup, Rlimit,
+    RootSwitch, RuntimeStep, Steps, Symlink,
 };
 pub use text::Line;
 

@@ -1,8 +1,8 @@
 //! `linux.namespaces`: which ones clone3(2) creates, which ones are joined, and by which process.
 
 use super::{
-    Dumpable, Entry, EntryStep, IfMapDenied, InitStep, Options, OwnProcfs, Plan, Planned,
-    ProcessOptions, RuntimeStep, annotations, c_string, labels,
+    Dumpable, Entry, EntryStep, IfMapDenied, InheritedStep, InitStep, Options, OwnProcfs, Plan,
+    Planned, ProcessOptions, RuntimeStep, annotations, c_string, labels,
 };
 use crate::config::{Config, IdMapping, Namespace, NamespaceKind, Namespaces, Process, sysctl};
 use crate::error::{Error, Result};
@@ -174,8 +174,8 @@ pub(super) fn session_keyring(
 ) {
     if !options.no_new_keyring {
         let label = labels::keyring(process, host);
-        let step = InitStep::SessionKeyring { label };
-        plan.init.add("session keyring", step);
+        let step = InheritedStep::SessionKeyring { label };
+        plan.init.add("session keyring", InitStep::Inherited(step));
     }
 }
 

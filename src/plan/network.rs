@@ -59,7 +59,7 @@ pub(super) fn enter(plan: &mut Plan) {
 fn depends_on_network(step: &InitStep) -> bool {
     match step {
         InitStep::Unshare(_)
-        | InitStep::SessionKeyring { .. }
+        | InitStep::Inherited(_)
         | InitStep::RootPropagation { .. }
         | InitStep::BindRootfs { .. } => false,
         InitStep::Filesystem(fs) => !is_networkless(&fs.fstype),

@@ -1,7 +1,9 @@
 //! The position of a step in a plan. With it, one process reports a step and another one finds its
 //! text.
 
-use super::{EntryStep, HookStep, InitStep, Plan, Planned, Rlimit, RuntimeStep, Steps};
+use super::{
+    EntryStep, HookStep, InheritedStep, InitStep, Plan, Planned, Rlimit, RuntimeStep, Steps,
+};
 
 /// The lists whose steps are executed by processes other than the runtime, and [`Plan::leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,7 @@ impl Position {
 pub enum AnyStep<'a> {
     Runtime(&'a RuntimeStep),
     Entry(&'a EntryStep),
+    Inherited(&'a InheritedStep),
     Init(&'a InitStep),
     Hook(&'a HookStep),
     Rlimit(&'a Rlimit),
@@ -87,10 +90,17 @@ impl<'a> From<&'a EntryStep> for AnyStep<'a> {
     }
 }
 
+impl<'a> From<&'a InheritedStep> for AnyStep<'a> {
+    fn from(step: &'a InheritedStep) -> Self {
+        Self::Inherited(step)
+    }
+}
+
 impl<'a> From<&'a InitStep> for AnyStep<'a> {
     fn from(step: &'a InitStep) -> Self {
         match step {
             InitStep::Enter(step) => Self::Entry(step),
+            InitStep::Inherited(step) => Self::Inherited(step),
             InitStep::Hook(hook) => Self::Hook(hook),
             InitStep::Rlimit(limit) => Self::Rlimit(limit),
             step => Self::Init(step),

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{
-    Credentials, Exec, InitStep, Options, Plan, ProcessOptions, Rlimit, RuntimeStep, annotations,
-    c_string, hooks, labels,
+    Credentials, Exec, InheritedStep, InitStep, Options, Plan, ProcessOptions, Rlimit, RuntimeStep,
+    annotations, c_string, hooks, labels,
 };
 use crate::config::process::capability_names;
 use crate::config::seccomp::Seccomp;
@@ -97,12 +97,14 @@ pub(super) fn of_every_process(plan: &mut Plan, config: &Config) {
             Personality::Linux => 0,
             Personality::Linux32 => PER_LINUX32,
         };
-        let step = InitStep::Personality(persona);
-        plan.init.add("linux.personality", step);
+        let step = InheritedStep::Personality(persona);
+        plan.init
+            .add("linux.personality", InitStep::Inherited(step));
     }
     if let Some(policy) = &config.linux.memory_policy {
-        let step = InitStep::MemoryPolicy(Box::new(policy.clone()));
-        plan.init.add("linux.memoryPolicy", step);
+        let step = InheritedStep::MemoryPolicy(Box::new(policy.clone()));
+        plan.init
+            .add("linux.memoryPolicy", InitStep::Inherited(step));
     }
 }
 
@@ -173,8 +175,9 @@ pub(super) fn become_user(
         plan.init.add("process.scheduler", step);
     }
     if let Some(priority) = io_priority {
-        let step = InitStep::IoPriority(*priority);
-        plan.init.add("process.ioPriority", step);
+        let step = InheritedStep::IoPriority(*priority);
+        plan.init
+            .add("process.ioPriority", InitStep::Inherited(step));
     }
     if config.linux.namespaces.user == Namespace::Inherit {
         warn_of_ungrantable(plan, *capabilities, host);

@@ -2,6 +2,7 @@
 //! and the text.
 
 mod entry;
+mod inherited;
 mod init;
 mod runtime;
 
@@ -10,6 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 pub use entry::EntryStep;
+pub use inherited::InheritedStep;
 pub use init::InitStep;
 pub use runtime::{
     DeviceNetwork, IfGroupExists, IfMapDenied, MoveDevice, NewCgroup, ResctrlGroup, RuntimeStep,

@@ -217,6 +217,7 @@ impl AnyStep<'_> {
         match self {
             Self::Runtime(step) => step.name(),
             Self::Entry(step) => step.name(),
+            Self::Inherited(step) => step.name(),
             Self::Init(step) => step.name(),
             Self::Hook(_) => "hook",
             Self::Rlimit(_) => "rlimit",
@@ -235,6 +236,7 @@ impl Display for AnyStep<'_> {
         match self {
             Self::Runtime(step) => step.fmt(f),
             Self::Entry(step) => step.fmt(f),
+            Self::Inherited(step) => step.fmt(f),
             Self::Init(step) => step.fmt(f),
             Self::Hook(hook) => parts::write_hook(f, hook),
             Self::Rlimit(limit) => parts::write_rlimit(f, limit),

@@ -1,12 +1,13 @@
 //! Executes a plan, on both sides of one clone3(2).
 
-mod failure;
+pub(crate) mod failure;
 mod hook;
 mod init;
 pub mod program;
 mod protocol;
 mod runtime;
 
+pub(crate) use init::inherit::perform as perform_inherited;
 pub use runtime::*;
 
 /// For fuzz/.

@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::case::Case;
 
 const SCHEMA: &str = include_str!("../../docs/plan.schema.json");
-const SOURCES: [&str; 3] = [
+const SOURCES: [&str; 4] = [
     include_str!("../../src/plan/step/entry.rs"),
+    include_str!("../../src/plan/step/inherited.rs"),
     include_str!("../../src/plan/step/init.rs"),
     include_str!("../../src/plan/step/runtime.rs"),
 ];

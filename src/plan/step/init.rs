@@ -8,12 +8,14 @@ use super::super::text::parts::{
     write_hook, write_node, write_remount, write_rlimit, write_switch, write_symlink,
 };
 use super::super::text::words::{
-    filter_flag_words, join, lossy, personality_word, propagation_word, quoted, write_words,
+    filter_flag_words, join, lossy, propagation_word, quoted, write_words,
 };
 use super::super::{Bind, Filesystem, Remount, labels};
-use super::{Credentials, EntryStep, Exec, HookStep, Node, Opener, Rlimit, RootSwitch, Symlink};
-use crate::config::memory_policy::MemoryPolicy;
-use crate::config::scheduling::{IoPriority, Scheduler};
+use super::{
+    Credentials, EntryStep, Exec, HookStep, InheritedStep, Node, Opener, Rlimit, RootSwitch,
+    Symlink,
+};
+use crate::config::scheduling::Scheduler;
 use crate::config::seccomp::Listener;
 use crate::config::{ConsoleSize, NamespaceKind, Propagation};
 
@@ -29,11 +31,8 @@ pub enum InitStep {
     /// the cgroup that init is in, and a message queue file system belongs to the user that makes
     /// its ipc namespace.
     Unshare(NamespaceKind),
-    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name, which creates a new keyring.
-    SessionKeyring {
-        /// The SELinux context of its keys.
-        label: Option<CString>,
-    },
+    /// A step that sets what init and each later process of the container inherit.
+    Inherited(InheritedStep),
     /// /proc/PID/attr: the label that a security module gives the process when it executes.
     ExecLabel(labels::ExecLabel),
     /// Brings up the loopback interface of a new network namespace.
@@ -134,10 +133,6 @@ pub enum InitStep {
         /// What is written to the file.
         value: CString,
     },
-    /// personality(2).
-    Personality(u64),
-    /// set_mempolicy(2).
-    MemoryPolicy(Box<MemoryPolicy>),
     /// Waits while the runtime runs its hooks.
     RuntimeHooks,
     /// chdir(2) as root, because the user may not be permitted to search the path.
@@ -152,8 +147,6 @@ pub enum InitStep {
     },
     /// sched_setattr(2), while init still may raise its priority.
     Scheduler(Box<Scheduler>),
-    /// ioprio_set(2), while init still may raise its priority.
-    IoPriority(IoPriority),
     /// setgroups(2), setresgid(2), setresuid(2), capset(2) and prctl(2).
     Credentials(Box<Credentials>),
     /// PR_SET_NO_NEW_PRIVS.
@@ -200,7 +193,7 @@ impl InitStep {
             Self::Hook(_) => "hook",
             Self::ContainerRoot => "container-root",
             Self::Unshare(_) => "unshare",
-            Self::SessionKeyring { .. } => "session-keyring",
+            Self::Inherited(step) => step.name(),
             Self::ExecLabel(_) => "exec-label",
             Self::LoopbackUp => "loopback-up",
             Self::EnterNetwork => "enter-network",
@@ -224,12 +217,9 @@ impl InitStep {
             Self::Hostname(_) => "hostname",
             Self::Domainname(_) => "domainname",
             Self::Sysctl { .. } => "sysctl",
-            Self::Personality(_) => "personality",
-            Self::MemoryPolicy(_) => "memory-policy",
             Self::Cwd { .. } => "cwd",
             Self::CheckCwd { .. } => "check-cwd",
             Self::Scheduler(_) => "scheduler",
-            Self::IoPriority(_) => "io-priority",
             Self::Credentials(_) => "credentials",
             Self::NoNewPrivileges => "no-new-privileges",
             Self::DropSysAdmin => "drop-sys-admin",
@@ -249,7 +239,7 @@ impl Display for InitStep {
             Self::Enter(step) => step.fmt(f),
             Self::ContainerRoot => f.write_str("open the container's root"),
             Self::Unshare(kind) => write!(f, "unshare the {} namespace", kind.name()),
-            Self::SessionKeyring { .. } => f.write_str("join a new session keyring"),
+            Self::Inherited(step) => step.fmt(f),
             Self::ExecLabel(exec) => write_exec_label(f, exec),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::EnterNetwork => f.write_str("enter the network namespace"),
@@ -308,8 +298,6 @@ impl Display for InitStep {
             Self::Sysctl { path, value } => {
                 write!(f, "write {} to /proc/sys/{}", lossy(value), lossy(path))
             }
-            Self::Personality(persona) => write!(f, "personality {}", personality_word(*persona)),
-            Self::MemoryPolicy(policy) => write!(f, "set_mempolicy {policy}"),
             Self::Cwd { path } => write!(f, "chdir {}", lossy(path)),
             Self::CheckCwd { path } => write!(
                 f,
@@ -317,7 +305,6 @@ impl Display for InitStep {
                 lossy(path)
             ),
             Self::Scheduler(scheduler) => write!(f, "sched_setattr {scheduler}"),
-            Self::IoPriority(priority) => write!(f, "ioprio_set {priority}"),
             Self::Credentials(credentials) => write_credentials(f, credentials),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
             Self::DropSysAdmin => {

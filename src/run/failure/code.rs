@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::error::{Code, Error};
 use crate::plan::{
-    AnyStep, EntryStep, Found, HookMoment, HookStep, InitStep, Position, RuntimeStep,
+    AnyStep, EntryStep, Found, HookMoment, HookStep, InheritedStep, InitStep, Position, RuntimeStep,
 };
 use crate::sys::Note;
 
@@ -37,7 +37,8 @@ fn phase(step: AnyStep, position: Option<Position>) -> Option<&'static str> {
             HookMoment::Poststop => "deleted",
         }),
         (None, AnyStep::Rlimit(_)) => Some("ready"),
-        (None, AnyStep::Runtime(_) | AnyStep::Entry(_) | AnyStep::Init(_)) => None,
+        (None, AnyStep::Runtime(_) | AnyStep::Entry(_)) => None,
+        (None, AnyStep::Inherited(_) | AnyStep::Init(_)) => None,
     }
 }
 
@@ -53,6 +54,10 @@ fn of_step(step: AnyStep, errno: Option<Errno>, note: Option<Note>) -> Option<Co
     }
     errno.and_then(Code::of_host).or(Some(match step {
         AnyStep::Init(step) => of_init(step, errno, note),
+        AnyStep::Inherited(InheritedStep::MemoryPolicy(_) | InheritedStep::IoPriority(_)) => {
+            Code::ProcessScheduling
+        }
+        AnyStep::Inherited(_) => Code::ProcessFailed,
         AnyStep::Entry(EntryStep::CheckIdMap { .. }) => Code::IdMapRefused,
         AnyStep::Entry(_) => Code::NamespaceFailed,
         AnyStep::Runtime(RuntimeStep::IdMap { .. }) => Code::IdMapRefused,
@@ -120,9 +125,7 @@ fn of_init(step: &InitStep, errno: Option<Errno>, note: Option<Note>) -> Code {
         }
         InitStep::Credentials(_) => Code::ProcessUser,
         InitStep::Rlimit(_) => Code::ProcessRlimit,
-        InitStep::Scheduler(_) | InitStep::IoPriority(_) | InitStep::MemoryPolicy(_) => {
-            Code::ProcessScheduling
-        }
+        InitStep::Scheduler(_) => Code::ProcessScheduling,
         InitStep::ExecLabel(_) => Code::ProcessLabel,
         InitStep::Console { .. } | InitStep::Stdio { .. } => Code::ProcessTerminal,
         InitStep::Seccomp { .. } => Code::SeccompFailed,
@@ -133,10 +136,9 @@ fn of_init(step: &InitStep, errno: Option<Errno>, note: Option<Note>) -> Code {
             _ => Code::ExecFailed,
         },
         InitStep::Hook(_) => Code::HookFailed,
-        InitStep::SessionKeyring { .. }
+        InitStep::Inherited(_)
         | InitStep::Hostname(_)
         | InitStep::Domainname(_)
-        | InitStep::Personality(_)
         | InitStep::RuntimeHooks
         | InitStep::NoNewPrivileges
         | InitStep::DropSysAdmin
@@ -268,7 +270,7 @@ mod tests {
             Errno::ENOENT,
             "process.label",
         );
-        let keyring = InitStep::SessionKeyring { label: None };
+        let keyring = InheritedStep::SessionKeyring { label: None };
         fails("linux", &keyring, "keyctl", Errno::EACCES, "process.failed");
     }
 

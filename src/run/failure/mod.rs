@@ -6,7 +6,8 @@ mod filesystem;
 mod step;
 pub(super) mod unexecuted;
 
-pub(super) use step::{failure, failure_shown, found_failed, in_step, step_failed, with_output};
+pub(crate) use step::step_failed;
+pub(super) use step::{failure, failure_shown, found_failed, in_step, with_output};
 
 use nix::errno::Errno;
 

@@ -10,8 +10,8 @@ use super::{code, executable, filesystem};
 use crate::config::scheduling::Policy;
 use crate::error::{Error, Kind, Tail};
 use crate::plan::{
-    AnyStep, EntryStep, Filesystem, Found, InitStep, Module, Plan, Planned, Position, RootSwitch,
-    RuntimeStep,
+    AnyStep, EntryStep, Filesystem, Found, InheritedStep, InitStep, Module, Plan, Planned,
+    Position, RootSwitch, RuntimeStep,
 };
 use crate::run::hook;
 use crate::run::protocol::Failure;
@@ -121,6 +121,8 @@ fn with_hint(error: Error, found: Found, position: Option<Position>, fail: Faile
 
 type Hint = Option<Cow<'static, str>>;
 
+const NEEDS_NICE: &str = "it needs CAP_SYS_NICE of the host, which a user namespace does not give";
+
 /// The hint for a step that failed, if there is one.
 fn hint(step: AnyStep, fail: Failed) -> Hint {
     if fail.errno == Errno::ENOSYS {
@@ -129,6 +131,7 @@ fn hint(step: AnyStep, fail: Failed) -> Hint {
     match step {
         AnyStep::Init(step) => init_hint(step, fail),
         AnyStep::Entry(step) => entry_hint(step, fail).map(Cow::Borrowed),
+        AnyStep::Inherited(step) => inherited_hint(step, fail.errno).map(Cow::Borrowed),
         AnyStep::Runtime(RuntimeStep::OomScoreAdj(_))
             if matches!(fail.errno, Errno::EACCES | Errno::EPERM) =>
         {
@@ -180,6 +183,19 @@ fn entry_hint(step: &EntryStep, fail: Failed) -> Option<&'static str> {
         ),
         _ => None,
     }
+}
+
+fn inherited_hint(step: &InheritedStep, errno: Errno) -> Option<&'static str> {
+    Some(match (step, errno) {
+        (InheritedStep::SessionKeyring { .. }, Errno::EDQUOT) => {
+            "the user may have no more keys (kernel.keys.maxkeys): --no-new-keyring does without"
+        }
+        (InheritedStep::IoPriority(_), Errno::EPERM) => NEEDS_NICE,
+        (InheritedStep::MemoryPolicy(_), Errno::EINVAL) => {
+            "the host or the container's cgroup has none of these nodes, or the kernel lacks the mode"
+        }
+        _ => return None,
+    })
 }
 
 fn missing_call(fail: Failed) -> Hint {
@@ -295,9 +311,6 @@ fn about_process(step: &InitStep, fail: Failed) -> Option<&'static str> {
             "the profile is not loaded: apparmor_parser loads profiles"
         }
         (InitStep::ExecLabel(_), Errno::EINVAL) => "the policy of the host does not know the label",
-        (InitStep::SessionKeyring { .. }, Errno::EDQUOT) => {
-            "the user may have no more keys (kernel.keys.maxkeys): --no-new-keyring does without"
-        }
         (InitStep::Scheduler(scheduler), Errno::EPERM) if scheduler.policy == Policy::Deadline => {
             "SCHED_DEADLINE needs CAP_SYS_NICE of the host, and no linux.resources.cpu.cpus"
         }
@@ -306,12 +319,7 @@ fn about_process(step: &InitStep, fail: Failed) -> Option<&'static str> {
         {
             "it needs CAP_SYS_NICE of the host, and in a cgroup with the cpu controller a kernel without CONFIG_RT_GROUP_SCHED"
         }
-        (InitStep::Scheduler(_) | InitStep::IoPriority(_), Errno::EPERM) => {
-            "it needs CAP_SYS_NICE of the host, which a user namespace does not give"
-        }
-        (InitStep::MemoryPolicy(_), Errno::EINVAL) => {
-            "the host or the container's cgroup has none of these nodes, or the kernel lacks the mode"
-        }
+        (InitStep::Scheduler(_), Errno::EPERM) => NEEDS_NICE,
         (InitStep::Scheduler(_), Errno::EBUSY) => {
             "the CPUs have no room for another runtime and period"
         }

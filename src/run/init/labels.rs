@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::Init;
 use super::kernel_views::PROC_MAGIC;
-use super::{Init, user};
 use crate::plan::{ExecLabel, Module};
 use crate::sys::{Fail, Sys, io, mount, path, process, stat};
 
@@ -59,31 +59,21 @@ impl Init<'_> {
         path::openat2(proc, file, flags, 0, resolve)
     }
 
-    /// Writes to a file of this process in /proc/PID/attr.
-    fn write_attribute(&mut self, file: &str, value: &[u8]) -> Sys<()> {
-        let name = path::c_string(format!("{}/attr/{file}", process::own_pid()))?;
-        let attribute = path::openat2(self.own_proc()?, &name, libc::O_WRONLY, 0, path::BENEATH)?;
-        io::write_all(attribute.as_fd(), value)
-    }
-
     /// Sets the label that the process gets at its execve(2). apparmor(7), setexeccon(3).
     pub(super) fn exec_label(&mut self, exec: &ExecLabel) -> Sys<()> {
         match exec.module {
             Module::AppArmor => {
                 let value = [b"exec ".as_slice(), exec.label.to_bytes()].concat();
-                self.write_attribute("apparmor/exec", &value)
+                write_attribute(self.own_proc()?, "apparmor/exec", &value)
             }
-            Module::Selinux => self.write_attribute("exec", exec.label.to_bytes()),
+            Module::Selinux => write_attribute(self.own_proc()?, "exec", exec.label.to_bytes()),
         }
     }
+}
 
-    pub(super) fn session_keyring(&mut self, label: Option<&CStr>) -> Sys<()> {
-        let Some(label) = label else {
-            return user::session_keyring();
-        };
-        self.write_attribute("keycreate", label.to_bytes())?;
-        user::session_keyring()?;
-        // An empty value restores the default. proc_pid_attr(5).
-        self.write_attribute("keycreate", b"\0")
-    }
+/// Writes to a file of this process in /proc/PID/attr.
+pub(super) fn write_attribute(proc: BorrowedFd, file: &str, value: &[u8]) -> Sys<()> {
+    let name = path::c_string(format!("{}/attr/{file}", process::own_pid()))?;
+    let attribute = path::openat2(proc, &name, libc::O_WRONLY, 0, path::BENEATH)?;
+    io::write_all(attribute.as_fd(), value)
 }

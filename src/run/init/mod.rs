@@ -7,6 +7,7 @@ mod console;
 mod copy_up;
 mod entry;
 mod files;
+pub(crate) mod inherit;
 mod inherited;
 mod kernel_views;
 mod labels;
@@ -237,7 +238,7 @@ impl Init<'_> {
                 Ok(())
             }
             InitStep::Unshare(kind) => process::unshare(kind.flag()),
-            InitStep::SessionKeyring { label } => self.session_keyring(label.as_deref()),
+            InitStep::Inherited(step) => inherit::perform(step, || self.own_proc()),
             InitStep::ExecLabel(exec) => self.exec_label(exec),
             InitStep::LoopbackUp => sys::net::loopback_up(),
             InitStep::EnterNetwork => self.enter_network(),
@@ -267,11 +268,6 @@ impl Init<'_> {
             InitStep::Hostname(name) => process::set_hostname(name),
             InitStep::Domainname(name) => process::set_domainname(name),
             InitStep::Sysctl { path, value } => self.sysctl(path, value),
-            InitStep::Personality(persona) => process::personality(*persona),
-            InitStep::MemoryPolicy(policy) => {
-                let nodes = policy.nodes.as_ref().map(|nodes| &nodes.mask[..]);
-                sys::schedule::set_memory_policy(policy.mode_and_flags(), nodes.unwrap_or(&[]))
-            }
             InitStep::Cwd { path } => self.cwd(path),
             InitStep::CheckCwd { path } => self.check_cwd(path),
             InitStep::Scheduler(it) => sys::schedule::set_scheduler(
@@ -281,7 +277,6 @@ impl Init<'_> {
                 it.priority,
                 it.deadlines,
             ),
-            InitStep::IoPriority(priority) => sys::schedule::set_io_priority(priority.value()),
             InitStep::Credentials(credentials) => {
                 self.granted = user::become_user(credentials, || self.groups_are_denied())?;
                 Ok(())

@@ -35,19 +35,6 @@ fn set_groups(groups: &[u32], denied: impl FnOnce() -> Sys<bool>) -> Sys<()> {
     set
 }
 
-/// Joins a new session keyring, so that the container does not see the caller's keys.
-pub(super) fn session_keyring() -> Sys<()> {
-    match process::new_session_keyring() {
-        // The kernel has no keyrings, or a seccomp filter of the caller forbids them: the container
-        // cannot reach the caller's keys either.
-        Err(Fail {
-            errno: Errno::ENOSYS | Errno::EPERM,
-            ..
-        }) => Ok(()),
-        other => other,
-    }
-}
-
 /// Drops everything that the config does not grant. The order follows from the privileges that each
 /// step needs. capabilities(7), credentials(7).
 pub(super) fn become_user(

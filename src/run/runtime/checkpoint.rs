@@ -52,7 +52,7 @@ pub fn checkpoint(request: Checkpoint) -> Result<()> {
     options.page_server_fd = server.as_ref().map(AsRawFd::as_raw_fd);
     let inherited = [options.status_fd, options.page_server_fd];
     let mut criu = Criu::start(&Launch {
-        inherited: inherited.into_iter().flatten().collect(),
+        descriptors: inherited.into_iter().flatten().collect(),
         ..Launch::default()
     })?;
     options.pid = Some(state.pid);

@@ -245,7 +245,8 @@ impl Restoring<'_> {
         options.inherited = named.chain(streams::inherited(&streams)).collect();
         let numbers = namespaces.iter().map(|(_, file)| file.as_raw_fd());
         Criu::start(&Launch {
-            inherited: numbers.collect(),
+            descriptors: numbers.collect(),
+            steps: Some(&self.steps),
             own: Some(&Own {
                 root: syspath::c_string(&config.root.path).context("root.path")?,
                 root_tree: &root_tree,

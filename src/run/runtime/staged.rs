@@ -20,7 +20,7 @@ use crate::plan::{self, Bind, InitStep, MountAttrs, Plan, Position, Propagation}
 use crate::run::failure;
 use crate::run::init;
 use crate::sys::path::{self as syspath, Make};
-use crate::sys::{Sys, mount, stat};
+use crate::sys::{Sys, inherited, mount, stat};
 
 /// The copies, each with the place of its candidate.
 pub(super) type Staged = Vec<(usize, OwnedFd)>;
@@ -37,6 +37,8 @@ const SLAVE: Propagation = Propagation {
 /// A source is missing, or its copy cannot be changed; the error names the step.
 pub(super) fn copy(plan: &Plan, config: &Config, candidates: &[Candidate]) -> Result<Staged> {
     let mut staged = Staged::new();
+    inherited::raise_to_usual_limit();
+    inherited::make_room_for(candidates.len());
     for (place, candidate) in candidates.iter().enumerate() {
         let planned = &plan.init[candidate.step];
         let failed = |fail| failure::step_failed(planned, fail);
