@@ -61,6 +61,7 @@ fn every_code_has_a_test() {
         "src/plan/labels.rs",
         "src/run/failure/code.rs",
         "src/run/runtime/clone.rs",
+        "src/run/runtime/confined/status.rs",
         "src/run/runtime/serve_init.rs",
     ] {
         tests += &std::fs::read_to_string(root.join(file)).expect(file);

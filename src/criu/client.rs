@@ -33,6 +33,11 @@ pub(crate) struct Criu {
     ended: bool,
 }
 
+/// The last notice before the restored processes run. CRIU lets them run whatever the answer is. If
+/// they have been killed, it waits for init, which waits for its children, which are zombies until
+/// CRIU, their tracer, waits for them. So CRIU is killed after an answer that fails.
+pub(crate) const BEFORE_RUNNING: &str = "pre-resume";
+
 /// What handles a notice of CRIU, with the descriptor that came with it.
 pub(super) type Answer<'a> = dyn FnMut(&Notice, Option<OwnedFd>) -> Result<()> + 'a;
 
@@ -100,7 +105,8 @@ impl Criu {
     }
 
     /// Makes a request, calls `answer` at each notice, and waits for CRIU's end. If `answer` fails,
-    /// CRIU undoes what it has done, and this error is returned.
+    /// CRIU undoes what it has done, and this error is returned. An answer to [`BEFORE_RUNNING`]
+    /// that fails must have killed the restored processes.
     ///
     /// # Errors
     /// CRIU has failed: the error quotes its log, whose path is `log`.
@@ -119,6 +125,10 @@ impl Criu {
                 Ok((response, fd)) => match &response.notice {
                     Some(notice) if response.kind == Kind::Notify as i64 => {
                         let done = answer(notice, fd);
+                        if done.is_err() && notice.script == BEFORE_RUNNING {
+                            self.kill();
+                            return done.map(|()| response);
+                        }
                         let reply = acknowledgement(done.is_ok());
                         refused = refused.or(done.err());
                         let sent = socket::send(self.socket.as_fd(), reply.as_bytes(), None);
@@ -157,6 +167,11 @@ impl Criu {
         Ok((response, fd))
     }
 
+    fn kill(&mut self) {
+        process::end(self.pidfd.as_fd());
+        self.ended = true;
+    }
+
     /// CRIU waits for another request after a pre-dump, unless the connection ends.
     fn wait(&mut self) -> Result<End> {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
@@ -169,7 +184,7 @@ impl Criu {
 impl Drop for Criu {
     fn drop(&mut self) {
         if !self.ended {
-            process::end(self.pidfd.as_fd());
+            self.kill();
         }
     }
 }

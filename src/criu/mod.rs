@@ -25,7 +25,7 @@ use crate::error::{Context as _, Error};
 use crate::host;
 use crate::plan::annotations::CRIU_CONFIG;
 
-pub(crate) use client::Criu;
+pub(crate) use client::{BEFORE_RUNNING, Criu};
 pub(crate) use launch::{Launch, Own};
 pub(crate) use message::{CgroupMode, Kind, NetworkLock, Notice, Options, Switch};
 

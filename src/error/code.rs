@@ -105,6 +105,7 @@ codes! {
     HookFailed = "hook.failed",
     HookTimedOut = "hook.timed-out",
     InitDied = "init.died",
+    RestoreRefused = "restore.refused",
     // The host.
     HostUnsupported = "host.unsupported",
     HostCallMissing = "host.call-missing",

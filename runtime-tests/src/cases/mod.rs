@@ -21,6 +21,7 @@ mod criu_memory;
 mod criu_mounts;
 mod criu_namespaces;
 mod criu_network;
+mod criu_privileges;
 mod cve_devices;
 mod cve_mounts;
 mod cve_paths;
@@ -132,6 +133,7 @@ const FILES: &[&[Test]] = &[
     criu_mounts::TESTS,
     criu_namespaces::TESTS,
     criu_network::TESTS,
+    criu_privileges::TESTS,
     cve_devices::TESTS,
     cve_mounts::TESTS,
     cve_paths::TESTS,

@@ -18,6 +18,7 @@ pub(super) fn main(words: &[&str]) -> ExitCode {
         ["lock", file] => lock(file),
         ["datagrams", socket] => datagrams(socket),
         ["listen"] => listen(),
+        ["inherited"] => inherited(),
         _ => {
             eprintln!("runtime-tests: no program {words:?}");
             ExitCode::from(2)
@@ -129,6 +130,23 @@ fn listen() -> ! {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 7)).expect("bind");
     drop(TcpStream::connect(listener.local_addr().expect("address")).expect("connect"));
     idle()
+}
+
+/// Counts with the session keyring, the I/O priority and the personality, which CRIU does not save.
+fn inherited() -> ! {
+    const WHO_PROCESS: libc::c_int = 1;
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    for number in 0.. {
+        // SAFETY: neither call takes a pointer.
+        let (priority, personality) = unsafe {
+            let priority = libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0);
+            (priority, libc::personality(ASK))
+        };
+        let session = super::session_keyring();
+        count(number, &format!("{session} {priority} {personality}"));
+        moment();
+    }
+    unreachable!("nothing is asked so often")
 }
 
 fn idle() -> ! {

@@ -4,6 +4,7 @@
 mod cgroup;
 mod checkpoint;
 mod clone;
+mod confined;
 mod create;
 mod entrance;
 mod exec;

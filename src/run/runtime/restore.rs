@@ -14,12 +14,12 @@ use super::create::{
 };
 use super::serve_init::{self, CONNECTION, Sockets};
 use super::teardown::Undo;
-use super::{Request, entrance, hooks, relay, staged};
+use super::{Request, confined, entrance, hooks, relay, staged};
 use crate::config::{Config, Namespace, NamespaceKind, host_id};
 use crate::criu::mounts::{self, Candidate};
 use crate::criu::{
-    CgroupMode, Criu, Kind, Launch, Notice, Options, Own, Switch, cgroup_options, container,
-    images, streams,
+    BEFORE_RUNNING, CgroupMode, Criu, Kind, Launch, Notice, Options, Own, Switch, cgroup_options,
+    container, images, streams,
 };
 use crate::error::{Context as _, Error};
 use crate::plan::RestoreSteps;
@@ -70,6 +70,7 @@ pub fn restore(mut restore: Restore) -> Result<Restored> {
         sockets,
         terminal: None,
         steps: request.plan.restore_steps(),
+        compared: false,
     };
     let restored = restoring
         .run(&restore, options, &namespaces)
@@ -180,6 +181,8 @@ struct Restoring<'a> {
     sockets: Sockets,
     terminal: Option<OwnedFd>,
     steps: RestoreSteps,
+    /// Whether the restored processes have been compared with the config.
+    compared: bool,
 }
 
 impl Restoring<'_> {
@@ -213,7 +216,8 @@ impl Restoring<'_> {
         })?;
         drop((aim, kept));
         match self.undo.process.clone() {
-            Some(pidfd) => Ok(pidfd),
+            Some(pidfd) if self.compared => Ok(pidfd),
+            Some(_) => bail!("criu did not let the restored processes be looked at"),
             None => bail!("criu has restored no process"),
         }
     }
@@ -289,6 +293,7 @@ impl Restoring<'_> {
             }
             ("orphan-pts-master", _, Some(master)) => self.keep_terminal(master),
             ("post-restore", Some(pid), _) => self.publish(pid),
+            (BEFORE_RUNNING, ..) => self.compare(),
             _ => Ok(()),
         }
     }
@@ -313,5 +318,30 @@ impl Restoring<'_> {
         let mut runtime = executor(self.request, &mut self.undo, &connection);
         runtime.run(&self.steps.on_init, pid)?;
         self.state.save(&self.dir)
+    }
+
+    /// Compares the processes with the config. They have all of their attributes, and are stopped
+    /// until CRIU gets its answer.
+    fn compare(&mut self) -> Result<()> {
+        let checked = confined::check(self.state.pid, self.request.config, &self.steps.confinement);
+        if checked.is_err() {
+            self.kill_restored();
+        }
+        self.compared = true;
+        checked
+    }
+
+    /// See [`BEFORE_RUNNING`].
+    fn kill_restored(&self) {
+        if let Some(cgroup) = &self.undo.made.cgroup {
+            let _ = cgroup.kill();
+        }
+        // Parents first, so that init of a pid namespace takes the others with it.
+        for pid in confined::processes(self.state.pid).unwrap_or_default() {
+            let _ = pidfd::open(pid).and_then(|it| pidfd::send_signal(it.as_fd(), libc::SIGKILL));
+        }
+        if let Some(init) = &self.undo.process {
+            let _ = pidfd::send_signal(init.as_fd(), libc::SIGKILL);
+        }
     }
 }
