@@ -17,7 +17,7 @@ _sampan() {
       -*) before=$word; continue ;;
     esac
     case $verb:$before in
-      :--root|:--log|:--log-format|:--log-level|:--cgroup-manager|:--rootless|create:-b|create:--bundle|create:-f|create:--config|create:--preserve-fds|create:--console-socket|create:--pidfd-socket|create:--pid-file|run:-b|run:--bundle|run:-f|run:--config|run:--preserve-fds|run:--console-socket|run:--pidfd-socket|run:--pid-file|run:--seccomp-record|exec:-p|exec:--process|exec:--cwd|exec:-e|exec:--env|exec:-u|exec:--user|exec:-g|exec:--additional-gids|exec:-c|exec:--cap|exec:--process-label|exec:--apparmor|exec:--cgroup|exec:--preserve-fds|exec:--console-socket|exec:--pidfd-socket|exec:--pid-file|kill:-s|kill:--signal|list:-f|list:--format|ps:-f|ps:--format|update:-r|update:--resources|update:--blkio-weight|update:--cpu-period|update:--cpu-quota|update:--cpu-burst|update:--cpu-share|update:--cpu-idle|update:--cpu-rt-period|update:--cpu-rt-runtime|update:--cpuset-cpus|update:--cpuset-mems|update:--memory|update:--memory-reservation|update:--memory-swap|update:--pids-limit|update:--l3-cache-schema|update:--mem-bw-schema|update:--kernel-memory|update:--kernel-memory-tcp|checkpoint:--image-path|checkpoint:--work-path|checkpoint:--parent-path|checkpoint:--manage-cgroups-mode|checkpoint:--empty-ns|checkpoint:--network-lock|checkpoint:--page-server|checkpoint:--status-fd|restore:-b|restore:--bundle|restore:-f|restore:--config|restore:--image-path|restore:--work-path|restore:--parent-path|restore:--manage-cgroups-mode|restore:--empty-ns|restore:--network-lock|restore:--lsm-profile|restore:--lsm-mount-context|restore:--console-socket|restore:--pidfd-socket|restore:--pid-file|events:--interval|spec:-b|spec:--bundle|spec:-f|spec:--file|explain:-b|explain:--bundle|explain:-f|explain:--config|explain:--preserve-fds|explain:--diff|check:-b|check:--bundle|check:-f|check:--config)
+      :--root|:--log|:--log-format|:--log-level|:--cgroup-manager|:--rootless|create:-b|create:--bundle|create:-f|create:--config|create:--preserve-fds|create:--console-socket|create:--pidfd-socket|create:--pid-file|run:-b|run:--bundle|run:-f|run:--config|run:--preserve-fds|run:--console-socket|run:--pidfd-socket|run:--pid-file|run:--seccomp-record|exec:-p|exec:--process|exec:--cwd|exec:-e|exec:--env|exec:-u|exec:--user|exec:-g|exec:--additional-gids|exec:-c|exec:--cap|exec:--process-label|exec:--apparmor|exec:--cgroup|exec:--preserve-fds|exec:--console-socket|exec:--pidfd-socket|exec:--pid-file|kill:-s|kill:--signal|list:-f|list:--format|ps:-f|ps:--format|update:-r|update:--resources|update:--blkio-weight|update:--cpu-period|update:--cpu-quota|update:--cpu-burst|update:--cpu-share|update:--cpu-idle|update:--cpu-rt-period|update:--cpu-rt-runtime|update:--cpuset-cpus|update:--cpuset-mems|update:--memory|update:--memory-reservation|update:--memory-swap|update:--pids-limit|update:--l3-cache-schema|update:--mem-bw-schema|update:--kernel-memory|update:--kernel-memory-tcp|checkpoint:--image-path|checkpoint:--work-path|checkpoint:--manage-cgroups-mode|checkpoint:--empty-ns|checkpoint:--network-lock|checkpoint:--parent-path|checkpoint:--page-server|checkpoint:--status-fd|restore:-b|restore:--bundle|restore:-f|restore:--config|restore:--image-path|restore:--work-path|restore:--manage-cgroups-mode|restore:--empty-ns|restore:--network-lock|restore:--lsm-profile|restore:--lsm-mount-context|restore:--parent-path|restore:--console-socket|restore:--pidfd-socket|restore:--pid-file|events:--interval|spec:-b|spec:--bundle|spec:-f|spec:--file|explain:-b|explain:--bundle|explain:-f|explain:--config|explain:--preserve-fds|explain:--diff|check:-b|check:--bundle|check:-f|check:--config)
         before=''; continue ;;
     esac
     before=''
@@ -81,22 +81,22 @@ _sampan() {
     update:--kernel-memory-tcp) :; return ;;
     checkpoint:--image-path) _sampan_files -d; return ;;
     checkpoint:--work-path) _sampan_files -d; return ;;
-    checkpoint:--parent-path) _sampan_files -d; return ;;
     checkpoint:--manage-cgroups-mode) _sampan_words 'soft full strict ignore'; return ;;
     checkpoint:--empty-ns) :; return ;;
     checkpoint:--network-lock) _sampan_words 'iptables nftables skip'; return ;;
+    checkpoint:--parent-path) _sampan_files -d; return ;;
     checkpoint:--page-server) :; return ;;
     checkpoint:--status-fd) :; return ;;
     restore:-b|restore:--bundle) _sampan_files -d; return ;;
     restore:-f|restore:--config) _sampan_files -f; return ;;
     restore:--image-path) _sampan_files -d; return ;;
     restore:--work-path) _sampan_files -d; return ;;
-    restore:--parent-path) _sampan_files -d; return ;;
     restore:--manage-cgroups-mode) _sampan_words 'soft full strict ignore'; return ;;
     restore:--empty-ns) :; return ;;
     restore:--network-lock) _sampan_words 'iptables nftables skip'; return ;;
     restore:--lsm-profile) :; return ;;
     restore:--lsm-mount-context) :; return ;;
+    restore:--parent-path) _sampan_files -d; return ;;
     restore:--console-socket) _sampan_files -f; return ;;
     restore:--pidfd-socket) _sampan_files -f; return ;;
     restore:--pid-file) _sampan_files -f; return ;;
@@ -140,9 +140,9 @@ _sampan() {
     mounts:0:*) _sampan_words 'add remove' ;;
     mounts:1:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     mounts:2:*) _sampan_files -f ;;
-    checkpoint:0:-*) _sampan_words '--image-path --work-path --parent-path --tcp-established --tcp-close --ext-unix-sk --shell-job --file-locks --link-remap --lazy-pages --auto-dedup --manage-cgroups-mode --empty-ns --network-lock -R --leave-running -P --pre-dump --tcp-skip-in-flight --page-server --status-fd -h --help' ;;
+    checkpoint:0:-*) _sampan_words '--image-path --work-path --tcp-established --tcp-close --ext-unix-sk --shell-job --file-locks --link-remap --lazy-pages --auto-dedup --manage-cgroups-mode --empty-ns --network-lock -R --leave-running -P --pre-dump --parent-path --tcp-skip-in-flight --page-server --status-fd -h --help' ;;
     checkpoint:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
-    restore:0:-*) _sampan_words '-b --bundle -f --config --image-path --work-path --parent-path --tcp-established --tcp-close --ext-unix-sk --shell-job --file-locks --link-remap --lazy-pages --auto-dedup --manage-cgroups-mode --empty-ns --network-lock -d --detach --lsm-profile --lsm-mount-context --no-pivot --no-new-keyring --console-socket --pidfd-socket --pid-file --no-subreaper -h --help' ;;
+    restore:0:-*) _sampan_words '-b --bundle -f --config --image-path --work-path --tcp-established --tcp-close --ext-unix-sk --shell-job --file-locks --link-remap --lazy-pages --auto-dedup --manage-cgroups-mode --empty-ns --network-lock -d --detach --lsm-profile --lsm-mount-context --no-new-keyring --no-pivot --parent-path --console-socket --pidfd-socket --pid-file --no-subreaper -h --help' ;;
     restore:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;
     events:0:-*) _sampan_words '--interval --stats -h --help' ;;
     events:0:*) _sampan_words "$("${COMP_WORDS[0]}" list --quiet 2>/dev/null)" ;;

@@ -140,7 +140,6 @@ complete -c sampan -n '__sampan_at mounts 1' -a '(sampan list --quiet 2>/dev/nul
 complete -c sampan -n '__sampan_at mounts 2' -F
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l image-path -d 'Directory of the images' -r -a '(__fish_complete_directories)'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l work-path -d 'Directory of CRIU\'s log and working files' -r -a '(__fish_complete_directories)'
-complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l parent-path -d 'Images of an earlier pre-dump, relative to those of this one' -r -a '(__fish_complete_directories)'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l tcp-established -d 'Leave open TCP connections open'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l tcp-close -d 'Close open TCP connections'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l ext-unix-sk -d 'Allow Unix sockets that are connected to a process outside of the container'
@@ -154,6 +153,7 @@ complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l empty-ns -d 'N
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l network-lock -d 'How packets are held back meanwhile' -r -a 'iptables nftables skip'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -s R -l leave-running -d 'Let the container continue'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -s P -l pre-dump -d 'Save only the memory, while the container runs'
+complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l parent-path -d 'Images of an earlier pre-dump, relative to those of this one' -r -a '(__fish_complete_directories)'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l tcp-skip-in-flight -d 'Leave out TCP connections that are not established yet'
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l page-server -d 'Send the memory to this page server instead of writing it' -r
 complete -c sampan -n '__fish_seen_subcommand_from checkpoint' -l status-fd -d 'Descriptor to which CRIU writes a zero when its page server of --lazy-pages listens' -r
@@ -163,7 +163,6 @@ complete -c sampan -n '__fish_seen_subcommand_from restore' -s b -l bundle -d 'D
 complete -c sampan -n '__fish_seen_subcommand_from restore' -s f -l config -d 'The config, if it is not config.json in the bundle' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l image-path -d 'Directory of the images' -r -a '(__fish_complete_directories)'
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l work-path -d 'Directory of CRIU\'s log and working files' -r -a '(__fish_complete_directories)'
-complete -c sampan -n '__fish_seen_subcommand_from restore' -l parent-path -d 'Images of an earlier pre-dump, relative to those of this one' -r -a '(__fish_complete_directories)'
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l tcp-established -d 'Leave open TCP connections open'
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l tcp-close -d 'Close open TCP connections'
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l ext-unix-sk -d 'Allow Unix sockets that are connected to a process outside of the container'
@@ -178,8 +177,9 @@ complete -c sampan -n '__fish_seen_subcommand_from restore' -l network-lock -d '
 complete -c sampan -n '__fish_seen_subcommand_from restore' -s d -l detach -d 'Return as soon as the processes continue'
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l lsm-profile -d 'Label of the processes, instead of the one in the images' -r
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l lsm-mount-context -d 'SELinux context of the mounts, instead of the one in the images' -r
-complete -c sampan -n '__fish_seen_subcommand_from restore' -l no-pivot -d 'Use MS_MOVE and chroot(2) instead of pivot_root(2)'
-complete -c sampan -n '__fish_seen_subcommand_from restore' -l no-new-keyring -d 'Keep the session keyring of the caller instead of creating a new one'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l no-new-keyring -d 'Let the processes share the session keyring of the caller, instead of creating a new one that they share'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l no-pivot -d 'Accepted for users of other tools, without effect: the processes have their root already'
+complete -c sampan -n '__fish_seen_subcommand_from restore' -l parent-path -d 'Accepted for users of other tools, without effect: the images name those of an earlier pre-dump themselves' -r -a '(__fish_complete_directories)'
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l console-socket -d 'Unix stream socket that receives the master of the terminal of the process' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l pidfd-socket -d 'Unix stream socket that receives a pidfd of the process' -r -F
 complete -c sampan -n '__fish_seen_subcommand_from restore' -l pid-file -d 'File to write the process id to, as the caller sees it' -r -F

@@ -1,6 +1,8 @@
 //! `checkpoint`.
 
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
@@ -43,6 +45,10 @@ flags! {
         /// Save only the memory, while the container runs; a later dump names it by --parent-path
         #[arg(short = 'P', long)]
         pub pre_dump: bool,
+
+        /// Images of an earlier pre-dump, relative to those of this one
+        #[arg(long, value_name = "DIR")]
+        pub parent_path: Option<PathBuf>,
 
         /// Leave out TCP connections that are not established yet
         #[arg(long)]
@@ -100,9 +106,21 @@ impl Verb for Checkpoint {
 }
 
 impl Checkpoint {
+    fn parent(&self) -> Result<Option<Vec<u8>>> {
+        let Some(parent) = &self.dump.parent_path else {
+            return Ok(None);
+        };
+        if parent.is_absolute() {
+            let message = format!("--parent-path: {} is not relative", parent.display());
+            bail!(Error::new(message).hint("it starts at the directory of --image-path"));
+        }
+        Ok(Some(parent.as_os_str().as_bytes().to_owned()))
+    }
+
     /// CRIU's options for the flags.
     fn options(&self) -> Result<Options> {
         let mut options = self.images.options()?;
+        options.parent = self.parent()?;
         // The master of the container's terminal is not in the container.
         options.switch(Switch::OrphanPtsMaster, true);
         options.switch(Switch::LeaveRunning, self.dump.leave_running);

@@ -1,7 +1,6 @@
 //! The flags that `checkpoint` and `restore` share, and what they mean for CRIU.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -25,10 +24,6 @@ flags! {
         /// Directory of CRIU's log and working files; the default is that of the images
         #[arg(long, value_name = "DIR")]
         pub work_path: Option<PathBuf>,
-
-        /// Images of an earlier pre-dump, relative to those of this one
-        #[arg(long, value_name = "DIR")]
-        pub parent_path: Option<PathBuf>,
 
         /// Leave open TCP connections open
         #[arg(long)]
@@ -112,7 +107,6 @@ impl ImageFlags {
                 LockMethod::Nftables => NetworkLock::Nftables,
                 LockMethod::Skip => NetworkLock::Skip,
             }),
-            parent: self.parent()?,
             ..Options::default()
         };
         for (switch, wanted) in [
@@ -137,17 +131,6 @@ impl ImageFlags {
             options.empty_namespaces |= NamespaceKind::Network.flag().cast_unsigned();
         }
         Ok(options)
-    }
-
-    fn parent(&self) -> Result<Option<Vec<u8>>> {
-        let Some(parent) = &self.parent_path else {
-            return Ok(None);
-        };
-        if parent.is_absolute() {
-            let message = format!("--parent-path: {} is not relative", parent.display());
-            bail!(Error::new(message).hint("it starts at the directory of --image-path"));
-        }
-        Ok(Some(parent.as_os_str().as_bytes().to_owned()))
     }
 }
 

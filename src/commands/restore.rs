@@ -1,5 +1,7 @@
 //! `restore`.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use super::bundle::{Loaded, options};
@@ -32,9 +34,6 @@ flags! {
         pub flags: Lazy<RestoreFlags>,
 
         #[command(flatten)]
-        pub container: Lazy<ContainerFlags>,
-
-        #[command(flatten)]
         pub caller: Lazy<CallerFlags>,
 
         #[command(flatten)]
@@ -55,6 +54,20 @@ flags! {
         /// SELinux context of the mounts, instead of the one in the images
         #[arg(long, value_name = "CONTEXT")]
         pub lsm_mount_context: Option<String>,
+
+        /// Let the processes share the session keyring of the caller, instead of creating a new
+        /// one that they share
+        #[arg(long)]
+        pub no_new_keyring: bool,
+
+        /// Accepted for users of other tools, without effect: the processes have their root already
+        #[arg(long)]
+        pub no_pivot: bool,
+
+        /// Accepted for users of other tools, without effect: the images name those of an earlier
+        /// pre-dump themselves
+        #[arg(long, value_name = "DIR")]
+        pub parent_path: Option<PathBuf>,
     }
 }
 
@@ -68,13 +81,17 @@ impl Verb for Restore {
         criu::refuse_unprivileged("restore")?;
         let (mode, signals) = Mode::begin(self.flags.detach, &self.caller)?;
         let loaded = Loaded::read(&self.bundle)?;
+        // Without it there is nothing that the images could be compared with.
+        if loaded.config.process.is_none() {
+            bail!(Error::missing("process"));
+        }
+        let container = ContainerFlags {
+            no_new_keyring: self.flags.no_new_keyring,
+            ..ContainerFlags::default()
+        };
         let descriptors = DescriptorFlags::default();
-        let options = options(
-            &self.new.id,
-            &self.container,
-            &descriptors,
-            context.cgroup_manager,
-        );
+        let manager = context.cgroup_manager;
+        let options = options(&self.new.id, &container, &descriptors, manager);
         let (host, plan) = plan(context, &loaded, &self.caller, mode, &options)?;
         let mut criu_options = self.options(&loaded.config)?;
         let directories = Directories::open(&self.images, false)?;
@@ -136,8 +153,6 @@ impl Restore {
         let bytes = |text: &Option<String>| text.clone().map(String::into_bytes);
         options.lsm_profile = bytes(&self.flags.lsm_profile);
         options.lsm_mount_context = bytes(&self.flags.lsm_mount_context);
-        // Only a dump reads the parent's images by this option; a restore finds them by itself.
-        options.parent = None;
         Ok(options)
     }
 }
