@@ -43,22 +43,20 @@ pub fn set_dumpable(dumpable: bool) -> Sys<()> {
     .map(drop)
 }
 
-/// setresuid(2), with all three ids set to `uid`.
-pub fn set_uid(uid: u32) -> Sys<()> {
+/// setresgid(2) and setresuid(2), each with all three ids, for a process that others must not
+/// inspect.
+///
+/// With fs.suid_dumpable=1, which proc_sys_fs(5) describes, the kernel makes a process inspectable
+/// that changes its ids, although it still has its capabilities. Root of a container could then
+/// trace it. What follows drops capabilities at most, which leaves the process as it is here.
+pub fn set_ids(uid: u32, gid: u32) -> Sys<()> {
     // SAFETY: takes no pointers.
-    check("setresuid", unsafe {
-        libc::syscall(libc::SYS_setresuid, uid, uid, uid)
-    })
-    .map(drop)
-}
-
-/// setresgid(2), with all three ids set to `gid`.
-pub fn set_gid(gid: u32) -> Sys<()> {
+    let done = unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) };
+    check("setresgid", done)?;
     // SAFETY: takes no pointers.
-    check("setresgid", unsafe {
-        libc::syscall(libc::SYS_setresgid, gid, gid, gid)
-    })
-    .map(drop)
+    let done = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    check("setresuid", done)?;
+    set_dumpable(false)
 }
 
 /// setgroups(2).

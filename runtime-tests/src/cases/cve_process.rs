@@ -14,11 +14,12 @@ use crate::bundle::Bundle;
 use crate::call::Call;
 use crate::console;
 use crate::steps::with_children;
-use crate::{Need, Sandbox, Test, tests};
+use crate::{Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
     cve_2014_8989_groups_of_the_caller_are_dropped[Need::Program("setpriv")],
     cve_2016_9962_created_init_is_closed_to_its_neighbours,
+    cve_2016_9962_other_ids_do_not_open_a_process[Need::NotAPeer, Need::Program("strace")],
     cve_2016_9962_process_of_exec_is_closed_to_the_container[Need::NotAPeer],
     cve_2016_10124_exec_types_nothing_on_the_callers_terminal[Need::Program("setsid"), Need::Program("setpriv")],
     cve_2017_5226_program_types_nothing_on_the_callers_terminal[Need::Program("setsid"), Need::Program("setpriv")],
@@ -84,6 +85,60 @@ fn cve_2016_9962_created_init_is_closed_to_its_neighbours(t: &Sandbox) {
             .all(|line| output.stdout.contains(line)),
         "{output}"
     );
+}
+
+/// With fs.suid_dumpable=1 the kernel makes a process inspectable that changes its ids. The sysctl
+/// is the whole host's, so the case looks at the calls: after each change, before any other call,
+/// the process makes itself inaccessible.
+fn cve_2016_9962_other_ids_do_not_open_a_process(t: &Sandbox) {
+    let user = json!({"uid": 1000, "gid": 1000});
+    let bundle = || in_user_namespace(t.bundle()).set("/process/user", user.clone());
+    let traced = |verb: &str| {
+        let file = t.path(verb);
+        let options = ["-f", "-o", file.to_str().expect("UTF-8")];
+        let call = t.runtime().arg(verb).prefix(strace(&options));
+        (file, call)
+    };
+    let (run, call) = traced("run");
+    let container = bundle().args(&["true"]).container();
+    container.launch(call).finish().ok();
+    let (exec, call) = traced("exec");
+    let container = bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    call.args([&container.id, "true"]).run().ok();
+    for file in [run, exec] {
+        let trace = fs::read_to_string(file).expect("the trace");
+        let changes = closed_after_each_change(&trace);
+        assert_eq!(
+            changes, 2,
+            "root of the user namespace, and the user: {trace}"
+        );
+    }
+}
+
+/// Asserts that the process is made inaccessible by the first call after each setresuid(2). Returns
+/// their number.
+#[track_caller]
+fn closed_after_each_change(trace: &str) -> usize {
+    // A call that another process interrupts has two lines.
+    let lines = trace.lines().filter(|line| !line.contains(" <... "));
+    let lines: Vec<_> = lines.collect();
+    let process = |line: &str| line.split(' ').next().map(str::to_owned);
+    let mut changes = 0;
+    for (at, line) in lines.iter().enumerate() {
+        if !line.contains(" setresuid(") {
+            continue;
+        }
+        changes += 1;
+        let mut following = lines[at + 1..].iter();
+        let next = following.find(|next| process(next) == process(line));
+        let next = next.expect("another call");
+        assert!(
+            next.contains("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)"),
+            "{line}\n{next}"
+        );
+    }
+    changes
 }
 
 /// The process of `exec` holds descriptors of the host while it enters, and it is in the container's

