@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use nix::errno::Errno;
 
@@ -51,12 +52,17 @@ impl<'a> StringArray<'a> {
 
     /// The strings.
     pub fn iter(&self) -> impl Iterator<Item = &'a CStr> {
+        // SAFETY: a pointer that is not NULL is a string that lives as long as the array.
+        self.addresses()
+            .map(|string| unsafe { CStr::from_ptr(string) })
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = *const libc::c_char> {
         let array = self.as_ptr();
         (0..).map_while(move |at| {
             // SAFETY: the array ends with NULL, and map_while ends there.
             let string = unsafe { *array.add(at) };
-            // SAFETY: a pointer that is not NULL is a string that lives as long as the array.
-            (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
+            (!string.is_null()).then_some(string)
         })
     }
 }
@@ -66,10 +72,16 @@ impl StringArray<'static> {
     /// array is empty.
     #[must_use]
     pub fn extent(&self) -> Option<Range<u64>> {
-        let start = self.iter().next()?.as_ptr() as u64;
-        let last = self.iter().last()?;
-        Some(start..last.as_ptr() as u64 + last.count_bytes() as u64 + 1)
+        let start = self.addresses().next()?;
+        // SAFETY: as in `iter`.
+        let last = unsafe { CStr::from_ptr(self.addresses().last()?) };
+        Some(start as u64..last.as_ptr() as u64 + length(last))
     }
+}
+
+/// The size of a string with its NUL.
+pub fn length(string: &CStr) -> u64 {
+    string.count_bytes() as u64 + 1
 }
 
 impl<'a> From<&'a [CString]> for StringArray<'a> {
@@ -100,6 +112,27 @@ pub fn execve_fd(file: BorrowedFd, args: &StringArray, env: &StringArray) -> Fai
         )
     };
     Fail::new("execveat", Errno::last())
+}
+
+/// The command line that the process was started with. NULL unless the program begins with
+/// [`super::rt::entry::begin`].
+static ARGUMENTS: AtomicPtr<*const libc::c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// Keeps the command line for [`arguments`].
+///
+/// # Safety
+/// As for [`StringArray::given`].
+pub unsafe fn keep_arguments(array: *const *const libc::c_char) -> StringArray<'static> {
+    ARGUMENTS.store(array.cast_mut(), Ordering::Relaxed);
+    // SAFETY: the caller promises it.
+    unsafe { StringArray::given(array) }
+}
+
+/// The command line that the process was started with.
+pub fn arguments() -> Option<StringArray<'static>> {
+    let array = ARGUMENTS.load(Ordering::Relaxed);
+    // SAFETY: `keep_arguments` was called with it.
+    (!array.is_null()).then(|| unsafe { StringArray::given(array) })
 }
 
 /// The environment that the process was started with, for a hook that inherits it.

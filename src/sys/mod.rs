@@ -10,6 +10,7 @@
 
 pub mod binary;
 pub mod bpf;
+pub mod command_line;
 pub mod credentials;
 pub mod end;
 pub mod exec;

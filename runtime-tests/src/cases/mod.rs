@@ -14,6 +14,7 @@ mod cgroups;
 mod check;
 mod check_host;
 mod codes;
+mod command_line;
 mod containerd;
 mod criu;
 mod criu_flags;
@@ -125,6 +126,7 @@ const FILES: &[&[Test]] = &[
     identity::TESTS,
     program::TESTS,
     codes::TESTS,
+    command_line::TESTS,
     warnings::TESTS,
     containerd::TESTS,
     criu::TESTS,

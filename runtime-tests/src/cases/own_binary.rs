@@ -143,10 +143,9 @@ fn binary_behind_a_mapping_cannot_be_written(t: &Sandbox) {
     let copy = copy_of_the_runtime(t);
     let container = created(t, &copy, &[]);
     let init = container.pid();
-    // ps(1) still shows the command line.
+    // ps(1) still shows the path.
     let command = fs::read(format!("/proc/{init}/cmdline")).expect("the command line");
-    let args: Vec<_> = command.split(|byte| *byte == 0).collect();
-    assert!(args.contains(&copy.as_os_str().as_bytes()) && args.contains(&&b"create"[..]));
+    assert!(command.starts_with(copy.as_os_str().as_bytes()));
     let files = format!("/proc/{init}/map_files");
     let own = fs::metadata(&copy).expect("the binary");
     let held: Vec<_> = fs::read_dir(files)
@@ -192,9 +191,6 @@ fn binary_without_an_environment_cannot_be_written(t: &Sandbox) {
         let file = trace.to_str().expect("UTF-8");
         let traced = strace(&["-o", file, "-e", "trace=execve,execveat"]);
         let container = created(t, &copy, &[&traced[..], env].concat());
-        let environment = fs::read(format!("/proc/{}/environ", container.pid()));
-        let environment = environment.expect("the environment");
-        assert_eq!(environment.is_empty(), env == ["env", "-i"]);
         attack_binary(&copy, &container, container.pid());
         fs::read_to_string(trace)
             .expect("the trace")

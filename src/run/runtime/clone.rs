@@ -15,6 +15,7 @@ use crate::plan::{Entry, EntryStep, InitStep, List, OwnProcfs, Plan, Position};
 use crate::run::failure;
 use crate::run::init::{self, Inherited};
 use crate::run::protocol::{self, Report};
+use crate::sys::command_line;
 use crate::sys::interrupt::{self, Aim};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Fail, Note, Sys, file, mount, path, pidfd, socket};
@@ -54,6 +55,7 @@ pub(super) fn spawn(
         Entry::ThroughUserNamespace => plan.clone_flags & NEW_USER,
         Entry::ThroughRuntime => 0,
     };
+    let _hidden = command_line::hide();
     let own = Own::leave(plan, &mut inherited)?;
     let cloned = check().and_then(|()| clone_into(flags, cgroup));
     if let Ok(Cloned::Child) = cloned {

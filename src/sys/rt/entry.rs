@@ -6,7 +6,7 @@
 
 use std::ffi::c_char;
 
-use crate::sys::exec::StringArray;
+use crate::sys::exec::{self, StringArray};
 
 /// The command line as C's `main` gets it.
 ///
@@ -19,7 +19,7 @@ pub unsafe fn begin(argv: *const *const c_char) -> StringArray<'static> {
     // SAFETY: no handler is installed, and no other thread runs.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     // SAFETY: the caller's array ends with NULL, and this program never changes it.
-    unsafe { StringArray::given(argv) }
+    unsafe { exec::keep_arguments(argv) }
 }
 
 /// Defines C's `main`, which calls the given function with the command line and exits with the

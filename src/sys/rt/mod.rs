@@ -4,6 +4,7 @@
 pub mod entry;
 pub mod heap;
 pub mod image;
+pub mod mm_map;
 pub mod relro;
 pub mod remap;
 // With other panics or another C library std has its unwinder.
