@@ -95,7 +95,9 @@ flags! {
         /// Manager of the cgroups of the container.
         ///
         /// cgroupfs: this runtime, in the cgroup2 file system. systemd: the same as
-        /// --systemd-cgroup. disabled: none; the container stays in the cgroup of the caller.
+        /// --systemd-cgroup. disabled: none; the container stays in the cgroup of the caller. Its
+        /// linux.resources are then not enforced, and without a pid namespace of its own only its
+        /// first process can be killed.
         #[arg(long, value_name = "MANAGER", value_parser = units::choice::<CgroupManager>())]
         pub cgroup_manager: Option<CgroupManager>,
     }

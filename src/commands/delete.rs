@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use super::kill::warn_of_unreached;
 use super::remains::remove_remains;
 use super::saved::destroy;
 use super::{Context, DONE, Verb};
@@ -63,6 +64,9 @@ fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
 fn delete_known(context: &Context, locked: Locked, state: &State, force: bool) -> Result<()> {
     if force {
         let init = state.process()?;
+        if init.is_some() {
+            warn_of_unreached(context, state);
+        }
         return destroy(context, locked, state, init.as_ref());
     }
     match state.status_and_init(locked.dir())? {

@@ -61,6 +61,9 @@ impl Verb for Kill {
         let signal = signal::parse(self.signal())?;
         context.each(&self.container.id, self.regex, |id| {
             let (dir, state) = context.load(id)?;
+            if self.all {
+                warn_of_unreached(context, &state);
+            }
             match send(&dir, &state, signal, self.all) {
                 // Engines clean up with `--all`, and conclude from a failure that processes are
                 // left.
@@ -111,6 +114,20 @@ fn send_to_all(dir: &Dir, state: &State, signal: i32) -> Result<()> {
             sent => sent,
         },
         _ => Ok(()),
+    }
+}
+
+/// Warns that other processes than init cannot be found.
+pub(super) fn warn_of_unreached(context: &Context, state: &State) {
+    if state.cgroup.is_none() && !state.private_pid_namespace {
+        let message = format!(
+            "container {} has no cgroup and no pid namespace of its own: only its init process is \
+             reached",
+            state.id
+        );
+        context
+            .log
+            .warn(Error::new(message).code_is(Code::WarningNoEffect));
     }
 }
 

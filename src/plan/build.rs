@@ -65,9 +65,11 @@ pub fn build(config: &Config, host: &Host, options: &Options) -> Result<Plan> {
     };
     plan.warnings.extend(annotations::warnings(config));
     plan.init.reserve(expected(config));
-    if !options.no_cgroup {
-        plan.warnings
-            .extend(cgroup::warnings(&config.linux.resources));
+    let resources = &config.linux.resources;
+    if options.no_cgroup {
+        plan.warnings.extend(cgroup::without_cgroup(resources));
+    } else {
+        plan.warnings.extend(cgroup::warnings(resources));
         cgroup::steps(&mut plan, config, options, host)?;
     }
     plan.mount_label = labels::mount(&mut plan, config, host);

@@ -18,6 +18,7 @@ use crate::lexical;
 use crate::sorted::sorted_set;
 
 pub use resources::warnings;
+pub(super) use resources::without_cgroup;
 pub use write::{Fallback, Write};
 
 /// Controllers whose statistics engines read for every container, with or without limits.

@@ -53,6 +53,23 @@ pub fn warnings(resources: &Resources) -> Vec<Warning> {
     warnings
 }
 
+/// Warnings about each property of a container that gets no cgroup.
+pub(in crate::plan) fn without_cgroup(resources: &Resources) -> Vec<Warning> {
+    let mut fields: Vec<_> = translate(resources)
+        .into_iter()
+        .map(|it| it.field)
+        .collect();
+    if !resources.devices.is_empty() {
+        fields.push(format!("{PREFIX}.devices"));
+    }
+    fields.dedup();
+    let ignored = "--cgroup-manager is disabled, so the container has no cgroup: not enforced";
+    fields
+        .into_iter()
+        .map(|field| Error::no_effect(field, ignored))
+        .collect()
+}
+
 fn write(file: impl Into<String>, value: impl Into<String>, field: &str) -> Write {
     Write {
         file: file.into(),
