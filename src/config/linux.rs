@@ -9,8 +9,11 @@ use super::check;
 use super::devices::{self, Device};
 use super::intel_rdt::IntelRdt;
 use super::memory_policy::MemoryPolicy;
-use super::namespaces::{self, IdMapping, NamespaceKind, Namespaces, TimeOffset};
+use super::namespaces::{
+    self, IdMapping, Namespace, NamespaceKind, Namespaces, TimeOffset, host_id,
+};
 use super::net_devices::{self, NetDevice};
+use super::process::User;
 use super::resources::Resources;
 use super::seccomp::Seccomp;
 use super::sysctl::{self, Sysctl};
@@ -93,6 +96,28 @@ impl RootPropagation {
 }
 
 impl Linux {
+    /// Checks that the ids of a process are mapped in a new user namespace.
+    pub(super) fn check_mapped(&self, user: &User) -> Result<()> {
+        if self.namespaces.user != Namespace::New {
+            return Ok(());
+        }
+        let groups = user.additional_gids.iter();
+        let groups = groups.map(|&gid| ("process.user.additionalGids", &self.gid_mappings, gid));
+        let ids = [
+            ("process.user.uid", &self.uid_mappings, user.uid),
+            ("process.user.gid", &self.gid_mappings, user.gid),
+        ];
+        let mut ids = ids.into_iter().chain(groups);
+        match ids.find(|(_, map, id)| !map.is_empty() && host_id(map, *id).is_none()) {
+            None => Ok(()),
+            Some((field, _, id)) => Err(Error::config(
+                field,
+                format!("{id} is not mapped in the user namespace"),
+            )
+            .hint("linux.uidMappings and linux.gidMappings have the ids that exist there")),
+        }
+    }
+
     /// Checks `linux`.
     ///
     /// # Errors

@@ -100,13 +100,18 @@ impl Config {
         let process = spec.process.as_deref();
         let mounts = mounts::list(check::list(&spec.mounts), bundle, &mut warnings)?;
         mounts::check_namespaces(&mounts, &linux.namespaces)?;
+        let root = Root::new(spec.root.as_ref(), bundle)?;
+        let process = process
+            .map(|process| Process::new(process, &mut warnings))
+            .transpose()?;
+        if let Some(process) = &process {
+            linux.check_mapped(&process.user)?;
+        }
         Ok(Self {
             oci_version: spec.version,
-            root: Root::new(spec.root.as_ref(), bundle)?,
+            root,
             mounts,
-            process: process
-                .map(|process| Process::new(process, &mut warnings))
-                .transpose()?,
+            process,
             hostname: uts_name("hostname", &spec.hostname, &linux.namespaces)?,
             domainname: uts_name("domainname", &spec.domainname, &linux.namespaces)?,
             hooks: Hooks::new(spec.hooks.as_deref())?,

@@ -3,9 +3,11 @@
 
 use std::fs;
 
+use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use super::check::{check, feature, findings, found};
+use super::cve_process::in_user_namespace;
 use super::rootless::{SETPRIV, SUBORDINATE_IDS, USER, bundle, by_user, own, subordinate};
 use super::rootless_cgroups::Delegated;
 use crate::host::cgroup2_mount;
@@ -25,6 +27,7 @@ pub const TESTS: &[Test] = tests![
     ids_that_are_granted [SETPRIV, HELPER, SUBORDINATE_IDS, Need::NotAPeer],
     ids_that_are_not_granted [SETPRIV, HELPER, Need::NotAPeer],
     ids_without_newuidmap [SETPRIV, Need::NotAPeer],
+    what_a_create_is_refused_is_found[Need::NotAPeer, Need::Program("setpriv")],
 ];
 
 const NO_CPUSET: Need = Need::Custom("a hierarchy without cpuset", || {
@@ -247,4 +250,46 @@ fn ids_without_newuidmap(t: &Sandbox) {
     }
     let created = container.launch(call("create")).finish().fails();
     assert!(created.stderr.contains("install uidmap"), "{created}");
+}
+
+/// Each finding is the failure of a create by the same caller.
+fn what_a_create_is_refused_is_found(t: &Sandbox) {
+    let agent = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nonexistent/agent",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
+    let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": hard + 1}]);
+    let devices = json!({"nosuch0": {}});
+    let unmapped = in_user_namespace(t.bundle()).set("/process/user/uid", json!(70000));
+    let bundles = [
+        (
+            t.bundle().set("/linux/seccomp", agent),
+            "/nonexistent/agent: no such file",
+        ),
+        (
+            t.bundle().set("/process/rlimits", limit),
+            "needs CAP_SYS_RESOURCE",
+        ),
+        (
+            t.bundle().set("/process/oomScoreAdj", json!(-999)),
+            "needs CAP_SYS_RESOURCE",
+        ),
+        (
+            t.bundle().set("/linux/netDevices", devices),
+            "no such device",
+        ),
+        (unmapped, "70000 is not mapped"),
+    ];
+    for (bundle, words) in bundles {
+        let container = bundle.args(&["true"]).container();
+        let runtime = || {
+            t.runtime()
+                .prefix(["setpriv", "--bounding-set=-sys_resource"])
+        };
+        let output = runtime().arg("check").arg(&container.bundle).run().exits(1);
+        assert!(output.stdout.contains(words), "{output}");
+        container
+            .launch(runtime().arg("create"))
+            .finish()
+            .fails_with(words);
+    }
 }

@@ -3,15 +3,18 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
 
-use super::{id_map, sources};
-use crate::error::Error;
-use crate::plan::{HookMoment, HookStep, IfMapDenied, Plan, Planned, RuntimeStep, c_string};
+use super::{id_map, net_devices, resctrl, seccomp_listener, serve_init, sources};
+use crate::error::{Context as _, Error};
+use crate::host;
+use crate::plan::{
+    HookMoment, HookStep, IfMapDenied, Plan, Planned, Rlimit, RuntimeStep, c_string,
+};
 use crate::run::failure::{self, executable};
-use crate::sys::{Fail, Sys, file, path};
+use crate::sys::{Fail, Sys, credentials, file, path};
 
 /// Each failure, in the words of `create` and `start`.
 pub fn foresee(plan: &Plan) -> Vec<Error> {
@@ -22,8 +25,14 @@ pub fn foresee(plan: &Plan) -> Vec<Error> {
     for hooks in [&plan.hooks, &plan.after_start, &plan.after_delete] {
         found.extend(hooks.iter().filter_map(|hook| look_at_hook(hook).err()));
     }
-    let maps = plan.beside().filter_map(|step| look_at_map(step).err());
-    found.extend(maps.map(Error::of_chain));
+    let agent = seccomp_listener::check_agent(plan).err();
+    let beside = plan.beside().filter_map(|step| look_at_step(step).err());
+    let limits = plan
+        .ready
+        .iter()
+        .filter_map(|limit| look_at_limit(limit).err());
+    let others = agent.into_iter().chain(beside).chain(limits);
+    found.extend(others.map(Error::of_chain));
     found
 }
 
@@ -47,6 +56,46 @@ fn look_at_hook(hook: &Planned<HookStep>) -> std::result::Result<(), Error> {
     }
     eaccess(hook.step.path.as_c_str(), AccessFlags::X_OK)
         .map_err(|errno| failure::step_failed(hook, Fail::new("execve", errno)))
+}
+
+fn look_at_step(planned: &Planned<RuntimeStep>) -> Result<()> {
+    match &planned.step {
+        RuntimeStep::IdMap { .. } => look_at_map(planned),
+        RuntimeStep::Resctrl(_) => resctrl::refuse_unmounted(&planned.field),
+        RuntimeStep::MoveDevice(device) => {
+            Ok(net_devices::look(device).map_err(|fail| failure::step_failed(planned, fail))?)
+        }
+        RuntimeStep::OomScoreAdj(score) => look_at_score(planned, *score),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the caller may raise the hard limit, if it is above its own.
+fn look_at_limit(planned: &Planned<Rlimit>) -> Result<()> {
+    if !serve_init::is_above(planned)? || has_sys_resource()? {
+        return Ok(());
+    }
+    let refused = Fail::new("prlimit", Errno::EPERM);
+    bail!(failure::step_failed(planned, refused))
+}
+
+/// Whether the caller may lower the score. One above 0 may have been raised without a privilege, and
+/// is not looked at.
+fn look_at_score(planned: &Planned<RuntimeStep>, score: i32) -> Result<()> {
+    const OWN: &str = "/proc/self/oom_score_adj";
+    let own = file::read_text(OWN.as_ref()).with_context(|| OWN)?;
+    let own: i32 = own.trim().parse().unwrap_or_default();
+    if score >= own.min(0) || has_sys_resource()? {
+        return Ok(());
+    }
+    let refused = Fail::new("write", Errno::EACCES);
+    bail!(failure::step_failed(planned, refused))
+}
+
+/// Whether the caller has CAP_SYS_RESOURCE on the host.
+fn has_sys_resource() -> Result<bool> {
+    let (effective, ..) = credentials::capget().context("capabilities")?;
+    Ok(effective & 1 << 24 != 0 && !host::in_user_namespace()?)
 }
 
 /// Whether newuidmap(1) or newgidmap(1) exists and may write the map, if it is needed.

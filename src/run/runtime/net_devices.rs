@@ -11,7 +11,7 @@ use crate::config::NamespaceKind;
 use crate::error::{Call as _, Context as _};
 use crate::plan::{AnyStep, DeviceNetwork, EntryStep, MoveDevice, Plan, Planned, RuntimeStep};
 use crate::run::init::Opened;
-use crate::sys::netlink::{Netlink, Setup};
+use crate::sys::netlink::{Device, Netlink, Setup};
 use crate::sys::{Fail, Sys};
 
 /// A device that is given back if the container is not completed. After that the kernel decides:
@@ -50,6 +50,22 @@ pub(super) fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd
     copy.call("fcntl").context("linux.netDevices")
 }
 
+/// Whether the host has the device.
+///
+/// # Errors
+/// It has none, or a system call failed.
+pub(super) fn look(device: &MoveDevice) -> Sys<()> {
+    find(&Netlink::open()?, device).map(drop)
+}
+
+fn find(host: &Netlink, device: &MoveDevice) -> Sys<Device> {
+    host.device(&device.host)?.ok_or_else(no_device)
+}
+
+fn no_device() -> Fail {
+    Fail::new("RTM_GETLINK", Errno::ENODEV)
+}
+
 /// Moves a device and sets it up as it was, but always up.
 ///
 /// # Errors
@@ -58,8 +74,7 @@ pub(super) fn hold_joined(plan: &Plan, opened: &Opened) -> Result<Option<OwnedFd
 pub(super) fn move_in(device: &MoveDevice, namespace: BorrowedFd) -> Sys<Moved> {
     let host = Netlink::open()?;
     let inside = network::within(namespace, Netlink::open)?;
-    let no_device = Fail::new("RTM_GETLINK", Errno::ENODEV);
-    let found = host.device(&device.host)?.ok_or(no_device)?;
+    let found = find(&host, device)?;
     if inside.device(&device.name)?.is_some() {
         return Err(Fail::new("RTM_NEWLINK", Errno::EEXIST));
     }
@@ -70,7 +85,7 @@ pub(super) fn move_in(device: &MoveDevice, namespace: BorrowedFd) -> Sys<Moved> 
     // Renaming is a second step of the kernel, so the device may have moved in spite of an error.
     let Some(index) = new.find(|new| before.iter().all(|old| old.index != *new)) else {
         moved?;
-        return Err(no_device);
+        return Err(no_device());
     };
     let there = Moved {
         host,

@@ -101,7 +101,9 @@ pub(super) fn remove(groups: &[PathBuf]) -> Result<()> {
     })
 }
 
-fn refuse_unmounted(field: &str) -> Result<()> {
+/// # Errors
+/// resctrl is not mounted.
+pub(super) fn refuse_unmounted(field: &str) -> Result<()> {
     let schemata = Path::new(MOUNT).join("schemata");
     if exists(&schemata).with_context(|| format!("{field}: {}", schemata.display()))? {
         Ok(())

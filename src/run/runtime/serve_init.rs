@@ -81,7 +81,7 @@ pub(super) fn raise_limits(plan: &Plan, pid: i32) -> Result<()> {
 }
 
 /// Whether the hard limit is above the runtime's own, and so above that of its children.
-fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
+pub(super) fn is_above(planned: &Planned<Rlimit>) -> Result<bool> {
     let limit = &planned.step;
     let (_, own) =
         process::limit(limit.resource).map_err(|fail| failure::step_failed(planned, fail))?;
