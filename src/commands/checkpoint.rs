@@ -1,5 +1,6 @@
 //! `checkpoint`.
 
+use std::fs::remove_dir;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -81,6 +82,8 @@ impl Verb for Checkpoint {
         let mut options = self.options()?;
         let saved = Saved::read(&dir, &state)?;
         let plan = saved.plan()?;
+        let path = &self.images.image_path;
+        let is_new = !path.exists();
         let directories = Directories::open(&self.images, true)?;
         let log = directories.enter(&mut options, "dump.log");
         options.config_file = criu::config_file(&saved.config)?;
@@ -97,6 +100,12 @@ impl Verb for Checkpoint {
             options,
             images: &directories.images,
             log: &log,
+        })
+        .inspect_err(|_| {
+            // Without CRIU there is not even a log in it, and rmdir(2) removes nothing else.
+            if is_new {
+                let _ = remove_dir(path);
+            }
         })?;
         if !self.dump.pre_dump && !self.dump.leave_running {
             destroy_started(context, &dir, &state)?;

@@ -110,6 +110,23 @@ pub(super) fn saved_hooks(dir: &Dir, state: &State, moment: HookMoment) -> Resul
     Ok(hooks::at(&Saved::read(dir, state)?.config, moment))
 }
 
+/// Warns if the container's directory was removed by another program: a delete removes the cgroup
+/// first.
+fn warn_of_remains(context: &Context, dir: &Dir, state: &State) {
+    let cgroup = state.cgroup.as_ref().map(crate::state::Cgroup::dir);
+    if let Some(left) = cgroup.filter(|cgroup| !dir.path_of(c".").exists() && cgroup.exists()) {
+        let message = format!(
+            "container {}: its directory was removed while it ran: the cgroup {} and processes may be \
+             left, and no poststop hook ran",
+            state.id,
+            left.display()
+        );
+        let warning = Error::new(message).code_is(Code::WarningRemains);
+        let hint = "sampan delete removes a container";
+        context.log.warn(warning.hint(hint));
+    }
+}
+
 /// The text of the saved config, as `create` or `update` wrote it last.
 ///
 /// # Errors
@@ -165,6 +182,9 @@ pub(super) fn destroy_started(context: &Context, dir: &Dir, state: &State) -> Re
             let init = state.process()?;
             destroy(context, locked, state, init.as_ref())
         }
-        None => Ok(()),
+        None => {
+            warn_of_remains(context, dir, state);
+            Ok(())
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `spec`: writes a default config.json.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, remove_file};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,11 @@ fn write(path: &Path, text: &str, replace: bool) -> Result<()> {
         }
         made => made
             .call("open")
-            .and_then(|mut file| file.write_all(text.as_bytes()).call("write"))
+            .and_then(|mut file| {
+                let written = file.write_all(text.as_bytes()).call("write");
+                // A part of a config would keep the next call from writing a whole one.
+                written.inspect_err(|_| drop(remove_file(path)))
+            })
             .with_context(object),
     }
 }
