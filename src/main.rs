@@ -6,6 +6,7 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use nix::errno::Errno;
 use sampan::cli::{self, Effect, Line, Parsed};
 use sampan::commands::{Context, VERBS, Verb};
 use sampan::error::{Code, Context as _, Error, Kind};
@@ -23,7 +24,28 @@ sampan::program!(start);
 fn start(all: StringArray<'static>) -> u8 {
     match protect(&all) {
         Ok(own_mount) => act(&all, own_mount),
-        Err(error) => fail(&Log::default(), error, None, FAILURE),
+        Err(error) => unprotected(&all, error),
+    }
+}
+
+/// The arguments after the program's name.
+fn arguments(all: &StringArray) -> Vec<OsString> {
+    let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
+    all.iter().skip(1).map(own).collect()
+}
+
+/// Reports a failure of [`protect`], as that of the verb on the command line.
+#[inline(never)]
+fn unprotected(all: &StringArray, error: anyhow::Error) -> u8 {
+    let log = Log::open(&cli::log_flags(VERBS, &arguments(all)).options()).unwrap_or_default();
+    match cli::parse(VERBS, arguments(all)) {
+        Ok(Parsed::Run(line)) => fail(
+            &log,
+            error,
+            line.verb.container(),
+            line.verb.failure_status(),
+        ),
+        _ => fail(&log, error, None, FAILURE),
     }
 }
 
@@ -32,11 +54,7 @@ fn start(all: StringArray<'static>) -> u8 {
 /// again.
 #[inline(never)]
 fn act(all: &StringArray, own_mount: Option<OwnMount>) -> u8 {
-    let args = || -> Vec<OsString> {
-        let own = |arg: &CStr| OsStr::from_bytes(arg.to_bytes()).to_owned();
-        all.iter().skip(1).map(own).collect()
-    };
-    match cli::parse(VERBS, args()) {
+    match cli::parse(VERBS, arguments(all)) {
         Ok(Parsed::Run(line)) => run(&line, own_mount),
         Ok(Parsed::Print(text)) => match print(&text) {
             Ok(()) => 0,
@@ -45,7 +63,7 @@ fn act(all: &StringArray, own_mount: Option<OwnMount>) -> u8 {
         Err(error) => {
             // Engines read errors from the log, so the error goes to the log that the rejected
             // command line names.
-            let log = Log::open(&cli::log_flags(VERBS, &args()).options());
+            let log = Log::open(&cli::log_flags(VERBS, &arguments(all)).options());
             let error = error.code_is(Code::UsageInvalid);
             fail(&log.unwrap_or_default(), error.into(), None, FAILURE)
         }
@@ -66,7 +84,10 @@ fn protect(args: &StringArray<'static>) -> anyhow::Result<Option<OwnMount>> {
     let mut own_mount = None;
     if args.iter().any(may_enter_a_container) {
         own_mount = binary::protect(args, &exec::environment()).map_err(|fail| {
-            Error::failed(binary::OBJECT, fail).hint("the file must be readable, and /proc mounted")
+            Error::failed(binary::OBJECT, fail).hint(match fail.errno {
+                Errno::EMFILE | Errno::ENFILE => "raise the limit of open files: ulimit -n",
+                _ => "the file must be readable, and /proc mounted",
+            })
         })?;
         // After it, because a program that it executes again would repeat them.
         if !enough_descriptors {

@@ -140,15 +140,20 @@ fn listen_fds(pid: Option<&str>, fds: Option<&str>, own: u32) -> u32 {
 
 /// Checks that the descriptors that the process inherits are open. If one were closed, the next
 /// file that the runtime opens would get its number and leak into the container.
-pub fn check_preserved(count: u32) -> Result<()> {
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
+pub fn check_preserved(options: &plan::ProcessOptions) -> Result<()> {
+    let count = i32::try_from(options.preserved_fds).unwrap_or(i32::MAX);
     let missing = (0..count)
         .map(|index| index.saturating_add(3))
         .find(|&number| !process::is_inherited(number));
     match missing {
         None => Ok(()),
         Some(number) => {
-            let message = format!("--preserve-fds: descriptor {number} is not open");
+            let asked = match options.listen_fds {
+                0 => "--preserve-fds",
+                all if all == options.preserved_fds => "LISTEN_FDS",
+                _ => "LISTEN_FDS and --preserve-fds",
+            };
+            let message = format!("{asked}: descriptor {number} is not open");
             bail!(Error::usage(message).hint(format!(
                 "{count} descriptors, from 3 upwards, are to be passed to the process"
             )))

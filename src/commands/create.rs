@@ -102,7 +102,7 @@ pub(super) fn make(
                 .with_context(object)?,
         );
     }
-    check_preserved(options.process.preserved_fds)?;
+    check_preserved(&options.process)?;
     let loaded = ManuallyDrop::new(Loaded::read(&setup.bundle)?);
     if runs && loaded.config.process.is_none() {
         bail!(Error::missing("process").hint("run needs a program"));

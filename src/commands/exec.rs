@@ -15,13 +15,14 @@ use crate::cli::flags::{Lazy, flags};
 use crate::cli::groups::{CallerFlags, Container, DescriptorFlags, TimingFlags};
 use crate::cli::units;
 use crate::config::{Config, Process};
-use crate::error::{Call as _, Chain as _, Code, Context as _, Error, Kind, Warning};
+use crate::error::{Chain as _, Code, Context as _, Error, Kind, Warning};
 use crate::host::Host;
 use crate::plan;
 use crate::run::{self, ExecRequest, Timings, relay};
 use crate::spec;
 use crate::state::{Status, not_running};
 use crate::sys::end::End;
+use crate::sys::file;
 use crate::sys::process::end;
 
 flags! {
@@ -142,7 +143,7 @@ impl Verb for Exec {
             program: program(status),
             ..process_options(state.options.no_new_keyring, &self.descriptors)
         };
-        check_preserved(options.preserved_fds)?;
+        check_preserved(&options)?;
         let cgroup = self.changes.cgroup.as_deref();
         let host = Host::probe_without_cgroups(process.labels())?;
         let plan = ManuallyDrop::new(plan::exec(
@@ -230,9 +231,9 @@ fn check_status(status: Status, ignore_paused: bool, id: &str) -> Result<()> {
 
 /// Reads the process from the file, or takes the container's process with the changes of the flags.
 fn process(context: &Context, config: &Config, args: &Exec) -> Result<(Process, Vec<Warning>)> {
-    if let Some(file) = &args.process {
-        let object = || format!("--process: {}", file.display());
-        let text = std::fs::read(file).call("open").with_context(object)?;
+    if let Some(path) = &args.process {
+        let object = || format!("--process: {}", path.display());
+        let text = file::read(path).with_context(object)?;
         let (mut process, warnings) =
             spec::process(&text, config.process.as_ref()).with_context(object)?;
         context

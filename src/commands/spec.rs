@@ -83,6 +83,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a longer text");
         write(&path, "b", true).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "b");
-        std::fs::remove_file(&path).unwrap();
+        remove_file(&path).unwrap();
     }
 }

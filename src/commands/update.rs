@@ -1,7 +1,7 @@
 //! `update`: changes the limits of an existing container.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -14,7 +14,7 @@ use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::cli::units;
 use crate::config::Labels;
-use crate::error::{Call as _, Chain as _, Code, Context as _, Error};
+use crate::error::{Chain as _, Code, Context as _, Error};
 use crate::host::Host;
 use crate::plan::cgroup::{controllers, hierarchy, warnings, writes};
 use crate::plan::systemd::{limits, round_quota};
@@ -22,6 +22,7 @@ use crate::run;
 use crate::spec;
 use crate::state::not_running;
 use crate::state::{CONFIG, Dir, Locked, State, Status};
+use crate::sys::{Sys, file};
 
 flags! {
     /// Change the limits of a container.
@@ -203,9 +204,10 @@ impl Request {
     fn read(context: &Context, args: &Update) -> Result<Self> {
         if let Some(file) = &args.resources {
             let flag = format!("--resources {}", file.display());
-            let text = read_request(file)
-                .call("read")
-                .with_context(|| flag.clone())?;
+            let text = read_request(file).with_context(|| flag.clone())?;
+            // A property that is none would otherwise change nothing without a word.
+            let unknown = spec::properties::ignored(&text, "linux.resources");
+            context.log.warn_all(&unknown);
             let source = Source::File(flag);
             return Ok(Self { text, source });
         }
@@ -268,14 +270,12 @@ fn warn_of_ignored(context: &Context, args: &Update) {
 }
 
 /// Reads the file of `--resources`, or standard input.
-fn read_request(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_end(&mut text)?
+fn read_request(path: &Path) -> Sys<Vec<u8>> {
+    if path == Path::new("-") {
+        file::read_open(std::io::stdin().as_fd())
     } else {
-        std::fs::File::open(file)?.read_to_end(&mut text)?
-    };
-    Ok(text)
+        file::read(path)
+    }
 }
 
 /// A flag on the command line, and the property that it sets.

@@ -14,6 +14,8 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{Whence, lseek};
 
 use crate::plan::HookStep;
 use crate::sys::end::End;
@@ -146,7 +148,8 @@ fn pipe() -> Sys<(OwnedFd, OwnedFd)> {
 /// SIGPIPE, and a slow reader cannot block it.
 ///
 /// # Errors
-/// pipe2(2) failed, or the content is longer than the user's pipes may be. pipe(7).
+/// pipe2(2) failed, or memfd_create(2) for a content that is longer than the user's pipes may be.
+/// pipe(7).
 pub(super) fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
     let (input, input_end) = pipe()?;
     let fail = |op| move |errno| Fail::new(op, errno);
@@ -155,13 +158,24 @@ pub(super) fn filled_pipe(content: &[u8]) -> Sys<OwnedFd> {
         let size =
             fcntl(&input_end, FcntlArg::F_GETPIPE_SZ).map_err(fail("fcntl(F_GETPIPE_SZ)"))?;
         if size < wanted {
-            fcntl(&input_end, FcntlArg::F_SETPIPE_SZ(wanted))
-                .map_err(fail("fcntl(F_SETPIPE_SZ)"))?;
+            match fcntl(&input_end, FcntlArg::F_SETPIPE_SZ(wanted)) {
+                Err(Errno::EPERM) => return filled_file(content),
+                resized => resized.map_err(fail("fcntl(F_SETPIPE_SZ)"))?,
+            };
         }
     }
     io::write_all(input_end.as_fd(), content)?;
     file::close(input_end)?;
     Ok(input)
+}
+
+/// A file in memory instead of a pipe.
+fn filled_file(content: &[u8]) -> Sys<OwnedFd> {
+    let made = memfd_create(c"input", MFdFlags::MFD_CLOEXEC);
+    let made = made.map_err(|errno| Fail::new("memfd_create", errno))?;
+    io::write_all(made.as_fd(), content)?;
+    lseek(&made, 0, Whence::SeekSet).map_err(|errno| Fail::new("lseek", errno))?;
+    Ok(made)
 }
 
 /// Reads the content of a [`filled_pipe`] from init. The content is complete, so this does not

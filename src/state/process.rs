@@ -44,8 +44,17 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
 
 /// The error if /proc does not show a process that exists.
 fn hidden(path: String) -> anyhow::Error {
-    let hint = "/proc is mounted with hidepid and does not show processes of other users";
-    Error::failed(path, Fail::new("open", Errno::EACCES))
+    let (errno, hint) = match file::read("/proc/self/stat".as_ref()) {
+        Ok(_) => (
+            Errno::EACCES,
+            "/proc is mounted with hidepid and does not show processes of other users",
+        ),
+        Err(fail) => (
+            fail.errno,
+            "a procfs of the caller's pid namespace must be mounted on /proc",
+        ),
+    };
+    Error::failed(path, Fail::new("open", errno))
         .hint(hint)
         .into()
 }

@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 
 use super::dir::{self, CONFIG, Dir, Place};
 use super::status;
-use crate::error::{Call as _, Code, Context as _, Error, Kind, Named};
+use crate::error::{Call as _, Chain as _, Code, Context as _, Error, Kind, Named};
 use crate::host;
 use crate::lexical;
 use crate::sorted::sorted;
@@ -221,6 +221,10 @@ impl Root {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(exists(&place.id)),
             made => made.call("mkdir").with_context(|| place.path.display()),
         }
+        .map_err(|error| match error.errno() {
+            Some(Errno::EROFS) => error.hint("choose another directory with --root"),
+            _ => error,
+        })
     }
 }
 

@@ -80,6 +80,7 @@ mod propagation;
 mod protect;
 mod ps;
 mod refusals;
+mod reports;
 mod root_switch;
 mod rootfs;
 mod rootless;
@@ -187,6 +188,7 @@ const FILES: &[&[Test]] = &[
     propagation::TESTS,
     protect::TESTS,
     refusals::TESTS,
+    reports::TESTS,
     root_switch::TESTS,
     rootfs::TESTS,
     rootless::TESTS,

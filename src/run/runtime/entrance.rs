@@ -124,7 +124,7 @@ impl<'a> Entrance<'a> {
                 (AnyStep::Entry(EntryStep::EnterContainer { kinds, .. }), Some(home))
                     if *kinds == [NamespaceKind::User] =>
                 {
-                    home.open().map_err(|fail| clone::error(fail).into())
+                    home.open().map_err(clone::error)
                 }
                 (AnyStep::Entry(EntryStep::EnterContainer { .. }), _) => copy_of(self.init),
                 (AnyStep::Entry(EntryStep::EnterNamespace { kind, .. }), _) => {
