@@ -56,6 +56,11 @@ const OLDEST_KERNEL: (u32, u32) = (5, 14);
 const SELINUXFS: FsType = FsType(0xf97c_ff8c);
 
 impl Host {
+    /// Whether the caller is not root, or root of a user namespace only.
+    pub fn is_ordinary(&self) -> bool {
+        self.euid != 0 || self.in_user_namespace
+    }
+
     /// Probes the host; security modules only if there are labels for them. A kernel that is too
     /// old is an error. A missing cgroup2 mount is not an error yet.
     pub fn probe(labels: Labels) -> Result<Self> {

@@ -282,7 +282,7 @@ impl WithCgroup {
         state.cgroup = Some(state::Cgroup {
             mount: hierarchy.mount,
             path: format!("/{}", path.display()),
-            unit: None,
+            ..state::Cgroup::default()
         });
         state.save(&fixture.dir).unwrap();
         Some(Self {

@@ -3,18 +3,17 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use super::file::{self, is_gone};
 use super::{Cgroup, threaded};
-use crate::error::{Chain as _, Context as _, Error};
+use crate::error::{Chain as _, Code, Context as _, Error};
 use crate::sorted::sorted_set;
-use crate::sys::{self, Fail, Note, Sys, path as syspath, poll, stat, tree};
+use crate::sys::{Fail, Note, Sys, path as syspath, poll, stat, tree};
 
 /// The time limit for the kernel to freeze, thaw or release a cgroup. A process in uninterruptible
 /// sleep can take any time, but a verb must end.
@@ -24,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// doubled this many times, to one second and a half.
 const FIRST_LOOK: Duration = Duration::from_millis(25);
 const DOUBLED: u32 = 6;
+
+/// How often the processes are listed until one that is not shown is no longer one that just ended.
+const LOOKS: u32 = 10;
 
 impl Cgroup {
     /// Stops every process, and returns when all have stopped. If that fails, the cgroup is thawed.
@@ -89,20 +91,21 @@ impl Cgroup {
         file::write(self.fd(), "cgroup.freeze", value).with_context(|| self.object("cgroup.freeze"))
     }
 
+    /// Whether no process is left in this cgroup and in all cgroups below it, in any pid namespace.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(!self.event("populated")?)
+    }
+
     /// Whether all processes are stopped, by the freezer of this cgroup or of a parent.
     pub fn is_frozen(&self) -> Result<bool> {
         self.event("frozen")
     }
 
-    /// [`Cgroup::is_frozen`] of the cgroup at `path`. A missing cgroup is not frozen.
-    pub fn is_frozen_at(path: &Path) -> Result<bool> {
-        let events = path.join("cgroup.events");
-        flag_unless_gone(sys::file::read_record(&events), "frozen")
-            .with_context(|| events.display())
-    }
-
-    /// The processes of this cgroup and of all cgroups below it, sorted. The kernel lists a process
-    /// in a pid namespace that the caller cannot see as 0; such processes are left out.
+    /// The processes of this cgroup and of all cgroups below it, sorted.
+    ///
+    /// # Errors
+    /// The files cannot be read; or the caller's pid namespace does not show a process, which the
+    /// kernel then lists as 0.
     pub fn processes(&self) -> Result<Vec<i32>> {
         let all = || match processes_of(self.fd())? {
             None => threaded::processes(self.fd()),
@@ -115,8 +118,27 @@ impl Cgroup {
                 Ok(pids)
             }
         };
-        let pids = all().with_context(|| self.object("cgroup.procs"))?;
-        Ok(sorted_set(pids))
+        for _ in 0..LOOKS {
+            match all() {
+                Err(fail) if fail.note == Some(Note::OtherPidNamespace) => {}
+                pids => {
+                    return Ok(sorted_set(
+                        pids.with_context(|| self.object("cgroup.procs"))?,
+                    ));
+                }
+            }
+        }
+        bail!(self.hidden())
+    }
+
+    fn hidden(&self) -> Error {
+        let message = format!(
+            "{}: the caller's pid namespace does not show all processes of the cgroup",
+            self.object("cgroup.procs").display()
+        );
+        Error::new(message)
+            .code_is(Code::ContainerUnseen)
+            .hint("run the command in the pid namespace where the container was created")
     }
 
     /// Sends SIGKILL to every process of this cgroup and of all cgroups below it, including frozen
@@ -334,6 +356,16 @@ fn processes_of(dir: BorrowedFd) -> Sys<Option<Vec<i32>>> {
         Err(fail) if is_gone(fail) => return Ok(Some(Vec::new())),
         text => text?,
     };
-    let pids = text.lines().filter_map(|line| line.parse().ok());
-    Ok(Some(pids.filter(|pid: &i32| *pid != 0).collect()))
+    numbers(&text).map(Some)
+}
+
+/// The ids in a list of processes or threads. The kernel lists one that the caller's pid namespace
+/// does not show as 0: it exists, and whoever left it out would take it for gone. A process that its
+/// parent reaps just then is listed as 0 too, but not again.
+pub(super) fn numbers(text: &str) -> Sys<Vec<i32>> {
+    let numbers: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    if numbers.contains(&0) {
+        return Err(Fail::new("read", Errno::EREMOTE).note(Note::OtherPidNamespace));
+    }
+    Ok(numbers)
 }

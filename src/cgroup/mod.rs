@@ -10,6 +10,7 @@ mod entry;
 mod file;
 mod lifecycle;
 mod memory;
+mod place;
 mod signal;
 mod stats;
 pub mod systemd;
@@ -27,15 +28,17 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 
 use crate::error::{Chain as _, Code, Context as _, Error};
+use crate::host::CgroupHost;
 use crate::plan::cgroup::{Fallback, Write};
 use crate::plan::devices::Insn;
-use crate::sys::{Fail, bpf, path as syspath};
+use crate::sys::{Fail, bpf, path as syspath, stat};
 
 /// For fuzz/.
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use dbus::fuzzing;
 pub use memory::{Memory, MemoryWatch, Scope, Shortage};
+pub use place::{Place, own_namespace};
 pub use stats::uncounted;
 pub use tree::{enable, foresee};
 pub use watch::Event;
@@ -146,23 +149,11 @@ impl Cgroup {
         }
     }
 
-    /// Opens the cgroup at the absolute `path`. `None` if it does not exist.
-    pub fn open(path: &Path) -> Result<Option<Self>> {
-        match file::open_dir(path) {
-            Ok(dir) => Ok(Some(Self::found(dir, path.to_owned()))),
-            Err(Fail {
-                errno: Errno::ENOENT,
-                ..
-            }) => Ok(None),
-            Err(fail) => Err(fail).with_context(|| path.display()),
-        }
-    }
-
     /// Opens the cgroup that systemd has created for the unit `name` around the process `pid`.
     ///
     /// # Errors
     /// The process does not exist, or is in another cgroup.
-    pub fn open_unit(mount: &Path, name: &str, pid: i32) -> Result<Self> {
+    pub fn open_unit(hierarchy: &CgroupHost, name: &str, pid: i32) -> Result<Self> {
         let what = format!("linux.cgroupsPath: systemd unit {name}");
         let found = of_process(pid)
             .with_context(|| what.clone())?
@@ -178,7 +169,7 @@ impl Cgroup {
             );
         }
         let gone = || Error::new(format!("{what}: its cgroup is gone"));
-        Ok(Self::open(&mount.join(found.trim_start_matches('/')))?.ok_or_else(gone)?)
+        Ok(Self::open(hierarchy, found.as_ref())?.ok_or_else(gone)?)
     }
 
     /// Creates the cgroup `name` in this one, moves the only process `pid` there, and enables all
@@ -210,6 +201,12 @@ impl Cgroup {
         let child = Self::found(dir, path);
         uid.map_or(Ok(()), |uid| child.delegate(uid))?;
         child.add(pid)
+    }
+
+    /// The inode number, by which the kernel knows the cgroup until it is booted again.
+    pub fn number(&self) -> Result<u64> {
+        let found = stat::stat(self.fd()).with_context(|| self.object(""))?;
+        Ok(found.ino)
     }
 
     /// The absolute path, as recorded in the container's state.
@@ -252,12 +249,14 @@ impl Cgroup {
             .code_is(Code::CgroupInUse)
         };
         if self.event("populated")? {
-            let count = self.processes()?.len();
+            // Those of another pid namespace cannot be counted.
+            let count = match self.processes() {
+                Ok(pids) => format!("{} process(es) found", pids.len()),
+                Err(error) => format!("{error:#}"),
+            };
             bail!(
-                refuse(format!(
-                    "container's cgroup is not empty: {count} process(es) found"
-                ))
-                .hint("another container may use it: choose another linux.cgroupsPath")
+                refuse(format!("container's cgroup is not empty: {count}"))
+                    .hint("another container may use it: choose another linux.cgroupsPath")
             );
         }
         if self.event("frozen")? {

@@ -47,6 +47,19 @@ impl Fixture {
         })
     }
 
+    fn find(&self) -> Result<Option<Cgroup>> {
+        self.place().open()
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            mount: &self.mount,
+            path: &self.name,
+            number: None,
+            namespace: None,
+        }
+    }
+
     fn path(&self) -> PathBuf {
         self.mount.join(&self.name)
     }
@@ -74,7 +87,7 @@ impl Drop for Fixture {
             _ = child.kill();
             _ = child.wait();
         }
-        if let Ok(Some(cgroup)) = Cgroup::open(&self.path()) {
+        if let Ok(Some(cgroup)) = self.find() {
             _ = cgroup.remove();
         }
     }
@@ -97,7 +110,53 @@ fn made_and_taken_back() {
     outer.remove().unwrap();
     assert!(!fixture.path().exists());
     outer.remove().expect("removing twice is not an error");
-    assert!(Cgroup::open(&fixture.path()).unwrap().is_none());
+    assert!(fixture.find().unwrap().is_none());
+}
+
+#[test]
+fn a_cgroup_that_is_not_at_its_path_may_exist() {
+    let Some(fixture) = Fixture::new("unseen") else {
+        return;
+    };
+    let cgroup = fixture.create("a").unwrap();
+    let number = Some(cgroup.number().unwrap());
+    let place = |path| Place {
+        number,
+        ..fixture.place().other(path)
+    };
+    let (a, elsewhere, other) = (fixture.name.join("a"), Path::new("b/a"), Path::new("b"));
+    assert!(place(&a).open().unwrap().is_some());
+    let unseen = |answer: Result<Option<Cgroup>>| {
+        crate::error::Error::of_chain(answer.unwrap_err()).code() == Code::ContainerUnseen
+    };
+    assert!(unseen(place(elsewhere).open()));
+    assert!(place(elsewhere).is_frozen().is_err());
+    // The number is that of another cgroup since the kernel was booted.
+    assert!(place(other).open().unwrap().is_none());
+    cgroup.remove().unwrap();
+    assert!(place(&a).open().unwrap().is_none());
+    assert!(!place(&a).is_frozen().unwrap());
+    for mount in ["/tmp", "/no/such/mount"] {
+        let mount = Path::new(mount);
+        assert!(unseen(Place { mount, ..place(&a) }.open()));
+    }
+    let foreign = Place {
+        number: None,
+        namespace: Some(1),
+        ..place(&a)
+    };
+    assert!(unseen(foreign.open()));
+    let namespace = own_namespace().unwrap();
+    assert!(
+        Place {
+            namespace,
+            ..foreign
+        }
+        .open()
+        .unwrap()
+        .is_none()
+    );
+    fixture.find().unwrap().unwrap().remove().unwrap();
 }
 
 #[test]
@@ -217,7 +276,7 @@ fn wait_empty_ends_when_another_removes_the_cgroup() {
         let begun = std::time::Instant::now();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| cgroup.wait_empty(limit).unwrap());
-            let other = Cgroup::open(&fixture.path()).unwrap().unwrap();
+            let other = fixture.find().unwrap().unwrap();
             other.kill().unwrap();
             while !other.remove_unused().unwrap() {}
             assert!(waiter.join().unwrap());

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use super::Cgroup;
 use super::file::{self, is_gone};
+use super::lifecycle::numbers;
 use crate::sys::{self, Sys, path as syspath, tree};
 
 const TYPE: &str = "cgroup.type";
@@ -39,7 +40,7 @@ pub(super) fn processes(top: BorrowedFd) -> Sys<Vec<i32>> {
             Err(fail) if is_gone(fail) => return Ok(()),
             threads => threads?,
         };
-        for thread in threads.lines().filter_map(|line| line.parse().ok()) {
+        for thread in numbers(&threads)? {
             pids.extend(process_of(thread)?);
         }
         Ok(())

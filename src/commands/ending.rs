@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::saved::Saved;
-use crate::cgroup::{Cgroup, Memory, MemoryWatch, Scope, Shortage};
+use crate::cgroup::{Memory, MemoryWatch, Scope, Shortage};
 use crate::error::{Code, Error};
 use crate::log::Log;
 use crate::signal;
@@ -254,7 +254,7 @@ pub(super) fn watch_memory(dir: &Dir, state: &State) -> Result<Option<Option<Mem
     let Some(place) = &state.cgroup else {
         return Ok(None);
     };
-    let cgroup = Cgroup::open(&place.dir())?;
+    let cgroup = place.place().open()?;
     dir.check_current()?;
     Ok(Some(cgroup.map(MemoryWatch::new).transpose()?))
 }

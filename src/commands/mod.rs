@@ -202,14 +202,14 @@ pub const VERBS: &[cli::Verb<Box<dyn Verb>>] = &[
 ///
 /// # Errors
 /// [`Kind::Status`]: the container shares the cgroup of its caller. [`Kind::NotFound`]: the
-/// container was deleted. Or the cgroup cannot be opened.
+/// container was deleted. Or the cgroup cannot be opened, or cannot be seen from here.
 fn open_cgroup(dir: &Dir, state: &State) -> Result<Option<Cgroup>> {
     let cgroup = state.cgroup.as_ref().ok_or_else(|| {
         let message = format!("container {} has no cgroup of its own", state.id);
         Error::of(Kind::Status, message)
             .hint("it was created with --cgroup-manager disabled, or by a user without a cgroup")
     })?;
-    let cgroup = Cgroup::open(&cgroup.dir())?;
+    let cgroup = cgroup.place().open()?;
     dir.check_current()?;
     Ok(cgroup)
 }

@@ -92,7 +92,7 @@ fn state_of(dir: &Dir, config: &Config) -> Result<State> {
 
 fn exists(place: Option<&Cgroup>) -> Result<bool> {
     match place {
-        Some(place) => Ok(crate::cgroup::Cgroup::open(&place.dir())?.is_some()),
+        Some(place) => Ok(place.place().open()?.is_some()),
         None => Ok(false),
     }
 }

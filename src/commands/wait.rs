@@ -50,7 +50,7 @@ impl Verb for Wait {
         // Looked at before the wait, because a `delete` may remove both right after it.
         let seccomp = has_seccomp(&dir, &state);
         let mut memory = watch_memory(&dir, &state)?;
-        let ended = match state::open_unreaped(state.pid, state.start_time)? {
+        let ended = match state.unreaped()? {
             None => Ended::Reaped,
             Some(init) => {
                 wait_for(init.as_fd(), memory.as_mut().and_then(Option::as_mut))?;

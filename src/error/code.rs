@@ -48,6 +48,8 @@ codes! {
     ContainerIncomplete = "container.incomplete",
     ContainerExists = "container.exists",
     ContainerNotRunning = "container.not-running",
+    /// It may exist where the caller cannot look.
+    ContainerUnseen = "container.unseen",
     /// [`Kind::Status`].
     ContainerWrongStatus = "container.wrong-status",
     StateBroken = "state.broken",

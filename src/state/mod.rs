@@ -16,24 +16,30 @@
 
 mod bytes;
 mod dir;
+mod init;
+mod namespaces;
 mod process;
 mod replace;
 mod root;
 mod salvage;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use dir::{CONFIG, Dir, Locked, Place, RECORD_SOCKET, START_SOCKET, STATE};
-pub use process::{Ended, how_ended, open_process, open_unreaped, start_time};
+pub use namespaces::Namespaces;
+pub use process::{Ended, how_ended, start_time};
 pub use replace::Prepared;
 pub use root::{Claim, Root, deleted};
 pub use status::{Status, lock_init};
 
+use crate::cgroup;
 use crate::config::Config;
 use crate::error::{Code, Context as _, Error, Kind};
 use crate::plan;
@@ -53,6 +59,10 @@ pub struct State {
     /// The start time of init: field 22 of /proc/PID/stat, in clock ticks since boot. Together with
     /// the pid it identifies the process even after the pid is reused.
     pub start_time: u64,
+    /// The namespaces that `pid` and `start_time` are relative to. `None` in a state of an older
+    /// version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Namespaces>,
     /// Absolute.
     #[serde(with = "bytes::exact")]
     pub bundle: PathBuf,
@@ -140,6 +150,13 @@ pub struct Cgroup {
     /// The systemd unit that the cgroup belongs to, if systemd created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
+    /// The inode number, from when the cgroup has been made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// The inode of the cgroup namespace that `path` is relative to, for a user who cannot find the
+    /// cgroup by its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<u64>,
 }
 
 /// A systemd unit.
@@ -183,7 +200,17 @@ impl Cgroup {
 
     /// The cgroup's directory.
     pub fn dir(&self) -> PathBuf {
-        self.mount.join(self.path.trim_start_matches('/'))
+        self.place().dir()
+    }
+
+    /// Where to open the cgroup.
+    pub fn place(&self) -> cgroup::Place<'_> {
+        cgroup::Place {
+            mount: &self.mount,
+            path: Path::new(&self.path),
+            number: self.number,
+            namespace: self.namespace,
+        }
     }
 }
 
@@ -366,157 +393,4 @@ impl State {
 pub fn not_running(state: &State) -> Error {
     Error::of(Kind::Status, format!("container not running: {}", state.id))
         .code_is(Code::ContainerNotRunning)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::{Chain as _, Kind};
-    use std::os::unix::fs::PermissionsExt;
-
-    fn sample() -> State {
-        State {
-            oci_version: "1.3.0".to_owned(),
-            id: "one".to_owned(),
-            pid: 42,
-            start_time: 99,
-            bundle: "/b".into(),
-            rootfs: "/b/rootfs".into(),
-            created: "2024-02-29T23:59:59.25Z".to_owned(),
-            annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
-            cgroup: Some(Cgroup {
-                mount: "/sys/fs/cgroup".into(),
-                path: "/a/one".to_owned(),
-                unit: None,
-            }),
-            private_pid_namespace: true,
-            ..State::default()
-        }
-    }
-
-    fn in_root(name: &str, test: impl FnOnce(&Root)) {
-        let path = std::env::temp_dir().join(format!("sampan-{name}-{}", std::process::id()));
-        test(&Root::choose(Some(&path)).unwrap());
-        std::fs::remove_dir_all(&path).unwrap();
-    }
-
-    #[test]
-    fn round_trip_through_a_private_file() {
-        in_root("state", |root| {
-            let dir = root.claim("one", b"{}").unwrap().keep();
-            sample().save(&dir).unwrap();
-            assert_eq!(State::load(&dir).unwrap(), sample());
-            let mode = std::fs::metadata(dir.path_of(STATE))
-                .unwrap()
-                .permissions()
-                .mode();
-            assert_eq!(mode & 0o777, 0o600);
-            let files = std::fs::read_dir(&dir.path).unwrap().count();
-            assert_eq!(files, 2, "no temporary file stays");
-        });
-    }
-
-    #[test]
-    fn paths_that_are_not_utf8_are_kept_and_shown() {
-        use std::os::unix::ffi::OsStrExt;
-        let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
-        in_root("bytes", |root| {
-            let dir = root.claim("one", b"{}").unwrap().keep();
-            let state = State {
-                bundle: path(b"/b/\xff\xc3("),
-                rootfs: path(b"/b/\xff\xc3(/rootfs"),
-                options: CreateOptions {
-                    notify: Some(path(b"/\xfe/notify")),
-                    ..CreateOptions::default()
-                },
-                ..sample()
-            };
-            state.save(&dir).unwrap();
-            assert_eq!(State::load(&dir).unwrap(), state);
-            let view = state.view(Status::Created, String::new());
-            let text = serde_json::to_string(&view).unwrap();
-            assert!(
-                text.contains("\"bundle\":\"/b/\u{fffd}\u{fffd}(\""),
-                "{text}"
-            );
-        });
-    }
-
-    #[test]
-    fn load_distinguishes_missing_incomplete_and_broken() {
-        in_root("load", |root| {
-            let claim = root.claim("one", b"{}").unwrap();
-            assert!(root.container("two").unwrap().open().unwrap().is_none());
-            let half = State::load(claim.dir()).unwrap_err();
-            assert_eq!(half.kind(), Kind::NotFound);
-            let half = format!("{half:#}");
-            assert!(half.contains("delete --force"), "{half}");
-            for broken in ["{\"id\":", "", "\0\0", "\n"] {
-                std::fs::write(claim.dir().path_of(STATE), broken).unwrap();
-                assert_eq!(State::load(claim.dir()).unwrap_err().kind(), Kind::Other);
-                assert_eq!(State::salvage("one", broken.as_bytes()), None);
-            }
-            sample().save(claim.dir()).unwrap();
-            let path = claim.dir().path_of(STATE);
-            let mut bytes = std::fs::read(&path).unwrap();
-            let at = bytes.windows(2).position(|two| two == b"/b").unwrap();
-            bytes[at + 1] = 0x81;
-            std::fs::write(&path, &bytes).unwrap();
-            assert_eq!(State::load(claim.dir()).unwrap_err().kind(), Kind::Other);
-            assert_eq!(State::salvage("one", &bytes), None);
-            let gone = claim.dir().clone();
-            drop(claim);
-            let gone = State::load(&gone).unwrap_err();
-            assert_eq!(format!("{gone:#}"), "container does not exist: one");
-        });
-    }
-
-    #[test]
-    fn a_state_of_another_container_is_refused() {
-        in_root("renamed", |root| {
-            let claim = root.claim("two", b"{}").unwrap();
-            sample().save(claim.dir()).unwrap();
-            let text = format!("{:#}", State::load(claim.dir()).unwrap_err());
-            assert!(
-                text.contains("it belongs to the container \"one\""),
-                "{text}"
-            );
-        });
-    }
-
-    #[test]
-    fn a_state_without_later_is_broken_and_salvaged() {
-        in_root("salvage", |root| {
-            let claim = root.claim("one", b"{}").unwrap();
-            let mut old = serde_json::to_value(sample()).unwrap();
-            old.as_object_mut().unwrap().remove("later").unwrap();
-            let old = old.to_string();
-            std::fs::write(claim.dir().path_of(STATE), &old).unwrap();
-            let error = State::load(claim.dir()).unwrap_err();
-            let text = format!("{error:#}");
-            assert!(
-                text.contains("later") && text.contains("delete --force"),
-                "{text}"
-            );
-            let salvaged = State::salvage("one", old.as_bytes()).unwrap();
-            assert!(salvaged.later.process && salvaged.later.poststop_hooks);
-            let later = sample().later;
-            assert_eq!(State { later, ..salvaged }, sample());
-        });
-    }
-
-    #[test]
-    fn view_has_the_keys_that_engines_read() {
-        let json = |state: &State, status| {
-            serde_json::to_string(&state.view(status, String::new())).unwrap()
-        };
-        assert_eq!(
-            json(&sample(), Status::Created),
-            r#"{"ociVersion":"1.3.0","id":"one","pid":42,"status":"created","bundle":"/b","rootfs":"/b/rootfs","created":"2024-02-29T23:59:59.25Z","annotations":{"k":"v"},"owner":""}"#
-        );
-        let mut plain = sample();
-        plain.annotations.clear();
-        let text = json(&plain, Status::Stopped);
-        assert!(text.contains(r#""pid":0,"status":"stopped""#) && !text.contains("annotations"));
-    }
 }

@@ -87,7 +87,7 @@ impl Life {
     }
 }
 
-/// A pidfd of the process `pid` if it still is the process that started at `start`.
+/// Looks for the process `pid`, with a pidfd of it if it still is the process that started at `start`.
 ///
 /// The descriptor is opened before the start time is compared. Whichever process has the pid during
 /// the comparison, the descriptor refers to the same process, or to one that has died.
@@ -95,27 +95,43 @@ impl Life {
 /// # Errors
 /// pidfd_open(2) failed for another reason than a missing process, or the start time cannot be
 /// read.
-pub fn open_process(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
+pub(super) fn open_process(pid: i32, start: u64) -> Result<Sought<OwnedFd>> {
     let Some(fd) = open_number(pid)? else {
-        return Ok(None);
+        return Ok(Sought::Nothing);
     };
-    Ok((start_time(pid)? == Some(start)).then_some(fd))
+    Ok(match start_time(pid)? {
+        Some(found) if found == start => Sought::Found(fd),
+        Some(_) => Sought::Another,
+        None => Sought::Nothing,
+    })
+}
+
+/// What has the pid and the start time of a process that is looked for.
+#[derive(Debug)]
+pub(super) enum Sought<T> {
+    /// The process.
+    Found(T),
+    /// No process has the pid, or one that has ended.
+    Nothing,
+    /// A process that started at another time has the pid.
+    Another,
 }
 
 /// As [`open_process`], also for a process that has ended and is still to be reaped.
 ///
 /// # Errors
 /// Those of [`open_process`].
-pub fn open_unreaped(pid: i32, start: u64) -> Result<Option<OwnedFd>> {
+pub(super) fn open_unreaped(pid: i32, start: u64) -> Result<Sought<OwnedFd>> {
     let Some(fd) = open_number(pid)? else {
-        return Ok(None);
+        return Ok(Sought::Nothing);
     };
     let path = format!("/proc/{pid}/stat");
     match Record::of(pid) {
-        Ok(record) => Ok((record.start == start).then_some(fd)),
+        Ok(record) if record.start == start => Ok(Sought::Found(fd)),
+        Ok(_) => Ok(Sought::Another),
         Err(fail) if !GONE.contains(&fail.errno) => Err(fail).context(path),
         Err(_) => match pidfd::send_signal(fd.as_fd(), 0) {
-            Err(fail) if fail.errno == Errno::ESRCH => Ok(None),
+            Err(fail) if fail.errno == Errno::ESRCH => Ok(Sought::Nothing),
             _ => Err(hidden(path)),
         },
     }
@@ -225,9 +241,10 @@ mod tests {
     fn a_process_is_known_by_pid_and_start() {
         let pid = std::process::id() as i32;
         let start = start_time(pid).unwrap().unwrap();
-        assert!(open_process(pid, start).unwrap().is_some());
-        assert!(open_process(pid, start + 1).unwrap().is_none());
-        assert!(open_process(i32::MAX, 1).unwrap().is_none());
+        let open = |pid, start| open_process(pid, start).unwrap();
+        assert!(matches!(open(pid, start), Sought::Found(_)));
+        assert!(matches!(open(pid, start + 1), Sought::Another));
+        assert!(matches!(open(i32::MAX, 1), Sought::Nothing));
         assert_eq!(start_time(i32::MAX).unwrap(), None);
     }
 
@@ -241,7 +258,7 @@ mod tests {
             let _ = finished.recv();
         });
         let number = receive.recv().unwrap();
-        assert!(open_process(number, 1).unwrap().is_none());
+        assert!(matches!(open_process(number, 1), Ok(Sought::Nothing)));
         drop(finish);
         thread.join().unwrap();
     }

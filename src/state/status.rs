@@ -10,9 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
 use super::dir::{CONFIG, INIT_LOCK, Locked, START_SOCKET, STATE};
-use super::process::{open_process, start_time};
 use super::{Dir, State};
-use crate::cgroup::Cgroup;
 use crate::error::{Call as _, Context as _};
 use crate::sys::{Fail, Sys};
 
@@ -53,10 +51,6 @@ impl State {
         self.status_if(dir, || self.is_alive())
     }
 
-    fn is_alive(&self) -> Result<bool> {
-        Ok(start_time(self.pid)? == Some(self.start_time))
-    }
-
     /// The status, and a pidfd of init if it is alive, from a single look at the process.
     ///
     /// # Errors
@@ -68,17 +62,6 @@ impl State {
             Ok(init.is_some())
         })?;
         Ok((status, init))
-    }
-
-    /// A pidfd of init if it is alive, whatever its status.
-    ///
-    /// # Errors
-    /// The process cannot be inspected.
-    pub fn process(&self) -> Result<Option<OwnedFd>> {
-        match self.pid {
-            0 => Ok(None),
-            pid => open_process(pid, self.start_time),
-        }
     }
 
     /// A pidfd of init, for a signal, if init is alive and has been set up. It may be frozen.
@@ -108,7 +91,7 @@ impl State {
             return Ok(Status::Stopped);
         }
         if let Some(cgroup) = &self.cgroup
-            && Cgroup::is_frozen_at(&cgroup.dir())?
+            && cgroup.place().is_frozen()?
         {
             return Ok(Status::Paused);
         }
@@ -193,7 +176,7 @@ impl Locked<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Root;
+    use crate::state::{Root, start_time};
 
     /// In this test, the test process takes the place of init: it is alive, and holds the lock or
     /// not.
@@ -217,7 +200,7 @@ mod tests {
         let cgroup = super::super::Cgroup {
             mount: path.clone(),
             path: "/cg".to_owned(),
-            unit: None,
+            ..super::super::Cgroup::default()
         };
         std::fs::create_dir(cgroup.dir()).unwrap();
         std::fs::write(

@@ -49,7 +49,7 @@ impl<'a> Failed<'a> {
     /// The errno, unless the note makes it redundant.
     pub fn told_errno(&self) -> Option<Errno> {
         match self.note {
-            Some(Note::Ended(_) | Note::TimedOut) => None,
+            Some(Note::Ended(_) | Note::TimedOut | Note::OtherPidNamespace) => None,
             _ => Some(self.errno),
         }
     }
@@ -188,6 +188,8 @@ notes! {
     25 InitLeft => Says::Instead("enter the namespaces of init"),
     /// The file of an annotation for the output of a hook.
     26 HookStream => Says::Behind("the file of run.oci.hooks.stdout or stderr"),
+    /// The caller's pid namespace does not show a process.
+    27 OtherPidNamespace => Says::Instead("find a process of another pid namespace"),
 }
 
 /// The maximum length of a call's name; longer names are cut off.

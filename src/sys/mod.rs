@@ -16,6 +16,7 @@ pub mod end;
 pub mod exec;
 mod fail;
 pub mod file;
+pub mod handle;
 pub mod inherited;
 pub mod interrupt;
 pub mod io;

@@ -135,6 +135,18 @@ pub fn in_user_namespace() -> Sys<bool> {
     Ok(Some(namespace.st_ino) != initial_namespace(libc::CLONE_NEWUSER))
 }
 
+/// The inode of a namespace of this process: of `pid`, `time` or `cgroup`. `None` if the kernel does
+/// not have the kind.
+///
+/// # Errors
+/// `stat` of the namespace file in /proc failed.
+pub fn own_namespace(kind: &str) -> Sys<Option<u64>> {
+    match nix::sys::stat::stat(format!("/proc/self/ns/{kind}").as_str()) {
+        Err(Errno::ENOENT) => Ok(None),
+        found => super::tag("stat", found).map(|found| Some(found.st_ino)),
+    }
+}
+
 /// prctl(2) with up to four integer arguments.
 pub fn prctl(op: &'static str, option: i32, arguments: [u64; 4]) -> Sys<i64> {
     let [second, third, fourth, fifth] = arguments;

@@ -16,16 +16,18 @@ pub const TARGET: Target = Target {
     seeds,
     form: Form::Json,
     words: "/ /sys/fs/cgroup /a/docker-x.scope docker-x.scope x.scope ship .. 1.3.0 pid startTime
-            cgroup unit user later process options notify rootfsMount annotations",
+            cgroup unit user later process options notify rootfsMount annotations
+            namespaces time number namespace",
     longest: 4 << 10,
     changes: 40_000,
 };
 
 const WHOLE: &str = r#"{"ociVersion":"1.3.0","id":"ship","pid":4711,"startTime":99,
-    "bundle":"/b","rootfs":"/b/rootfs","created":"2024-02-29T23:59:59.25Z","owner":0,
+    "namespaces":{"pid":4026531836,"time":4026531834},"bundle":"/b","rootfs":"/b/rootfs","created":"2024-02-29T23:59:59.25Z","owner":0,
     "annotations":{"a":"b"},
     "cgroup":{"mount":"/sys/fs/cgroup","path":"/a/docker-ship.scope/c",
-              "unit":{"name":"docker-ship.scope","user":1000}},
+              "unit":{"name":"docker-ship.scope","user":1000},
+              "number":58355,"namespace":4026531835},
     "privatePidNamespace":true,"rootfsMount":77,
     "options":{"systemdCgroup":true,"noPivot":false,"noNewKeyring":true,"noCgroup":false,
                "listenFds":1,"preservedFds":2,"notify":"/run/notify"},

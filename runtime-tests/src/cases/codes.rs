@@ -113,6 +113,12 @@ const ROWS: &[Row] = &[
         reap(pid);
         json_log(t).args(["kill", &container.id, "TERM"]).run()
     }),
+    row("container.unseen", &[], |t| {
+        running(t, |container| {
+            let elsewhere = json_log(t).prefix(["unshare", "--pid", "--fork", "--mount-proc"]);
+            elsewhere.args(["state", &container.id]).run()
+        })
+    }),
     row("container.wrong-status", &[], |t| {
         running(t, |container| {
             json_log(t).args(["start", &container.id]).run()

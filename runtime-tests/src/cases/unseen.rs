@@ -1,5 +1,5 @@
 //! A file that cannot be read does not count as missing: the verb changes nothing and reports the
-//! file.
+//! file. The same for a cgroup and a process that the caller's namespaces do not show.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::call::Output;
+use crate::call::{Call, Output};
 use crate::container::{Container, reap};
 use crate::steps::Steps;
 use crate::{Need, Sandbox, Test, strace, tests};
@@ -22,7 +22,15 @@ pub const TESTS: &[Test] = tests![
     a_broken_state_leaves_no_process[Need::NotAPeer],
     kill_of_all_reaches_an_init_outside_its_cgroup[Need::NotAPeer],
     kill_of_all_reaches_an_init_without_its_cgroup[Need::NotAPeer],
+    a_cgroup_that_is_not_mounted_is_not_gone[Need::NotAPeer, UNSHARE],
+    what_outlives_init_is_not_gone_where_the_cgroup_is_not_mounted[Need::NotAPeer, UNSHARE],
+    a_process_of_another_namespace_is_not_gone[Need::NotAPeer, UNSHARE],
+    a_process_is_not_gone_beside_the_procfs_of_another_namespace[Need::NotAPeer, UNSHARE],
+    a_container_that_ended_with_its_namespaces_is_gone[Need::NotAPeer, UNSHARE],
+    a_container_is_the_same_in_another_cgroup_namespace[Need::NotAPeer, UNSHARE],
 ];
+
+const UNSHARE: Need = Need::Program("unshare");
 
 /// Errors of open(2) for a file that exists.
 const ERRORS: [&str; 4] = ["EMFILE", "EIO", "ENOMEM", "EACCES"];
@@ -220,4 +228,163 @@ fn kill_of_all_reaches_an_init_without_its_cgroup(t: &Sandbox) {
     assert_eq!(reap(pid), 128 + 9);
     kill("KILL").run().ok();
     container.delete().ok();
+}
+
+/// The runtime where the hierarchy is not mounted.
+fn without_cgroups(t: &Sandbox) -> Call {
+    let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+    let script = format!("umount -l {} && exec \"$@\"", mount.display());
+    t.runtime()
+        .prefix(["unshare", "-m", "sh", "-c", &script, "sh"])
+}
+
+/// Every verb that asks for the process or the cgroup of a container.
+fn asking(id: &str) -> Vec<Vec<&str>> {
+    let all = verbs(id).into_iter().filter(|words| words[0] != "kill");
+    all.chain([
+        vec!["kill", "--all", id, "KILL"],
+        vec!["ps", "--format", "json", id],
+        vec!["pause", id],
+        vec!["update", "--pids-limit", "7", id],
+        vec!["events", "--stats", id],
+        vec!["wait", id],
+    ])
+    .collect()
+}
+
+const UNSEEN: &str = "cannot be seen from here";
+
+fn a_cgroup_that_is_not_mounted_is_not_gone(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let cgroup = container.cgroup();
+    for words in asking(&container.id) {
+        let output = without_cgroups(t).args(&words).run().fails_with(UNSEEN);
+        assert!(output.stderr.contains(cgroup.to_str().expect("UTF-8")));
+        assert_eq!(container.status(), "running", "{words:?}");
+    }
+}
+
+fn what_outlives_init_is_not_gone_where_the_cgroup_is_not_mounted(t: &Sandbox) {
+    let bundle = t.bundle().without_namespace("pid");
+    let container = bundle
+        .shell("sleep 1001 & echo ready; exec sleep 1002")
+        .container();
+    container.launch_ok();
+    container.wait_stdout("ready");
+    let (pid, cgroup) = (container.pid(), container.cgroup());
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill init");
+    reap(pid);
+    let id = &*container.id;
+    for words in [
+        vec!["delete", id],
+        vec!["delete", "--force", id],
+        vec!["kill", "--all", id, "KILL"],
+        vec!["ps", "--format", "json", id],
+    ] {
+        without_cgroups(t).args(&words).run().fails_with(UNSEEN);
+        let events = std::fs::read_to_string(cgroup.join("cgroup.events")).expect("the cgroup");
+        assert!(events.contains("populated 1"), "{words:?}");
+        assert_eq!(container.status(), "stopped", "{words:?}");
+    }
+    container.delete().ok();
+    assert!(!cgroup.exists());
+}
+
+fn a_process_of_another_namespace_is_not_gone(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let namespaces = [
+        ("pid", vec!["unshare", "--pid", "--fork", "--mount-proc"]),
+        ("time", vec!["unshare", "--time", "--boottime", "9999"]),
+    ];
+    for (kind, prefix) in namespaces {
+        for words in asking(&container.id) {
+            // It asks only for the cgroup.
+            let is_seen = kind == "time" && words[0] == "ps";
+            let output = t.runtime().prefix(&prefix).args(&words).run();
+            match words[0] {
+                _ if is_seen => drop(output.ok()),
+                "ps" => drop(output.fails_with("pid namespace does not show")),
+                _ => {
+                    let output = output.fails_with(UNSEEN);
+                    let namespace = format!("nsenter --{kind}");
+                    assert!(output.stderr.contains(&namespace), "{output}");
+                }
+            }
+            assert_eq!(container.status(), "running", "{prefix:?} {words:?}");
+        }
+    }
+}
+
+/// There /proc has the numbers of the namespace above, and pidfd_open(2) has not.
+fn a_process_is_not_gone_beside_the_procfs_of_another_namespace(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let asking = asking(&container.id);
+    let acting = ["delete", "kill", "exec", "wait"];
+    for words in asking.iter().filter(|words| acting.contains(&words[0])) {
+        let call = t.runtime().prefix(["unshare", "--pid", "--fork"]);
+        call.args(words).run().fails_with(UNSEEN);
+        assert_eq!(container.status(), "running", "{words:?}");
+    }
+}
+
+/// As after a restart of a container in which the runtime runs.
+fn a_container_that_ended_with_its_namespaces_is_gone(t: &Sandbox) {
+    for is_removed in [false, true] {
+        let container = t.bundle().args(&["sleep", "1000"]).container();
+        let script = "\"$@\" </dev/null >/dev/null 2>&1; echo status $?";
+        let prefix = [
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ];
+        let call = t
+            .runtime()
+            .prefix(prefix)
+            .args(["run", "--detach", "--bundle"]);
+        let output = call.arg(&container.bundle).arg(&container.id).run();
+        assert_eq!(output.stdout, "status 0\n", "{output}");
+        let cgroup = crate::leaks::cgroups(&container.id)
+            .pop()
+            .expect("a cgroup");
+        if is_removed {
+            t.eventually("the cgroup is unused", || {
+                std::fs::remove_dir(&cgroup).is_ok()
+            });
+        }
+        container.wait_status("stopped");
+        container.delete().ok();
+        assert!(!cgroup.exists());
+    }
+}
+
+/// The kernel finds the cgroup by its number.
+fn a_container_is_the_same_in_another_cgroup_namespace(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let there = ["unshare", "--cgroup"];
+    let call = t
+        .runtime()
+        .prefix(there)
+        .args(["exec", &container.id, "cat"]);
+    call.arg("/proc/self/cgroup").run().ok();
+    let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+    let elsewhere = mount.join(format!("sampan-elsewhere-{}", std::process::id()));
+    std::fs::create_dir(&elsewhere).expect("a cgroup");
+    let (mount, root) = (mount.display(), elsewhere.display());
+    let script = format!("mount --bind {root} {mount} && exec \"$@\"");
+    let there = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+    for words in asking(&container.id) {
+        let output = t.runtime().prefix(there).args(&words).run();
+        output.fails_with(UNSEEN);
+        assert_eq!(container.status(), "running", "{words:?}");
+    }
+    std::fs::remove_dir(&elsewhere).expect("rmdir");
 }

@@ -47,7 +47,7 @@ fn device_program_decides() {
         write: false,
         mknod: false,
     };
-    let again = Cgroup::open(cgroup.path()).unwrap().unwrap();
+    let again = fixture.find().unwrap().unwrap();
     attach(&again, &[rule]);
     assert_eq!(bpf::device_programs(again.fd()).unwrap().len(), 1);
     assert!(can_open(&cgroup, "<", other) && !can_open(&cgroup, ">>", other));

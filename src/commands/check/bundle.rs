@@ -150,7 +150,8 @@ fn look_at_cgroup(plan: &Plan, hierarchy: &CgroupHost, findings: &mut Vec<Findin
         return;
     };
     let path = hierarchy.mount.join(&new.path);
-    let used = Cgroup::open(&path).and_then(|found| found.map_or(Ok(()), |it| it.refuse_used()));
+    let used = Cgroup::open(hierarchy, &new.path)
+        .and_then(|found| found.map_or(Ok(()), |it| it.refuse_used()));
     if let Err(error) = used {
         findings.push(Finding::error(Error::of_chain(error)));
     }

@@ -37,18 +37,14 @@ pub(super) fn make(
         (None, false) => Cgroup::create_if_permitted(mount, path, controllers, optional),
     };
     made.map_err(|error| match first_limit(plan) {
-        Some(field) if is_ordinary(host) => error.context(field.to_owned()),
+        Some(field) if host.is_ordinary() => error.context(field.to_owned()),
         _ => error,
     })
 }
 
-fn is_ordinary(host: &Host) -> bool {
-    host.euid != 0 || host.in_user_namespace
-}
-
 /// The file whose permissions keep the caller from moving processes into the cgroup `path`.
 fn out_of_reach(host: &Host, hierarchy: &CgroupHost, path: &Path) -> Option<PathBuf> {
-    if !is_ordinary(host) {
+    if !host.is_ordinary() {
         return None;
     }
     let own = Path::new(hierarchy.own.trim_start_matches('/'));

@@ -15,7 +15,7 @@ use super::teardown::Undo;
 use super::{
     Timings, entrance, hooks, host_mount, net_devices, sd_notify, seccomp_listener, sources,
 };
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::config::{Config, Namespace};
 use crate::error::Context as _;
 use crate::host::Host;
@@ -88,7 +88,7 @@ pub fn create(request: &Request) -> Result<Created> {
     let (sockets, pid_file, claim) = claim(request)?;
     let dir = claim.dir().clone();
     let mut undo = Undo::new(claim);
-    let mut state = first_state(request);
+    let mut state = first_state(request)?;
     let made = begin(request, &dir, &mut undo, &state).and_then(|opened| {
         make(
             request,
@@ -169,24 +169,30 @@ fn begin(request: &Request, dir: &Dir, undo: &mut Undo, state: &State) -> Result
     }
     let opened = sources::open(request.plan)?;
     undo.made.network = net_devices::hold_joined(request.plan, &opened)?;
-    refuse_used_cgroup(state)?;
+    refuse_used_cgroup(state, request.host)?;
     Ok(opened)
 }
 
 /// Refuses a cgroup that another container uses. This comes before the state names the cgroup: from
 /// then on `delete --force` would kill the processes in it.
-pub(super) fn refuse_used_cgroup(state: &State) -> Result<()> {
-    let existing = match &state.cgroup {
-        Some(cgroup) => Cgroup::open(&cgroup.dir())?,
-        None => None,
+pub(super) fn refuse_used_cgroup(state: &State, host: &Host) -> Result<()> {
+    let existing = match (&state.cgroup, &host.cgroup) {
+        (Some(cgroup), Some(hierarchy)) => Cgroup::open(hierarchy, cgroup.path.as_ref())?,
+        _ => None,
     };
     existing.map_or(Ok(()), |cgroup| cgroup.refuse_used())
 }
 
 /// The first state, which `delete --force` needs if the runtime dies before the container is
 /// complete.
-pub(super) fn first_state(request: &Request) -> State {
-    State {
+pub(super) fn first_state(request: &Request) -> Result<State> {
+    let mut cgroup = planned_cgroup(request.plan, request.host);
+    if let Some(cgroup) = &mut cgroup
+        && request.host.is_ordinary()
+    {
+        cgroup.namespace = cgroup::own_namespace()?;
+    }
+    Ok(State {
         oci_version: request.config.oci_version.clone(),
         id: request.options.id.clone(),
         bundle: request.bundle.to_owned(),
@@ -198,12 +204,13 @@ pub(super) fn first_state(request: &Request) -> State {
             tasks: request.plan.resctrl_tasks(),
             made: request.plan.own_resctrl_groups(),
         },
-        cgroup: planned_cgroup(request.plan, request.host),
+        namespaces: Some(state::Namespaces::own()?),
+        cgroup,
         private_pid_namespace: request.config.linux.namespaces.pid == Namespace::New,
         options: state::CreateOptions::from(request.options),
         later: state::DeferredWork::from(request.config),
         ..State::default()
-    }
+    })
 }
 
 /// The cgroup that a plan makes. If systemd makes it, the path may turn out to be different.
@@ -213,6 +220,7 @@ pub fn planned_cgroup(plan: &Plan, host: &Host) -> Option<state::Cgroup> {
             mount: host.cgroup.as_ref()?.mount.clone(),
             path: format!("/{}", path.display()),
             unit,
+            ..state::Cgroup::default()
         })
     };
     let (path, unit) = plan.cgroup()?;
@@ -360,7 +368,7 @@ fn spawn(
     undo.process = Some(init.pidfd.clone());
     request.timings.phase("parent");
     executor(request, undo, connection).run(&plan.meanwhile, init.pid)?;
-    remember_cgroup(state, undo);
+    remember_cgroup(state, undo)?;
     Ok(init)
 }
 
@@ -403,16 +411,18 @@ fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut Stat
     host_mount::attach(&tree, &state.rootfs)
 }
 
-/// Records in the state where systemd has made the cgroup; or that there is no cgroup, because the
+/// Records in the state which cgroup was made, and where systemd has made it; or that there is no cgroup, because the
 /// caller may not make one.
-pub(super) fn remember_cgroup(state: &mut State, undo: &Undo) {
+pub(super) fn remember_cgroup(state: &mut State, undo: &Undo) -> Result<()> {
     let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.made.cgroup) else {
         state.cgroup = None;
-        return;
+        return Ok(());
     };
+    place.number = Some(cgroup.number()?);
     if let Ok(path) = cgroup.path().strip_prefix(&place.mount) {
         place.path = format!("/{}", path.display());
     }
+    Ok(())
 }
 
 /// Publishes the container, in the order in which engines look for it: first the state, then the

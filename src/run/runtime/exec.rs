@@ -155,8 +155,8 @@ const ELSEWHERE: [Errno; 4] = [
 /// The cgroups that the process can be put into.
 #[derive(Default)]
 struct Places {
-    /// In order of preference: the container's cgroup, then the cgroup of its init process, which
-    /// may have moved to a child of it.
+    /// None if the container has no cgroup of its own. In order of preference: the container's
+    /// cgroup, then the cgroup of its init process, which may have moved to a child of it.
     cgroups: Vec<Cgroup>,
     /// Why the cgroup of init is not known. The container may have hidden it below a path that is
     /// too long, so this matters only if the first cgroup cannot be used.
@@ -168,31 +168,45 @@ impl Places {
         let Some(cgroup) = &request.state.cgroup else {
             return Ok(Self::default());
         };
-        let own = cgroup.dir();
-        let mut unseen = None;
-        let below = match &request.plan.place {
-            Place::Container => None,
-            Place::Below(path) => Some(path),
-        };
-        let mut paths = match below {
-            Some(below) => vec![own.join(below)],
-            None => vec![own],
-        };
-        if below.is_none() {
-            match cgroup::of_process(request.state.pid) {
-                Ok(path) => {
-                    paths.extend(path.map(|path| cgroup.mount.join(path.trim_start_matches('/'))));
-                }
-                Err(error) => unseen = Some(error),
+        let own = cgroup.place();
+        match &request.plan.place {
+            Place::Container => Self::of_container(own, request.state),
+            Place::Below(path) => {
+                let path = Path::new(&cgroup.path).join(path);
+                let missing = || Error::usage("--cgroup: no such cgroup in the container");
+                let below = own.other(&path).open()?.ok_or_else(missing)?;
+                Ok(Self {
+                    cgroups: vec![below],
+                    unseen: None,
+                })
             }
         }
-        paths.dedup();
-        let mut cgroups = Vec::new();
-        for path in paths {
-            cgroups.extend(Cgroup::open(&path)?);
+    }
+
+    /// A process that the container's cgroup does not take would have none of its limits, and could
+    /// use every device. So at least one cgroup is open.
+    fn of_container(own: cgroup::Place, state: &State) -> Result<Self> {
+        let mut cgroups = Vec::from_iter(own.open()?);
+        let mut unseen = None;
+        match cgroup::of_process(state.pid) {
+            Ok(Some(path)) if Path::new(&path) != own.path => {
+                // The caller may have another view of the hierarchy, and another cgroup there.
+                cgroups.iter().try_for_each(|opened| own.check(opened))?;
+                match own.other(Path::new(&path)).open() {
+                    Ok(of_init) => cgroups.extend(of_init),
+                    Err(error) => unseen = Some(error),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => unseen = Some(error),
         }
-        if cgroups.is_empty() && below.is_some() {
-            bail!(Error::usage("--cgroup: no such cgroup in the container"));
+        if cgroups.is_empty() {
+            if let Some(unseen) = unseen {
+                return Err(unseen);
+            }
+            let message = format!("container {}: its cgroup is gone", state.id);
+            let error = Error::new(message).code_is(Code::CgroupFailed);
+            bail!(error.hint("a process without it would have no limits: kill the container"));
         }
         Ok(Self { cgroups, unseen })
     }

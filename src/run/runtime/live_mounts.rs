@@ -12,7 +12,7 @@ use crate::config::NamespaceKind;
 use crate::error::{Code, Context as _, Error, Kind};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
-use crate::state::{self, Dir, State};
+use crate::state::{Dir, State};
 use crate::sys::{credentials, file, pidfd, process, socket};
 
 /// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
@@ -20,7 +20,7 @@ use crate::sys::{credentials, file, pidfd, process, socket};
 /// # Errors
 /// The container is gone; or a step failed, which the error names by its place in the list.
 pub fn change_mounts(dir: &Dir, state: &State, plan: &Plan) -> Result<()> {
-    let init = state::open_process(state.pid, state.start_time)?.ok_or_else(|| {
+    let init = state.process()?.ok_or_else(|| {
         let error = Error::of(Kind::Status, "container not running");
         error.code_is(Code::ContainerNotRunning)
     })?;

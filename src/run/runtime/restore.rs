@@ -66,7 +66,7 @@ pub fn restore(mut restore: Restore) -> Result<Restored> {
         request,
         dir: dir.clone(),
         undo: Undo::new(claim),
-        state: first_state(request),
+        state: first_state(request)?,
         sockets,
         terminal: None,
         steps: request.plan.restore_steps(),
@@ -194,7 +194,7 @@ impl Restoring<'_> {
         namespaces: &[(&'static str, OwnedFd)],
     ) -> Result<Rc<OwnedFd>> {
         let dir = self.dir.clone();
-        refuse_used_cgroup(&self.state)?;
+        refuse_used_cgroup(&self.state, self.request.host)?;
         self.state.save(&dir)?;
         let mut criu = self.start(restore, namespaces, &mut options)?;
         let_root_search(restore.images, self.request.config)?;
@@ -207,7 +207,7 @@ impl Restoring<'_> {
         prepare(self.request, &dir, &mut self.undo, &connection, before)?;
         let mut runtime = executor(self.request, &mut self.undo, &connection);
         runtime.run(&self.steps.on_criu, criu.pid)?;
-        remember_cgroup(&mut self.state, &self.undo);
+        remember_cgroup(&mut self.state, &self.undo)?;
         self.place(&criu, &mut options)?;
         let kept = cgroup_options::Kept::look()?;
         let aim = criu.aim();

@@ -13,7 +13,7 @@ use super::{hooks, seccomp_listener};
 use crate::error::{Chain as _, Context as _, Error, Kind};
 use crate::plan::Plan;
 use crate::run::protocol::{self, Received, Report};
-use crate::state::{Dir, START_SOCKET, State, Status, open_process};
+use crate::state::{Dir, START_SOCKET, State, Status};
 use crate::sys::{Fail, Sys, interrupt, socket};
 
 /// Whether a container with this status can be started.
@@ -118,7 +118,8 @@ fn await_start<P: Borrow<Plan>>(
     recorder: &OnceCell<OwnedFd>,
 ) -> Result<()> {
     let listener = |number| {
-        let pidfd = open_process(state.pid, state.start_time)?
+        let pidfd = state
+            .process()?
             .ok_or_else(|| anyhow!("init died before its seccomp listener was passed on"))?;
         let process = (state.pid, pidfd.as_fd());
         // The filter is part of creating the container, even if it is loaded during `start`.

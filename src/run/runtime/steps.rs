@@ -130,7 +130,7 @@ impl Runtime<'_> {
         };
         systemd::start(unit, pid)?;
         self.made.unit = Some(unit.into());
-        let whole = Cgroup::open_unit(&hierarchy.mount, &unit.name, pid)?;
+        let whole = Cgroup::open_unit(hierarchy, &unit.name, pid)?;
         self.made.cgroup = Some(match &unit.subgroup {
             Some(name) => whole.descend(name, pid)?,
             None => whole,

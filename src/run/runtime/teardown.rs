@@ -129,12 +129,15 @@ impl Drop for Undo {
 /// # Errors
 /// Processes cannot be killed, or do not end; rmdir(2) or unlink(2) failed.
 pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()> {
+    // A cgroup that cannot be seen from here is an error before anything is killed.
+    let place = state.cgroup.as_ref();
+    let cgroup = place.map(|place| place.place().open()).transpose()?;
     if let Some(init) = init {
         kill(state.pid, init)?;
     }
-    match &state.cgroup {
-        None => wait_for_init(init)?,
-        Some(cgroup) => end_cgroup(cgroup, init.is_some())?,
+    match (place, cgroup) {
+        (Some(place), Some(cgroup)) => end_cgroup(place, cgroup.as_ref(), init.is_some())?,
+        _ => wait_for_init(init)?,
     }
     resctrl::remove(&state.resctrl.made)?;
     if let Some(number) = state.rootfs_mount {
@@ -150,9 +153,10 @@ fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Kills the processes in a cgroup, waits until they have ended, and removes the cgroup.
-fn end_cgroup(place: &state::Cgroup, init_lived: bool) -> Result<()> {
-    let Some(cgroup) = Cgroup::open(&place.dir())? else {
+/// Kills the processes in a cgroup, waits until they have ended, and removes the cgroup, unless it is
+/// gone.
+fn end_cgroup(place: &state::Cgroup, cgroup: Option<&Cgroup>, init_lived: bool) -> Result<()> {
+    let Some(cgroup) = cgroup else {
         if let Some(unit) = &place.unit {
             // A systemd that does not answer is not a reason to keep the container.
             let _ = systemd::forget(unit.manager(), &unit.name);
