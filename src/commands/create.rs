@@ -18,6 +18,7 @@ use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::plan::{Options, Plan};
 use crate::run::{self, Created, Request, Timings, relay, sd_notify};
 use crate::spec;
+use crate::state::NOTIFY;
 use crate::sys::Fail;
 
 /// How long the runtime stays with the container.
@@ -91,7 +92,7 @@ pub(super) fn make(
         context.cgroup_manager,
     );
     if std::env::var_os(sd_notify::VARIABLE).is_some_and(|socket| !socket.is_empty()) {
-        let name = sd_notify::DIRECTORY.to_string_lossy();
+        let name = NOTIFY.to_string_lossy();
         options.notify = Some(place.path.join(name.as_ref()));
     }
     if let Some(file) = record {

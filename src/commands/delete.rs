@@ -9,7 +9,7 @@ use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
 use crate::error::{Chain as _, Error, Kind};
-use crate::state::{Found, Locked, State, Status};
+use crate::state::{Found, Locked, State, Status, TO_REMOVE};
 
 flags! {
     /// Delete a container that has stopped.
@@ -54,10 +54,10 @@ fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
     let locked = dir.lock()?.ok_or_else(|| dir.missing())?;
     match State::find(&dir)? {
         Found::State(state) => delete_known(context, locked, &state, force),
-        Found::Broken { error, .. } if !force => bail!(error),
-        Found::Broken { text, error } => remove_remains(context, locked, &text, error),
+        Found::Broken { error, .. } if !force => bail!(error.hint(TO_REMOVE)),
+        Found::Broken { text, error } => remove_remains(context, locked, &text, Some(error)),
         Found::Nothing if !force => bail!(dir.half_made()),
-        Found::Nothing => locked.remove(),
+        Found::Nothing => remove_remains(context, locked, b"", None),
     }
 }
 

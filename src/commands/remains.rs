@@ -1,6 +1,6 @@
-//! Removes what is left of a container whose state cannot be read.
+//! Removes what is left of a container whose state is missing or cannot be read.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Context;
 use super::saved::destroy;
@@ -12,33 +12,50 @@ use crate::run::planned_cgroup;
 use crate::spec;
 use crate::state::{CONFIG, Cgroup, DeferredWork, Dir, Locked, State};
 
-/// Ends and removes a container whose `state.json` is broken; `text` is its content and `why` the
-/// error. A state that another version wrote may still name the process and the cgroup. Otherwise
-/// the saved config gives the path of the cgroup, which contains the processes.
+/// Ends and removes a container whose `state.json` is broken or missing; `text` is its content and
+/// `why` the error. Each field that can be read counts. Otherwise the saved config gives the path of
+/// the cgroup, which contains the processes.
 ///
 /// # Errors
-/// The processes cannot be found, or they cannot be ended; the directory is kept.
+/// The directory is not a container's. The container had a process, and neither it nor the cgroup
+/// can be found; or they cannot be ended. The directory is kept.
 pub(super) fn remove_remains(
     context: &Context,
     locked: Locked,
     text: &[u8],
-    why: Error,
+    why: Option<Error>,
 ) -> Result<()> {
     let dir = locked.dir();
-    if let Some(state) = State::salvage(&dir.id, text) {
-        let init = state.process()?;
-        return destroy(context, locked, &state, init.as_ref());
-    }
-    context.log.warn_of(why.into());
-    let Some(config) = dir.read(CONFIG)? else {
-        // `create` writes the config first, so without a config it made nothing else.
+    dir.check_own()?;
+    // `create` saves a state before it makes anything else, in particular before it makes init's
+    // lock. The cgroup of the config may be that of another container until then.
+    if why.is_none() && !dir.had_init()? {
         return locked.remove();
-    };
-    match spec::config(&config, &dir.path) {
-        Ok(config) => {
-            let state = state_of(dir, &config)?;
-            destroy(context, locked, &state, None)
+    }
+    let config = read_config(context, dir)?;
+    let salvaged = State::salvage(&base(dir, config.as_ref()), text);
+    let mut state = salvaged.state;
+    if let (false, Some(config)) = (salvaged.has_cgroup, &config) {
+        find_cgroup(dir, config, &mut state)?;
+    }
+    if state.pid == 0 && state.cgroup.is_none() {
+        if dir.had_init()? {
+            bail!(lost(dir));
         }
+        why.into_iter()
+            .for_each(|why| context.log.warn_of(why.into()));
+    }
+    let init = state.process()?;
+    destroy(context, locked, &state, init.as_ref())
+}
+
+/// The saved config. A config that cannot be read is a warning.
+fn read_config(context: &Context, dir: &Dir) -> Result<Option<Config>> {
+    let Some(text) = dir.read(CONFIG)? else {
+        return Ok(None);
+    };
+    match spec::config(&text, &dir.path) {
+        Ok(config) => Ok(Some(config)),
         Err(error) => {
             let path = dir.path_of(CONFIG);
             let message = format!(
@@ -47,27 +64,36 @@ pub(super) fn remove_remains(
             );
             let warning = Error::new(message).code_is(Code::WarningRemains);
             context.log.warn(warning);
-            locked.remove()
+            Ok(None)
         }
     }
 }
 
-/// Reconstructs the state from the config. The config does not record which manager made the
-/// cgroup, so the function tries both paths and uses the one that exists.
-fn state_of(dir: &Dir, config: &Config) -> Result<State> {
-    let host = Host::probe(config.labels())?;
-    let mut state = State {
-        oci_version: config.oci_version.clone(),
+/// The state without what a create found out.
+fn base(dir: &Dir, config: Option<&Config>) -> State {
+    let nothing = State {
         id: dir.id.clone(),
         bundle: dir.path.clone(),
+        ..State::default()
+    };
+    let Some(config) = config else {
+        return nothing;
+    };
+    State {
+        oci_version: config.oci_version.clone(),
         rootfs: config.root.path.clone(),
         annotations: config.annotations.clone(),
         later: DeferredWork::from(config),
-        ..State::default()
-    };
+        ..nothing
+    }
+}
+
+/// Looks for the cgroup that the config asks for. The config does not record which manager made the
+/// cgroup, so the function tries both paths and uses the one that exists.
+fn find_cgroup(dir: &Dir, config: &Config, state: &mut State) -> Result<()> {
+    let host = Host::probe(config.labels())?;
     let mut unplanned = None;
     for systemd in [false, true] {
-        state.options.systemd_cgroup = systemd;
         let options = plan::Options {
             id: dir.id.clone(),
             systemd,
@@ -81,13 +107,14 @@ fn state_of(dir: &Dir, config: &Config) -> Result<State> {
             }
         };
         unplanned = None;
-        state.cgroup = planned_cgroup(&plan, &host);
-        if exists(state.cgroup.as_ref())? {
-            return Ok(state);
+        let planned = planned_cgroup(&plan, &host);
+        if exists(planned.as_ref())? {
+            state.options.systemd_cgroup = systemd;
+            state.cgroup = planned;
+            return Ok(());
         }
     }
-    state.cgroup = None;
-    unplanned.map_or(Ok(state), |error| Err(error.into()))
+    unplanned.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn exists(place: Option<&Cgroup>) -> Result<bool> {
@@ -95,4 +122,18 @@ fn exists(place: Option<&Cgroup>) -> Result<bool> {
         Some(place) => Ok(place.place().open()?.is_some()),
         None => Ok(false),
     }
+}
+
+/// The error if nothing leads to a process that may be running.
+fn lost(dir: &Dir) -> Error {
+    let message = format!(
+        "container {}: its state cannot be read, and its cgroup is not where its config and the \
+         caller's own cgroup put it: processes may be left",
+        dir.id
+    );
+    let hint = format!(
+        "end them, if there are any, and remove {}",
+        dir.path.display()
+    );
+    Error::new(message).code_is(Code::StateBroken).hint(hint)
 }

@@ -54,6 +54,8 @@ codes! {
     ContainerWrongStatus = "container.wrong-status",
     StateBroken = "state.broken",
     StateUntrusted = "state.untrusted",
+    /// A directory that is not a container's.
+    StateForeign = "state.foreign",
     // The root file system.
     RootfsNotFound = "rootfs.not-found",
     RootfsInvalid = "rootfs.invalid",

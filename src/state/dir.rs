@@ -20,7 +20,7 @@ use crate::error::{Call as _, Code, Context as _, Error, Kind};
 use crate::host;
 use crate::sys::path;
 use crate::sys::stat::Stat;
-use crate::sys::{Fail, Sys, file, stat, tree};
+use crate::sys::{Fail, Sys, file, stat};
 
 /// The data for later verbs: [`super::State`].
 pub const STATE: &CStr = c"state.json";
@@ -31,6 +31,8 @@ pub const START_SOCKET: &CStr = c"start.sock";
 /// The datagram socket on which the process that records the container's system calls takes the
 /// listeners of the processes of `exec`.
 pub const RECORD_SOCKET: &CStr = c"record.sock";
+/// The directory that the container's NOTIFY_SOCKET is in.
+pub const NOTIFY: &CStr = c"notify";
 /// The file whose write lock the init process holds until its execve(2).
 pub(super) const INIT_LOCK: &CStr = c"init.lock";
 
@@ -206,8 +208,20 @@ impl Dir {
         }
     }
 
+    /// Whether an init process was made in this directory, whatever the state says.
+    ///
+    /// # Errors
+    /// fstatat(2) failed.
+    pub fn had_init(&self) -> Result<bool> {
+        self.has(INIT_LOCK)
+    }
+
     /// [`Dir::missing`] for a directory without a state.
     pub fn half_made(&self) -> Error {
+        if let Ok(Some(foreign)) = self.foreign() {
+            let hint = format!("no container has {}", foreign.display());
+            return self.missing().hint(hint);
+        }
         self.missing()
             .code_is(Code::ContainerIncomplete)
             .hint(format!(
@@ -234,13 +248,15 @@ impl Locked<'_> {
         self.dir
     }
 
-    /// Removes the directory and its content.
+    /// Removes the directory and what a container has in it.
     ///
     /// # Errors
-    /// unlink(2) or rmdir(2) failed.
+    /// Something else is in the directory; unlink(2) or rmdir(2) failed.
     pub fn remove(&self) -> Result<()> {
         let Dir { path, fd, .. } = self.dir;
-        for name in [STATE, CONFIG, INIT_LOCK, START_SOCKET] {
+        // If the runtime is killed in between, what is left is that of a container or of a create
+        // that has made nothing else: an init without a state is neither.
+        for name in [INIT_LOCK, START_SOCKET, STATE, CONFIG] {
             // If this fails, the code below reports it.
             let _ = path::unlink_at(Some(fd.as_fd()), name);
         }
@@ -250,7 +266,7 @@ impl Locked<'_> {
         let object = || path.display();
         let mut removed = Ok(());
         for _ in 0..FILES {
-            tree::clear(fd.as_fd()).with_context(object)?;
+            self.dir.clear()?;
             removed = std::fs::remove_dir(path);
             let again = |error: &std::io::Error| error.kind() == ErrorKind::DirectoryNotEmpty;
             if !removed.as_ref().is_err_and(again) {

@@ -15,6 +15,7 @@
 //! The status is computed, never stored: see [`Status`].
 
 mod bytes;
+mod contents;
 mod dir;
 mod init;
 mod namespaces;
@@ -32,11 +33,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-pub use dir::{CONFIG, Dir, Locked, Place, RECORD_SOCKET, START_SOCKET, STATE};
+pub use dir::{CONFIG, Dir, Locked, NOTIFY, Place, RECORD_SOCKET, START_SOCKET, STATE};
 pub use namespaces::Namespaces;
 pub use process::{Ended, how_ended, start_time};
 pub use replace::Prepared;
 pub use root::{Claim, Root, deleted};
+pub use salvage::Salvaged;
 pub use status::{Status, lock_init};
 
 use crate::cgroup;
@@ -344,9 +346,8 @@ impl State {
             Ok(state) => Ok(Found::State(Box::new(state))),
             Err(error) => {
                 let path = dir.path_of(STATE);
-                let error = Error::new(format!("{}: {error}", path.display()))
-                    .code_is(Code::StateBroken)
-                    .hint("sampan delete --force removes the container");
+                let error =
+                    Error::new(format!("{}: {error}", path.display())).code_is(Code::StateBroken);
                 Ok(Found::Broken { text, error })
             }
         }
@@ -364,7 +365,7 @@ impl State {
     pub fn load(dir: &Dir) -> Result<Self> {
         match Self::find(dir)? {
             Found::State(state) => Ok(*state),
-            Found::Broken { error, .. } => bail!(error),
+            Found::Broken { error, .. } => bail!(error.hint(TO_REMOVE)),
             Found::Nothing => Err(dir.without_file(dir.half_made())),
         }
     }
@@ -388,6 +389,9 @@ impl State {
         }
     }
 }
+
+/// What to do with a container whose state cannot be read.
+pub const TO_REMOVE: &str = "sampan delete --force removes the container";
 
 /// The error of a verb that needs a process, for a container without one.
 pub fn not_running(state: &State) -> Error {

@@ -169,7 +169,8 @@ impl Locked<'_> {
     pub fn is_abandoned(&self) -> Result<bool> {
         let dir = self.dir();
         let has_config = dir.read(CONFIG)?.is_some_and(|text| !text.is_empty());
-        Ok(has_config && !is_locked(dir, CONFIG)? && !dir.has(STATE)?)
+        let is_left = has_config && !is_locked(dir, CONFIG)? && !dir.has(STATE)?;
+        Ok(is_left && dir.foreign()?.is_none())
     }
 }
 

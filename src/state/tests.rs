@@ -82,7 +82,7 @@ fn load_distinguishes_missing_incomplete_and_broken() {
         for broken in ["{\"id\":", "", "\0\0", "\n"] {
             std::fs::write(claim.dir().path_of(STATE), broken).unwrap();
             assert_eq!(State::load(claim.dir()).unwrap_err().kind(), Kind::Other);
-            assert_eq!(State::salvage("one", broken.as_bytes()), None);
+            assert_eq!(salvage(broken.as_bytes()), base());
         }
         sample().save(claim.dir()).unwrap();
         let path = claim.dir().path_of(STATE);
@@ -91,7 +91,9 @@ fn load_distinguishes_missing_incomplete_and_broken() {
         bytes[at + 1] = 0x81;
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(State::load(claim.dir()).unwrap_err().kind(), Kind::Other);
-        assert_eq!(State::salvage("one", &bytes), None);
+        let salvaged = salvage(&bytes);
+        assert_eq!(salvaged.bundle, PathBuf::new());
+        assert_eq!((salvaged.pid, salvaged.cgroup), (42, sample().cgroup));
         let gone = claim.dir().clone();
         drop(claim);
         let gone = State::load(&gone).unwrap_err();
@@ -126,11 +128,52 @@ fn a_state_without_later_is_broken_and_salvaged() {
             text.contains("later") && text.contains("delete --force"),
             "{text}"
         );
-        let salvaged = State::salvage("one", old.as_bytes()).unwrap();
-        assert!(salvaged.later.process && salvaged.later.poststop_hooks);
-        let later = sample().later;
-        assert_eq!(State { later, ..salvaged }, sample());
+        assert_eq!(salvage(old.as_bytes()), sample());
     });
+}
+
+fn base() -> State {
+    State {
+        id: "one".to_owned(),
+        ..State::default()
+    }
+}
+
+fn salvage(text: &[u8]) -> State {
+    State::salvage(&base(), text).state
+}
+
+#[test]
+fn each_field_is_salvaged_alone() {
+    let whole = serde_json::to_string(&sample()).unwrap();
+    let wrong = [
+        ("\"/b\"", "7"),
+        ("{\"k\":\"v\"}", "[]"),
+        ("\"1.3.0\"", "null"),
+    ];
+    for (part, wrong) in wrong {
+        let salvaged = salvage(whole.replacen(part, wrong, 1).as_bytes());
+        assert_eq!((salvaged.pid, salvaged.start_time), (42, 99), "{wrong}");
+        assert_eq!(salvaged.cgroup, sample().cgroup, "{wrong}");
+    }
+    for length in 0..whole.len() {
+        let text = &whole[..length];
+        let salvaged = State::salvage(&base(), text.as_bytes());
+        let state = salvaged.state;
+        assert_eq!(
+            state.pid == 42,
+            text.contains("\"startTime\":99,"),
+            "{text}"
+        );
+        assert_eq!(state.cgroup.is_some(), salvaged.has_cgroup, "{text}");
+        assert_eq!(
+            state.cgroup.is_some(),
+            text.contains("/a/one\"},"),
+            "{text}"
+        );
+    }
+    // A pid alone may be that of any process.
+    assert_eq!(salvage(br#"{"pid":42,"startTime":"x"}"#).pid, 0);
 }
 
 #[test]

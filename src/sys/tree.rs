@@ -117,12 +117,15 @@ pub fn walk<E: From<Fail>>(
     }
 }
 
-/// Removes everything in `top`.
+/// Removes everything in `top`. Nothing of another mount is removed.
 ///
 /// # Errors
-/// Those of [`walk`], unlink(2) or rmdir(2).
+/// Those of [`walk`], unlink(2) or rmdir(2); EBUSY if `top` or a directory in it is a mount point.
 pub fn clear(top: BorrowedFd) -> Sys<()> {
     let unlink_files = |dir: BorrowedFd| {
+        if stat::is_mount_root(dir)? {
+            return Err(Fail::new("rmdir", Errno::EBUSY));
+        }
         for file in entries(dir)?.into_iter().filter(|entry| !entry.is_dir) {
             match path::unlink_at(Some(dir), &file.name) {
                 Err(fail) if fail.errno != Errno::ENOENT => return Err(fail),

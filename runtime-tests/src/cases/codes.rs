@@ -145,6 +145,17 @@ const ROWS: &[Row] = &[
             output
         })
     }),
+    row("state.foreign", &[], |t| {
+        let directory = t.root.join("web");
+        fs::create_dir_all(&directory).expect("the directory");
+        for path in [&t.root, &directory] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("its mode");
+        }
+        fs::write(directory.join("main.c"), "").expect("a file");
+        let output = json_log(t).args(["delete", "--force", "web"]).run();
+        fs::remove_dir_all(&directory).expect("the directory");
+        output
+    }),
     row(
         "rootfs.not-found",
         &[

@@ -28,6 +28,7 @@ mod cve_mounts;
 mod cve_paths;
 mod cve_process;
 mod cve_users;
+mod damaged;
 mod descriptors;
 mod devices;
 mod engine_words;
@@ -122,6 +123,7 @@ const FILES: &[&[Test]] = &[
     cgroups::TESTS,
     check::TESTS,
     check_host::TESTS,
+    damaged::TESTS,
     descriptors::TESTS,
     id_mapped_mounts::TESTS,
     identity::TESTS,

@@ -18,13 +18,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use crate::error::{Call as _, Context as _, Error};
-use crate::state::Dir;
+use crate::state::{Dir, NOTIFY};
 use crate::sys::{Fail, path, poll, process, socket};
 
 /// The variable that contains the manager's socket.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
-/// The directory in the container's state directory that appears as `/run/notify` in the container.
-pub const DIRECTORY: &CStr = c"notify";
 const SOCKET: &CStr = c"notify.sock";
 /// How long the runtime waits for the manager to read.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// mkdir(2) failed.
 pub fn make_directory(dir: &Dir) -> Result<()> {
-    process::with_umask(0, || path::mkdir_at(dir.fd(), DIRECTORY, 0o755))
-        .with_context(|| dir.object(DIRECTORY))
+    process::with_umask(0, || path::mkdir_at(dir.fd(), NOTIFY, 0o755))
+        .with_context(|| dir.object(NOTIFY))
 }
 
 /// The container's socket, and a socket that is connected to the manager.
@@ -62,7 +60,7 @@ impl SdNotify {
                 "no service manager will know when the container is ready: unset a variable that is stale",
             )
         };
-        let directory = match dir.open(DIRECTORY, libc::O_PATH | libc::O_DIRECTORY, 0) {
+        let directory = match dir.open(NOTIFY, libc::O_PATH | libc::O_DIRECTORY, 0) {
             Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
             opened => opened.map_err(failed)?,
         };
