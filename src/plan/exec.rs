@@ -96,10 +96,13 @@ fn inherit_oom_score(plan: &mut Plan, host: &Host) {
 }
 
 /// One setns(2) with a pidfd enters all namespaces. The runtime enters them before clone3(2) and
-/// leaves them again afterwards, except for the user namespace, from which it could not return. So
-/// the process is never in the container's pid namespace while it is in another one of the host:
-/// the container's processes may read what /proc/PID/mountinfo and /proc/PID/net show, and with
-/// CAP_SYS_PTRACE follow /proc/PID/root.
+/// leaves them again afterwards. So the process is never in the container's pid namespace while it is
+/// in a mount or network namespace of the host: the container's processes may read what
+/// /proc/PID/mountinfo and /proc/PID/net show, and with CAP_SYS_PTRACE follow /proc/PID/root.
+///
+/// The process itself enters two of them. The runtime could not return from the user namespace. And
+/// in the cgroup namespace clone3(2) with a cgroup fails with ENOENT, because the runtime's own cgroup
+/// is not in it, if cgroup2 is mounted with `nsdelegate` (cgroup-v2.rst, "Delegation Containment").
 ///
 /// An unprivileged caller gets its privileges only inside the container's user namespace, so an
 /// intermediate process enters all namespaces. A caller in a user namespace does the same, because
@@ -123,13 +126,15 @@ pub(super) fn enter(plan: &mut Plan, config: &Config, host: &Host, program: Prog
             Program::Executed => enter_all(all, keep_groups, add),
         }
     } else {
-        let (user, others) = all
-            .into_iter()
-            .partition(|&kind| kind == NamespaceKind::User);
+        let later = [NamespaceKind::Cgroup, NamespaceKind::User];
+        let mut others = all.clone();
+        others.retain(|kind| !later.contains(kind));
         enter_all(others, keep_groups, |step| plan.leave.add(FIELD, step));
-        enter_all(user, keep_groups, |step| {
-            plan.init.add(FIELD, InitStep::Enter(step));
-        });
+        for kind in later.into_iter().filter(|kind| all.contains(kind)) {
+            enter_all(vec![kind], keep_groups, |step| {
+                plan.init.add(FIELD, InitStep::Enter(step));
+            });
+        }
     }
     plan.init.add("root.path", InitStep::ContainerRoot);
 }

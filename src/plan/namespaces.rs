@@ -16,7 +16,7 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     let joined_user = matches!(namespaces.user, Namespace::Join { .. });
     let offsets = !config.linux.time_offsets.is_empty();
     let joins = |kind| matches!(namespaces.get(kind), Namespace::Join { .. });
-    let early = |kind| is_entered_early(kind, new_user || joins(NamespaceKind::Pid));
+    let early = |kind| is_entered_early(kind, new_user, joins(NamespaceKind::Pid));
     let leaves = offsets
         || NamespaceKind::ALL
             .into_iter()
@@ -179,14 +179,16 @@ pub(super) fn session_keyring(
     }
 }
 
-/// Whether a namespace is joined around clone3(2), not by init. `others` says whether those that
-/// init could join are: a new user namespace gives init no privileges over them, and in a joined pid
-/// namespace other processes could look through init at those of the host.
-fn is_entered_early(kind: NamespaceKind, others: bool) -> bool {
+/// Whether a namespace is joined around clone3(2), not by init. A new user namespace gives init no
+/// privileges over one that already exists, and in a joined pid namespace other processes could look
+/// through init at those of the host. They cannot look at a cgroup namespace in this way, and in one
+/// clone3(2) could not put init into its cgroup.
+fn is_entered_early(kind: NamespaceKind, new_user: bool, joined_pid: bool) -> bool {
     match kind {
         NamespaceKind::User | NamespaceKind::Pid => true,
         NamespaceKind::Mount => false,
-        _ => others,
+        NamespaceKind::Cgroup => new_user,
+        _ => new_user || joined_pid,
     }
 }
 

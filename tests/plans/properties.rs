@@ -60,7 +60,8 @@ fn entered(step: &EntryStep) -> &[NamespaceKind] {
 
 /// A process that begins in a pid namespace with others must begin in the other namespaces too,
 /// because the others can look through it at those that it is in. Only init can join a mount
-/// namespace in which it makes its mounts, and only a child can enter a user namespace for good.
+/// namespace in which it makes its mounts, only a child can enter a user namespace for good, and
+/// nothing of a cgroup namespace can be seen in this way.
 fn check_entry(plan: &Plan) {
     let mut before = plan.leave.iter().chain(plan.between.iter());
     if !before.any(|planned| entered(&planned.step).contains(&NamespaceKind::Pid)) {
@@ -68,7 +69,11 @@ fn check_entry(plan: &Plan) {
     }
     for planned in plan.init.iter() {
         if let InitStep::Enter(step) = &planned.step {
-            let later = [NamespaceKind::User, NamespaceKind::Mount];
+            let later = [
+                NamespaceKind::User,
+                NamespaceKind::Mount,
+                NamespaceKind::Cgroup,
+            ];
             let all = entered(step).iter().all(|kind| later.contains(kind));
             assert!(all, "{step:?} comes after the pid namespace");
         }
