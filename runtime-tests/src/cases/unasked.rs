@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
     a_pid_file_has_no_temporary_name[Need::NotAPeer, Need::Program("strace")],
     a_cgroup_that_cannot_be_removed_stays_known[Need::NotAPeer, Need::Program("strace")],
     an_id_whose_config_cannot_be_saved_is_free[Need::NotAPeer, Need::Program("strace")],
-    a_hook_that_cannot_be_planned_is_named[Need::NotAPeer, Need::Program("strace")],
+    a_hook_that_cannot_be_read_is_named[Need::NotAPeer, Need::Program("strace")],
 ];
 
 /// strace(1), which makes calls of the runtime and of its children fail, as in
@@ -227,14 +227,13 @@ fn a_cgroup_that_cannot_be_removed_stays_known(t: &Sandbox) {
     container.verb("state").fails_with("does not exist");
 }
 
-fn a_hook_that_cannot_be_planned_is_named(t: &Sandbox) {
-    let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+fn a_hook_that_cannot_be_read_is_named(t: &Sandbox) {
     let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
     let container = t.bundle().set("/hooks/poststop", hook).container();
     container.create().ok();
     let delete = t.runtime().args(["delete", &container.id]);
-    let controllers = mount.join("cgroup.controllers");
-    let deleted = delete.denied(&controllers, "EIO").run().ok();
+    let config = t.root.join(&container.id).join("config.json");
+    let deleted = delete.denied(&config, "EIO").run().ok();
     let said = "hooks.poststop: not run: ";
     assert!(deleted.stderr.contains(said), "{deleted}");
 }
