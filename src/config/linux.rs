@@ -17,7 +17,7 @@ use super::process::User;
 use super::resources::Resources;
 use super::seccomp::Seccomp;
 use super::sysctl::{self, Sysctl};
-use crate::error::{Error, Result, Warning};
+use crate::error::{Code, Error, Result, Warning};
 
 /// `linux`, checked.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +114,7 @@ impl Linux {
                 field,
                 format!("{id} is not mapped in the user namespace"),
             )
+            .code_is(Code::ProcessUser)
             .hint("linux.uidMappings and linux.gidMappings have the ids that exist there")),
         }
     }

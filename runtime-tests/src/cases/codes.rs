@@ -279,7 +279,12 @@ const ROWS: &[Row] = &[
                 .push("/linux/namespaces", json!({"type": "user"}));
             let bundle = bundle.set("/linux/uidMappings", map.clone());
             let bundle = bundle.set("/linux/gidMappings", map);
-            refuse(t, bundle.set("/process/user", json!({"uid": 0, "gid": 7})))
+            let container = bundle.args(&["sleep", "1000"]).container();
+            container.create().ok();
+            let words = ["exec", "--user", "0:7", &container.id, "true"];
+            let output = json_log(t).args(words).run();
+            container.delete_force().ok();
+            output
         },
     ),
     row("process.terminal", &[], |t| {
