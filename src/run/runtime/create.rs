@@ -255,7 +255,7 @@ fn make<'d>(
     state.pid = spawned.pid;
     // An init that has already ended gets no start time; `attend` below reports why it ended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
-    state.user_namespace = entrance::user_namespace(spawned.pid);
+    state.user_namespace = entrance::user_namespace(spawned.pid, request.host);
     let hooks = || {
         request.timings.phase("hooks");
         hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::clone;
 use crate::config::NamespaceKind;
 use crate::error::{Call as _, Context as _};
+use crate::host::Host;
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::Opened;
 use crate::run::protocol;
@@ -138,9 +139,12 @@ impl<'a> Entrance<'a> {
     }
 }
 
-/// The inode number of the user namespace of init, unless the kernel keeps the caller from looking at
-/// init, as it does if init has privileges that the caller lacks.
-pub(super) fn user_namespace(init: i32) -> Option<u64> {
+/// The inode number of the user namespace of init, if the caller is root. The kernel keeps another
+/// caller from looking at init later, when it waits for `start`.
+pub(super) fn user_namespace(init: i32, host: &Host) -> Option<u64> {
+    if host.euid != 0 {
+        return None;
+    }
     let file = format!("/proc/{init}/ns/user");
     std::fs::metadata(file).ok().map(|metadata| metadata.ino())
 }
