@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::sys::{self, Fail, Sys, io, path as syspath};
+use crate::sys::{self, Fail, Note, Sys, io, path as syspath};
 
 /// Whether the cgroup was removed or has no such file.
 pub(super) fn is_gone(fail: Fail) -> bool {
@@ -41,4 +41,15 @@ pub(super) fn read(dir: BorrowedFd, name: &str) -> Sys<String> {
 pub(super) fn write(dir: BorrowedFd, name: &str, value: &str) -> Sys<()> {
     let file = open(dir, name, libc::O_WRONLY)?;
     io::write_all(file.as_fd(), value.as_bytes())
+}
+
+/// The ids in a list of processes or threads. The kernel lists one that the caller's pid namespace
+/// does not show as 0: it exists, and whoever left it out would take it for gone. A process that its
+/// parent reaps just then is listed as 0 too, but not again.
+pub(super) fn numbers(text: &str) -> Sys<Vec<i32>> {
+    let numbers: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    if numbers.contains(&0) {
+        return Err(Fail::new("read", Errno::EREMOTE).note(Note::OtherPidNamespace));
+    }
+    Ok(numbers)
 }

@@ -356,16 +356,5 @@ fn processes_of(dir: BorrowedFd) -> Sys<Option<Vec<i32>>> {
         Err(fail) if is_gone(fail) => return Ok(Some(Vec::new())),
         text => text?,
     };
-    numbers(&text).map(Some)
-}
-
-/// The ids in a list of processes or threads. The kernel lists one that the caller's pid namespace
-/// does not show as 0: it exists, and whoever left it out would take it for gone. A process that its
-/// parent reaps just then is listed as 0 too, but not again.
-pub(super) fn numbers(text: &str) -> Sys<Vec<i32>> {
-    let numbers: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    if numbers.contains(&0) {
-        return Err(Fail::new("read", Errno::EREMOTE).note(Note::OtherPidNamespace));
-    }
-    Ok(numbers)
+    file::numbers(&text).map(Some)
 }

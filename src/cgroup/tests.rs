@@ -127,7 +127,7 @@ fn a_cgroup_that_is_not_at_its_path_may_exist() {
     let (a, elsewhere, other) = (fixture.name.join("a"), Path::new("b/a"), Path::new("b"));
     assert!(place(&a).open().unwrap().is_some());
     let unseen = |answer: Result<Option<Cgroup>>| {
-        crate::error::Error::of_chain(answer.unwrap_err()).code() == Code::ContainerUnseen
+        Error::of_chain(answer.unwrap_err()).code() == Code::ContainerUnseen
     };
     assert!(unseen(place(elsewhere).open()));
     assert!(place(elsewhere).is_frozen().is_err());

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 
 use super::Cgroup;
 use super::file::{self, is_gone};
-use super::lifecycle::numbers;
 use crate::sys::{self, Sys, path as syspath, tree};
 
 const TYPE: &str = "cgroup.type";
@@ -40,7 +39,7 @@ pub(super) fn processes(top: BorrowedFd) -> Sys<Vec<i32>> {
             Err(fail) if is_gone(fail) => return Ok(()),
             threads => threads?,
         };
-        for thread in numbers(&threads)? {
+        for thread in file::numbers(&threads)? {
             pids.extend(process_of(thread)?);
         }
         Ok(())

@@ -78,24 +78,20 @@ impl Dir {
     /// Something is not a container's, or is mounted there; unlink(2) or rmdir(2) failed.
     pub(super) fn clear(&self) -> Result<()> {
         self.check_own()?;
-        let cleared = clear(self.fd());
-        cleared.with_context(|| self.path.display())
-    }
-}
-
-fn clear(dir: BorrowedFd) -> Sys<()> {
-    for entry in tree::entries(dir)?.iter().filter(|entry| is_own(entry)) {
-        let removed = if entry.is_dir {
-            clear_directory(dir, &entry.name)
-        } else {
-            path::unlink_at(Some(dir), &entry.name)
-        };
-        match removed {
-            Err(fail) if fail.errno != Errno::ENOENT => return Err(fail),
-            _ => {}
+        let entries = tree::entries(self.fd()).with_context(|| self.path.display())?;
+        for entry in entries.iter().filter(|entry| is_own(entry)) {
+            let removed = if entry.is_dir {
+                clear_directory(self.fd(), &entry.name)
+            } else {
+                path::unlink_at(Some(self.fd()), &entry.name)
+            };
+            match removed {
+                Err(fail) if fail.errno == Errno::ENOENT => {}
+                removed => removed.with_context(|| self.path_of(&entry.name))?,
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The container may have put anything there.
