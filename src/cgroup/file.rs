@@ -44,7 +44,7 @@ pub(super) fn write(dir: BorrowedFd, name: &str, value: &str) -> Sys<()> {
 }
 
 /// The ids in a list of processes or threads. The kernel lists one that the caller's pid namespace
-/// does not show as 0: it exists, and whoever left it out would take it for gone. A process that its
+/// does not show as 0, which is an error here, because the process exists. A process that its
 /// parent reaps just then is listed as 0 too, but not again.
 pub(super) fn numbers(text: &str) -> Sys<Vec<i32>> {
     let numbers: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();

@@ -3,8 +3,8 @@
 //! A path below the mount of the hierarchy means the cgroup that was meant only in the same view of
 //! the hierarchy. In another mount namespace the hierarchy may not be mounted there, and in another
 //! cgroup namespace the path leads elsewhere. Nothing is at the path then, while the cgroup and its
-//! processes exist: whoever believes that it is gone gives a process no limits and no device
-//! program, or forgets the processes. So a missing path is an answer only after a look at the view.
+//! processes exist: a new process would get no limits and no device program, and the others would be
+//! forgotten. So a missing path is an answer only after a look at the view.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
