@@ -128,9 +128,9 @@ fn output_of_hooks_is_appended_to_files(t: &Sandbox) {
         let hooks = json!({moment: hook("one")});
         let missing = with(t.bundle(), "run.oci.hooks.stdout", "/no/such/dir/file");
         let container = missing.set("/hooks", hooks).container();
-        container
-            .create()
-            .fails_with("open: no such file or directory");
+        container.create().fails_with(
+            "open the file of run.oci.hooks.stdout or stderr: no such file or directory",
+        );
     }
 }
 

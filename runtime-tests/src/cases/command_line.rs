@@ -7,13 +7,14 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::cve_process::in_user_namespace;
+use super::own_mount::OTHER_MAPPINGS;
 use crate::call::{Call, Running};
 use crate::{Bundle, Need, Sandbox, Test, strace, tests};
 
 pub const TESTS: &[Test] = tests![
-    init_that_waits_shows_only_the_name[Need::NotAPeer],
-    process_of_run_shows_only_the_name[Need::NotAPeer, Need::Program("strace")],
-    process_of_exec_shows_only_the_name[Need::NotAPeer, Need::Program("strace")],
+    init_that_waits_shows_only_the_name[Need::NotAPeer, OTHER_MAPPINGS],
+    process_of_run_shows_only_the_name[Need::NotAPeer, Need::Program("strace"), OTHER_MAPPINGS],
+    process_of_exec_shows_only_the_name[Need::NotAPeer, Need::Program("strace"), OTHER_MAPPINGS],
     runtime_whose_kernel_refuses_shows_everything[Need::NotAPeer, Need::Program("strace")],
 ];
 

@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// Otherwise the runtime executes itself again, from a mount that it closes.
-const OTHER_MAPPINGS: Need = Need::Custom("PR_SET_MM_MAP", || {
+pub(super) const OTHER_MAPPINGS: Need = Need::Custom("PR_SET_MM_MAP", || {
     let mut size: libc::c_uint = 0;
     let (option, unused) = (libc::PR_SET_MM_MAP_SIZE, 0);
     // SAFETY: the kernel writes the size of its structure.
