@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::cve_paths::{bind, link};
 use super::cve_process::in_user_namespace;
+use super::hook_moments::HOST_MOMENTS;
 use crate::{Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -165,14 +166,7 @@ fn hooks_keep_the_umask_of_the_caller(t: &Sandbox) {
     let log = t.path("umasks");
     let script = format!("umask >>{}", log.display());
     let mut bundle = t.bundle();
-    let moments = [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "poststart",
-        "poststop",
-    ];
-    for moment in moments {
+    for moment in HOST_MOMENTS {
         bundle = bundle.set(&format!("/hooks/{moment}"), hook(&script));
     }
     let call = t
@@ -182,7 +176,7 @@ fn hooks_keep_the_umask_of_the_caller(t: &Sandbox) {
     bundle.container().launch(call).finish().ok();
     assert_eq!(
         fs::read_to_string(log).expect("the log"),
-        "0027\n".repeat(moments.len())
+        "0027\n".repeat(HOST_MOMENTS.len())
     );
 }
 

@@ -64,6 +64,15 @@ fn live(container: &Container) {
     container.delete().ok();
 }
 
+/// The hooks that are programs of the host, in their order.
+pub(super) const HOST_MOMENTS: [&str; 5] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "poststart",
+    "poststop",
+];
+
 const KINDS: [&str; 6] = ["pid", "net", "ipc", "uts", "mnt", "cgroup"];
 
 fn each_hook_runs_in_its_namespaces(t: &Sandbox) {
@@ -77,14 +86,7 @@ fn each_hook_runs_in_its_namespaces(t: &Sandbox) {
             links.join(" ")
         )
     };
-    let moments = [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "poststart",
-        "poststop",
-    ];
-    let bundle = moments.iter().fold(t.bundle(), |bundle, moment| {
+    let bundle = HOST_MOMENTS.iter().fold(t.bundle(), |bundle, moment| {
         with(bundle, moment, hook(t, &script(moment)))
     });
     let bundle = with(bundle, "startContainer", inside(&script("startContainer")));
@@ -178,14 +180,7 @@ fn create_container_sees_the_mounts_and_the_host(t: &Sandbox) {
 }
 
 fn hooks_start_in_the_bundle(t: &Sandbox) {
-    let moments = [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "poststart",
-        "poststop",
-    ];
-    let bundle = moments.iter().fold(t.bundle(), |bundle, moment| {
+    let bundle = HOST_MOMENTS.iter().fold(t.bundle(), |bundle, moment| {
         with(bundle, moment, hook(t, "pwd"))
     });
     let container = bundle.container();
@@ -210,14 +205,7 @@ fn hooks_of_the_host_inherit_the_environment(t: &Sandbox) {
 /// Variables of the image such as LD_PRELOAD are for programs of the image alone. createContainer
 /// hooks start in the rootfs, where a relative path would name a file of the image.
 fn cve_2025_23266_hooks_of_the_host_do_not_get_the_images_environment(t: &Sandbox) {
-    let moments = [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "poststart",
-        "poststop",
-    ];
-    let bundle = moments.iter().fold(t.bundle(), |bundle, moment| {
+    let bundle = HOST_MOMENTS.iter().fold(t.bundle(), |bundle, moment| {
         let with_env = hook(t, &format!("echo {moment}; env"));
         let mut without = with_env.clone();
         without.as_object_mut().expect("a hook").remove("env");
@@ -231,8 +219,13 @@ fn cve_2025_23266_hooks_of_the_host_do_not_get_the_images_environment(t: &Sandbo
     let container = container.container();
     live(&container);
     let text = log(t);
-    let expected = moments.map(|moment| format!("{moment} {moment}")).join(" ");
-    let ran: Vec<_> = text.lines().filter(|line| moments.contains(line)).collect();
+    let expected = HOST_MOMENTS
+        .map(|moment| format!("{moment} {moment}"))
+        .join(" ");
+    let ran: Vec<_> = text
+        .lines()
+        .filter(|line| HOST_MOMENTS.contains(line))
+        .collect();
     assert_eq!(ran.join(" "), expected, "{text}");
     assert!(!text.contains("FROM_THE_IMAGE"), "{text}");
     // A startContainer hook is a program of the image. Its own environment replaces the other.
@@ -269,14 +262,7 @@ fn start_container_hooks_run_in_order(t: &Sandbox) {
 fn hooks_need_not_read_the_state(t: &Sandbox) {
     // More than a pipe holds, for hooks that end or close their input without reading it.
     let annotations = json!({"long": "x".repeat(200_000)});
-    let moments = [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "poststart",
-        "poststop",
-    ];
-    let bundle = moments.iter().fold(t.bundle(), |bundle, moment| {
+    let bundle = HOST_MOMENTS.iter().fold(t.bundle(), |bundle, moment| {
         let bundle = with(bundle, moment, hook(t, "exec <&-; echo ran"));
         with(bundle, moment, hook(t, "wc -c >/dev/null; echo read"))
     });
