@@ -25,6 +25,7 @@ pub mod config;
 mod criu;
 pub mod error;
 pub mod host;
+mod json;
 mod lexical;
 pub mod log;
 pub mod plan;

@@ -22,6 +22,7 @@ use crate::error::{Code, Error, Result, Warning};
 
 pub use crate::config::default::default_config;
 pub use repair::remove;
+pub(crate) use repair::retain;
 pub use schemas::schemas;
 pub use update::{Update, check_saved, update};
 

@@ -6,11 +6,12 @@
 
 use anyhow::Result;
 use nix::errno::Errno;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Cgroup;
 use super::file::{self, is_gone};
 use crate::error::Context as _;
+use crate::json::object;
 use crate::sorted::sorted;
 use crate::sys::{Fail, tree};
 
@@ -71,26 +72,26 @@ pub fn uncounted() -> Value {
 type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>>;
 
 fn document(read: Read, page_sizes: &[String]) -> Result<Value> {
-    Ok(json!({
+    Ok(object! {
         "cpu": cpu(read)?,
         "cpuset": cpuset(),
         "memory": memory(read)?,
         "pids": pids(read)?,
         "blkio": block_io(read)?,
         "hugetlb": huge_pages(read, page_sizes)?,
-        "intel_rdt": {},
-        "network_interfaces": null,
-    }))
+        "intel_rdt": Map::new(),
+        "network_interfaces": Value::Null,
+    })
 }
 
 /// An object with the members that are not zero.
 fn sparse<const N: usize>(members: [(&str, u64); N]) -> Map<String, Value> {
     let members = members.into_iter().filter(|(_, value)| *value != 0);
-    object(members.map(|(name, value)| (name.to_owned(), value.into())))
+    collected(members.map(|(name, value)| (name.to_owned(), value.into())))
 }
 
 /// Inserts the members one by one. collect() sorts them first, which is 6 kB of code.
-fn object(members: impl Iterator<Item = (String, Value)>) -> Map<String, Value> {
+fn collected(members: impl Iterator<Item = (String, Value)>) -> Map<String, Value> {
     let mut object = Map::new();
     object.extend(members);
     object
@@ -107,14 +108,14 @@ fn cpu(read: Read) -> Result<Value> {
         ("throttledPeriods", keyed(&text, "nr_throttled")),
         ("throttledTime", nanoseconds("throttled_usec")),
     ]);
-    let mut cpu = json!({"usage": usage, "throttling": throttling});
+    let mut cpu = object! { "usage": usage, "throttling": throttling };
     add_pressure(&mut cpu, read, "cpu.pressure")?;
     Ok(cpu)
 }
 
 /// cgroup v2 has none of these counters and settings.
 fn cpuset() -> Value {
-    json!({
+    object! {
         "cpu_exclusive": 0,
         "mem_hardwall": 0,
         "mem_exclusive": 0,
@@ -124,7 +125,7 @@ fn cpuset() -> Value {
         "memory_pressure": 0,
         "sched_load_balance": 0,
         "sched_relax_domain_level": 0,
-    })
+    }
 }
 
 /// The values of one kind of memory.
@@ -163,7 +164,7 @@ impl Amount {
 
 fn memory(read: Read) -> Result<Value> {
     let text = read("memory.stat")?.unwrap_or_default();
-    let raw = object(pairs(&text).map(|(key, value)| (key.to_owned(), value.into())));
+    let raw = collected(pairs(&text).map(|(key, value)| (key.to_owned(), value.into())));
     let usage = Amount::read(read, "memory")?;
     let swap = match read("memory.swap.current")? {
         Some(_) => Amount::read(read, "memory.swap")?,
@@ -270,14 +271,14 @@ fn add_pressure(object: &mut Value, read: Read, file: &str) -> Result<()> {
         };
         // A number with two decimals, as JSON has it too.
         let average = |key| value(key).and_then(|text| serde_json::from_str::<f64>(text).ok());
-        json!({
+        object! {
             "avg10": average("avg10").unwrap_or_default(),
             "avg60": average("avg60").unwrap_or_default(),
             "avg300": average("avg300").unwrap_or_default(),
             "total": value("total").map(number).unwrap_or_default(),
-        })
+        }
     };
-    object["psi"] = json!({"some": of("some"), "full": of("full")});
+    object["psi"] = object! { "some": of("some"), "full": of("full") };
     Ok(())
 }
 
@@ -306,6 +307,8 @@ fn number(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn stats(files: &[(&str, &str)], page_sizes: &[&str]) -> Value {

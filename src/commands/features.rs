@@ -5,7 +5,7 @@
 //! features-linux.md.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli;
@@ -14,6 +14,7 @@ use crate::config::memory_policy::{Flag, Mode};
 use crate::config::mounts::option_words;
 use crate::config::process::capability_names;
 use crate::config::{NamespaceKind, SPEC_VERSION};
+use crate::json::{object, texts};
 use crate::plan::annotations::HONOURED;
 use crate::sys::seccomp;
 
@@ -69,60 +70,62 @@ const SECCOMP_FLAGS: [(&str, u64); 4] = [
 ];
 
 /// The flags for which `keep` holds.
-fn seccomp_flags(keep: impl Fn(u64) -> bool) -> Vec<&'static str> {
+fn seccomp_flags(keep: impl Fn(u64) -> bool) -> Value {
     let kept = SECCOMP_FLAGS.iter().filter(|(_, bit)| keep(*bit));
-    kept.map(|(name, _)| *name).collect()
+    texts(kept.map(|(name, _)| *name))
 }
 
 fn document() -> Value {
-    json!({
+    object! {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
-        "hooks": names(HOOKS),
+        "hooks": texts(names(HOOKS)),
         "mountOptions": option_words(),
         "linux": linux(),
-        "annotations": {
+        "annotations": object! {
             "org.opencontainers.runc.checkpoint.enabled": "true",
             "sampan.version": env!("CARGO_PKG_VERSION"),
             "sampan.commit": cli::COMMIT,
         },
-        "potentiallyUnsafeConfigAnnotations": HONOURED,
-    })
+        "potentiallyUnsafeConfigAnnotations": texts(HONOURED),
+    }
 }
 
 fn linux() -> Value {
-    json!({
-        "namespaces": NAMESPACES.map(NamespaceKind::name),
+    object! {
+        "namespaces": texts(NAMESPACES.map(NamespaceKind::name)),
         "capabilities": capability_names(u64::MAX),
-        "cgroup": {
+        "cgroup": object! {
             "v1": false,
             "v2": true,
             "systemd": true,
             "systemdUser": true,
             "rdma": true,
         },
-        "seccomp": {
+        "seccomp": object! {
             "enabled": true,
-            "actions": names(SECCOMP_ACTIONS),
-            "operators": names(SECCOMP_OPERATORS),
-            "archs": names(SECCOMP_ARCHS),
+            "actions": texts(names(SECCOMP_ACTIONS)),
+            "operators": texts(names(SECCOMP_OPERATORS)),
+            "archs": texts(names(SECCOMP_ARCHS)),
             "knownFlags": seccomp_flags(|_| true),
             "supportedFlags": seccomp_flags(seccomp::flag_available),
         },
-        "apparmor": { "enabled": true },
-        "selinux": { "enabled": true },
-        "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
-        "memoryPolicy": {
-            "modes": Mode::ALL.iter().map(|mode| mode.name()).collect::<Vec<_>>(),
-            "flags": Flag::ALL.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
+        "apparmor": object! { "enabled": true },
+        "selinux": object! { "enabled": true },
+        "intelRdt": object! { "enabled": true, "schemata": true, "monitoring": true },
+        "memoryPolicy": object! {
+            "modes": texts(Mode::ALL.iter().map(|mode| mode.name())),
+            "flags": texts(Flag::ALL.iter().map(|flag| flag.name())),
         },
-        "mountExtensions": { "idmap": { "enabled": true } },
-        "netDevices": { "enabled": true },
-    })
+        "mountExtensions": object! { "idmap": object! { "enabled": true } },
+        "netDevices": object! { "enabled": true },
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// Whether the default config is accepted without a warning after `change`.

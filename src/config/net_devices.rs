@@ -45,7 +45,8 @@ pub(super) fn new(
         };
         let same = |other: &&NetDevice| other.name == checked.name && !is_pattern(&checked.name);
         if let Some(other) = all.iter().find(same) {
-            let message = format!("{:?} is also the name of {}", checked.name, other.field);
+            let name = checked.name.to_string_lossy();
+            let message = format!("{name:?} is also the name of {}", other.field);
             return Err(Error::config(format!("{}.name", checked.field), message));
         }
         all.push(checked);

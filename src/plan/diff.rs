@@ -5,11 +5,12 @@
 
 use std::fmt::{self, Display};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::text::Line;
 use super::text::words::lossy;
 use super::{InitStep, Plan};
+use crate::json::object;
 
 /// A difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,10 +149,11 @@ impl Change<'_> {
             Self::Added(line) => ("added", None, Some(line)),
             Self::Changed(before, after) => ("changed", Some(before), Some(after)),
         };
-        let side =
-            |line: Option<&&Line>| line.map(|it| json!({"what": it.what, "config": it.field}));
+        let side = |line: Option<&&Line>| {
+            line.map(|it| object! { "what": it.what.as_str(), "config": it.field.as_str() })
+        };
         let phase = before.or(after).map(|line| line.phase);
-        json!({"change": word, "phase": phase, "before": side(before), "after": side(after)})
+        object! { "change": word, "phase": phase, "before": side(before), "after": side(after) }
     }
 }
 

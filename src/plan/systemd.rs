@@ -272,6 +272,7 @@ pub fn round_quota(writes: &mut [Write]) -> Result<()> {
         let (per_second, period) = bandwidth(write)?;
         if per_second != u64::MAX {
             let quota = u128::from(per_second) * u128::from(period) / 1_000_000;
+            let quota = u64::try_from(quota).map_err(|_| not_expressible(write))?;
             write.value = format!("{quota} {period}");
         }
     }

@@ -8,6 +8,7 @@ use std::fmt::{self, Display, Write};
 use super::{AnyStep, Found, InitStep, Place, Plan, Planned, Steps};
 use crate::config::NamespaceKind;
 use crate::error::{Warning, printable};
+use crate::json::object;
 
 /// One line of `explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,27 +86,27 @@ impl Plan {
         let steps: Vec<_> = lines
             .chain(self.after_clone().0)
             .map(|line| {
-                serde_json::json!({
+                object! {
                     "phase": line.phase,
                     "step": line.found.step.name(),
                     "what": line.found.step.what(),
                     "config": line.found.field,
-                })
+                }
             })
             .collect();
-        let mut clone = serde_json::json!({
+        let mut clone = object! {
             "namespaces": self.new_namespaces(),
             "intermediate": self.has_process_between(),
-        });
+        };
         if let Place::Below(path) = &self.place {
             clone["cgroup"] = path.to_string_lossy().into();
         }
-        serde_json::json!({
+        object! {
             "version": FORM_VERSION,
             "warnings": self.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "clone": clone,
             "steps": steps,
-        })
+        }
     }
 
     fn before_clone(&self) -> Order<'_> {

@@ -84,7 +84,7 @@ fn escape(text: &[u8], at: usize) -> Option<u32> {
 
 /// Removes the members for which `keep` does not hold. [`Map::retain`] and [`Map::remove`] balance the
 /// tree again, which is 4 kB of code.
-fn retain(members: &mut Map<String, Value>, keep: &dyn Fn(&str, &Value) -> bool) {
+pub(crate) fn retain(members: &mut Map<String, Value>, keep: &dyn Fn(&str, &Value) -> bool) {
     for (name, member) in std::mem::take(members) {
         if keep(&name, &member) {
             members.insert(name, member);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::State;
-use crate::spec::objects;
+use crate::spec::{objects, remove, retain};
 
 /// What can be read of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl State {
             } else if let Some(before) = before {
                 whole.insert(key, before);
             } else {
-                whole.remove(&key);
+                remove(&mut whole, &key);
             }
         }
         if process.len() < 2 {
@@ -70,7 +70,7 @@ fn fields(text: &[u8]) -> Map<String, Value> {
     let found = object(&lossy).or_else(|| object(&complete()?));
     let mut found = found.unwrap_or_default();
     if matches!(lossy, std::borrow::Cow::Owned(_)) {
-        found.retain(|_, value| !value.to_string().contains(UNKNOWN));
+        retain(&mut found, &|_, value| !value.to_string().contains(UNKNOWN));
     }
     found
 }

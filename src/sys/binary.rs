@@ -21,13 +21,13 @@
 //! own request as well.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::sendfile::sendfile;
 
 use super::exec::{self, StringArray};
 use super::mount;
@@ -36,6 +36,9 @@ use super::{Fail, Sys, path, stat, tag};
 
 /// The object of an error about the binary.
 pub const OBJECT: &str = "own binary";
+
+/// The most bytes that the kernel copies in one call. sendfile(2).
+const COPIED_AT_ONCE: usize = 0x7fff_f000;
 
 const EXE: &CStr = c"/proc/self/exe";
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
@@ -169,16 +172,10 @@ fn sealed_copy(file: OwnedFd) -> Sys<OwnedFd> {
     let memory =
         memfd_create(c"sampan", flags | executable).or_else(|_| memfd_create(c"sampan", flags));
     let memory = tag("memfd_create", memory)?;
-    let mut target = File::from(memory);
-    std::io::copy(&mut File::from(file), &mut target).map_err(|error| {
-        Fail::new(
-            "sendfile",
-            Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-        )
-    })?;
+    while tag("sendfile", sendfile(&memory, &file, None, COPIED_AT_ONCE))? != 0 {}
     tag(
         "fcntl(F_ADD_SEALS)",
-        fcntl(&target, FcntlArg::F_ADD_SEALS(SEALS)),
+        fcntl(&memory, FcntlArg::F_ADD_SEALS(SEALS)),
     )?;
-    Ok(target.into())
+    Ok(memory)
 }

@@ -1,8 +1,9 @@
 //! What `check` has found, as text and as JSON.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::{Code, Error, printable};
+use crate::json::object;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +98,13 @@ impl Finding {
     }
 
     fn json(&self) -> Value {
-        json!({
+        object! {
             "severity": self.severity.word(),
             "code": self.code.map(Code::word),
-            "field": self.field,
-            "message": self.message,
-            "remedy": self.remedy,
-        })
+            "field": self.field.clone(),
+            "message": self.message.clone(),
+            "remedy": self.remedy.clone(),
+        }
     }
 }
 
@@ -136,10 +137,10 @@ pub(super) fn text(findings: &[Finding]) -> String {
 
 /// The members of the JSON object that tell the findings.
 pub(super) fn json(findings: &[Finding]) -> Value {
-    json!({
+    object! {
         "errors": count(findings, Severity::Error),
         "warnings": count(findings, Severity::Warning),
         "notes": count(findings, Severity::Note),
         "findings": findings.iter().map(Finding::json).collect::<Vec<_>>(),
-    })
+    }
 }

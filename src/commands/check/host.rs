@@ -1,13 +1,14 @@
 //! What works on this host for this caller, one line a feature.
 
 use nix::unistd::{AccessFlags, eaccess};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::kernel::{self, Answer};
 use crate::config::seccomp::Arch;
 use crate::config::{Labels, NamespaceKind};
 use crate::error::{Error, printable};
 use crate::host::{self, CgroupHost, Host};
+use crate::json::object;
 use crate::plan::cgroup::no_controller;
 use crate::plan::syscalls::Syscall;
 use crate::run::{self, program};
@@ -269,13 +270,13 @@ impl Feature {
             Answer::Missing { why, remedy } => (Some(false), why, Some(remedy)),
             Answer::Unseen(why) => (None, why, None),
         };
-        json!({
-            "feature": self.name,
+        object! {
+            "feature": self.name.as_str(),
             "works": works,
             "required": self.required,
-            "message": message,
-            "remedy": remedy,
-        })
+            "message": message.as_str(),
+            "remedy": remedy.cloned(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod tree;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::bundle::{Source, options};
 use super::{Context, DONE, Verb, pretty, print};
@@ -19,6 +19,7 @@ use crate::cli::groups::{Bundle, ContainerFlags, DescriptorFlags};
 use crate::config::Labels;
 use crate::error::Error;
 use crate::host::Host;
+use crate::json::object;
 use finding::{Finding, Severity};
 
 flags! {
@@ -79,7 +80,7 @@ impl Check {
     fn host(&self) -> Result<u8> {
         let features = host::features();
         let fails = features.iter().any(host::Feature::is_error);
-        let object = json!({ "features": host::json(&features) });
+        let object = object! { "features": host::json(&features) };
         self.print(object, || host::text(&features))?;
         Ok(if fails { ERRORS } else { DONE })
     }

@@ -3,10 +3,9 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use super::audit_arch;
 use crate::config::seccomp::{Action, Arch, Listener, Rule, Seccomp};
+use crate::json::{object, texts};
 use crate::plan::syscalls::{Syscall, X32_BIT};
 use crate::sorted::sorted;
 
@@ -73,11 +72,11 @@ pub fn profile(calls: &[(u32, u32)]) -> String {
             architectures.push(scmp(*arch));
         }
     }
-    let profile = json!({
+    let profile = object! {
         "defaultAction": "SCMP_ACT_ERRNO",
-        "architectures": architectures,
-        "syscalls": [{"names": sorted(names), "action": "SCMP_ACT_ALLOW"}],
-    });
+        "architectures": texts(architectures),
+        "syscalls": [object! { "names": texts(sorted(names)), "action": "SCMP_ACT_ALLOW" }],
+    };
     let text = serde_json::to_string_pretty(&profile).expect("a value has text");
     text + "\n"
 }
@@ -96,6 +95,8 @@ const fn scmp(arch: Arch) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::plan::seccomp::compile;
 

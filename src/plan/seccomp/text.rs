@@ -3,11 +3,12 @@
 use std::fmt::{self, Display, Write};
 
 use nix::errno::Errno;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::description::{Answer, Architecture, Call, Description, Finding, condition};
 use crate::config::seccomp::{Action, Arch};
 use crate::error::printable;
+use crate::json::{object, texts};
 use crate::plan::syscalls::Syscall;
 use crate::plan::text::{Line, text};
 
@@ -72,42 +73,42 @@ impl Description {
     #[must_use]
     pub fn json(&self) -> Value {
         let architectures = self.architectures.iter().map(|it| {
-            json!({
+            object! {
                 "name": it.arch.name(),
                 "newest": it.newest.and_then(|newest| Syscall::name(it.arch, newest)),
                 "calls": it.calls.iter().map(call_json).collect::<Vec<_>>(),
-                "lacking": it.lacking,
-            })
+                "lacking": texts(it.lacking.iter().map(String::as_str)),
+            }
         });
         let findings = self.findings.iter().map(|it| {
-            json!({
+            object! {
                 "config": field(it.rule),
-                "names": it.names,
-                "what": it.what,
-                "architectures": names(&it.architectures),
-            })
+                "names": texts(it.names.iter().map(String::as_str)),
+                "what": it.what.as_str(),
+                "architectures": texts(names(&it.architectures)),
+            }
         });
-        json!({
+        object! {
             "default": verb(self.default),
             "architectures": architectures.collect::<Vec<_>>(),
             "findings": findings.collect::<Vec<_>>(),
-        })
+        }
     }
 }
 
 fn call_json(call: &Call) -> Value {
     let answers = call.answers.iter().map(|answer| {
-        json!({
+        object! {
             "what": verb(answer.action),
             "if": conditions(answer),
             "config": field(answer.rule),
-        })
+        }
     });
-    json!({
-        "name": call.name,
+    object! {
+        "name": call.name.as_str(),
         "number": call.number,
         "answers": answers.collect::<Vec<_>>(),
-    })
+    }
 }
 
 fn names(architectures: &[Arch]) -> Vec<&'static str> {

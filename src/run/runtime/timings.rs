@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::fcntl::OFlag;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::{Call as _, Context as _};
+use crate::json::object;
 use crate::log::Log;
 use crate::plan::{Found, Plan};
 use crate::run::protocol::StepTime;
@@ -200,12 +201,12 @@ impl Measured {
     fn json(&self) -> Value {
         let phases = self.phases.iter();
         let phases: Vec<_> = phases
-            .map(|(name, took)| json!({"phase": name, "us": microseconds(*took)}))
+            .map(|(name, took)| object! { "phase": *name, "us": microseconds(*took) })
             .collect();
         let slowest = self.slowest().into_iter();
         let slowest: Vec<_> = slowest.map(Step::json).collect();
         let total = microseconds(self.total());
-        json!({"total_us": total, "phases": phases, "slowest": slowest})
+        object! { "total_us": total, "phases": phases, "slowest": slowest }
     }
 }
 
@@ -231,13 +232,13 @@ impl Step {
 
     /// The members that `explain --json` has, and the time.
     fn json(&self) -> Value {
-        json!({
+        object! {
             "phase": self.phase,
             "step": self.name,
-            "what": self.what,
-            "config": self.field,
+            "what": self.what.as_str(),
+            "config": self.field.as_str(),
             "us": microseconds(self.took),
-        })
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! What /proc/PID/status says of a thread, and what the config allows. proc_pid_status(5).
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
 use super::refused;
@@ -8,6 +7,7 @@ use crate::config::process::capability_names;
 use crate::config::{IdMapping, host_id};
 use crate::error::Result;
 use crate::plan::{Confinement, Credentials};
+use crate::sorted::sorted_set;
 
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
@@ -29,8 +29,8 @@ impl Status<'_> {
         u64::from_str_radix(self.field(name), 16).unwrap_or(u64::MAX)
     }
 
-    fn ids(&self, name: &str) -> BTreeSet<&str> {
-        self.field(name).split_whitespace().collect()
+    fn ids(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.field(name).split_whitespace()
     }
 
     /// Whether the thread has ended. CRIU gives no credentials to a process that it restores as
@@ -60,7 +60,7 @@ struct Ids<'a> {
     planned: &'a Credentials,
     uid: String,
     gid: String,
-    groups: Option<BTreeSet<String>>,
+    groups: Option<Vec<String>>,
 }
 
 impl<'a> Allowed<'a> {
@@ -158,7 +158,8 @@ impl<'a> Ids<'a> {
             planned,
             uid: on_host(uids, planned.uid),
             gid: on_host(gids, planned.gid),
-            groups: groups.map(|groups| groups.iter().map(|gid| on_host(gids, *gid)).collect()),
+            groups: groups
+                .map(|groups| sorted_set(groups.iter().map(|gid| on_host(gids, *gid)).collect())),
         }
     }
 
@@ -171,11 +172,8 @@ impl<'a> Ids<'a> {
         }
         if no_new_privileges && held & CAP_SETGID == 0 {
             check_id(status, "Gid", "process.user.gid", &self.gid)?;
-            let found = status.ids("Groups");
-            let planned = self.groups.as_ref();
-            if planned.is_some_and(|planned| {
-                !found.iter().copied().eq(planned.iter().map(String::as_str))
-            }) {
+            let found = sorted_set(status.ids("Groups").collect());
+            if self.groups.as_ref().is_some_and(|groups| *groups != found) {
                 let what = format!("{status} has the groups {:?}", status.field("Groups"));
                 return Err(refused("process.user.additionalGids", &what));
             }
@@ -186,7 +184,8 @@ impl<'a> Ids<'a> {
 
 /// Compares the four ids of a kind.
 fn check_id(status: &Status, line: &str, field: &str, planned: &str) -> Result<()> {
-    if status.ids(line).into_iter().eq([planned]) {
+    let mut ids = status.ids(line).peekable();
+    if ids.peek().is_some() && ids.all(|id| id == planned) {
         return Ok(());
     }
     let ids: Vec<_> = status.field(line).split_whitespace().collect();
