@@ -112,13 +112,13 @@ flags! {
     }
 
     // Whether the caller has root's privileges.
-    #[derive(Clone, Copy, Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     pub struct PrivilegeFlags {
         /// Accepted for compatibility with engines, without effect: true, false or auto.
         ///
         /// The runtime decides by its effective user id and its user namespace.
         #[arg(long, value_name = "BOOL", value_parser = bool_or_auto)]
-        pub rootless: Option<Rootless>,
+        pub rootless: Option<String>,
     }
 
     // clap prints the version when it reaches this flag.
@@ -245,24 +245,12 @@ flags! {
     }
 }
 
-/// `--rootless`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rootless {
-    /// `auto`
-    Auto,
-    /// `true`, in any of Go's spellings.
-    Yes,
-    /// `false`, in any of Go's spellings.
-    No,
-}
-
-/// Parses a boolean as Go's `strconv.ParseBool` does, or `auto`.
-fn bool_or_auto(text: &str) -> Result<Rootless, String> {
-    match parse_bool(text) {
-        Some(true) => Ok(Rootless::Yes),
-        Some(false) => Ok(Rootless::No),
-        None if text == "auto" => Ok(Rootless::Auto),
-        None => Err("expected true, false or auto".to_owned()),
+/// Accepts a boolean as Go's `strconv.ParseBool` does, or `auto`.
+fn bool_or_auto(text: &str) -> Result<String, &'static str> {
+    if parse_bool(text).is_some() || text == "auto" {
+        Ok(text.to_owned())
+    } else {
+        Err("expected true, false or auto")
     }
 }
 

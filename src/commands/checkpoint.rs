@@ -60,8 +60,8 @@ flags! {
         pub page_server: Option<String>,
 
         /// Descriptor to which CRIU writes a zero when its page server of --lazy-pages listens
-        #[arg(long, value_name = "FD", value_parser = units::number(RawFd::MIN..=RawFd::MAX))]
-        pub status_fd: Option<RawFd>,
+        #[arg(long, value_name = "FD", value_parser = units::number(0..=RawFd::MAX.cast_unsigned()))]
+        pub status_fd: Option<u32>,
     }
 }
 
@@ -143,7 +143,8 @@ impl Checkpoint {
             .map(page_server)
             .transpose()?;
         if let Some(number) = self.dump.status_fd {
-            if number < 0 || !process::is_inherited(number) {
+            let number = number.cast_signed();
+            if !process::is_inherited(number) {
                 bail!(Error::new(format!(
                     "--status-fd: descriptor {number} is not open"
                 )));

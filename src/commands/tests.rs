@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::*;
-use crate::cli::groups::{ListFormat, Rootless};
+use crate::cli::groups::ListFormat;
 use crate::cli::{Line, Parsed, parse};
 
 fn split(line: &str) -> Vec<OsString> {
@@ -98,7 +98,7 @@ fn go_spellings() {
     );
     assert_eq!(line.global.state.root, Some("/r".into()));
     assert_eq!(line.global.log.log.as_deref(), Some("/l".as_ref()));
-    assert_eq!(line.global.privileges.rootless, Some(Rootless::Yes));
+    assert_eq!(line.global.privileges.rootless.as_deref(), Some("true"));
     assert!(line.global.log.debug && !line.global.cgroups.systemd_cgroup);
     let run: run::Run = of(line);
     assert!(run.setup.caller.no_subreaper && run.flags.detach && !run.flags.keep);

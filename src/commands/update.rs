@@ -38,8 +38,8 @@ flags! {
         pub resources: Option<PathBuf>,
 
         /// Block I/O weight, 10 to 1000
-        #[arg(long, value_name = "WEIGHT", value_parser = units::number(0..=u16::MAX))]
-        pub blkio_weight: Option<u16>,
+        #[arg(long, value_name = "WEIGHT", value_parser = units::number(0..=u32::from(u16::MAX)))]
+        pub blkio_weight: Option<u32>,
 
         /// Period of the CPU quota in microseconds, 1000 to 1000000
         #[arg(long, value_name = "USEC")]
