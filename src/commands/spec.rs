@@ -63,8 +63,13 @@ fn write(path: &Path, text: &str, replace: bool) -> Result<()> {
             .call("open")
             .and_then(|mut file| {
                 let written = file.write_all(text.as_bytes()).call("write");
-                // A part of a config would keep the next call from writing a whole one.
-                written.inspect_err(|_| drop(remove_file(path)))
+                // A part of a config would keep the next call from writing a whole one. What existed
+                // before, such as a device or a link, is the caller's.
+                written.inspect_err(|_| {
+                    if !replace {
+                        let _ = remove_file(path);
+                    }
+                })
             })
             .with_context(object),
     }
@@ -84,5 +89,15 @@ mod tests {
         write(&path, "b", true).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "b");
         remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_stays() {
+        let name = format!("sampan-spec-link-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let error = format!("{:#}", write(&path, "a text", true).unwrap_err());
+        assert!(error.contains("no space left on device"), "{error}");
+        remove_file(&path).expect("the link");
     }
 }
