@@ -35,7 +35,7 @@ pub use live_mounts::{add_mounts, remove_mounts, unbindable};
 pub use mounts::types::{
     Bind, BindIdMap, BindSource, Filesystem, INERT, IfDenied, MountAttrs, Remount,
 };
-pub use namespaces::map_text;
+pub use namespaces::{is_same_map, map_text};
 pub use position::{AnyStep, Found, List, Position};
 pub use process::DEFAULT_PATH;
 pub use restore::{Confinement, IdMap, RestoreSteps};

@@ -277,6 +277,21 @@ pub fn map_text(mappings: &[IdMapping]) -> String {
         .collect()
 }
 
+/// Whether two texts of an id map are the same map. The kernel aligns the columns, and sorts more than
+/// five lines.
+pub fn is_same_map(one: &str, other: &str) -> bool {
+    let (one, other) = (lines(one), lines(other));
+    one.len() == other.len() && one.iter().all(|line| other.contains(line))
+}
+
+/// The numbers of each line of a map. No two lines are equal.
+fn lines(map: &str) -> Vec<Vec<&str>> {
+    let lines = map.lines();
+    lines
+        .map(|line| line.split_whitespace().collect())
+        .collect()
+}
+
 /// The lines for /proc/PID/timens_offsets. time_namespaces(7).
 fn time_offsets(plan: &mut Plan, config: &Config) {
     if config.linux.time_offsets.is_empty() {
@@ -293,4 +308,18 @@ fn time_offsets(plan: &mut Plan, config: &Config) {
         _ => &mut plan.between,
     };
     list.add("linux.timeOffsets", EntryStep::TimeOffsets { offsets });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_is_the_same_in_another_order() {
+        let shown = "         0     100000         10\n        20     200020          1\n";
+        assert!(is_same_map(shown, "20 200020 1\n0 100000 10\n"));
+        for other in ["0 100000 10\n", "0 100000 10\n20 200020 2\n", ""] {
+            assert!(!is_same_map(shown, other), "{other}");
+        }
+    }
 }

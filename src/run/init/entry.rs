@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::user;
-use crate::plan::{EntryStep, NamespaceKind};
+use crate::plan::{EntryStep, NamespaceKind, is_same_map};
 use crate::sys::{Fail, Note, Sys, io, path, process};
 
 /// Carries out one step. `opened` is the namespace, or a pidfd of the container to enter.
@@ -32,8 +32,7 @@ pub(crate) fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
     }
 }
 
-/// Compares an id map of this process with `wanted`. Only the order of the lines and the blanks may
-/// differ: the kernel aligns the columns and keeps the order in which the lines were written.
+/// Compares an id map of this process with `wanted`.
 fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
     let name = if group {
         c"/proc/self/gid_map"
@@ -45,19 +44,9 @@ fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
     // user_namespaces(7).
     let mut text = vec![0; 16 * 1024];
     let length = io::read(file.as_fd(), &mut text)?;
-    let found = String::from_utf8_lossy(&text[..length]);
-    let (found, wanted) = (lines(&found), lines(wanted));
-    if found.len() == wanted.len() && found.iter().all(|line| wanted.contains(line)) {
+    if is_same_map(&String::from_utf8_lossy(&text[..length]), wanted) {
         Ok(())
     } else {
         Err(Fail::new("read", Errno::EINVAL).note(Note::OtherMap))
     }
-}
-
-/// The numbers of each line of a map. No two lines are equal.
-fn lines(map: &str) -> Vec<Vec<&str>> {
-    let lines = map.lines();
-    lines
-        .map(|line| line.split_whitespace().collect())
-        .collect()
 }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use crate::config::{Config, Namespace};
 use crate::error::{Call as _, Chain as _, Code, Context as _, Error};
-use crate::plan::{Confinement, IdMap};
+use crate::plan::{Confinement, IdMap, is_same_map};
 use crate::sys::{file, stat};
 
 use status::{Allowed, Status};
@@ -133,9 +133,8 @@ fn check_id_map(init: i32, planned: &IdMap) -> Result<()> {
     let name = if planned.group { "gid_map" } else { "uid_map" };
     let path = format!("/proc/{init}/{name}");
     let map = file::read_text(path.as_ref()).context(path)?;
-    let words = |text: &str| -> Vec<String> { text.split_whitespace().map(Into::into).collect() };
-    let found = words(&map);
-    if found != words(&planned.map) {
+    if !is_same_map(&map, &planned.map) {
+        let found: Vec<_> = map.split_whitespace().collect();
         let what = format!("the user namespace has the map {}", found.join(" "));
         bail!(refused(&planned.field, &what));
     }
