@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::user;
 use crate::plan::{EntryStep, NamespaceKind, is_same_map};
-use crate::sys::{Fail, Note, Sys, io, path, process};
+use crate::sys::{Fail, Note, Sys, file, io, path, process};
 
 /// Carries out one step. `opened` is the namespace, or a pidfd of the container to enter.
 pub(crate) fn enter(step: &EntryStep, opened: Option<&OwnedFd>) -> Sys<()> {
@@ -39,12 +39,9 @@ fn check_id_map(group: bool, wanted: &str) -> Sys<()> {
     } else {
         c"/proc/self/uid_map"
     };
-    let file = path::open(name, libc::O_RDONLY)?;
-    // Large enough for the maximum of 340 lines with three columns of ten digits and a blank.
-    // user_namespaces(7).
-    let mut text = vec![0; 16 * 1024];
-    let length = io::read(file.as_fd(), &mut text)?;
-    if is_same_map(&String::from_utf8_lossy(&text[..length]), wanted) {
+    // The kernel returns at most a page of it in one read(2).
+    let map = file::read_open(path::open(name, libc::O_RDONLY)?.as_fd())?;
+    if is_same_map(&String::from_utf8_lossy(&map), wanted) {
         Ok(())
     } else {
         Err(Fail::new("read", Errno::EINVAL).note(Note::OtherMap))
