@@ -89,10 +89,14 @@ fn base(dir: &Dir, config: Option<&Config>) -> State {
 }
 
 /// Looks for the cgroup that the config asks for. The config does not record which manager made the
-/// cgroup, so the function tries both paths and uses the one that exists.
+/// cgroup, so the function tries both paths and uses the one that exists. Most values of
+/// `linux.cgroupsPath` are right for one manager only.
+///
+/// # Errors
+/// Neither path can be planned, or a cgroup cannot be opened.
 fn find_cgroup(dir: &Dir, config: &Config, state: &mut State) -> Result<()> {
     let host = Host::probe(config.labels())?;
-    let mut unplanned = None;
+    let mut unplanned = Vec::new();
     for systemd in [false, true] {
         let options = plan::Options {
             id: dir.id.clone(),
@@ -102,11 +106,10 @@ fn find_cgroup(dir: &Dir, config: &Config, state: &mut State) -> Result<()> {
         let plan = match plan::build(config, &host, &options) {
             Ok(plan) => plan,
             Err(error) => {
-                unplanned = Some(error);
+                unplanned.push(error);
                 continue;
             }
         };
-        unplanned = None;
         let planned = planned_cgroup(&plan, &host);
         if exists(planned.as_ref())? {
             state.options.systemd_cgroup = systemd;
@@ -114,7 +117,10 @@ fn find_cgroup(dir: &Dir, config: &Config, state: &mut State) -> Result<()> {
             return Ok(());
         }
     }
-    unplanned.map_or(Ok(()), |error| Err(error.into()))
+    match unplanned.pop() {
+        Some(error) if !unplanned.is_empty() => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn exists(place: Option<&Cgroup>) -> Result<bool> {

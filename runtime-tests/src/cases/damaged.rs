@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = tests![
     what_a_damaged_state_says_is_used[Need::NotAPeer],
     the_mounts_of_a_damaged_state_are_removed[Need::NotAPeer],
     a_lost_process_keeps_its_directory[Need::NotAPeer],
+    a_process_that_has_ended_without_its_cgroup_is_removed[Need::NotAPeer],
     a_directory_of_something_else_is_not_removed[Need::NotAPeer],
     nothing_is_removed_across_a_mount[Need::NotAPeer],
 ];
@@ -106,6 +107,23 @@ fn a_lost_process_keeps_its_directory(t: &Sandbox) {
         reap(pid);
         fs::remove_dir_all(&directory).expect("the directory");
     }
+}
+
+/// The path of the cgroup is none that systemd could have made one for.
+fn a_process_that_has_ended_without_its_cgroup_is_removed(t: &Sandbox) {
+    let path = format!("/{}", t.id);
+    let bundle = t.bundle().set("/linux/cgroupsPath", json!(path));
+    let container = bundle.args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let cgroup = container.cgroup();
+    container.stop();
+    fs::remove_dir(cgroup).expect("the cgroup");
+    damage(t, &container, |text| {
+        let end = text.find("\"bundle\"").expect("a field");
+        text[..end].to_owned()
+    });
+    container.delete_force().ok();
+    container.verb("state").fails_with("does not exist");
 }
 
 /// Directories in a root directory that was named by mistake.
