@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = tests![
     read_only_cgroup_mount_is_not_delegated,
     joined_user_namespace,
     joined_user_namespace_with_its_own_mappings[Need::NotAPeer],
+    joined_user_namespace_with_a_long_map[Need::NotAPeer],
     joined_user_namespace_with_other_mappings_is_refused[Need::NotAPeer],
     mappings_without_a_namespace_are_refused,
     new_namespace_without_mappings_is_refused[Need::NotAPeer],
@@ -339,6 +340,12 @@ fn join<'t>(bundle: Bundle<'t>, path: &str) -> Bundle<'t> {
     })
 }
 
+fn with_map<'t>(bundle: Bundle<'t>, map: &Value) -> Bundle<'t> {
+    bundle
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map.clone())
+}
+
 fn without_mappings(bundle: Bundle<'_>) -> Bundle<'_> {
     bundle
         .remove("/linux/uidMappings")
@@ -368,6 +375,20 @@ fn joined_user_namespace_with_its_own_mappings(t: &Sandbox) {
         .run()
         .ok()
         .prints("0");
+}
+
+/// The kernel shows such a map in more than one read(2), and in the order of the container's ids.
+fn joined_user_namespace_with_a_long_map(t: &Sandbox) {
+    let single = |id: u32| json!({"containerID": id, "hostID": ROOT + id, "size": 1});
+    let others = (70_000..70_300).rev().map(single);
+    let first = json!({"containerID": 0, "hostID": ROOT, "size": 65536});
+    let map = json!(others.chain([first]).collect::<Vec<_>>());
+    let owner = with_map(mapped(t.bundle()), &map).args(&["sleep", "1000"]);
+    let owner = owner.container();
+    owner.create().ok();
+    let path = format!("/proc/{}/ns/user", owner.pid());
+    let joins = with_map(join(t.bundle(), &path), &map).args(&["id", "-u"]);
+    joins.container().run().ok().prints("0");
 }
 
 fn joined_user_namespace_with_other_mappings_is_refused(t: &Sandbox) {
