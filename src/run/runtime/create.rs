@@ -255,7 +255,7 @@ fn make<'d>(
     state.pid = spawned.pid;
     // An init that has already ended gets no start time; `attend` below reports why it ended.
     state.start_time = state::start_time(spawned.pid)?.unwrap_or_default();
-    state.user_namespace = entrance::user_namespace(spawned.pid, request.host);
+    state.user_namespace = entrance::user_namespace(spawned.pid, request.host)?;
     let hooks = || {
         request.timings.phase("hooks");
         hooks::run_hooks(&request.plan.hooks, state, Status::Creating)?;
@@ -411,8 +411,8 @@ fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut Stat
     host_mount::attach(&tree, &state.rootfs)
 }
 
-/// Records in the state which cgroup was made, and where systemd has made it; or that there is no cgroup, because the
-/// caller may not make one.
+/// Records in the state which cgroup was made, and where systemd has made it; or that there is no
+/// cgroup, because the caller may not make one.
 pub(super) fn remember_cgroup(state: &mut State, undo: &Undo) -> Result<()> {
     let (Some(place), Some(cgroup)) = (&mut state.cgroup, &undo.made.cgroup) else {
         state.cgroup = None;

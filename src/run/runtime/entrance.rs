@@ -140,13 +140,27 @@ impl<'a> Entrance<'a> {
 }
 
 /// The inode number of the user namespace of init, if the caller is root. The kernel keeps another
-/// caller from looking at init later, when it waits for `start`.
-pub(super) fn user_namespace(init: i32, host: &Host) -> Option<u64> {
+/// caller, and root without CAP_SYS_PTRACE, from looking at init later, when it waits for `start`.
+/// `None` also if init has ended.
+///
+/// # Errors
+/// stat(2) failed.
+pub(super) fn user_namespace(init: i32, host: &Host) -> Result<Option<u64>> {
     if host.euid != 0 {
-        return None;
+        return Ok(None);
     }
     let file = format!("/proc/{init}/ns/user");
-    std::fs::metadata(file).ok().map(|metadata| metadata.ino())
+    match std::fs::metadata(&file).call("stat") {
+        Err(error)
+            if matches!(
+                error.errno,
+                Some(Errno::EACCES | Errno::ENOENT | Errno::ESRCH)
+            ) =>
+        {
+            Ok(None)
+        }
+        found => Ok(Some(found.context(file)?.ino())),
+    }
 }
 
 /// Receives the namespaces until init closes the connection.

@@ -313,7 +313,7 @@ impl Restoring<'_> {
         self.undo.process = Some(Rc::new(pidfd));
         self.state.pid = pid;
         self.state.start_time = state::start_time(pid)?.unwrap_or_default();
-        self.state.user_namespace = entrance::user_namespace(pid, self.request.host);
+        self.state.user_namespace = entrance::user_namespace(pid, self.request.host)?;
         let (connection, _) = socket::pair().context(CONNECTION)?;
         let mut runtime = executor(self.request, &mut self.undo, &connection);
         runtime.run(&self.steps.on_init, pid)?;
