@@ -36,10 +36,26 @@ pub(super) fn check(init: i32, config: &Config, confinement: &Confinement) -> Re
             }
         }
     }
+    check_alive(init)?;
     confinement
         .id_maps
         .iter()
         .try_for_each(|map| check_id_map(init, map))
+}
+
+/// If init was killed before its children were listed, they are those of another process and were not
+/// compared.
+fn check_alive(init: i32) -> Result<()> {
+    let path = format!("/proc/{init}/status");
+    let status = file::read_text(path.as_ref()).context(path)?;
+    if Status(&status).has_ended() {
+        bail!(
+            Error::new(format!("{} has been killed", Status(&status)))
+                .code_is(Code::RestoreRefused)
+                .hint("its children could not be compared with the config: restore it again")
+        );
+    }
+    Ok(())
 }
 
 /// The restored processes: init and its descendants, parents first. CRIU restores no others.

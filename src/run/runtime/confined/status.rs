@@ -35,7 +35,7 @@ impl Status<'_> {
 
     /// Whether the thread has ended. CRIU gives no credentials to a process that it restores as
     /// such.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.field("State").starts_with(['Z', 'X'])
     }
 }
