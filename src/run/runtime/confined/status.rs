@@ -164,7 +164,7 @@ impl<'a> Ids<'a> {
     }
 
     /// With no_new_privs only a capability changes an id. Without it a program can, which belongs to
-    /// another user.
+    /// another user; but no program changes the other groups.
     fn check(&self, status: &Status, no_new_privileges: bool) -> Result<()> {
         let held = held(self.planned, no_new_privileges);
         if no_new_privileges && held & CAP_SETUID == 0 {
@@ -172,6 +172,8 @@ impl<'a> Ids<'a> {
         }
         if no_new_privileges && held & CAP_SETGID == 0 {
             check_id(status, "Gid", "process.user.gid", &self.gid)?;
+        }
+        if held & CAP_SETGID == 0 {
             let found = sorted_set(status.ids("Groups").collect());
             if self.groups.as_ref().is_some_and(|groups| *groups != found) {
                 let what = format!("{status} has the groups {:?}", status.field("Groups"));
@@ -330,6 +332,16 @@ mod tests {
         confinement.no_new_privileges = true;
         let held = refusal(&confinement, STATUS);
         assert_eq!(held.as_deref(), Some("process.capabilities.permitted"));
+    }
+
+    /// execve(2) keeps them, whatever it executes.
+    #[test]
+    fn no_program_gives_other_groups() {
+        let mut confinement = confinement(CAP_KILL);
+        confinement.no_new_privileges = false;
+        let more = STATUS.replace("5 10 ", "0 5 10 ");
+        let refused = refusal(&confinement, &more);
+        assert_eq!(refused.as_deref(), Some("process.user.additionalGids"));
     }
 
     /// CAP_SETUID and CAP_SETGID change ids.
