@@ -205,7 +205,11 @@ impl Exec {
         let flag = match error.field() {
             Some("process.cwd") if changes.cwd.is_some() => "--cwd",
             Some("process.user") if changes.user.is_some() => "--user",
-            Some("process.user") if !changes.additional_gids.is_empty() => "--additional-gids",
+            Some("process.user" | "process.user.additionalGids")
+                if !changes.additional_gids.is_empty() =>
+            {
+                "--additional-gids"
+            }
             Some("process.apparmorProfile") if changes.apparmor.is_some() => "--apparmor",
             Some("process.selinuxLabel") if changes.process_label.is_some() => "--process-label",
             _ => return error,

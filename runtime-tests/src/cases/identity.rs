@@ -95,6 +95,9 @@ fn groups_that_cannot_be_dropped_are_an_error(t: &Sandbox) {
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     refused(powerless(&["exec", &container.id, "id", "-G"]).run());
+    let words = ["exec", "--additional-gids", "7", &container.id, "id", "-G"];
+    let output = powerless(&words).run();
+    output.fails_with("--additional-gids: process.user.additionalGids: ");
     container.stop();
     container.delete().ok();
 }
