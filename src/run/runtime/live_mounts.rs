@@ -9,10 +9,10 @@ use super::entrance::Entrance;
 use super::serve_init::{self, CONNECTION};
 use super::sources;
 use crate::config::NamespaceKind;
-use crate::error::{Code, Context as _, Error, Kind};
+use crate::error::{Code, Context as _, Error};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
-use crate::state::{Dir, State};
+use crate::state::{Dir, State, not_running};
 use crate::sys::{credentials, file, pidfd, process, socket};
 
 /// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
@@ -20,10 +20,7 @@ use crate::sys::{credentials, file, pidfd, process, socket};
 /// # Errors
 /// The container is gone; or a step failed, which the error names by its place in the list.
 pub fn change_mounts(dir: &Dir, state: &State, plan: &Plan) -> Result<()> {
-    let init = state.process()?.ok_or_else(|| {
-        let error = Error::of(Kind::Status, "container not running");
-        error.code_is(Code::ContainerNotRunning)
-    })?;
+    let init = state.process()?.ok_or_else(|| not_running(state))?;
     let entrance = Entrance::open(plan, dir, state, &init)?;
     refuse_own_cgroups(plan, state.pid, &init, &entrance)?;
     // The container's processes must not be able to inspect the runtime while its process joins.
