@@ -126,7 +126,7 @@ fn run_to_end(
 /// The files for stdout and stderr. The output in a file is not kept for the error.
 pub(super) type Streams = [Option<OwnedFd>; 2];
 
-/// Opens the files. The hook itself waits for the reader of a FIFO.
+/// Opens the files. They block the hook, not the runtime: it waits if the reader of a FIFO is slow.
 pub(super) fn open_streams(hook: &HookStep) -> Sys<Streams> {
     let [stdout, stderr] = &hook.streams;
     let open_one = |file: &CString| {
