@@ -34,26 +34,22 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Opens the cgroup. `None` if it is gone.
+    /// Opens the cgroup. `None` if it is gone, also if another cgroup has its path: the processes in
+    /// that one are not the container's.
     ///
     /// # Errors
     /// The cgroup cannot be opened, or it cannot be seen from here.
     pub fn open(&self) -> Result<Option<Cgroup>> {
-        let dir = self.dir();
-        match Cgroup::at(&dir)? {
-            None => self.check_gone().map(|()| None),
-            found => Ok(found),
+        match Cgroup::at(&self.dir())? {
+            Some(found) if self.is(&found)? => Ok(Some(found)),
+            _ => self.check_gone().map(|()| None),
         }
     }
 
-    /// Fails if the cgroup that was opened is another one with the same path.
-    ///
-    /// # Errors
-    /// See above; or fstat(2) failed.
-    pub fn check(&self, opened: &Cgroup) -> Result<()> {
+    fn is(&self, opened: &Cgroup) -> Result<bool> {
         match self.number {
-            Some(number) if opened.number()? != number => bail!(self.elsewhere()),
-            _ => Ok(()),
+            Some(number) => Ok(opened.number()? == number),
+            None => Ok(true),
         }
     }
 

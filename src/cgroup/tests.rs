@@ -136,6 +136,9 @@ fn a_cgroup_that_is_not_at_its_path_may_exist() {
     cgroup.remove().unwrap();
     assert!(place(&a).open().unwrap().is_none());
     assert!(!place(&a).is_frozen().unwrap());
+    let another = fixture.create("a").unwrap();
+    assert!(place(&a).open().unwrap().is_none());
+    another.remove().unwrap();
     for mount in ["/tmp", "/no/such/mount"] {
         let mount = Path::new(mount);
         assert!(unseen(Place { mount, ..place(&a) }.open()));

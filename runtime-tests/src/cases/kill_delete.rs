@@ -1,5 +1,8 @@
 //! kill and delete: which processes they reach, what they refuse, and what they leave.
 
+use std::fs;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::container::reap;
@@ -19,6 +22,7 @@ pub const TESTS: &[Test] = tests![
     forced_delete_ends_every_process,
     id_is_free_after_delete,
     forced_delete_follows_a_state_of_an_older_version[Need::NotAPeer],
+    delete_leaves_another_cgroup_of_the_path_alone[Need::NotAPeer],
 ];
 
 fn signals_arrive_by_name_and_number(t: &Sandbox) {
@@ -133,11 +137,11 @@ fn forced_delete_follows_a_state_of_an_older_version(t: &Sandbox) {
     container.launch_ok();
     let (pid, cgroup) = (container.pid(), container.cgroup());
     let file = t.root.join(&container.id).join("state.json");
-    let text = std::fs::read_to_string(&file).expect("the state");
+    let text = fs::read_to_string(&file).expect("the state");
     let mut state: Value = serde_json::from_str(&text).expect("JSON");
     let later = state.as_object_mut().expect("an object").remove("later");
     assert!(later.is_some(), "{text}");
-    std::fs::write(&file, state.to_string()).expect("the state");
+    fs::write(&file, state.to_string()).expect("the state");
     for verb in ["state", "delete"] {
         container.verb(verb).fails_with("delete --force");
     }
@@ -145,4 +149,25 @@ fn forced_delete_follows_a_state_of_an_older_version(t: &Sandbox) {
     assert_eq!(reap(pid), 137);
     assert!(!cgroup.exists() && t.path("hook").exists());
     container.verb("state").fails_with("does not exist");
+}
+
+/// After the container's cgroup was removed, somebody else has made one of this path.
+fn delete_leaves_another_cgroup_of_the_path_alone(t: &Sandbox) {
+    let container = t.bundle().args(&["sleep", "1000"]).container();
+    container.launch_ok();
+    let cgroup = container.cgroup();
+    container.stop();
+    fs::remove_dir(&cgroup).expect("the container's cgroup");
+    fs::create_dir(&cgroup).expect("another cgroup");
+    let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
+    let pid = other.id().to_string();
+    fs::write(cgroup.join("cgroup.procs"), pid).expect("a process in it");
+    let output = container.verb("delete");
+    let ended = other.try_wait().expect("the process");
+    other.kill().expect("the process");
+    other.wait().expect("the process");
+    let removed = fs::remove_dir(&cgroup);
+    output.ok();
+    assert!(ended.is_none(), "{ended:?}");
+    removed.expect("the other cgroup");
 }

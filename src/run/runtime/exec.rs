@@ -190,8 +190,6 @@ impl Places {
         let mut unseen = None;
         match cgroup::of_process(state.pid) {
             Ok(Some(path)) if Path::new(&path) != own.path => {
-                // The caller may have another view of the hierarchy, and another cgroup there.
-                cgroups.iter().try_for_each(|opened| own.check(opened))?;
                 match own.other(Path::new(&path)).open() {
                     Ok(of_init) => cgroups.extend(of_init),
                     Err(error) => unseen = Some(error),
