@@ -274,5 +274,9 @@ fn pipe_at_the_path_of_a_namespace(t: &Sandbox) {
     let bundle = bundle.push("/linux/namespaces", json!({"type": "ipc", "path": fifo}));
     let container = bundle.container();
     container.create().fails_with("not a namespace file");
+    let restore = t.runtime().args(["restore", "--detach", "--image-path"]);
+    let restore = restore.arg(&container.bundle).arg("--bundle");
+    let restore = restore.arg(&container.bundle).arg(&container.id).run();
+    restore.fails_with("not a namespace file");
     container.verb("state").fails_with("does not exist");
 }

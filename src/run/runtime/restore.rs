@@ -14,7 +14,7 @@ use super::create::{
 };
 use super::serve_init::{self, CONNECTION, Sockets};
 use super::teardown::Undo;
-use super::{Request, confined, entrance, hooks, relay, staged};
+use super::{Request, confined, entrance, hooks, relay, sources, staged};
 use crate::config::{Config, Namespace, NamespaceKind, host_id};
 use crate::criu::mounts::{self, Candidate};
 use crate::criu::{
@@ -22,7 +22,7 @@ use crate::criu::{
     container, images, streams,
 };
 use crate::error::{Context as _, Error};
-use crate::plan::RestoreSteps;
+use crate::plan::{AnyStep, EntryStep, Plan, RestoreSteps};
 use crate::state::{self, Dir, State, Status};
 use crate::sys::{Sys, path as syspath, pidfd, socket, stat};
 
@@ -59,7 +59,7 @@ pub struct Restored {
 pub fn restore(mut restore: Restore) -> Result<Restored> {
     let options = std::mem::take(&mut restore.options);
     let request = &restore.request;
-    let namespaces = open_namespaces(request.config)?;
+    let namespaces = open_namespaces(request.plan)?;
     let (sockets, pid_file, claim) = claim(request)?;
     let dir = claim.dir().clone();
     let mut restoring = Restoring {
@@ -99,15 +99,17 @@ pub fn restore(mut restore: Restore) -> Result<Restored> {
     }
 }
 
-/// The namespaces that were not dumped: each with its name in the images.
-fn open_namespaces(config: &Config) -> Result<Vec<(&'static str, OwnedFd)>> {
+/// The namespaces that were not dumped: each with its name in the images. Those that CRIU joins by
+/// their path are checked only.
+fn open_namespaces(plan: &Plan) -> Result<Vec<(&'static str, OwnedFd)>> {
     let mut opened = Vec::new();
-    for (kind, _, name) in EXTERNAL {
-        if let Namespace::Join { field, path } = config.linux.namespaces.get(kind) {
-            let file = crate::sys::file::open(path, libc::O_RDONLY, 0)
-                .with_context(|| format!("{field}: {}", path.display()))?;
-            opened.push((name, file));
-        }
+    for (_, found) in plan.entry_steps() {
+        let AnyStep::Entry(EntryStep::JoinNamespace { kind, .. }) = found.step else {
+            continue;
+        };
+        let namespace = sources::open_namespace(found)?;
+        let external = EXTERNAL.iter().find(|(external, ..)| external == kind);
+        opened.extend(external.map(|(_, _, name)| *name).zip(namespace));
     }
     Ok(opened)
 }

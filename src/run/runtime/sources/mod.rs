@@ -96,7 +96,11 @@ const fn is_bind(step: &InitStep) -> bool {
     matches!(step, InitStep::Bind(_))
 }
 
-fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
+/// Opens the namespace that a step joins. `None` if it joins none by a path.
+///
+/// # Errors
+/// The path does not lead to a namespace of this type, or leads to one that must not be joined.
+pub(super) fn open_namespace(found: Found) -> Result<Option<OwnedFd>> {
     let AnyStep::Entry(EntryStep::JoinNamespace {
         kind,
         path,
