@@ -5,16 +5,17 @@
 mod status;
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use crate::config::{Config, Namespace};
+use crate::config::{Config, Namespace, NamespaceKind};
 use crate::error::{Call as _, Chain as _, Code, Context as _, Error};
 use crate::plan::{Confinement, IdMap, is_same_map};
 use crate::sys::{file, stat};
 
+use super::clone;
 use status::{Allowed, Status};
 
 const HINT: &str = "the images are of another config, or a process has forged them; what exec gave to a process must be in the config";
@@ -24,11 +25,13 @@ const HINT: &str = "the images are of another config, or a process has forged th
 /// # Errors
 /// A process has more than the config gives, or cannot be looked at.
 pub(super) fn check(init: i32, config: &Config, confinement: &Confinement) -> Result<()> {
-    let user = user_namespace(config)?;
+    let namespaces = known_namespaces(config)?;
     let maps = [&config.linux.uid_mappings[..], &config.linux.gid_mappings];
     let allowed = Allowed::new(confinement, maps);
     for process in processes(init)? {
-        check_user_namespace(process, &user)?;
+        namespaces
+            .iter()
+            .try_for_each(|known| check_namespace(process, known))?;
         for thread in threads(process)? {
             let path = format!("/proc/{process}/task/{thread}/status");
             if let Some(status) = if_there(file::read_text(path.as_ref()).context(path))? {
@@ -108,15 +111,41 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
-/// The user namespace that the config demands, and its inode, or that of the runtime if it is a new
-/// one.
-fn user_namespace(config: &Config) -> Result<(bool, (u64, u64))> {
-    let (is_new, path) = match &config.linux.namespaces.user {
-        Namespace::New => (true, Path::new("/proc/self/ns/user")),
-        Namespace::Inherit => (false, Path::new("/proc/self/ns/user")),
-        Namespace::Join { path, .. } => (false, path.as_path()),
-    };
-    Ok((is_new, inode(path)?))
+/// A namespace that each process must be in; or, if a new one is demanded, one of the runtime's, which
+/// no process may be in.
+struct Known {
+    kind: NamespaceKind,
+    is_new: bool,
+    inode: (u64, u64),
+}
+
+/// What the config demands. Shared namespaces other than the user namespace are left out, because a
+/// process with CAP_SYS_ADMIN may have made others; and cgroup namespaces, because CRIU restores them
+/// only if it restores cgroups.
+fn known_namespaces(config: &Config) -> Result<Vec<Known>> {
+    let mut known = Vec::new();
+    for kind in NamespaceKind::ALL {
+        let own = Path::new("/proc/self").join(file_of(kind));
+        let (is_new, path) = match config.linux.namespaces.get(kind) {
+            Namespace::New if kind != NamespaceKind::Cgroup => (true, own),
+            Namespace::Inherit if kind == NamespaceKind::User => (false, own),
+            Namespace::Join { path, .. } if kind == NamespaceKind::User => (false, path.clone()),
+            _ => continue,
+        };
+        let inode = inode(&path)?;
+        known.push(Known {
+            kind,
+            is_new,
+            inode,
+        });
+    }
+    Ok(known)
+}
+
+/// The file of a namespace in /proc/PID.
+fn file_of(kind: NamespaceKind) -> &'static str {
+    let own = clone::own_file(kind).to_str().unwrap_or_default();
+    own.trim_start_matches("/proc/self/")
 }
 
 fn inode(path: &Path) -> Result<(u64, u64)> {
@@ -124,18 +153,19 @@ fn inode(path: &Path) -> Result<(u64, u64)> {
     Ok(opened.with_context(|| path.display().to_string())?.inode())
 }
 
-fn check_user_namespace(process: i32, (is_new, known): &(bool, (u64, u64))) -> Result<()> {
-    let path = format!("/proc/{process}/ns/user");
-    let Some(found) = if_there(inode(path.as_ref()))? else {
+fn check_namespace(process: i32, known: &Known) -> Result<()> {
+    let directory = PathBuf::from(format!("/proc/{process}"));
+    let Some(found) = if_there(inode(&directory.join(file_of(known.kind))))? else {
         return Ok(());
     };
-    if (found == *known) == *is_new {
-        let what = if *is_new {
-            "is in the user namespace of the host"
+    if (found == known.inode) == known.is_new {
+        let kind = known.kind.name();
+        let what = if known.is_new {
+            format!("is in the {kind} namespace of the host")
         } else {
-            "is in another user namespace"
+            format!("is in another {kind} namespace")
         };
-        let status = file::read_text(format!("/proc/{process}/status").as_ref());
+        let status = file::read_text(&directory.join("status"));
         let status = status.with_context(|| format!("process {process}"))?;
         bail!(refused(
             "linux.namespaces",
