@@ -191,3 +191,37 @@ fn refused(field: &str, what: &str) -> Error {
     let error = Error::config(field, format!("{what}, which the config does not allow"));
     error.code_is(Code::RestoreRefused).hint(HINT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_must_be_in_a_new_namespace_or_in_the_known_one() {
+        let own = std::process::id().cast_signed();
+        let path = Path::new("/proc/self").join(file_of(NamespaceKind::Uts));
+        let inode = inode(&path).expect("a namespace");
+        let check = |is_new, inode| {
+            let kind = NamespaceKind::Uts;
+            let known = Known {
+                kind,
+                is_new,
+                inode,
+            };
+            check_namespace(own, &known).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(false, inode), Ok(()));
+        assert_eq!(check(true, (0, 0)), Ok(()));
+        for (is_new, inode, words) in [
+            (true, inode, "is in the uts namespace of the host"),
+            (false, (0, 0), "is in another uts namespace"),
+        ] {
+            let refused = check(is_new, inode).expect_err("a refusal");
+            assert!(
+                refused.starts_with("linux.namespaces: process "),
+                "{refused}"
+            );
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+}
