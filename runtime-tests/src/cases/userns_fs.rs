@@ -34,6 +34,7 @@ pub const TESTS: &[Test] = tests![
     joined_user_namespace,
     joined_user_namespace_with_its_own_mappings[Need::NotAPeer],
     joined_user_namespace_with_a_long_map[Need::NotAPeer],
+    map_of_more_than_a_page_is_refused_with_advice[Need::NotAPeer],
     joined_user_namespace_with_other_mappings_is_refused[Need::NotAPeer],
     mappings_without_a_namespace_are_refused,
     new_namespace_without_mappings_is_refused[Need::NotAPeer],
@@ -340,6 +341,20 @@ fn join<'t>(bundle: Bundle<'t>, path: &str) -> Bundle<'t> {
     })
 }
 
+fn map_of_more_than_a_page_is_refused_with_advice(t: &Sandbox) {
+    let bundle = with_map(mapped(t.bundle()), &long_map(300));
+    let output = bundle.container().create();
+    output.fails_with("invalid argument (the kernel reads less than a page of mappings");
+}
+
+/// A map of `count` single ids and, behind them, of the usual range.
+fn long_map(count: u32) -> Value {
+    let single = |id: u32| json!({"containerID": id, "hostID": ROOT + id, "size": 1});
+    let others = (70_000..70_000 + count).rev().map(single);
+    let first = json!({"containerID": 0, "hostID": ROOT, "size": 65536});
+    json!(others.chain([first]).collect::<Vec<_>>())
+}
+
 fn with_map<'t>(bundle: Bundle<'t>, map: &Value) -> Bundle<'t> {
     bundle
         .set("/linux/uidMappings", map.clone())
@@ -379,10 +394,7 @@ fn joined_user_namespace_with_its_own_mappings(t: &Sandbox) {
 
 /// The kernel shows such a map in more than one read(2), and in the order of the container's ids.
 fn joined_user_namespace_with_a_long_map(t: &Sandbox) {
-    let single = |id: u32| json!({"containerID": id, "hostID": ROOT + id, "size": 1});
-    let others = (70_000..70_200).rev().map(single);
-    let first = json!({"containerID": 0, "hostID": ROOT, "size": 65536});
-    let map = json!(others.chain([first]).collect::<Vec<_>>());
+    let map = long_map(200);
     let owner = with_map(mapped(t.bundle()), &map).args(&["sleep", "1000"]);
     let owner = owner.container();
     owner.create().ok();

@@ -121,6 +121,9 @@ fn with_hint(error: Error, found: Found, position: Option<Position>, fail: Faile
 
 type Hint = Option<Cow<'static, str>>;
 
+/// The smallest page of a kernel.
+const PAGE: usize = 4096;
+
 const NEEDS_NICE: &str = "it needs CAP_SYS_NICE of the host, which a user namespace does not give";
 
 /// The hint for a step that failed, if there is one.
@@ -136,6 +139,14 @@ fn hint(step: AnyStep, fail: Failed) -> Hint {
             if matches!(fail.errno, Errno::EACCES | Errno::EPERM) =>
         {
             Some("a score below that of the caller needs CAP_SYS_RESOURCE".into())
+        }
+        AnyStep::Runtime(RuntimeStep::IdMap { map, .. })
+            if fail.errno == Errno::EINVAL && map.len() >= PAGE =>
+        {
+            Some(
+                "the kernel reads less than a page of mappings: join those that are neighbours"
+                    .into(),
+            )
         }
         AnyStep::Runtime(RuntimeStep::MoveDevice(_)) => move_hint(fail.errno),
         AnyStep::Runtime(RuntimeStep::Cpus(_)) if fail.errno == Errno::EINVAL => {
