@@ -38,14 +38,16 @@ pub(super) fn remove_remains(
     if let (false, Some(config)) = (salvaged.has_cgroup, &config) {
         find_cgroup(dir, config, &mut state)?;
     }
-    if state.pid == 0 && state.cgroup.is_none() {
+    let init = state.process()?;
+    // Without its namespaces, a process that is not found may be one of another pid namespace.
+    let is_known = state.pid != 0 && (init.is_some() || state.namespaces.is_some());
+    if !is_known && state.cgroup.is_none() {
         if dir.had_init()? {
             bail!(lost(dir));
         }
         why.into_iter()
             .for_each(|why| context.log.warn_of(why.into()));
     }
-    let init = state.process()?;
     destroy(context, locked, &state, init.as_ref())
 }
 

@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = tests![
     the_mounts_of_a_damaged_state_are_removed[Need::NotAPeer],
     a_lost_process_keeps_its_directory[Need::NotAPeer],
     a_process_that_has_ended_without_its_cgroup_is_removed[Need::NotAPeer],
+    a_process_of_another_namespace_keeps_its_directory[Need::NotAPeer, Need::Program("unshare")],
     a_directory_of_something_else_is_not_removed[Need::NotAPeer],
     nothing_is_removed_across_a_mount[Need::NotAPeer],
 ];
@@ -124,6 +125,23 @@ fn a_process_that_has_ended_without_its_cgroup_is_removed(t: &Sandbox) {
     });
     container.delete_force().ok();
     container.verb("state").fails_with("does not exist");
+}
+
+/// The part that is left has the pid, but not the namespace that it is a number in.
+fn a_process_of_another_namespace_keeps_its_directory(t: &Sandbox) {
+    let container = without_cgroup(t);
+    let pid = container.pid();
+    damage(t, &container, |text| {
+        let end = text.find("\"namespaces\"").expect("a field");
+        text[..end].to_owned()
+    });
+    let call = t
+        .runtime()
+        .prefix(["unshare", "--pid", "--fork", "--mount-proc"]);
+    let call = call.args(["delete", "--force", &container.id]);
+    call.run().fails_with("processes may be left");
+    container.delete_force().ok();
+    assert_eq!(reap(pid), 128 + 9);
 }
 
 /// Directories in a root directory that was named by mistake.
