@@ -14,7 +14,8 @@ const CAP_SETUID: u64 = 1 << 7;
 
 pub(super) type Maps<'a> = [&'a [IdMapping]; 2];
 
-/// The text of the file.
+/// The text of the file. The kernel escapes line breaks in the name of the thread, so the container
+/// cannot add a line.
 pub(super) struct Status<'a>(pub &'a str);
 
 impl Status<'_> {
@@ -307,7 +308,6 @@ mod tests {
         }
     }
 
-    /// A name with line breaks is escaped by the kernel, so no line is the container's.
     #[test]
     fn a_thread_that_has_ended_has_nothing() {
         let ended = STATUS.replace("State:\tt", "State:\tZ");
