@@ -389,7 +389,8 @@ fn a_container_is_the_same_in_another_cgroup_namespace(t: &Sandbox) {
     let (mount, root) = (mount.display(), elsewhere.display());
     let script = format!("mount --bind {root} {mount} && exec \"$@\"");
     let there = ["unshare", "--mount", "sh", "-c", &script, "sh"];
-    for words in asking(&container.id) {
+    let below = vec!["exec", "--cgroup", "/", &container.id, "true"];
+    for words in asking(&container.id).into_iter().chain([below]) {
         let output = t.runtime().prefix(there).args(&words).run();
         output.fails_with(UNSEEN);
         assert_eq!(container.status(), "running", "{words:?}");

@@ -174,6 +174,8 @@ impl Places {
             Place::Below(path) => {
                 let path = Path::new(&cgroup.path).join(path);
                 let missing = || Error::usage("--cgroup: no such cgroup in the container");
+                // A path alone may lead below another cgroup than the container's.
+                own.open()?.ok_or_else(missing)?;
                 let below = own.other(&path).open()?.ok_or_else(missing)?;
                 Ok(Self {
                     cgroups: vec![below],
