@@ -20,7 +20,8 @@ flags! {
     ///
     /// FILE contains a JSON array of objects like those in `mounts` of config.json. `add` makes all
     /// of the mounts or none. `remove` unmounts their destinations in the order of the array and
-    /// ignores all other members; the destinations must not contain symbolic links.
+    /// ignores all other members; the destinations must not contain symbolic links. Both work in the
+    /// container's cgroup, so that the memory of what `tmpcopyup` copies counts for the container.
     #[derive(Debug)]
     pub(super) struct Mounts {
         /// What to do with the mounts

@@ -65,7 +65,7 @@ fn cpus(plan: &mut Plan, process: &Process) {
 }
 
 /// `--cgroup`, otherwise the cgroup in which init began.
-fn begins_in(config: &Config, cgroup: Option<&Path>) -> Result<Place> {
+pub(super) fn begins_in(config: &Config, cgroup: Option<&Path>) -> Result<Place> {
     match (cgroup, annotations::delegated_cgroup(config)?) {
         (Some(cgroup), _) => place(cgroup),
         (None, Some(name)) => Ok(Place::Below(name.into())),

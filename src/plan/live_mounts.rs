@@ -126,7 +126,10 @@ fn enter(config: &Config, host: &Host, program: Program) -> Result<Plan> {
         return Err(Error::config("linux.namespaces", message)
             .hint("its mounts are those of the host: use mount(8) and umount(8)"));
     }
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        place: exec::begins_in(config, None)?,
+        ..Plan::default()
+    };
     exec::enter(&mut plan, config, host, program);
     Ok(plan)
 }

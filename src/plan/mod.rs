@@ -90,7 +90,7 @@ pub struct Plan {
     pub clone_flags: u64,
     /// The process that creates init.
     pub entry: Entry,
-    /// The cgroup that the process of `exec` begins in.
+    /// The cgroup that the process of `exec`, `mounts add` or `mounts remove` begins in.
     pub place: Place,
     /// The CPUs on which the process begins.
     pub cpus: Cpus,

@@ -1,12 +1,15 @@
 //! mounts add and mounts remove: what a running container sees, what is refused, and what a failure
 //! leaves.
 
+use std::collections::BTreeMap;
+
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
 use super::userns_fs::mapped;
-use crate::call::Output;
+use crate::call::{Call, Output};
 use crate::container::Container;
+use crate::steps::with_children;
 use crate::{Need, Sandbox, Test, mount_info, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -24,16 +27,19 @@ pub const TESTS: &[Test] = tests![
     an_added_procfs_is_that_of_a_joined_pid_namespace[Need::NotAPeer],
     an_added_bind_keeps_what_the_host_locks[Need::NotAPeer],
     mounts_on_top_do_not_save_a_failed_mount[Need::NotAPeer],
+    mounts_are_changed_in_the_containers_cgroup[Need::NotAPeer],
 ];
 
 fn mounts(t: &Sandbox, container: &Container, action: &str, list: Value) -> Output {
+    change(t, container, action, &list).run()
+}
+
+/// A file with the list, and the call that hands it to the runtime.
+fn change(t: &Sandbox, container: &Container, action: &str, list: &Value) -> Call {
     let file = t.path("mounts.json");
     std::fs::write(&file, list.to_string()).unwrap();
-    t.runtime()
-        .args(["mounts", action])
-        .arg(&container.id)
-        .arg(&file)
-        .run()
+    let call = t.runtime().args(["mounts", action]);
+    call.arg(&container.id).arg(&file)
 }
 
 fn launched(t: &Sandbox) -> Container<'_> {
@@ -267,5 +273,41 @@ fn mounts_on_top_do_not_save_a_failed_mount(t: &Sandbox) {
     assert_eq!(ours, None, "{table}");
     if !rootfs.join("tmp/stacked").exists() {
         t.skip("the container was too slow");
+    }
+}
+
+/// The cgroup2 line of /proc/PID/cgroup.
+fn cgroup_of(pid: i32) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process");
+    let mut lines = text.lines();
+    let line = lines.find(|line| line.starts_with("0::"));
+    line.expect("a cgroup of version 2").to_owned()
+}
+
+/// The files that are copied up are memory, which counts for the cgroup of the process that copies
+/// them. The runtime's other children only make a procfs.
+fn mounts_are_changed_in_the_containers_cgroup(t: &Sandbox) {
+    let mut bundle = t.bundle().args(&["sleep", "1000"]);
+    for number in 0..20 {
+        bundle = bundle.file(&format!("/copied/{number}"), "text");
+    }
+    let container = bundle.container();
+    container.launch_ok();
+    let expected = cgroup_of(container.pid());
+    assert_ne!(expected, cgroup_of(std::process::id() as i32));
+    let list = json!([{"type": "tmpfs", "source": "tmpfs", "destination": "/copied",
+        "options": ["tmpcopyup"]}]);
+    for action in ["add", "remove"] {
+        let mut seen = BTreeMap::<i32, Vec<String>>::new();
+        let call = change(t, &container, action, &list);
+        let look = |pid: nix::unistd::Pid, _| {
+            let of_process = seen.entry(pid.as_raw()).or_default();
+            of_process.push(cgroup_of(pid.as_raw()));
+        };
+        with_children(call, look).ok();
+        let busiest = seen.into_values().max_by_key(Vec::len);
+        for found in busiest.expect("a process that changes the mounts") {
+            assert_eq!(found, expected, "mounts {action}");
+        }
     }
 }

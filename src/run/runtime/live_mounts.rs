@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::Result;
 
-use super::clone;
 use super::entrance::Entrance;
+use super::places::{Newcomer, Places};
 use super::serve_init::{self, CONNECTION};
 use super::sources;
 use crate::config::NamespaceKind;
@@ -13,7 +13,7 @@ use crate::error::{Code, Context as _, Error};
 use crate::plan::{AnyStep, EntryStep, Plan};
 use crate::run::init::{Inherited, Opened};
 use crate::state::{Dir, State, not_running};
-use crate::sys::{credentials, file, pidfd, process, socket};
+use crate::sys::{credentials, file, pidfd, process};
 
 /// Carries out a plan of [`crate::plan::add_mounts`] or [`crate::plan::remove_mounts`].
 ///
@@ -21,19 +21,22 @@ use crate::sys::{credentials, file, pidfd, process, socket};
 /// The container is gone; or a step failed, which the error names by its place in the list.
 pub fn change_mounts(dir: &Dir, state: &State, plan: &Plan) -> Result<()> {
     let init = state.process()?.ok_or_else(|| not_running(state))?;
+    let places = Places::find(plan, state)?;
     let entrance = Entrance::open(plan, dir, state, &init)?;
     refuse_own_cgroups(plan, state.pid, &init, &entrance)?;
     // The container's processes must not be able to inspect the runtime while its process joins.
     credentials::set_dumpable(false).context(CONNECTION)?;
-    let opened = open(plan, &init, &entrance)?;
-    let (connection, runtime) = socket::pair().context(CONNECTION)?;
-    let inherited = Inherited::joining(runtime, opened);
-    let check = || entrance.check();
-    let first = clone::spawn(plan, inherited, None, check)
-        .map_err(|(position, fail)| clone::failed(plan, position, fail, None))
-        .context("mounts")?;
-    let beside = |_| Ok(check().map_err(clone::error)?);
-    let spawned = clone::hand_over(plan, first, &connection, beside)?;
+    let newcomer = Newcomer {
+        verb: "mounts",
+        plan,
+        entrance: &entrance,
+        inherits: &|runtimes| {
+            let opened = open(plan, &init, &entrance)?;
+            Ok(Inherited::joining(runtimes, opened))
+        },
+        beside: &|_, _| Ok(()),
+    };
+    let (connection, spawned) = newcomer.spawn(&places)?;
     let no_hooks = || Ok(Vec::new());
     let death = || {
         Error::new("the process in the container died")

@@ -17,6 +17,7 @@ mod live_mounts;
 mod net_devices;
 mod network;
 mod pid_file;
+mod places;
 pub mod relay;
 mod resctrl;
 mod restore;
