@@ -13,6 +13,7 @@ mod callers;
 mod cgroups;
 mod check;
 mod check_host;
+mod check_rootfs;
 mod codes;
 mod command_line;
 mod containerd;
@@ -123,6 +124,7 @@ const FILES: &[&[Test]] = &[
     cgroups::TESTS,
     check::TESTS,
     check_host::TESTS,
+    check_rootfs::TESTS,
     damaged::TESTS,
     descriptors::TESTS,
     id_mapped_mounts::TESTS,

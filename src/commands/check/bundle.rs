@@ -7,6 +7,7 @@ use nix::unistd::{AccessFlags, eaccess};
 use super::finding::{Finding, Severity};
 use super::gate::Accepted;
 use super::kernel::{self, Answer};
+use super::rootfs;
 use crate::cgroup::{self, Cgroup};
 use crate::commands::create::check_rootfs;
 use crate::config::{Config, Namespace, NamespaceKind};
@@ -33,9 +34,9 @@ pub(super) fn look(accepted: &Accepted, host: Option<&Host>, all: &mut Vec<Findi
 
 fn look_at_all(accepted: &Accepted, host: Option<&Host>, findings: &mut Vec<Finding>) {
     let config = &accepted.config;
-    let rootfs = check_rootfs(&config.root.path);
-    let has_rootfs = rootfs.is_ok();
-    if let Err(error) = rootfs {
+    let checked = check_rootfs(&config.root.path);
+    let has_rootfs = checked.is_ok();
+    if let Err(error) = checked {
         let error = Error::of_chain(error);
         findings.push(Finding::error(error.about("root.path")));
     }
@@ -47,8 +48,9 @@ fn look_at_all(accepted: &Accepted, host: Option<&Host>, findings: &mut Vec<Find
     namespaces(config, host, findings);
     findings.extend(run::foresee(plan).into_iter().map(Finding::error));
     if has_rootfs {
-        executable(accepted, plan, findings);
+        rootfs::look(accepted, plan, findings);
     }
+    untried(config, findings);
     if let Some(hierarchy) = &host.cgroup {
         look_at_cgroup(plan, hierarchy, findings);
     }
@@ -107,33 +109,6 @@ fn namespaces(config: &Config, host: &Host, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The program, as it is in the rootfs. A mount may cover it or provide it.
-fn executable(accepted: &Accepted, plan: &Plan, findings: &mut Vec<Finding>) {
-    let config = &accepted.config;
-    let Err(error) = run::foresee_executable(plan, &config.root.path) else {
-        return;
-    };
-    let finding = Finding::error(Error::of_chain(error)).about("process.args");
-    let binds = config.mounts.iter().filter(|mount| mount.bind.is_some());
-    let mut others = binds.filter(|mount| {
-        !["/etc", "/dev", "/proc", "/sys", "/run"]
-            .iter()
-            .any(|at| mount.destination.starts_with(at))
-    });
-    findings.push(match others.next() {
-        None => finding,
-        Some(mount) => Finding {
-            severity: Severity::Note,
-            message: format!(
-                "{}, below the rootfs alone; {} may provide it",
-                finding.message,
-                accepted.written(&mount.field)
-            ),
-            ..finding
-        },
-    });
-}
-
 /// The cgroup that the container would be in.
 fn look_at_cgroup(plan: &Plan, hierarchy: &CgroupHost, findings: &mut Vec<Finding>) {
     const FIELD: &str = "linux.cgroupsPath";
@@ -180,6 +155,36 @@ fn not_writable(new: &NewCgroup, error: Error) -> Finding {
             Finding::new(Severity::Note, message)
         }
         _ => Finding::error(error.hint("the cgroup is not delegated to the caller")),
+    }
+}
+
+/// Properties that the kernel takes or refuses for reasons that it does not show.
+fn untried(config: &Config, findings: &mut Vec<Finding>) {
+    let process = config.process.as_ref();
+    let has_schemata = config
+        .linux
+        .intel_rdt
+        .as_ref()
+        .is_some_and(|it| !it.schemata.is_empty());
+    let fields = [
+        (
+            "process.scheduler",
+            process.is_some_and(|it| it.scheduler.is_some()),
+        ),
+        (
+            "process.ioPriority",
+            process.is_some_and(|it| it.io_priority.is_some()),
+        ),
+        (
+            "process.selinuxLabel",
+            process.is_some_and(|it| it.selinux_label.is_some()),
+        ),
+        ("linux.mountLabel", config.linux.mount_label.is_some()),
+        ("linux.intelRdt", has_schemata),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, is_set)| *is_set) {
+        let message = "not looked at: only create shows whether the kernel takes it";
+        findings.push(Finding::new(Severity::Note, message).about(field));
     }
 }
 

@@ -5,6 +5,7 @@ mod finding;
 mod gate;
 mod host;
 mod kernel;
+mod rootfs;
 mod tree;
 
 use std::path::PathBuf;

@@ -138,6 +138,25 @@ pub(crate) fn look(plan: &Plan, root: BorrowedFd) -> Result<()> {
     }
 }
 
+/// Looks at another program of the container below the rootfs alone. The inner error is what
+/// execve(2) would say.
+///
+/// # Errors
+/// The path leads nowhere, or cannot be looked at.
+pub(crate) fn look_at(
+    plan: &Plan,
+    program: &CStr,
+    root: BorrowedFd,
+) -> Sys<std::result::Result<(), Errno>> {
+    let found = path::open_in_root(root, program, libc::O_PATH)?;
+    let found = stat::stat(found.as_fd())?;
+    if !found.is(libc::S_IFREG) || found.mode & 0o111 == 0 {
+        return Ok(Err(Errno::EACCES));
+    }
+    let checked = check(plan, program, root);
+    Ok(checked.map_err(|error| error.errno.unwrap_or(Errno::ENOEXEC)))
+}
+
 /// Checks the executable that init has found, so that `create` fails if execve(2) would.
 ///
 /// # Errors

@@ -1,20 +1,22 @@
 //! What a `create` would fail on, as far as it can be seen without making anything.
 
-use std::os::fd::AsFd;
-use std::path::Path;
+mod below;
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::{id_map, net_devices, resctrl, seccomp_listener, serve_init, sources};
+pub use below::{Foreseen, foresee_cwd, foresee_executable, foresee_start_hooks};
+
+use crate::config::memory_policy::{MemoryPolicy, Mode};
 use crate::error::{Context as _, Error};
 use crate::host;
 use crate::plan::{
-    HookMoment, HookStep, IfMapDenied, Plan, Planned, Rlimit, RuntimeStep, c_string,
+    HookStep, IfMapDenied, InheritedStep, InitStep, Plan, Planned, Rlimit, RuntimeStep,
 };
-use crate::run::failure::{self, executable};
-use crate::sys::{Fail, Sys, credentials, file, path};
+use crate::run::failure;
+use crate::sys::{Fail, Sys, credentials, file, schedule};
 
 /// Each failure, in the words of `create` and `start`.
 pub fn foresee(plan: &Plan) -> Vec<Error> {
@@ -23,8 +25,13 @@ pub fn foresee(plan: &Plan) -> Vec<Error> {
         .map(Error::of_chain)
         .collect();
     for hooks in [&plan.hooks, &plan.after_start, &plan.after_delete] {
-        found.extend(hooks.iter().filter_map(|hook| look_at_hook(hook).err()));
+        let failed = |hook: &Planned<HookStep>| {
+            let fail = look_at_hook(&hook.step).err()?;
+            Some(failure::step_failed(hook, fail))
+        };
+        found.extend(hooks.iter().filter_map(failed));
     }
+    found.extend(plan.init.iter().filter_map(|step| look_at_init(step).err()));
     let agent = seccomp_listener::check_agent(plan).err();
     let beside = plan.beside().filter_map(|step| look_at_step(step).err());
     let limits = plan
@@ -36,26 +43,29 @@ pub fn foresee(plan: &Plan) -> Vec<Error> {
     found
 }
 
-/// The failure of `create` or `start` on the executable, as it is below the rootfs without the
-/// container's mounts.
-///
-/// # Errors
-/// That failure, or the rootfs cannot be opened.
-pub fn foresee_executable(plan: &Plan, rootfs: &Path) -> Result<()> {
-    let object = || format!("root.path: {}", rootfs.display());
-    let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let root =
-        path::open(&c_string(rootfs), flags).map_err(|fail| Error::failed(object(), fail))?;
-    Ok(executable::look(plan, root.as_fd())?)
+/// Whether the host has the program of a hook.
+fn look_at_hook(hook: &HookStep) -> std::result::Result<(), Fail> {
+    eaccess(hook.path.as_c_str(), AccessFlags::X_OK).map_err(|errno| Fail::new("execve", errno))
 }
 
-/// Whether the host has the program of a hook. `startContainer` hooks are in the container.
-fn look_at_hook(hook: &Planned<HookStep>) -> std::result::Result<(), Error> {
-    if hook.step.moment == HookMoment::StartContainer {
-        return Ok(());
-    }
-    eaccess(hook.step.path.as_c_str(), AccessFlags::X_OK)
-        .map_err(|errno| failure::step_failed(hook, Fail::new("execve", errno)))
+/// Looks at a step of init that needs nothing of the container.
+fn look_at_init(planned: &Planned<InitStep>) -> std::result::Result<(), Error> {
+    let looked = match &planned.step {
+        // It runs in the container's namespaces, before the rootfs is the root.
+        InitStep::Hook(hook) => look_at_hook(hook),
+        InitStep::Inherited(InheritedStep::MemoryPolicy(policy)) => try_memory_policy(policy),
+        _ => return Ok(()),
+    };
+    looked.map_err(|fail| failure::step_failed(planned, fail))
+}
+
+/// Which nodes the kernel takes depends on the memory that the host has, on the cpuset and on how
+/// the kernel is built, so this process tries. The program of a container is allowed no other nodes
+/// than this process, unless the caller is in a narrower cpuset.
+fn try_memory_policy(policy: &MemoryPolicy) -> Sys<()> {
+    let nodes = policy.nodes.as_ref().map(|nodes| &nodes.mask[..]);
+    schedule::set_memory_policy(policy.mode_and_flags(), nodes.unwrap_or(&[]))?;
+    schedule::set_memory_policy(Mode::Default as i32, &[])
 }
 
 fn look_at_step(planned: &Planned<RuntimeStep>) -> Result<()> {

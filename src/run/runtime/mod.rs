@@ -36,7 +36,9 @@ pub use checkpoint::{Checkpoint, checkpoint};
 pub use create::planned_cgroup;
 pub use create::{Created, Request, create};
 pub use exec::{ExecRequest, exec};
-pub use foresee::{foresee, foresee_executable, granted_ids};
+pub use foresee::{
+    Foreseen, foresee, foresee_cwd, foresee_executable, foresee_start_hooks, granted_ids,
+};
 pub use hooks::{run_hooks, run_poststop_hooks};
 pub use live_mounts::change_mounts;
 pub use resctrl::change_schemata;
