@@ -4,7 +4,8 @@
 //! the hierarchy. In another mount namespace the hierarchy may not be mounted there, and in another
 //! cgroup namespace the path leads elsewhere. Nothing is at the path then, while the cgroup and its
 //! processes exist: a new process would get no limits and no device program, and the others would be
-//! forgotten. So a missing path is an answer only after a look at the view.
+//! forgotten. So a missing path is an answer only after a look at the view. And a cgroup at the path is
+//! an answer only if it has the number that was recorded: it may belong to another container.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -40,15 +41,21 @@ impl<'a> Place<'a> {
     /// # Errors
     /// The cgroup cannot be opened, or it cannot be seen from here.
     pub fn open(&self) -> Result<Option<Cgroup>> {
-        match Cgroup::at(&self.dir())? {
-            Some(found) if self.is(&found)? => Ok(Some(found)),
-            _ => self.check_gone().map(|()| None),
+        let found = match Cgroup::at(&self.dir())? {
+            Some(found) if self.is_it(&found)? => Some(found),
+            _ => None,
+        };
+        if found.is_none() {
+            self.check_gone()?;
         }
+        Ok(found)
     }
 
-    fn is(&self, opened: &Cgroup) -> Result<bool> {
+    /// Whether an open cgroup is the one that was meant. Another view may show another cgroup at the
+    /// path, and where the cgroup is gone another container may have made its own.
+    fn is_it(&self, found: &Cgroup) -> Result<bool> {
         match self.number {
-            Some(number) => Ok(opened.number()? == number),
+            Some(number) => Ok(found.number()? == number),
             None => Ok(true),
         }
     }
@@ -59,7 +66,14 @@ impl<'a> Place<'a> {
     /// # Errors
     /// The file cannot be read, or the cgroup cannot be seen from here.
     pub fn is_frozen(&self) -> Result<bool> {
-        let events = self.dir().join("cgroup.events");
+        let dir = self.dir();
+        if self.number.is_some() {
+            let found = stat::stat_of(&dir).with_context(|| dir.display())?;
+            if found.is_none_or(|found| Some(found.ino) != self.number) {
+                return self.check_gone().map(|()| false);
+            }
+        }
+        let events = dir.join("cgroup.events");
         match sys::file::read_record(&events) {
             Err(fail) if file::is_gone(fail) => self.check_gone().map(|()| false),
             read => Ok(flag(&read.with_context(|| events.display())?, "frozen")),
@@ -81,7 +95,7 @@ impl<'a> Place<'a> {
         below(self.mount, self.path)
     }
 
-    /// Fails if the cgroup, which is not at its path, may exist.
+    /// Fails if the cgroup, which is not the one at its path, may exist.
     fn check_gone(&self) -> Result<()> {
         let mount = match sys::file::open(self.mount, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
             Err(fail) if [Errno::ENOENT, Errno::ENOTDIR].contains(&fail.errno) => {

@@ -131,14 +131,22 @@ fn a_cgroup_that_is_not_at_its_path_may_exist() {
     };
     assert!(unseen(place(elsewhere).open()));
     assert!(place(elsewhere).is_frozen().is_err());
+    // Another cgroup is at the path, such as that of another container.
+    let another = fixture.create("b/a").unwrap();
+    let same_name = fixture.name.join("b/a");
+    assert!(unseen(place(&same_name).open()));
+    assert!(place(&same_name).is_frozen().is_err());
+    another.undo().unwrap();
     // The number is that of another cgroup since the kernel was booted.
     assert!(place(other).open().unwrap().is_none());
     cgroup.remove().unwrap();
     assert!(place(&a).open().unwrap().is_none());
     assert!(!place(&a).is_frozen().unwrap());
-    let another = fixture.create("a").unwrap();
+    let successor = fixture.create("a").unwrap();
+    successor.freeze().unwrap();
     assert!(place(&a).open().unwrap().is_none());
-    another.remove().unwrap();
+    assert!(!place(&a).is_frozen().unwrap());
+    successor.undo().unwrap();
     for mount in ["/tmp", "/no/such/mount"] {
         let mount = Path::new(mount);
         assert!(unseen(Place { mount, ..place(&a) }.open()));

@@ -1,7 +1,8 @@
 //! A file that cannot be read does not count as missing: the verb changes nothing and reports the
 //! file. The same for a cgroup and a process that the caller's namespaces do not show.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,6 +29,7 @@ pub const TESTS: &[Test] = tests![
     a_process_is_not_gone_beside_the_procfs_of_another_namespace[Need::NotAPeer, UNSHARE],
     a_container_that_ended_with_its_namespaces_is_gone[Need::NotAPeer, UNSHARE],
     a_container_is_the_same_in_another_cgroup_namespace[Need::NotAPeer, UNSHARE],
+    a_successor_in_the_cgroup_is_left_alone[Need::NotAPeer],
 ];
 
 const UNSHARE: Need = Need::Program("unshare");
@@ -367,6 +369,7 @@ fn a_container_that_ended_with_its_namespaces_is_gone(t: &Sandbox) {
 
 /// The kernel finds the cgroup by its number.
 fn a_container_is_the_same_in_another_cgroup_namespace(t: &Sandbox) {
+    let mut elsewhere = Elsewhere::new();
     let container = t.bundle().args(&["sleep", "1000"]).container();
     container.launch_ok();
     let there = ["unshare", "--cgroup"];
@@ -383,17 +386,113 @@ fn a_container_is_the_same_in_another_cgroup_namespace(t: &Sandbox) {
     } else {
         exec.ok();
     }
-    let mount = crate::host::cgroup2_mount().expect("cgroup v2");
-    let elsewhere = mount.join(format!("sampan-elsewhere-{}", std::process::id()));
-    std::fs::create_dir(&elsewhere).expect("a cgroup");
-    let (mount, root) = (mount.display(), elsewhere.display());
-    let script = format!("mount --bind {root} {mount} && exec \"$@\"");
-    let there = ["unshare", "--mount", "sh", "-c", &script, "sh"];
     let below = vec!["exec", "--cgroup", "/", &container.id, "true"];
-    for words in asking(&container.id).into_iter().chain([below]) {
-        let output = t.runtime().prefix(there).args(&words).run();
+    let asked = || asking(&container.id).into_iter().chain([below.clone()]);
+    for words in asked() {
+        let output = elsewhere.runtime(t).args(&words).run();
         output.fails_with(UNSEEN);
         assert_eq!(container.status(), "running", "{words:?}");
     }
-    std::fs::remove_dir(&elsewhere).expect("rmdir");
+    // There another container's cgroup has the path of this one's.
+    let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+    let cgroup = container.cgroup();
+    let path = cgroup.strip_prefix(mount).expect("below the mount");
+    elsewhere.put_process_in(path);
+    for words in asked() {
+        let output = elsewhere.runtime(t).args(&words).run();
+        output.fails_with(UNSEEN);
+        assert_eq!(container.status(), "running", "{words:?}");
+        assert!(elsewhere.is_untouched(), "{words:?}");
+    }
+}
+
+/// A cgroup that the runtime's mount namespace shows as the root of the hierarchy.
+struct Elsewhere {
+    cgroup: PathBuf,
+    /// A process in a cgroup below it.
+    process: Option<(PathBuf, Child)>,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+        let cgroup = mount.join(format!("sampan-elsewhere-{}", std::process::id()));
+        std::fs::create_dir(&cgroup).expect("a cgroup");
+        let process = None;
+        Self { cgroup, process }
+    }
+
+    fn runtime(&self, t: &Sandbox) -> Call {
+        let mount = crate::host::cgroup2_mount().expect("cgroup v2");
+        let (mount, root) = (mount.display(), self.cgroup.display());
+        let script = format!("mount --bind {root} {mount} && exec \"$@\"");
+        let there = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+        t.runtime().prefix(there)
+    }
+
+    fn put_process_in(&mut self, path: &Path) {
+        let below = self.cgroup.join(path);
+        std::fs::create_dir_all(&below).expect("a cgroup");
+        let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let pid = child.id().to_string();
+        std::fs::write(below.join("cgroup.procs"), pid).expect("move the process");
+        self.process = Some((below, child));
+    }
+
+    /// Whether the process lives, and its cgroup is as it was made.
+    fn is_untouched(&mut self) -> bool {
+        let Some((below, child)) = &mut self.process else {
+            return true;
+        };
+        let frozen = std::fs::read_to_string(below.join("cgroup.freeze")).expect("the cgroup");
+        frozen == "0\n" && child.try_wait().expect("wait").is_none()
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let mut cgroups = vec![self.cgroup.clone()];
+        if let Some((below, child)) = &mut self.process {
+            let _ = child.kill();
+            let _ = child.wait();
+            let levels = below.ancestors();
+            cgroups = levels
+                .take_while(|level| level.starts_with(&self.cgroup))
+                .map(Path::to_owned)
+                .collect();
+        }
+        for cgroup in cgroups {
+            let _ = std::fs::remove_dir(cgroup);
+        }
+    }
+}
+
+/// The cgroup of a container that has ended was removed, and another container has made its own at
+/// the same path.
+fn a_successor_in_the_cgroup_is_left_alone(t: &Sandbox) {
+    let path = json!(format!("/{}-shared", t.id));
+    let launched = || {
+        let bundle = t.bundle().args(&["sleep", "1000"]);
+        let container = bundle.set("/linux/cgroupsPath", path.clone()).container();
+        container.launch_ok();
+        container
+    };
+    let first = launched();
+    let (pid, cgroup) = (first.pid(), first.cgroup());
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill init");
+    reap(pid);
+    t.eventually("the cgroup is unused", || {
+        std::fs::remove_dir(&cgroup).is_ok()
+    });
+    let second = launched();
+    let all = ["kill", "--all", &first.id, "KILL"];
+    t.runtime().args(all).run().ok();
+    let ps = t
+        .runtime()
+        .args(["ps", "--format", "json", &first.id])
+        .run();
+    assert!(!ps.stdout.contains(&second.pid().to_string()), "{ps}");
+    assert_eq!(second.status(), "running");
+    first.delete().ok();
+    assert_eq!(second.status(), "running");
 }
