@@ -389,9 +389,18 @@ impl Cgroup {
     /// Moves a process into the cgroup, for a caller that cannot use CLONE_INTO_CGROUP. The kernel
     /// waits for a grace period.
     pub fn add(&self, pid: i32) -> Result<()> {
-        file::write(self.fd(), "cgroup.procs", &pid.to_string())
-            .with_context(|| self.object("cgroup.procs"))
-            .with_context(|| format!("process {pid}"))
+        let file = || self.object("cgroup.procs");
+        match file::write(self.fd(), "cgroup.procs", &pid.to_string()) {
+            Err(fail) if fail.errno == Errno::ENOENT && fail.op == "write" => {
+                let error = Error::failed(file().display(), fail);
+                Err(error
+                    .hint(entry::OUTSIDE)
+                    .code_is(Code::CgroupFailed)
+                    .into())
+            }
+            written => written.with_context(file),
+        }
+        .with_context(|| format!("process {pid}"))
     }
 
     /// A file of the cgroup, or without a name the cgroup, for errors.

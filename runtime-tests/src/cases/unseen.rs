@@ -382,7 +382,8 @@ fn a_container_is_the_same_in_another_cgroup_namespace(t: &Sandbox) {
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
     let delegates = |line: &str| line.contains(" cgroup2 ") && line.contains("nsdelegate");
     if mounts.lines().any(delegates) {
-        exec.fails_with("clone3: no such file or directory");
+        let exec = exec.fails_with("clone3: no such file or directory");
+        assert!(exec.stderr.contains("nsenter --cgroup"), "{exec}");
     } else {
         exec.ok();
     }
