@@ -8,7 +8,8 @@ use super::saved::destroy;
 use super::{Context, DONE, Verb};
 use crate::cli::flags::flags;
 use crate::cli::groups::Container;
-use crate::error::{Chain as _, Error, Kind};
+use crate::error::{Chain as _, Code, Error, Kind};
+use crate::run;
 use crate::state::{Found, Locked, State, Status, TO_REMOVE};
 
 flags! {
@@ -62,15 +63,22 @@ fn delete_one(context: &Context, id: &str, force: bool) -> Result<()> {
 }
 
 fn delete_known(context: &Context, locked: Locked, state: &State, force: bool) -> Result<()> {
+    let unseen = run::unseen_mounts(state)?;
     if force {
         let init = state.process()?;
+        if let Some(error) = unseen {
+            context.log.warn(error.code_is(Code::WarningRemains));
+        }
         if init.is_some() {
             warn_of_unreached(context, state);
         }
         return destroy(context, locked, state, init.as_ref());
     }
     match state.status_and_init(locked.dir())? {
-        (Status::Stopped | Status::Created, init) => destroy(context, locked, state, init.as_ref()),
+        (Status::Stopped | Status::Created, init) => match unseen {
+            Some(error) => bail!(error),
+            None => destroy(context, locked, state, init.as_ref()),
+        },
         (status, _) => {
             let message = format!(
                 "cannot delete container {} that is not stopped: {status}",

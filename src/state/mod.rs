@@ -87,6 +87,9 @@ pub struct State {
     /// does not have its own mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rootfs_mount: Option<u64>,
+    /// The inode of the mount namespace that contains that mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rootfs_mount_namespace: Option<u64>,
     /// The inode number of the user namespace in which init began. `None` if the caller was not root,
     /// and in a state of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]

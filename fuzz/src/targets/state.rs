@@ -16,7 +16,7 @@ pub const TARGET: Target = Target {
     seeds,
     form: Form::Json,
     words: "/ /sys/fs/cgroup /a/docker-x.scope docker-x.scope x.scope ship .. 1.3.0 pid startTime
-            cgroup unit user later process options notify rootfsMount annotations
+            cgroup unit user later process options notify rootfsMount rootfsMountNamespace annotations
             namespaces time number namespace",
     longest: 4 << 10,
     changes: 40_000,
@@ -28,7 +28,7 @@ const WHOLE: &str = r#"{"ociVersion":"1.3.0","id":"ship","pid":4711,"startTime":
     "cgroup":{"mount":"/sys/fs/cgroup","path":"/a/docker-ship.scope/c",
               "unit":{"name":"docker-ship.scope","user":1000},
               "number":58355,"namespace":4026531835},
-    "privatePidNamespace":true,"rootfsMount":77,
+    "privatePidNamespace":true,"rootfsMount":77,"rootfsMountNamespace":4026531841,
     "options":{"systemdCgroup":true,"noPivot":false,"noNewKeyring":true,"noCgroup":false,
                "listenFds":1,"preservedFds":2,"notify":"/run/notify"},
     "later":{"process":true,"startContainerHooks":true,"poststartHooks":false,

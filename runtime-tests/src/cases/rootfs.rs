@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = tests![
     host_mounts_are_gone,
     mounts_without_a_namespace_end_with_the_container[Need::NotAPeer],
     mounts_without_a_namespace_end_with_a_failed_create[Need::NotAPeer],
+    mounts_without_a_namespace_are_not_gone_elsewhere[Need::NotAPeer, Need::Program("unshare")],
     read_only_root_without_a_namespace[Need::NotAPeer],
     foreign_mount_on_the_rootfs_stays[Need::NotAPeer],
 ];
@@ -250,6 +251,36 @@ fn mounts_without_a_namespace_end_with_the_container(t: &Sandbox) {
     container.delete().ok();
     assert_eq!(container.stdout(), "cat\n/../bin\n");
     assert_eq!(mounts_below(&rootfs), 0);
+}
+
+/// In another mount namespace the mounts of the rootfs are others, or none.
+fn mounts_without_a_namespace_are_not_gone_elsewhere(t: &Sandbox) {
+    mount_info::leave_host();
+    let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
+    mount_info::change(std::path::Path::new("/"), private);
+    for flags in [&["delete"][..], &["delete", "--force"]] {
+        let bundle = unshared(t).args(&["true"]);
+        let rootfs = bundle.rootfs();
+        let container = bundle.container();
+        container.create().ok();
+        let pid = container.pid();
+        container.start().ok();
+        assert_eq!(crate::container::reap(pid), 0);
+        let words = "cannot be seen from here, and may exist";
+        let call = t.runtime().prefix(["unshare", "--mount"]).args(flags);
+        let output = call.arg(&container.id).run();
+        assert!(output.stderr.contains(words), "{output}");
+        assert!(output.stderr.contains("nsenter --mount"), "{output}");
+        if flags.contains(&"--force") {
+            output.ok();
+            container.verb("state").fails_with("does not exist");
+            nix::mount::umount2(&rootfs, nix::mount::MntFlags::MNT_DETACH).expect("umount");
+        } else {
+            output.fails();
+            container.delete().ok();
+        }
+        assert_eq!(mounts_below(&rootfs), 0);
+    }
 }
 
 fn mounts_without_a_namespace_end_with_a_failed_create(t: &Sandbox) {

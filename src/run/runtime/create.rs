@@ -406,6 +406,7 @@ fn mount_on_host(request: &Request, dir: &Dir, undo: &mut Undo, state: &mut Stat
     };
     let number = host_mount::number(&tree)?;
     state.rootfs_mount = Some(number);
+    state.rootfs_mount_namespace = host_mount::own_namespace()?;
     state.save(dir)?;
     undo.mount = Some((state.rootfs.clone(), number));
     host_mount::attach(&tree, &state.rootfs)

@@ -10,10 +10,11 @@ use std::path::Path;
 use anyhow::Result;
 use nix::errno::Errno;
 
-use crate::error::{Context as _, Error};
+use crate::error::{Code, Context as _, Error};
 use crate::plan::{InitStep, Plan};
+use crate::state::State;
 use crate::sys::mount::{self, Change};
-use crate::sys::{Fail, Sys, path, stat};
+use crate::sys::{Fail, Sys, path, process, stat};
 
 /// The mount, for errors.
 const OBJECT: &str = "root.path without a mount namespace";
@@ -60,6 +61,36 @@ pub(super) fn number(tree: &OwnedFd) -> Result<u64> {
     stat::mount_id(tree.as_fd()).context(OBJECT)
 }
 
+/// The mount namespace in which the mount is attached, which the state records too.
+///
+/// # Errors
+/// `stat` of the namespace file in /proc failed.
+pub(super) fn own_namespace() -> Result<Option<u64>> {
+    process::own_namespace("mnt").context("/proc/self/ns/mnt")
+}
+
+/// The error if the container's mounts are in another mount namespace than the caller. Nothing leads
+/// to them from here, and nothing tells whether that namespace still exists.
+///
+/// # Errors
+/// `stat` of the namespace file in /proc failed.
+pub fn unseen_mounts(state: &State) -> Result<Option<Error>> {
+    let Some(recorded) = state.rootfs_mount_namespace else {
+        return Ok(None);
+    };
+    if own_namespace()? == Some(recorded) {
+        return Ok(None);
+    }
+    let (id, rootfs) = (&state.id, state.rootfs.display());
+    let message =
+        format!("container {id}: its mounts on {rootfs} cannot be seen from here, and may exist");
+    let error = Error::new(message).code_is(Code::ContainerUnseen);
+    Ok(Some(error.hint(format!(
+        "they are in the mount namespace mnt:[{recorded}]: run the command there, as with nsenter \
+         --mount; if it has ended, delete --force removes the rest"
+    ))))
+}
+
 /// Attaches the mount to the rootfs.
 ///
 /// # Errors
@@ -71,7 +102,8 @@ pub(super) fn attach(tree: &OwnedFd, rootfs: &Path) -> Result<()> {
     attached.context(OBJECT)
 }
 
-/// Detaches the mount and everything mounted below it, if it is still the top mount on the rootfs.
+/// Detaches the mount and everything mounted below it, if it is still the top mount on the rootfs. In
+/// another mount namespace it never is: see [`unseen_mounts`].
 ///
 /// # Errors
 /// umount2(2) failed.

@@ -40,6 +40,7 @@ pub use foresee::{
     Foreseen, foresee, foresee_cwd, foresee_executable, foresee_start_hooks, granted_ids,
 };
 pub use hooks::{run_hooks, run_poststop_hooks};
+pub use host_mount::unseen_mounts;
 pub use live_mounts::change_mounts;
 pub use resctrl::change_schemata;
 pub use restore::{Restore, Restored, restore};
