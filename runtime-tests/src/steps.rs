@@ -87,6 +87,12 @@ impl Steps {
         }
     }
 
+    /// Sends the program a signal, which it gets when it goes on.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(self.pid(), signal).expect("signal the program");
+    }
+
     /// Kills the program where it is.
     #[track_caller]
     pub fn kill(mut self) {

@@ -62,6 +62,34 @@ pub fn send(socket: BorrowedFd, data: &[u8], fd: Option<BorrowedFd>) -> Sys<()> 
     }
 }
 
+/// Sends all of the data over a stream, with a descriptor at its beginning. No SIGPIPE.
+///
+/// While the reader does not read and the socket is full, this waits, until a signal asks the runtime
+/// to end: see [`connect_stream`].
+pub fn send_all(stream: BorrowedFd, mut data: &[u8], fd: BorrowedFd) -> Sys<()> {
+    let fds = [fd.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&fds)];
+    let mut control = &control[..];
+    while !data.is_empty() {
+        let sent = sendmsg::<()>(
+            stream.as_raw_fd(),
+            &[IoSlice::new(data)],
+            control,
+            MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+            None,
+        );
+        match sent {
+            Err(Errno::EAGAIN) if !interrupt::is_caught() => thread::sleep(PAUSE),
+            Err(Errno::EINTR) => {}
+            sent => {
+                data = data.get(tag("sendmsg", sent)?..).unwrap_or_default();
+                control = &[];
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Receives one message. Returns its length (0 at the end of file) and the descriptor that came
 /// with it, if any.
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Sys<(usize, Option<OwnedFd>)> {

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::call::Running;
 use crate::host::waits_in;
+use crate::steps::Steps;
 use crate::{Container, Need, Sandbox, Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -22,6 +23,7 @@ pub const TESTS: &[Test] = tests![
     by_a_signal_that_the_caller_ignores[Need::NotAPeer],
     while_a_process_joins[Need::NotAPeer],
     while_the_backlog_of_a_socket_is_full[Need::NotAPeer],
+    while_an_agent_does_not_read[Need::NotAPeer],
 ];
 
 /// A container with a hook that creates the file when it runs, and then waits.
@@ -125,6 +127,42 @@ fn while_the_backlog_of_a_socket_is_full(t: &Sandbox) {
         running.signal(signal);
         is_undone(t, &container, running, signal);
     }
+}
+
+/// The metadata is more than a socket holds. A signal may also come before the runtime waits.
+fn while_an_agent_does_not_read(t: &Sandbox) {
+    // An address of a socket has no room for this path, so the runtime opens it before it connects.
+    let name = "s".repeat(85);
+    let directory = fs::File::open(t.path("")).expect("the directory");
+    let address = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
+    let _listener = std::os::unix::net::UnixListener::bind(address).expect("a socket");
+    let notify = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": t.path(&name),
+        "listenerMetadata": "m".repeat(1 << 20),
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+    let container = || t.bundle().set("/linux/seccomp", notify.clone()).container();
+    let calls = [
+        libc::SYS_sendmsg,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_nanosleep,
+    ];
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let container = container();
+        let running = container.launch(t.runtime().arg("run"));
+        t.eventually("the runtime waits", || waits_in(running.pid(), &calls));
+        running.signal(signal);
+        is_undone(t, &container, running, signal);
+    }
+    let container = container();
+    t.remember(&container.id);
+    let call = t.runtime().args(["run", "--bundle"]).arg(&container.bundle);
+    let mut run = Steps::begin(call.arg(&container.id));
+    // The first look is before anything is made.
+    run.pass(&name);
+    run.pass(&name);
+    run.signal(Signal::SIGTERM);
+    let output = run.finish().exits(128 + libc::SIGTERM);
+    assert!(output.stderr.contains("interrupted by SIGTERM"), "{output}");
+    container.verb("state").fails_with("does not exist");
 }
 
 /// A process that joins a frozen container waits until the container is thawed.

@@ -80,11 +80,8 @@ pub(super) fn hand_over(
         "metadata": listener.metadata,
         "state": hooks::state_view(state, status),
     });
-    socket::send(
-        agent.as_fd(),
-        message.to_string().as_bytes(),
-        Some(fd.as_fd()),
-    )
-    .with_context(object)
-    .map(|()| None)
+    let message = message.to_string();
+    socket::send_all(agent.as_fd(), message.as_bytes(), fd.as_fd())
+        .with_context(object)
+        .map(|()| None)
 }
