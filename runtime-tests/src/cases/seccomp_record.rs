@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     a_recording_replaces_nothing[Need::NotAPeer],
     a_recording_that_fails_is_reported_and_removed[Need::NotAPeer],
     a_recorder_that_is_killed_is_reported[Need::NotAPeer],
+    a_recorder_that_is_killed_leaves_nothing[Need::NotAPeer],
 ];
 
 /// Without `wait`: whether a shell's wait builtin sleeps in a call of its own depends on which of the
@@ -97,7 +98,7 @@ fn a_recording_by_annotation_outlives_create_and_start(t: &Sandbox) {
     container.create().ok();
     container.start().ok();
     container.wait_stdout("ready");
-    assert_eq!(std::fs::read_to_string(&file).expect("the file"), "");
+    assert!(!file.exists(), "it is written when the last process ends");
     container.stop();
     t.eventually("the recording is written", || {
         std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with("}\n"))
@@ -136,7 +137,7 @@ fn a_recording_has_the_calls_of_exec(t: &Sandbox) {
         assert_eq!((&*output.stdout, &*output.stderr), ("linked\n", ""));
         let pid = std::fs::read_to_string(&pid_file).expect("the pid file");
         assert_eq!(reap(pid.parse().expect("digits only")), 0);
-        assert_eq!(std::fs::read_to_string(&file).expect("the file"), "");
+        assert!(!file.exists(), "it is written when the last process ends");
         container.stop();
         t.eventually("the recording is written", || {
             std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with("}\n"))
@@ -212,14 +213,9 @@ fn a_recording_that_fails_is_reported_and_removed(t: &Sandbox) {
     assert!(!file.exists());
 }
 
-fn a_recorder_that_is_killed_is_reported(t: &Sandbox) {
-    let file = t.path("profile");
-    let container = t.bundle().shell("echo ready; sleep 1000").container();
-    let call = t.runtime().args(["run", "--seccomp-record"]).arg(&file);
-    let running = container.launch(call);
-    container.wait_stdout("ready");
-    let (own, init) = (running.pid(), container.pid());
-    let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+/// Kills the processes of the runtime that `parent` has, which are its children but not `init`.
+fn kill_recorder(parent: i32, init: i32) {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let children = children.expect("the children of the runtime");
     let pids = children
         .split_whitespace()
@@ -227,8 +223,31 @@ fn a_recorder_that_is_killed_is_reported(t: &Sandbox) {
     for pid in pids.filter(|&pid| pid != init) {
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill");
     }
+}
+
+fn a_recorder_that_is_killed_is_reported(t: &Sandbox) {
+    let file = t.path("profile");
+    let container = t.bundle().shell("echo ready; sleep 1000").container();
+    let call = t.runtime().args(["run", "--seccomp-record"]).arg(&file);
+    let running = container.launch(call);
+    container.wait_stdout("ready");
+    kill_recorder(running.pid(), container.pid());
     container.kill("KILL").ok();
     running
         .finish()
         .fails_with("the process that records was killed");
+    assert!(!file.exists());
+}
+
+/// Nobody waits for the recorder of a container in the background, which is a child of the case then.
+fn a_recorder_that_is_killed_leaves_nothing(t: &Sandbox) {
+    let file = t.path("profile");
+    let container = t.bundle().shell("echo ready; sleep 1000").container();
+    let call = t.runtime().args(["run", "--detach", "--seccomp-record"]);
+    container.launch(call.arg(&file)).finish().ok();
+    container.wait_stdout("ready");
+    assert!(!file.exists(), "the profile is not complete");
+    kill_recorder(std::process::id() as i32, container.pid());
+    container.delete_force().ok();
+    assert!(!file.exists());
 }

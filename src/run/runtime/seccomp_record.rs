@@ -2,8 +2,9 @@
 //! runtime's answers until no process has the filter any more. Then it writes the profile.
 //!
 //! It is a process of its own because `start` returns while the container runs. It holds nothing but
-//! the file, the listeners, and a socket on which `exec` gives it the listener of one more process.
+//! the file and its directory, the listeners, and a socket on which `exec` gives it the listener of one more process.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -45,12 +46,7 @@ fn exists(file: &Path) -> Error {
 /// # Errors
 /// The file exists or cannot be made, or a system call failed.
 pub(super) fn start(dir: &Dir, file: &Path, listener: OwnedFd) -> Result<OwnedFd> {
-    // The name may be in a directory of others. No link is followed, and no file replaced.
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    let output = file::open(file, flags, 0o600).map_err(|fail| match fail.errno {
-        Errno::EEXIST => exists(file),
-        _ => Error::failed(object(file), fail),
-    })?;
+    let output = Output::make(file)?;
     let socket =
         socket::datagram_in(dir.fd(), RECORD_SOCKET).with_context(|| dir.object(RECORD_SOCKET))?;
     let (outcome, told) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
@@ -59,15 +55,13 @@ pub(super) fn start(dir: &Dir, file: &Path, listener: OwnedFd) -> Result<OwnedFd
     match process::clone3(0, None, false).with_context(|| object(file))? {
         Cloned::Parent { .. } => Ok(outcome),
         Cloned::Child => {
-            let done = alone([&listener, &output, &socket, &told])
+            let done = alone([&listener, &output.file, &output.dir, &socket, &told])
                 .and_then(|()| answer(listener, &socket))
-                .and_then(|calls| {
-                    io::write_all(output.as_fd(), record::profile(&calls).as_bytes())
-                });
+                .and_then(|calls| output.put(record::profile(&calls).as_bytes()));
             let outcome = match done {
                 Ok(()) => SUCCESS.to_vec(),
                 Err(fail) => {
-                    remove(file, &output);
+                    output.remove();
                     Reported::from(fail).encode().to_vec()
                 }
             };
@@ -81,11 +75,61 @@ pub(super) fn start(dir: &Dir, file: &Path, listener: OwnedFd) -> Result<OwnedFd
 /// What the process writes once the profile is complete.
 const SUCCESS: &[u8] = b"written";
 
-/// Removes the file, unless another has got its name.
-fn remove(file: &Path, own: &OwnedFd) {
-    let made = stat::stat(own.as_fd()).map(|stat| stat.inode());
-    if stat::stat_of(file).is_ok_and(|found| found.map(|stat| stat.inode()) == made.ok()) {
-        let _ = nix::unistd::unlink(file);
+/// The file of the profile. It gets its name when it is complete: a recorder that is killed leaves
+/// nothing. Only where the file system has no unnamed files, it has the name from the beginning.
+struct Output {
+    dir: OwnedFd,
+    name: CString,
+    file: OwnedFd,
+    is_named: bool,
+}
+
+impl Output {
+    fn make(path: &Path) -> Result<Self> {
+        let failed = |fail: Fail| match fail.errno {
+            Errno::EEXIST => exists(path),
+            _ => Error::failed(object(path), fail),
+        };
+        check(path)?;
+        let (parent, name) = (path.parent(), path.file_name());
+        let parent = parent.unwrap_or_else(|| Path::new("/"));
+        let dir = file::open(parent, libc::O_PATH | libc::O_DIRECTORY, 0).map_err(failed)?;
+        let name = path::c_string(name.unwrap_or_default()).map_err(failed)?;
+        let open = |name: &CStr, flags| {
+            path::open_at(Some(dir.as_fd()), name, flags | libc::O_WRONLY, 0o600)
+        };
+        let (file, is_named) = match open(c".", libc::O_TMPFILE) {
+            // The file system does not support O_TMPFILE. The name may be in a directory of others: no
+            // link is followed, and no file replaced.
+            Err(fail) if [Errno::ENOTSUP, Errno::EISDIR].contains(&fail.errno) => {
+                let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+                (open(&name, flags).map_err(failed)?, true)
+            }
+            opened => (opened.map_err(failed)?, false),
+        };
+        Ok(Self {
+            dir,
+            name,
+            file,
+            is_named,
+        })
+    }
+
+    fn put(&self, profile: &[u8]) -> Sys<()> {
+        io::write_all(self.file.as_fd(), profile)?;
+        if self.is_named {
+            return Ok(());
+        }
+        path::link_at(self.file.as_fd(), self.dir.as_fd(), &self.name)
+    }
+
+    /// Removes the file, unless another has got its name.
+    fn remove(&self) {
+        let own = stat::stat(self.file.as_fd()).map(|stat| stat.inode());
+        let named = stat::stat_at(self.dir.as_fd(), &self.name);
+        if self.is_named && named.is_ok_and(|found| found.map(|stat| stat.inode()) == own.ok()) {
+            let _ = path::unlink_at(Some(self.dir.as_fd()), &self.name);
+        }
     }
 }
 
@@ -131,7 +175,7 @@ pub fn finish(outcome: &OwnedFd) -> Result<()> {
 
 /// Gives up what belongs to the runtime: its files, whose readers wait for their end, its terminal
 /// and its working directory.
-fn alone(keep: [&OwnedFd; 4]) -> Sys<()> {
+fn alone(keep: [&OwnedFd; 5]) -> Sys<()> {
     process::close_all_but(0, &keep.map(AsRawFd::as_raw_fd))?;
     path::chdir(c"/")?;
     inherited::default_signals()?;
