@@ -26,3 +26,9 @@ pub(crate) fn texts<'a>(list: impl IntoIterator<Item = &'a str>) -> Value {
     list.into_iter().for_each(|text| texts.push(text.into()));
     Value::Array(texts)
 }
+
+/// The value in one line. Its [`Display`](std::fmt::Display) is another 2 kB of code, and this is the
+/// serializer of the state.
+pub(crate) fn text(value: &Value) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::config::{self, Config, Mount, MountPoint, Process, Resources};
 use crate::error::{Code, Error, Result, Warning};
+use crate::json;
 
 pub use crate::config::default::default_config;
 pub use repair::remove;
@@ -204,7 +205,7 @@ fn parse_slowly<T: Document>(json: &[u8]) -> Result<(T, Vec<Warning>)> {
         repair::syscalls(syscalls);
     }
     // Values of the tree have no positions. An error in its text does have one.
-    let text = value.to_string();
+    let text = json::text(&value);
     match objects::read::<T>(&text) {
         Ok(document) => Ok((document, warnings)),
         Err(error) => Err(typed::<T>(&text, &error)),

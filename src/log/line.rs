@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Level;
 use crate::error::{Error, printable};
+use crate::json::{self, insert};
 use crate::timestamp;
 
 /// One line of the log.
@@ -44,8 +45,10 @@ impl Format {
                 format!("time=\"{time}\" level={level} msg={message}\n")
             }
             Self::Json => {
-                let object = json!({"level": level, "msg": line.message, "time": time});
-                let mut object = object.as_object().cloned().unwrap_or_default();
+                let mut object = Map::new();
+                insert(&mut object, "level", level.into());
+                insert(&mut object, "msg", line.message.into());
+                insert(&mut object, "time", time.into());
                 match &line.data {
                     Data::None => {}
                     Data::Failure(error, container) => object.extend(data(error, *container)),
@@ -53,7 +56,7 @@ impl Format {
                         object.insert((*name).to_owned(), value.clone());
                     }
                 }
-                format!("{}\n", Value::Object(object))
+                json::text(&Value::Object(object)) + "\n"
             }
         }
     }
@@ -147,6 +150,8 @@ pub(super) fn journal_message(level: Level, ident: &str, message: &str) -> Vec<u
 #[cfg(test)]
 mod tests {
     use nix::errno::Errno;
+
+    use serde_json::json;
 
     use super::*;
     use crate::error::Code;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{parse, repair, syntax};
 use crate::config::intel_rdt::IntelRdt;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// Sets the `given` properties of `linux.intelRdt` in the text of `config`. Returns the new text and
 /// the lines of the new schemata.
@@ -27,7 +28,7 @@ pub fn schemas(config: &[u8], given: &[(&str, &str)]) -> Result<(Vec<u8>, Vec<St
     for (name, value) in given {
         saved.insert((*name).to_owned(), (*value).into());
     }
-    Ok((config.to_string().into_bytes(), lines))
+    Ok((json::text(&config).into_bytes(), lines))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{check_request, repair, resources, syntax};
 use crate::config::Resources;
 use crate::error::{Error, Result, Warning};
+use crate::json;
 
 /// The result of an update.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub fn update(config: &[u8], request: &[u8]) -> Result<Update> {
     })?;
     Ok(Update {
         resources,
-        config: config.to_string().into_bytes(),
+        config: json::text(&config).into_bytes(),
         warnings,
     })
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::State;
+use crate::json;
 use crate::spec::{objects, remove, retain};
 
 /// What can be read of a state.
@@ -70,7 +71,7 @@ fn fields(text: &[u8]) -> Map<String, Value> {
     let found = object(&lossy).or_else(|| object(&complete()?));
     let mut found = found.unwrap_or_default();
     if matches!(lossy, std::borrow::Cow::Owned(_)) {
-        retain(&mut found, &|_, value| !value.to_string().contains(UNKNOWN));
+        retain(&mut found, &|_, value| !json::text(value).contains(UNKNOWN));
     }
     found
 }

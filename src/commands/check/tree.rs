@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::json;
 use crate::spec;
 
 /// The tree, and what it has lost.
@@ -62,7 +63,7 @@ impl Tree {
     }
 
     pub(super) fn text(&self) -> Vec<u8> {
-        self.value.to_string().into_bytes()
+        json::text(&self.value).into_bytes()
     }
 
     /// The path in the config as written.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use serde_json::Value;
+
 use super::super::bundle::Loaded;
 use super::super::saved::Saved;
 use super::super::{Context, DONE, pretty, print};
@@ -49,7 +51,7 @@ pub(super) fn run(
     ];
     let all = changes(&lines[0], &lines[1]);
     print(&if as_json {
-        pretty(&all.iter().map(Change::json).collect::<Vec<_>>())?
+        pretty(&Value::Array(all.iter().map(Change::json).collect()))?
     } else {
         all.iter().map(ToString::to_string).collect()
     })?;

@@ -4,6 +4,8 @@ mod diff;
 
 use anyhow::Result;
 
+use serde_json::Value;
+
 use super::bundle::{Loaded, options};
 use super::{Context, DONE, Verb, pretty, print};
 use crate::cli::flags::flags;
@@ -93,7 +95,7 @@ impl Explain {
         let filter = loaded.config.linux.seccomp.as_ref();
         let filter = filter.map(|profile| describe(profile, Arch::NATIVE));
         print(&if self.json {
-            pretty(&filter.map(|it| it.json()))?
+            pretty(&filter.map_or(Value::Null, |it| it.json()))?
         } else {
             filter.map_or_else(
                 || "every call is allowed  <- no linux.seccomp\n".to_owned(),

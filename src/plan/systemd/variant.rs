@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::json;
+
 /// A value of a D-Bus type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Variant {
@@ -84,7 +86,7 @@ impl fmt::Display for Variant {
             Self::U64(u64::MAX) => f.write_str("infinity"),
             Self::U64(value) => write!(f, "{value}"),
             // As JSON, which the program can write anyway.
-            Self::F64(value) => write!(f, "{}", serde_json::Value::from(*value)),
+            Self::F64(value) => f.write_str(&json::text(&(*value).into())),
             Self::Text(value) => write!(f, "{value:?}"),
             Self::Array(_, items) => write_list(f, "[", items, "]"),
             Self::Tuple(items) => write_list(f, "(", items, ")"),

@@ -7,8 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, anyhow, bail};
 
+use serde_json::Value;
+
 use super::{hooks, seccomp_record};
 use crate::error::{Code, Context as _, Error, Named};
+use crate::json::{self, object, texts};
 use crate::plan::{InitStep, Listener, Plan};
 use crate::state::{Dir, State, Status};
 use crate::sys::{process, socket, stat};
@@ -73,14 +76,15 @@ pub(super) fn hand_over(
             .code_is(Code::SeccompListener)
             .hint("the seccomp agent must listen there on a Unix stream socket")
     })?;
-    let message = serde_json::json!({
-        "ociVersion": state.oci_version,
-        "fds": ["seccompFd"],
+    let state_text = hooks::state_text(state, status);
+    let message = object! {
+        "ociVersion": state.oci_version.as_str(),
+        "fds": texts(["seccompFd"]),
         "pid": pid,
-        "metadata": listener.metadata,
-        "state": hooks::state_view(state, status),
-    });
-    let message = message.to_string();
+        "metadata": listener.metadata.as_str(),
+        "state": serde_json::from_slice::<Value>(&state_text).unwrap_or_default(),
+    };
+    let message = json::text(&message);
     socket::send_all(agent.as_fd(), message.as_bytes(), fd.as_fd())
         .with_context(object)
         .map(|()| None)
