@@ -15,7 +15,7 @@ use crate::plan::{self, HookMoment, HookStep, Plan, Steps, hooks};
 use crate::run::{self, run_poststop_hooks, teardown};
 use crate::spec;
 use crate::state::{CONFIG, Dir, Locked, RECORD_SOCKET, State, Status};
-use crate::sys::Fail;
+use crate::sys::{Fail, stat};
 
 /// What init has done with the container's program, in a container with this status.
 pub(super) fn program(status: Status) -> plan::Program {
@@ -110,21 +110,36 @@ pub(super) fn saved_hooks(dir: &Dir, state: &State, moment: HookMoment) -> Resul
     Ok(hooks::at(&Saved::read(dir, state)?.config, moment))
 }
 
-/// Warns if the container's directory was removed by another program: a delete removes the cgroup
-/// first.
-fn warn_of_remains(context: &Context, dir: &Dir, state: &State) {
-    let cgroup = state.cgroup.as_ref().map(crate::state::Cgroup::dir);
-    if let Some(left) = cgroup.filter(|cgroup| !dir.path_of(c".").exists() && cgroup.exists()) {
-        let message = format!(
-            "container {}: its directory was removed while it ran: the cgroup {} and processes may be \
-             left, and no poststop hook ran",
-            state.id,
-            left.display()
-        );
-        let warning = Error::new(message).code_is(Code::WarningRemains);
-        let hint = "sampan delete removes a container";
-        context.log.warn(warning.hint(hint));
+/// Ends what is left of a container whose directory another program has removed. A delete removes the
+/// cgroup first, so one that is there has not been deleted; it is the container's own by its number.
+/// Nothing else leads to it any more. The saved hooks are gone.
+fn end_remains(context: &Context, dir: &Dir, state: &State) -> Result<()> {
+    // In a directory that was made again is the next container with the id. It may have groups and a
+    // unit with these names.
+    if stat::stat_of(&dir.path)
+        .with_context(|| dir.path.display())?
+        .is_some()
+    {
+        return Ok(());
     }
+    let Some(place) = &state.cgroup else {
+        return Ok(());
+    };
+    if place.place().open()?.is_none() {
+        return Ok(());
+    }
+    teardown::end_all_but_directory(state, state.process()?.as_ref())?;
+    let message = format!(
+        "container {}: its directory was removed while it ran: what was left of its processes was \
+         killed with the cgroup {}, and no poststop hook ran",
+        state.id,
+        place.dir().display()
+    );
+    let warning = Error::new(message).code_is(Code::WarningRemains);
+    context
+        .log
+        .warn(warning.hint("sampan delete removes a container"));
+    Ok(())
 }
 
 /// The text of the saved config, as `create` or `update` wrote it last.
@@ -182,9 +197,6 @@ pub(super) fn destroy_started(context: &Context, dir: &Dir, state: &State) -> Re
             let init = state.process()?;
             destroy(context, locked, state, init.as_ref())
         }
-        None => {
-            warn_of_remains(context, dir, state);
-            Ok(())
-        }
+        None => end_remains(context, dir, state),
     }
 }

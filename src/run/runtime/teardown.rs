@@ -129,6 +129,15 @@ impl Drop for Undo {
 /// # Errors
 /// Processes cannot be killed, or do not end; rmdir(2) or unlink(2) failed.
 pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()> {
+    end_all_but_directory(state, init)?;
+    locked.remove()
+}
+
+/// [`end`] for a container whose directory another program has removed.
+///
+/// # Errors
+/// Those of [`end`].
+pub fn end_all_but_directory(state: &State, init: Option<&OwnedFd>) -> Result<()> {
     // A cgroup that cannot be seen from here is an error before anything is killed.
     let place = state.cgroup.as_ref();
     let cgroup = place.map(|place| place.place().open()).transpose()?;
@@ -143,7 +152,7 @@ pub fn end(locked: &Locked, state: &State, init: Option<&OwnedFd>) -> Result<()>
     if let Some(number) = state.rootfs_mount {
         host_mount::detach(&state.rootfs, number)?;
     }
-    locked.remove()
+    Ok(())
 }
 
 fn kill(pid: i32, init: &OwnedFd) -> Result<()> {
