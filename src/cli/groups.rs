@@ -66,7 +66,7 @@ flags! {
 
         /// Lowest severity to log: error, warning or debug
         #[arg(long, value_name = "LEVEL", value_parser = units::choice::<log::Level>())]
-        pub log_level: Option<log::Level>,
+        pub log_level: Option<String>,
 
         /// Log debug messages too; the same as --log-level debug
         #[arg(long)]
@@ -74,7 +74,7 @@ flags! {
     }
 
     // What manages the cgroup of a container.
-    #[derive(Clone, Copy, Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     pub struct CgroupFlags {
         /// Let systemd manage the cgroups of the container.
         ///
@@ -99,7 +99,7 @@ flags! {
         /// linux.resources are then not enforced, and without a pid namespace of its own only its
         /// first process can be killed.
         #[arg(long, value_name = "MANAGER", value_parser = units::choice::<CgroupManager>())]
-        pub cgroup_manager: Option<CgroupManager>,
+        pub cgroup_manager: Option<String>,
     }
 
     /// `--cgroup-manager`.
@@ -270,10 +270,10 @@ impl LogFlags {
         log::Options {
             target: self.log.as_deref().map(OsStr::as_encoded_bytes),
             format: self.log_format.as_deref(),
-            level: if self.debug {
-                log::Level::Debug
-            } else {
-                self.log_level.unwrap_or_default()
+            level: match &self.log_level {
+                _ if self.debug => log::Level::Debug,
+                Some(word) => units::chosen(word),
+                None => log::Level::default(),
             },
         }
     }
@@ -283,7 +283,8 @@ impl CgroupFlags {
     /// The cgroup manager of a new container. Verbs for an existing container read the manager from
     /// its state, because engines do not repeat the flags.
     pub fn manager(&self) -> CgroupManager {
-        match (self.cgroup_manager, self.systemd_cgroup) {
+        let chosen = self.cgroup_manager.as_deref().map(units::chosen);
+        match (chosen, self.systemd_cgroup) {
             (Some(CgroupManager::Disabled), _) => CgroupManager::Disabled,
             (Some(CgroupManager::Systemd), _) | (_, true) => CgroupManager::Systemd,
             (Some(CgroupManager::Cgroupfs) | None, false) => CgroupManager::Cgroupfs,
@@ -297,18 +298,21 @@ mod tests {
 
     #[test]
     fn either_flag_chooses_the_cgroup_manager() {
-        let manager = |systemd_cgroup, cgroup_manager| {
+        let manager = |systemd_cgroup, cgroup_manager: Option<&str>| {
             CgroupFlags {
                 systemd_cgroup,
-                cgroup_manager,
+                cgroup_manager: cgroup_manager.map(str::to_owned),
             }
             .manager()
         };
         assert_eq!(manager(false, None), CgroupManager::Cgroupfs);
         assert_eq!(manager(true, None), CgroupManager::Systemd);
-        for chosen in [CgroupManager::Systemd, CgroupManager::Disabled] {
-            assert_eq!(manager(false, Some(chosen)), chosen);
-            assert_eq!(manager(true, Some(chosen)), chosen);
+        for (word, chosen) in [
+            ("systemd", CgroupManager::Systemd),
+            ("disabled", CgroupManager::Disabled),
+        ] {
+            assert_eq!(manager(false, Some(word)), chosen);
+            assert_eq!(manager(true, Some(word)), chosen);
         }
     }
 }

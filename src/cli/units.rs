@@ -18,18 +18,21 @@ where
     parser.map(move |number| T::try_from(number).unwrap_or(last))
 }
 
-/// Parses a choice. clap's own parser is 1 kB of code for each type, and this one leaves the work to
-/// that for words.
-pub(crate) fn choice<T: ValueEnum + Send + Sync + 'static>() -> impl TypedValueParser<Value = T> {
+/// Accepts the words of a choice, and leaves the word: [`chosen`] returns what it means. Values of
+/// a type for each choice would be 1 kB of clap's code for each.
+pub(crate) fn choice<T: ValueEnum>() -> PossibleValuesParser {
     let words = T::value_variants().iter().filter_map(T::to_possible_value);
-    PossibleValuesParser::new(words).map(|word| {
-        let is_meant = |choice: &&T| {
-            let known = choice.to_possible_value();
-            known.is_some_and(|known| known.get_name() == word)
-        };
-        let chosen = T::value_variants().iter().find(is_meant);
-        chosen.expect("the parser accepts no other word").clone()
-    })
+    PossibleValuesParser::new(words)
+}
+
+/// What a word means that [`choice`] has accepted.
+pub(crate) fn chosen<T: ValueEnum>(word: &str) -> T {
+    let is_meant = |choice: &&T| {
+        let known = choice.to_possible_value();
+        known.is_some_and(|known| known.get_name() == word)
+    };
+    let meant = T::value_variants().iter().find(is_meant);
+    meant.expect("the parser accepts no other word").clone()
 }
 
 /// Parses a boolean as Go's `strconv.ParseBool` does.

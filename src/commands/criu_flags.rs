@@ -62,7 +62,7 @@ flags! {
         /// soft: restore those that do not exist. full: restore all, with their limits. strict:
         /// none may exist. ignore: all processes are in the container's cgroup.
         #[arg(long, value_name = "MODE", value_parser = units::choice::<CgroupsMode>())]
-        pub manage_cgroups_mode: Option<CgroupsMode>,
+        pub manage_cgroups_mode: Option<String>,
 
         /// Namespace whose content is left out, for hooks to set up: network; may be repeated
         #[arg(long, value_name = "NAMESPACE")]
@@ -70,7 +70,7 @@ flags! {
 
         /// How packets are held back meanwhile
         #[arg(long, value_name = "METHOD", value_parser = units::choice::<LockMethod>())]
-        pub network_lock: Option<LockMethod>,
+        pub network_lock: Option<String>,
     }
 
     /// `--manage-cgroups-mode`.
@@ -95,14 +95,16 @@ impl ImageFlags {
     /// # Errors
     /// The value of a flag has no meaning.
     pub(super) fn options(&self) -> Result<Options> {
+        let mode = self.manage_cgroups_mode.as_deref();
+        let lock = self.network_lock.as_deref();
         let mut options = Options {
-            cgroups: Some(match self.manage_cgroups_mode {
+            cgroups: Some(match mode.map(units::chosen) {
                 None | Some(CgroupsMode::Soft) => CgroupMode::Soft,
                 Some(CgroupsMode::Full) => CgroupMode::Full,
                 Some(CgroupsMode::Strict) => CgroupMode::Strict,
                 Some(CgroupsMode::Ignore) => CgroupMode::Ignore,
             }),
-            network_lock: self.network_lock.map(|method| match method {
+            network_lock: lock.map(|method| match units::chosen(method) {
                 LockMethod::Iptables => NetworkLock::Iptables,
                 LockMethod::Nftables => NetworkLock::Nftables,
                 LockMethod::Skip => NetworkLock::Skip,

@@ -18,7 +18,7 @@ flags! {
     pub(super) struct List {
         /// Output format
         #[arg(short, long, value_name = "FORMAT", value_parser = units::choice::<ListFormat>(), default_value = "table")]
-        pub format: ListFormat,
+        pub format: String,
 
         /// Print only the ids
         #[arg(short, long)]
@@ -42,7 +42,7 @@ impl Verb for List {
                 }
             }
         }
-        print(&match (self.quiet, self.format) {
+        print(&match (self.quiet, units::chosen(&self.format)) {
             (true, _) => views.iter().map(|view| format!("{}\n", view.id)).collect(),
             (false, ListFormat::Table) => table(&views, terminal::columns()),
             (false, ListFormat::Json) => json(&views)?,

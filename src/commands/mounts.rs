@@ -26,7 +26,7 @@ flags! {
     pub(super) struct Mounts {
         /// What to do with the mounts
         #[arg(value_name = "ACTION", value_parser = units::choice::<Action>())]
-        pub action: Action,
+        pub action: String,
 
         #[command(flatten)]
         pub container: Container,
@@ -63,7 +63,7 @@ impl Verb for Mounts {
         let text = std::fs::read(&self.file).call("open").with_context(file)?;
         let config = Saved::read(&dir, &state)?.config;
         let host = Host::probe(config.labels())?;
-        let (plan, warnings) = match self.action {
+        let (plan, warnings) = match units::chosen(&self.action) {
             Action::Add => {
                 let (mounts, warnings) = spec::mounts(&text, &state.bundle).with_context(file)?;
                 (plan::add_mounts(config, mounts, &host, program)?, warnings)

@@ -22,7 +22,7 @@ flags! {
     pub(super) struct Ps {
         /// Output format; json has only the process ids, as the caller sees them
         #[arg(short, long, value_name = "FORMAT", value_parser = units::choice::<ListFormat>(), default_value = "table")]
-        pub format: ListFormat,
+        pub format: String,
 
         #[command(flatten)]
         pub container: Container,
@@ -47,7 +47,7 @@ impl Verb for Ps {
             None => Vec::new(),
         };
         without_ended_init(&mut pids, &state)?;
-        match self.format {
+        match units::chosen(&self.format) {
             ListFormat::Json => print(&json(&pids))?,
             ListFormat::Table => {
                 let table = rows(&run_ps(&self.args)?, &pids)?;
