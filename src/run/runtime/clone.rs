@@ -76,7 +76,8 @@ pub(super) fn spawn(
             Ok(Spawned::new(pid, pidfd))
         }
         Ok(Cloned::Child) => process::exit(1),
-        Err(fail) => Err((None, fail)),
+        // A runtime that is not back must not go on.
+        Err(fail) => Err((None, back.err().unwrap_or(fail))),
     }
 }
 

@@ -118,6 +118,11 @@ fn missing(path: &Path) -> Error {
         .hint("without the option it is the value of the annotation run.oci.delegate-cgroup")
 }
 
+/// Whether clone3(2) itself failed so, and not another call of [`clone::spawn`].
+fn is_refused(fail: Fail, errnos: &[Errno]) -> bool {
+    fail.op == "clone3" && errnos.contains(&fail.errno)
+}
+
 /// What [`clone::spawn`] reports when it fails.
 type Failed = (Option<Position>, Fail);
 
@@ -145,12 +150,12 @@ impl Newcomer<'_> {
             let (connection, inherited) = self.connect()?;
             match self.spawn_in(Some(cgroup), inherited) {
                 Ok(first) => return self.hand_over(connection, first),
-                Err((None, fail)) if ELSEWHERE.contains(&fail.errno) => {
+                Err((None, fail)) if is_refused(fail, &ELSEWHERE) => {
                     refused = Some((fail, cgroup));
                 }
                 // The container has as many processes as it may have. A process that moves into the
                 // cgroup is not refused. cgroup-v2.rst, "PID".
-                Err((None, fail)) if fail.errno == Errno::EAGAIN => {
+                Err((None, fail)) if is_refused(fail, &[Errno::EAGAIN]) => {
                     refused = Some((fail, cgroup));
                     break;
                 }
