@@ -12,74 +12,30 @@ pub(super) const FIELD: &str = "linux.namespaces";
 
 pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Options) {
     let namespaces = &config.linux.namespaces;
-    let new_user = namespaces.user == Namespace::New;
-    let joined_user = matches!(namespaces.user, Namespace::Join { .. });
-    let offsets = !config.linux.time_offsets.is_empty();
-    let joins = |kind| matches!(namespaces.get(kind), Namespace::Join { .. });
-    let early = |kind| is_entered_early(kind, new_user, joins(NamespaceKind::Pid));
-    let leaves = offsets
-        || NamespaceKind::ALL
-            .into_iter()
-            .any(|kind| joins(kind) && early(kind));
-    plan.entry = match () {
-        () if cannot_come_back(host) && !joined_user && leaves => Entry::ThroughRuntime,
-        () if joined_user || (new_user && offsets) => Entry::ThroughUserNamespace,
-        () => Entry::Direct,
-    };
-    if host.euid != 0 && plan.entry != Entry::ThroughRuntime && new_user {
+    let user = UserNamespace::of(namespaces, host);
+    plan.entry = entry(config, host, user);
+    if host.euid != 0 && plan.entry != Entry::ThroughRuntime && user.is_new {
         plan.dumpable = Dumpable::UntilMapped;
     }
-    if new_user && matches!(namespaces.pid, Namespace::Join { .. }) {
+    if user.is_new && is_joined(namespaces, NamespaceKind::Pid) {
         plan.procfs = OwnProcfs::MadeEarly;
     }
-    plan.clone_flags = clone_flags(namespaces, offsets);
+    plan.clone_flags = clone_flags(namespaces, has_offsets(config));
     let late_ipc = makes_ipc_late(config);
     if late_ipc {
         plan.clone_flags &= !NamespaceKind::Ipc.clone_flag();
     }
     make_network_beside(plan, namespaces, host);
-    if new_user {
+    if user.is_new {
         id_maps(plan, config, host);
     }
-    // Root has privileges over the namespaces of every user namespace, but only until it enters
-    // another one. Other callers get privileges there.
-    let user_last = joined_user && host.euid == 0;
-    let is_last = |kind: &NamespaceKind| user_last && *kind == NamespaceKind::User;
+    let is_last = |kind: &NamespaceKind| user.is_last && *kind == NamespaceKind::User;
     let all = NamespaceKind::ALL.into_iter();
     let last = all.clone().filter(is_last);
     for kind in all.filter(|kind| !is_last(kind)).chain(last) {
-        if let Namespace::Join { field, path } = namespaces.get(kind) {
-            let path = c_string(path);
-            let not_own = not_own(kind, config);
-            let step = EntryStep::JoinNamespace {
-                kind,
-                path,
-                not_own,
-            };
-            let with_user = user_last && kind != NamespaceKind::Mount;
-            match (with_user || early(kind), plan.entry) {
-                (false, _) => plan.init.add(field, InitStep::Enter(step)),
-                (true, Entry::Direct) => plan.leave.add(field, step),
-                // The new user namespace lacks the privileges for it.
-                (true, Entry::ThroughUserNamespace) if new_user => plan.leave.add(field, step),
-                (true, _) => plan.between.add(field, step),
-            }
-        }
+        join(plan, config, kind, user);
         if kind == NamespaceKind::User {
-            if joined_user {
-                check_id_maps(plan, config);
-            }
-            // The file of the offsets belongs to the caller, so it is written before the process
-            // changes its user.
-            time_offsets(plan, config);
-            if new_user || joined_user {
-                let keep_groups = annotations::has(config, annotations::KEEP_GROUPS);
-                let step = EntryStep::BecomeRoot { keep_groups };
-                match plan.entry {
-                    Entry::ThroughUserNamespace => plan.between.add(FIELD, step),
-                    _ => plan.init.add(FIELD, InitStep::Enter(step)),
-                }
-            }
+            become_its_root(plan, config, user);
         }
     }
     if late_ipc {
@@ -92,6 +48,86 @@ pub(super) fn steps(plan: &mut Plan, config: &Config, host: &Host, options: &Opt
     session_keyring(plan, config.process.as_ref(), host, &options.process);
     if plan.clone_flags & NamespaceKind::Network.clone_flag() != 0 {
         plan.init.add(FIELD, InitStep::LoopbackUp);
+    }
+}
+
+/// The user namespace of the container, if it is not that of the runtime.
+#[derive(Clone, Copy)]
+struct UserNamespace {
+    is_new: bool,
+    is_joined: bool,
+    /// Whether it is joined after the others. Root has privileges over the namespaces of every user
+    /// namespace, but only until it enters another one. Other callers get privileges there.
+    is_last: bool,
+}
+
+impl UserNamespace {
+    fn of(namespaces: &Namespaces, host: &Host) -> Self {
+        let is_joined = is_joined(namespaces, NamespaceKind::User);
+        Self {
+            is_new: namespaces.user == Namespace::New,
+            is_joined,
+            is_last: is_joined && host.euid == 0,
+        }
+    }
+}
+
+fn is_joined(namespaces: &Namespaces, kind: NamespaceKind) -> bool {
+    matches!(namespaces.get(kind), Namespace::Join { .. })
+}
+
+fn has_offsets(config: &Config) -> bool {
+    !config.linux.time_offsets.is_empty()
+}
+
+fn entry(config: &Config, host: &Host, user: UserNamespace) -> Entry {
+    let namespaces = &config.linux.namespaces;
+    let offsets = has_offsets(config);
+    let is_left = |kind| is_joined(namespaces, kind) && is_early(namespaces, kind, user);
+    let leaves = offsets || NamespaceKind::ALL.into_iter().any(is_left);
+    match () {
+        () if cannot_come_back(host) && !user.is_joined && leaves => Entry::ThroughRuntime,
+        () if user.is_joined || (user.is_new && offsets) => Entry::ThroughUserNamespace,
+        () => Entry::Direct,
+    }
+}
+
+/// The step that joins a namespace, in the list of the process that has the privileges for it.
+fn join(plan: &mut Plan, config: &Config, kind: NamespaceKind, user: UserNamespace) {
+    let namespaces = &config.linux.namespaces;
+    let Namespace::Join { field, path } = namespaces.get(kind) else {
+        return;
+    };
+    let step = EntryStep::JoinNamespace {
+        kind,
+        path: c_string(path),
+        not_own: not_own(kind, config),
+    };
+    let with_user = user.is_last && kind != NamespaceKind::Mount;
+    match (with_user || is_early(namespaces, kind, user), plan.entry) {
+        (false, _) => plan.init.add(field, InitStep::Enter(step)),
+        (true, Entry::Direct) => plan.leave.add(field, step),
+        // The new user namespace lacks the privileges for it.
+        (true, Entry::ThroughUserNamespace) if user.is_new => plan.leave.add(field, step),
+        (true, _) => plan.between.add(field, step),
+    }
+}
+
+/// The steps in the user namespace, which come before those in the namespaces that belong to it.
+fn become_its_root(plan: &mut Plan, config: &Config, user: UserNamespace) {
+    if user.is_joined {
+        check_id_maps(plan, config);
+    }
+    // The file of the offsets belongs to the caller, so it is written before the process changes its
+    // user.
+    time_offsets(plan, config);
+    if user.is_new || user.is_joined {
+        let keep_groups = annotations::has(config, annotations::KEEP_GROUPS);
+        let step = EntryStep::BecomeRoot { keep_groups };
+        match plan.entry {
+            Entry::ThroughUserNamespace => plan.between.add(FIELD, step),
+            _ => plan.init.add(FIELD, InitStep::Enter(step)),
+        }
     }
 }
 
@@ -183,12 +219,12 @@ pub(super) fn session_keyring(
 /// privileges over one that already exists, and in a joined pid namespace other processes could look
 /// through init at those of the host. They cannot look at a cgroup namespace in this way, and in one
 /// clone3(2) could not put init into its cgroup.
-fn is_entered_early(kind: NamespaceKind, new_user: bool, joined_pid: bool) -> bool {
+fn is_early(namespaces: &Namespaces, kind: NamespaceKind, user: UserNamespace) -> bool {
     match kind {
         NamespaceKind::User | NamespaceKind::Pid => true,
         NamespaceKind::Mount => false,
-        NamespaceKind::Cgroup => new_user,
-        _ => new_user || joined_pid,
+        NamespaceKind::Cgroup => user.is_new,
+        _ => user.is_new || is_joined(namespaces, NamespaceKind::Pid),
     }
 }
 

@@ -142,7 +142,8 @@ pub(super) fn become_user(
     // Without `..`, so that the compiler asks for the steps of a new property.
     let Process {
         cwd,
-        user,
+        // In `credentials`, and for `wait_with_program`.
+        user: _,
         capabilities,
         no_new_privileges,
         oom_score_adj,
@@ -182,32 +183,44 @@ pub(super) fn become_user(
     if config.linux.namespaces.user == Namespace::Inherit {
         warn_of_ungrantable(plan, *capabilities, host);
     }
-    let credentials = InitStep::Credentials(Box::new(Credentials {
-        uid: user.uid,
-        gid: user.gid,
-        groups: if annotations::has(config, annotations::KEEP_GROUPS) {
-            None
-        } else {
-            Some(user.additional_gids.clone())
-        },
-        umask: user.umask,
-        capabilities: *capabilities,
-        last_capability: host.last_capability,
-        keep_sys_admin: filter_needs_admin(filter, process),
-    }));
-    plan.init.add("process.user", credentials);
+    credentials(plan, (config, filter), process, host);
     if *no_new_privileges {
         let step = InitStep::NoNewPrivileges;
         plan.init.add("process.noNewPrivileges", step);
     }
     plan.init
         .add("process.cwd", InitStep::CheckCwd { path: cwd });
+    wait_with_program(plan, process, options)
+}
+
+fn credentials(
+    plan: &mut Plan,
+    (config, filter): (&Config, Option<&Seccomp>),
+    process: &Process,
+    host: &Host,
+) {
+    let user = &process.user;
+    let keeps_groups = annotations::has(config, annotations::KEEP_GROUPS);
+    let credentials = InitStep::Credentials(Box::new(Credentials {
+        uid: user.uid,
+        gid: user.gid,
+        groups: (!keeps_groups).then(|| user.additional_gids.clone()),
+        umask: user.umask,
+        capabilities: process.capabilities,
+        last_capability: host.last_capability,
+        keep_sys_admin: filter_needs_admin(filter, process),
+    }));
+    plan.init.add("process.user", credentials);
+}
+
+/// What the process looks up before it waits, because a `create` must fail without it.
+fn wait_with_program(plan: &mut Plan, process: &Process, options: &ProcessOptions) -> Exec {
     let exec = exec(process, options);
     let candidates = exec.candidates.clone();
     let step = InitStep::FindExecutable { candidates };
     plan.init.add("process.args[0]", step);
     if variable(process, b"HOME=").is_none() {
-        let uid = user.uid;
+        let uid = process.user.uid;
         plan.init.add("process.env", InitStep::FindHome { uid });
     }
     plan.init.add("process", InitStep::WaitForStart);
