@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::SystemTime;
 
-use nix::sys::signal::{self, Signal, killpg};
+use nix::sys::signal::{self, SigHandler, Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 
 use crate::call::patience;
@@ -49,12 +49,22 @@ pub fn main(options: &Options) -> ExitCode {
         eprintln!("runtime-tests: no case matches");
         return ExitCode::FAILURE;
     }
+    hear_signals();
     match Run::new(options) {
         Ok(run) => run.all(&wanted, options),
         Err(message) => {
             eprintln!("runtime-tests: {message}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// The cases send these signals, which nohup(1), and a shell for a background job, make every program
+/// inherit as ignored.
+fn hear_signals() {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: there is no handler.
+        let _ = unsafe { signal::signal(signal, SigHandler::SigDfl) };
     }
 }
 
