@@ -10,8 +10,8 @@ Runs every case whose name contains one of the FILTERs (all cases without a filt
 
   --exact              a FILTER is a case's whole name
   --skip TEXT          skip the cases whose name contains TEXT
-  --only-needing[=TEXT]  only cases with a requirement on the host
-                       (one that contains TEXT)
+  --only-needing[=TEXT[,TEXT]]  only cases with a requirement on the host
+                       (one that contains one of the TEXTs)
   --list               list the cases and their requirements; run nothing
   --test-threads N     how many cases run at the same time (default: three for each CPU)
   --runtime PATH       the binary to test (default: $RUNTIME, otherwise the newest build in target/)
@@ -102,10 +102,10 @@ impl Options {
         !self.ignored
             && (self.filters.is_empty() || self.filters.iter().any(matches))
             && !self.skip.iter().any(|text| name.contains(text.as_str()))
-            && self
-                .only_needing
-                .as_ref()
-                .is_none_or(|text| needs.iter().any(|need| need.contains(text.as_str())))
+            && self.only_needing.as_ref().is_none_or(|texts| {
+                let needed = |text: &str| needs.iter().any(|need| need.contains(text));
+                texts.split(',').any(needed)
+            })
     }
 }
 
@@ -152,6 +152,11 @@ mod tests {
         );
         assert!(!parse(&["--only-needing"]).unwrap().wants("a::b", &[]));
         assert!(parse(&["--only-needing"]).unwrap().wants("a::b", &needs));
+        assert!(
+            parse(&["--only-needing=cpuset,memory"])
+                .unwrap()
+                .wants("a::b", &needs)
+        );
         assert!(
             parse(&["--only-needing=memory"])
                 .unwrap()
