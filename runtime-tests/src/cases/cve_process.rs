@@ -134,7 +134,7 @@ fn closed_after_each_change(trace: &str) -> usize {
         let next = following.find(|next| process(next) == process(line));
         let next = next.expect("another call");
         assert!(
-            next.contains("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)"),
+            next.contains("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE"),
             "{line}\n{next}"
         );
     }
