@@ -122,12 +122,18 @@ def slope(points):
     return (count * sum(x * y for x, y in points) - sum_x * sum_y) / spread if spread else 0
 
 
+def cost(points):
+    """In microseconds; a dash if it is less than the noise of the measurement."""
+    microseconds = slope(points) * 1000
+    return f"{microseconds:.1f}" if microseconds > 0 else "–"
+
+
 def slopes(curves):
     """As Markdown: the cost of each additional one."""
     columns = [name for name in ORDER if any(name in lines for lines in curves.values())]
     lines = ["| one more of these costs, µs | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
     for axis, found in curves.items():
-        cells = [f"{slope(found[name]) * 1000:.1f}" if name in found else "–" for name in columns]
+        cells = [cost(found[name]) if name in found else "–" for name in columns]
         lines.append(f"| {axis} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
