@@ -41,14 +41,10 @@ impl<'a> Place<'a> {
     /// # Errors
     /// The cgroup cannot be opened, or it cannot be seen from here.
     pub fn open(&self) -> Result<Option<Cgroup>> {
-        let found = match Cgroup::at(&self.dir())? {
-            Some(found) if self.is_it(&found)? => Some(found),
-            _ => None,
-        };
-        if found.is_none() {
-            self.check_gone()?;
+        match Cgroup::at(&self.dir())? {
+            Some(found) if self.is_it(&found)? => Ok(Some(found)),
+            _ => self.check_gone().map(|()| None),
         }
-        Ok(found)
     }
 
     /// Whether an open cgroup is the one that was meant. Another view may show another cgroup at the

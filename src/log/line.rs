@@ -150,7 +150,6 @@ pub(super) fn journal_message(level: Level, ident: &str, message: &str) -> Vec<u
 #[cfg(test)]
 mod tests {
     use nix::errno::Errno;
-
     use serde_json::json;
 
     use super::*;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-
 use serde_json::Value;
 
 use super::super::bundle::Loaded;

@@ -3,7 +3,6 @@
 mod diff;
 
 use anyhow::Result;
-
 use serde_json::Value;
 
 use super::bundle::{Loaded, options};

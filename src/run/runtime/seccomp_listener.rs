@@ -7,8 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, anyhow, bail};
 
-use serde_json::Value;
-
 use super::{hooks, seccomp_record};
 use crate::error::{Code, Context as _, Error, Named};
 use crate::json::{self, object, texts};
@@ -76,13 +74,12 @@ pub(super) fn hand_over(
             .code_is(Code::SeccompListener)
             .hint("the seccomp agent must listen there on a Unix stream socket")
     })?;
-    let state_text = hooks::state_text(state, status);
     let message = object! {
         "ociVersion": state.oci_version.as_str(),
         "fds": texts(["seccompFd"]),
         "pid": pid,
         "metadata": listener.metadata.as_str(),
-        "state": serde_json::from_slice::<Value>(&state_text).unwrap_or_default(),
+        "state": serde_json::to_value(hooks::state_view(state, status))?,
     };
     let message = json::text(&message);
     socket::send_all(agent.as_fd(), message.as_bytes(), fd.as_fd())
